@@ -1,6 +1,7 @@
 """The demo: its models in two dimensions, its small pictures, and which data it takes."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import demonstration, main
+from pushforward.cli.going_on import demo_folder
 from pushforward.cli.small_pictures import beside, braille_image, braille_points
 from pushforward.data import sources
+from pushforward.errors import CheckpointError
 from pushforward.evaluation import Comparison, comparison
-from pushforward.evaluation.results import ModelResult, Score
+from pushforward.evaluation.results import ModelResult, Score, TrainingCost
 from pushforward.evaluation.story import CAST, story_trainers
 from pushforward.numbers import percent
 from pushforward.report.class_chart import class_section
@@ -75,6 +78,14 @@ def test_the_story_says_what_became_of_the_points(nearest, held, between, words)
     assert deed(opening, model) == words
 
 
+@pytest.mark.parametrize(("steps", "words"), [(1, "1 step."), (99, "99 steps."), (100, None)])
+def test_the_story_judges_no_model_that_was_hardly_trained(steps, words):
+    scores = {"modes_held": Score(0, extra={"nearest": [0.25] * 4}), "bridges": Score(1.0)}
+    model = ModelResult("it", scores=scores, training=TrainingCost(steps=steps))
+    said = deed(Comparison(models=(model,), floors={"modes_held": Score(4)}), model)
+    assert said == (f"Not trained yet: {words}" if words else "It blurs: 100 % of its samples fall between the points.")
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed):
     monkeypatch.setattr(sources, "installed", lambda name: installed)
@@ -94,7 +105,7 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     few = {"n": 20, "repeats": 1, "curve": False}
     monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))
     monkeypatch.chdir(tmp_path)
-    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "0.3s", "--story", "0.1s"]
+    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "1.5s", "--story", "0.1s"]
     train_all = demonstration.train_all
 
     def interrupted(trainers, *rest):
@@ -116,7 +127,7 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     assert "it goes on" in (err := capsys.readouterr().err)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
     assert pf.load(folder / "vae").state["step"] >= first["vae"]
-    assert pf.load(folder / "vae").state["seconds"] >= 0.3
+    assert pf.load(folder / "vae").state["seconds"] >= 1.5
     assert pf.load(folder / "two-dimensions/flow").state["step"] == first["two-dimensions/flow"]
     page = (folder / "report.html").read_text()
     assert 'id="story"' in page
@@ -128,6 +139,35 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     assert "flow, step" in err
     assert "vae, step" in err
     assert any(0x2800 < ord(character) < 0x2900 for character in err)
+
+
+def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):
+    folder = tmp_path / "demo"
+    with demo_folder(str(folder), "digits", {"seed": 0}) as first:
+        (first / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
+        held = re.escape(f"{folder} is being written by another demo (process {os.getpid()}): wait for it, or name another")
+        with pytest.raises(CheckpointError, match=held), demo_folder(str(folder), "digits", {"seed": 0}):
+            pass
+    with demo_folder(str(folder), "digits", {"seed": 0}) as again:
+        assert again == first
+
+
+@pytest.mark.parametrize(
+    ("stop", "saved", "code", "says"),
+    [
+        (KeyboardInterrupt(), False, 130, "interrupted; nothing was kept. Start again: pushforward"),
+        (SystemExit(143), False, 143, "interrupted; nothing was kept. Start again: pushforward"),
+        (KeyboardInterrupt(), True, 130, "interrupted. To go on with all runs and the page: pushforward"),
+        (SystemExit(130), True, 130, "or, for all runs and the page: pushforward"),
+    ],
+)
+def test_an_interrupted_demo_says_what_was_kept(stop, saved, code, says, tmp_path, capsys):
+    if saved:
+        (tmp_path / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
+    with pytest.raises(SystemExit) as ended, demonstration._goes_on(tmp_path):
+        raise stop
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith(says)
 
 
 def check_class_chart(chart, result):

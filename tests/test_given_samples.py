@@ -1,6 +1,7 @@
 """Samples of any model, in a file, a folder or an array, scored against any data."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -120,6 +121,8 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
     }.items():
         assert main(["evaluate", file, *options]) == 2
         assert message in capsys.readouterr().err
+    assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--repeats", "9000"]) == 0
+    assert re.search(r"holds enough samples for \d+ samplings? of n = 40, not for --repeats 9000", capsys.readouterr().err)
     assert main(["evaluate", str(tmp_path / "none.npz"), "--data", "digits"]) == 3
     assert "There is no file or folder" in capsys.readouterr().err
 

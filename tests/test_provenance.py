@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -114,8 +115,7 @@ def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
     [
         ("n", 60, "n is 40 in comparison 1 and 60 in comparison 2"),
         ("k", 7, "k is 5 in"),
-        ("data", "abc", 'and "abc" in comparison 2'),
-        ("reference", "abc", "the sha256 of the reference examples is"),
+        ("reference", "0123456789" * 4, 'and "01234567" in comparison 2'),
         ("extractor", "inception", 'and "inception" in'),
         ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
         ("preprocessing", "resized to 299", "the preprocessing is"),
@@ -128,6 +128,27 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
     with pytest.raises(UsageError, match="unlike protocols cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ring", "These reports are about different data (cloud; ring), so their scores cannot be compared."),
+        ("cloud", "comparison 1 and comparison 2 are about different data, although both are called cloud, so their scores"),
+    ],
+)
+def test_reports_about_different_data_are_refused_by_its_name_alone(first, name, words):
+    protocol, data = dataclasses.replace(first.protocol, data="abc", n=7), dataclasses.replace(first.data, name=name)
+    first = dataclasses.replace(first, data=dataclasses.replace(first.data, name="cloud"))
+    with pytest.raises(UsageError, match=re.escape(words)):
+        pf.compare([first, dataclasses.replace(first, protocol=protocol, data=data)])
+
+
+def test_each_sampling_is_announced():
+    said = []
+    models = {"it": GaussianBaseline.fit(cloud())}
+    pf.compare(models, cloud(), repeats=2, curve=False, tell=said.append)
+    assert said == ["measuring it, sampling 1 of 2 ...", "measuring it, sampling 2 of 2 ..."]
 
 
 def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):

@@ -128,6 +128,16 @@ def test_a_trainer_holds_its_folder_until_it_ends(tmp_path):
         held(tmp_path)
 
 
+def test_a_report_is_not_taken_for_a_run(tmp_path):
+    (tmp_path / "flow").mkdir()
+    (tmp_path / "report.html").touch()
+    with pytest.raises(CheckpointError, match=r"is a report, not a run: open .*/report\.html\."):
+        folders.check_run(tmp_path)
+    (tmp_path / "flow" / "spec.json").touch()
+    with pytest.raises(CheckpointError, match=r"report\.html, or name a run inside, such as .*/flow\."):
+        folders.check_run(tmp_path)
+
+
 def test_threads_of_one_process_are_told_apart(tmp_path):
     trainer, said = held(tmp_path), []
 

@@ -60,7 +60,7 @@ __all__ = [
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
-  pushforward demo                                     four families on the same digits, and a report
+  pushforward demo                                     four families on points of a circle and on digits
   pushforward train flow --data digits --budget 60s    train one model
   pushforward sample runs/digits-flow --n 64 --out digits.png
   pushforward compare gan vae ddpm flow --data digits --budget 60s

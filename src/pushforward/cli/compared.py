@@ -52,7 +52,7 @@ def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None
     """Refuse reports of unlike protocols, or of other data than that of the other models, before anything is trained."""
     from pushforward.evaluation.protocol import check_same
 
-    check_same([(name, report.protocol) for name, report in reports.items()])
+    check_same([(name, report.protocol) for name, report in reports.items()], [report.data.name for report in reports.values()])
     for name, report in reports.items():
         if data is not None and report.protocol.data != data.fingerprint:
             raise UsageError(

@@ -148,7 +148,10 @@ def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | 
 
 def _details(n: int | None, repeats: int, features: Spaces, seeds: int, budget: str | None) -> dict[str, Any]:
     """What is passed on to `pushforward.compare`."""
-    return {"n": n, "repeats": repeats, "features": features, "seeds": seeds, "budget": budget, "commands": [command()]}
+    return {"n": n, "repeats": repeats, "features": features, "seeds": seeds, "budget": budget} | {
+        "commands": [command()],
+        "tell": say,
+    }
 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:

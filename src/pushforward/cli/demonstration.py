@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.announcing import announce, nothing_left
+from pushforward.cli.announcing import announce
 from pushforward.cli.early import check_data
-from pushforward.cli.going_on import folder_for
+from pushforward.cli.going_on import demo_folder
 from pushforward.cli.groups import BUDGET, DATA, MODEL, OUTPUT, TRAIN, TRAINING
 from pushforward.cli.loop import train_all
 from pushforward.cli.terminal import app, command, say
@@ -39,6 +39,8 @@ REPEATS, STEPS, SEEN = 2, (1, 4, 8), 40_000
 classifier is trained on, whose accuracy on mnist-5k is 97.7 % then."""
 PICTURES_AFTER = (1, 3)
 """Turns after which small pictures are printed."""
+STOPPED = (130, 75)
+"""Exit codes of a training that was interrupted, which has said how each run goes on."""
 
 
 @app.command(group=TRAIN, sort_key=4)
@@ -74,8 +76,7 @@ def demo(
     loaded = load(data or _demo_data())
     sizes = _sizes(loaded.name, size)
     asked = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
-    folder, new = folder_for(out, loaded.name, asked)
-    with nothing_left(folder) if new else nullcontext(), _goes_on():
+    with demo_folder(out, loaded.name, asked) as folder, _goes_on(folder):
         opening = _opening(folder / "two-dimensions", opening_seconds, seed)
         report = Report(_compared(_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
     report.save_all(folder)
@@ -84,13 +85,18 @@ def demo(
 
 
 @contextmanager
-def _goes_on() -> Iterator[None]:
-    """Where the demo is interrupted, say that the same command goes on."""
+def _goes_on(folder: Path) -> Iterator[None]:
+    """Where the demo is interrupted, say what was kept, and that the same command goes on."""
     try:
         yield
-    except (SystemExit, KeyboardInterrupt):
-        say(f"or, for all runs and the page: {command()}")
-        raise
+    except (SystemExit, KeyboardInterrupt) as stop:
+        if isinstance(stop, SystemExit) and stop.code in STOPPED:
+            say(f"or, for all runs and the page: {command()}")
+        elif any(folder.glob("**/checkpoints/step_*")):
+            say(f"interrupted. To go on with all runs and the page: {command()}")
+        else:
+            say(f"interrupted; nothing was kept. Start again: {command()}")
+        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
 
 
 def _demo_data() -> str:
@@ -122,7 +128,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
     runs = train_all(trainers, STORY_TURN, _pictures_after(trainers))
     say("measuring the models of the circle: modes, distances, cost")
-    comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False)
+    comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False, tell=say)
     Report(comparison).save_all(folder)
     say(_panels(trainers))
     return comparison
@@ -157,7 +163,7 @@ def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Compar
     say("measuring: features, floors, scores, cost")
     features = LastHidden(SEEN) if kind_of(data) == "classifier" else None
     less: dict[str, Any] = {"repeats": REPEATS, "curve": STEPS, "features": features}
-    return compare({run.name: run for run in runs}, data, **less, budget=f"--budget {budget}", commands=[command()])
+    return compare({run.name: run for run in runs}, data, **less, budget=f"--budget {budget}", commands=[command()], tell=say)
 
 
 def _pictures_after(trainers: Sequence[Trainer]) -> Callable[[int], None]:

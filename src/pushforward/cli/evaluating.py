@@ -27,7 +27,7 @@ from pushforward.cli.groups import (
 )
 from pushforward.cli.parsing import check_plugins, data_file, load_plugins, source, typed_options, words
 from pushforward.cli.sampling import configured_run, precision_of
-from pushforward.cli.terminal import app, say, show
+from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -57,25 +57,29 @@ def evaluate(
 ) -> None:
     """Score a run, or given samples, against held-out data.
 
-    Each score stands beside the score of real data. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
+    Each score stands beside the score of real data. Options of solver, guidance and weights, such as --steps, --scale and
+    --checkpoint, do not apply to files of samples. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
 
     Args:
         run: The run's folder; or samples of any model: an .npz, .npy or .csv file, or a folder of images.
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
         n: Samples on either side; default as many as the held-out data allows.
-        repeats: Samplings.
+        repeats: Samplings; a file of samples is divided into as many sets of n, or fewer.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd, cas,
             and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
     _check(data, words(metrics), features, (n, repeats), loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
+    from pushforward.evaluation.sample_files import is_run
     from pushforward.report.single import scores_text
     from pushforward.report.warnings import warnings
 
     _say_what_takes_long(words(metrics))
     options = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
     comparison = _scored(loaded, compared_with, loading, options)
+    if not is_run(run):
+        _say_fewer(run, comparison, repeats)
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
     show(result, json, lambda _: scores_text(comparison))
 
@@ -85,7 +89,15 @@ def _scored(model: Any, data: Any, loading: Loading, options: dict[str, Any]) ->
     from pushforward.evaluation.evaluating import evaluate as judge
 
     with precision_of(loading):
-        return judge(model, data, plugins=loading.plugin, batch=loading.batch, **options)
+        return judge(model, data, plugins=loading.plugin, batch=loading.batch, tell=say, **options)
+
+
+def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
+    """Say why samples were divided into fewer sets than was asked for."""
+    n, sets = comparison.settings.n, comparison.settings.repeats or 1
+    if sets < repeats and any(word.split("=")[0] == "--repeats" for word in typed):
+        enough = f"{sets} sampling{'s' * (sets != 1)} of n = {n}"
+        say(f"{path} holds enough samples for {enough}, not for --repeats {repeats}; a smaller --n allows more")
 
 
 def _check(

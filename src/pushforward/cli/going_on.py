@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pushforward.cli.announcing import nothing_left
 from pushforward.cli.terminal import say
+from pushforward.errors import CheckpointError
 
-__all__ = ["folder_for"]
+__all__ = ["demo_folder"]
 
 FILE = "demo.json"
 """The options of a demo, in its folder from its start."""
+LOCK, HOLDER = ".lock", ".process"
+"""A file that a demo locks while it runs, and one with the number of its process."""
 
 
-def folder_for(out: str | None, data: str, asked: Mapping[str, Any]) -> tuple[Path, bool]:
-    """The folder of an unfinished demo with these options, else a new one, in which they are stored; and whether it is new.
+@contextmanager
+def demo_folder(out: str | None, data: str, asked: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder of an unfinished demo with these options, else a new one, in which they are stored; locked meanwhile.
+
+    A new folder is removed where the demo fails before anything was saved.
 
     Args:
         out: The folder that was asked for; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
@@ -25,17 +34,48 @@ def folder_for(out: str | None, data: str, asked: Mapping[str, Any]) -> tuple[Pa
 
     Raises:
         UsageError: If ``out`` holds something else.
+        CheckpointError: If another demo writes to it.
     """
     from pushforward.training.checkpoint import write_json
     from pushforward.training.folders import new_folder
 
     for folder in [Path(out)] if out else _earlier(data):
         if _unfinished(folder, asked):
-            say(f"{folder} holds this demo, which was interrupted: it goes on")
-            return folder, False
+            with _held(folder):
+                say(f"{folder} holds this demo, which was interrupted: it goes on")
+                yield folder
+            return
     folder = new_folder(out, f"compare-{data}", "report")
-    write_json(folder / FILE, dict(asked))
-    return folder, True
+    with nothing_left(folder), _held(folder):
+        write_json(folder / FILE, dict(asked))
+        yield folder
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a demo's folder, and write down which process holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, timeout=0.2, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(
+            f"{folder} is being written by another demo{_holder(folder)}: wait for it, or name another folder with --out."
+        ) from None
+    try:
+        (folder / HOLDER).write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    """The process that holds a folder, in brackets; empty where it is not known."""
+    try:
+        return f" (process {int((folder / HOLDER).read_text())})"
+    except (OSError, ValueError):
+        return ""
 
 
 def _earlier(data: str) -> Iterator[Path]:

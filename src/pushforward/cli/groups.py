@@ -100,7 +100,8 @@ RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[
     Literal["label", "none"] | None,
     Parameter(
-        group=DATA, help="label: train with labels, as is usual where there are any; none: without. Columns of --given stay."
+        group=DATA,
+        help="label: train with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
     ),
 ]
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]

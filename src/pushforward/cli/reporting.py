@@ -51,6 +51,6 @@ def report(
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
     say("measuring: features, floors, scores, cost")
-    page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()]))
+    page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
     page.save_all(where)
     show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text()}\n\n{where}/report.html")

@@ -46,8 +46,9 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     wanted = [column for _, names in chosen.values() for column in names]
     for column in wanted:
         if column not in present:
+            which = "Columns beside the label" if "label" in data.space.conditions else "Columns"
             raise UsageError(
-                f'{data.name} has no column "{column}".{did_you_mean(column, present)} Columns: {", ".join(present)}.'
+                f'{data.name} has no column "{column}".{did_you_mean(column, present)} {which}: {", ".join(present)}.'
             )
     remaining = [i for i, column in enumerate(present) if column not in wanted]
     if len(set(wanted)) < len(wanted):

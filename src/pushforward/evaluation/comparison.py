@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -32,15 +32,17 @@ __all__ = ["SaidOptions", "compare"]
 
 
 class SaidOptions(TypedDict, total=False):
-    """What a report says of a comparison.
+    """What a report says of a comparison, and what is said while it is made.
 
     Args:
         budget: What each model was trained with, in words.
         commands: Command lines that repeat the comparison.
+        tell: Called with a line before each sampling of a model; silent by default.
     """
 
     budget: str | None
     commands: Sequence[str]
+    tell: Callable[[str], None] | None
 
 
 def compare(
@@ -67,7 +69,7 @@ def compare(
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
             the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
-        said: ``budget`` and ``commands`` (`SaidOptions`).
+        said: ``budget``, ``commands`` and ``tell`` (`SaidOptions`).
 
     Raises:
         UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by
@@ -88,7 +90,7 @@ def compare(
     for name, model in models.items():
         check_model(name, model, data)
     n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features)
+    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=said.get("tell"))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {}
     for name, model in models.items():

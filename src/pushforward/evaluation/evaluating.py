@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -40,10 +40,12 @@ class DrawingOptions(TypedDict, total=False):
     Args:
         seed: Added to the seed of every sampling; 0 by default.
         batch: Samples generated at a time.
+        tell: Called with a line before each sampling; silent by default.
     """
 
     seed: int
     batch: int
+    tell: Callable[[str], None] | None
 
 
 def evaluate(
@@ -74,7 +76,7 @@ def evaluate(
             units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
             with the space's name in brackets. None takes what suits the data.
         plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
-        drawing: ``seed`` and ``batch`` (`DrawingOptions`).
+        drawing: ``seed``, ``batch`` and ``tell`` (`DrawingOptions`).
 
     Returns:
         A comparison of one model, with floors, the no-network row, cost and settings.
@@ -113,7 +115,7 @@ def evaluate(
         result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
     n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch, features)
+    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch, features, drawing.get("tell"))
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)

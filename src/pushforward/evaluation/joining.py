@@ -72,8 +72,8 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
     """
     if not comparisons:
         raise UsageError("There is nothing to join: name at least one report, such as runs/a-report/report.json.")
-    check_same([(name, comparison.protocol) for name, comparison in comparisons.items()])
     parts = list(comparisons.values())
+    check_same([(name, part.protocol) for name, part in comparisons.items()], [part.data.name for part in parts])
     if len(parts) == 1:
         return parts[0]
     renamed = _named(comparisons)

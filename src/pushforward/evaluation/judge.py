@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class Judge:
         batch: Samples generated at a time.
         spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
             its scores. None takes the one that suits the data.
+        tell: Called with a line before each sampling of a model; None is silent.
     """
 
     data: Dataset
@@ -79,6 +80,7 @@ class Judge:
     seed: int = 0
     batch: int = BATCH
     spaces: Spaces = None
+    tell: Callable[[str], None] | None = None
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
     floors: dict[str, Score] = field(init=False)
@@ -92,7 +94,7 @@ class Judge:
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
         self.floors = {**self.floors, **floors_in(self.others, self.data, self.n, self.metrics)}
 
-    def scores(self, sampler: Sampler) -> tuple[dict[str, Score], float | None]:
+    def scores(self, sampler: Sampler, name: str = "") -> tuple[dict[str, Score], float | None]:
         """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
 
         A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
@@ -100,15 +102,18 @@ class Judge:
         samplings: dict[str, list[Score]] = {}
         agreements = []
         once = isinstance(sampler, Transport) and starts(sampler) is not None
-        for repeat in range(1 if once else self.repeats):
+        times = 1 if once else self.repeats
+        for repeat in range(times):
+            if self.tell is not None and name:
+                self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
             x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
-            for name, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
-                samplings.setdefault(name, []).append(result)
+            for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
+                samplings.setdefault(metric, []).append(result)
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
-        scores = {name: self._combined(name, results) for name, results in samplings.items()}
-        self.unscored |= {name: why for name, why in _explained(self.metrics).items() if name not in scores}
+        scores = {metric: self._combined(metric, results) for metric, results in samplings.items()}
+        self.unscored |= {metric: why for metric, why in _explained(self.metrics).items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
@@ -191,7 +196,7 @@ class Judge:
             sampling: The model's part of `sampling`; None measures it here, alone.
         """
         transport = transport_of(model)
-        scores, agreement = self.scores(transport)
+        scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         run = model if isinstance(model, Run) else None
         result = ModelResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -63,7 +64,6 @@ class Protocol(Record):
 COMMON = {"versions": "the version of {}", "spaces": "the extractor of the feature space {}"}
 """Fields of which only what both protocols hold must be equal, in words."""
 NAMES = {
-    "data": "the data's fingerprint",
     "reference": "the sha256 of the reference examples",
     "n": "n",
     "k": "k",
@@ -74,14 +74,19 @@ NAMES = {
 }
 
 
-def check_same(protocols: Sequence[tuple[str, Protocol]]) -> None:
+HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")
+"""A long hash, and what is shown of it."""
+
+
+def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
     """Refuse scores that do not share a protocol.
 
     Args:
         protocols: Each with the name of where its scores come from.
+        data: The names of the data that they are about, where they are known.
 
     Raises:
-        UsageError: Naming each field that differs, and both values.
+        UsageError: Naming each field that differs, one a line, and both values; or both data sets where these differ.
     """
     for name, protocol in protocols:
         if protocol == Protocol():
@@ -89,16 +94,29 @@ def check_same(protocols: Sequence[tuple[str, Protocol]]) -> None:
                 f"{name} does not say by which protocol its scores were measured, as reports of earlier versions do not: score "
                 "its runs again."
             )
-    for name, other in protocols[1:]:
+    for at, (name, other) in enumerate(protocols[1:], start=1):
         first, first_protocol = protocols[0]
+        if first_protocol.data != other.data:
+            raise UsageError(_other_data(first, name, (data[0], data[at]) if data else ("", "")))
         unlike = first_protocol.differences(other)
         if unlike:
-            what = "; ".join(f"{field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)
+            what = "".join(f"\n- {field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)
             raise UsageError(
-                f"Scores of unlike protocols cannot be compared: {what}. Score the runs again together: "
+                f"Scores of unlike protocols cannot be compared:{what}\nScore the runs again together: "
                 "pushforward compare RUN RUN."
             )
 
 
+def _other_data(first: str, second: str, names: tuple[str, str]) -> str:
+    """Why scores on two data sets cannot be compared."""
+    if names[0] != names[1]:
+        return f"These reports are about different data ({'; '.join(names)}), so their scores cannot be compared."
+    called = f", although both are called {names[0]}" if names[0] else ""
+    return f"{first} and {second} are about different data{called}, so their scores cannot be compared."
+
+
 def _text(value: Any) -> str:
-    return "not known" if value in (None, "") else f'"{value}"' if isinstance(value, str) else str(value)
+    """A value in words, the hashes in it cut to 8 characters."""
+    if value in (None, ""):
+        return "not known"
+    return '"{}"'.format(HASH.sub(r"\1", value)) if isinstance(value, str) else str(value)

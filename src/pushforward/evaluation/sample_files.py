@@ -81,18 +81,18 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape, images = tuple(data.space.shape), data.space.levels is not None
     if tuple(x.shape[1:]) != shape:
         raise DataError(
-            f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the "
+            f'"{name}" holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the '
             "same size and channels, in the layout of that data."
         )
     if len(x) < LEAST:
-        raise DataError(f"{name} holds {len(x)} sample{'' if len(x) == 1 else 's'}; scores need at least {LEAST}.")
+        raise DataError(f'"{name}" holds {len(x)} sample{"" if len(x) == 1 else "s"}; scores need at least {LEAST}.')
     finite = np.isfinite(x.reshape(len(x), -1)).all(1) if x.dtype.kind == "f" else np.ones(len(x), bool)
     if not finite.all():
         raise DataError(f"{int((~finite).sum())} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")
     outside = x.dtype.kind == "f" and (x.min() < -SLACK or x.max() > 1 + SLACK)
     if images and (outside or (x.dtype.kind != "f" and x.dtype != np.uint8)):
         raise DataError(
-            f"{name} holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats "
+            f'"{name}" holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats '
             "from 0 to 1."
         )
 

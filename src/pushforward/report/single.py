@@ -71,7 +71,8 @@ def _footing(comparison: Comparison) -> list[str]:
         lines.append(f"n = {settings.n} on either side, {times}; features: {settings.features}")
         lines.append(
             "± is the standard deviation of one sampling; ratio is the model's value over real data's, and empty where that is "
-            "about 0 or below it. KID and energy distance are unbiased: for real data about 0, and they may be negative."
+            "below 0 or within two of its deviations of 0. KID and energy distance are unbiased: for real data about 0, and they "
+            "may be negative."
         )
     if note := bias_note(comparison):
         lines.append(note)

@@ -29,6 +29,8 @@ BLURRED = 0.5
 """The share of samples between the modes from which on a model is said to blur."""
 LEAST = 0.2
 """The part of its true share of samples from which on a mode is reached."""
+UNTRAINED = 100
+"""Steps of training below which what a model does with the points says nothing about its family."""
 
 
 def story(opening: Comparison, look: Look, rules: list[str]) -> str:
@@ -61,11 +63,14 @@ def _card(opening: Comparison, model: ModelResult, index: int) -> str:
 
 
 def deed(opening: Comparison, model: ModelResult) -> str:
-    """What a model did with the modes, in a sentence; empty where modes were not scored."""
+    """What a model did with the modes, in a sentence, or that it has hardly been trained; empty where modes were not scored."""
     held, between, true = model.scores.get("modes_held"), model.scores.get("bridges"), opening.floors.get("modes_held")
     values = [score.value for score in (held, between, true) if score is not None and score.value is not None]
     if held is None or len(values) < 3:
         return ""
+    steps = model.training.steps
+    if steps is not None and steps < UNTRAINED:
+        return f"Not trained yet: {count(steps)} step{'s' * (steps != 1)}."
     modes, outside, every = values
     reached = sum(share >= LEAST / every for share in held.extra.get("nearest", ()))
     share = f"{100 * outside:.0f} % of its samples fall between the points"

@@ -166,6 +166,10 @@ def check_run(folder: str | Path) -> None:
         for path in set_aside(folder)
     ]
     usual = " Runs are made by `pushforward train`."
+    if (folder / "report.html").is_file() and not waiting:
+        inside = sorted(folder.glob("*/spec.json"))
+        within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
+        raise CheckpointError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
     what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
     raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
 
