@@ -595,7 +595,7 @@ def test_alarms_are_warnings_and_shaded(ring):
     warnings = [sentence for sentence in verdict(comparison) if sentence.kind == "warning" and sentence.link == "health"]
     assert [sentence.text for sentence in warnings] == [
         "Alarm while gan was trained, at step 50: collapse <b>: raise <gamma>. It was over at step 100.",
-        "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. To the end of training this was not over.",
+        "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. It still held at the end of training.",
     ]
     page = Report(comparison).to_html()
     assert page.count('<g class="alarm">') == 2 * 4

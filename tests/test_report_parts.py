@@ -26,6 +26,7 @@ from pushforward.report.class_chart import class_section
 from pushforward.report.curves import frontier
 from pushforward.report.differences import differences, failures
 from pushforward.report.sentences import unmarked
+from pushforward.report.statistics import groups
 from pushforward.report.verdict import MOST, claims, remarks
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
@@ -52,6 +53,15 @@ def compared(values, **more):
 
 def lines(comparison):
     return [unmarked(choice.text) for choice in choices(comparison)]
+
+
+def test_the_score_that_ranks_models_is_the_first_of_its_table():
+    comparison = compared({"flow": (0.2, 0.1, 40)})
+    scores = {"recall": Score(0.5), **comparison.models[0].scores}
+    info = {"recall": MetricInfo("Recall", "higher", "A share."), **comparison.metrics}
+    models = (dataclasses.replace(comparison.models[0], scores=scores),)
+    (_, names), *_ = groups(dataclasses.replace(comparison, metrics=info, models=models))
+    assert names == ["frechet", "recall"]
 
 
 def test_each_model_has_a_line_that_says_for_whom_it_is():

@@ -43,9 +43,7 @@ def markdown(comparison: Comparison) -> str:
         parts.append("## Reproduce\n\n" + f"{fence}sh\n" + "\n".join(commands) + f"\n{fence}")
     parts += [f"## {heading}\n\n{_table(table)}" for heading, table in differences(comparison)[:1]]
     parts.append(_listed("Failures", failures(comparison)))
-    lines = [f"- {escape(name)}: {escape(value)}" for name, value in facts.facts(comparison)]
-    if lines:
-        parts.append("\n".join(lines))
+    parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts.facts(comparison)]))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 

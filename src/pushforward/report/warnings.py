@@ -159,11 +159,12 @@ def _alarms(comparison: Comparison) -> Iterator[Sentence]:
             standing = [period for period in periods if period[1] is None]
             begin, end = standing[-1] if standing else periods[0]
             advice = f": {unmarked(begin.advice)}" if begin.advice else ""
-            over = " To the end of training this was not over." if end is None else f" It was over at step {count(end.step)}."
-            times = f" It happened {count(len(periods))} times in all." if len(periods) > 1 else ""
+            times = f"was raised {count(len(periods))} times" if len(periods) > 1 else ""
+            ends = "still held at the end of training" if end is None else f"was over at step {count(end.step)}"
+            parts = [times, ends] if end is None else [ends, times]
             yield from _warning(
                 f"Alarm while {named([begin.training or model.name])} was trained, at step {count(begin.step)}: "
-                f"{unmarked(begin.sentence)}{advice}.{over}{times}",
+                f"{unmarked(begin.sentence)}{advice}. It {' and '.join(filter(None, parts))}.",
                 "health",
             )
 
