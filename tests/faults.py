@@ -31,6 +31,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
+        ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_intervals"),
     ],
     "report/sweep.py": [

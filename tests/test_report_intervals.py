@@ -170,6 +170,17 @@ def test_of_several_leaders_those_that_beat_no_network_are_named():
     assert "lead" not in both
 
 
+def test_the_next_model_is_none_of_the_leaders():
+    """A leader of a wide spread may have a lower mean than a model that is measurably behind."""
+    comparison = compared({"flow": (0.2, 0.90), "gan": (0.5, 0.80), "ddpm": (0.3, 0.85)})
+    wide = dataclasses.replace(comparison.models[1].scores["coverage"], spread=0.2)
+    models = [dataclasses.replace(model, scores={**model.scores}) for model in comparison.models]
+    models[1].scores["coverage"] = wide
+    (text,) = said(dataclasses.replace(comparison, models=tuple(models)), "diversity")[:1]
+    assert text.startswith("flow and gan lead in coverage")
+    assert "next ddpm with 0.850" in text
+
+
 # Sweeps ---------------------------------------------------------------------------------------------------------
 
 

@@ -83,7 +83,8 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
 def _leading(comparison: Comparison, metric: str, ranked: Sequence[Statistic], lead: Sequence[Statistic]) -> str:
     """Who is ahead of the other models, and by how much; nobody is called best who does not beat no network."""
     label, names = inside(comparison.info(metric).label), named([score.name for score in lead])
-    second = f"next {named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
+    after = next(score for score in ranked if score.name not in {leader.name for leader in lead})
+    second = f"next {named([after.name])} with {after.text}"
     base = statistic(comparison, comparison.baseline, metric)
     beat = [score for score in lead if base is None or score.better_than(base)]
     between = "" if len(lead) == 1 else f", with no measurable difference between them{at_n(comparison)}"
