@@ -127,7 +127,7 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     assert "it goes on" in (err := capsys.readouterr().err)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
     assert pf.load(folder / "vae").state["step"] >= first["vae"]
-    assert pf.load(folder / "vae").state["seconds"] >= 1.5
+    assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
     assert pf.load(folder / "two-dimensions/flow").state["step"] == first["two-dimensions/flow"]
     page = (folder / "report.html").read_text()
     assert 'id="story"' in page
