@@ -145,7 +145,7 @@ def test_intervals_play_no_part_in_who_is_best():
 def test_nobody_is_called_best_who_does_not_beat_no_network():
     values = {"flow": (0.2, 0.80), "gan": (0.5, 0.70), "vae": (0.9, 0.60)}
     for base, sentence in (
-        (0.79, "flow scores best of the models in coverage: 0.800 ± 0.010, next gan with 0.700"),  # the sentence before says it
+        (0.79, "Of the models, flow is least bad in coverage: 0.800 ± 0.010, next gan with 0.700"),  # the sentence before says it
         (0.5, "flow has the best coverage: 0.800"),
     ):
         comparison = compared(values, base=(2.0, base))
@@ -166,7 +166,7 @@ def test_of_several_leaders_those_that_beat_no_network_are_named():
         sentence.startswith("gan does not measurably beat the no-network row in coverage") for sentence in said(comparison)
     )
     both = said(compared(values, base=(2.0, 0.79)), "diversity")[0]
-    assert both.startswith("flow and gan score best of the models in coverage, with no measurable difference between them")
+    assert both.startswith("Of the models, flow and gan are least bad in coverage, with no measurable difference between them")
     assert "lead" not in both
 
 
@@ -210,6 +210,8 @@ def test_the_verdict_says_who_leads_after_which_time_of_training():
     assert short.endswith(
         "flow scores best after 16 s (one training of each). None of them is measurably better than no network."
     )
+    level = unmarked(sweep_sentence(swept({"gan": (2.5, 0.4, 0.2), "flow": (2.5, 0.4, 0.2)})).marked)
+    assert "models do not differ measurably after 4.1 s, and none measurably beats no network; " in level
     assert sweep_sentence(compared({"gan": (0.2, 0.9), "flow": (0.3, 0.9)})) is None
     assert sweep_sentence(swept({"gan": (0.5, 0.4, 0.39)})) is None, "nothing to lead"
 

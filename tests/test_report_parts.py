@@ -18,6 +18,7 @@ from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, Sampl
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
+from pushforward.numbers import bounded, measured
 from pushforward.paths import VP
 from pushforward.report import Report
 from pushforward.report.axes import Axis, padded, start_note
@@ -25,6 +26,7 @@ from pushforward.report.choosing import choices
 from pushforward.report.class_chart import class_section
 from pushforward.report.curves import frontier
 from pushforward.report.differences import differences, failures
+from pushforward.report.limits import limits
 from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import groups
 from pushforward.report.verdict import MOST, claims, remarks
@@ -62,6 +64,19 @@ def test_the_score_that_ranks_models_is_the_first_of_its_table():
     models = (dataclasses.replace(comparison.models[0], scores=scores),)
     (_, names), *_ = groups(dataclasses.replace(comparison, metrics=info, models=models))
     assert names == ["frechet", "recall"]
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert measured(-0.0001, 0.006) == ("0.000", "0.006")
+    assert bounded(-0.0001, [-0.0002, 0.01]) == ("0.000", "[0.000, 0.010]")
+    assert measured(-1.5, 0.1) == ("−1.50", "0.10")
+
+
+def test_a_report_of_stored_images_says_that_it_shows_no_pictures():
+    comparison = compared({"flow": (0.2, 0.1, 40)})
+    images = dataclasses.replace(comparison, data=DataInfo(shape=(1, 8, 8)))
+    assert any("Pictures of samples are not shown" in limit for limit in limits(images))
+    assert not any("Pictures of samples" in limit for limit in limits(comparison))
 
 
 def test_each_model_has_a_line_that_says_for_whom_it_is():

@@ -54,14 +54,20 @@ def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
         return text, "" if wide is None else f"{0:.{len(text.partition('.')[2])}f}"
     leading = wide / 10 ** math.floor(math.log10(wide))
     decimals = _decimals(wide, 2 if leading < 2.95 else 1)
-    return f"{value:,.{decimals}f}".replace("-", "−"), f"{wide:,.{decimals}f}"
+    return _fixed(value, decimals), f"{wide:,.{decimals}f}"
+
+
+def _fixed(x: float, decimals: int) -> str:
+    """A number with so many decimals; what rounds to zero has no sign."""
+    text = f"{x:,.{decimals}f}"
+    return text.replace("-", "−" if text.strip("-0.") else "")
 
 
 def bounded(mean: Any, interval: Sequence[float]) -> tuple[str, str]:
     """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which half of its width sets."""
     value, half = measured(mean, abs(interval[1] - interval[0]) / 2)
     decimals = len(half.partition(".")[2])
-    low, high = (f"{end:,.{decimals}f}".replace("-", "−") for end in interval)
+    low, high = (_fixed(end, decimals) for end in interval)
     return value, f"[{low}, {high}]"
 
 

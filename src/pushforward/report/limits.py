@@ -39,6 +39,8 @@ def limits(comparison: Comparison) -> list[str]:
             f"Scores are computed in these features: {unmarked(comparison.settings.features)}. "
             "They are not comparable with published ones."
         )
+    if len(comparison.data.shape) == 3 and not comparison.pictures:
+        sentences.append("Pictures of samples are not shown: report.json does not hold them. See report.html beside it.")
     sentences.append("Times were measured on the machine below, and say little about another one.")
     return sentences
 
@@ -57,8 +59,8 @@ def _on_trainings(comparison: Comparison) -> list[str]:
         counts = sorted({len(model.trainings) for model in many})
         who = f" of {_names(many)}" if once else ""
         sentences.append(
-            f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
-            "only roughly. Pictures, losses over training and curves are those of the first training."
+            f"The spread{who} is over {listing(map(str, counts))} trainings (at least that over samplings), "
+            "which give only a rough estimate. Pictures, losses over training and curves are those of the first training."
         )
     return sentences
 

@@ -51,7 +51,8 @@ def unmarked(text: str) -> str:
 
 def inside(label: str) -> str:
     """A label as it stands within a sentence: abbreviations and names keep their capital."""
-    return label if label[:2].isupper() or label.startswith("Fréchet") else label[:1].lower() + label[1:]
+    keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
+    return label if keeps else label[:1].lower() + label[1:]
 
 
 def verb(subjects: Sized, singular: str, plural: str) -> str:

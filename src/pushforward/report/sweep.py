@@ -26,6 +26,7 @@ NOTE = (
 )
 
 BUT = ", but not measurably better than no network"
+LEVEL = "models do not differ measurably"
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,16 @@ def sweep_sentence(comparison: Comparison) -> Sentence | None:
     base = statistic(comparison, comparison.baseline, metric)
     never = all(short for _, short in (_lead(stage, base) for stage in stages))
     clauses = [
-        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{BUT if short and not never else ''}"
+        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{_beside(lead) if short and not never else ''}"
         for (lead, short), group in groupby(stages, lambda stage: _lead(stage, base))
     ]
     label, after = inside(comparison.info(metric).label), " None of them is measurably better than no network." * never
     return Sentence("sweep", f"By time of training, in {label}: {'; '.join(clauses)} (one training of each).{after}", "sweep")
+
+
+def _beside(lead: str) -> str:
+    """What follows a clause none of whose leaders beats no network."""
+    return ", and none measurably beats no network" if lead == LEVEL else BUT
 
 
 def _time(seconds: float) -> str:
@@ -94,7 +100,7 @@ def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
     lead = best_of(stage.scores)
     ahead = [score for score in lead if base is None or score.better_than(base)]
     if len(lead) == len(stage.scores):
-        return "models do not differ measurably", not ahead
+        return LEVEL, not ahead
     names = [score.name for score in ahead or lead]
     best = verb(names, "leads", "lead") if ahead else f"{verb(names, 'scores', 'score')} best"
     return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", not ahead

@@ -68,7 +68,7 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
     ranked, lead = statistics(comparison, metric), leaders(comparison, metric)
     label = inside(comparison.info(metric).label)
     if len(ranked) == 1:
-        text = f"{named([ranked[0].name])} has a {label} of {ranked[0].text}"
+        text = f"{named([ranked[0].name])} has {'an' if label[:1] in 'aeiou' else 'a'} {label} of {ranked[0].text}"
     elif len(lead) == len(ranked):
         between, values = named([score.name for score in lead]), values_of(lead)
         text = f"No measurable difference in {label} between {between}{at_n(comparison)}: {values}"
@@ -89,8 +89,10 @@ def _leading(comparison: Comparison, metric: str, ranked: Sequence[Statistic], l
     beat = [score for score in lead if base is None or score.better_than(base)]
     between = "" if len(lead) == 1 else f", with no measurable difference between them{at_n(comparison)}"
     values = f"{values_of(lead)}, {second}"
+    if base is not None and not beat and unbeaten(comparison, metric):
+        return f"Of the models, {names} {verb(lead, 'is', 'are')} least bad in {label}{between}: {values}"
     if base is not None and not beat:
-        compared = "" if unbeaten(comparison, metric) else f", but not measurably better than no network ({base.text})"
+        compared = f", but not measurably better than no network ({base.text})"
         which = f"{names} {verb(lead, 'scores', 'score')} best of the models in {label}{compared}{between}"
         return f"{which}: {values}"
     if len(lead) == 1:
