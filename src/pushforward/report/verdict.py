@@ -21,6 +21,7 @@ from pushforward.report.statistics import (
     metric_for,
     statistic,
     statistics,
+    target_of,
     values_of,
     with_spread,
 )
@@ -109,7 +110,9 @@ def _differences(comparison: Comparison, metric: str) -> list[str]:
         if len(ranked) > 1 and ranked[0].better_than(ranked[-1]):
             first, last = ranked[0], ranked[-1]
             values = f"{first.text} for {named([first.name])}, {last.text} for {named([last.name])}"
-            clauses.append(f"{inside(comparison.info(other).label)} ({values})")
+            target = target_of(comparison, other) if comparison.info(other).better == "target" else None
+            right = "" if target is None else f"; {plain(target)} is right"
+            clauses.append(f"{inside(comparison.info(other).label)} ({values}{right})")
     return clauses
 
 
