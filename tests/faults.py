@@ -211,7 +211,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
     "metrics/manifold.py": [
-        ("float(np.hypot(of_generated, of_real))", "of_generated", "intervals"),
+        ("return float(np.hypot(of_generated, of_real)), of_real", "return float(of_generated), of_real", "intervals"),
     ],
     "evaluation/intervals.py": [
         ("interval = of_share(", "interval = above(", "intervals"),
