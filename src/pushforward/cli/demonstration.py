@@ -75,8 +75,8 @@ def demo(
     check_data(data)
     loaded = load(data or _demo_data())
     sizes = _sizes(loaded.name, size)
-    asked = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
-    with demo_folder(out, loaded.name, asked) as folder, _goes_on(folder):
+    options = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
+    with demo_folder(out, loaded.name, options) as folder, _goes_on(folder):
         opening = _opening(folder / "two-dimensions", opening_seconds, seed)
         report = Report(_compared(_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
     report.save_all(folder)

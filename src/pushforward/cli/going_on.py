@@ -22,15 +22,15 @@ LOCK, HOLDER = ".lock", ".process"
 
 
 @contextmanager
-def demo_folder(out: str | None, data: str, asked: Mapping[str, Any]) -> Iterator[Path]:
+def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
     """The folder of an unfinished demo with these options, else a new one, in which they are stored; locked meanwhile.
 
     A new folder is removed where the demo fails before anything was saved.
 
     Args:
-        out: The folder that was asked for; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
+        out: The folder; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
         data: The data's name.
-        asked: The options, plain values; a demo goes on where all are equal.
+        options: Plain values; a demo goes on where all are equal.
 
     Raises:
         UsageError: If ``out`` holds something else.
@@ -40,14 +40,14 @@ def demo_folder(out: str | None, data: str, asked: Mapping[str, Any]) -> Iterato
     from pushforward.training.folders import new_folder
 
     for folder in [Path(out)] if out else _earlier(data):
-        if _unfinished(folder, asked):
+        if _unfinished(folder, options):
             with _held(folder):
                 say(f"{folder} holds this demo, which was interrupted: it goes on")
                 yield folder
             return
     folder = new_folder(out, f"compare-{data}", "report")
     with nothing_left(folder), _held(folder):
-        write_json(folder / FILE, dict(asked))
+        write_json(folder / FILE, dict(options))
         yield folder
 
 
@@ -84,11 +84,11 @@ def _earlier(data: str) -> Iterator[Path]:
     yield from sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def _unfinished(folder: Path, asked: Mapping[str, Any]) -> bool:
+def _unfinished(folder: Path, options: Mapping[str, Any]) -> bool:
     """Whether a folder holds a demo with these options and no page."""
     if (folder / "report.html").exists():
         return False
     try:
-        return bool(json.loads((folder / FILE).read_text()) == json.loads(json.dumps(asked)))
+        return bool(json.loads((folder / FILE).read_text()) == json.loads(json.dumps(options)))
     except (OSError, ValueError):
         return False

@@ -13,7 +13,7 @@ __all__ = ["Collapse", "CriticWins", "Divergence", "Missing"]
 HELD = 0.75
 """The share of the modes that a model must have held before, and the share of those below which it has collapsed."""
 COVERED = 0.4
-"""The coverage that a model must have reached before, where the modes are not known."""
+"""The coverage that a model of data with unknown modes must have reached before."""
 LASTING = 200
 """Steps for which modes must be held before they can be lost, and that a collapse must last."""
 STUCK = 2000
