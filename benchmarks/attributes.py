@@ -1,6 +1,6 @@
 """Continuous attributes as conditions: are a flow, a GAN and a VAE as right at a given value as they are without any?
 
-    python benchmarks/attributes.py [--models flow gan vae] [--data table digits] [--seconds 120] [--seeds 3] [--examples 200000]
+    python benchmarks/attributes.py [--models flow gan vae] [--data table digits] [--seconds 120] [--steps N] [--seeds 3]
 
 Table: an age uniform in [-1, 1] and x = (2 age + e1, s + age + e2) with s = +-1 at random and e of standard deviation .3: a
 mixture of two Gaussians whose means move with the attribute. At each of five ages the mean and the standard deviation of n
@@ -58,12 +58,17 @@ def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor
     return (x.mean(0) - mean).abs(), (own - std).abs(), own / math.sqrt(n), error
 
 
+def budget(given: argparse.Namespace) -> dict[str, Any]:
+    """The budget of a training, in steps where they are given, else in seconds."""
+    return {"steps": given.steps} if given.steps else {"seconds": given.seconds}
+
+
 def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
     """Train a recipe with the attribute and without, and compare both with the truth."""
     runs = {}
     for attribute in (True, False):
         data = drawn(given.examples, attribute)
-        runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
+        runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, **budget(given))
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
     worst, beyond = 0.0, -math.inf
     for age in AGES:
@@ -87,7 +92,7 @@ def inked(data: Any) -> Any:
 def on_digits(name: str, seed: int, given: argparse.Namespace) -> Row:
     """Train a recipe on digits given their ink, and correlate what was asked with what was made."""
     data = inked(load("digits", labelled=False))
-    run = train(lambda: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
+    run = train(lambda: pf.recipes.named(name)(data.space), data, seed, **budget(given))
     ink_requested = torch.from_numpy(data.held_out.given["given"])[:, 0]
     ink_requested = ink_requested.repeat(-(-min(given.n, 1000) // len(ink_requested)))[: min(given.n, 1000)]
     ink = run.transport.sample(len(ink_requested), {"ink": ink_requested}, seed=seed * given.n).flatten(1).sum(1)
@@ -118,9 +123,8 @@ def report(rows: list[Row], given: argparse.Namespace) -> str:
         "digits pass",
     ]
     text = table(head, body)
-    return (
-        text + f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."
-    )
+    length = f"{given.steps:,} steps" if given.steps else f"{given.seconds:g} s"
+    return text + f"\n\n{length} of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."
 
 
 WORKS = {"table": on_table, "digits": on_digits}
@@ -132,6 +136,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--models", nargs="+", default=["flow", "gan", "vae"])
     parser.add_argument("--data", nargs="+", default=[*WORKS], choices=[*WORKS])
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--steps", type=int, help="of each training, in place of seconds")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--n", type=int, default=10_000)

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latent import SETS
 from protocol import benchmark, floors, load, parsed, seconds_of, table, taken_up, write
 
 import torch
+from latent import SETS
 
 import pushforward as pf
 from pushforward.evaluation import Judge, cost
@@ -41,7 +41,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--trajectories", type=int, default=4096, help="of the pixel student; the latent one takes its default")
     parser.add_argument("--long", type=int, default=25, help="calls of the teacher that the bar refers to")
     parser.add_argument("--calls", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out images")
+    parser.add_argument("--n", type=int, default=2000, help="samples to judge, at most as many as held-out images")
     parser.add_argument("--repeats", type=int, default=5, help="samplings of each model")
     parser.add_argument("--turns", type=int, default=5, help="in which the time of a sample is measured")
     parser.add_argument("--threads", type=int, default=2, help="of sampling while it is timed; training takes one")
@@ -64,11 +64,8 @@ def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.R
     """The flow of a space and its student, each trained to its budget."""
     folder, seconds = Path(given.runs), getattr(given, f"{space}_seconds")
     if space == "latent":
-        autoencoder = ended(
-            taken_up(
-                lambda: pf.recipes.autoencoder(data.space), data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
-            )
-        )
+        recipe = lambda: pf.recipes.autoencoder(data.space)  # noqa: E731
+        autoencoder = ended(taken_up(recipe, data.without_labels(), given.coder_seconds, given.seed, folder / "coder"))
         make: Callable[[], pf.Recipe] = lambda: pf.in_latent("flow", data, autoencoder)  # noqa: E731
     else:
         make = lambda: pf.recipes.flow(data.space)  # noqa: E731
@@ -133,7 +130,9 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     body.append(["real data (floor)", "", "", *(floor.get(metric, "") for metric in scored), ""])
     text = table(["space", "model", "calls", *scored, "ms / sample"], body) + "\n\n" + "\n".join(verdicts)
     taken = "; ".join(f"{r['space']} {r['model']} {r['step']:,} steps, {r['seconds']:,.0f} s" for r in rows if r["calls"] != 2)
-    text += f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one thread: "
+    text += (
+        f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one thread: "
+    )
     text += f"{taken}. Sampling was timed on {given.threads} threads."
     write("emoji_calls", "Emoji in one call", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
 
