@@ -132,7 +132,7 @@ def test_euler_maruyama_without_noise_is_euler():
     assert (end(ring(Linear()), solvers.EulerMaruyama(0.0), 21) - end(ring(Linear()), Euler(), 21)).abs().max() < 1e-12
 
 
-STEPS = {"ancestral": 400, "ddim:0.5": 200, "dpmsde": 100, "eulermaruyama": 800, "eulermaruyama:2": 1500, "churn:3": 150}
+STEPS = {"ancestral": 400, "ddim:0.5": 200, "dpmsde": 100, "eulermaruyama": 200, "eulermaruyama:2": 375, "churn:3": 75}
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
