@@ -13,6 +13,7 @@ import functools
 import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pushforward as pf  # before torch: chooses how its threads wait
 
@@ -199,6 +201,24 @@ def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> l
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(work, *zip(*cases, strict=True)))
+
+
+def printed_by(program: Path, words: list[str], source: Path) -> str:
+    """What a program prints that uses the package in a folder, in a process of its own; a smoke run has one process.
+
+    Raises:
+        SystemExit: If the program fails.
+    """
+    if _smoking:
+        with contextlib.redirect_stdout(io.StringIO()) as out, patch.object(sys, "argv", [str(program), *words]):
+            runpy.run_path(str(program), run_name="__main__")
+        return out.getvalue()
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(program), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir())
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout
 
 
 def mean_and_spread(values: list[float]) -> str:

@@ -14,14 +14,10 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from protocol import BEFORE, benchmark, parsed, source_of, table, write
+from protocol import BEFORE, benchmark, parsed, printed_by, source_of, table, write
 
 import pushforward as pf
 
@@ -34,12 +30,7 @@ BAR = 1e-4
 @functools.cache
 def losses(source: Path, steps: int, cases: tuple[str, ...]) -> dict[str, dict[str, list[float]]]:
     """The losses of each case and player, by the package in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PROGRAM), str(steps), *cases]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir())
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    content = json.loads(done.stdout)
+    content = json.loads(printed_by(PROGRAM, [str(steps), *cases], source))
     assert Path(content["package"]).is_relative_to(source), content["package"]
     return dict(content["losses"])
 

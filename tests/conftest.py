@@ -9,6 +9,7 @@ import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import forking
 import pytest
 
 import pushforward  # noqa: F401
@@ -36,8 +37,14 @@ def pytest_collection_finish():
     pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
     """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    forking.start()
     gc.enable()
     logging.getLogger("torch.__trace").propagate = True
+
+
+def pytest_sessionfinish():
+    forking.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ import ast
 import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,12 +36,31 @@ def trees(folder: str) -> dict[str, ast.Module]:
 
 
 @functools.cache
+def nodes(folder: str) -> dict[str, list[ast.AST]]:
+    """Every node of the syntax trees below a folder, by the file's path from the repository's root."""
+    return {file: list(walk(tree)) for file, tree in trees(folder).items()}
+
+
+def walk(tree: ast.AST) -> list[ast.AST]:
+    """A node and all below it, without operators and the contexts of names; twice as fast as `ast.walk`."""
+    nodes_below = [tree]
+    for node in nodes_below:
+        for name in node._fields:
+            part = getattr(node, name, None)
+            if isinstance(part, list):
+                nodes_below += [inner for inner in part if isinstance(inner, ast.AST)]
+            elif isinstance(part, ast.AST) and part._fields:
+                nodes_below.append(part)
+    return nodes_below
+
+
+@functools.cache
 def functions(folder: str) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every function below a folder, with where it is."""
     return [
         (f"{file}:{node.lineno} {node.name}", node)
-        for file, tree in trees(folder).items()
-        for node in ast.walk(tree)
+        for file, inside in nodes(folder).items()
+        for node in inside
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
@@ -83,9 +102,9 @@ def long_files(folder: str) -> list[str]:
     return [f"{file}: {n}" for file, n in lines.items() if n > LINES]
 
 
-def bindings(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def bindings(inside: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
     """Every name that is bound, as a variable or a parameter, with its line."""
-    for node in ast.walk(tree):
+    for node in inside:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id, node.lineno
         elif isinstance(node, ast.arg):
@@ -96,8 +115,8 @@ def banned(*folders: str) -> list[str]:
     return [
         f"{file}:{line} {name}"
         for folder in folders
-        for file, tree in trees(folder).items()
-        for name, line in bindings(tree)
+        for file, inside in nodes(folder).items()
+        for name, line in bindings(inside)
         if name in BANNED
     ]
 
@@ -112,10 +131,10 @@ def imports() -> dict[str, frozenset[str]]:
     """What each module of the package imports of it, at its head or later; not for types alone, and not the package itself."""
     known = {name_of(file) for file in trees("src")}
     graph = {}
-    for file, tree in trees("src").items():
-        typing = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
+    for file, inside in nodes("src").items():
+        typing = {id(inner) for node in inside if _for_types(node) for inner in walk(node)}
         wanted: set[str] = set()
-        for node in ast.walk(tree):
+        for node in inside:
             if id(node) in typing:
                 continue
             if isinstance(node, ast.Import):

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -152,11 +153,17 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
     assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
 
 
+def alone(commands, *absent):
+    """Run commands in a process of their own, none of which imports these modules."""
+    lines = ["import sys", "from pushforward.cli import main"]
+    for words in commands:
+        lines += [f"main({words})", f"assert not {set(absent)} & set(sys.modules), {words}"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_is_fast_to_import_and_complete(here):
-    for words in (["--help"], ["train", "--help"], [], ["list", "--help"]):
-        code = f"import sys; from pushforward.cli import main; main({words}); assert not {{'torch', 'numpy'}} & set(sys.modules)"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    alone([["--help"], ["train", "--help"], [], ["list", "--help"]], "torch", "numpy")
     done = subprocess.run([sys.executable, "-m", "pushforward", "train", "--help"], capture_output=True, text=True)
     for option in ("--data", "--budget", "--size", "--condition", "--augment", "--precision", "--seed"):
         assert option in done.stdout
@@ -400,10 +407,8 @@ def test_pictures_of_training_are_enlarged(here):
     assert Image.open(sorted(Path("flow/samples").glob("step_*.png"))[-1]).size == (2 * 64 + 2,) * 2
 
 
-@pytest.mark.parametrize("words", [["list", "runs", "."], ["data", "list"], ["--help"]], ids=" ".join)
-def test_listings_do_not_import_torch(here, words):
-    code = f"import sys; from pushforward.cli import main; main({words}); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+def test_listings_do_not_import_torch(here):
+    alone([["list", "runs", "."], ["data", "list"], ["--help"]], "torch")
 
 
 def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
@@ -493,7 +498,7 @@ for name in ("SIGINT", "SIGTERM"):
     head = (
         "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
     )
-    done = subprocess.run([sys.executable, "-c", head + code + forks], capture_output=True, text=True)
+    done = forking.run(head + code + forks)
     assert done.returncode == 0, done.stderr
     return [
         (int(code), Path(f"{name}.txt").read_text())

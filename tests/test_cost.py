@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -20,16 +19,17 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
 from pushforward.evaluation import evaluating as module
 from pushforward.evaluation.guess import guess, levels_of
+from pushforward.networks import Compressor, Expander
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import ring
+from pushforward.testing import ring, space_data
 from pushforward.training import Trainer, folders, memory
 from pushforward.training.ending import finished
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.start import prepare
-from pushforward.transports import Flow, Map
+from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
 
@@ -42,6 +42,23 @@ def vectors(n=330, d=2):
 def images(x, held_out, **space):
     units = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
     return Dataset("images", units, Split(x), Split(held_out))
+
+
+# Operations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", [Heun(), DPM(), UniPC()])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
+    """As they are counted in a whole solve, of a guided model whose samples are decoded."""
+    flow = pf.recipes.flow(space_data((1, 8, 8), labels=True).space, "tiny").method.transport()
+    flow = Flow(pf.Guided(flow.denoiser, 2.0), solver, steps)
+    image = ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
+    decoder = Expander((1, 16, 16), inputs=1, factor=2, width=8)
+    coded = Autoencoder(Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
+    for transport in (flow, Latent(flow, coded)):
+        counted = cost.flops(lambda transport=transport: transport.sample(1, batch=1))
+        assert cost.sampling_flops(transport) == counted > 0
 
 
 # Time --------------------------------------------------------------------------------------------------------
@@ -158,7 +175,7 @@ def test_measuring_memory_prints_nothing():
     """The profiler's library would print two lines for each measurement."""
     file = Path(memory.__file__)
     code = f"import runpy, torch; peak = runpy.run_path({str(file)!r})['added_peak']; print(peak(lambda: torch.ones(1024)))"
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = forking.run(code)
     assert (process.stdout, process.stderr) == ("4096\n", "")
 
 

@@ -35,7 +35,7 @@ def test_limits_are_met_by_a_count_that_sees_what_it_should():
     function = tree.body[0]
     assert SOURCE["statements"](function) == 4
     assert SOURCE["parameters"](function) == 4
-    names = sorted(name for name, _ in SOURCE["bindings"](tree))
+    names = sorted(name for name, _ in SOURCE["bindings"](SOURCE["walk"](tree)))
     assert names == ["a", "b", "c", "d", "made", "one", "self"]
 
 
@@ -46,9 +46,9 @@ def test_the_chain_is_one_of_imports():
         assert other in rings[module] or any(other in graph[inner] for inner in rings[module])
 
 
-def imported(tree):
+def imported(nodes):
     """The modules that a file imports, anywhere in it."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -57,9 +57,9 @@ def imported(tree):
 
 def test_no_test_and_no_benchmark_imports_a_test():
     tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
-    sources, trees = ({**SOURCE[of]("tests"), **SOURCE[of]("benchmarks")} for of in ("sources", "trees"))
+    sources, nodes = ({**SOURCE[of]("tests"), **SOURCE[of]("benchmarks")} for of in ("sources", "nodes"))
     for path, text in ((Path(file), text) for file, text in sources.items() if file.count("/") == 1):
-        assert not tests & {module.split(".")[0] for module in imported(trees[str(path)])} - {path.stem}, path.name
+        assert not tests & {module.split(".")[0] for module in imported(nodes[str(path)])} - {path.stem}, path.name
         code = re.findall(r"^\s*from (test_\w+|conftest) import", text, re.M)  # in code that a test runs elsewhere
         assert not code, path.name
 

@@ -1,10 +1,8 @@
 """Two processes train as one does: gradients and sums are those of the whole batch, whether weights are sharded or not."""
 
 import json
-import os
-import subprocess
-import sys
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -17,14 +15,14 @@ from pushforward.training import checkpoint
 from pushforward.training.processes import Processes, called
 from pushforward.training.resuming import reopen
 
-SCRIPT = os.path.join(os.path.dirname(__file__), "programs", "distributed.py")
+CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes trained."""
     where = tmp_path_factory.mktemp("two")
-    done = subprocess.run([sys.executable, SCRIPT, str(where)], capture_output=True, text=True, timeout=600)
+    done = forking.run(CODE, cwd=where)
     assert done.returncode == 0, done.stderr[-4000:]
     return where
 

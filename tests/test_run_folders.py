@@ -5,12 +5,11 @@ import dataclasses
 import errno
 import gc
 import json
-import subprocess
-import sys
 import textwrap
 import threading
 from pathlib import Path
 
+import forking
 import pytest
 import torch
 
@@ -88,7 +87,7 @@ def raced(tmp_path_factory):
     """What several processes that start at one moment each end with: by race, the list of outcomes."""
     folder = tmp_path_factory.mktemp("race")
     code = textwrap.dedent(RACE).replace("{count}", str(AT_ONCE))
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    done = forking.run(code, cwd=folder)
     assert done.returncode == 0, done.stderr
     said = {at: [json.loads(path.read_text()) for path in folder.glob(f"{at}-*.json")] for at in ("named", "default", "resume")}
     return folder, said, done.stderr

@@ -8,11 +8,11 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -155,13 +155,13 @@ FORKS = """
 def killed(tmp_path_factory):
     """Recipes trained without disturbance ("whole"), and killed in each way and resumed: by (name, kill), folder and exits.
 
-    The processes are forked from one that has loaded torch and run nothing yet, so that a case costs no start of Python.
+    Each process is forked from one that has run nothing, so that a case costs no start of Python.
     """
     folder = tmp_path_factory.mktemp("killed")
     at = {(name, kill): str(folder / f"{name}-{kill}") for name, kill in [*((name, "whole") for name in RECIPES), *KILLED]}
     cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
     code = textwrap.dedent(FORKS)
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(cases), capture_output=True, text=True)
+    done = forking.run(code, given=json.dumps(cases))
     assert done.returncode == 0, done.stderr
     exits = {}
     for ((where, _), _), status in zip(cases, json.loads(done.stdout), strict=True):

@@ -132,10 +132,11 @@ def scatter_picture(
 
     limits = limits or limits_of(real if real is not None else points)
     sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
-    small = _dotted(sheet, points, real, limits, ink).resize((size, size), Image.Resampling.BOX)
+    dotted = _dotted(sheet, points, real, limits, ink)
+    small = (dotted if transparent else dotted.convert("RGB")).reduce(SMOOTH)
     if ticks:
         _number_edges(small, limits)
-    return small if transparent else small.convert("RGB")
+    return small
 
 
 def _number_edges(picture: Image.Image, limits: Limits) -> None:
@@ -197,7 +198,7 @@ def landscape_picture(
     shade = np.clip(np.floor(np.asarray(smooth) * BANDS), 0, BANDS - 1)[..., None] / (BANDS - 1)
     colour = np.round(np.array(VALLEY) + shade * (np.array(HILL) - np.array(VALLEY))).astype(np.uint8)
     sheet = _dotted(Image.fromarray(colour).convert("RGBA"), points, real, limits, ink)
-    return sheet.resize((size, size), Image.Resampling.BOX).convert("RGB")
+    return sheet.convert("RGB").reduce(SMOOTH)
 
 
 def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:

@@ -176,15 +176,27 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     return None if added is None else held_bytes(transport) + added
 
 
-def _in_few_steps(transport: Transport) -> Transport:
-    """The same model in six steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
+def sampling_flops(transport: Transport) -> int:
+    """Floating point operations of a sample, as `flops` counts them.
+
+    Every network call takes the same, so those of an iterative model follow from solves of one step and of two.
+    """
+    short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
+    if long is transport:
+        return flops(partial(_batch, transport, 1))
+    first, second = (flops(partial(_batch, few, 1)) for few in (short, long))
+    return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
+
+
+def _in_few_steps(transport: Transport, steps: int = FEW_STEPS) -> Transport:
+    """The same model in so many steps; unchanged where it has no more or steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
-    if not has_steps(flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
+    if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
         return transport
     if len({flow.denoiser.calls(float(t)) for t in flow.times[:-1]}) > 1:
         return transport
     grid = flow.grid if flow.grid is None or isinstance(flow.grid, str) else "time"
-    return with_inner(transport, flow.with_solver(flow.solver, FEW_STEPS, grid))
+    return with_inner(transport, flow.with_solver(flow.solver, steps, grid))
 
 
 def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, SamplingCost]:
@@ -206,7 +218,7 @@ def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
         calls=transport.calls,
         seconds_per_sample=timing.seconds,
         timing=timing.result(),
-        flops_per_sample=flops(partial(_batch, transport, 1)),
+        flops_per_sample=sampling_flops(transport),
         memory=Memory(megabytes(sampling_memory(transport, most)), most),
     )
 
