@@ -78,6 +78,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert result.settings.spaces == ("pca",)
     first, last = result.sweep["flow"]
     assert first.seconds < last.seconds
+    assert (first.budget, last.budget) == (0.1, 0.2)
     assert last.scores["energy"] == result["flow"].scores["energy"]
     assert [point.scores[name].n for point in (first, last) for name in ("energy", "frechet")] == [60] * 4
     assert [model.name for model in result.models] == ["flow"]

@@ -11,6 +11,7 @@ from typing import Any
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.evaluation.stored_pictures import with_pictures
 
 __all__ = ["joined", "stored", "stored_file", "taken_apart"]
 
@@ -25,13 +26,13 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Results from a file that `pushforward.Report.save` or ``--json`` wrote.
+    """Results from a file that `pushforward.Report.save` or ``--json`` wrote, with the pictures that its runs hold.
 
     Raises:
         CheckpointError: If it cannot be read, or holds something else.
     """
     try:
-        return Comparison.from_json(Path(path).read_bytes())
+        return with_pictures(Comparison.from_json(Path(path).read_bytes()), Path(path).parent)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
     except CheckpointError as error:
