@@ -9,6 +9,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.joining import joined
 from pushforward.evaluation.measurements import SampleTime, SamplingCost, TrainingCost
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
@@ -135,3 +136,13 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path):
     assert "flow" in pf.compare([alone]).pictures, "the run lies beside the report"
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert pf.compare([alone]).pictures == {}, "samples of another step are not those that were scored"
+
+
+def test_models_of_one_name_are_called_by_the_shortest_name_of_their_report():
+    part = compared({"it": (0.2,)}, protocol=Protocol("it", "it", 20))
+    for sources, ends in {
+        ("runs/a/report.json", "runs/b"): ("a", "b"),
+        ("a/x/report.json", "b/x/report.json"): ("a/x/report.json", "b/x/report.json"),
+        ("old.json", "report.json"): ("old", "report.json"),
+    }.items():
+        assert [model.name for model in joined(dict.fromkeys(sources, part)).models] == [f"it ({end})" for end in ends]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,22 @@ def _named(comparisons: Mapping[str, Comparison]) -> Renamed:
     taken: set[str] = set()
     for at, (source, comparison) in enumerate(comparisons.items()):
         for model in comparison.models:
-            name = model.name if every.count(model.name) == 1 else f"{model.name} ({source})"
+            name = model.name if every.count(model.name) == 1 else f"{model.name} ({_short(source, comparisons)})"
             if name in taken:
                 raise UsageError(f'{source} holds "{model.name}" twice: name every report once.')
             taken.add(name)
             renamed.append((at, name, model))
     return renamed
+
+
+def _short(source: str, sources: Iterable[str]) -> str:
+    """The folder of a report.json, or the name of another file, where no other source has the same; else the source."""
+
+    def short(path: str) -> str:
+        place = Path(path)
+        return place.parent.name if place.name == "report.json" else place.name.removesuffix(".json")
+
+    return short(source) if short(source) and [short(other) for other in sources].count(short(source)) == 1 else source
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

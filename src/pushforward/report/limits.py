@@ -32,7 +32,7 @@ def noise_table(comparison: Comparison) -> Table | None:
     if set(known) <= {metric_for(comparison, role) for role in ROLES}:
         return None
     rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
-    return Table([Column(f"Differences below this are noise{at_n(comparison)}")], rows)
+    return Table([Column("Differences below are noise", hint=at_n(comparison).strip())], rows)
 
 
 def _least(comparison: Comparison) -> dict[str, str]:

@@ -38,7 +38,7 @@ def reproduce(comparison: Comparison) -> str:
 def _noise(comparison: Comparison) -> str:
     """The table of the least differences that are more than noise."""
     table = noise_table(comparison)
-    return "" if table is None else f'<div class="settings">{scrolled(table, "Differences that are noise")}</div>'
+    return "" if table is None else f'<div class="noise">{scrolled(table, "Differences that are noise")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:

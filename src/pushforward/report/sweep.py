@@ -22,8 +22,8 @@ __all__ = ["HEADING", "NOTE", "sweep", "sweep_sentence", "sweep_table"]
 
 HEADING = "Quality against the time of training"
 NOTE = (
-    "Each point is a training of its own, from its start to the end of its schedule, with one seed. A longer training that is "
-    "stopped at that time would be worse, because its learning rate has not fallen yet. Nothing was measured between points."
+    "Each point is a training of its own, from its start to the end of its schedule, with one seed. A longer training has other "
+    "learning rates and penalties at that time, and scores better or worse there. Nothing was measured between points."
 )
 
 BUT = ", but not measurably better than no network"
