@@ -69,8 +69,8 @@ def sweep(comparison: Comparison) -> str:
     sentence = sweep_sentence(comparison)
     words = "" if sentence is None else f"<p>{prose(sentence.marked)}</p>"
     table = sweep_table(comparison)
-    body = "" if table is None else f'<div class="below">{scrolled(table, HEADING)}</div>'
-    return split(f"{words}<p>{escape(NOTE)}</p>", figure) + body
+    body = "" if table is None else scrolled(table, HEADING)
+    return split(f"{words}<p>{escape(NOTE)}</p>{body}", figure)
 
 
 def sweep_table(comparison: Comparison) -> Table | None:
@@ -124,9 +124,15 @@ def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
     ahead = [score for score in lead if base is None or score.better_than(base)]
     if len(lead) == len(stage.scores):
         return LEVEL, not ahead
-    names = [score.name for score in ahead or lead]
-    best = verb(names, "leads", "lead") if ahead else f"{verb(names, 'scores', 'score')} best"
-    return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", not ahead
+    best = verb(lead, "leads", "lead") if ahead else f"{verb(lead, 'scores', 'score')} best"
+    level = "" if len(lead) == 1 else ", with no measurable difference between them,"
+    if 0 < len(ahead) < len(lead):
+        level += f" though only {_names(ahead)} measurably {verb(ahead, 'beats', 'beat')} no network,"
+    return f"{_names(lead)} {best}{level}", not ahead
+
+
+def _names(scores: Sequence[Statistic]) -> str:
+    return named([score.name for score in scores])
 
 
 def _stages(comparison: Comparison) -> list[Stage]:
