@@ -12,9 +12,11 @@ from pushforward.cli import main
 from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
+from pushforward.methods import Now
 from pushforward.report.facts import facts
 from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
+from pushforward.training.budget import Budget, Clock
 from pushforward.training.flops import step_flops, steps_within
 from pushforward.training.start import prepare
 
@@ -78,6 +80,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert result.settings.spaces == ("pca",)
     first, last = result.sweep["flow"]
     assert first.seconds < last.seconds
+    assert (first.budget, last.budget) == (0.1, 0.2)
     assert last.scores["energy"] == result["flow"].scores["energy"]
     assert [point.scores[name].n for point in (first, last) for name in ("energy", "frechet")] == [60] * 4
     assert [model.name for model in result.models] == ["flow"]
@@ -90,6 +93,18 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
         assert main(["compare", "flow", "--data", "moons", *options, "--out", "c"]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("name", [name for name, part in pf.recipes.registry().items() if not pf.recipes.missing_parts(part)])
+def test_no_schedule_is_the_same_however_long_training_lasts(name):
+    """So no longer training holds the shorter ones of a sweep: docs/decisions/sweeps.md."""
+    schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
+    rates = []
+    for steps in (1000, 2000):
+        clock = Clock(Budget(steps=steps), batch=1)
+        clock.step = 900
+        rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
+    assert rates[0] < 0.9 * rates[1]
 
 
 def comparison(values, metric, info, floor, sizes=(100, 105)):

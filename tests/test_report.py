@@ -394,6 +394,23 @@ def test_page_of_points(content, toy_pictures):
     assert "same noise" in read.text
 
 
+def test_a_model_has_one_colour_on_the_whole_page(content, toy_pictures, digit_pictures):
+    opening = toy_content(copy.deepcopy(content))
+    gan, flow = model(opening, "gan"), model(opening, "flow")
+    opening["models"] = [gan, gan | {"name": "original GAN"}, flow]
+    shown = comparison(opening, {**toy_pictures, "original GAN": toy_pictures["gan"]})
+    page = Report(comparison(content, digit_pictures), shown).to_html()
+    colours = {}
+    for colour, name in re.findall(r'<svg class="sign e(\d)"[^>]*>(?:(?!</svg>).)*</svg>(?:<strong>)?([\w ]+)<', page):
+        colours.setdefault(name.strip(), set()).add(colour)
+    assert colours == {"flow": {"0"}, "ddpm": {"1"}, "gan": {"2"}, "vae": {"3"}, "original GAN": {"4"}}
+    panels = [attrs["data-model"] for tag, attrs in Reader(page).tags if "data-model" in attrs]
+    assert panels == ["2", "4", "0", "0", "1", "2", "3"]
+    assert "<strong>original GAN</strong></p>" in page, "the name says the family"
+    assert '<strong>flow</strong> <span class="family">flow matching</span>' in page
+    check_page(page)
+
+
 def test_page_of_table_rows(content):
     rng = np.random.default_rng(2)
     content["data"] |= {"kind": "vector", "shape": [4], "columns": ["age", "<b>income</b>", "height", "x&y"]}
@@ -610,7 +627,7 @@ def test_markdown_has_verdict_scores_cost_and_commands(content):
     assert "**0.130 ± 0.008 (1.3×)**" in text
     assert content["commands"][0] in text
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for table in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
@@ -1033,6 +1050,18 @@ def test_limits_come_from_the_floors(content):
     )
 
 
+def test_limits_of_many_scores_are_a_table_with_shares_in_per_cent(content):
+    noise = stated.noise_table(comparison(content))
+    values = {row.name: row.cells[0].value for row in noise.rows}
+    assert values["Fréchet distance"] == "0.028"
+    assert values["Near-copies"] == "0.85 percentage points"  # 2 sqrt(2) 0.003
+    assert set(values) == {label for label, *_ in ABOUT.values()}
+    assert "| Near-copies | 0.85 percentage points |" in report(content).to_markdown()
+    assert all(len(re.findall(r"0\.\d", limit)) <= 2 for limit in stated.limits(comparison(content)))
+    content["metrics"] = {name: content["metrics"][name] for name in ("frechet", "coverage")}
+    assert stated.noise_table(comparison(content)) is None, "the sentence says both"
+
+
 # Trajectories --------------------------------------------------------------------------------------------------
 
 
@@ -1194,11 +1223,11 @@ def test_grids_say_who_shares_noise(content, digit_pictures, shared, sentence):
 def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
     from pushforward.data import VectorSpace
     from pushforward.data.dataset import Dataset, Split
-    from pushforward.evaluation import comparison as module
+    from pushforward.evaluation import compare, drawing
     from pushforward.evaluation.baseline import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-    monkeypatch.setitem(module.SHOWN, True, 30)
+    monkeypatch.setitem(drawing.SHOWN, True, 30)
     rng = np.random.default_rng(6)
     rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
     held_out = rows[::3].astype(np.float32)
@@ -1206,7 +1235,7 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
     data = Dataset("sorted", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), train, Split(held_out))
     first, second = (GaussianBaseline.fit(data) for _ in range(2))
     second.noise_shape, second._rank = (5,), 3
-    comparison = module.compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
+    comparison = compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
     assert comparison.settings.shared == (("one", "three"),)
     assert len(comparison.models) == 3
     shown = comparison.pictures["real"].grid

@@ -27,11 +27,13 @@ SEEN = "[...document.querySelectorAll('.player .sprite:not([hidden])')].map((one
 
 
 def compared(pictures):
-    """Three models with one score; the first needs a single call."""
+    """Three models with one score that ranks them and six others; the first needs a single call."""
+    others = {f"score {number}": Score(0.123, interval=(0.1001, 0.1501)) for number in range(6)}
     models = tuple(
-        ModelResult(name, scores={"frechet": Score(0.2 + number, 0.01, ratio=2.0)}) for number, name in enumerate(NAMES)
+        ModelResult(name, scores={"frechet": Score(0.2 + number, 0.01, ratio=2.0), **others}) for number, name in enumerate(NAMES)
     )
     info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
+    info |= {name: MetricInfo(f"A {name}", "higher", "A share.") for name in others}
     return Comparison("three models", metrics=info, floors={"frechet": Score(0.1, 0.01)}, models=models, pictures=pictures)
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from pushforward.report.choosing import choices
 from pushforward.report.feature_spaces import taught_judges
 from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import statistic
-from pushforward.report.sweep import sweep, sweep_sentence
+from pushforward.report.sweep import sweep, sweep_sentence, sweep_table
 from pushforward.report.tables import scorecards
 from pushforward.report.verdict import verdict
 
@@ -184,12 +185,15 @@ def test_the_next_model_is_none_of_the_leaders():
 # Sweeps ---------------------------------------------------------------------------------------------------------
 
 
-def swept(rows):
-    """Fréchet distances of each recipe after 4.1, 8.2 and 16.4 seconds."""
+def swept(rows, budgets=(None, None, None)):
+    """Fréchet distances of each recipe after 4.1, 8.2 and 16.4 seconds, for budgets that say so or not."""
     comparison = compared({name: (values[-1], 0.9) for name, values in rows.items()})
     times = (4.1, 8.2, 16.4)
     points = {
-        name: tuple(SweepPoint(seconds, 9, 0, {"frechet": sampled(value)}) for seconds, value in zip(times, values, strict=True))
+        name: tuple(
+            SweepPoint(seconds, 9, 0, {"frechet": sampled(value)}, budget)
+            for seconds, value, budget in zip(times, values, budgets, strict=True)
+        )
         for name, values in rows.items()
     }
     return dataclasses.replace(comparison, sweep=points)
@@ -206,6 +210,8 @@ def test_the_verdict_says_who_leads_after_which_time_of_training():
         "By time of training, in Fréchet distance: flow scores best after 4.1 s, but not measurably better than no network; "
         "models do not differ measurably after 8.2 s and 16 s (one training of each)."
     )
+    some = unmarked(sweep_sentence(swept({"gan": (2.5, 0.4, 1.98), "flow": (2.1, 0.4, 1.96), "vae": (9, 9, 9)})).marked)
+    assert "flow and gan lead, with no measurable difference between them, though only flow measurably beats no network," in some
     short = unmarked(sweep_sentence(swept({"gan": (2.5, 2.4, 2.3), "flow": (2.6, 2.5, 2.2)})).marked)
     assert short.endswith(
         "flow scores best after 16 s (one training of each). None of them is measurably better than no network."
@@ -223,6 +229,29 @@ def test_the_sweep_stands_below_the_samples_with_its_bars():
     assert places == sorted(places)
     assert sweep(comparison).count('class="whisker"') == 6
     assert "from 3 samplings of one training" in sweep(comparison)
+
+
+def test_a_sweep_has_a_line_for_each_model_and_budget_wherever_it_is_read():
+    comparison = swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets=(4, 8, 120))
+    lines = [[row.name, *(cell.flat for cell in row.cells)] for row in sweep_table(comparison).rows]
+    assert lines[0] == ["gan", "4 s", "0.500 [0.472, 0.528]", "4.10 s", "9"]
+    assert [line[0] + line[1] for line in lines] == ["gan4 s", "gan8 s", "gan2 min", "flow4 s", "flow8 s", "flow2 min"]
+    assert "flow leads after 2 min" in said(comparison, "sweep")[0], "the budget, not the seconds measured"
+    assert "| gan | 4 s | 0.500 [0.472, 0.528] | 4.10 s | 9 |" in Report(comparison).to_markdown().replace("\\", "")
+    text, page = Report(comparison).to_text(), Report(comparison).to_html()
+    assert re.search(r"a training for each line\n.*\n(gan .*\n){3}flow +4 s +1.500 \[1.472, 1.528\] +4.10 s +9", text)
+    assert sweep(comparison).count('data-label="Budget"') == 6
+    table = [line.split(",") for line in unquote(page[page.index("data:text/csv") :].split('"')[0]).splitlines()]
+    values = {(line[0], line[-2]): (line[2], line[-1]) for line in table if line[1] == "frechet"}
+    assert values["gan", "4"] == ("0.5", "4.1")
+    assert values["flow", "120"][0] == "0.2", "the model itself"
+    assert sweep_table(compared({"gan": (0.2, 0.9)})) is None
+
+
+def test_a_sweep_of_other_budgets_than_those_of_its_neighbour_ranks_nothing():
+    first, other = (swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets) for budgets in ((4, 8, 16), (1, 2, 3)))
+    both = dataclasses.replace(first, sweep={**first.sweep, "flow": other.sweep["flow"]})
+    assert sweep_sentence(both) is None
 
 
 # Judges ---------------------------------------------------------------------------------------------------------

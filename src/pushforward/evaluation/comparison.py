@@ -10,10 +10,9 @@ from typing import Any, TypedDict, Unpack
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
-from pushforward.data.keys import permutation
 from pushforward.errors import UsageError
 from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.drawing import SHOWN
+from pushforward.evaluation.drawing import real_pictures
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.joining import joined, taken_apart
 from pushforward.evaluation.judge import Judge
@@ -102,15 +101,13 @@ def compare(
     baseline = judge.baseline()
     comparison = judge.comparison(results, baseline)
     shared = tuple(tuple(group) for group in _sharing_noise(models))
-    picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
-    drawing = data.space.drawing(data.space.quantise(data.held_out.data_units(picked)))
     comparison = replace(
         comparison,
         title=f"{', '.join(models)} on {data.name}",
         created=datetime.date.today().isoformat(),
         settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
         commands=tuple(commands),
-        pictures={**pictures, "real": Pictures(drawing)},
+        pictures={**pictures, "real": real_pictures(data)},
     )
     return aggregated(comparison) if seeds > 1 else comparison
 

@@ -15,7 +15,7 @@ from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
 from pushforward.transports import Flow, Latent, Transport, has_levels, has_steps
 
-__all__ = ["FORMING", "SHOWN", "pictures_of"]
+__all__ = ["FORMING", "SHOWN", "history_of", "pictures_of", "real_pictures"]
 
 SHOWN = {False: 64, True: 1000}
 """Samples that are drawn, by whether they are points."""
@@ -42,7 +42,7 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
         grid=space.drawing(space.quantise(x)),
         formation=formation_of(transport, x, FORMING[True]) if moves and has_levels(transport) else _formation(transport),
         paths=_paths(transport) if moves and has_levels(transport) else None,
-        training=_history(run) if run else [],
+        training=history_of(run) if run else [],
         nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
         field=field_of(transport, data) if data is not None and moves and has_levels(transport) else None,
         mesh=mesh_of(transport) if plane else None,
@@ -62,7 +62,14 @@ def _paths(transport: Flow) -> np.ndarray:
     return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()
 
 
-def _history(run: Run) -> list[tuple[int, np.ndarray]]:
+def real_pictures(data: Dataset) -> Pictures:
+    """Held-out examples, as many as samples are drawn."""
+    picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
+    return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
+
+
+def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
+    """The samples that a run stored while it was trained, from the same noise: step and samples."""
     frames = []
     for path in sorted((run.folder / "samples").glob("step_*.npz")):
         with np.load(path, allow_pickle=False) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.evaluation.stored_pictures import with_pictures
 
 __all__ = ["joined", "stored", "stored_file", "taken_apart"]
 
@@ -25,13 +26,13 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Results from a file that `pushforward.Report.save` or ``--json`` wrote.
+    """Results from a file that `pushforward.Report.save` or ``--json`` wrote, with the pictures that its runs hold.
 
     Raises:
         CheckpointError: If it cannot be read, or holds something else.
     """
     try:
-        return Comparison.from_json(Path(path).read_bytes())
+        return with_pictures(Comparison.from_json(Path(path).read_bytes()), Path(path).parent)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
     except CheckpointError as error:
@@ -108,12 +109,22 @@ def _named(comparisons: Mapping[str, Comparison]) -> Renamed:
     taken: set[str] = set()
     for at, (source, comparison) in enumerate(comparisons.items()):
         for model in comparison.models:
-            name = model.name if every.count(model.name) == 1 else f"{model.name} ({source})"
+            name = model.name if every.count(model.name) == 1 else f"{model.name} ({_short(source, comparisons)})"
             if name in taken:
                 raise UsageError(f'{source} holds "{model.name}" twice: name every report once.')
             taken.add(name)
             renamed.append((at, name, model))
     return renamed
+
+
+def _short(source: str, sources: Iterable[str]) -> str:
+    """The folder of a report.json, or the name of another file, where no other source has the same; else the source."""
+
+    def short(path: str) -> str:
+        place = Path(path)
+        return place.parent.name if place.name == "report.json" else place.name.removesuffix(".json")
+
+    return short(source) if short(source) and [short(other) for other in sources].count(short(source)) == 1 else source
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

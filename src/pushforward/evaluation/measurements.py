@@ -205,12 +205,14 @@ class SweepPoint(Record):
         steps: Training steps.
         seed: Of the training, or of several.
         scores: By name.
+        budget: Seconds for which it was to train; None where that is not known.
     """
 
     seconds: float | None = None
     steps: float | None = None
     seed: int | tuple[int | None, ...] | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
+    budget: float | None = None
 
 
 @dataclass(frozen=True)

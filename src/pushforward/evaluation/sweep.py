@@ -38,17 +38,20 @@ def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: 
     longest = {model.name: model for model in comparison.models}
     points = {}
     for name, shorter in runs.items():
-        scored = [
-            SweepPoint(run.state["seconds"], run.state["step"], run.spec["seed"], judge.scores(run.transport)[0])
-            for run in shorter
-        ]
+        scored = [_point(run, judge) for run in shorter]
         scored += [_last(longest[name])] if name in longest else []
-        points[name] = tuple(sorted(scored, key=lambda point: point.seconds or 0.0))
+        points[name] = tuple(sorted(scored, key=lambda point: point.budget or point.seconds or 0.0))
     return replace(comparison, sweep={**comparison.sweep, **points})
+
+
+def _point(run: Run, judge: Judge) -> SweepPoint:
+    state, budget = run.state, run.spec["budget"]["seconds"]
+    return SweepPoint(state["seconds"], state["step"], run.spec["seed"], judge.scores(run.transport)[0], budget)
 
 
 def _last(model: ModelResult) -> SweepPoint:
     """The longest training; of several the first, since the shorter ones are trained once."""
     first = model.trainings[0] if model.trainings else model
     scores = {name: first.scores[name] for name in CURVE_SCORES if name in first.scores}
-    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores)
+    budget = (model.config.get("budget") or {}).get("seconds")
+    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)

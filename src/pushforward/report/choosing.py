@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -9,61 +10,141 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import duration, listing
 from pushforward.report.sentences import inside, marked, named
 from pushforward.report.speeds import Speed, speeds, times_as_long
-from pushforward.report.statistics import Statistic, at_floor, blind, leaders, metric_for, statistic, statistics
+from pushforward.report.statistics import (
+    Statistic,
+    at_n,
+    blind,
+    leaders,
+    metric_for,
+    statistic,
+    statistics,
+    stronger_baseline,
+    values_of,
+)
 
 __all__ = ["Choice", "choices"]
+
+ROLES: tuple[Role, ...] = ("quality", "diversity")
+Short = Mapping[str, tuple[Statistic, Statistic]]
+"""Scores of models that do not beat no network, each with that of the no-network row, by name."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One line: the number of the model, and marked text (`pushforward.report.sentences`)."""
+    """One line: the names of the models that it is about, and marked text (`pushforward.report.sentences`)."""
 
-    index: int
+    names: tuple[str, ...]
     text: str
 
 
 def choices(comparison: Comparison) -> list[Choice]:
-    """One line for each model, "choose X if ..."; none where there is nothing to choose between or by."""
+    """Lines of "choose X if ..."; of models that do not differ, one line says so and what decides between them.
+
+    None where there is nothing to choose between or by.
+    """
     if len(comparison.models) < 2 or not (speeds(comparison) or metric_for(comparison, "quality")):
         return []
-    return [Choice(index, _line(comparison, model)) for index, model in enumerate(comparison.models)]
+    scores = {model.name: stronger_baseline(comparison, model.name) for model in comparison.models}
+    short = {name: both for name, both in scores.items() if both is not None}
+    level = {role: _level(comparison, short, role) for role in ROLES}
+    lines, silent = _between_equals(comparison, level["quality"], level["diversity"]), []
+    for model in comparison.models:
+        text = "" if model.name in short else _line(comparison, model, level)
+        if text:
+            lines.append(Choice((model.name,), text))
+        elif model.name not in {*short, *(name for choice in lines for name in choice.names)}:
+            silent.append(model.name)
+    if silent:
+        text = f"Nothing that was measured speaks for {named(silent)} or against {'it' if len(silent) == 1 else 'them'}."
+        lines.append(Choice(tuple(silent), text))
+    return lines + _against(comparison, short)
 
 
-def _line(comparison: Comparison, model: ModelResult) -> str:
-    short = _short_of_no_network(comparison, model)
-    if short:
-        return short
-    reasons = [*_leading(comparison, model, "quality"), *_leading(comparison, model, "diversity"), *_fast(comparison, model)]
+def _level(comparison: Comparison, short: Short, role: Role) -> list[Statistic]:
+    """The models that lead in quality or diversity and do not differ in it measurably; none where a single one leads.
+
+    A score that cannot tell models apart has no leaders, nor do models lead that do not beat no network.
+    """
+    metric = metric_for(comparison, role)
+    if metric is None or blind(comparison, metric):
+        return []
+    base = statistic(comparison, comparison.baseline, metric)
+    lead = [score for score in leaders(comparison, metric) if score.name not in short]
+    lead = [score for score in lead if base is None or score.better_than(base)]
+    return lead if len(lead) > 1 else []
+
+
+def _between_equals(comparison: Comparison, level: Sequence[Statistic], varied: Sequence[Statistic]) -> list[Choice]:
+    """That models do not differ in quality or diversity, and what decides between those that do not differ in quality."""
+    lines, labels = [], [inside(comparison.info(metric_for(comparison, role) or "").label) for role in ROLES]
+    names, others = [score.name for score in level], [score.name for score in varied]
+    same, every = set(names) == set(others), len(comparison.models)
+    if level:
+        where = f"{at_n(comparison)} ({values_of(level)})."
+        if len(level) == every:
+            text = f"{named(names)} do not differ measurably in {' or '.join(labels[: 1 + same])}{where}"
+        else:
+            them = "either" if same else "it"
+            text = (
+                f"Choose {_or(names)} if {' or '.join(labels[: 1 + same])} counts: they do not differ measurably in {them}{where}"
+            )
+        lines.append(Choice(tuple(names), f"{text} {_deciding(comparison, names)}".strip()))
+    if varied and not same and len(varied) < every:
+        where = f"{at_n(comparison)} ({values_of(varied)})."
+        text = f"Choose {_or(others)} if {labels[1]} counts: they do not differ measurably in it{where}"
+        lines.append(Choice(tuple(others), text))
+    return lines
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(map(marked, names[:-1])), marked(names[-1])]))
+
+
+def _deciding(comparison: Comparison, names: Sequence[str]) -> str:
+    """How long a sample takes, in how many calls, of models that do not differ in quality; empty where it is not known."""
+    timed = [speed for speed in speeds(comparison) if speed.name in names]
+    if len(timed) < len(names) or any(speed.low is None for speed in timed):
+        return ""
+    if all(times_as_long(timed[0], speed) is None for speed in timed):
+        return f"Nor do they in the time of a sample ({duration(timed[0].seconds)})."
+    return f"What decides is the time of a sample: {listing(f'{marked(speed.name)} {speed.text}' for speed in timed)}."
+
+
+def _line(comparison: Comparison, model: ModelResult, level: Mapping[Role, Sequence[Statistic]]) -> str:
+    """What speaks for a model; empty where nothing does, besides what is said of those that do not differ."""
+    reasons = []
+    for role, equals in level.items():
+        if model.name not in {score.name for score in equals}:
+            reasons += _leading(comparison, model, role)
+    equal = model.name in {score.name for score in level["quality"]}
+    if not equal:
+        reasons += _fast(comparison, model)
     if model.latent is not None:
         reasons.append("you need codes of your data")
     others = _better(comparison, model)
     if not reasons and others:
         return f"No score speaks for {marked(model.name)}: {others}."
-    reasons = reasons or _between(comparison, model)
-    if not reasons:
-        return f"Nothing that was measured speaks for {marked(model.name)} or against it."
-    return f"Choose {marked(model.name)} if {' or if '.join(reasons)}."
+    reasons = reasons or ([] if equal else _between(comparison, model))
+    return f"Choose {marked(model.name)} if {' or if '.join(reasons)}." if reasons else ""
 
 
-def _short_of_no_network(comparison: Comparison, model: ModelResult) -> str:
-    """Why a model that does not beat a Gaussian is not to be chosen; empty where it does, or where the score cannot tell.
-
-    A score that a Gaussian passes can still show that a model is worse than it.
-    """
-    metric = metric_for(comparison, "quality")
-    own = None if metric is None else statistic(comparison, model, metric)
-    base = None if metric is None else statistic(comparison, comparison.baseline, metric)
-    if metric is None or own is None or base is None or own.better_than(base):
-        return ""
-    worse = base.better_than(own)
-    if not worse and (blind(comparison, metric) or at_floor(comparison, metric, own)):
-        return ""
-    how = "it is worse than" if worse else "it does not beat"
-    label = inside(comparison.info(metric).label)
-    return (
-        f"Do not choose {marked(model.name)} as it is: {how} no network in {label} ({own.text} against {base.text}). "
-        "Train it longer, or look at its warnings."
-    )
+def _against(comparison: Comparison, short: Short) -> list[Choice]:
+    """One line on the models that are worse than no network, and one on those that do not beat it."""
+    label, lines = inside(comparison.info(metric_for(comparison, "quality") or "").label), []
+    for is_worse in (False, True):
+        scores = [own for own, base in short.values() if base.better_than(own) == is_worse]
+        if not scores:
+            continue
+        names, single = [own.name for own in scores], len(scores) == 1
+        they, are, them, their = ("it", "is", "it", "its") if single else ("they", "are", "them", "their")
+        because = f"{they} {are} worse than" if is_worse else f"{they} {'does' if single else 'do'} not beat"
+        against = next(base.text for _, base in short.values())
+        text = (
+            f"Do not choose {named(names)} as {they} {are}: {because} no network in {label} ({values_of(scores)} against "
+            f"{against}). Train {them} longer, or look at {their} warnings."
+        )
+        lines.append(Choice(tuple(names), text))
+    return lines
 
 
 def _leading(comparison: Comparison, model: ModelResult, role: Role) -> list[str]:

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics.score import Role
 from pushforward.numbers import listing, plain
 from pushforward.report.sentences import inside, unmarked, verb
 from pushforward.report.statistics import at_n, floor_statistic, metric_for, statistics
+from pushforward.report.tables import Cell, Column, Row, Table
 
-__all__ = ["limits", "noise_limits"]
+__all__ = ["limits", "noise_limits", "noise_table", "without_pictures"]
+
+ROLES: tuple[Role, ...] = ("quality", "diversity")
 
 
-def noise_limits(comparison: Comparison, only: Collection[str] | None = None) -> str:
-    """From which difference on each score tells anything; empty where no floor is known.
-
-    Args:
-        comparison: What is reported.
-        only: Names of scores; None takes those that rank quality and diversity.
-    """
-    ranking = [metric_for(comparison, role) for role in ("quality", "diversity")] if only is None else only
-    parts = []
-    for metric in comparison.metrics:
-        floor = floor_statistic(comparison, metric)
-        if metric in ranking and floor is not None and floor.width > 0 and statistics(comparison, metric):
-            parts.append(f"{plain(2 * floor.half, 2)} in {inside(comparison.info(metric).label)}")
+def noise_limits(comparison: Comparison) -> str:
+    """From which difference on the scores that rank quality and diversity tell anything; empty where no floor is known."""
+    ranking = [metric_for(comparison, role) for role in ROLES]
+    known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
+    parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
     where = at_n(comparison).strip().capitalize() or "Here"
     return f"{where}, differences below {listing(parts)} are noise." if parts else ""
 
 
+def noise_table(comparison: Comparison) -> Table | None:
+    """The least difference of each score that is more than noise; None where `noise_limits` says all that is known."""
+    known = _least(comparison)
+    if set(known) <= {metric_for(comparison, role) for role in ROLES}:
+        return None
+    rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
+    return Table([Column("Differences below are noise", hint=at_n(comparison).strip())], rows)
+
+
+def _least(comparison: Comparison) -> dict[str, str]:
+    """By score the difference from which on two models differ, in percentage points where the score is a share."""
+    known = {}
+    for metric in comparison.metrics:
+        floor = floor_statistic(comparison, metric)
+        if floor is not None and floor.width > 0 and statistics(comparison, metric):
+            share = comparison.info(metric).unit == "%"
+            width = plain(2 * floor.half * (100 if share else 1), 2)
+            known[metric] = f"{width} percentage points" if share else width
+    return known
+
+
+def without_pictures(comparison: Comparison) -> str:
+    """Which models' samples are not shown, and where they are; empty where all are, or nothing is known of the data."""
+    lacking = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is None]
+    if not lacking or not comparison.data.shape:
+        return ""
+    whose = "" if len(lacking) == len(comparison.models) else f" of {_names(lacking)}"
+    where = "folders of their runs are not where they were" if len(lacking) > 1 else "folder of its run is not where it was"
+    return (
+        f"Pictures of samples{whose} are not shown: report.json does not hold them, and the {where}. See report.html beside it."
+    )
+
+
 def limits(comparison: Comparison) -> list[str]:
     """What this comparison cannot show."""
-    noise = noise_limits(comparison, comparison.metrics)
+    noise = noise_limits(comparison)
     sentences = [noise] if noise else []
     sentences += _on_trainings(comparison)
     if comparison.settings.features:
@@ -39,8 +69,8 @@ def limits(comparison: Comparison) -> list[str]:
             f"Scores are computed in these features: {unmarked(comparison.settings.features)}. "
             "They are not comparable with published ones."
         )
-    if len(comparison.data.shape) == 3 and not comparison.pictures:
-        sentences.append("Pictures of samples are not shown: report.json does not hold them. See report.html beside it.")
+    if missing := without_pictures(comparison):
+        sentences.append(missing)
     sentences.append("Times were measured on the machine below, and say little about another one.")
     return sentences
 

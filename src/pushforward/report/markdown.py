@@ -11,9 +11,10 @@ from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE,
 from pushforward.report.choosing import choices
 from pushforward.report.costs import costs
 from pushforward.report.differences import differences, failures
-from pushforward.report.limits import limits
+from pushforward.report.limits import limits, noise_table
 from pushforward.report.map_captions import LADDER_NOTE
 from pushforward.report.sentences import unmarked
+from pushforward.report.sweep import HEADING, NOTE, sweep_table
 from pushforward.report.verdict import claims, remarks
 
 __all__ = ["markdown"]
@@ -29,6 +30,8 @@ def markdown(comparison: Comparison) -> str:
     parts.append(_listed("Verdict", [sentence.text for sentence in claims(comparison)]))
     parts.append(_listed("What to keep in mind", [sentence.text for sentence in remarks(comparison)]))
     parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
+    trained = sweep_table(comparison)
+    parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{NOTE}")
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(comparison, "in round brackets") if tables.scorecards(comparison) else "")
@@ -37,6 +40,8 @@ def markdown(comparison: Comparison) -> str:
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]
     parts.append(COST_NOTES if cost_tables else "")
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(limit)}" for limit in limits(comparison)))
+    noise = noise_table(comparison)
+    parts.append("" if noise is None else _table(noise))
     commands = facts.commands(comparison)
     if commands:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(commands))), default=0))

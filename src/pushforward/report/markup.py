@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
@@ -22,9 +23,10 @@ def sign(index: int | None) -> str:
 
 
 def titled(model: ModelResult, index: int) -> str:
-    """A model's sign, name and family."""
+    """A model's sign, name, and family where the name does not say it."""
     family = model.family
-    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != model.name.lower() else ""
+    said = f" {family.lower()} " in f" {' '.join(re.split('[^a-z0-9]+', model.name.lower()))} "
+    aside = f' <span class="family">{escape(family)}</span>' if family and not said else ""
     return f"{sign(index)}<strong>{escape(model.name)}</strong>{aside}"
 
 

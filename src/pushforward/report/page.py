@@ -12,7 +12,8 @@ from string import Template
 from urllib.parse import quote
 
 from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.results import Comparison
+from pushforward.evaluation.measurements import TrainingCost
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import bounded
 from pushforward.report import facts, health, ladder, latent, tables
@@ -32,7 +33,7 @@ from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import Statistic, floor_of, metric_for, rows_of, statistic
 from pushforward.report.story import story
-from pushforward.report.sweep import sweep
+from pushforward.report.sweep import HEADING, sweep
 from pushforward.report.verdict import claims, remarks
 
 __all__ = ["LARGEST", "page"]
@@ -94,7 +95,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
     filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
     if opening is not None:
-        small = Look(opening.pictures if look.pictures else {}, look.detail, "s")
+        small = Look(opening.pictures if look.pictures else {}, look.detail, "s", _numbers(comparison, opening))
         filled = [("story", "Four ways", story(opening, small, rules)), *filled]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
     return Template(_file("page.html")).substitute(
@@ -112,8 +113,15 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     )
 
 
+def _numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
+    """The numbers of both parts' models: a model of one name has one colour, those of the opening alone the colours after."""
+    return {
+        name: number for number, name in enumerate(dict.fromkeys(model.name for model in (*comparison.models, *opening.models)))
+    }
+
+
 HEADINGS = {
-    "sweep": "Quality against the time of training",
+    "sweep": HEADING,
     "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",
     "calls": "Quality against network calls",
@@ -137,15 +145,25 @@ def _json(comparison: Comparison) -> str:
 def _csv(comparison: Comparison) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "metric", "value", "spread", "interval_low", "interval_high", "floor_value", "floor_spread"])
-    for row in rows_of(comparison):
+    names = ["model", "metric", "value", "spread", "interval_low", "interval_high", "floor_value", "floor_spread"]
+    writer.writerow([*names, "budget_seconds", "trained_seconds"])
+    longest = {name: points[-1].budget for name, points in comparison.sweep.items() if points}
+    for row, budget in [*((row, longest.get(row.name)) for row in rows_of(comparison)), *_shorter(comparison)]:
         for metric in row.scores:
             score = statistic(comparison, row, metric)
             if score is not None:
                 floor, spread = floor_of(comparison, metric)
                 ends = score.interval or (None, None)
-                writer.writerow([score.name, metric, score.value, score.spread, *ends, floor, spread or None])
+                cells = [score.name, metric, score.value, score.spread, *ends, floor, spread or None]
+                writer.writerow([*cells, budget, row.training.seconds])
     return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
+
+
+def _shorter(comparison: Comparison) -> Iterator[tuple[ModelResult, float | None]]:
+    """The points of a sweep before the last, which are the models themselves, as rows, with their budgets."""
+    for name, points in comparison.sweep.items():
+        for point in points[:-1]:
+            yield ModelResult(name, scores=point.scores, training=TrainingCost(seconds=point.seconds)), point.budget
 
 
 # Verdict, warnings, choice ------------------------------------------------------------------------------------------
@@ -175,8 +193,12 @@ def _finding(sentence: Sentence, charts: Collection[str]) -> str:
 
 
 def _choose(comparison: Comparison) -> str:
-    """One line for each model, beside quality against the time of a sample."""
-    lines = "".join(f"<li>{sign(choice.index)}<span>{prose(choice.text)}</span></li>" for choice in choices(comparison))
+    """For whom which model is the right one, beside quality against the time of a sample."""
+    numbers = {model.name: number for number, model in enumerate(comparison.models)}
+    lines = "".join(
+        f"<li>{''.join(sign(numbers[name]) for name in choice.names)}<span>{prose(choice.text)}</span></li>"
+        for choice in choices(comparison)
+    )
     return split(f'<ul class="choices">{lines}</ul>' if lines else "", frontier(comparison))
 
 

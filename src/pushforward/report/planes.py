@@ -104,7 +104,7 @@ def plane_data(comparison: Comparison, look: Look) -> str:
     """Velocities and trajectories for the page's script, as JSON in an element; empty where there are none."""
     fields = _fields(look)
     models = {
-        str(index): _packed(fields[model.name], look) for index, model in enumerate(comparison.models) if model.name in fields
+        str(index): _packed(fields[model.name], look) for index, model in look.numbered(comparison.models) if model.name in fields
     }
     text = json.dumps({"side": SIDE, "scale": SCALE, "models": models}, separators=(",", ":"))
     return f'<script type="application/json" class="plane-data">{text}</script>' if models else ""

@@ -7,14 +7,14 @@ from html import escape
 from pushforward.evaluation.results import Comparison
 from pushforward.report import facts
 from pushforward.report.differences import differences, failures, origins
-from pushforward.report.limits import limits
+from pushforward.report.limits import limits, noise_table
 from pushforward.report.markup import bullets, scrolled
 
 __all__ = ["reproduce"]
 
 ROWS = 12
 """Differing settings that are shown at once; a longer table is folded."""
-NO_FAILURE = "No step of training was skipped, no alarm was raised, and nothing was left out."
+NO_FAILURE = "No step of training was skipped, and no alarm was raised."
 
 
 def reproduce(comparison: Comparison) -> str:
@@ -26,12 +26,19 @@ def reproduce(comparison: Comparison) -> str:
         for metric, info in comparison.metrics.items()
         if info.what
     ]
-    columns = bullets("Limits of this comparison", [escape(limit) for limit in limits(comparison)])
-    columns = f"<div>{columns}</div>" if columns else ""
+    columns = (
+        f"<div>{bullets('Limits of this comparison', [escape(limit) for limit in limits(comparison)])}{_noise(comparison)}</div>"
+    )
     columns += f"<div>{bullets('What the scores mean', meanings)}</div>" if meanings else ""
-    body += f'<div class="two">{columns}</div>' if columns else ""
+    body += f'<div class="two">{columns}</div>'
     body += _differences(comparison) + _origins(comparison) + _facts(comparison)
     return body + _failures(comparison)
+
+
+def _noise(comparison: Comparison) -> str:
+    """The table of the least differences that are more than noise."""
+    table = noise_table(comparison)
+    return "" if table is None else f'<div class="noise">{scrolled(table, "Differences that are noise")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:

@@ -11,6 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
+from pushforward.report.limits import without_pictures
 from pushforward.report.markup import panel, side_by_side, sign, titled
 from pushforward.report.nearest import nearest_layer
 from pushforward.report.planes import plane_data, plane_layers, plane_notes, plane_toggles
@@ -50,10 +51,10 @@ def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
         look: How samples are drawn.
         rules: Styles of the frames are added here.
     """
-    real = look.grid("real", None)
-    parts = [part for index, model in enumerate(comparison.models) if (part := _panel(index, model, look)) is not None]
+    real, absent = look.grid("real", None), without_pictures(comparison)
+    parts = [part for index, model in look.numbered(comparison.models) if (part := _panel(index, model, look)) is not None]
     if not parts and real is None:
-        return ""
+        return f"<p>{escape(absent)}</p>" if absent else ""
     figures = [panel("Real data <span>held out</span>", real, "Held-out samples of the real data")] if real is not None else []
     for part in parts:
         rules += [_rule(f"{kind}{part.index}{look.suffix}", sprite) for kind, sprite in part.layers]
@@ -185,6 +186,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
         notes.append("Sampling leads from noise (t = 1) to data (t = 0), with the weights of the end of training.")
     if sampling and any(part.sampling is None for part in parts):
         notes.append("Models that need one network call jump: between noise and sample there is nothing to see.")
+    notes.append(without_pictures(comparison))
     if any(look.of(part.model.name).nearest is not None for part in parts):
         notes.append("Point at a sample, tap it, or move with the arrow keys, to see the training image nearest to it.")
     return " ".join(filter(None, [*notes, *plane_notes(look)]))
@@ -195,7 +197,7 @@ def _columns(comparison: Comparison, look: Look) -> str:
         return ""
     names = comparison.data.columns
     charts = []
-    clouds = [(model.name, index, look.samples(model.name)) for index, model in enumerate(comparison.models)]
+    clouds = [(model.name, index, look.samples(model.name)) for index, model in look.numbered(comparison.models)]
     for column in range(min(look.columns(), COLUMNS)):
         label = names[column] if column < len(names) else f"x{column}"
         rows = [(name, index, rows[:, column]) for name, index, rows in clouds if rows is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pushforward.evaluation.figures import LatentPictures, Pictures
+from pushforward.evaluation.results import ModelResult
 from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture
 from pushforward.report.charts import COLOURS
 
@@ -95,10 +96,14 @@ class Look:
         pictures: By model, and under "real".
         detail: 1 for full size; less makes smaller tiles and fewer frames.
         suffix: Of the style sheet's names for these pictures, a letter where a page draws two comparisons.
+        numbers: Those of models, which set their colours, where they are not their places in the comparison.
     """
 
-    def __init__(self, pictures: Mapping[str, Pictures], detail: float = 1.0, suffix: str = "") -> None:
+    def __init__(
+        self, pictures: Mapping[str, Pictures], detail: float = 1.0, suffix: str = "", numbers: Mapping[str, int] | None = None
+    ) -> None:
         self.suffix = suffix
+        self.numbers = numbers or {}
         self.pictures = pictures
         self.detail = detail
         self.real = self.samples("real")
@@ -111,6 +116,10 @@ class Look:
             around = limits_of(*([self._flat(self.real)] if self.real is not None else flat))
             self.limits: Limits = fields[0].limits if fields and self.columns() == 2 else around
             self.behind = None if self.real is None else self._flat(self.real)
+
+    def numbered(self, models: Iterable[ModelResult]) -> list[tuple[int, ModelResult]]:
+        """Models with their numbers: those of `numbers`, else their places."""
+        return [(self.numbers.get(model.name, place), model) for place, model in enumerate(models)]
 
     def samples(self, name: str) -> np.ndarray | None:
         """The samples of a model, or of "real"; None where there are none."""

@@ -41,6 +41,7 @@ __all__ = [
     "rows_of",
     "statistic",
     "statistics",
+    "stronger_baseline",
     "target_of",
     "values_of",
     "with_spread",
@@ -268,3 +269,17 @@ def at_n(comparison: Comparison) -> str:
 def values_of(scores: Sequence[Statistic]) -> str:
     """Scores in a sentence: all of them, or the first and the last of many."""
     return listing([score.text for score in scores]) if len(scores) <= 3 else f"from {scores[0].text} to {scores[-1].text}"
+
+
+def stronger_baseline(comparison: Comparison, name: str) -> tuple[Statistic, Statistic] | None:
+    """A model's ranking score and that of the no-network row, where the model does not beat the row; None where it does.
+
+    None as well where the score cannot tell: real data does not beat the row either, or the model scores as real data does.
+    """
+    metric = metric_for(comparison, "quality")
+    base = None if metric is None else statistic(comparison, comparison.baseline, metric)
+    own = None if metric is None else next((score for score in statistics(comparison, metric) if score.name == name), None)
+    if metric is None or own is None or base is None or own.better_than(base):
+        return None
+    blurred = blind(comparison, metric) or at_floor(comparison, metric, own)
+    return None if blurred and not base.better_than(own) else (own, base)

@@ -41,7 +41,7 @@ def story(opening: Comparison, look: Look, rules: list[str]) -> str:
         look: How their samples are drawn, under a suffix of its own.
         rules: Styles of the frames are added here.
     """
-    cards = "".join(_card(opening, model, index) for index, model in enumerate(opening.models))
+    cards = "".join(_card(opening, model, index) for index, model in look.numbered(opening.models))
     budget = next((model.training.seconds for model in opening.models if model.training.seconds), None)
     trained = "" if budget is None else f" Each trained for {plain(budget, 2)} seconds."
     return (

@@ -9,20 +9,21 @@ from itertools import groupby
 
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import duration, listing
+from pushforward.numbers import count, duration, listing
 from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
-from pushforward.report.markup import prose, signs, split
+from pushforward.report.markup import prose, scrolled, signs, split
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.statistics import Statistic, best_of, metric_for, statistic
+from pushforward.report.tables import Cell, Column, Row, Table, score_cell, score_column
 
-__all__ = ["sweep", "sweep_sentence"]
+__all__ = ["HEADING", "NOTE", "sweep", "sweep_sentence", "sweep_table"]
 
+HEADING = "Quality against the time of training"
 NOTE = (
-    "Each point is a training of its own, from its start to the end of its schedule. A longer training that is stopped at that "
-    "time would be worse, because its learning rate has not fallen yet. Each point is one training with one seed; nothing was "
-    "measured between points."
+    "Each point is a training of its own, from its start to the end of its schedule, with one seed. A longer training has other "
+    "learning rates and penalties at that time, and scores better or worse there. Nothing was measured between points."
 )
 
 BUT = ", but not measurably better than no network"
@@ -34,11 +35,11 @@ class Stage:
     """The scores of all recipes after one of the budgets.
 
     Args:
-        seconds: Of training, the mean over recipes.
+        time: The budget, in words.
         scores: Best first.
     """
 
-    seconds: float
+    time: str
     scores: Sequence[Statistic]
 
 
@@ -67,7 +68,26 @@ def sweep(comparison: Comparison) -> str:
     figure = f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
     sentence = sweep_sentence(comparison)
     words = "" if sentence is None else f"<p>{prose(sentence.marked)}</p>"
-    return split(f"{words}<p>{escape(NOTE)}</p>", figure)
+    table = sweep_table(comparison)
+    body = "" if table is None else scrolled(table, HEADING)
+    return split(f"{words}<p>{escape(NOTE)}</p>{body}", figure)
+
+
+def sweep_table(comparison: Comparison) -> Table | None:
+    """A line for each model and budget: the score that ranks models, the seconds trained and the steps; None without a sweep."""
+    metric, rows = _metric(comparison), []
+    for index, model in enumerate(comparison.models):
+        for point in comparison.sweep.get(model.name, ()):
+            score = score_cell(comparison, ModelResult(model.name, scores=point.scores), metric)
+            cells = [Cell(_time(point)), score, Cell(duration(point.seconds)), Cell(count(point.steps))]
+            rows.append(Row(model.name, cells, index=index))
+    columns = [
+        Column("Budget"),
+        score_column(comparison, metric),
+        Column("Trained", "Time inside training steps."),
+        Column("Steps"),
+    ]
+    return Table(columns, rows) if rows else None
 
 
 def sweep_sentence(comparison: Comparison) -> Sentence | None:
@@ -78,7 +98,7 @@ def sweep_sentence(comparison: Comparison) -> Sentence | None:
     base = statistic(comparison, comparison.baseline, metric)
     never = all(short for _, short in (_lead(stage, base) for stage in stages))
     clauses = [
-        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{_beside(lead) if short and not never else ''}"
+        f"{lead} after {listing(stage.time for stage in group)}{_beside(lead) if short and not never else ''}"
         for (lead, short), group in groupby(stages, lambda stage: _lead(stage, base))
     ]
     label, after = inside(comparison.info(metric).label), " None of them is measurably better than no network." * never
@@ -90,8 +110,11 @@ def _beside(lead: str) -> str:
     return ", and none measurably beats no network" if lead == LEVEL else BUT
 
 
-def _time(seconds: float) -> str:
-    """In two digits: budgets are kept to a few per cent."""
+def _time(point: SweepPoint) -> str:
+    """The budget; of a point that does not say it the seconds trained, in two digits, as budgets are kept to a few per cent."""
+    seconds = point.seconds
+    if point.budget is not None or seconds is None:
+        return duration(point.budget)
     return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
 
 
@@ -101,9 +124,15 @@ def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
     ahead = [score for score in lead if base is None or score.better_than(base)]
     if len(lead) == len(stage.scores):
         return LEVEL, not ahead
-    names = [score.name for score in ahead or lead]
-    best = verb(names, "leads", "lead") if ahead else f"{verb(names, 'scores', 'score')} best"
-    return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", not ahead
+    best = verb(lead, "leads", "lead") if ahead else f"{verb(lead, 'scores', 'score')} best"
+    level = "" if len(lead) == 1 else ", with no measurable difference between them,"
+    if 0 < len(ahead) < len(lead):
+        level += f" though only {_names(ahead)} measurably {verb(ahead, 'beats', 'beat')} no network,"
+    return f"{_names(lead)} {best}{level}", not ahead
+
+
+def _names(scores: Sequence[Statistic]) -> str:
+    return named([score.name for score in scores])
 
 
 def _stages(comparison: Comparison) -> list[Stage]:
@@ -119,7 +148,10 @@ def _stages(comparison: Comparison) -> list[Stage]:
         known = sorted((score for score in scores if score is not None), key=lambda score: score.loss)
         seconds = [point.seconds for point in points.values() if point.seconds is not None]
         if len(known) == len(points) == len(seconds):
-            stages.append(Stage(sum(seconds) / len(seconds), known))
+            budgets = {point.budget for point in points.values()}
+            if len(budgets) > 1:
+                return []  # of joined reports with other budgets
+            stages.append(Stage(_time(SweepPoint(sum(seconds) / len(seconds), budget=budgets.pop())), known))
     return stages
 
 

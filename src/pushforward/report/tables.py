@@ -18,6 +18,7 @@ from pushforward.report.statistics import (
     leaders,
     ratio_of,
     statistic,
+    stronger_baseline,
     target_of,
 )
 
@@ -30,6 +31,8 @@ __all__ = [
     "filled",
     "level_points",
     "levels",
+    "score_cell",
+    "score_column",
     "score_note",
     "scorecards",
     "trajectories",
@@ -140,15 +143,15 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
 def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     best = {metric: _best(comparison, metric) for metric in metrics}
     rows = [
-        Row(model.name, [_score(comparison, model, metric, best[metric] == number) for metric in metrics], index=number)
+        Row(model.name, [score_cell(comparison, model, metric, best[metric] == number) for metric in metrics], index=number)
         for number, model in enumerate(comparison.models)
     ]
     baseline = comparison.baseline
     if baseline is not None:
-        rows.append(Row(baseline.name, [_score(comparison, baseline, metric, False) for metric in metrics], "baseline"))
+        rows.append(Row(baseline.name, [score_cell(comparison, baseline, metric) for metric in metrics], "baseline"))
     rows += _guesses(comparison, metrics)
     rows.append(Row("real data against real data", [_floor(comparison, metric) for metric in metrics], "floor"))
-    return Table([_column(comparison, metric) for metric in metrics], rows)
+    return Table([score_column(comparison, metric) for metric in metrics], rows)
 
 
 def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
@@ -163,21 +166,23 @@ def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
 def _best(comparison: Comparison, metric: str) -> int | None:
     """The number of the model that is measurably ahead of all others and of the no-network row.
 
-    None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has.
+    None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has;
+    and for a model that does not beat no network in the score that ranks models.
     """
     if comparison.info(metric).better == "target":
         return None
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]
     base = statistic(comparison, comparison.baseline, metric)
-    if len(lead) != 1 or sum(score is not None for score in scores) < 2:
+    if len(lead) != 1 or sum(score is not None for score in scores) < 2 or stronger_baseline(comparison, lead[0].name):
         return None
     if metric == "near_copies" and lead[0].value < (floor_of(comparison, metric)[0] or 0.0):
         return None
     return scores.index(lead[0]) if base is None or lead[0].better_than(base) else None
 
 
-def _column(comparison: Comparison, metric: str) -> Column:
+def score_column(comparison: Comparison, metric: str) -> Column:
+    """A score's heading: its label, what it means, and which way is better or which value is right."""
     info = comparison.info(metric)
     hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
@@ -187,7 +192,8 @@ def _column(comparison: Comparison, metric: str) -> Column:
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 
-def _score(comparison: Comparison, row: ModelResult, metric: str, best: bool) -> Cell:
+def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool = False) -> Cell:
+    """A score with its interval or spread, and its ratio to what real data scores; a dash where there is none."""
     score = statistic(comparison, row, metric)
     if score is None:
         return Cell("–")

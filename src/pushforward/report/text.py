@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder, tables
+from pushforward.report.limits import without_pictures
+from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import Row, Table
 from pushforward.report.verdict import verdict
 
@@ -30,6 +32,8 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
     findings = [sentence.text for sentence in verdict(comparison)]
     parts = ["\n".join(textwrap.fill(finding, width, initial_indent="- ", subsequent_indent="  ") for finding in findings)]
+    trained = sweep_table(comparison)
+    parts += [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
     cards = tables.scorecards(comparison)
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
     few = [(model.name, ladder.table(comparison, model)) for model in comparison.models]
@@ -38,6 +42,7 @@ def text(comparison: Comparison, width: int | None = None) -> str:
         parts.append("* best, by more than noise")
     if cards:
         parts.append("\n".join(textwrap.wrap(tables.score_note(comparison), width)))
+    parts.append("\n".join(textwrap.wrap(without_pictures(comparison), width)))
     return "\n\n".join(part for part in parts if part.strip())
 
 

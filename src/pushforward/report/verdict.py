@@ -21,6 +21,7 @@ from pushforward.report.statistics import (
     metric_for,
     statistic,
     statistics,
+    stronger_baseline,
     target_of,
     values_of,
     with_spread,
@@ -96,10 +97,23 @@ def _leading(comparison: Comparison, metric: str, ranked: Sequence[Statistic], l
         compared = f", but not measurably better than no network ({base.text})"
         which = f"{names} {verb(lead, 'scores', 'score')} best of the models in {label}{compared}{between}"
         return f"{which}: {values}"
+    weak, main = _unproven(comparison, metric, lead)
+    if len(weak) == len(lead):
+        but = f", but {verb(lead, 'does', 'do')} not beat no network in {main}{between}"
+        return f"{names} {verb(lead, 'scores', 'score')} best of the models in {label}{but}: {values}"
     if len(lead) == 1:
         return f"{names} has the best {label}: {values}"
     some = f"; of these only {named([score.name for score in beat])} measurably {verb(beat, 'beats', 'beat')} no network"
-    return f"{names} lead in {label}{between}: {values}{some if len(beat) < len(lead) else ''}"
+    rest = f"; {named(weak)} {verb(weak, 'does', 'do')} not beat no network in {main}" if weak else ""
+    return f"{names} lead in {label}{between}: {values}{some if len(beat) < len(lead) else ''}{rest}"
+
+
+def _unproven(comparison: Comparison, metric: str, lead: Sequence[Statistic]) -> tuple[list[str], str]:
+    """The leaders that do not beat no network in the score that ranks models, and that score's label."""
+    main = metric_for(comparison, "quality")
+    if main is None or main == metric:
+        return [], ""
+    return [score.name for score in lead if stronger_baseline(comparison, score.name)], inside(comparison.info(main).label)
 
 
 def _differences(comparison: Comparison, metric: str) -> list[str]:

@@ -1,0 +1,148 @@
+"""What the report says once, whom it calls best, and whose samples it shows where reports are joined."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+
+import pushforward as pf
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.joining import joined
+from pushforward.evaluation.measurements import SampleTime, SamplingCost, TrainingCost
+from pushforward.evaluation.protocol import Protocol
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
+from pushforward.metrics import MetricInfo
+from pushforward.report import Report
+from pushforward.report.choosing import choices
+from pushforward.report.limits import limits
+from pushforward.report.sentences import unmarked
+from pushforward.report.tables import scorecards
+from pushforward.report.verdict import verdict
+
+INFO = {
+    "frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality"),
+    "coverage": MetricInfo("Coverage", "higher", "A share.", role="diversity"),
+}
+
+
+def compared(values, scores=("frechet",), **more):
+    """Models by name with their scores, and where they are given seconds and network calls of a sample."""
+    models = []
+    for name, numbers in values.items():
+        known = {score: Score(value, 0.01) for score, value in zip(scores, numbers, strict=False)}
+        sampling = SamplingCost()
+        if len(numbers) > len(scores):
+            seconds, calls = numbers[len(scores) :]
+            timing = SampleTime(low=seconds, high=1.01 * seconds)
+            sampling = SamplingCost(calls=calls, seconds_per_sample=seconds, timing=timing)
+        models.append(ModelResult(name, scores=known, sampling=sampling))
+    base = ModelResult("no network", scores={"frechet": Score(2.0, 0.01), "coverage": Score(0.5, 0.01)})
+    given = {
+        "floors": {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)},
+        "baseline": base,
+        "settings": Settings(n=360),
+    }
+    return Comparison("it", metrics=INFO, models=tuple(models), **(given | more))
+
+
+def lines(comparison):
+    return [unmarked(choice.text) for choice in choices(comparison)]
+
+
+def said(comparison, kind):
+    return [sentence.text for sentence in verdict(comparison) if sentence.kind == kind]
+
+
+def test_what_holds_of_several_models_is_said_once():
+    level = compared({"flow": (0.2, 0.1, 40), "edm": (0.21, 0.1, 40), "gan": (0.21, 0.001, 1)})
+    assert lines(level) == [
+        "flow, edm and gan do not differ measurably in Fréchet distance at n = 360 (0.200 ± 0.010, 0.210 ± 0.010 and "
+        "0.210 ± 0.010). What decides is the time of a sample: gan 1 ms (1 network call), flow 100 ms (40 network calls) and edm "
+        "100 ms (40 network calls)."
+    ]
+    page = Report(level).to_html()
+    assert len(re.findall('class="sign', page[page.index('<ul class="choices">') :].split("</ul>")[0])) == 3
+    assert lines(compared({"flow": (0.2, 0.1, 40), "gan": (2.0, 0.1, 1), "vae": (2.01, 0.1, 1), "old": (3.0, 0.1, 1)})) == [
+        "Choose flow if Fréchet distance counts most (0.200 ± 0.010).",
+        "Do not choose gan and vae as they are: they do not beat no network in Fréchet distance (2.000 ± 0.010 and 2.010 ± 0.010 "
+        "against 2.000 ± 0.010). Train them longer, or look at their warnings.",
+        "Do not choose old as it is: it is worse than no network in Fréchet distance (3.000 ± 0.010 against 2.000 ± 0.010). "
+        "Train it longer, or look at its warnings.",
+    ]
+    blind = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40)})
+    blind = dataclasses.replace(blind, baseline=ModelResult("no network", scores={"frechet": Score(0.1, 0.01)}))
+    assert lines(blind) == ["Nothing that was measured speaks for flow and edm or against them."]
+
+
+def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
+    values = {"flow": (0.2, 0.9), "edm": (0.21, 0.9), "gan": (0.9, 0.6)}
+    first = lines(compared(values, scores=tuple(INFO)))[0]
+    assert first.startswith(
+        "Choose flow or edm if Fréchet distance or coverage counts: they do not differ measurably in either at"
+    )
+    values |= {"gan": (0.9, 0.9)}
+    assert [text.split(":")[0] for text in lines(compared(values | {"vae": (0.9, 0.6)}, scores=tuple(INFO)))][:2] == [
+        "Choose flow or edm if Fréchet distance counts",
+        "Choose flow, edm or gan if coverage counts",
+    ]
+
+
+def test_nobody_is_called_best_who_does_not_beat_no_network_in_the_score_that_ranks():
+    comparison = compared({"flow": (2.0, 0.9), "gan": (0.2, 0.8)}, scores=tuple(INFO))
+    assert said(comparison, "diversity")[0].startswith(
+        "flow scores best of the models in coverage, but does not beat no network in Fréchet distance: 0.900 ± 0.010, next gan"
+    )
+    cells = {row.name: row.cells for _, table in scorecards(comparison) for row in table.rows}
+    assert [cell.best for cell in (*cells["flow"], *cells["gan"])] == [False, False, True, False]
+    some = compared({"flow": (2.0, 0.9), "gan": (0.2, 0.9), "vae": (0.5, 0.6)}, scores=tuple(INFO))
+    assert "; flow does not beat no network in Fréchet distance" in said(some, "diversity")[0]
+
+
+def test_a_report_of_stored_images_says_that_it_shows_no_pictures():
+    comparison = compared({"flow": (0.2,)})
+    images = dataclasses.replace(comparison, data=DataInfo(shape=(1, 8, 8)))
+    assert any("Pictures of samples are not shown" in limit for limit in limits(images))
+    page = Report(images).to_html()
+    assert "Pictures of samples are not shown" in page[page.index('id="samples"') :].split("</section>")[0]
+    assert "Pictures of samples are not shown" in " ".join(Report(images).to_text().split())
+    assert "was left out" not in page, "which would contradict it"
+    both = dataclasses.replace(
+        images, models=(*images.models, ModelResult("gan")), pictures={"flow": Pictures(np.zeros((1, 8, 8, 1)))}
+    )
+    assert any("Pictures of samples of gan are not shown" in limit for limit in limits(both))
+    assert not any("Pictures of samples" in limit for limit in limits(comparison))
+
+
+def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path):
+    folder = tmp_path / "a" / "flow"
+    run = pf.fit("flow", "moons", size="tiny", steps=2, out=folder)
+    data = DataInfo("moons", (2,), "vector", fingerprint=run.spec["fingerprint"])
+    stored = compared({}, data=data, protocol=Protocol("it", "it", 20))
+    for name in ("flow", "gone"):
+        known = ModelResult(
+            name, run=str(tmp_path / "a" / name), seed=0, training=TrainingCost(steps=2), scores={"frechet": Score(0.2, 0.01)}
+        )
+        Report(dataclasses.replace(stored, models=(known,))).save(tmp_path / "a" / f"{name}.json")
+    both = pf.compare([tmp_path / "a" / "flow.json", tmp_path / "a" / "gone.json"])
+    assert np.array_equal(both.pictures["flow"].grid, np.load(folder / "samples" / "step_000002.npz")["x"])
+    assert [step for step, _ in both.pictures["flow"].training][-1] == 2
+    assert both.pictures["real"].grid.shape == (1000, 2)
+    for text in (Report(both).to_text(), Report(both).to_markdown(), Report(both).to_html()):
+        assert "Pictures of samples of gone are not shown: report.json does not hold them" in " ".join(text.split())
+    (tmp_path / "a").rename(tmp_path / "moved")
+    alone = tmp_path / "moved" / "flow.json"
+    assert "flow" in pf.compare([alone]).pictures, "the run lies beside the report"
+    pf.resume(tmp_path / "moved" / "flow", steps=3)
+    assert pf.compare([alone]).pictures == {}, "samples of another step are not those that were scored"
+
+
+def test_models_of_one_name_are_called_by_the_shortest_name_of_their_report():
+    part = compared({"it": (0.2,)}, protocol=Protocol("it", "it", 20))
+    for sources, ends in {
+        ("runs/a/report.json", "runs/b"): ("a", "b"),
+        ("a/x/report.json", "b/x/report.json"): ("a/x/report.json", "b/x/report.json"),
+        ("old.json", "report.json"): ("old", "report.json"),
+    }.items():
+        assert [model.name for model in joined(dict.fromkeys(sources, part)).models] == [f"it ({end})" for end in ends]
