@@ -339,7 +339,8 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 def test_evaluate_warns_as_reports_do(here, capsys):
     code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2")
     assert code == 0
-    assert re.search(r"^KID .* ± \S+$", out, re.MULTILINE), "the no-network column has its spread"
+    assert re.search(r"^KID ↓ .* \[\S+, \S+\]$", out, re.MULTILINE), "the no-network column has its interval"
+    out = " ".join(out.split())
     assert "- These features have 2 dimensions (n = 25) and cannot see" in out
     assert (
         "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]

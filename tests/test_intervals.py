@@ -11,10 +11,11 @@ import pytest
 from scipy import stats
 
 from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.combining import combined
 from pushforward.evaluation.intervals import above, of_share, over_trainings, with_interval
-from pushforward.evaluation.judge import combined
 from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.synthetic_training import accuracy_errors
 from pushforward.metrics import Samples, Score, describe, two_sample
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, _mann_whitney
@@ -95,7 +96,7 @@ def drawn(metric, seed):
 @pytest.mark.parametrize("metric", [Copying(), Manifold(), Sinkhorn(), Classes(), Memorisation()], ids=lambda m: type(m).__name__)
 def test_errors_are_what_new_examples_vary_by(metric):
     repeats = [drawn(metric, seed) for seed in range(40)]
-    for name in set(repeats[0]) - {"precision", "recall", "coverage"}:  # of few blocks, and widened
+    for name in set(repeats[0]) - {"precision", "recall", "coverage"}:  # widened: of few blocks, or near 1
         spread = np.std([repeat[name].value for repeat in repeats], ddof=1)
         stated = np.sqrt(np.mean([repeat[name].error ** 2 for repeat in repeats]))
         assert stated == pytest.approx(spread, rel=0.4), name
@@ -165,6 +166,50 @@ def test_the_interval_of_density_holds_for_sick_models_too(sampled):
         scores.append(with_interval(density, describe()["density"]))
     truth = np.mean([score.value for score in scores])
     assert np.mean([score.interval[0] <= truth <= score.interval[1] for score in scores]) >= 0.85
+
+
+def redrawn(metric, name, sampled, d, repeats=30):
+    """A score of two samplings of each of so many redraws, with its errors, and as the errors should be."""
+    scores = []
+    for seed in range(repeats):
+        draw = random(seed)
+        real, training = (draw.standard_normal((count, d)).astype(np.float32) for count in (200, 400))
+        own = [sampled(draw, real).astype(np.float32) for _ in range(2)]
+        scores.append([metric(Samples(x, real, training, x.astype(float), real.astype(float), (d,)))[name] for x in own])
+    values = np.array([[score.value for score in pair] for pair in scores])
+    stated = [np.sqrt(np.mean([getattr(pair[0], part) ** 2 for pair in scores])) for part in ("error", "reference_error")]
+    return stated, (values.std(ddof=1), np.sqrt(max(np.cov(values.T)[0, 1], 0)))
+
+
+def test_recall_of_narrow_samples_depends_on_the_real_examples():
+    """Whether a real example is recalled is nearly sure before samples are drawn, so that samplings share most of the error."""
+    (error, shared), (spread, together) = redrawn(
+        Manifold(), "recall", lambda draw, real: 0.1 * draw.standard_normal((200, 2)), 2
+    )
+    assert error == pytest.approx(spread, rel=0.3)
+    assert shared == pytest.approx(together, rel=0.35)
+    assert (error, shared) == (pytest.approx(0.021, abs=0.003), pytest.approx(0.0155, abs=0.003))
+
+
+@pytest.mark.parametrize(
+    ("sampled", "expected"),
+    [
+        (lambda draw, real: 0.5 * draw.standard_normal((200, 8)), (0.15, 0.10)),
+        (lambda draw, real: real[draw.integers(0, 200, 200)] + 0.3 * draw.standard_normal((200, 8)), (0.051, 0.024)),
+    ],
+    ids=["narrow", "seen"],
+)
+def test_the_held_out_ratio_has_the_error_of_both_of_its_sums(sampled, expected):
+    """Narrow samples reach few real examples, always the same; those near held-out ones nearly all of them."""
+    (error, shared), (spread, _) = redrawn(Copying(), "held_out_ratio", sampled, 8)
+    assert error == pytest.approx(spread, rel=0.35)
+    assert (error, shared) == (pytest.approx(expected[0], rel=0.2), pytest.approx(expected[1], rel=0.4))
+
+
+def test_an_accuracy_on_held_out_examples_has_the_error_of_a_share_and_that_of_the_samples():
+    error, shared = accuracy_errors(0.9, 10**9, 400)
+    assert error == pytest.approx(shared) == pytest.approx(share_error(360, 400))
+    assert accuracy_errors(0.9, 400, 400)[0] == pytest.approx(np.sqrt(1.2) * shared)
 
 
 def test_the_upper_end_of_an_interval_above_0_rises_with_the_value():

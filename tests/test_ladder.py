@@ -10,6 +10,7 @@ import pytest
 import pushforward as pf
 from pushforward.evaluation import curves, ladder
 from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.combining import combined
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
@@ -72,6 +73,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
         for name in ("energy", "frechet", "coverage"):
             assert point.values[name] == tuple(result[name].value for result in scored)
             assert point.scores[name] == pytest.approx(np.mean(point.values[name]))
+            assert point.intervals.get(name) == combined([row[name] for row in scored], 20, None, describe()[name]).interval
         to_model = student.space.to_model
         squares = [float((to_model(x) - to_model(y)).square().mean()) for x, y in zip(samples, own, strict=True)]
         assert point.distance == pytest.approx(np.mean(squares) ** 0.5, rel=1e-5)
@@ -82,7 +84,7 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1)
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison
-    assert re.search(r"\n1 call +\S+", scores_text(comparison))
+    assert re.search(r"\n1 call +\S+ \[\S+, \S+\] .*\[low, high\]", scores_text(comparison), re.S), "points have intervals"
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)
     np.testing.assert_array_equal(own, teacher_of(student).sample(200).numpy())

@@ -23,7 +23,10 @@ from pushforward.report import Report, captions, costs, sentences, statistics, t
 from pushforward.report import limits as stated
 from pushforward.report.charts import Series, line_chart
 from pushforward.report.path_charts import CROSS
+from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
+from pushforward.report.text import score_parts
+from pushforward.report.text import text as as_text
 from pushforward.report.verdict import verdict
 
 ABOUT = {
@@ -1038,6 +1041,24 @@ def test_text_for_a_terminal_holds_verdict_and_scores(content):
     assert "the ratio to what" not in text, "the terminal shows none"
     assert "In round brackets stands the ratio to what real data scores." in report(content).to_markdown()
     assert report({}).to_text() == ""
+    assert "Fréchet distance ↓" in text
+
+
+def test_the_scores_of_one_model_read_alike_in_evaluate_and_in_its_report(content):
+    content["models"] = [model(content, "flow")]
+    content["models"][0]["scores"]["kid"] |= {"value": -0.0012, "interval": [-0.0031, 0.0007]}
+    given = comparison(content)
+    shown, printed, parts = scores_text(given, 110), as_text(given, 110), score_parts(given, 110)
+    assert parts
+    assert all(part in shown and part in printed for part in parts)
+    assert re.search(r"^KID ↓ +−0.0012 \[−0.0031, 0.0007\] +0.0000 ± 0.0003 ", shown, re.M)
+    assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", shown, re.M)
+    assert re.search(r"^Density → \S+ +", shown, re.M), "the right value stands beside a score that has one"
+    assert re.search(r" flow +real data +ratio +no network$", shown, re.M)
+    assert "[low, high] is the 95 % interval of a score" in shown
+    assert "Best" not in shown, "a single model is compared with none"
+    assert max(map(len, shown.splitlines())) <= 110
+    assert max(map(len, scores_text(given, 60).splitlines())) <= 60
 
 
 def test_limits_come_from_the_floors(content):

@@ -104,8 +104,8 @@ def compare(
         flops: Budget in floating point operations of training steps: 1e15.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
-        repeats: Samplings of each model.
-        n: Samples on either side; default as many as the held-out data allows.
+        repeats: How often each model is sampled and scored.
+        n: How many samples are compared with as many held-out examples; default as many as the data allows.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
     """
     data, files = _check(models, data, plugin)

@@ -65,7 +65,7 @@ def demo(
         story: Seconds of training for each model in two dimensions.
         size: tiny, small or base; default for mnist-5k tiny, but small for the GAN, and else small.
         out: The folder; default runs/compare-DATA-report.
-        seed: Of everything random.
+        seed: The seed of all random numbers.
     """
     from pushforward.data import load
     from pushforward.report import Report

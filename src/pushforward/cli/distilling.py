@@ -68,7 +68,7 @@ def distil(
         calls: The default number of network calls for each sample.
         data: Where the teacher's data is now, if it has moved; default where the teacher read it.
         finish: Then train it against a critic for so long, such as 10m, in a second run.
-        seed: Of everything random.
+        seed: The seed of all random numbers.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
         overwrite: Replace the runs that are there.

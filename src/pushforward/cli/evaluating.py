@@ -57,16 +57,17 @@ def evaluate(
 ) -> None:
     """Score a run, or given samples, against held-out data.
 
-    Each score stands beside the score of real data. Options of solver, guidance and weights, such as --steps, --scale and
-    --checkpoint, do not apply to files of samples. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
+    Each score stands beside that of real data, and of a Gaussian in place of a model. Options of solver, guidance and weights,
+    such as --steps, --scale and --checkpoint, do not apply to files of samples. Example:
+    `pushforward evaluate runs/digits-flow --metrics frechet,kid`
 
     Args:
         run: The run's folder; or samples of any model: an .npz, .npy or .csv file, or a folder of images.
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
-        n: Samples on either side; default as many as the held-out data allows.
-        repeats: Samplings; a file of samples is divided into as many sets of n, or fewer.
+        n: How many samples are compared with as many held-out examples; default as many as the data allows.
+        repeats: How often the model is sampled and scored; a file of samples is divided into as many sets of n, or fewer.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd, cas,
-            and of a map between two times its quality in 1 to 16 calls beside its teacher's.
+            and of a flow map its quality in 1 to 16 network calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
     _check(data, words(metrics), features, (n, repeats), loading.plugin)

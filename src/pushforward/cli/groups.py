@@ -86,8 +86,8 @@ Features = Annotated[
     str | None,
     Parameter(
         group=EVALUATION,
-        help="Some of `pushforward list features`, separated by commas: models are ranked in the first, and scores in the others "
-        "stand beside its scores. inception:FILE names a file of weights. Default: what suits the data.",
+        help="Some of `pushforward list features`, separated by commas: models are ranked by the first, and scores of the others "
+        "stand beside. inception:FILE names a file of weights. Default: what suits the data.",
     ),
 ]
 Frozen = Annotated[
@@ -114,8 +114,8 @@ Given = Annotated[
     str | None,
     Parameter(
         group=SAMPLES,
-        help="Values of columns that the model receives: age=40,income=2. Columns that are not named are drawn together from "
-        "the training examples, whatever is asked of the others.",
+        help="Values of columns that the model is conditioned on: age=40,income=2. Columns that are not named are drawn "
+        "together from the training examples, whatever is asked of the others.",
     ),
 ]
 Resize = Annotated[
@@ -152,7 +152,7 @@ class Reading:
 
     Args:
         target: The .csv column that becomes the label.
-        given: The .csv columns that the model receives and does not make: age,income. NAME:KIND names a kind of condition.
+        given: The .csv columns that the model is conditioned on, not generates: age,income. NAME:KIND names a kind of condition.
         header: Whether the first line of a .csv holds column names; default: decided from its content.
         resize: Make images this wide and high.
         limit: Use at most this many training examples.
@@ -200,11 +200,12 @@ class Solving:
     """How z becomes a sample: the solver of an iterative model, the truncation of a one-call one. None leaves it unchanged.
 
     Args:
-        steps: Solver steps of an iterative model.
+        steps: Solver steps of an iterative model (diffusion, flow matching).
         solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
         grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
             table takes the coefficients as well that `pushforward tune --what table` learned.
-        truncation: Largest size of any number of a one-call model's z, such as 1.5; see `pushforward truncation`.
+        truncation: Limit of the size of every number of the noise of a one-call model (GAN, VAE), such as 1.5; see
+            `pushforward truncation`.
     """
 
     steps: int | None = None
@@ -223,7 +224,7 @@ class Guiding:
         interval: Noise levels sigma/alpha between which guidance acts, such as 0.2:5; default everywhere.
         weaker: A run that autoguidance leads away from, such as runs/earlier or runs/earlier@step_000500.
         weaker_scale: Scale of autoguidance: 1 is not at all; default 2.
-        threshold: Quantile of pixels by which predicted images are kept in range, such as 0.995.
+        threshold: Clip predicted images at this quantile of their pixels (dynamic thresholding), such as 0.995.
     """
 
     scale: float | None = None
@@ -240,7 +241,8 @@ class Loading:
 
     Args:
         raw: Use the last weights in place of their average.
-        checkpoint: A checkpoint's name; default the newest. best is a map's best one in 1, 2 and 4 calls together.
+        checkpoint: A checkpoint's name; default the newest. best is that with the best samples of a flow map in 1, 2 and 4
+            network calls.
         batch: Samples computed at a time.
         device: auto, cpu, cuda or cuda:1.
         precision: Precision of the network calls.
@@ -260,8 +262,8 @@ class Placing:
     """How a result is written.
 
     Args:
-        zoom: Enlarge every pixel of a picture this many times; default: small images of a grid to about 64 pixels. A single
-            image and the files of a folder keep their size.
+        zoom: Enlarge every pixel of a picture this many times; by default small images of a grid are enlarged to about 64
+            pixels, and a single image and the files of a folder keep their size.
         overwrite: Replace what is there.
     """
 

@@ -60,16 +60,17 @@ def invert(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Find the z of the samples nearest to images.
+    """Find the noise whose samples are nearest to images.
 
-    The search improves the best of many random z by gradient descent. One-call models only: a flow's `interpolate` and `vary`
-    solve from the image to its noise. Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
+    The search improves the best of many random noise vectors z by gradient descent. For models that sample in one network call:
+    GANs and VAEs. A diffusion model or flow needs no search: `interpolate` and `vary` solve from the image to its noise.
+    Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
 
     Args:
         images: The image files.
-        steps: Updates of z; 0 takes the best random one.
+        steps: Updates of z; 0 takes the best of the random ones.
         starts: How many z are improved for each image; the best is kept.
-        seed: Of the random z, which are others than those that `sample` draws.
+        seed: The seed of the random z, which differ from those of `sample`.
         label: A class by number or name; default: for each image the one that fits best.
         out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
     """
@@ -114,15 +115,16 @@ def truncation(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Score a one-call model at several truncations of z.
+    """Score a GAN or VAE at several truncations of its noise.
 
-    Smaller limits give less varied samples, which look better down to a limit that depends on the model; `sample --truncation`
-    draws at one. Example: `pushforward truncation runs/digits-gan --out curve.png`
+    Truncation limits the size of every number of the noise z. Smaller limits give less varied samples, which look better down to
+    a limit that depends on the model; `sample --truncation` draws at one. Example:
+    `pushforward truncation runs/digits-gan --out curve.png`
 
     Args:
         limits: Largest sizes of any number of z, separated by commas.
-        n: Samples on either side; default as many as the held-out data allows.
-        repeats: Samplings at each limit.
+        n: How many samples are compared with as many held-out examples; default as many as the data allows.
+        repeats: How often the model is sampled and scored at each limit.
         seed: Added to the seeds of all samplings.
         out: A .png of the curve; default: none is drawn.
         overwrite: Replace what is there.

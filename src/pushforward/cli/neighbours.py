@@ -57,7 +57,7 @@ def nearest(
     """Show samples beside the nearest training data.
 
     A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy. Examples
-    are numbered from 0 within the training split, so not as in a file, of which some rows are held out. Example:
+    are numbered from 0 within the training split, so not as in a file, of which some examples are held out. Example:
     `pushforward nearest runs/digits-gan --n 16 --out nearest.png`
 
     Args:

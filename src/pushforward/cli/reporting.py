@@ -30,11 +30,11 @@ def report(
 ) -> None:
     """Write the report of one run: an HTML page, Markdown and JSON.
 
-    It shows what compare shows, for a single model. Example: `pushforward report runs/digits-flow`
+    It shows what `compare` shows, for a single model. Example: `pushforward report runs/digits-flow`
 
     Args:
-        n: Samples on either side; default as many as the held-out data allows.
-        repeats: Samplings.
+        n: How many samples are compared with as many held-out examples; default as many as the data allows.
+        repeats: How often the model is sampled and scored.
         out: The folder for the report; default that of the run with "-report" at its end.
     """
     folder = Path(run)

@@ -77,7 +77,8 @@ def inpaint(
 ) -> None:
     """Fill part of an image again.
 
-    All other pixels stay unchanged (DDNM); iterative models only. Steps are ancestral unless --solver names another solver.
+    All other pixels stay unchanged (DDNM). For iterative models only (diffusion, flow matching). Steps are
+    ancestral unless --solver names another solver.
     Example: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
 
     Args:
@@ -120,8 +121,8 @@ def upscale(
 ) -> None:
     """Enlarge an image to the model's size.
 
-    The image must be smaller by a whole factor; averaged over blocks the results are the image (DDNM). Iterative models only.
-    Steps are ancestral unless --solver names another solver. Example:
+    The image must be smaller by a whole factor; averaged over blocks of pixels, each result is that image (DDNM).
+    Iterative models only. Steps are ancestral unless --solver names another solver. Example:
     `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`
 
     Args:

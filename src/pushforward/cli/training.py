@@ -102,7 +102,7 @@ def train(
             .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test, label_test and
             given_test.
         flops: Budget in floating point operations of training steps: 1e15.
-        seed: Of everything random.
+        seed: The seed of all random numbers.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
         overwrite: Replace the run that is in --out.

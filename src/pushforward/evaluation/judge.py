@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,33 +15,32 @@ from pushforward.data import Dataset
 from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.combining import combined
 from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajectory_of
 from pushforward.evaluation.drawing import SHOWN, pictures_of
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
-from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.lag import lag_warnings
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
 from pushforward.evaluation.naming import chosen
-from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
-from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
+from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.extractors import Spaces
-from pushforward.metrics import MetricInfo, Score, describe, registry
+from pushforward.metrics import Score, describe, registry
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
 
-__all__ = ["SHOWN", "Judge", "Sampler", "combined"]
+__all__ = ["SHOWN", "Judge", "Sampler"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -233,50 +232,8 @@ class Judge:
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 
-def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
-    """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
-    values = [result.number for result in samplings]
-    mean = float(np.mean(values))
-    summary = Score(
-        value=mean,
-        spread=deviation(values) if len(values) > 1 else None,
-        error=_mean_of(samplings, "error"),
-        values=tuple(values),
-        n=n,
-        ratio=None if floor is None else ratio(mean, floor),
-        reference_error=_mean_of(samplings, "reference_error"),
-        bias=_mean_of(samplings, "bias"),
-        extra=_mean_extra(samplings),
-    )
-    return with_interval(summary, info)
-
-
 def _samplings(scores: Mapping[str, Score]) -> int:
     return max((len(score.values) for score in scores.values()), default=0)
-
-
-def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
-    """The mean of a number that samplings have; of errors the root mean square."""
-    values = [value for result in samplings if (value := getattr(result, name)) is not None]
-    if not values:
-        return None
-    return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
-
-
-def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
-    """Means of the numbers that all samplings have; what cannot be averaged only where all agree."""
-    extra: dict[str, object] = {}
-    for name, first in samplings[0].extra.items():
-        values: list[Any] = [result.extra.get(name) for result in samplings]
-        if name == "p" and None not in values:
-            extra[name] = merged_p(values)
-        elif all(value == first for value in values):
-            extra[name] = first
-        elif isinstance(first, float) or (
-            isinstance(first, tuple) and {np.shape(value) for value in values} == {np.shape(first)}
-        ):
-            extra[name] = np.mean(np.asarray(values, dtype=float), axis=0)
-    return extra
 
 
 def _explained(wanted: Sequence[str] | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import Diverged
+from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.figures import Pictures
@@ -20,7 +21,7 @@ from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.guidance import AtScale, Guided
-from pushforward.metrics import Score
+from pushforward.metrics import Score, describe
 from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
@@ -67,14 +68,18 @@ class _Climb:
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
             samplings = samplings or self.samples(transport)
-            values: dict[str, list[float]] = {}
+            results: dict[str, list[Score]] = {}
             for x in samplings:
-                scored = score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES)
-                for name, result in scored.items():
-                    values.setdefault(name, []).append(result.number)
-            means = {name: float(np.mean(row)) for name, row in values.items()}
-            each = {name: tuple(row) for name, row in values.items()}
-            point = replace(point, scores=means, values=each, distance=self._distance(samplings))
+                for name, result in score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES).items():
+                    results.setdefault(name, []).append(result)
+            scores = {name: combined(row, self.n, None, describe().get(name)) for name, row in results.items()}
+            point = replace(
+                point,
+                scores={name: joined.value for name, joined in scores.items()},
+                values={name: joined.values for name, joined in scores.items()},
+                intervals={name: joined.interval for name, joined in scores.items() if joined.interval},
+                distance=self._distance(samplings),
+            )
         return point
 
     def _distance(self, samplings: Sequence[Tensor]) -> float | None:

@@ -110,6 +110,7 @@ class CurvePoint(Record):
         values: One for each sampling, by name; samplings of two points of a ladder have the same noise.
         distance: How far samples are from those of the teacher from the same noise: root mean square, in standard deviations
             of the data.
+        intervals: The ends of 95 % intervals as those of `Score`, by name, of the points of a ladder.
     """
 
     steps: float | None = None
@@ -117,6 +118,7 @@ class CurvePoint(Record):
     scores: Mapping[str, float | None] = field(default_factory=dict)
     values: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     distance: float | None = None
+    intervals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

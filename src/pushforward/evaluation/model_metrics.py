@@ -15,7 +15,7 @@ from pushforward.evaluation.likelihood import bits, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scoring import compared
-from pushforward.evaluation.synthetic_training import check_labelled, classification_accuracy, real_accuracy
+from pushforward.evaluation.synthetic_training import accuracy_errors, check_labelled, classification_accuracy, real_accuracy
 from pushforward.methods.importance_weighting import HasImportanceWeights
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
@@ -72,7 +72,9 @@ class ClassificationAccuracy:
         parts = list(transport.stream(n, seed=seed + REPEAT_SEEDS, batch=batch))
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
         value, real = classification_accuracy(torch.cat([x for x, _ in parts]), labels, data), real_accuracy(data, n)
-        return {"cas": Score(value, values=(value,), n=n, ratio=value / real if real else None, extra={"real": real})}
+        error, shared = accuracy_errors(value, n, len(data.held_out))
+        ratio = value / real if real else None
+        return {"cas": Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})}
 
     def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
         """None: real data's accuracy is beside the score."""

@@ -16,6 +16,7 @@ MODEL_SCORES: Mapping[str, Mapping[str, MetricInfo]] = {
             "How many bits the model needs for one number of a held-out example: for images a bound for their 256 levels, for "
             "vectors minus the log density in the data's units, which may be negative.",
             unit="bits",
+            unbiased=True,
         )
     },
     "cas": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,8 +21,8 @@ CELL, CELLS, FEWEST = 100, 10, 10
 """Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
 FEW = 20
 """Expected examples below which a count is not taken for normal."""
-OF_REFERENCE = 0.2
-"""The share of the variance of "held_out_ratio" that comes from held-out examples, about."""
+SPLITS, LEFT_OUT = 30, 5
+"""How often some of the samples are left out, and which part, a fifth: so far "held_out_ratio" varies with them."""
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
@@ -40,6 +41,7 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
       are all alike tell little, and both count where they are equally near.
     * "reached": how many real examples are nearest to some sample, of which that share is.
     * "copying_error" and "copying_shared": the standard error of C_T, and the part of it that comes from held-out examples.
+    * "ratio_error" and "ratio_shared": the same of "held_out_ratio" (`ratio_errors`).
 
     Args:
         generated: (n, d).
@@ -56,11 +58,15 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     rows, back = np.unique(nearest, return_inverse=True)
     own = _nearest(training[rows], training, 1)[0]
     (to_held_out, at), judges = _nearest(generated, held_out), held_out[:MOST]
-    new, old = len(np.unique(at[to_held_out <= distances])), len(np.unique(nearest[distances <= to_held_out]))
+    reached = _Reached(at, nearest, to_held_out <= distances, distances <= to_held_out)
+    chance = len(held_out) / (len(training) + len(held_out))
+    errors = ratio_errors(reached, len(held_out), len(training))
     scores = {
         "authenticity": float((distances > own[back]).mean()),
-        "held_out_ratio": new / (new + old) * (len(training) + len(held_out)) / len(held_out),
-        "reached": float(new + old),
+        "held_out_ratio": reached.share() / chance,
+        "reached": float(reached.count),
+        "ratio_error": errors[0] / chance,
+        "ratio_shared": errors[1] / chance,
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [_nearest(part, cells)[1] for part in (generated, judges)]
@@ -72,6 +78,75 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     shared = (weights**2 * of_held_out).sum()
     error, shared = (float(np.sqrt(variance)) for variance in ((weights**2 * of_generated).sum() + shared, shared))
     return {**scores, "copying_test": float(weights @ z), "copying_error": error, "copying_shared": shared}
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """Which real examples are nearest to samples.
+
+    Args:
+        held_out: The number of the nearest held-out example of each sample, (n,).
+        training: The same of training examples, (n,).
+        new: Whether no training example is nearer, (n,).
+        old: Whether no held-out example is nearer, (n,).
+    """
+
+    held_out: np.ndarray
+    training: np.ndarray
+    new: np.ndarray
+    old: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many real examples are nearest to some sample."""
+        return len(np.unique(self.held_out[self.new])) + len(np.unique(self.training[self.old]))
+
+    def share(self, part: np.ndarray | slice = slice(None)) -> float:
+        """Of the real examples that are nearest to some of the samples, the share that is held out."""
+        new = len(np.unique(self.held_out[part][self.new[part]]))
+        return new / (new + len(np.unique(self.training[part][self.old[part]])))
+
+    def by_cell(self, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """How many held-out and training examples are nearest to some sample in the cell of each of m held-out ones, (m,).
+
+        The cell holds the samples that are nearer to it than to other held-out ones. A training example that is nearest to
+        samples in several cells counts in equal parts.
+        """
+        new = np.zeros(m)
+        new[self.held_out[self.new]] = 1
+        pairs = np.unique(np.stack([self.held_out[self.old], self.training[self.old]], 1), axis=0)
+        weights = 1 / np.bincount(pairs[:, 1])[pairs[:, 1]] if len(pairs) else np.empty(0)
+        return new, np.bincount(pairs[:, 0], weights, m)
+
+
+def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
+    """The standard error of the held-out share of the real examples that are nearest to samples, and its part from these.
+
+    The share is a ratio of two sums over cells, those of the held-out examples: numerator and denominator vary, and vary
+    together. Its variance is that of the cells' terms, by the delta method, and no less than that of a share of so many examples
+    drawn from all real ones, with two successes and two failures added. What new samples alone would vary it by is measured by
+    leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
+
+    Args:
+        reached: By sample.
+        m: Held-out examples.
+        k: Training examples.
+
+    References:
+        Cochran, Sampling Techniques, 1977, section 2.11 and chapter 3. Agresti and Coull, Approximate is better than "exact"
+        for interval estimation of binomial proportions, 1998. Shao and Wu, A general theory for jackknife variance
+        estimation, 1989.
+    """
+    new, old = reached.by_cell(m)
+    total, n = float((new + old).sum()), len(reached.new)
+    terms = (new - new.sum() / total * (new + old)) / total
+    adjusted = (new.sum() + 2) / (total + 4)
+    of_share = adjusted * (1 - adjusted) / total * (1 - total / (m + k))
+    variance = max(float(terms @ terms) * m / max(m - 1, 1), float(of_share))
+    few = max(1, n // LEFT_OUT)
+    orders = (np.random.Generator(np.random.Philox(split)).permutation(n)[few:] for split in range(SPLITS))
+    of_samples = np.var([reached.share(part) for part in orders], ddof=1) * (n - few) / few if n > few else variance
+    return variance**0.5, max(0.0, variance - float(of_samples)) ** 0.5
 
 
 def _nearest(rows: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -185,32 +260,19 @@ class Copying:
         authentic, ratio = values["authenticity"], values["held_out_ratio"]
         error = share_error(authentic * len(rows[0]), len(rows[0]))
         chance = len(held_out) / (len(samples.training) + len(held_out))
-        of_ratio = _observed_error(ratio * chance, values["reached"], chance)
-        if ratio >= 1:  # so few are expected that chance alone looks like held-out examples that were seen
-            of_ratio = max(of_ratio, _ratio_error(values["reached"] * chance, chance))
+        error_of_ratio, shared = values["ratio_error"], values["ratio_shared"]
+        expected = values["reached"] * chance
+        if ratio >= 1 and expected <= FEW:  # so few that chance alone looks like held-out examples that were seen
+            wider = max(error_of_ratio, _ratio_error(expected, chance))
+            error_of_ratio, shared = wider, float(np.sqrt(wider**2 - error_of_ratio**2 + shared**2))
         scores = {
             "authenticity": Score(authentic, error=error, reference_error=0.0),
-            "held_out_ratio": Score(ratio, error=of_ratio, reference_error=of_ratio * np.sqrt(OF_REFERENCE)),
+            "held_out_ratio": Score(ratio, error=error_of_ratio, reference_error=shared),
         }
         if "copying_test" not in values:
             return scores
         z, *errors = (values[name] for name in ("copying_test", "copying_error", "copying_shared"))
         return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
-
-
-def _observed_error(share: float, reached: float, chance: float) -> float:
-    """The standard error of a share of examples over its value by chance, with two successes and two failures added.
-
-    Args:
-        share: Of the examples that are reached, how many are held out.
-        reached: How many are reached.
-        chance: That share by chance.
-
-    References:
-        Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial proportions, 1998.
-    """
-    adjusted = (share * reached + 2) / (reached + 4)
-    return float(np.sqrt(adjusted * (1 - adjusted) / max(reached, 1)) / max(chance, 1e-9))
 
 
 def _ratio_error(expected: float, chance: float = 0.0) -> float:

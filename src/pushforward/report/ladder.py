@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, measured, plain
+from pushforward.numbers import bounded, count, measured, plain
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
+from pushforward.report.rungs import Rung, how, rung_of, rungs_of
 from pushforward.report.sentences import Sentence, inside, marked
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import THRESHOLDS, curve_metric, paired, with_spread
-from pushforward.report.tables import Cell, Column, Row, Table
+from pushforward.report.statistics import THRESHOLDS, curve_metric, paired
+from pushforward.report.tables import DIRECTIONS, Cell, Column, Row, Table
 
-__all__ = ["claims", "rises", "section", "table"]
+__all__ = ["claims", "how", "rises", "section", "table"]
 
 DISTANCE = "From the teacher's samples of the same noise: root mean square, in standard deviations of the data; 0 is the same."
 SHOWN_BEHIND = 400
 """Examples of real data behind points that are moved."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One score of a point of a ladder.
-
-    Args:
-        calls: Network calls for one sample.
-        value: The mean over samplings.
-        values: One for each sampling.
-    """
-
-    calls: float
-    value: float
-    values: tuple[float | None, ...]
-
-    @property
-    def text(self) -> str:
-        """Value and spread over samplings."""
-        values = [value for value in self.values if value is not None]
-        return with_spread(self.value, stdev(values) if len(values) > 1 else None)
-
-
-def _rung(point: CurvePoint | None, metric: str) -> Rung | None:
-    value = None if point is None else point.scores.get(metric)
-    if point is None or point.calls is None or value is None:
-        return None
-    return Rung(point.calls, value, tuple(point.values.get(metric, ())))
-
-
-def _rungs(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
-    rungs = [rung for point in points if (rung := _rung(point, metric)) is not None]
-    return sorted(rungs, key=lambda rung: rung.calls)
 
 
 def _width(ladder: Ladder, metric: str) -> float:
@@ -79,8 +46,8 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
     metric = curve_metric(comparison)
     for model in comparison.models:
         ladder = model.ladder
-        own = None if ladder is None else _rung(ladder.own, metric)
-        rungs = [] if ladder is None else _rungs(ladder.points, metric)
+        own = None if ladder is None else rung_of(ladder.own, metric)
+        rungs = [] if ladder is None else rungs_of(ladder.points, metric)
         if ladder is not None and own is not None and rungs:
             label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
             who = f"In {_calls(rungs[0].calls)} {marked(model.name)}"
@@ -122,7 +89,7 @@ def rises(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: str) -> Iterator[Sentence]:
-    rungs = _rungs(ladder.points, metric)
+    rungs = rungs_of(ladder.points, metric)
     best = min(rungs, key=lambda rung: rung.value, default=None)
     later = [] if best is None else [rung for rung in rungs if rung.calls > best.calls and _above(ladder, metric, rung, best)]
     if best is not None and later:
@@ -138,7 +105,7 @@ def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: 
 
 
 def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
-    first, own = next(iter(_rungs(ladder.points, "coverage")), None), _rung(ladder.own, "coverage")
+    first, own = next(iter(rungs_of(ladder.points, "coverage")), None), rung_of(ladder.own, "coverage")
     if first is not None and own is not None and _above(ladder, "coverage", own, first):
         yield Sentence(
             "warning",
@@ -165,7 +132,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     columns = []
     for name in names:
         info = comparison.info(name)
-        columns.append(Column(info.label, info.what))
+        columns.append(Column(info.label, info.what, DIRECTIONS.get(info.better, "")))
         columns += [Column("teacher", f"{info.label} of the teacher")] if taught else []
     columns += [Column("Distance", DISTANCE, "to the teacher’s samples, in std")] if taught else []
     rows = []
@@ -191,9 +158,9 @@ def _beside(ladder: Ladder, point: CurvePoint) -> CurvePoint | None:
 def _cells(names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | None, taught: bool) -> list[Cell]:
     cells = []
     for name in names:
-        cells.append(_cell(_rung(point, name)))
+        cells.append(_cell(rung_of(point, name)))
         fewer = beside is not None and point is not None and beside.calls != point.calls
-        cells += [_cell(_rung(beside, name), _calls(beside.calls or 0.0) if fewer and beside else "")] if taught else []
+        cells += [_cell(rung_of(beside, name), _calls(beside.calls or 0.0) if fewer and beside else "")] if taught else []
     distance = None if point is None else point.distance
     return cells + ([Cell("–" if distance is None else plain(distance, 2))] if taught else [])
 
@@ -201,8 +168,10 @@ def _cells(names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | 
 def _cell(rung: Rung | None, note: str = "") -> Cell:
     if rung is None:
         return Cell("–")
-    values = [value for value in rung.values if value is not None]
-    return Cell(*measured(rung.value, stdev(values) if len(values) > 1 else None), note)
+    if rung.interval is None:
+        return Cell(*measured(rung.value, rung.spread), note)
+    value, interval = bounded(rung.value, rung.interval)
+    return Cell(value, "", note, False, interval)
 
 
 def _floor(ladder: Ladder, name: str) -> Cell:
@@ -227,14 +196,13 @@ def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) ->
     scores, ladder = table(comparison, model), model.ladder
     if scores is None or ladder is None:
         return ""
-    how = f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."
     body = _chart(comparison, index, model.name, ladder) + scrolled(scores, f"Few calls of {model.name}")
-    return f'{body}<p class="note">{escape(how)}</p>{_times(index, model)}{_pictures(index, model, look)}'
+    return f'{body}<p class="note">{escape(how(ladder))}</p>{_times(index, model)}{_pictures(index, model, look)}'
 
 
 def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str:
     metric = curve_metric(comparison)
-    rungs, taught, own = _rungs(ladder.points, metric), _rungs(ladder.teacher, metric), _rung(ladder.own, metric)
+    rungs, taught, own = rungs_of(ladder.points, metric), rungs_of(ladder.teacher, metric), rung_of(ladder.own, metric)
     lines = [Series(name, index, [rung.calls for rung in rungs], [rung.value for rung in rungs], style="solid")]
     if taught:
         calls, values = [rung.calls for rung in taught], [rung.value for rung in taught]

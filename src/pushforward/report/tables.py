@@ -24,6 +24,7 @@ from pushforward.report.statistics import (
 
 __all__ = [
     "DIRECTIONS",
+    "NO_NETWORK",
     "Cell",
     "Column",
     "Row",
@@ -36,11 +37,14 @@ __all__ = [
     "score_note",
     "scorecards",
     "trajectories",
+    "turned",
 ]
 
 
 DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
 """What stands beside a score."""
+NO_NETWORK = "no network"
+"""The short name of baselines."""
 ARROWS = ("↓", "↑", "→")
 """First signs of what a column says of better and worse."""
 
@@ -83,7 +87,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One line. ``kind`` is "model", "floor", "baseline", "calls" or "key"; ``index`` counts the models."""
+    """One line. ``kind`` is "model", "floor", "baseline", "calls", "score" or "key"; ``index`` counts the models."""
 
     name: str
     cells: Sequence[Cell]
@@ -109,6 +113,21 @@ def filled(table: Table) -> list[int]:
     return [at for at in range(len(table.columns)) if any(row.cells[at].value != "–" for row in table.rows)]
 
 
+def turned(table: Table) -> Table:
+    """A scorecard of one model with a row for each score.
+
+    Its columns are the model, real data, the ratio of the two, and the baselines; those without any value are left out.
+    """
+    (model,), (floor,), baselines = ([row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline"))
+    rows = []
+    for at, column in enumerate(table.columns):
+        cell, guesses = model.cells[at], [row.cells[at] for row in baselines if row.cells[at].value != "–"]
+        cells = [cell, floor.cells[at], Cell(cell.note or "–"), *(guesses or [Cell("–")])]
+        rows.append(Row(column.named, cells[:4], "score"))
+    whole = Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows)
+    return whole.of(filled(whole))
+
+
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
     """One table for each group of scores that any model has, under the heading that their metrics declare."""
     return [(heading, _scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
@@ -129,15 +148,17 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         what = f"Means ± spread, {measured_from}."
     if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
         what = "Each model was sampled once; ± is the spread of real data over several samplings."
+    best = (
+        " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than twice "
+        "the spread of the difference. A spread smaller than that of real data counts as that of real data, because a few "
+        "samplings can agree by luck."
+    )
     overlap = (
         " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "
         "so two models can differ although their intervals overlap."
     )
-    return (
-        f"{what}{beside} “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: "
-        "more than twice the spread of the difference. A spread smaller than that of real data counts as that of real data, "
-        f"because a few samplings can agree by luck.{overlap if bounds else ''}{note and f' {note}'}"
-    )
+    ranked = best + (overlap if bounds else "") if len(comparison.models) > 1 else ""
+    return f"{what}{beside}{ranked}{note and f' {note}'}"
 
 
 def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder, tables
 from pushforward.report.limits import without_pictures
 from pushforward.report.sweep import HEADING, sweep_table
-from pushforward.report.tables import Row, Table
+from pushforward.report.tables import NO_NETWORK, Row, Table
 from pushforward.report.verdict import verdict
 
-__all__ = ["text"]
+__all__ = ["bullets", "line_width", "score_parts", "text", "wrapped"]
 
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
-NO_NETWORK = "no network"
 SHORTENED = 20
 """Longer names of models give way where a line is short."""
 
@@ -29,40 +28,70 @@ def text(comparison: Comparison, width: int | None = None) -> str:
         comparison: What is reported.
         width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
     """
-    width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
-    findings = [sentence.text for sentence in verdict(comparison)]
-    parts = ["\n".join(textwrap.fill(finding, width, initial_indent="- ", subsequent_indent="  ") for finding in findings)]
+    width = line_width(width)
+    findings = bullets((sentence.text for sentence in verdict(comparison)), width)
     trained = sweep_table(comparison)
-    parts += [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
-    cards = tables.scorecards(comparison)
-    parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
-    few = [(model.name, ladder.table(comparison, model)) for model in comparison.models]
-    parts += [f"Few calls: {name}\n{_table(rungs, width)}" for name, rungs in few if rungs is not None]
-    if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
-        parts.append("* best, by more than noise")
-    if cards:
-        parts.append("\n".join(textwrap.wrap(tables.score_note(comparison), width)))
-    parts.append("\n".join(textwrap.wrap(without_pictures(comparison), width)))
+    sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
+    parts = [findings, *sweep, *score_parts(comparison, width), wrapped(without_pictures(comparison), width)]
     return "\n\n".join(part for part in parts if part.strip())
 
 
+def line_width(width: int | None = None) -> int:
+    """Characters in a line: as given, else the terminal's, 80 where there is none; from 60 to 120."""
+    return max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
+
+
+def bullets(sentences: Iterable[str], width: int) -> str:
+    """Sentences as a list."""
+    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in sentences)
+
+
+def wrapped(sentence: str, width: int) -> str:
+    """A paragraph."""
+    return "\n".join(textwrap.wrap(sentence, width))
+
+
+def score_parts(comparison: Comparison, width: int) -> list[str]:
+    """The tables of scores as paragraphs, those of few calls, and how to read them.
+
+    Several models are rows, and scores are columns. Of a single model the scores are the rows, so that all fit below each other.
+
+    Args:
+        comparison: What is reported.
+        width: Characters in a line.
+    """
+    cards = tables.scorecards(comparison)
+    single = len(comparison.models) == 1
+    parts = [f"{heading}\n{_table(tables.turned(table) if single else table, width)}" for heading, table in cards]
+    few = [(model, ladder.table(comparison, model)) for model in comparison.models]
+    for model, rungs in few:
+        if rungs is not None and model.ladder is not None:
+            parts.append(f"Few calls: {model.name}\n{_table(rungs, width)}\n{wrapped(ladder.how(model.ladder), width)}")
+    if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
+        parts.append("* best, by more than noise")
+    return [*parts, wrapped(tables.score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts
+
+
 def _table(table: Table, width: int) -> str:
-    """Rows of models and columns of scores; columns that do not fit beside the others follow below."""
+    """Rows and columns of scores; columns that do not fit beside the others follow below."""
     names = ["", *map(_name, table.rows)]
+    signed = any(cell.best for row in table.rows for cell in row.cells)
     columns = []
     for i, column in enumerate(table.columns):
-        scores = [row.cells[i] for row in table.rows]
-        columns.append([column.label, *(f"{c.value}{c.beside}{' *' if c.best else '  '}" for c in scores)])
+        cells = [row.cells[i] for row in table.rows]
+        signs = [(" *" if cell.best else "  ") if signed else "" for cell in cells]
+        values = [f"{cell.value}{cell.beside}{sign}" for cell, sign in zip(cells, signs, strict=True)]
+        columns.append([column.named + ("  " if signed else ""), *values])
     longest = max(len(cell) for lines in columns for cell in lines)
-    first = min(max(map(len, names)), max(SHORTENED, width // 4), max(12, width - longest - 2))
+    most = width // 2 if any(row.kind == "score" for row in table.rows) else max(SHORTENED, width // 4)
+    first = min(max(map(len, names)), most, max(12, width - longest - 2))
     blocks: list[list[list[str]]] = [[]]
-    for cells in columns:
-        if blocks[-1] and first + sum(2 + _wide(others) for others in [*blocks[-1], cells]) > width:
+    for lines in columns:
+        if blocks[-1] and first + sum(2 + _wide(others) for others in [*blocks[-1], lines]) > width:
             blocks.append([])
-        blocks[-1].append(cells)
-    return "\n\n".join(
-        _block([textwrap.shorten(name, first, placeholder="…") for name in names], block, first) for block in blocks
-    )
+        blocks[-1].append(lines)
+    short = [textwrap.shorten(name, first, placeholder="…") for name in names]
+    return "\n\n".join(_block(short, block, first) for block in blocks)
 
 
 def _name(row: Row) -> str:
@@ -79,8 +108,6 @@ def _wide(column: Sequence[str]) -> int:
 def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -> str:
     lines = []
     for i, name in enumerate(names):
-        cells = [
-            column[i].rjust(_wide(column)) if i else column[i].rstrip().rjust(_wide(column) - 2) + "  " for column in columns
-        ]
+        cells = [column[i].rjust(_wide(column)) for column in columns]
         lines.append("  ".join([name.ljust(first), *cells]).rstrip())
     return "\n".join(lines)

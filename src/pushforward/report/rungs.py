@@ -1,0 +1,63 @@
+"""One score of a map between two times in one number of calls, and how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import stdev
+
+from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.numbers import count
+from pushforward.report.statistics import with_spread
+
+__all__ = ["Rung", "how", "rung_of", "rungs_of"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One score of a point of a ladder.
+
+    Args:
+        calls: Network calls for one sample.
+        value: The mean over samplings.
+        values: One for each sampling.
+        interval: The ends of the 95 % interval; None where there is none.
+    """
+
+    calls: float
+    value: float
+    values: tuple[float | None, ...]
+    interval: tuple[float, ...] | None = None
+
+    @property
+    def spread(self) -> float | None:
+        """Over samplings; None for a single one."""
+        values = [value for value in self.values if value is not None]
+        return stdev(values) if len(values) > 1 else None
+
+    @property
+    def text(self) -> str:
+        """Value and spread over samplings."""
+        return with_spread(self.value, self.spread)
+
+
+def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
+    """One score of a point; None where it has none."""
+    value = None if point is None else point.scores.get(metric)
+    if point is None or point.calls is None or value is None:
+        return None
+    return Rung(point.calls, value, tuple(point.values.get(metric, ())), point.intervals.get(metric))
+
+
+def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
+    """One score of all points that have it, by calls."""
+    rungs = [rung for point in points if (rung := rung_of(point, metric)) is not None]
+    return sorted(rungs, key=lambda rung: rung.calls)
+
+
+def how(ladder: Ladder) -> str:
+    """How the points of a ladder were measured."""
+    text = f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."
+    if any(point.intervals for point in ladder.points):
+        text += " [low, high] is the 95 % interval of a score."
+    return text
