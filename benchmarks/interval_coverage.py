@@ -97,7 +97,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--metrics", nargs="*", help="measure these alone")
-    given = parsed(parser, words, repeats=2, n=100)
+    given = parsed(parser, words, repeats=2, n=40)
     rows = []
     for case in cases():
         names = wanted(case, given.metrics)

@@ -9,8 +9,8 @@ import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import forking
 import pytest
+from programs import forking
 
 import pushforward  # noqa: F401
 
@@ -21,7 +21,7 @@ REGISTRIES = {
 }
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
-    "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},
+    "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 5},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
@@ -32,7 +32,7 @@ of these set numbers of their own."""
 
 
 def pytest_collection_finish():
-    """Libraries and tests stay to the end: no collection of garbage goes through them again.
+    """Libraries and tests stay to the end: no collection of garbage goes through them again, and there are fewer collections.
 
     pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
     """
@@ -49,7 +49,7 @@ def pytest_sessionfinish():
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(tmp_path_factory):
-    """One picture of few samples a training, short timings; features and floors are computed once. Yields the usual numbers."""
+    """No pictures while it trains, short timings; features and floors are computed once. Yields the usual numbers."""
     usual, base = [], tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
@@ -74,6 +74,12 @@ def as_usual(_quick):
             yield
 
     return context
+
+
+@pytest.fixture
+def pictured(monkeypatch):
+    """A picture of few samples at the end of each training."""
+    monkeypatch.setattr("pushforward.training.observers.PICTURES", (1.0,))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pushforward.training.resuming import reopen
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.start import prepare
 
-STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.05)]
+STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
 SPEEDS = {"steady": lambda used: 1.0, "drift": lambda used: 1 + used, "waves": lambda used: 1 + int(12 * used) % 2}
 for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):

@@ -9,11 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import forking
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from programs import forking
 
 import pushforward as pf
 from pushforward.cli import main
@@ -404,8 +404,9 @@ def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
     assert "--zoom must be from 1" in run(capsys, "sample", "flow", "--zoom", "0", "--out", "z.png")[2]
 
 
-def test_pictures_of_training_are_enlarged(here):
-    assert Image.open(sorted(Path("flow/samples").glob("step_*.png"))[-1]).size == (2 * 64 + 2,) * 2
+def test_pictures_of_training_are_enlarged(here, pictured):
+    assert main(["train", "vae", "--data", "digits", "--out", "drawn", *TINY]) == 0
+    assert Image.open(sorted(Path("drawn/samples").glob("step_*.png"))[-1]).size == (2 * 64 + 2,) * 2
 
 
 def test_listings_do_not_import_torch(here):

@@ -89,9 +89,9 @@ def soon(monkeypatch):
     monkeypatch.setattr(latent_alarms, "CODED", 200)
 
 
-def trained(data, folder, steps=260, **options):
+def trained(data, folder, steps=260, batch=64, **options):
     recipe = pf.recipes.vae(data.space, "tiny", **options)
-    small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64))
+    small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=batch))
     return pf.fit(small, data, steps=steps, out=folder)
 
 
@@ -149,6 +149,6 @@ def test_the_default_keeps_its_code_on_digits(tmp_path, soon):
     data = pf.data.load("digits")
     for name, labels in (("given", True), ("without", False)):
         mine = data if labels else data.without_labels()
-        run = trained(mine, tmp_path / name)
+        run = trained(mine, tmp_path / name, batch=32)
         assert kinds(run) == set()
         assert latent_statistics(run, mine, fit_features(mine)).code.active > 4

@@ -6,10 +6,10 @@ import math
 import shutil
 from pathlib import Path
 
-import forking
 import numpy as np
 import pytest
 import torch
+from programs import forking
 from torch import nn
 
 import pushforward as pf

@@ -97,7 +97,7 @@ def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, install
     assert set(demonstration._sizes("mnist-5k", "base").values()) == {"base"}
 
 
-def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.story.CAST", {"flow": CAST["flow"]})

@@ -79,6 +79,12 @@ def labelled():
     return dataset(*vectors())
 
 
+@pytest.fixture(scope="module")
+def of_labelled():
+    """Features of `labelled`, which scores and floors leave as they are."""
+    return fit_features(dataset(*vectors()), cache=False)
+
+
 # --- features ---
 
 
@@ -331,8 +337,8 @@ def test_a_class_without_rows_and_one_with_a_single_row_still_sample():
 # --- scores and floors ---
 
 
-def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled):
-    features = fit_features(labelled, cache=False)
+def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of_labelled):
+    features = of_labelled
     samples = GaussianBaseline.fit(labelled).sample(250)
     mine = score(samples, labelled, features, n=200, metrics=["frechet"])
     assert set(mine) == {"frechet"}
@@ -344,8 +350,8 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled):
     assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
 
 
-def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
-    features, samples = fit_features(labelled, cache=False), labelled.train.x[:200]
+def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled, of_labelled):
+    features, samples = of_labelled, labelled.train.x[:200]
     assert list(score(samples, labelled, features, metrics=["coverage", "kid"])) == ["coverage", "kid"]
     assert list(score(samples, labelled, features, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
 
@@ -364,16 +370,16 @@ def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
         score(samples, labelled, features, metrics=["coverge"])
 
 
-def test_memorising_is_seen_and_the_floor_is_clean(labelled):
-    features = fit_features(labelled, cache=False)
+def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
+    features = of_labelled
     assert score(labelled.train.x[:200], labelled, features)["near_copies"].value == 1
     assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(0, abs=1e-9)
     floor = floors(labelled, features, redraws=3, cache=False)
     assert floor["near_copies"].value == 0, "the generated examples of a floor are no part of its training set"
 
 
-def test_features_in_a_floor_belong_to_its_rows(labelled):
-    features = fit_features(labelled, cache=False)
+def test_features_in_a_floor_belong_to_its_rows(labelled, of_labelled):
+    features = of_labelled
 
     class Paired:
         scores = {"paired": MetricInfo("paired", "lower", "paired")}  # noqa: RUF012
@@ -388,15 +394,15 @@ def test_features_in_a_floor_belong_to_its_rows(labelled):
     assert max(floors(labelled, features, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
 
 
-def test_cached_floors_know_the_metrics_arguments(labelled, tmp_path):
-    features = fit_features(labelled, cache=False)
+def test_cached_floors_know_the_metrics_arguments(labelled, of_labelled, tmp_path):
+    features = of_labelled
     given = [["coverage"], ["density"], [Manifold(3)], [Manifold(5)]]
     first = [floors(labelled, features, redraws=2, metrics=metrics, cache=tmp_path) for metrics in given]
     assert first == [floors(labelled, features, redraws=2, metrics=metrics, cache=False) for metrics in given]
 
 
-def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp_path, monkeypatch):
-    features = fit_features(labelled, cache=False)
+def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_labelled, tmp_path, monkeypatch):
+    features = of_labelled
     first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
     assert first == floors(labelled, features, n=150, redraws=2, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
@@ -415,8 +421,8 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp
         assert path.read_text() == content
 
 
-def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled):
-    features = fit_features(labelled, cache=False)
+def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
+    features = of_labelled
     floor = floors(labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False)
     values = np.array(floor["frechet"].values)
     assert len(set(values)) == 6
@@ -444,7 +450,7 @@ def test_modes_of_a_toy_come_with_its_scores():
     assert "sharpness" not in scores
 
 
-def test_how_many_rows_are_compared(labelled):
+def test_how_many_rows_are_compared(labelled, of_labelled):
     assert compared(labelled) == 200
     assert compared(labelled, 77) == 77
     few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
@@ -467,11 +473,11 @@ def test_how_many_rows_are_compared(labelled):
     with pytest.raises(DataError, match="1 held-out"):
         compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))
     with pytest.raises(UsageError, match="30 examples were generated"):
-        score(labelled.train.x[:30], labelled, fit_features(labelled, cache=False))
+        score(labelled.train.x[:30], labelled, of_labelled)
     spoiled = labelled.train.x[:200].copy()
     spoiled[5:8, 3] = np.inf
     with pytest.raises(Diverged, match="3 of 200"):
-        score(spoiled, labelled, fit_features(labelled, cache=False))
+        score(spoiled, labelled, of_labelled)
 
 
 def test_a_ratio_needs_a_floor_that_is_not_zero():
@@ -504,8 +510,8 @@ def test_floors_are_what_unseen_real_rows_score():
     assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
 
 
-def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled):
-    features = fit_features(labelled, cache=False)
+def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):
+    features = of_labelled
     assert not np.intersect1d(features.halves.fitted, features.halves.drawn).size
     changed = labelled.train.x.copy()
     changed[features.halves.drawn] += 1

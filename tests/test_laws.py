@@ -34,6 +34,8 @@ from pushforward.testing import (
     stirred,
     train_twice,
 )
+from pushforward.training.observers import Pictures
+from pushforward.training.observing import Moment
 
 RECIPES = list(pf.recipes.registry())
 ON_ALL = ("flow",)
@@ -86,6 +88,15 @@ def test_samples_are_those_of_the_run_that_was_trained(trained):
 
 def test_scores_are_finite(trained):
     check_scored(trained)
+
+
+def test_training_draws_its_samples(trained):
+    """As its observer does when it is due, which it is in no training of the tests but few."""
+    moment = Moment(trained.run.folder, 2, 0.5, 1.0, trained.whole.method, trained.run.method, trained.data)
+    assert Pictures().look(moment) == {}
+    drawn = [path.suffix for path in (trained.run.folder / "samples").glob("step_000002.*")]
+    shown = len(trained.data.space.shape) == 3 or trained.data.space.shape == (2,)
+    assert sorted(drawn) == ([".npz", ".png"] if shown else [".npz"])
 
 
 def test_samples_are_written_in_every_format(trained, tmp_path):

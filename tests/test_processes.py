@@ -2,10 +2,10 @@
 
 import json
 
-import forking
 import numpy as np
 import pytest
 import torch
+from programs import forking
 from programs.distributed import STEPS, trained
 
 import pushforward as pf

@@ -9,9 +9,9 @@ import textwrap
 import threading
 from pathlib import Path
 
-import forking
 import pytest
 import torch
+from programs import forking
 
 import pushforward as pf
 from pushforward.cli import main

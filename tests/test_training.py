@@ -12,10 +12,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-import forking
 import numpy as np
 import pytest
 import torch
+from programs import forking
 
 import pushforward as pf
 from pushforward import pictures
