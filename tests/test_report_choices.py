@@ -113,6 +113,11 @@ def test_nobody_is_called_best_who_does_not_beat_no_network_in_the_score_that_ra
     )
     cells = {row.name: row.cells for _, table in scorecards(comparison) for row in table.rows}
     assert [cell.best for cell in (*cells["flow"], *cells["gan"])] == [False, False, True, False]
+    floors = {"coverage": Score(0.5, 0.01)}
+    level = compared({"flow": (0.2, 0.51), "gan": (0.2, 0.4)}, scores=tuple(INFO), floors=floors)
+    assert said(level, "diversity")[0].startswith(
+        "flow scores best of the models in coverage, but not measurably better than no network (0.500 ± 0.010): 0.510 ± 0.010"
+    )
     some = compared({"flow": (2.0, 0.9), "gan": (0.2, 0.9), "vae": (0.5, 0.6)}, scores=tuple(INFO))
     assert "; flow does not beat no network in Fréchet distance" in said(some, "diversity")[0]
 
@@ -151,6 +156,12 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path):
     (tmp_path / "a").rename(tmp_path / "moved")
     alone = tmp_path / "moved" / "flow.json"
     assert "flow" in pf.compare([alone]).pictures, "the run lies beside the report"
+    last = tmp_path / "moved" / "flow" / "samples" / "step_000002.npz"
+    whole = last.read_bytes()
+    for damaged in (b"no archive", whole[: len(whole) // 2]):
+        last.write_bytes(damaged)
+        assert pf.compare([alone]).pictures == {}
+    last.write_bytes(whole)
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert pf.compare([alone]).pictures == {}, "samples of another step are not those that were scored"
 
