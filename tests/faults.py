@@ -32,10 +32,20 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/verdict.py": [
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
-        ("if base is not None and not beat:", "if False:", "report_intervals"),
+        ("if base is not None and not beat:", "if False:", "report_choices"),
     ],
     "report/sweep.py": [
         ("base is None or score.better_than(base)", "True", "report_intervals"),
+        ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
+    ],
+    "report/limits.py": [
+        ("(100 if share else 1)", "1", "report"),
+    ],
+    "report/sprites.py": [
+        ("self.numbers.get(model.name, place)", "place", "report"),
+    ],
+    "evaluation/stored_pictures.py": [
+        ("if known == (first.training.steps, first.seed, comparison.data.fingerprint):", "if True:", "report_choices"),
     ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
@@ -904,6 +914,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return value if value in parts else", "return value or", "report"),
     ],
     "report/statistics.py": [
+        ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
         ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
         ("sorted(known, key=lambda item: item[0])", "known", "report"),

@@ -71,9 +71,26 @@ def test_what_holds_of_several_models_is_said_once():
         "Do not choose old as it is: it is worse than no network in Fréchet distance (3.000 ± 0.010 against 2.000 ± 0.010). "
         "Train it longer, or look at its warnings.",
     ]
-    blind = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40)})
-    blind = dataclasses.replace(blind, baseline=ModelResult("no network", scores={"frechet": Score(0.1, 0.01)}))
-    assert lines(blind) == ["Nothing that was measured speaks for flow and edm or against them."]
+    shared = {"gan": (0.9, 0.001, 1), "old": (0.95, 0.001, 1), "flow": (0.2, 0.1, 40)}
+    assert lines(compared(shared))[0] == "Choose gan or old if samples must come fast (1 ms each)."
+
+
+def test_of_many_models_that_do_not_differ_names_and_times_are_no_list():
+    many = {name: (0.2, 0.001 if name == "a" else 0.1, 1) for name in "abcde"}
+    assert lines(compared(many)) == [
+        "These models do not differ measurably in Fréchet distance at n = 360 (from 0.200 ± 0.010 to 0.200 ± 0.010). "
+        "What decides is the time of a sample: a takes 1 ms, the others up to 100 ms (1 network call)."
+    ]
+
+
+def test_a_score_that_no_network_passes_as_well_says_once_that_it_cannot_tell():
+    base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
+    assert lines(compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40)}, baseline=base)) == [
+        "flow and edm do not differ measurably in Fréchet distance at n = 360 (0.110 ± 0.010 and 0.110 ± 0.010). "
+        "Nor do they in the time of a sample (100 ms)."
+    ]
+    worse = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40), "gan": (0.5, 0.1, 1)}, baseline=base)
+    assert lines(worse)[0] == "Nothing that was measured speaks for flow and edm or against them."
 
 
 def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
@@ -96,6 +113,11 @@ def test_nobody_is_called_best_who_does_not_beat_no_network_in_the_score_that_ra
     )
     cells = {row.name: row.cells for _, table in scorecards(comparison) for row in table.rows}
     assert [cell.best for cell in (*cells["flow"], *cells["gan"])] == [False, False, True, False]
+    floors = {"coverage": Score(0.5, 0.01)}
+    level = compared({"flow": (0.2, 0.51), "gan": (0.2, 0.4)}, scores=tuple(INFO), floors=floors)
+    assert said(level, "diversity")[0].startswith(
+        "flow scores best of the models in coverage, but not measurably better than no network (0.500 ± 0.010): 0.510 ± 0.010"
+    )
     some = compared({"flow": (2.0, 0.9), "gan": (0.2, 0.9), "vae": (0.5, 0.6)}, scores=tuple(INFO))
     assert "; flow does not beat no network in Fréchet distance" in said(some, "diversity")[0]
 
@@ -134,6 +156,12 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path):
     (tmp_path / "a").rename(tmp_path / "moved")
     alone = tmp_path / "moved" / "flow.json"
     assert "flow" in pf.compare([alone]).pictures, "the run lies beside the report"
+    last = tmp_path / "moved" / "flow" / "samples" / "step_000002.npz"
+    whole = last.read_bytes()
+    for damaged in (b"no archive", whole[: len(whole) // 2]):
+        last.write_bytes(damaged)
+        assert pf.compare([alone]).pictures == {}
+    last.write_bytes(whole)
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert pf.compare([alone]).pictures == {}, "samples of another step are not those that were scored"
 

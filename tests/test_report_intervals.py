@@ -162,7 +162,7 @@ def test_of_several_leaders_those_that_beat_no_network_are_named():
     comparison = compared(values, base=(2.0, 0.77))
     text = said(comparison, "diversity")[0]
     assert text.startswith("flow and gan lead in coverage, with no measurable difference between them at n = 360: ")
-    assert "; of these only flow measurably beats no network" in text
+    assert "next vae with 0.600 ± 0.010; of these only flow measurably beats no network" in text
     assert any(
         sentence.startswith("gan does not measurably beat the no-network row in coverage") for sentence in said(comparison)
     )

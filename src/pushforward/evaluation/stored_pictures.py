@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 from pushforward.errors import PushforwardError
 from pushforward.evaluation.drawing import history_of, real_pictures
@@ -30,14 +31,23 @@ def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
     pictures: dict[str, Pictures] = {}
     for model in comparison.models:
         run = _run_of(model, comparison, folder)
-        frames = [] if run is None else history_of(run)
-        if run is None or not frames or frames[-1][0] != run.state["step"]:
+        shown = None if run is None else _drawn(run)
+        if run is None or shown is None:
             continue
-        pictures[model.name] = Pictures(frames[-1][1], training=frames, landscapes=landscapes_of(run))
+        pictures[model.name] = shown
         if "real" not in pictures:
             with suppress(PushforwardError):
                 pictures["real"] = real_pictures(data_of_run(run.folder, run.spec, None, absent="", changed=""))
     return replace(comparison, pictures=pictures)
+
+
+def _drawn(run: Run) -> Pictures | None:
+    """What a run stored of its samples; None without those of its last step, or where a file is damaged."""
+    with suppress(OSError, ValueError, KeyError, BadZipFile):
+        frames = history_of(run)
+        if frames and frames[-1][0] == run.state["step"]:
+            return Pictures(frames[-1][1], training=frames, landscapes=landscapes_of(run))
+    return None
 
 
 def _run_of(model: ModelResult, comparison: Comparison, folder: Path) -> Run | None:

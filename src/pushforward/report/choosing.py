@@ -25,6 +25,10 @@ from pushforward.report.statistics import (
 __all__ = ["Choice", "choices"]
 
 ROLES: tuple[Role, ...] = ("quality", "diversity")
+MANY = 4
+"""Models whose names and times a line lists; of more it says where they lie."""
+Level = Mapping[Role, Sequence[Statistic]]
+"""The models that do not differ, by what they do not differ in."""
 Short = Mapping[str, tuple[Statistic, Statistic]]
 """Scores of models that do not beat no network, each with that of the no-network row, by name."""
 
@@ -47,13 +51,9 @@ def choices(comparison: Comparison) -> list[Choice]:
     scores = {model.name: stronger_baseline(comparison, model.name) for model in comparison.models}
     short = {name: both for name, both in scores.items() if both is not None}
     level = {role: _level(comparison, short, role) for role in ROLES}
-    lines, silent = _between_equals(comparison, level["quality"], level["diversity"]), []
-    for model in comparison.models:
-        text = "" if model.name in short else _line(comparison, model, level)
-        if text:
-            lines.append(Choice((model.name,), text))
-        elif model.name not in {*short, *(name for choice in lines for name in choice.names)}:
-            silent.append(model.name)
+    lines = _between_equals(comparison, level["quality"], level["diversity"])
+    lines += _for(comparison, [model for model in comparison.models if model.name not in short], level)
+    silent = [model.name for model in comparison.models if model.name not in {*short, *(n for line in lines for n in line.names)}]
     if silent:
         text = f"Nothing that was measured speaks for {named(silent)} or against {'it' if len(silent) == 1 else 'them'}."
         lines.append(Choice(tuple(silent), text))
@@ -63,14 +63,17 @@ def choices(comparison: Comparison) -> list[Choice]:
 def _level(comparison: Comparison, short: Short, role: Role) -> list[Statistic]:
     """The models that lead in quality or diversity and do not differ in it measurably; none where a single one leads.
 
-    A score that cannot tell models apart has no leaders, nor do models lead that do not beat no network.
+    Models do not lead that do not beat no network. A score that cannot tell models from it has leaders where all are level.
     """
     metric = metric_for(comparison, role)
-    if metric is None or blind(comparison, metric):
+    if metric is None:
         return []
     base = statistic(comparison, comparison.baseline, metric)
     lead = [score for score in leaders(comparison, metric) if score.name not in short]
-    lead = [score for score in lead if base is None or score.better_than(base)]
+    if not blind(comparison, metric):
+        lead = [score for score in lead if base is None or score.better_than(base)]
+    elif len(lead) < len(comparison.models):
+        return []
     return lead if len(lead) > 1 else []
 
 
@@ -82,7 +85,8 @@ def _between_equals(comparison: Comparison, level: Sequence[Statistic], varied: 
     if level:
         where = f"{at_n(comparison)} ({values_of(level)})."
         if len(level) == every:
-            text = f"{named(names)} do not differ measurably in {' or '.join(labels[: 1 + same])}{where}"
+            who = named(names) if every <= MANY else "These models"
+            text = f"{who} do not differ measurably in {' or '.join(labels[: 1 + same])}{where}"
         else:
             them = "either" if same else "it"
             text = (
@@ -107,25 +111,57 @@ def _deciding(comparison: Comparison, names: Sequence[str]) -> str:
         return ""
     if all(times_as_long(timed[0], speed) is None for speed in timed):
         return f"Nor do they in the time of a sample ({duration(timed[0].seconds)})."
+    if len(timed) > MANY:
+        near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
+        text = f"{named([speed.name for speed in near])} {'takes' if len(near) == 1 else 'take'} {_span(near)}"
+        return f"What decides is the time of a sample: {text}, the others up to {timed[-1].text}."
     return f"What decides is the time of a sample: {listing(f'{marked(speed.name)} {speed.text}' for speed in timed)}."
 
 
-def _line(comparison: Comparison, model: ModelResult, level: Mapping[Role, Sequence[Statistic]]) -> str:
-    """What speaks for a model; empty where nothing does, besides what is said of those that do not differ."""
-    reasons = []
-    for role, equals in level.items():
-        if model.name not in {score.name for score in equals}:
-            reasons += _leading(comparison, model, role)
-    equal = model.name in {score.name for score in level["quality"]}
-    if not equal:
-        reasons += _fast(comparison, model)
+def _for(comparison: Comparison, models: Sequence[ModelResult], level: Level) -> list[Choice]:
+    """What speaks for models, besides what is said of those that do not differ; of those with the same reasons in one line."""
+    groups: dict[object, list[ModelResult]] = {}
+    for model in models:
+        kinds = tuple(_reasons(comparison, model, level))
+        groups.setdefault(kinds if kinds and not {"quality", "diversity"} & set(kinds) else model.name, []).append(model)
+    lines = []
+    for group in groups.values():
+        names, reasons = [model.name for model in group], _reasons(comparison, group[0], level)
+        if len(group) > 1 and "fast" in reasons:
+            reasons["fast"] = _must_be_fast([speed for speed in speeds(comparison) if speed.name in names])
+        equal = names[0] in {score.name for score in level["quality"]}
+        others = _better(comparison, group[0])
+        if not reasons and not equal:
+            reasons = {} if others else _between(comparison, group[0])
+        if reasons:
+            lines.append(Choice(tuple(names), f"Choose {_or(names)} if {' or if '.join(reasons.values())}."))
+        elif others:
+            lines.append(Choice(tuple(names), f"No score speaks for {marked(names[0])}: {others}."))
+    return lines
+
+
+def _reasons(comparison: Comparison, model: ModelResult, level: Level) -> dict[str, str]:
+    """What speaks for a model alone, by kind: "quality", "diversity", "fast" or "codes"."""
+    equal = {role: model.name in {score.name for score in scores} for role, scores in level.items()}
+    reasons: dict[str, str] = {role: text for role in ROLES if not equal[role] and (text := _leading(comparison, model, role))}
+    timed = speeds(comparison)
+    near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
+    known = len(timed) > 1 and all(speed.low is not None for speed in timed)
+    if not equal["quality"] and known and len(near) < len(timed) and model.name in {speed.name for speed in near}:
+        reasons["fast"] = _must_be_fast([speed for speed in near if speed.name == model.name])
     if model.latent is not None:
-        reasons.append("you need codes of your data")
-    others = _better(comparison, model)
-    if not reasons and others:
-        return f"No score speaks for {marked(model.name)}: {others}."
-    reasons = reasons or ([] if equal else _between(comparison, model))
-    return f"Choose {marked(model.name)} if {' or if '.join(reasons)}." if reasons else ""
+        reasons["codes"] = "you need codes of your data"
+    return reasons
+
+
+def _must_be_fast(near: Sequence[Speed]) -> str:
+    return f"samples must come fast ({_span(near)} each)"
+
+
+def _span(near: Sequence[Speed]) -> str:
+    """The least and the greatest time."""
+    least, most = duration(near[0].seconds), duration(near[-1].seconds)
+    return least if least == most else f"{least} to {most}"
 
 
 def _against(comparison: Comparison, short: Short) -> list[Choice]:
@@ -147,30 +183,21 @@ def _against(comparison: Comparison, short: Short) -> list[Choice]:
     return lines
 
 
-def _leading(comparison: Comparison, model: ModelResult, role: Role) -> list[str]:
-    """Whether a model leads in quality or diversity; nothing where all do, or where it does not beat no network."""
+def _leading(comparison: Comparison, model: ModelResult, role: Role) -> str:
+    """Whether a model leads in quality or diversity; empty where all do, or where it does not beat no network."""
     metric = metric_for(comparison, role)
     if metric is None or blind(comparison, metric):
-        return []
+        return ""
     lead, ranked = leaders(comparison, metric), statistics(comparison, metric)
     own = next((score for score in lead if score.name == model.name), None)
     base = statistic(comparison, comparison.baseline, metric)
     if own is None or len(lead) == len(ranked) or (base is not None and not own.better_than(base)):
-        return []
+        return ""
     label = inside(comparison.info(metric).label)
     if len(lead) == 1:
-        return [f"{label} counts most ({own.text})"]
+        return f"{label} counts most ({own.text})"
     beside = [score.name for score in lead if score is not own]
-    return [f"{label} counts ({own.text}; no measurable difference to {named(beside)})"]
-
-
-def _fast(comparison: Comparison, model: ModelResult) -> list[str]:
-    timed = speeds(comparison)
-    own = next((speed for speed in timed if speed.name == model.name), None)
-    if own is None or len(timed) < 2 or any(speed.low is None for speed in timed):
-        return []
-    near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
-    return [f"samples must come fast ({duration(own.seconds)} each)"] if own in near and len(near) < len(timed) else []
+    return f"{label} counts ({own.text}; no measurable difference to {named(beside)})"
 
 
 def _rivals(comparison: Comparison, model: ModelResult) -> tuple[Statistic, Speed, list[tuple[Statistic, Speed]]] | None:
@@ -198,15 +225,15 @@ def _better(comparison: Comparison, model: ModelResult) -> str:
     return f"{values} {verb} measurably better in {label} than its {own.text}, and no slower"
 
 
-def _between(comparison: Comparison, model: ModelResult) -> list[str]:
+def _between(comparison: Comparison, model: ModelResult) -> dict[str, str]:
     """Of a model between others: faster than those that are better, better than those that are faster."""
     rivals, metric = _rivals(comparison, model), metric_for(comparison, "quality")
     if rivals is None or metric is None or blind(comparison, metric):
-        return []
+        return {}
     own, time, others = rivals
     faster = [score.name for score, speed in others if own.better_than(score) and times_as_long(speed, time) is not None]
     better = [score.name for score, speed in others if score.better_than(own) and times_as_long(time, speed) is not None]
     label = inside(comparison.info(metric).label)
     parts = [f"a better {label} than {named(faster)}"] if faster else []
     parts += [f"less time for a sample than {named(better)}"] if better else []
-    return [f"you want {listing(parts)} ({own.text}, {duration(time.seconds)} each)"] if parts else []
+    return {"between": f"you want {listing(parts)} ({own.text}, {duration(time.seconds)} each)"} if parts else {}

@@ -45,6 +45,8 @@ LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so 
 LONG = 5
 """Sentences of a verdict beside which charts stand below each other."""
 ROLES: tuple[Role, ...] = ("quality", "diversity")
+SIGNS = 3
+"""Models whose signs stand before a line about them; with more the line has no room."""
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
@@ -195,10 +197,10 @@ def _finding(sentence: Sentence, charts: Collection[str]) -> str:
 def _choose(comparison: Comparison) -> str:
     """For whom which model is the right one, beside quality against the time of a sample."""
     numbers = {model.name: number for number, model in enumerate(comparison.models)}
-    lines = "".join(
-        f"<li>{''.join(sign(numbers[name]) for name in choice.names)}<span>{prose(choice.text)}</span></li>"
-        for choice in choices(comparison)
-    )
+    lines = ""
+    for choice in choices(comparison):
+        shown = choice.names if len(choice.names) <= SIGNS else ()
+        lines += f"<li>{''.join(sign(numbers[name]) for name in shown)}<span>{prose(choice.text)}</span></li>"
     return split(f'<ul class="choices">{lines}</ul>' if lines else "", frontier(comparison))
 
 
