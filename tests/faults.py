@@ -689,7 +689,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if np.ptp(values) == 0 else", "if False else", "features"),
     ],
     "evaluation/likelihood.py": [
-        ("min(len(data.held_out), ROWS)", "len(data.held_out)", "vae"),
+        ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
         ("weights.append(method.log_weights(x, few", "weights.append(method.log_weights(x, 1", "vae"),
     ],
     "evaluation/latent.py": [
@@ -700,8 +700,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("float(explained(", "float(1 - explained(", "vae"),
     ],
     "evaluation/latent_pictures.py": [
-        ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
-        ("split.condition(conditions, rows[:1])", "split.condition(conditions, rows[-1:])", "codes"),
+        ("examples[split.labels[examples] == split.labels[examples[0]]]", "examples", "codes"),
+        ("split.condition(conditions, examples[:1])", "split.condition(conditions, examples[-1:])", "codes"),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
     ],
@@ -889,7 +889,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
     ],
     "evaluation/models.py": [
-        ("rows == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
+        ("fingerprint == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
     "evaluation/aggregate.py": [
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report"),
