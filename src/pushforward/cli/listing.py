@@ -203,7 +203,7 @@ def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Say what this machine offers and what is missing."""
+    """Print devices, versions of packages and what is missing."""
     show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 

@@ -56,7 +56,7 @@ def tune(
     device: Device = "auto",
     precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
 ) -> None:
-    """Learn the times of a few solver steps, or their table.
+    """Learn the times of a few solver steps, or all their coefficients.
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
     same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
@@ -65,7 +65,7 @@ def tune(
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
-        what: times: where the steps fall. table: all coefficients as well, for the guidance that is given.
+        what: times: those of the steps. table: all coefficients of the solver as well, for the guidance that is given.
         steps: Solver steps to learn.
         solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own.
         examples: Examples of noise to learn on, none of which sampling uses; default 128, for a table 256.
