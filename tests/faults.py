@@ -211,6 +211,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
     "metrics/manifold.py": [
+        ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
+        ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("return float(np.hypot(of_generated, of_real)), of_real", "return float(of_generated), of_real", "intervals"),
     ],
     "evaluation/intervals.py": [
@@ -219,6 +221,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
     ],
     "metrics/copying.py": [
+        ("variance - float(of_samples)", "0.2 * variance", "intervals"),
+        ("float(terms @ terms) * m / max(m - 1, 1)", "0.0", "intervals"),
+        (" * (1 - total / (m + k))", "", "intervals"),
         ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
         ("error = share_error(", "error = 2 * share_error(", "intervals"),
