@@ -46,7 +46,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--solvers", nargs="*", default=["unipc:2", "dpm:2"])
     parser.add_argument("--calls", type=int, nargs="*", default=[4, 8])
-    parser.add_argument("--rows", type=int, default=256, help="of noise to learn on")
+    parser.add_argument("--examples", type=int, default=256, help="of noise to learn on")
     parser.add_argument("--rounds", type=int, default=200, help="of learning a table")
     parser.add_argument("--grid-rounds", type=int, default=40)
     parser.add_argument("--teacher", type=int, default=100, help="calls of the samples to reproduce")
@@ -55,7 +55,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--reference", type=int, default=100)
     parser.add_argument("--count", type=int, default=10_000, help="samples of a Fréchet distance; 0 leaves it out")
     parser.add_argument("--precision", default="float32")
-    small = {"seconds": 0.02, "rows": 2, "rounds": 2, "grid_rounds": 1, "teacher": 3, "starts": 2, "long": 6, "reference": 6}
+    small = {"seconds": 0.02, "examples": 2, "rounds": 2, "grid_rounds": 1, "teacher": 3, "starts": 2, "long": 6, "reference": 6}
     given = parsed(parser, words, **small, calls=[2], solvers=["dpm:2"], count=20, recipes=["ddpm"])
     data = load(given.data)
     given.count = min(given.count, len(data.held_out))
@@ -94,9 +94,9 @@ def compared(flow: Flow, pairs: Pairs, frechet: Any, given: argparse.Namespace) 
     """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table."""
     teacher = flow.with_solver(flow.solver, given.teacher, "log_snr")
     began = time.perf_counter()
-    grid = learn_grid(flow, n=given.rows, rounds=given.grid_rounds, teacher=teacher)
+    grid = learn_grid(flow, n=given.examples, rounds=given.grid_rounds, teacher=teacher)
     between = time.perf_counter()
-    learned = learn_table(flow, grids=[grid.times], n=given.rows, rounds=given.rounds, teacher=teacher)
+    learned = learn_table(flow, grids=[grid.times], n=given.examples, rounds=given.rounds, teacher=teacher)
     ended = time.perf_counter()
     flows = {name: flow.with_solver(flow.solver, flow.steps, name) for name in GRIDS}
     flows["learned"] = flow.with_solver(flow.solver, flow.steps, grid.times)
@@ -124,7 +124,7 @@ def quality(flow: Flow, data: Any, features: Any, count: int) -> float:
 
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
     text = f"{given.starts} starts, RMS distance to the model's own ODE in {given.long:,} calls (unipc:2), model units, "
-    text += f"{given.precision}; tables learned on {given.rows} rows of noise in {given.rounds} updates, times in "
+    text += f"{given.precision}; tables learned on {given.examples} examples of noise in {given.rounds} updates, times in "
     text += f"{given.grid_rounds}, both from samples of {given.teacher} calls. "
     text += f"Fréchet distance of {given.count:,} samples.\n\n" if given.count else "Fréchet distances were not measured.\n\n"
     head = ["model", "solver", "calls", "best named grid", "learned times", "learned table", "below the best grid"]

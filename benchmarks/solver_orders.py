@@ -64,15 +64,15 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[*FIXED, *STOCHASTIC])
     parser.add_argument("--most", type=int, default=10_000, help="steps of a solve")
-    parser.add_argument("--rows", type=int, default=100_000, help="of the correlated Gaussian")
-    given = parsed(parser, words, only=["heun", "ancestral"], most=20, rows=500)
+    parser.add_argument("--examples", type=int, default=100_000, help="of the correlated Gaussian")
+    given = parsed(parser, words, only=["heun", "ancestral"], most=20, examples=500)
     path = results() / "solver_orders.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
     measured = [row for part in each(orders, [(name, given.most) for name in FIXED if name in given.only], 2) for row in part]
-    measured += each(weak, [(name, given.most, given.rows) for name in STOCHASTIC if name in given.only], 2)
+    measured += each(weak, [(name, given.most, given.examples) for name in STOCHASTIC if name in given.only], 2)
     rows = [*measured, *(row for row in before if row["solver"] not in given.only)]
     sampled = sorted((row for row in rows if "bias" in row), key=lambda row: STOCHASTIC.index(row["solver"]))
-    write("solver_orders", "Orders of the solvers", report(rows, sampled, given.rows), rows)
+    write("solver_orders", "Orders of the solvers", report(rows, sampled, given.examples), rows)
 
 
 def report(rows: list[dict[str, Any]], sampled: list[dict[str, Any]], n: int) -> str:

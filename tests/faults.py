@@ -221,6 +221,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
     "metrics/manifold.py": [
+        ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
+        ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("return float(np.hypot(of_generated, of_real)), of_real", "return float(of_generated), of_real", "intervals"),
     ],
     "evaluation/intervals.py": [
@@ -229,6 +231,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
     ],
     "metrics/copying.py": [
+        ("variance - float(of_samples)", "0.2 * variance", "intervals"),
+        ("float(terms @ terms) * m / max(m - 1, 1)", "0.0", "intervals"),
+        (" * (1 - total / (m + k))", "", "intervals"),
         ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
         ("error = share_error(", "error = 2 * share_error(", "intervals"),
@@ -699,7 +704,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if np.ptp(values) == 0 else", "if False else", "features"),
     ],
     "evaluation/likelihood.py": [
-        ("min(len(data.held_out), ROWS)", "len(data.held_out)", "vae"),
+        ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
         ("weights.append(method.log_weights(x, few", "weights.append(method.log_weights(x, 1", "vae"),
     ],
     "evaluation/latent.py": [
@@ -710,8 +715,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("float(explained(", "float(1 - explained(", "vae"),
     ],
     "evaluation/latent_pictures.py": [
-        ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
-        ("split.condition(conditions, rows[:1])", "split.condition(conditions, rows[-1:])", "codes"),
+        ("examples[split.labels[examples] == split.labels[examples[0]]]", "examples", "codes"),
+        ("split.condition(conditions, examples[:1])", "split.condition(conditions, examples[-1:])", "codes"),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
     ],
@@ -899,7 +904,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
     ],
     "evaluation/models.py": [
-        ("rows == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
+        ("fingerprint == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
     "evaluation/aggregate.py": [
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report"),

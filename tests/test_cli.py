@@ -606,7 +606,7 @@ def test_lists(here, capsys):
 def test_data_check_counts_copies_of_rows(tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(40)) * 3)
     assert json.loads(run(capsys, "data", "check", str(tmp_path / "rows.csv"), "--json")[1])["repeats"] == 80
-    assert re.search(r"^repeats +80 rows$", run(capsys, "data", "check", str(tmp_path / "rows.csv"))[1], re.MULTILINE)
+    assert re.search(r"^repeats +80 examples$", run(capsys, "data", "check", str(tmp_path / "rows.csv"))[1], re.MULTILINE)
 
 
 def test_names_of_given_columns_hold_spaces(tmp_path, capsys):

@@ -118,7 +118,7 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["truncation", "gan", "--limits", "0,1"], 2, "above 0"),
         (["truncation", "gan", "--out", "curve.pdf"], 2, "drawn as a .png"),
         (["truncation", "gan", "--out", "a.png"], 2, "exists already"),
-        (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few rows"),
+        (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few examples"),
         (["nearest", "gan", "--k", "0"], 2, "--k must be at least 1"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096 images"),
         (["nearest", "moons", "--k", "9999999"], 2, "number of training examples"),
@@ -396,7 +396,7 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     shown, train = pixels("near.png"), load_data("digits").train.x[:, 0]
     assert shown.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
     for i, entry in enumerate(said["samples"]):
-        for j, row in enumerate(entry["rows"]):
+        for j, row in enumerate(entry["examples"]):
             np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
     assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
     for i, name in enumerate(sorted(os.listdir("beside"))):
@@ -405,7 +405,7 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     assert code == 0
     assert "of 2 are near-copies" in out
     header, *lines = (line.split(",") for line in open("near.csv").read().split())
-    assert header[:5] == ["seed", "rank", "training_row", "distance", "near_copy"]
+    assert header[:5] == ["seed", "rank", "training_example", "distance", "near_copy"]
     assert [line[:2] for line in lines] == [["0", "1"], ["0", "2"], ["1", "1"], ["1", "2"]]
     space = load_data("moons").space
     for line in lines:

@@ -46,7 +46,7 @@ def test_looking_through_a_coder_that_changes_nothing():
         walk(coder, a, b, 5), torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)), rtol=0, atol=1e-5
     )
     assert not torch.allclose(walk(coder, a, b, 5), walk(coder, a, b, 5, interpolation="spherical"), atol=1e-2)
-    moved = arithmetic(coder, data, 0, 2, rows=3, frames=4)
+    moved = arithmetic(coder, data, 0, 2, examples=3, frames=4)
     x, label = data.train.data_units(), data.train.labels
     way = x[label == 2].mean(0) - x[label == 0].mean(0)
     held = data.held_out.data_units(np.flatnonzero(data.held_out.labels == 0)[:3])

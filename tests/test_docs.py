@@ -33,7 +33,7 @@ SMALL = {
     "evaluate": {"--n": "20", "--repeats": "1"},
     "sample": {"--n": "4"},
     "report": {"--n": "20", "--repeats": "1"},
-    "tune": {"--rounds": "1", "--rows": "4"},
+    "tune": {"--rounds": "1", "--examples": "4"},
     "inpaint": {"--n": "1", "--rounds": "1"},
     "invert": {"--steps": "2", "--starts": "2"},
     "truncation": {"--n": "20", "--repeats": "1"},

@@ -241,7 +241,7 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
         of_digits(x, 360)
     with pytest.raises(DataError, match="shape"):
         of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
-    with pytest.raises(DataError, match="at least one row"):
+    with pytest.raises(DataError, match="at least one example"):
         of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
 
 

@@ -51,7 +51,7 @@ def run(tmp_path_factory):
 def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
     from pushforward.cli import main
 
-    command = ["tune", str(run.folder), "--steps", "4", "--rows", "16", "--rounds", "2", "--json"]
+    command = ["tune", str(run.folder), "--steps", "4", "--examples", "16", "--rounds", "2", "--json"]
     assert main(command) == 0
     stored = json.loads(capsys.readouterr().out)
     again = pf.load(run.folder)

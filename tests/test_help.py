@@ -52,6 +52,20 @@ def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
             assert re.search(rf"{argument.name}\b.*\w", text), argument.name
 
 
+RIDDLES = ("either side", "Of everything", "Samplings", "map between two times", "Samples per step", "of few calls", "a protocol")
+"""Phrases that stood on the pages of verbs and say nothing to a new reader."""
+
+
+def test_pages_use_no_term_that_they_do_not_explain(capsys):
+    for verb in (name for name in app if not name.startswith("-") and name not in ("data", "list")):
+        text = " ".join(line for lines in panels(page(capsys, verb)).values() for line in lines)
+        text = " ".join(((app[verb].default_command.__doc__ or "").partition("Args:")[0] + text).split())
+        assert [words for words in RIDDLES if words in text] == [], verb
+        z, calls = re.search(r"\bz\b", text), re.search("one-call", text)
+        assert z is None or "noise" in text[: z.start()], f"{verb}: z is the noise"
+        assert calls is None or "GAN" in text[: calls.end() + 40], f"{verb}: which models take a single call"
+
+
 @pytest.mark.parametrize("name", recipes.registry())
 def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     printed = panels(page(capsys, "train", name))

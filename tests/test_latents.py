@@ -340,7 +340,7 @@ def test_nearest_rows_agree_with_all_distances():
         unit = np.repeat(data.space.std, data.space.size // data.space.shape[0])
         rows, train, held = (part.flatten(1).numpy() / unit for part in (x, data.train.data_units(), data.held_out.data_units()))
         gaps = cdist(rows, train)
-        np.testing.assert_array_equal(neighbours.rows, gaps.argsort(1)[:, :4])
+        np.testing.assert_array_equal(neighbours.examples, gaps.argsort(1)[:, :4])
         np.testing.assert_allclose(neighbours.distances, np.sort(gaps, 1)[:, :4], rtol=1e-5)
         judges = np.random.Generator(np.random.Philox(0)).permutation(len(held))[:500]
         assert neighbours.threshold == pytest.approx(0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5)
@@ -353,15 +353,15 @@ def test_planted_copies_are_found_at_distance_zero():
     x = torch.cat([data.held_out.data_units(slice(0, 3)), data.train.data_units([17, 200])])
     neighbours = nearest(x + 1e-4, data, 2)
     assert neighbours.copies.tolist() == [False] * 3 + [True] * 2
-    assert neighbours.rows[3:, 0].tolist() == [17, 200]
+    assert neighbours.examples[3:, 0].tolist() == [17, 200]
     assert (neighbours.distances[3:, 0] == 0).all()
     assert (neighbours.distances[3:, 1] > 0).all()
     torch.testing.assert_close(neighbours.x[3:], x[3:], msg="samples are rounded as files hold them")
     noisy = data.train.data_units([5]).add(0.02).clamp(0, 1)
     near = nearest(noisy, data)
-    assert (near.rows.shape, near.copies.tolist()) == ((1, 1), [True])
+    assert (near.examples.shape, near.copies.tolist()) == ((1, 1), [True])
     assert 0 < near.distances[0, 0] < near.threshold
-    assert nearest(x[:1], data, len(data.train)).rows.shape == (1, len(data.train))
+    assert nearest(x[:1], data, len(data.train)).examples.shape == (1, len(data.train))
     for k in (0, len(data.train) + 1):
         with pytest.raises(UsageError, match="from 1 to 240"):
             nearest(x, data, k)
@@ -404,5 +404,5 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
     with pytest.raises(UsageError, match="Guidance"):
         truncation_curve(flow(), data)
     few = truncation_curve(model, data, (1,), 4, repeats=1)
-    with pytest.raises(UsageError, match="too few rows"):
+    with pytest.raises(UsageError, match="too few examples"):
         truncation_picture(few)

@@ -172,7 +172,7 @@ def test_prdc_sees_a_missing_half_and_refuses_too_few_rows():
     assert scores["precision"].value > 0.9
     assert scores["recall"].value < 0.55
     assert scores["coverage"].value < 0.55
-    with pytest.raises(UsageError, match="more than 5 rows"):
+    with pytest.raises(UsageError, match="more than 5 examples"):
         prdc(real[:5], real[:9], 5)
     assert not Manifold().applies(samples(real[:99], real[:100]))
 
@@ -403,7 +403,7 @@ def test_wrong_input_is_refused_with_a_number():
         samples(spoiled, x)
     with pytest.raises(DataError, match="3 of 10 training examples"):
         samples(x, x, spoiled)
-    with pytest.raises(DataError, match="at least one row"):
+    with pytest.raises(DataError, match="n at least 1"):
         samples(x[:0], x)
     with pytest.raises(DataError, match="have 3 columns; 4 were expected"):
         samples(x, x[:, :3], shape=(4,))
@@ -411,7 +411,7 @@ def test_wrong_input_is_refused_with_a_number():
     bad[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 10 generated_features"):
         Samples(x, x, x, bad, x, (4,))
-    with pytest.raises(DataError, match="9 rows of features"):
+    with pytest.raises(DataError, match="features of 9"):
         Samples(x, x, x, x[:9], x, (4,))
     assert Frechet().applies(samples(x, x))
 

@@ -223,7 +223,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
 
     monkeypatch.setattr(table_learning, "learn_table", briefly)
     run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
-    command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--rows", "32", "--json"]
+    command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--examples", "32", "--json"]
     command += ["--precision", "float32", "--scale", "2"]
     assert cli.main([*command, "--rounds", "20"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -247,7 +247,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     [
         (["--scale", "2"], "--what table"),
         (["--what", "table", "--weaker", "x"], "leave out --weaker"),
-        (["--what", "table", "--rows", "0"], "--rows must be at least 1"),
+        (["--what", "table", "--examples", "0"], "--examples must be at least 1"),
         (["--what", "table", "--solver", "ancestral"], "deterministic"),
     ],
 )

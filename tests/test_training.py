@@ -900,7 +900,7 @@ def test_runs_with_and_without_labels_are_compared(tmp_path):
         check_model("run", run, data)
         with pytest.raises(UsageError, match="other data"):
             check_model("run", run, strange)
-    del runs["False"].spec["rows_fingerprint"]
+    del runs["False"].spec["examples_fingerprint"]
     check_model("run", runs["False"], data)
     with pytest.raises(UsageError, match="other data"):
         check_model("run", runs["False"], strange)

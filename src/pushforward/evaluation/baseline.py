@@ -27,7 +27,7 @@ SHRINKAGE = 1e-3
 class GaussianBaseline(Transport):
     """One Gaussian per class, or one in all for unlabelled data; x = mean + z_1 factor + z_2 residual.
 
-    It samples like any transport: `sample`, `stream`, rows from ``seed + i`` alone, bit for bit at every batch size.
+    It samples like any transport: `sample`, `stream`, examples from ``seed + i`` alone, bit for bit at every batch size.
 
     Args:
         space: The data's shape and units.
@@ -49,14 +49,14 @@ class GaussianBaseline(Transport):
 
     @classmethod
     def fit(cls, dataset: Dataset) -> GaussianBaseline:
-        """Measure the Gaussians on the training split; a class without rows gets the Gaussian of all."""
+        """Measure the Gaussians on the training split; a class without examples gets the Gaussian of all."""
         space, labels = dataset.space, dataset.train.labels
-        rows = np.arange(len(dataset.train))
+        examples = np.arange(len(dataset.train))
         if space.classes and labels is not None:
             groups = [np.flatnonzero(labels == label) for label in range(len(space.classes))]
         else:
-            groups = [rows]
-        parts = [_gaussian(dataset, group if len(group) else rows) for group in groups]
+            groups = [examples]
+        parts = [_gaussian(dataset, group if len(group) else examples) for group in groups]
         means, factors, residuals = zip(*parts, strict=True)
         return cls(space, torch.stack(means), list(factors), torch.stack(residuals))
 
@@ -71,20 +71,20 @@ class GaussianBaseline(Transport):
         return self.means.device
 
     def forward(self, z: Tensor, condition: Mapping[str, Tensor] | None = None, draws: Draws | None = None) -> Tensor:
-        """Rows in model units, (n, *shape).
+        """Examples in model units, (n, *shape).
 
-        Each row is computed by itself: a matrix product over a batch rounds differently at different batch sizes.
+        Each example is computed by itself: a matrix product over a batch rounds differently at different batch sizes.
         """
         labels = condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
         out = self.means[labels] + z[:, self._rank :] * self.residuals[labels]
-        for row, label in enumerate(labels):
+        for example, label in enumerate(labels):
             factor = self.factors[label]
             if len(factor):
-                out[row] += z[row, : len(factor)].clone() @ factor
+                out[example] += z[example, : len(factor)].clone() @ factor
         return out.reshape(-1, *self.space.shape)
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor | None:
-        """Log density of rows in data units, nats float64 (n,); None where a covariance is singular or has over 1,024 columns.
+        """Log density of examples in data units, nats float64 (n,); None where a covariance is singular or over 1,024 wide.
 
         Args:
             x: Data units, (n, *shape).
@@ -92,21 +92,21 @@ class GaussianBaseline(Transport):
         """
         if self.space.size > FULL:
             return None
-        rows = self.space.to_model(x.double()).flatten(1)
-        which = torch.zeros(len(rows), dtype=torch.int64) if labels is None or len(self.factors) == 1 else labels
-        log_probs = torch.empty(len(rows), dtype=torch.float64)
+        examples = self.space.to_model(x.double()).flatten(1)
+        which = torch.zeros(len(examples), dtype=torch.int64) if labels is None or len(self.factors) == 1 else labels
+        log_probs = torch.empty(len(examples), dtype=torch.float64)
         for label, factor in enumerate(self.factors):
             covariance = factor.double().T @ factor.double() + torch.diag(self.residuals[label].double().square())
             scale, failed = torch.linalg.cholesky_ex(covariance)
             if failed:
                 return None
             density = torch.distributions.MultivariateNormal(self.means[label].double(), scale_tril=scale, validate_args=False)
-            log_probs[which == label] = density.log_prob(rows[which == label])  # type: ignore[no-untyped-call]
+            log_probs[which == label] = density.log_prob(examples[which == label])  # type: ignore[no-untyped-call]
         return log_probs + self.space.log_det
 
 
-def _gaussian(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    x = dataset.space.to_model(dataset.train.data_units(rows)).flatten(1).numpy()
+def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    x = dataset.space.to_model(dataset.train.data_units(examples)).flatten(1).numpy()
     d, mean = x.shape[1], x.mean(0, dtype=np.float64)
     centred = (x - mean.astype(np.float32)).astype(np.float64 if d <= FULL else np.float32)
     variance = (centred**2).mean(0, dtype=np.float64)

@@ -33,7 +33,7 @@ def commands(run: Run) -> list[str]:
 
 
 def _readable(source: Mapping[str, Any]) -> bool:
-    """Whether the command line can read the same rows: it makes squares, and limits by seed 0."""
+    """Whether the command line can read the same examples: it makes squares, and limits by seed 0."""
     height, width = source.get("resize") or (0, 0)
     return "name_or_path" in source and height == width and not source.get("seed")
 

@@ -15,15 +15,15 @@ __all__ = ["copied"]
 def copied(
     x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
 ) -> NDArray[np.bool_] | None:
-    """Which rows are near-copies of the other rows of a set, as samples of a model are of all training examples.
+    """Which examples are near-copies of the other examples of a set, as samples of a model are of all training examples.
 
-    A model's samples are compared with the whole training set. Comparing the rows of one redraw with what the redraw leaves of
-    it would miss the twins that it takes away. So the rows are judged in as many blocks as there are references, each
-    against all rows outside of its block.
+    A model's samples are compared with the whole training set. Comparing the examples of one redraw with what the redraw leaves
+    of it would miss the twins that it takes away. So the examples are judged in as many blocks as there are references, each
+    against all examples outside of its block.
 
     Args:
         x: (k, d) training examples; float32, or uint8 where 255 stands for 1.
-        used: Numbers of the rows that are judged, sorted.
+        used: Numbers of the examples that are judged, sorted.
         references: Held-out examples (m, d) that set a block's threshold.
         scale: What each column is divided by, (d,).
         part: As `near_copies` has it.
@@ -38,9 +38,9 @@ def copied(
             continue
         others = np.ones(len(x), bool)
         others[used[block_places]] = False
-        rows = x[used[block_places]].astype(np.float32)
-        rows = rows / np.float32(255) if x.dtype == np.uint8 else rows
-        copies[block_places], threshold = near_copies(rows, x[others], reference, scale, part)
+        examples = x[used[block_places]].astype(np.float32)
+        examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
+        copies[block_places], threshold = near_copies(examples, x[others], reference, scale, part)
         if threshold == 0:
             return None
     return copies

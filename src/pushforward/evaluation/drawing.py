@@ -9,7 +9,7 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.figures import NearestImages, Pictures
-from pushforward.evaluation.neighbours import nearest_rows
+from pushforward.evaluation.neighbours import nearest_examples
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
@@ -73,8 +73,8 @@ def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
     frames = []
     for path in sorted((run.folder / "samples").glob("step_*.npz")):
         with np.load(path, allow_pickle=False) as file:
-            rows = run.space.drawing(file["x"][: SHOWN[run.space.as_points]])
-            frames.append((int(path.stem.removeprefix("step_")), rows))
+            examples = run.space.drawing(file["x"][: SHOWN[run.space.as_points]])
+            frames.append((int(path.stem.removeprefix("step_")), examples))
     return frames
 
 
@@ -82,8 +82,8 @@ def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
     """The training images nearest to samples in data units, beside the distance that held-out images have to theirs."""
     scale = data.space.scale
     unit = torch.from_numpy(scale)
-    rows, distances = nearest_rows(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
+    examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
     held_out = data.held_out.data_units(permutation(len(data.held_out), 0)[:JUDGED])
-    _, usual = nearest_rows(held_out.flatten(1) / unit, data, 1, scale)
-    images = data.space.drawing(data.space.quantise(data.train.data_units(rows[:, 0])))
+    _, usual = nearest_examples(held_out.flatten(1) / unit, data, 1, scale)
+    images = data.space.drawing(data.space.quantise(data.train.data_units(examples[:, 0])))
     return NearestImages(images, distances[:, 0], float(np.median(usual)))

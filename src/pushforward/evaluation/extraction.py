@@ -1,4 +1,4 @@
-"""What an extractor gives for rows as files would give them back, and what it must not give."""
+"""What an extractor gives for examples as files would give them back, and what it must not give."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ __all__ = ["extracted", "quantised"]
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
-    """Rows as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.
+    """Examples as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.
 
     Args:
         x: (n, *shape), data units; or uint8 images.
         space: The data's shape and units.
 
     Raises:
-        Diverged: If rows hold NaN or infinity.
+        Diverged: If examples hold NaN or infinity.
         DataError: If their shape is not the data's.
     """
-    rows = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
-    if tuple(rows.shape[1:]) != tuple(space.shape) or len(rows) == 0:
-        raise DataError(f"Expected at least one row of shape {tuple(space.shape)}, got {tuple(rows.shape)}.")
-    if rows.dtype == torch.uint8 and space.levels is not None:
-        return rows.float() / (space.levels - 1)
-    rows = rows.float()
-    check_finite("generated", rows.numpy())
-    return space.rounded(rows)
+    examples = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
+    if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
+        raise DataError(f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}.")
+    if examples.dtype == torch.uint8 and space.levels is not None:
+        return examples.float() / (space.levels - 1)
+    examples = examples.float()
+    check_finite("generated", examples.numpy())
+    return space.rounded(examples)
 
 
 def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: str) -> np.ndarray:
     """Features before centre, scale and axes, float64 (m, f)."""
-    rows = quantised(x, space)
-    device = next(network.parameters(), rows).device
+    examples = quantised(x, space)
+    device = next(network.parameters(), examples).device
     try:
         with torch.no_grad():
-            out = network(rows.to(device))
+            out = network(examples.to(device))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(rows.shape)
+        shape = tuple(examples.shape)
         raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
-    if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(rows):
+    if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
         what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise UsageError(f"The features {name} gave {what} for {len(rows)} examples: expected a tensor ({len(rows)}, features).")
+        raise UsageError(
+            f"The features {name} gave {what} for {len(examples)} examples: expected a tensor ({len(examples)}, features)."
+        )
     features: np.ndarray = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
-        raise UsageError(f"The features {name} are NaN or infinite for {wrong} of {len(rows)} examples, whose values are finite.")
+        raise UsageError(
+            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples, whose values are finite."
+        )
     return features

@@ -34,7 +34,7 @@ from pushforward.evaluation.extraction import extracted, quantised
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
-from pushforward.extractors.classifier import ROWS, Classifier, accuracy, apart, train_classifier
+from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
 from pushforward.extractors.extractor import state_hash
 from pushforward.extractors.labels import labelled
 
@@ -45,11 +45,11 @@ VERSION = 4
 MOST = 64
 """Dimensions that are kept at most."""
 STATISTICS = 20_000
-"""Rows from which mean, variance and axes are measured at most."""
+"""Examples from which mean, variance and axes are measured at most."""
 
 
 class Features:
-    """From rows in data units to the numbers that metrics compare. Made by `fit_features`.
+    """From examples in data units to the numbers that metrics compare. Made by `fit_features`.
 
     Attributes:
         name: Of the extractor, such as "classifier", "pca" or "raw".
@@ -122,12 +122,12 @@ class Features:
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
-        """Dimensions at n compared rows: min(64, n / 10), at least 1; all columns where the extractor does not reduce."""
+        """Dimensions at n compared examples: min(64, n / 10), at least 1; all columns where the extractor does not reduce."""
         most = int(self._axes.shape[1])
         return max(1, min(MOST, n // 10, most)) if self.extractor.reduces else most
 
     def __call__(self, x: Tensor | np.ndarray, n: int, real: bool = False) -> np.ndarray:
-        """Features of rows.
+        """Features of examples.
 
         Args:
             x: (m, *shape) in data units; images may be uint8. They are rounded as `quantised` does.
@@ -135,18 +135,18 @@ class Features:
             real: Whether these are examples of the data, whose features a slow extractor keeps on disk.
 
         Returns:
-            float64, (m, dims(n)), with unit total variance over the rows of the fit before the reduction.
+            float64, (m, dims(n)), with unit total variance over the examples of the fit before the reduction.
 
         Raises:
-            Diverged: If rows hold NaN or infinity.
-            UsageError: If the extractor fails, or gives NaN or another number of rows.
+            Diverged: If examples hold NaN or infinity.
+            UsageError: If the extractor fails, or gives NaN or another number of examples.
         """
-        if self.extractor.slow:  # all axes, so that rows from the cache have the same bits
+        if self.extractor.slow:  # all axes, so that examples from the cache have the same bits
             return self._slow(x, self.folder if real else None)[:, : self.dims(n)]
         return self._projected(x, self._axes[:, : self.dims(n)])
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
-        parts = [x[start : start + ROWS] for start in range(0, len(x), ROWS)] or [x]
+        parts = [x[start : start + EXAMPLES] for start in range(0, len(x), EXAMPLES)] or [x]
         return np.concatenate([(extracted(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
 
     def _slow(self, x: Tensor | np.ndarray, folder: Path | None) -> np.ndarray:
@@ -159,7 +159,7 @@ class Features:
         return array_written(path, self._projected(x, self._axes)) if stored is None else stored
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
-        """The class of each row, int64 (m,), by the classifier.
+        """The class of each example, int64 (m,), by the classifier.
 
         Of stacked images it is the mode, the classes of the channels read as the digits of a number.
 
@@ -173,9 +173,9 @@ class Features:
             raise DataError("There is no classifier: the data has no labels, or a single class.")
         labels = []
         with torch.no_grad():
-            for start in range(0, len(x), ROWS):
-                rows = self.space.to_model(quantised(x[start : start + ROWS], self.space))
-                labels.append(self._reader(rows).argmax(1).numpy())
+            for start in range(0, len(x), EXAMPLES):
+                examples = self.space.to_model(quantised(x[start : start + EXAMPLES], self.space))
+                labels.append(self._reader(examples).argmax(1).numpy())
         return np.concatenate(labels)
 
     def describe(self, n: int) -> str:
@@ -245,10 +245,10 @@ def _key(words: Any) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 
 
-def fit_on(dataset: Dataset, rows: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
-    """Features of given rows, without a cache and without a key: see `fit_features`."""
+def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
+    """Features of given examples, without a cache and without a key: see `fit_features`."""
     (name, chosen), space = extractor, dataset.space
-    data, index = _source(dataset, rows)
+    data, index = _source(dataset, halved)
     tensors = {}
     with apart():
         torch.default_generator.manual_seed(seed)
@@ -260,29 +260,29 @@ def fit_on(dataset: Dataset, rows: Halves, extractor: tuple[str, Extractor], see
         base = _statistics(data.train, index, space, (network, name))
     reader = chosen.reader(network)
     if reads and reader is None and labelled(dataset):
-        reader = train_classifier(dataset, rows.fitted, seed)
+        reader = train_classifier(dataset, halved.fitted, seed)
         tensors |= {f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()}
     mean, total = base.mean(0), float(base.var(0).sum())
     axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
     scale = np.sqrt(total) if total > 0 else 1.0
     tensors |= {"mean": torch.from_numpy(mean), "axes": torch.from_numpy(np.ascontiguousarray(axes / scale))}
-    tensors |= {"fitted": torch.from_numpy(rows.fitted), "drawn": torch.tensor(rows.drawn)}
+    tensors |= {"fitted": torch.from_numpy(halved.fitted), "drawn": torch.tensor(halved.drawn)}
     judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
     right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None
     return Features(space, (name, chosen, network), "", tensors, right)
 
 
-def _source(dataset: Dataset, rows: Halves) -> tuple[Dataset, np.ndarray]:
+def _source(dataset: Dataset, halved: Halves) -> tuple[Dataset, np.ndarray]:
     """The data set and the numbers of its training examples on which features are fitted; stacked images are stacked again."""
     if not isinstance(dataset.truth, Composed):
-        return dataset, rows.fitted
-    split = dataset.truth.composed(rows.fitted, STATISTICS, 0)
+        return dataset, halved.fitted
+    split = dataset.truth.composed(halved.fitted, STATISTICS, 0)
     return dataclasses.replace(dataset, train=split), np.arange(len(split))
 
 
 def _statistics(split: Split, index: np.ndarray, space: Space, network: tuple[nn.Module, str]) -> np.ndarray:
-    """The rows that mean, scale and axes are measured on, before any of it."""
+    """The examples that mean, scale and axes are measured on, before any of it."""
     if len(index) > STATISTICS:
         index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
-    parts = [index[start : start + ROWS] for start in range(0, len(index), ROWS)]
+    parts = [index[start : start + EXAMPLES] for start in range(0, len(index), EXAMPLES)]
     return np.concatenate([extracted(split.data_units(part), space, *network) for part in parts])

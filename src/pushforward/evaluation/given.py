@@ -68,20 +68,20 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         numbers, notes = _numbered(samples.labels, samples.classes, tuple(data.space.classes)), _notes(samples)
         if samples.labels is not None and numbers is None:
             notes.append(f"the labels in {samples.path} are no classes of {data.name}, so they are not scored.")
-        rows = quantised(samples.x, data.space)
+        examples = quantised(samples.x, data.space)
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
         check_samples("The array", x, data)
-        numbers, notes, rows = None, [], quantised(x, data.space)
+        numbers, notes, examples = None, [], quantised(x, data.space)
     else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
     known = {example.tobytes() for example in quantised(data.held_out.x, data.space).numpy()}
-    copies = sum(row.tobytes() in known for row in rows.numpy())
+    copies = sum(example.tobytes() in known for example in examples.numpy())
     if copies:
         notes.append(
-            f"{copies:,} of the {len(rows):,} samples are held-out examples of {data.name}: scores against them mean little."
+            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
-    return Given(rows, numbers, tuple(notes))
+    return Given(examples, numbers, tuple(notes))
 
 
 def _notes(samples: StoredSamples) -> list[str]:

@@ -27,8 +27,8 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collecti
         conditions: Names of what the model is given.
 
     Returns:
-        A name and the score "bpd", bits per dimension with its standard error over rows (None for a uniform guess, which is
-        the same for all rows); None for vectors whose covariance is singular, or where the model is given
+        A name and the score "bpd", bits per dimension with its standard error over examples (None for a uniform guess, which is
+        the same for all examples); None for vectors whose covariance is singular, or where the model is given
         more than labels, which the Gaussian is not.
     """
     if data.space.levels is not None or (discrete and data.space.binary):
@@ -60,6 +60,6 @@ def levels_of(data: Dataset) -> int:
 def _values(x: np.ndarray) -> np.ndarray:
     """Which of the 256 levels occur in images, bool (256,)."""
     present = np.zeros(256, dtype=bool)
-    for row in x:
-        present[row.ravel()] = True
+    for example in x:
+        present[example.ravel()] = True
     return present

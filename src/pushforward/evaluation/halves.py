@@ -1,8 +1,8 @@
 """Which training examples the features are fitted on, and from which ones the floors are drawn.
 
-Features that were fitted on a row see it otherwise than a new one: a classifier pulls its own training examples to the centre of
-their class. A floor of such rows is not what a perfect model scores, whose samples are new to the classifier. So features
-are fitted on one half of the training examples, and floors are drawn from the other.
+Features that were fitted on an example see it otherwise than a new one: a classifier pulls its own training examples to the
+centre of their class. A floor of such examples is not what a perfect model scores, whose samples are new to the classifier. So
+features are fitted on one half of the training examples, and floors are drawn from the other.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _KEY = 0xF1_7ED
 
 @dataclass(frozen=True)
 class Halves:
-    """Rows of a training split, by number; of stacked images, rows of the images that are stacked.
+    """Examples of a training split, by number; of stacked images, examples of the images that are stacked.
 
     Args:
         fitted: What features are fitted on, int64, sorted.
-        drawn: What floors are drawn from, int64, sorted; it shares no row with ``fitted``, except where ``halves`` says so.
+        drawn: What floors are drawn from, int64, sorted; it shares no example with ``fitted``, except where ``halves`` says so.
     """
 
     fitted: NDArray[np.int64]
@@ -39,18 +39,18 @@ class Halves:
 
 
 def halves(dataset: Dataset, learned: bool = False) -> Halves:
-    """Split the training examples in two halves by a hash of their content, so that copies of a row fall on one side.
+    """Split the training examples in two halves by a hash of their content, so that copies of an example fall on one side.
 
-    The half for the features holds at least one row of each class, as far as there is room. Raw features (toys) have nothing to
-    overfit: only their centre and one scale are measured. There both parts are all rows.
+    The half for the features holds at least one example of each class, as far as there is room. Raw features (toys) have nothing
+    to overfit: only their centre and one scale are measured. There both parts are all examples.
 
     Args:
         dataset: The data.
         learned: Whether features are learned that suit it less than raw ones would: a toy is then split as well.
     """
     if kind_of(dataset) == "raw" and not learned:
-        rows = np.arange(len(dataset.train))
-        return Halves(rows, rows)
+        examples = np.arange(len(dataset.train))
+        return Halves(examples, examples)
     split = dataset.truth.base.train if isinstance(dataset.truth, Composed) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
@@ -62,7 +62,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
 
 def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
-    """The place next to ``count`` in sorted keys that lies between copies of two rows, unless it is an eighth of them away."""
+    """The place next to ``count`` in sorted keys that lies between copies of two examples, unless an eighth of them away."""
     if count >= len(keys):
         return count
     ends = np.searchsorted(keys, keys[count], "left"), np.searchsorted(keys, keys[count], "right")
@@ -73,7 +73,7 @@ def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
 def _with_every_class(
     first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """The first rows, some of which give way to one row of each class that only the rest has, and to its copies."""
+    """The first examples, some of which give way to one example of each class that only the rest has, and to its copies."""
     classes, at = np.unique(labels[rest], return_index=True)
     lost = rest[at[~np.isin(classes, labels[first])]]
     needed = first[np.unique(labels[first], return_index=True)[1]]

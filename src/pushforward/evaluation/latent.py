@@ -32,25 +32,25 @@ __all__ = [
     "reconstruction",
 ]
 
-ROWS = 1000
+EXAMPLES = 1000
 """Held-out examples that are coded at most."""
 PART = 250
 MOST = 64
 """Numbers of a code whose KL terms are listed, the largest first."""
 FEWEST = 4
-"""Rows for each unit from which a covariance of codes is measured."""
+"""Examples for each unit from which a covariance of codes is measured."""
 CERTAIN = -30.0
 """Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
 
 
 def chosen(split: Split, n: int, names: Iterable[str], seed: int = 0) -> tuple[Tensor, Condition]:
     """Some examples of a split in data units, the same ones for the same n, with the conditions of these names."""
-    rows = permutation(len(split), seed)[:n]
-    return split.data_units(rows), split.condition(names, rows)
+    examples = permutation(len(split), seed)[:n]
+    return split.data_units(examples), split.condition(names, examples)
 
 
 def mean_codes(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    """The mean codes of rows in data units, float64 on the CPU, (n, c, ...)."""
+    """The mean codes of examples in data units, float64 on the CPU, (n, c, ...)."""
     return _moments(autoencoder, x, condition).chunk(2, dim=1)[0]
 
 
@@ -59,13 +59,13 @@ def _moments(autoencoder: Autoencoder, x: Tensor, condition: Condition) -> Tenso
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
         with torch.no_grad():
-            rows = autoencoder.space.to_model(x[part].to(autoencoder.device))
-            moments.append(autoencoder.moments(rows, _part(condition, part, autoencoder)).double().cpu())
+            examples = autoencoder.space.to_model(x[part].to(autoencoder.device))
+            moments.append(autoencoder.moments(examples, _part(condition, part, autoencoder)).double().cpu())
     return torch.cat(moments)
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    """Rows coded by their mean codes and decoded, data units, on the CPU.
+    """Examples coded by their mean codes and decoded, data units, on the CPU.
 
     Args:
         autoencoder: Any.
@@ -83,16 +83,16 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
 
 
 def _part(condition: Condition, part: slice, autoencoder: Autoencoder) -> Condition:
-    return None if condition is None else {name: rows[part].to(autoencoder.device) for name, rows in condition.items()}
+    return None if condition is None else {name: examples[part].to(autoencoder.device) for name, examples in condition.items()}
 
 
-def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = ROWS) -> Reconstruction:
+def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES) -> Reconstruction:
     """How near reconstructions of held-out examples are to them.
 
     Args:
         autoencoder: On the CPU or a device.
         data: Its held-out examples are used.
-        features: In which rows are compared as well.
+        features: In which examples are compared as well.
         n: How many at most.
 
     Returns:
@@ -111,12 +111,12 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     )
 
 
-def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> CodeStatistics | None:
+def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) -> CodeStatistics | None:
     """Statistics of the codes of held-out examples: active units, the KL term by number, the distance from the prior.
 
-    The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all rows together: what a
+    The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all examples together: what a
     Gaussian sees of the gap between the codes of data and the prior from which samples are drawn. (Estimates of the gap itself
-    need more rows than e to the KL term.)
+    need more examples than e to the KL term.)
 
     Args:
         autoencoder: Any.

@@ -41,24 +41,24 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
 
-def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: int = 6, frames: int = 7) -> Tensor:
-    """Rows of one group moved by what tells another group from it: code + s (mean code of b - mean code of a), s from 0 to 1.5.
+def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7) -> Tensor:
+    """Examples of one group moved towards another: code + s (mean code of b - mean code of a), s from 0 to 1.5.
 
-    The means are of training examples, the rows held out.
+    The means are of training examples, the examples held out.
 
     Args:
         autoencoder: One without labels: with them, what tells the groups apart is not in the code.
         data: Labelled.
-        a: The label of the rows.
+        a: The label of the examples.
         b: The label that they are moved towards.
-        rows: How many.
+        examples: How many.
         frames: Steps of each.
 
     Returns:
-        Data units, float32 (rows, frames, *shape).
+        Data units, float32 (examples, frames, *shape).
 
     Raises:
-        UsageError: For data without labels, an autoencoder that receives them, or a group without rows.
+        UsageError: For data without labels, an autoencoder that receives them, or a group without examples.
     """
     if data.held_out.labels is None or data.train.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
@@ -75,7 +75,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
             raise UsageError(f"There are no training examples of the group {data.space.classes[group]}.")
         with torch.no_grad():
             means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
-    held = np.flatnonzero(data.held_out.labels == a)[:rows]
+    held = np.flatnonzero(data.held_out.labels == a)[:examples]
     if not len(held):
         raise UsageError(f"There are no held-out examples of the group {data.space.classes[a]}.")
     with torch.no_grad():
@@ -119,15 +119,15 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels."""
     split, conditions = data.held_out, autoencoder.space.conditions
-    rows = permutation(len(split), 0)[:CANDIDATES]
+    examples = permutation(len(split), 0)[:CANDIDATES]
     if "label" in conditions and split.labels is not None:
-        rows = rows[split.labels[rows] == split.labels[rows[0]]]
-    if len(rows) < 2:
+        examples = examples[split.labels[examples] == split.labels[examples[0]]]
+    if len(examples) < 2:
         return {}
-    first = split.data_units(rows[:1])
-    gaps = (split.data_units(rows) - first).flatten(1).square().sum(1)
-    other = split.data_units(rows[[int(gaps.argmax())]])
-    condition = split.condition(conditions, rows[:1])
+    first = split.data_units(examples[:1])
+    gaps = (split.data_units(examples) - first).flatten(1).square().sum(1)
+    other = split.data_units(examples[[int(gaps.argmax())]])
+    condition = split.condition(conditions, examples[:1])
     walks = {
         way: data.space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
         for way in INTERPOLATIONS

@@ -28,9 +28,9 @@ TIMES = 16
 FITTED = 64
 """Training examples on which the bound's decoder is fitted."""
 CODES = 500
-"""Codes for each row, where latents estimate the likelihood."""
-ROWS = 1_000
-"""Examples whose likelihood is estimated from latents at most unless more are asked for: a row costs hundreds of decodings
+"""Codes for each example, where latents estimate the likelihood."""
+EXAMPLES = 1_000
+"""Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
 where an iterative model's costs 16 network calls, and beyond these the standard error is small."""
 WEIGHED = 512
 """Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
@@ -40,25 +40,25 @@ quarter slower at 2,048, 3 to 5 times slower at 12,500)."""
 def bits(
     transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
 ) -> Score:
-    """Bits per dimension of held-out examples, with their standard error over rows.
+    """Bits per dimension of held-out examples, with their standard error over examples.
 
     Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training examples. Vectors: minus
-    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for rows given their
+    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for examples given their
     labels.
 
     Args:
         transport: An iterative model.
         data: The data set; its held-out examples are used.
         n: How many of them; None is all, at most 10,000.
-        times: Network calls a row for the bound.
+        times: Network calls an example for the bound.
         seed: Of the draws.
         batch: Examples computed at a time.
 
     Returns:
-        The mean with its standard error over rows, and in ``extra`` nats (mean a row) and how it was computed, in words.
+        The mean with its standard error over examples, and in ``extra`` nats (mean an example) and how it was computed, in words.
 
     Raises:
-        UsageError: For a model without a likelihood, or more rows than there are.
+        UsageError: For a model without a likelihood, or more examples than there are.
     """
     if isinstance(transport, Latent):
         raise UsageError(
@@ -80,13 +80,13 @@ def bits(
     spread = _spread(transport, data.train, conditions) if discrete else 1.0
     parts = []
     for start in range(0, count, batch):
-        x, condition = _rows(held_out, np.arange(start, min(start + batch, count)), transport, conditions)
+        x, condition = _examples(held_out, np.arange(start, min(start + batch, count)), transport, conditions)
         if discrete:
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
-    how = f"variational bound, {times} noise levels a row" if discrete else "density of the probability-flow ODE"
+    how = f"variational bound, {times} noise levels an example" if discrete else "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, conditions)
 
 
@@ -116,9 +116,9 @@ def coded_bits(
         method: One that is `HasImportanceWeights`.
         data: The data set; its held-out examples are used.
         n: How many of them; None is all, at most 1,000.
-        codes: Codes for each row.
-        seed: Row i draws from ``seed + i``.
-        batch: Rows that are coded at a time, and with it how many codes of each are drawn at a time.
+        codes: Codes for each example.
+        seed: Example i draws from ``seed + i``.
+        batch: Examples that are coded at a time, and with it how many codes of each are drawn at a time.
 
     Returns:
         As `bits`.
@@ -127,13 +127,13 @@ def coded_bits(
         UsageError: For another method, or a number that cannot be.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes a row.
+        Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
     """
     if not isinstance(method, HasImportanceWeights):
         raise UsageError(f"A {type(method).__name__} has no latents to estimate a likelihood with; take a vae or an hvae.")
     if isinstance(method, VAE) and method.bound.beta == 0:
         raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
-    count = min(len(data.held_out), ROWS) if n is None else n
+    count = min(len(data.held_out), EXAMPLES) if n is None else n
     if not 1 <= count <= len(data.held_out) or codes < 1:
         raise UsageError(
             f"bpd: n must be from 1 to {len(data.held_out)} held-out examples, codes at least 1; got {count} and {codes}."
@@ -147,17 +147,17 @@ def coded_bits(
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
-        rows = slice(start, min(start + batch, count))
-        x = data.held_out.data_units(rows).to(device)
+        part = slice(start, min(start + batch, count))
+        x = data.held_out.data_units(part).to(device)
         x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
-        condition = data.held_out.condition(conditions, rows, device)
+        condition = data.held_out.condition(conditions, part, device)
         nats = _weighed(method, space.to_model(x), condition, codes, seed + start)
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
-    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", conditions)
+    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
 
 
 def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
-    """The bound for each row, nats float64 (n,), decoding a bounded number of codes at a time."""
+    """The bound for each example, nats float64 (n,), decoding a bounded number of codes at a time."""
     draws, weights, left = ExampleDraws(seed, len(x), "codes", x.device), [], codes
     while left:
         few = min(left, max(1, WEIGHED // len(x)))
@@ -168,9 +168,9 @@ def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, code
 
 
 def _spread(flow: Flow, train: Split, conditions: Mapping[str, ConditionKind]) -> float:
-    x, condition = _rows(train, np.arange(min(FITTED, len(train))), flow, conditions)
+    x, condition = _examples(train, np.arange(min(FITTED, len(train))), flow, conditions)
     return decoder_spread(flow, x, condition)
 
 
-def _rows(split: Split, index: np.ndarray, flow: Flow, conditions: Mapping[str, ConditionKind]) -> tuple[Tensor, Condition]:
+def _examples(split: Split, index: np.ndarray, flow: Flow, conditions: Mapping[str, ConditionKind]) -> tuple[Tensor, Condition]:
     return split.data_units(index).to(flow.device), split.condition(conditions, index, flow.device)

@@ -88,10 +88,10 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
 
 
 def _of_data(spec: Mapping[str, Any], data: Dataset) -> bool:
-    """Whether a run learned from these rows, with their labels or without."""
-    rows = spec.get("rows_fingerprint")
-    if rows is not None:
-        return bool(rows == data.examples_fingerprint)
+    """Whether a run learned from these examples, with their labels or without."""
+    fingerprint = spec.get("examples_fingerprint")
+    if fingerprint is not None:
+        return bool(fingerprint == data.examples_fingerprint)
     return spec.get("fingerprint") in (None, data.fingerprint, data.examples_fingerprint)
 
 

@@ -13,7 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.metrics.memorisation import near_copies
 
-__all__ = ["Nearest", "nearest", "nearest_rows"]
+__all__ = ["Nearest", "nearest", "nearest_examples"]
 
 BLOCK = 1024
 """Training examples that are compared at a time."""
@@ -27,7 +27,7 @@ class Nearest:
 
     Args:
         x: The samples, (n, *shape), data units, rounded as files hold them.
-        rows: Numbers of the nearest training examples, int64 (n, k), the nearest first.
+        examples: Numbers of the nearest training examples, int64 (n, k), the nearest first.
         distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
         copies: Which samples are near-copies, bool (n,): no farther from a training example than the threshold.
         threshold: A quarter of the median distance from held-out examples to their nearest training examples; 0 where more than
@@ -35,7 +35,7 @@ class Nearest:
     """
 
     x: Tensor
-    rows: np.ndarray
+    examples: np.ndarray
     distances: np.ndarray
     copies: np.ndarray
     threshold: float
@@ -50,7 +50,7 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         k: How many examples for each sample; equally near ones come in their order in the data.
 
     Returns:
-        Rows, distances and near-copies.
+        Numbers, distances and near-copies.
 
     Raises:
         UsageError: If k is less than 1, or more than there are training examples.
@@ -61,11 +61,11 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     samples, scale = quantised(x, data.space), data.space.scale
     training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
     copies, threshold = near_copies(samples.flatten(1).numpy(), training, held_out, scale)
-    rows, distances = nearest_rows(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
-    return Nearest(samples, rows, distances, copies, threshold)
+    examples, distances = nearest_examples(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
+    return Nearest(samples, examples, distances, copies, threshold)
 
 
-def nearest_rows(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
 
     Args:
@@ -80,9 +80,9 @@ def nearest_rows(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> t
     unit, candidates = torch.from_numpy(scale), min(k + SPARE, len(data.train))
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):
-        rows = data.train.data_units(slice(start, start + BLOCK)).flatten(1) / unit
-        squares = torch.cat([squares, rows.square().sum(1) - 2 * samples @ rows.T], 1)
-        at = torch.cat([at, torch.arange(start, start + len(rows)).expand(len(samples), -1)], 1)
+        examples = data.train.data_units(slice(start, start + BLOCK)).flatten(1) / unit
+        squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
+        at = torch.cat([at, torch.arange(start, start + len(examples)).expand(len(samples), -1)], 1)
         squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
@@ -92,6 +92,6 @@ def nearest_rows(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> t
 
 
 def _distances(sample: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
-    rows = data.train.data_units(where.numpy()).flatten(1) / unit
-    distances: Tensor = torch.linalg.vector_norm((rows - sample).double(), dim=1)
+    examples = data.train.data_units(where.numpy()).flatten(1) / unit
+    distances: Tensor = torch.linalg.vector_norm((examples - sample).double(), dim=1)
     return distances

@@ -114,10 +114,10 @@ def _labels(flow: Flow) -> Iterator[tuple[str, int | None]]:
 
 
 def _given(transport: Transport, n: int, label: int | None) -> Condition:
-    """One condition for all n rows: a class, and of everything else what seed 0 draws."""
+    """One condition for all n examples: a class, and of everything else what seed 0 draws."""
     kinds = transport.space.conditions
-    rows = Request(kinds).values(1, {} if label is None else {"label": label}, 0)
-    return None if rows is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in rows.items()}
+    examples = Request(kinds).values(1, {} if label is None else {"label": label}, 0)
+    return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pushforward.data import Dataset
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.scoring import reference_rows
+from pushforward.evaluation.scoring import reference_examples
 
 __all__ = ["protocol_of"]
 
@@ -45,8 +45,8 @@ def protocol_of(
 
 
 def _sha256(data: Dataset, n: int) -> str:
-    rows = data.held_out.data_units(reference_rows(len(data.held_out), n)).numpy()
-    return hashlib.sha256(repr(rows.shape).encode() + rows.tobytes()).hexdigest()
+    examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
+    return hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest()
 
 
 def _versions(metrics: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.naming import Choice
-from pushforward.extractors.classifier import ROWS
+from pushforward.extractors.classifier import EXAMPLES
 
 __all__ = ["class_fields", "classes_of", "reads_classes"]
 
@@ -22,7 +22,7 @@ def reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool:
 
 def classes_of(split: Split, index: np.ndarray, features: Features) -> np.ndarray:
     """The class of examples as the classifier reads it, int64, one for each of ``index``."""
-    parts = [index[start : start + ROWS] for start in range(0, len(index), ROWS)]
+    parts = [index[start : start + EXAMPLES] for start in range(0, len(index), EXAMPLES)]
     return np.concatenate([features.classify(split.data_units(part)) for part in parts])
 
 

@@ -8,13 +8,13 @@ __all__ = ["principal", "strongest"]
 
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:
-    """The principal axes (d, at most ``most``) of centred rows, by falling variance; approximate above 1024 columns."""
-    rows, d = centred.shape
+    """The principal axes (d, at most ``most``) of centred examples, by falling variance; approximate above 1024 columns."""
+    n, d = centred.shape
     if d <= 1024:
-        _, vectors = np.linalg.eigh(centred.T @ centred / rows)
+        _, vectors = np.linalg.eigh(centred.T @ centred / n)
         axes = vectors[:, ::-1][:, :most]
     else:
-        most = min(most, rows)
+        most = min(most, n)
         axes = strongest(centred, most + 16)[1][:, :most]
     return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
 
@@ -24,7 +24,7 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         centred: (n, d), float; the directions come in its precision.
-        most: How many; fewer where there are fewer rows.
+        most: How many; fewer where there are fewer examples.
 
     Returns:
         Falling singular values (k,) and orthonormal axes (d, k). The last ones are rough: ask for some more than needed.

@@ -28,12 +28,12 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.subsets import drawn
 
-__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_rows", "score"]
+__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_examples", "score"]
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
 REDRAWS = 20
-"""How often a floor's rows are drawn again unless another number is asked for."""
+"""How often a floor's examples are drawn again unless another number is asked for."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -84,7 +84,7 @@ def score(
         generated: (n or more, *shape) in data units; the first n are used.
         dataset: The data.
         features: From `fit_features`.
-        n: Rows on either side; None means `compared`.
+        n: Examples on either side; None means `compared`.
         metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
         redraw_seed: Which n of the held-out examples are the reference, where there are more.
 
@@ -98,18 +98,18 @@ def score(
     n = compared(dataset, n)
     if len(generated) < n:
         raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
-    rows = quantised(generated[:n], dataset.space)
-    reference = reference_rows(len(dataset.held_out), n, redraw_seed)
+    examples = quantised(generated[:n], dataset.space)
+    reference = reference_examples(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
     choice = chosen(metrics)
     samples = Samples(
-        generated=_flat(rows),
+        generated=_flat(examples),
         reference=_flat(held_out),
         training=dataset.train.x.reshape(len(dataset.train), -1),
-        generated_features=features(rows, n),
+        generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
         **_known(dataset, features),
-        **(class_fields(features.classify(rows), dataset, reference) if reads_classes(choice, dataset, features) else {}),
+        **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
     return measured(samples, choice)
 
@@ -131,14 +131,14 @@ def floors(
     Args:
         dataset: The data.
         features: From `fit_features`.
-        n: Rows on either side; None means `compared`.
-        redraws: How often the rows are drawn again; None means `REDRAWS`.
+        n: Examples on either side; None means `compared`.
+        redraws: How often the examples are drawn again; None means `REDRAWS`.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
 
     Returns:
-        By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new rows.
-        Redraws share rows, so theirs is less, by the square root of 1 - n / (the rows that they are drawn from), and is
+        By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new examples.
+        Redraws share examples, so theirs is less, by the square root of 1 - n / (the examples that they are drawn from), and is
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
@@ -176,20 +176,20 @@ def ratio(value: float, floor: Score) -> float | None:
 
 
 class _Redraws:
-    """The rows of all redraws of a floor, and their scores.
+    """The examples of all redraws of a floor, and their scores.
 
     Attributes:
-        share: n over the number of rows that are drawn from.
+        share: n over the number of examples that are drawn from.
     """
 
     def __init__(self, dataset: Dataset, features: Features, n: int, redraws: int) -> None:
         self.dataset, self.features, self.n = dataset, features, n
-        self.split, rows = dataset.train, features.halves.drawn
+        self.split, examples = dataset.train, features.halves.drawn
         if isinstance(dataset.truth, Composed):
-            self.split, rows = dataset.truth.composed(rows, 2 * n, 1), np.arange(2 * n)
-        self.share = n / len(rows)
-        self.picks = [rows[_shuffled(len(rows), redraw)[:n]] for redraw in range(redraws)]
-        self.references = [reference_rows(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
+            self.split, examples = dataset.truth.composed(examples, 2 * n, 1), np.arange(2 * n)
+        self.share = n / len(examples)
+        self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
+        self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used = np.unique(np.concatenate(self.picks))
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
@@ -221,11 +221,11 @@ class _Redraws:
             yield values
 
     def _others(self, picked: np.ndarray) -> np.ndarray:
-        rows = self.dataset.train.x.reshape(len(self.dataset.train), -1)
-        return rows if self.split is not self.dataset.train else np.delete(rows, picked, axis=0)
+        examples = self.dataset.train.x.reshape(len(self.dataset.train), -1)
+        return examples if self.split is not self.dataset.train else np.delete(examples, picked, axis=0)
 
     def _leaves_out(self, metric: Metric) -> bool:
-        """Whether rows must be compared with all training examples but themselves."""
+        """Whether examples must be compared with all training examples but themselves."""
         return isinstance(metric, Memorisation) and self.split is self.dataset.train
 
     def _copies(self, metric: Any) -> np.ndarray | None:
@@ -240,13 +240,13 @@ def _features_of(split: Split, index: np.ndarray, features: Features, n: int) ->
     return np.concatenate([features(split.data_units(part), n, real=True) for part in parts])
 
 
-def reference_rows(rows: int, n: int, seed: int = 0) -> np.ndarray:
-    """Choose n of the held-out rows, in their order: all of them, or a draw that depends on the seed alone."""
-    return np.arange(rows) if n == rows else np.sort(_shuffled(rows, seed)[:n])
+def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
+    """Choose n of the held-out examples, in their order: all of them, or a draw that depends on the seed alone."""
+    return np.arange(count) if n == count else np.sort(_shuffled(count, seed)[:n])
 
 
-def _shuffled(rows: int, seed: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(key=seed)).permutation(rows)
+def _shuffled(count: int, seed: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=seed)).permutation(count)
 
 
 def _flat(x: Tensor) -> np.ndarray:
@@ -261,14 +261,14 @@ def _known(dataset: Dataset, features: Features) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Read:
-    """The truth of stacked images as a metric sees it: how many modes there are, and which one a row shows."""
+    """The truth of stacked images as a metric sees it: how many modes there are, and which one an example shows."""
 
     modes: int
     features: Features
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """The mode of each flat row, by the classifier of the channels."""
-        return self.features.classify(rows.reshape(-1, *self.features.space.shape))
+    def read(self, examples: np.ndarray) -> np.ndarray:
+        """The mode of each flat example, by the classifier of the channels."""
+        return self.features.classify(examples.reshape(-1, *self.features.space.shape))
 
 
 def _path(folder: Path, features: Features, n: int, redraws: int, chosen: Choice) -> Path:

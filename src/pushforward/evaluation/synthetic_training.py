@@ -46,8 +46,8 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
     check_labelled(data)
     if len(x) != len(labels) or len(x) < 2:
         raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
-    rows, levels = quantised(x, data.space), data.space.levels
-    stored = rows.numpy() if levels is None else (rows * (levels - 1)).round().to(torch.uint8).numpy()
+    examples, levels = quantised(x, data.space), data.space.levels
+    stored = examples.numpy() if levels is None else (examples * (levels - 1)).round().to(torch.uint8).numpy()
     samples = replace(data, train=Split(stored, np.asarray(labels, np.int64)))
     return accuracy(train_classifier(samples, seed=seed), data.space, data.held_out)
 

@@ -35,7 +35,7 @@ __all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightn
 TRACED = {False: (256, 32), True: (1000, 64)}
 """Examples and steps of the trajectories that are measured, by whether samples are points."""
 MOST_ASSIGNED = 2_000
-"""Rows that one exact assignment takes at most; its time grows with their third power."""
+"""Examples that one exact assignment takes at most; its time grows with their third power."""
 FURTHEST = 9.0
 """The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred."""
 
@@ -49,7 +49,7 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
     Args:
         flow: What moves.
         n: How many trajectories, at least 1.
-        seed: Row i starts from the noise of ``seed + i``.
+        seed: Example i starts from the noise of ``seed + i``.
         steps: How many steps, at least 1; one network call each.
         condition: A tensor of n examples by name; None draws labels as `Transport.sample` does.
 
@@ -60,13 +60,13 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
         UsageError: For numbers or a condition that cannot be.
     """
     if n < 1 or steps < 1:
-        raise UsageError(f"Trajectories need at least one row and one step, got n = {n} and steps = {steps}.")
+        raise UsageError(f"Trajectories need at least one example and one step, got n = {n} and steps = {steps}.")
     given = flow.conditions(n, condition, seed)
     parts = []
     for start in range(0, n, BATCH):
-        rows = slice(start, min(start + BATCH, n))
-        z = ExampleDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
-        times, states = trace_from(flow, z, steps, condition_at(given, rows))
+        part = slice(start, min(start + BATCH, n))
+        z = ExampleDraws(seed + start, part.stop - start, device=flow.device).normal(flow.noise_shape)
+        times, states = trace_from(flow, z, steps, condition_at(given, part))
         parts.append(states)
     return times, torch.cat(parts, dim=1)
 
@@ -124,7 +124,7 @@ def path_energy(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, cond
         condition: As in `trace`.
 
     Returns:
-        Squared model units, summed over a row's entries.
+        Squared model units, summed over an example's entries.
 
     References:
         Tong et al. (2024), the path energy PE; Benamou and Brenier, A Computational Fluid Mechanics Solution to the
@@ -155,7 +155,7 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
     Args:
         flow: What moves.
         data: Its held-out split is the target.
-        n: Rows on either side, at most `MOST_ASSIGNED`; no more than the held-out split has are taken.
+        n: Examples on either side, at most `MOST_ASSIGNED`; no more than the held-out split has are taken.
         seed: The seed of the first trajectory.
         steps: Steps of the solve, as in `straightness`.
 
@@ -163,23 +163,23 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
         A number from 0, the same for all units.
 
     Raises:
-        UsageError: For more rows than an exact assignment takes, or numbers that cannot be.
+        UsageError: For more examples than an exact assignment takes, or numbers that cannot be.
 
     References:
         Tong et al. (2024), the normalised path energy NPE.
     """
     if not 1 <= n <= MOST_ASSIGNED:
-        raise UsageError(f"An exact assignment takes from 1 to {MOST_ASSIGNED:,} rows, got {n}; lower n.")
+        raise UsageError(f"An exact assignment takes from 1 to {MOST_ASSIGNED:,} examples, got {n}; lower n.")
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
     x, n = x.flatten(1).cpu(), len(x)
     z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
-    pairs = ((x[rows], z[rows][assign(x[rows], z[rows])]) for rows in _groups(n, condition))
+    pairs = ((x[group], z[group][assign(x[group], z[group])]) for group in _groups(n, condition))
     least = sum(float((there - here).double().square().sum()) for there, here in pairs) / n
     return abs(path_energy(flow, n, seed, steps, condition) - least) / least
 
 
 def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
-    """The rows of each class; all rows where there are no labels."""
+    """The examples of each class; all examples where there are no labels."""
     if condition is None or "label" not in condition:
         return iter([torch.arange(n)])
     label = condition["label"].cpu()
@@ -187,14 +187,14 @@ def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
 
 
 def loss_by_level(
-    denoiser: Predictor, data: Dataset, levels: int = 13, rows: int = 1_000, seed: int = 0
+    denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000, seed: int = 0
 ) -> list[dict[str, float]]:
     """The error of a denoiser on held-out examples at each of several noise levels.
 
         error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
 
     v is a mixture of noise and data of unit length and depends on the path only through the log-SNR, so errors of models on
-    different paths compare. Part of the error no model can avoid: which noise and which data made x_t cannot be known. Rows
+    different paths compare. Part of the error no model can avoid: which noise and which data made x_t cannot be known. Examples
     and noise at a level are the same for every model.
 
     Args:
@@ -202,12 +202,12 @@ def loss_by_level(
         data: Where held-out examples come from.
         levels: How many equally spaced log-SNRs from 9 to -9, at least 2; those that the denoiser's path does not reach are
             left out.
-        rows: Held-out examples, at least 2; no more than there are are taken.
-        seed: The seed of the first row's noise.
+        examples: Held-out examples, at least 2; no more than there are are taken.
+        seed: The seed of the first example's noise.
 
     Returns:
         By falling log-SNR, from data to noise: ``log_snr``; ``error``, the mean square of an entry's error, squared model
-        units; ``spread``, its standard error over rows.
+        units; ``spread``, its standard error over examples.
 
     Raises:
         UsageError: For numbers that cannot be.
@@ -215,12 +215,12 @@ def loss_by_level(
     References:
         Salimans and Ho, Progressive Distillation (2022), for v; Kingma and Gao (2023), section 3.
     """
-    if levels < 2 or rows < 2:
-        raise UsageError(f"Losses by noise level need at least 2 levels and 2 rows, got {levels} and {rows}.")
+    if levels < 2 or examples < 2:
+        raise UsageError(f"Losses by noise level need at least 2 levels and 2 examples, got {levels} and {examples}.")
     high, low = denoiser.path.log_snr_ends()
     wanted = np.linspace(FURTHEST, -FURTHEST, levels)
     device = _device(denoiser)
-    x, condition = _held_out(denoiser, data, rows, device)
+    x, condition = _held_out(denoiser, data, examples, device)
     losses = []
     for number, level in enumerate(wanted):
         if not low - 1e-6 <= level <= high + 1e-6:
@@ -238,15 +238,15 @@ def _device(denoiser: Predictor) -> torch.device:
     return next((tensor.device for tensor in held), torch.device("cpu"))
 
 
-def _held_out(denoiser: Predictor, data: Dataset, rows: int, device: torch.device) -> tuple[Tensor, Condition]:
+def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.device) -> tuple[Tensor, Condition]:
     """Some held-out examples in model units, the same for every model, and the conditions that the denoiser takes."""
-    index = permutation(len(data.held_out), 0)[:rows]
+    index = permutation(len(data.held_out), 0)[:examples]
     x = denoiser.space.to_model(data.held_out.data_units(index).to(device))
     return x, data.held_out.condition(denoiser.space.conditions, index, device)
 
 
 def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, level: float) -> Tensor:
-    """The mean squared error in v of each row, float64 (n,)."""
+    """The mean squared error in v of each example, float64 (n,)."""
     path = denoiser.path
     t = path.time(torch.full((len(x),), level, dtype=torch.float64)).clamp(*path.ends).to(x)
     k = path.at(t).over(x)

@@ -74,7 +74,7 @@ def truncation_curve(
         n: Samples on either side; None takes as many as the held-out split allows, at most 10,000.
         repeats: Samplings at each limit.
         seed: Added to the seeds of all samplings.
-        batch: Rows sampled at a time.
+        batch: Examples sampled at a time.
         watch: Called with each limit before it is measured, and with None before the model as it is.
 
     Returns:
@@ -114,7 +114,7 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
     from PIL import Image
 
     if "density" not in curve.points[0].scores:
-        raise UsageError(f"There is no curve to draw: n = {curve.settings.n} is too few rows for density and coverage.")
+        raise UsageError(f"There is no curve to draw: n = {curve.settings.n} is too few examples for density and coverage.")
     figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):

@@ -36,7 +36,8 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.examples_fingerprint):
+    known = isinstance(model, Run) and model.spec.get("examples_fingerprint") == data.examples_fingerprint
+    if not isinstance(model, Run) or (model.seen.own is None and not known):
         warnings += (
             f"it is unknown on which examples it was trained. If held-out examples of {data.name} were among them, these scores "
             "are too good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport: it holds a record."),

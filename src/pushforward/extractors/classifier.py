@@ -20,13 +20,13 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.extractors.labels import labelled
 
-__all__ = ["ROWS", "Classifier", "LastHidden", "accuracy", "apart", "shrunk", "train_classifier"]
+__all__ = ["EXAMPLES", "Classifier", "LastHidden", "accuracy", "apart", "shrunk", "train_classifier"]
 
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
 SEEN = 120_000
 """Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)."""
-ROWS = 1000
+EXAMPLES = 1000
 """Rows that go through the classifier at a time."""
 
 
@@ -190,9 +190,9 @@ def accuracy(network: nn.Module, space: Space, split: Split) -> float:
     """The share of labelled examples of which the network gives the right class."""
     assert split.labels is not None
     right = 0
-    for start in range(0, len(split), ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, len(split), EXAMPLES):
+        part = slice(start, start + EXAMPLES)
         with torch.no_grad():
-            classes = network(space.to_model(split.data_units(rows))).argmax(1).numpy()
-        right += int((classes == split.labels[rows]).sum())
+            classes = network(space.to_model(split.data_units(part))).argmax(1).numpy()
+        right += int((classes == split.labels[part]).sum())
     return right / len(split)

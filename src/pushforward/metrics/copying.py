@@ -55,8 +55,8 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
         models, 2020, arXiv:2004.05675, section 3.
     """
     distances, nearest = _nearest(generated, training)
-    rows, back = np.unique(nearest, return_inverse=True)
-    own = _nearest(training[rows], training, 1)[0]
+    examples, back = np.unique(nearest, return_inverse=True)
+    own = _nearest(training[examples], training, 1)[0]
     (to_held_out, at), judges = _nearest(generated, held_out), held_out[:MOST]
     reached = _Reached(at, nearest, to_held_out <= distances, distances <= to_held_out)
     chance = len(held_out) / (len(training) + len(held_out))
@@ -149,13 +149,13 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     return variance**0.5, max(0.0, variance - float(of_samples)) ** 0.5
 
 
-def _nearest(rows: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Distance and number of each row's nearest of the others, after the ``skipped`` nearest."""
+def _nearest(examples: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and number of each example's nearest of the others, after the ``skipped`` nearest."""
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(rows)
+        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(examples)
     return distances[:, -1], at[:, -1]
 
 
@@ -255,10 +255,10 @@ class Copying:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Three scores; "copying_test" is left out below 10 examples on a side."""
         held_out = drawn(samples.reference, len(samples.reference), 1)
-        rows = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
-        values = copying(*rows)
+        sides = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
+        values = copying(*sides)
         authentic, ratio = values["authenticity"], values["held_out_ratio"]
-        error = share_error(authentic * len(rows[0]), len(rows[0]))
+        error = share_error(authentic * len(sides[0]), len(sides[0]))
         chance = len(held_out) / (len(samples.training) + len(held_out))
         error_of_ratio, shared = values["ratio_error"], values["ratio_shared"]
         expected = values["reached"] * chance

@@ -117,7 +117,7 @@ class Frechet:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two rows on either side."""
+        """From two examples on either side."""
         return min(len(samples.generated), len(samples.reference)) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -42,8 +42,8 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000) -> tuple[float, float]:
     """KID between two clouds of features and its standard error.
 
-    All pairs up to ``every_pair`` rows; above, the mean over disjoint blocks, whose spread gives the error. Rows are
-    drawn for the blocks without replacement, each side by a fixed permutation of its own: rows sorted by class would
+    All pairs up to ``every_pair`` examples; above, the mean over disjoint blocks, whose spread gives the error. Examples are
+    drawn for the blocks without replacement, each side by a fixed permutation of its own: examples sorted by class would
     make every block compare other classes. Over permutations every pair is as likely in a block as any other, so the
     mean is the value over all pairs, in whatever order the examples come; one permutation is off by about the error.
     Clouds of equal size up to ``every_pair`` do not depend on their order at all.
@@ -51,11 +51,11 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
     Args:
         x: (n, f).
         y: (m, f); of the longer cloud as many examples are drawn as the shorter one has.
-        every_pair: The most rows for which all pairs are compared.
-        block: Rows of a block above that.
+        every_pair: The most examples for which all pairs are compared.
+        block: Examples of a block above that.
     """
     n, order = min(len(x), len(y)), np.random.Generator(np.random.Philox(0))
-    x, y = (np.asarray(rows[order.permutation(len(rows))[:n]], dtype=np.float64) for rows in (x, y))
+    x, y = (np.asarray(examples[order.permutation(len(examples))[:n]], dtype=np.float64) for examples in (x, y))
     if n <= every_pair:
         return squared_mmd(x, y)
     starts = range(0, n - block + 1, block)
@@ -83,7 +83,7 @@ class Kernel:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From three rows on either side."""
+        """From three examples on either side."""
         return min(len(samples.generated), len(samples.reference)) > 2
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

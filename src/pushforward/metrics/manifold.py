@@ -29,7 +29,7 @@ and which part is left out, a fifth."""
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each example of x (n, f) to its k-th nearest other row, (n,)."""
+    """The distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
     distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
@@ -39,7 +39,7 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage.
 
-    Every example owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated
+    Every example owns the ball that reaches to its k-th nearest example of its own cloud. Precision is the share of generated
     examples within a ball of a real one, recall the share of real examples within a ball of a generated one, density the mean
     number of real balls around a generated example over k, coverage the share of real balls that hold a generated example.
     Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
@@ -89,7 +89,7 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
 def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """How many real balls hold each generated example, which real examples are recalled and covered, and how many each holds."""
     if not 1 <= k < min(len(generated), len(real)):
-        raise UsageError(f"k = {k} needs more than {k} rows on either side, got {len(generated)} and {len(real)}.")
+        raise UsageError(f"k = {k} needs more than {k} examples on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances
 
     of_real, of_generated = radii(real, k), radii(generated, k)

@@ -18,47 +18,47 @@ __all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 JUDGES = 500
 """Held-out examples, at most, whose distance to the training examples sets the threshold."""
 BLOCK = 1024
-"""Rows of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
+"""Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
 TREE = 8
 """Columns up to which a search tree beats matrix products."""
 SKETCH = 32
 """Dimensions of the projection that rules out most pairs."""
 
 
-def _rows(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
+def _examples(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
     import torch
 
-    rows, unit = torch.from_numpy(x.astype(np.float32)), 255.0 if x.dtype == np.uint8 else 1.0
+    examples, unit = torch.from_numpy(x.astype(np.float32)), 255.0 if x.dtype == np.uint8 else 1.0
     if scale is None:
-        return rows.div_(unit)
-    return rows.mul_(torch.as_tensor(1 / (unit * scale.astype(np.float64)), dtype=torch.float32))
+        return examples.div_(unit)
+    return examples.mul_(torch.as_tensor(1 / (unit * scale.astype(np.float64)), dtype=torch.float32))
 
 
 def _blocks(x: np.ndarray, scale: np.ndarray | None) -> Iterator[Tensor]:
     for start in range(0, len(x), BLOCK):
-        yield _rows(x[start : start + BLOCK], scale)
+        yield _examples(x[start : start + BLOCK], scale)
 
 
-def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """The squared distance of each example to the nearest of the others, who come in blocks, and which one that is.
 
     By a matrix product, so it is exact to about 1e-6 of the squared lengths only.
     """
     import torch
 
-    best, where = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.int64)
+    best, where = torch.full((len(examples),), torch.inf), torch.zeros(len(examples), dtype=torch.int64)
     passed = 0
     for block in others:
         lengths, turned = block.square().sum(1), (-2 * block).T.contiguous()
-        for start in range(0, len(rows), BLOCK):
+        for start in range(0, len(examples), BLOCK):
             here = slice(start, start + BLOCK)
-            squares = torch.addmm(lengths, rows[here], turned)
+            squares = torch.addmm(lengths, examples[here], turned)
             closer = squares.amin(1) < best[here]
             if closer.any():
                 low, at = squares[closer].min(1)
                 best[here][closer], where[here][closer] = low, at + passed
         passed += len(block)
-    return best + rows.square().sum(1), where
+    return best + examples.square().sum(1), where
 
 
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
@@ -69,15 +69,15 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
     """
     import torch
 
-    rows = _rows(x, scale)
+    examples = _examples(x, scale)
     if x.shape[1] <= TREE:
         from scipy.spatial import cKDTree
 
-        return np.asarray(cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0])
-    _, where = _closest(rows, _blocks(training, scale))
+        return np.asarray(cKDTree(_examples(training, scale).numpy()).query(examples.numpy())[0])
+    _, where = _closest(examples, _blocks(training, scale))
     distances = [
-        (rows[start : start + BLOCK] - _rows(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
-        for start in range(0, len(rows), BLOCK)
+        (examples[start : start + BLOCK] - _examples(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
+        for start in range(0, len(examples), BLOCK)
     ]
     return torch.cat(distances).numpy()
 
@@ -98,7 +98,7 @@ def near_copies(
     Args:
         generated: (n, d).
         training: (k, d), float32, or uint8 where 255 stands for 1.
-        held_out: (m, d); 500 of them are used, drawn by a fixed permutation, since rows may come sorted.
+        held_out: (m, d); 500 of them are used, drawn by a fixed permutation, since examples may come sorted.
         scale: What each column is divided by, (d,).
         part: Share of the median distance.
     """
@@ -128,14 +128,14 @@ def _copy_distances(
 
 
 def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
-    """Rows that may be near-copies: a projection never lengthens a distance, so it can only acquit."""
+    """Examples that may be near-copies: a projection never lengthens a distance, so it can only acquit."""
     d = generated.shape[1]
     if d <= 2 * SKETCH:
         return np.ones(len(generated), bool)
     axes = _axes(training, scale)
-    rows = _rows(generated, scale) @ axes
-    shortest, _ = _closest(rows, (block @ axes for block in _blocks(training, scale)))
-    slack = 1e-5 * (1 + rows.square().sum(1))  # what float32 may add to a squared distance by cancellation
+    examples = _examples(generated, scale) @ axes
+    shortest, _ = _closest(examples, (block @ axes for block in _blocks(training, scale)))
+    slack = 1e-5 * (1 + examples.square().sum(1))  # what float32 may add to a squared distance by cancellation
     return (shortest <= threshold**2 + slack).numpy()
 
 
@@ -153,7 +153,7 @@ def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.nd
     import torch
 
     if training.shape[1] <= 2 * SKETCH:
-        return [_rows(part, scale).numpy() for part in parts]
+        return [_examples(part, scale).numpy() for part in parts]
     axes = _axes(training, scale, 2 * SKETCH)
     return [torch.cat([block @ axes for block in _blocks(part, scale)]).numpy() for part in parts]
 
@@ -165,7 +165,7 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
     """
     import torch
 
-    some = _rows(training[:: max(1, len(training) // 2000)][:2000], scale)
+    some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), most))).float()
     axes = torch.linalg.qr(some.T @ mix).Q

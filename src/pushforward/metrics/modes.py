@@ -53,12 +53,12 @@ def count_modes(
     far: float = 5,
     hold: float = 0.2,
 ) -> ModeCount:
-    """Compare rows with a mixture of Gaussians of which centres and width are known.
+    """Compare examples with a mixture of Gaussians of which centres and width are known.
 
     An example belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is
     a bridge and belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
 
-    * held: modes with at least ``hold`` of their true mass. found: modes with at least one row of high quality.
+    * held: modes with at least ``hold`` of their true mass. found: modes with at least one example of high quality.
     * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of examples that are no bridges.
     * divergence: KL(generated || true) of the masses, in nats, over examples of high quality as in the field's tables;
       where there is none, the greatest possible value.

@@ -1,6 +1,6 @@
 """How near reconstructions are to their images: peak signal-to-noise ratio and structural similarity.
 
-They compare an image with its own reconstruction, row by row, so they are no `Metric` of generated samples.
+They compare an image with its own reconstruction, pair by pair, so they are no `Metric` of generated samples.
 """
 
 from __future__ import annotations

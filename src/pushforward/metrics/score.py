@@ -138,7 +138,7 @@ class Samples:
         scale: The standard deviation of each raw column over the training split, (d,), for distances in model units;
             None means 1.
         truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
-            and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(rows)``.
+            and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(examples)``.
         generated_classes: The class of each generated example as a classifier reads it, whole
             numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
         reference_classes: The class of each held-out example by its label, (m,), or None.
@@ -166,19 +166,19 @@ class Samples:
     def __post_init__(self) -> None:
         size = int(np.prod(self.shape))
         for part in fields(self):
-            rows = getattr(self, part.name)
-            if not isinstance(rows, np.ndarray) or part.name == "scale" or part.name.endswith("classes"):
+            examples = getattr(self, part.name)
+            if not isinstance(examples, np.ndarray) or part.name == "scale" or part.name.endswith("classes"):
                 continue
-            if rows.ndim != 2 or len(rows) == 0:
-                raise DataError(f"The {part.name} examples must be a table with at least one row, got shape {rows.shape}.")
+            if examples.ndim != 2 or len(examples) == 0:
+                raise DataError(f"The {part.name} examples must be (n, d) with n at least 1, got shape {examples.shape}.")
             wanted = self.reference_features.shape[-1] if part.name.endswith("features") else size
-            if rows.shape[1] != wanted:
-                raise DataError(f"The {part.name} examples have {rows.shape[1]} columns; {wanted} were expected.")
-            check_finite(part.name, rows)
+            if examples.shape[1] != wanted:
+                raise DataError(f"The {part.name} examples have {examples.shape[1]} columns; {wanted} were expected.")
+            check_finite(part.name, examples)
         for first in ("generated", "reference"):
-            rows, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
-            if rows != features:
-                raise DataError(f"There are {rows} {first} examples but {features} rows of features.")
+            count, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
+            if count != features:
+                raise DataError(f"There are {count} {first} examples but features of {features}.")
 
     @property
     def equal(self) -> bool:
@@ -207,19 +207,19 @@ def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
     return isinstance(scores, Mapping) and bool(scores) and all(isinstance(info, MetricInfo) for info in scores.values())
 
 
-def check_finite(name: str, rows: np.ndarray) -> None:
-    """Refuse rows that hold NaN or infinity, and say how many there are.
+def check_finite(name: str, examples: np.ndarray) -> None:
+    """Refuse examples that hold NaN or infinity, and say how many there are.
 
     Raises:
         Diverged: For generated examples.
         DataError: For real ones.
     """
-    if not np.issubdtype(rows.dtype, np.floating):
+    if not np.issubdtype(examples.dtype, np.floating):
         return
-    wrong = int((~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)).sum())
+    wrong = int((~np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)).sum())
     if not wrong:
         return
-    message = f"{wrong} of {len(rows)} {name} examples hold NaN or infinite values, so no score can be computed."
+    message = f"{wrong} of {len(examples)} {name} examples hold NaN or infinite values, so no score can be computed."
     if name.startswith("generated"):
         raise Diverged(f"{message} Has the training diverged? Lower the learning rate, or resume an earlier checkpoint.")
     raise DataError(f"{message} Remove them from the data.")

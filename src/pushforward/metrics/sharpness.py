@@ -12,7 +12,7 @@ from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Sharpness", "high_frequency_power"]
 
-ROWS = 1000
+EXAMPLES = 1000
 
 
 def high_frequency_power(x: np.ndarray, shape: Sequence[int]) -> float:
@@ -31,9 +31,9 @@ def _powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     fine = radius > 0.25
     powers = np.empty(len(x))
-    for start in range(0, len(x), ROWS):
-        images = np.asarray(x[start : start + ROWS], dtype=np.float64).reshape(-1, *shape)
-        powers[start : start + ROWS] = (np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum((1, 2))
+    for start in range(0, len(x), EXAMPLES):
+        images = np.asarray(x[start : start + EXAMPLES], dtype=np.float64).reshape(-1, *shape)
+        powers[start : start + EXAMPLES] = (np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum((1, 2))
     return powers / int(np.prod(shape)) ** 2
 
 
@@ -58,7 +58,7 @@ class Sharpness:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "sharpness"."""
-        generated, real = (_powers(rows, samples.shape) for rows in (samples.generated, samples.reference))
+        generated, real = (_powers(examples, samples.shape) for examples in (samples.generated, samples.reference))
         ratio = float(generated.mean() / real.mean())
         error, shared = errors(generated / real.mean(), ratio * real / real.mean())
         return {"sharpness": Score(ratio, error=error, reference_error=shared)}

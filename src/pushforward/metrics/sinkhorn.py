@@ -60,7 +60,7 @@ def _terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np
         raise UsageError(f"The regularisation of a Sinkhorn divergence must be above 0, got {epsilon}.")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     of_x, of_y = _potentials(cdist(x, y, "sqeuclidean"), epsilon)
-    own_x, own_y = (_own_potential(cdist(rows, rows, "sqeuclidean"), epsilon) for rows in (x, y))
+    own_x, own_y = (_own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y))
     return of_x - own_x, of_y - own_y
 
 

@@ -21,8 +21,8 @@ class Legible(Protocol):
 
     modes: int
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """The mode of each raw row (n, d), int64 (n,), from 0 to ``modes`` - 1."""
+    def read(self, examples: np.ndarray) -> np.ndarray:
+        """The mode of each raw example (n, d), int64 (n,), from 0 to ``modes`` - 1."""
         ...
 
 
@@ -38,7 +38,7 @@ class Histogram:
 def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
     """Compare a histogram of modes with the uniform one.
 
-    * reached: modes with at least one row.
+    * reached: modes with at least one example.
     * divergence: KL(generated || uniform) = sum_k p_k log(modes p_k), in nats, from 0 to log(modes). n examples of a perfect
       model have about (modes - 1) / (2 n), so only values of equal n compare.
 
@@ -47,14 +47,14 @@ def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
         modes: How many modes there are.
 
     Raises:
-        DataError: If there is no row, or a number that is no mode.
+        DataError: If there is no example, or a number that is no mode.
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
     """
     numbers = np.asarray(numbers)
     if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= modes:
-        raise DataError(f"Expected at least one row, and modes from 0 to {modes - 1} only, got {len(numbers)} rows.")
+        raise DataError(f"Expected at least one example, and modes from 0 to {modes - 1} only, got {len(numbers)} examples.")
     counts = np.bincount(numbers, minlength=modes)
     share = counts[counts > 0] / len(numbers)
     divergence = float((share * np.log(modes * share)).sum())

@@ -17,8 +17,8 @@ def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
 
     Examples may come sorted by class, so the first n of them would be no sample.
     """
-    rows = ordered(x)
-    chosen: np.ndarray = rows[random_for(rows, seed).permutation(len(rows))[:n]]
+    examples = ordered(x)
+    chosen: np.ndarray = examples[random_for(examples, seed).permutation(len(examples))[:n]]
     return chosen
 
 
@@ -28,6 +28,6 @@ def ordered(x: np.ndarray) -> np.ndarray:
     return rising
 
 
-def random_for(rows: np.ndarray, seed: int) -> np.random.Generator:
+def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:
     """Random numbers of a seed and of the examples: with the seed alone, ordered examples would lose the same ranks each time."""
-    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
+    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(examples).tobytes())])

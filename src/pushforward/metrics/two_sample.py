@@ -129,9 +129,9 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
-    own, fold = np.arange(len(x) + len(y)) < len(x), np.concatenate([np.arange(len(rows)) % FOLDS for rows in (x, y)])
+    own, fold = np.arange(len(x) + len(y)) < len(x), np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)])
     pooled = _standardised(np.concatenate([x, y]))
-    centres = np.concatenate([rows[: LANDMARKS // 2] for rows in (pooled[own], pooled[~own])])
+    centres = np.concatenate([examples[: LANDMARKS // 2] for examples in (pooled[own], pooled[~own])])
     seen = _standardised(np.concatenate([pooled, np.exp(-cdist(pooled, centres, "sqeuclidean") / x.shape[1])], axis=1))
     right = np.empty(len(own), bool)
     for out in (fold == number for number in range(FOLDS)):

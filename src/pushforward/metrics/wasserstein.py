@@ -72,7 +72,7 @@ def _matchings(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = B
 
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
-    x, y = (np.asarray(drawn(rows, n, seed), np.float64) for seed, rows in enumerate((x, y)))
+    x, y = (np.asarray(drawn(examples, n, seed), np.float64) for seed, examples in enumerate((x, y)))
     for at in range(0, n - size + 1, size):
         costs = cdist(x[at : at + size], y[at : at + size], "sqeuclidean")
         yield costs, linear_sum_assignment(costs)[1]
@@ -105,7 +105,7 @@ def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = 128, seed: 
     """The standard error of `sliced_distance` of clouds of equal size, and the part from ``y``, by fewer directions."""
     axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
-    first, second = (np.asarray(rows, np.float64) @ axes for rows in (x, y))
+    first, second = (np.asarray(examples, np.float64) @ axes for examples in (x, y))
     value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
     return root_errors(value, sliced_errors(first, second))
 
@@ -124,10 +124,10 @@ def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS, 
     """
     axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
-    first, second = (np.sort(np.asarray(rows, np.float64) @ axes, axis=0) for rows in (x, y))
+    first, second = (np.sort(np.asarray(examples, np.float64) @ axes, axis=0) for examples in (x, y))
     if len(first) != len(second):
         levels = (np.arange(max(len(first), len(second))) + 0.5) / max(len(first), len(second))
-        first, second = (np.quantile(rows, levels, axis=0, method="inverted_cdf") for rows in (first, second))
+        first, second = (np.quantile(examples, levels, axis=0, method="inverted_cdf") for examples in (first, second))
     return float(np.sqrt(np.square(first - second).mean()))
 
 

@@ -111,7 +111,7 @@ TRAJECTORY_NOTE = (
 )
 COST_NOTE = (
     "NPE, the normalised path energy, is how much more is moved than has to be, relative to the least (optimal transport): 0 is "
-    "the least. The least is estimated from as many rows of noise and of data as there are trajectories."
+    "the least. The least is estimated from as many examples of noise and of data as there are trajectories."
 )
 PATHS_NOTE = (
     "Lines lead from noise (crosses) to samples (dots), from the same noise in each picture; gray rings are held-out data."
@@ -131,11 +131,11 @@ HEALTH_NOTE = (
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
 CODE_NOTES = {
-    "table": "Models with an encoder code a row and decode it again. Reconstructions say what the code keeps; the KL term says "
-    "what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from it, so a large "
-    "one means places from which samples are drawn and to which no data is coded. Active units are those that the decoder has "
-    "any use for. Without any, samples hardly differ, or by the decoder's noise alone: posterior collapse, or "
-    "a training too short to begin to use them.",
+    "table": "Models with an encoder code an example and decode it again. Reconstructions say what the code keeps; the KL term "
+    "says what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from "
+    "it, so a large one means places from which samples are drawn and to which no data is coded. Active units are "
+    "those that the decoder has any use for. Without any, samples hardly differ, or by the decoder's noise alone: "
+    "posterior collapse, or a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
     "walks": "Walks lead from the code of the first image above to that of the held-out image that differs most from it, of the "
@@ -148,11 +148,11 @@ CODE_NOTES = {
     "class in its colour. A model that receives classes need not keep them in its codes, so that there they mix.",
 }
 HEALTH_CAPTIONS = {
-    "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "
-    "code: posterior collapse. With a warm-up it falls as the weight rises.",
-    "log_likelihood": "The other half of the bound: how well the decoder tells a row from its code, nats a row; higher is "
-    "better. The bound is this less beta times the KL term.",
-    "explained": "Share of the variance about the mean row that reconstructions explain: 0 is what the mean alone would.",
+    "kl": "Nats that the code costs an example, over single batches (two layers: both, estimated). Near 0 the decoder ignores "
+    "the code: posterior collapse. With a warm-up it falls as the weight rises.",
+    "log_likelihood": "The other half of the bound: how well the decoder tells an example from its code, nats an example; "
+    "higher is better. The bound is this less beta times the KL term.",
+    "explained": "Share of the variance about the mean example that reconstructions explain: 0 is what the mean alone would.",
     "active_units": "Numbers of the code (of two layers: the lower one) whose mean varies over the examples of a batch, "
     "within a class where there are labels.",
     "perplexity": "Codes of the codebook in use, as many as would be used evenly for the same entropy. A low value means a book "

@@ -24,7 +24,7 @@ def code_chart(points: np.ndarray, labels: np.ndarray | None, names: Sequence[st
     """Codes in the plane.
 
     Args:
-        points: (n, 2). Rows that are not finite are left out.
+        points: (n, 2). Points that are not finite are left out.
         labels: The class of each point, int (n,), or None.
         names: Of the classes.
         label: For readers who do not see it.

@@ -24,10 +24,10 @@ __all__ = ["section", "table"]
 COLUMNS = (
     Column("PSNR", "Peak signal-to-noise ratio of reconstructions of held-out images.", "dB, higher is nearer"),
     Column("SSIM", "Structural similarity of reconstructions to held-out images.", "1 is equal"),
-    Column("Explained", "Share of the variance about the mean row that reconstructions explain.", "1 is all"),
+    Column("Explained", "Share of the variance about the mean example that reconstructions explain.", "1 is all"),
     Column("Feature distance", "Mean squared distance to reconstructions in the features of the scores.", "0 is none"),
     Column("Active units", "Numbers of the code whose mean varies over data."),
-    Column("KL", "What the code costs, nats a row: the divergence of its distribution from the prior.", "nats"),
+    Column("KL", "What the code costs, nats an example: the divergence of its distribution from the prior.", "nats"),
     Column("Mismatch", "How far all codes together lie from the prior, as a Gaussian sees it.", "nats, 0 is none"),
 )
 

@@ -66,7 +66,8 @@ def score_parts(comparison: Comparison, width: int) -> list[str]:
     few = [(model, ladder.table(comparison, model)) for model in comparison.models]
     for model, rungs in few:
         if rungs is not None and model.ladder is not None:
-            parts.append(f"Few calls: {model.name}\n{_table(rungs, width)}\n{wrapped(ladder.how(model.ladder), width)}")
+            shown = _table(rungs.of(tables.filled(rungs)), width)
+            parts.append(f"Few calls: {model.name}\n{shown}\n{wrapped(ladder.how(model.ladder), width)}")
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         parts.append("* best, by more than noise")
     return [*parts, wrapped(tables.score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts

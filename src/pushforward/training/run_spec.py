@@ -38,7 +38,7 @@ def described(
         "training": spec.describe(asdict(recipe.training)),
         "data": getattr(data, "origin", None),
         "fingerprint": data.fingerprint,
-        "rows_fingerprint": data.examples_fingerprint,
+        "examples_fingerprint": data.examples_fingerprint,
         "budget": asdict(budget),
         "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in files],
         **settings,
