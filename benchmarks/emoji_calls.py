@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, parsed, seconds_of, table, taken_up, write
+from protocol import benchmark, floors, load, mean_and_spread, parsed, seconds_of, table, taken_up, write
 
+import numpy as np
 import torch
 from latent import SETS
 
@@ -129,12 +130,21 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     floor = floors(judge, scored)
     body.append(["real data (floor)", "", "", *(floor.get(metric, "") for metric in scored), ""])
     text = table(["space", "model", "calls", *scored, "ms / sample"], body) + "\n\n" + "\n".join(verdicts)
-    taken = "; ".join(f"{r['space']} {r['model']} {r['step']:,} steps, {r['seconds']:,.0f} s" for r in rows if r["calls"] != 2)
-    text += (
-        f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one thread: "
-    )
-    text += f"{taken}. Sampling was timed on {given.threads} threads."
+    trained = [row for row in rows if row["calls"] == (given.long if row["model"] == "teacher" else given.calls[0])]
+    taken = "; ".join(f"{row['space']} {row['model']} {row['step']:,} steps, {row['seconds']:,.0f} s" for row in trained)
+    text += f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one "
+    text += f"thread: {taken}. Sampling was timed on {given.threads} thread{'s' * (given.threads > 1)}. Samplings of equal seeds "
+    text += f"start from the same noise; the student's KID in {given.calls[0]} minus its teacher's: {paired(rows, given)}."
     write("emoji_calls", "Emoji in one call", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
+
+
+def paired(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
+    """For each space the mean and the standard deviation of the student's KID minus its teacher's, sampling by sampling."""
+    words = []
+    for space in given.spaces:
+        values = {(row["model"], row["calls"]): np.array(row["kid"]["values"]) for row in rows if row["space"] == space}
+        words.append(f"{space} {mean_and_spread(list(values['student', given.calls[0]] - values['teacher', given.long]))}")
+    return ", ".join(words)
 
 
 def with_interval(score: dict[str, Any]) -> str:
