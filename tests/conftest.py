@@ -25,9 +25,10 @@ QUICK = {
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 5},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
 }
-"""What a training draws beside its work, how long a classifier of features learns and how long a model is timed, by module: tests
+"""What is drawn of a model, how long a classifier of features learns and how long a model is timed, by module: tests
 of these set numbers of their own."""
 
 

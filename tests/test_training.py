@@ -104,7 +104,7 @@ FORKS = """
     from pushforward.training.start import prepare
 
     spec.registered()
-    observers.PICTURES, observers.SAMPLES = (0.3, 1.0), dict.fromkeys((False, True), 4)
+    observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
 
     class Deadly(Silent):
         def __init__(self, step):
@@ -136,18 +136,21 @@ FORKS = """
             trainer.method.losses = lambda batch, now: deadly(losses, batch, now)
         trainer.advance()
 
-    def forked(*case, **kill):
+    def forked(cases):
         child = os.fork()
         if child == 0:
-            try:
-                train(*case, **kill)
-            except BaseException as error:
-                print(repr(error), file=sys.stderr, flush=True)
-                os._exit(1)
+            for case, kill in cases:
+                try:
+                    train(*case, **kill)
+                except BaseException as error:
+                    print(case, repr(error), file=sys.stderr, flush=True)
+                    os._exit(1)
             os._exit(0)
         return os.waitpid(child, 0)[1]
 
-    print(json.dumps([forked(*case, **kill) for case, kill in json.load(sys.stdin)]))
+    cases = json.load(sys.stdin)
+    deaths = [forked([case]) for case in cases if case[1]]
+    print(json.dumps([deaths, forked([case for case in cases if not case[1]])]))
 """
 
 
@@ -155,17 +158,18 @@ FORKS = """
 def killed(tmp_path_factory):
     """Recipes trained without disturbance ("whole"), and killed in each way and resumed: by (name, kill), folder and exits.
 
-    Each process is forked from one that has run nothing, so that a case costs no start of Python.
+    What is to die is forked from a process that has run nothing, so that a case costs no start of Python; one more such process
+    trains and resumes the others.
     """
     folder = tmp_path_factory.mktemp("killed")
     at = {(name, kill): str(folder / f"{name}-{kill}") for name, kill in [*((name, "whole") for name in RECIPES), *KILLED]}
     cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
-    code = textwrap.dedent(FORKS)
-    done = forking.run(code, given=json.dumps(cases))
+    done = forking.run(textwrap.dedent(FORKS), given=json.dumps(cases))
     assert done.returncode == 0, done.stderr
-    exits = {}
-    for ((where, _), _), status in zip(cases, json.loads(done.stdout), strict=True):
-        exits.setdefault(where, []).append(status)
+    deaths, last = json.loads(done.stdout)
+    exits = {where: [last] for where in at.values()}
+    for ((where, _), _), death in zip((case for case in cases if case[1]), deaths, strict=True):
+        exits[where].insert(0, death)
     return {case: (Path(where), exits[where], done.stderr) for case, where in at.items()}
 
 
