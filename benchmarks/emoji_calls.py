@@ -50,6 +50,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--runs", default="runs/emoji-calls")
     small = {"coder_seconds": 0.02, "latent_seconds": 0.02, "pixel_seconds": 0.02, "trajectories": 64, "turns": 1, "n": 20}
     given = parsed(parser, words, **small, long=3, calls=[1], repeats=2)
+    if given.repeats < 2:
+        parser.error("--repeats must be at least 2: the bar of KID is one spread over samplings.")
     torch.set_num_threads(1)
     data = load(SETS["emoji"] or str(pf.data.sources.folder() / "emoji"))
     judge = Judge(data, min(given.n, len(data.held_out)), given.repeats, NAMES)

@@ -6,7 +6,7 @@ A flow of pixels and a flow in the latent space of an autoencoder of one's own (
 KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
 the pixel flow's quality is given with the autoencoder's training and the encoding, and without; beside it sampling time, memory,
 and floating point operations of a training sample and of a generated one. Runs lie in a folder: one that was cut off is taken up
-again. With ``--swap SEED`` other rows are held out than those by which settings of the autoencoder were chosen.
+again. With ``--swap SEED`` other examples are held out than those by which settings of the autoencoder were chosen.
 
 References:
     Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).

@@ -218,7 +218,8 @@ def test_samples_in_the_cell_of_one_held_out_example_count_as_alike():
 def test_an_accuracy_on_held_out_examples_has_the_error_of_a_share_and_that_of_the_samples():
     error, shared = accuracy_errors(0.9, 10**9, 400)
     assert error == pytest.approx(shared) == pytest.approx(share_error(360, 400))
-    assert accuracy_errors(0.9, 400, 400)[0] == pytest.approx(np.sqrt(1.2) * shared)
+    assert accuracy_errors(0.75, 300, 360)[0] > 0.045, "measured: 300 digits, 30 % of them with wrong labels"
+    assert accuracy_errors(0.75, 10_000, 10_000)[0] < 0.01
 
 
 def test_the_upper_end_of_an_interval_above_0_rises_with_the_value():

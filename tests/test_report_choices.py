@@ -71,8 +71,16 @@ def test_what_holds_of_several_models_is_said_once():
         "Do not choose old as it is: it is worse than no network in Fréchet distance (3.000 ± 0.010 against 2.000 ± 0.010). "
         "Train it longer, or look at its warnings.",
     ]
-    shared = {"gan": (0.9, 0.001, 1), "old": (0.95, 0.001, 1), "flow": (0.2, 0.1, 40)}
+    shared = {"gan": (0.9, 0.001, 1), "old": (0.91, 0.001, 1), "flow": (0.2, 0.1, 40)}
     assert lines(compared(shared))[0] == "Choose gan or old if samples must come fast (1 ms each)."
+
+
+def test_no_model_is_chosen_for_its_speed_beside_a_better_one_that_is_as_fast():
+    choices = lines(compared({"gan": (0.9, 0.001, 1), "old": (1.2, 0.001, 1), "flow": (0.2, 0.1, 40)}))
+    assert "Choose gan if samples must come fast (1 ms each)." in choices
+    assert [line for line in choices if "old" in line] == [
+        "No score speaks for old: gan (0.900 ± 0.010) is measurably better in Fréchet distance than its 1.200 ± 0.010, and no slower."
+    ]
 
 
 def test_of_many_models_that_do_not_differ_names_and_times_are_no_list():

@@ -147,7 +147,8 @@ def _reasons(comparison: Comparison, model: ModelResult, level: Level) -> dict[s
     timed = speeds(comparison)
     near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
     known = len(timed) > 1 and all(speed.low is not None for speed in timed)
-    if not equal["quality"] and known and len(near) < len(timed) and model.name in {speed.name for speed in near}:
+    fast = known and len(near) < len(timed) and model.name in {speed.name for speed in near}
+    if fast and not equal["quality"] and not _better(comparison, model):
         reasons["fast"] = _must_be_fast([speed for speed in near if speed.name == model.name])
     if model.latent is not None:
         reasons["codes"] = "you need codes of your data"
