@@ -245,6 +245,7 @@ def test_a_sweep_has_a_line_for_each_model_and_budget_wherever_it_is_read():
     values = {(line[0], line[-2]): (line[2], line[-1]) for line in table if line[1] == "frechet"}
     assert values["gan", "4"] == ("0.5", "4.1")
     assert values["flow", "120"][0] == "0.2", "the model itself"
+    assert len(values) == sum(line[1] == "frechet" for line in table) == 7, "each training once, and no network"
     assert sweep_table(compared({"gan": (0.2, 0.9)})) is None
 
 
