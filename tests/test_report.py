@@ -856,6 +856,26 @@ def test_planted_faults_are_told(content, name, scores, sentence):
     assert warnings[0].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("scores", "against"),
+    [
+        ({"sharpness": 0.02}, "but sharpness 0.020"),
+        ({"classifier_test": 0.947}, "but classifier test 95 %"),
+        ({"neighbour_test": 0.9, "frechet": 2.4}, "but nearest-neighbour test 90 % and no better than no network"),
+    ],
+)
+def test_samples_that_other_scores_tell_from_real_data_are_not_said_to_look_right(content, scores, against):
+    gan = model(content, "gan")
+    for metric, value in {"precision": 0.85, "recall": 0.0, **scores}.items():
+        gan["scores"][metric] = score(value, 0.008, ABOUT[metric][2] if metric in ABOUT else None)
+    (sentence,) = [text for text in said(content, "warning") if "recall" in text]
+    assert sentence.startswith(f"Samples of gan (precision 106 %, recall 0 %, {against}) lie in few places")
+    assert "look like real" not in sentence
+    gan["scores"] |= {"sharpness": score(0.98, 0.008, 1.0), "frechet": score(0.44, 0.008, 0.1)}
+    gan["scores"] |= {test: score(0.75, 0.008, None) for test in ("classifier_test", "neighbour_test")}
+    assert "look like real examples but vary too little" in said(content, "warning")[0]
+
+
 def test_faults_of_toys(content):
     content = toy_content(content)
     warnings = said(content, "warning")
@@ -1063,7 +1083,8 @@ def test_the_scores_of_one_model_read_alike_in_evaluate_and_in_its_report(conten
 
 def test_limits_come_from_the_floors(content):
     text = " ".join(stated.limits(comparison(content)))
-    assert "At n = 360, differences below 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
+    assert "At n = 360, two models must differ by at least 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
+    assert "Models are compared by their own spreads: where these are larger, they must differ by more." in text
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
     assert "Each model was trained once" in " ".join(stated.limits(comparison(content))), (

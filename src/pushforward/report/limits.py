@@ -15,28 +15,34 @@ from pushforward.report.tables import Cell, Column, Row, Table
 __all__ = ["limits", "noise_limits", "noise_table", "without_pictures"]
 
 ROLES: tuple[Role, ...] = ("quality", "diversity")
+SPREADS = (
+    "That comes from the spread of real data's score over redraws. Models are compared by their own spreads: where these are "
+    "larger, they must differ by more. Numbers of calls of one model, sampled from the same noise, are compared in pairs, and "
+    "less is enough."
+)
+"""What the least differences are, and what they are not."""
 
 
 def noise_limits(comparison: Comparison) -> str:
-    """From which difference on the scores that rank quality and diversity tell anything; empty where no floor is known."""
+    """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known."""
     ranking = [metric_for(comparison, role) for role in ROLES]
     known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
     parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
     where = at_n(comparison).strip().capitalize() or "Here"
-    return f"{where}, differences below {listing(parts)} are noise." if parts else ""
+    return f"{where}, two models must differ by at least {listing(parts)}. {SPREADS}" if parts else ""
 
 
 def noise_table(comparison: Comparison) -> Table | None:
-    """The least difference of each score that is more than noise; None where `noise_limits` says all that is known."""
+    """How far apart two models must be at least in each score; None where `noise_limits` says all that is known."""
     known = _least(comparison)
     if set(known) <= {metric_for(comparison, role) for role in ROLES}:
         return None
     rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
-    return Table([Column("Differences below are noise", hint=at_n(comparison).strip())], rows)
+    return Table([Column("Least difference between two models", hint=at_n(comparison).strip())], rows)
 
 
 def _least(comparison: Comparison) -> dict[str, str]:
-    """By score the difference from which on two models differ, in percentage points where the score is a share."""
+    """By score the difference below which no two models differ, in percentage points where the score is a share."""
     known = {}
     for metric in comparison.metrics:
         floor = floor_statistic(comparison, metric)

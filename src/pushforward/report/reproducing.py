@@ -36,9 +36,9 @@ def reproduce(comparison: Comparison) -> str:
 
 
 def _noise(comparison: Comparison) -> str:
-    """The table of the least differences that are more than noise."""
+    """The table of the least differences between two models."""
     table = noise_table(comparison)
-    return "" if table is None else f'<div class="noise">{scrolled(table, "Differences that are noise")}</div>'
+    return "" if table is None else f'<div class="noise">{scrolled(table, "Least differences")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:
