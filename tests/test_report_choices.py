@@ -10,12 +10,13 @@ import numpy as np
 import pushforward as pf
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.joining import joined
-from pushforward.evaluation.measurements import SampleTime, SamplingCost, TrainingCost
+from pushforward.evaluation.measurements import LatentStatistics, SampleTime, SamplingCost, TrainingCost
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
 from pushforward.report import Report
 from pushforward.report.choosing import choices
+from pushforward.report.facts import commands
 from pushforward.report.limits import limits
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import scorecards
@@ -174,3 +175,57 @@ def test_models_of_one_name_are_called_by_the_shortest_name_of_their_report():
         ("old.json", "report.json"): ("old", "report.json"),
     }.items():
         assert [model.name for model in joined(dict.fromkeys(sources, part)).models] == [f"it ({end})" for end in ends]
+
+
+def timed_apart():
+    """Two reports of models that were timed in a session each."""
+    parts = {"flow": (0.2, 0.1, 40), "gan": (0.9, 0.001, 1)}
+    return {
+        name: compared({name: numbers}, protocol=Protocol("it", "it", 20), settings=Settings(n=20, shared=()))
+        for name, numbers in parts.items()
+    }
+
+
+def test_times_of_joined_reports_rank_nobody():
+    both = joined(timed_apart())
+    assert both.settings.timed == (("flow",), ("gan",))
+    page, text = Report(both).to_html(), Report(both).to_markdown()
+    assert said(both, "speed") == [
+        "A sample takes from 1 ms (1 network call) (gan) to 100 ms (40 network calls) (flow); these times were measured in "
+        "different sessions, so they rank no model."
+    ]
+    assert [warning for warning in said(both, "warning") if "Times do not compare: flow – gan were timed in" in warning]
+    assert not [line for line in lines(both) if "fast" in line or "slower" in line or "less time" in line]
+    assert any(line.startswith("No score speaks for gan: flow (0.200") for line in lines(both))
+    for shown in (page, text):
+        assert "all models are timed in turns" not in shown
+        assert "Models of different reports were timed in different sessions, so their times do not compare." in shown
+    assert "in different sessions" in " ".join(limits(both))
+    again = joined({"both": both, "vae": compared({"vae": (0.5, 0.1, 1)}, protocol=both.protocol)})
+    assert again.settings.timed == (("flow",), ("gan",), ("vae",))
+    assert Comparison.from_json(again.to_json()) == again
+    together = compared({"flow": (0.2, 0.1, 40), "gan": (0.9, 0.001, 1)})
+    assert "gan samples fastest" in said(together, "speed")[0]
+
+
+def test_joined_reports_say_which_pictures_they_lack():
+    both = joined(timed_apart())
+    drawn = {name: Pictures(np.zeros((4, 2))) for name in ("flow", "gan", "real")}
+    models = (both.models[0], dataclasses.replace(both.models[1], latent=LatentStatistics()))
+    page = Report(dataclasses.replace(both, models=models, pictures=drawn)).to_html()
+    lack = "Not shown here, as report.json does not hold it: the way from noise to samples (flow) and pictures of codes (gan)."
+    assert lack in page
+    fresh = dataclasses.replace(both, models=models, pictures=drawn, settings=Settings(n=20))
+    assert "report.json does not hold" not in Report(fresh).to_html()
+
+
+def test_commands_that_read_a_run_follow_its_training():
+    model = ModelResult("flow", run="runs/digits-flow", commands=("pushforward train flow --data digits",))
+    comparison = Comparison("it", models=(model,), commands=("pushforward report runs/digits-flow/", "pushforward compare a b"))
+    assert commands(comparison) == [
+        "pushforward train flow --data digits",
+        "pushforward report runs/digits-flow/",
+        "pushforward compare a b",
+    ]
+    fresh = dataclasses.replace(comparison, commands=("pushforward compare flow gan",))
+    assert commands(fresh)[0] == "pushforward compare flow gan", "which trains"

@@ -14,7 +14,7 @@ def biases(comparison: Comparison) -> dict[str, float]:
     """By score how much of it is due to the number of samples, for scores that have such a bias.
 
     It is what real data scores at this n, else the metric's own estimate, the mean over models. The estimate of the Fréchet
-    distance is that of Gaussian features; features in clusters vary less, and real data then scores less than it.
+    distance is that of independent draws; examples that were split by class agree better (digits: .009 for .020).
     """
     values: dict[str, list[float]] = {}
     for model in comparison.models:

@@ -9,7 +9,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import duration, listing
 from pushforward.report.sentences import inside, marked, named
-from pushforward.report.speeds import Speed, speeds, times_as_long
+from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
     at_n,
@@ -212,17 +212,17 @@ def _rivals(comparison: Comparison, model: ModelResult) -> tuple[Statistic, Spee
 
 
 def _better(comparison: Comparison, model: ModelResult) -> str:
-    """Which models are measurably better and measurably no slower."""
+    """Which models are measurably better and no slower; of models that were timed in several sessions those that are better."""
     rivals, metric = _rivals(comparison, model), metric_for(comparison, "quality")
     if rivals is None or metric is None or blind(comparison, metric):
         return ""
-    own, time, others = rivals
-    ahead = [score for score, speed in others if score.better_than(own) and times_as_long(time, speed) is None]
+    (own, time, others), apart = rivals, len(sessions(comparison)) > 1
+    ahead = [score for score, speed in others if score.better_than(own) and (apart or times_as_long(time, speed) is None)]
     if not ahead:
         return ""
     label, verb = inside(comparison.info(metric).label), "is" if len(ahead) == 1 else "are"
     values = listing(f"{marked(score.name)} ({score.text})" for score in ahead)
-    return f"{values} {verb} measurably better in {label} than its {own.text}, and no slower"
+    return f"{values} {verb} measurably better in {label} than its {own.text}{'' if apart else ', and no slower'}"
 
 
 def _between(comparison: Comparison, model: ModelResult) -> dict[str, str]:

@@ -9,10 +9,11 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import listing, plain
 from pushforward.report.sentences import inside, unmarked, verb
+from pushforward.report.speeds import sessions
 from pushforward.report.statistics import at_n, floor_statistic, metric_for, statistics
 from pushforward.report.tables import Cell, Column, Row, Table
 
-__all__ = ["limits", "noise_limits", "noise_table", "without_pictures"]
+__all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
 
 ROLES: tuple[Role, ...] = ("quality", "diversity")
 SPREADS = (
@@ -65,6 +66,18 @@ def without_pictures(comparison: Comparison) -> str:
     )
 
 
+def not_stored(comparison: Comparison) -> str:
+    """Which pictures of joined reports are not shown, because only the report that was joined has them; empty where all are."""
+    drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
+    if comparison.settings.timed is None or not drawn:
+        return ""
+    moving = [model for model in drawn if (model.sampling.calls or 1) > 1 and not comparison.pictures[model.name].formation]
+    coded = [model for model in drawn if model.latent is not None and comparison.pictures[model.name].latent is None]
+    parts = [f"the way from noise to samples ({_names(moving)})"] if moving else []
+    parts += [f"pictures of codes ({_names(coded)})"] if coded else []
+    return f"Not shown here, as report.json does not hold it: {listing(parts)}. See report.html beside it." if parts else ""
+
+
 def limits(comparison: Comparison) -> list[str]:
     """What this comparison cannot show."""
     noise = noise_limits(comparison)
@@ -77,7 +90,10 @@ def limits(comparison: Comparison) -> list[str]:
         )
     if missing := without_pictures(comparison):
         sentences.append(missing)
-    sentences.append("Times were measured on the machine below, and say little about another one.")
+    if len(sessions(comparison)) > 1:
+        sentences.append("Times were measured in different sessions, maybe on other machines, and do not compare between them.")
+    else:
+        sentences.append("Times were measured on the machine below, and say little about another one.")
     return sentences
 
 

@@ -18,7 +18,7 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import bounded
 from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.bars import bars_note, has_intervals, sampled
-from pushforward.report.captions import COST_NOTES
+from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
 from pushforward.report.class_chart import class_section
@@ -262,4 +262,4 @@ def _tip(score: Statistic) -> str:
 
 def _costs(comparison: Comparison) -> str:
     body = "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in costs(comparison))
-    return body + (f'<p class="note wider">{escape(COST_NOTES)}</p>' if body else "")
+    return body + (f'<p class="note wider">{escape(cost_notes(comparison))}</p>' if body else "")
