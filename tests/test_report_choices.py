@@ -19,7 +19,7 @@ from pushforward.report.choosing import choices
 from pushforward.report.facts import commands
 from pushforward.report.limits import limits
 from pushforward.report.sentences import unmarked
-from pushforward.report.tables import scorecards
+from pushforward.report.tables import score_column, scorecards
 from pushforward.report.verdict import verdict
 
 INFO = {
@@ -87,11 +87,12 @@ def test_of_many_models_that_do_not_differ_names_and_times_are_no_list():
 def test_a_score_that_no_network_passes_as_well_says_once_that_it_cannot_tell():
     base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
     assert lines(compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40)}, baseline=base)) == [
+        "Neither flow nor edm beats no network in Fréchet distance, which cannot show here that a model is good.",
         "flow and edm do not differ measurably in Fréchet distance at n = 360 (0.110 ± 0.010 and 0.110 ± 0.010). "
-        "Nor do they in the time of a sample (100 ms)."
+        "Nor do they in the time of a sample (100 ms).",
     ]
     worse = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40), "gan": (0.5, 0.1, 1)}, baseline=base)
-    assert lines(worse)[0] == "Nothing that was measured speaks for flow and edm or against them."
+    assert lines(worse)[1] == "Nothing that was measured speaks for flow and edm or against them."
 
 
 def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
@@ -175,6 +176,25 @@ def test_models_of_one_name_are_called_by_the_shortest_name_of_their_report():
         ("old.json", "report.json"): ("old", "report.json"),
     }.items():
         assert [model.name for model in joined(dict.fromkeys(sources, part)).models] == [f"it ({end})" for end in ends]
+
+
+def test_models_none_of_which_beats_no_network_are_not_good_yet():
+    level = lines(compared({"gan": (2.0, 0.1, 1), "vae": (2.01, 0.001, 1)}))
+    assert level[0].startswith("Neither is good yet. Do not choose gan and vae as they are: they do not beat no network in ")
+    three = lines(compared({"gan": (2.0, 0.1, 1), "vae": (2.01, 0.001, 1), "old": (3.0, 0.1, 1)}))
+    assert [line.startswith("None of them is good yet. ") for line in three] == [True, False]
+    assert not any("good yet" in line for line in lines(compared({"gan": (2.0, 0.1, 1), "vae": (0.2, 0.001, 1)})))
+
+
+def test_the_value_that_is_right_has_no_more_digits_than_its_error():
+    info = {"near": MetricInfo("Nearest", "target"), "test": MetricInfo("Test", "target", unit="%", target=0.5)}
+    floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
+    models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
+    comparison = Comparison("it", metrics=info, floors=floors, models=models)
+    assert [score_column(comparison, metric).hint for metric in info] == ["→ 0.2 is right", "→ 50 % is right"]
+    page = Report(comparison).to_html()
+    assert '<a href="#limits">Limits</a>' in page
+    assert page.index('<section id="limits">') < page.index("What it cannot show") < page.index("</main>")
 
 
 def timed_apart():

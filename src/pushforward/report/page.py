@@ -27,7 +27,7 @@ from pushforward.report.curves import curve, floor_band, frontier, levels, losse
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
 from pushforward.report.markup import prose, scrolled, sign, split
-from pushforward.report.reproducing import reproduce
+from pushforward.report.reproducing import limits_section, reproduce
 from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
@@ -90,6 +90,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         ("codes", "Codes", latent.section(comparison, look)),
         ("health", "Health", health.section(comparison, look)),
         ("cost", "Cost", _costs(comparison)),
+        ("limits", "Limits", limits_section(comparison)),
         ("reproduce", "Reproduce", reproduce(comparison)),
     ]
     charts = {key for key, _, body in sections if body}
@@ -123,6 +124,7 @@ def _numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
 
 
 HEADINGS = {
+    "limits": "Limits of this comparison",
     "sweep": HEADING,
     "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",

@@ -141,7 +141,7 @@ def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]
     ranked = statistics(comparison, metric)
     if floor is not None and all(score.loss < floor.loss and not score.better_than(floor) for score in ranked):
         return f"{text}, which is no better: these values all lie within noise."
-    return f"{text}, which is not measurably better."
+    return f"{text}, within noise of {'it' if len(lead) == 1 else 'them'}."
 
 
 def _positive(values: Mapping[str, float | None]) -> dict[str, float]:

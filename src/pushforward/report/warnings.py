@@ -213,8 +213,8 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
     if labels:
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: the no-network row itself is "
-            "within noise of real data."
+            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: Gaussians fitted to the "
+            "training data, without any network (the no-network row), score as real data does, within noise."
         )
 
 
