@@ -126,7 +126,7 @@ FAULTS = {
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
     "samples blurred": ("Samples are blurred (fine detail over real data's): samples (", *samples("digits", blurred)),
-    "too alike": ("look like real examples but vary too little", *samples("digits", alike)),
+    "too alike": ("lie in few places: high precision and low recall", *samples("digits", alike)),
     "32 images memorised": (
         "Memorisation: samples of samples (100 %) are near-copies of training samples",
         *samples("digits", memorised),

@@ -10,15 +10,16 @@ import numpy as np
 import pushforward as pf
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.joining import joined
-from pushforward.evaluation.measurements import SampleTime, SamplingCost, TrainingCost
+from pushforward.evaluation.measurements import LatentStatistics, SampleTime, SamplingCost, TrainingCost
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
 from pushforward.report import Report
 from pushforward.report.choosing import choices
+from pushforward.report.facts import commands
 from pushforward.report.limits import limits
 from pushforward.report.sentences import unmarked
-from pushforward.report.tables import scorecards
+from pushforward.report.tables import score_column, scorecards
 from pushforward.report.verdict import verdict
 
 INFO = {
@@ -94,11 +95,12 @@ def test_of_many_models_that_do_not_differ_names_and_times_are_no_list():
 def test_a_score_that_no_network_passes_as_well_says_once_that_it_cannot_tell():
     base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
     assert lines(compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40)}, baseline=base)) == [
+        "Neither flow nor edm beats no network in Fréchet distance, which cannot show here that a model is good.",
         "flow and edm do not differ measurably in Fréchet distance at n = 360 (0.110 ± 0.010 and 0.110 ± 0.010). "
-        "Nor do they in the time of a sample (100 ms)."
+        "Nor do they in the time of a sample (100 ms).",
     ]
     worse = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40), "gan": (0.5, 0.1, 1)}, baseline=base)
-    assert lines(worse)[0] == "Nothing that was measured speaks for flow and edm or against them."
+    assert lines(worse)[1] == "Nothing that was measured speaks for flow and edm or against them."
 
 
 def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
@@ -182,3 +184,76 @@ def test_models_of_one_name_are_called_by_the_shortest_name_of_their_report():
         ("old.json", "report.json"): ("old", "report.json"),
     }.items():
         assert [model.name for model in joined(dict.fromkeys(sources, part)).models] == [f"it ({end})" for end in ends]
+
+
+def test_models_none_of_which_beats_no_network_are_not_good_yet():
+    level = lines(compared({"gan": (2.0, 0.1, 1), "vae": (2.01, 0.001, 1)}))
+    assert level[0].startswith("Neither is good yet. Do not choose gan and vae as they are: they do not beat no network in ")
+    three = lines(compared({"gan": (2.0, 0.1, 1), "vae": (2.01, 0.001, 1), "old": (3.0, 0.1, 1)}))
+    assert [line.startswith("None of them is good yet. ") for line in three] == [True, False]
+    assert not any("good yet" in line for line in lines(compared({"gan": (2.0, 0.1, 1), "vae": (0.2, 0.001, 1)})))
+
+
+def test_the_value_that_is_right_has_no_more_digits_than_its_error():
+    info = {"near": MetricInfo("Nearest", "target"), "test": MetricInfo("Test", "target", unit="%", target=0.5)}
+    floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
+    models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
+    comparison = Comparison("it", metrics=info, floors=floors, models=models)
+    assert [score_column(comparison, metric).hint for metric in info] == ["→ 0.2 is right", "→ 50 % is right"]
+    page = Report(comparison).to_html()
+    assert '<a href="#limits">Limits</a>' in page
+    assert page.index('<section id="limits">') < page.index("What it cannot show") < page.index("</main>")
+
+
+def timed_apart():
+    """Two reports of models that were timed in a session each."""
+    parts = {"flow": (0.2, 0.1, 40), "gan": (0.9, 0.001, 1)}
+    return {
+        name: compared({name: numbers}, protocol=Protocol("it", "it", 20), settings=Settings(n=20, shared=()))
+        for name, numbers in parts.items()
+    }
+
+
+def test_times_of_joined_reports_rank_nobody():
+    both = joined(timed_apart())
+    assert both.settings.timed == (("flow",), ("gan",))
+    page, text = Report(both).to_html(), Report(both).to_markdown()
+    assert said(both, "speed") == [
+        "A sample takes from 1 ms (1 network call) (gan) to 100 ms (40 network calls) (flow); these times were measured in "
+        "different sessions, so they rank no model."
+    ]
+    assert [warning for warning in said(both, "warning") if "Times do not compare: flow – gan were timed in" in warning]
+    assert not [line for line in lines(both) if "fast" in line or "slower" in line or "less time" in line]
+    assert any(line.startswith("No score speaks for gan: flow (0.200") for line in lines(both))
+    for shown in (page, text):
+        assert "all models are timed in turns" not in shown
+        assert "Models of different reports were timed in different sessions, so their times do not compare." in shown
+    assert "in different sessions" in " ".join(limits(both))
+    again = joined({"both": both, "vae": compared({"vae": (0.5, 0.1, 1)}, protocol=both.protocol)})
+    assert again.settings.timed == (("flow",), ("gan",), ("vae",))
+    assert Comparison.from_json(again.to_json()) == again
+    together = compared({"flow": (0.2, 0.1, 40), "gan": (0.9, 0.001, 1)})
+    assert "gan samples fastest" in said(together, "speed")[0]
+
+
+def test_joined_reports_say_which_pictures_they_lack():
+    both = joined(timed_apart())
+    drawn = {name: Pictures(np.zeros((4, 2))) for name in ("flow", "gan", "real")}
+    models = (both.models[0], dataclasses.replace(both.models[1], latent=LatentStatistics()))
+    page = Report(dataclasses.replace(both, models=models, pictures=drawn)).to_html()
+    lack = "Not shown here, as report.json does not hold it: the way from noise to samples (flow) and pictures of codes (gan)."
+    assert lack in page
+    fresh = dataclasses.replace(both, models=models, pictures=drawn, settings=Settings(n=20))
+    assert "report.json does not hold" not in Report(fresh).to_html()
+
+
+def test_commands_that_read_a_run_follow_its_training():
+    model = ModelResult("flow", run="runs/digits-flow", commands=("pushforward train flow --data digits",))
+    comparison = Comparison("it", models=(model,), commands=("pushforward report runs/digits-flow/", "pushforward compare a b"))
+    assert commands(comparison) == [
+        "pushforward train flow --data digits",
+        "pushforward report runs/digits-flow/",
+        "pushforward compare a b",
+    ]
+    fresh = dataclasses.replace(comparison, commands=("pushforward compare flow gan",))
+    assert commands(fresh)[0] == "pushforward compare flow gan", "which trains"

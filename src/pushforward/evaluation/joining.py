@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,17 @@ def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(parts: Sequence[Comparison], renamed: Renamed) -> Settings:
-    """Settings with what is not the same in all parts left out; models of several parts share noise as each part says."""
+    """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
     every = [part.settings.to_plain() for part in parts]
     same = {key: value for key, value in every[0].items() if all(other[key] == value for other in every)}
     names = {(at, model.name): name for at, name, model in renamed}
-    shared = tuple(
-        tuple(names.get((at, name), name) for name in group)
-        for at, part in enumerate(parts)
-        for group in part.settings.shared or ()
-    )
-    return replace(Settings.from_plain(same), shared=shared if all(part.settings.shared is not None for part in parts) else None)
+
+    def groups(at: int, stated: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+        for group in stated:
+            yield tuple(names.get((at, name), name) for name in group)
+
+    shared = tuple(group for at, part in enumerate(parts) for group in groups(at, part.settings.shared or ()))
+    alone = [part.settings.timed or [[model.name for model in part.models]] for part in parts]
+    timed = tuple(group for at, stated in enumerate(alone) for group in groups(at, stated))
+    known = all(part.settings.shared is not None for part in parts)
+    return replace(Settings.from_plain(same), shared=shared if known else None, timed=timed)

@@ -208,6 +208,7 @@ class SweepPoint(Record):
         seed: Of the training, or of several.
         scores: By name.
         budget: Seconds for which it was to train; None where that is not known.
+        commands: Command lines that train it again; empty for the longest training, which is the model itself.
     """
 
     seconds: float | None = None
@@ -215,6 +216,7 @@ class SweepPoint(Record):
     seed: int | tuple[int | None, ...] | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
     budget: float | None = None
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

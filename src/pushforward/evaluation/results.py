@@ -80,6 +80,7 @@ class Settings(Record):
         dimensions: Of the features.
         classifier_accuracy: Of the classifier that reads labels, on held-out data.
         shared: Names of models whose sample grids start from the same noise, in groups; None where that is not known.
+        timed: Of joined comparisons the names of models that were timed in turns with each other, in groups; None where all were.
     """
 
     n: int | None = None
@@ -92,6 +93,7 @@ class Settings(Record):
     dimensions: int | None = None
     classifier_accuracy: float | None = None
     shared: tuple[tuple[str, ...], ...] | None = None
+    timed: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pushforward.data import Dataset
+from pushforward.evaluation.commands import commands
 from pushforward.evaluation.curves import CURVE_SCORES
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.measurements import SweepPoint
@@ -46,7 +47,8 @@ def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: 
 
 def _point(run: Run, judge: Judge) -> SweepPoint:
     state, budget = run.state, run.spec["budget"]["seconds"]
-    return SweepPoint(state["seconds"], state["step"], run.spec["seed"], judge.scores(run.transport)[0], budget)
+    scores = judge.scores(run.transport)[0]
+    return SweepPoint(state["seconds"], state["step"], run.spec["seed"], scores, budget, tuple(commands(run)))
 
 
 def _last(model: ModelResult) -> SweepPoint:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside
+from pushforward.report.statistics import floor_of
 
 __all__ = ["bias_note", "biases"]
 
 
 def biases(comparison: Comparison) -> dict[str, float]:
-    """By score how much of it is due to the number of samples, where that is known: the mean over models."""
+    """By score how much of it is due to the number of samples, for scores that have such a bias.
+
+    It is what real data scores at this n, else the metric's own estimate, the mean over models. The estimate of the Fréchet
+    distance is that of independent draws; examples that were split by class agree better (digits: .009 for .020).
+    """
     values: dict[str, list[float]] = {}
     for model in comparison.models:
         for name, score in model.scores.items():
             if score.bias is not None and score.value is not None:
                 values.setdefault(name, []).append(score.bias)
-    return {name: sum(some) / len(some) for name, some in values.items()}
+    floors = {name: floor_of(comparison, name)[0] for name in values}
+    return {name: sum(some) / len(some) if (floor := floors[name]) is None else floor for name, some in values.items()}
 
 
 def bias_note(comparison: Comparison) -> str:
@@ -25,4 +31,5 @@ def bias_note(comparison: Comparison) -> str:
     if n is None or not known:
         return ""
     parts = [f"{plain(bias, 2)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
-    return f"At n = {count(n)} a perfect model would score about {listing(parts)} too: a bias, which shrinks like 1/n."
+    too = ", as real data does" if any(floor_of(comparison, name)[0] is not None for name in known) else ""
+    return f"At n = {count(n)} a perfect model would score about {listing(parts)}{too}: a bias, which shrinks like 1/n."

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside, marked
+from pushforward.report.speeds import sessions
 from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
 
 __all__ = [
     "CODE_NOTES",
-    "COST_NOTES",
     "HEALTH_CAPTIONS",
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
     "PATHS_NOTE",
-    "SECONDS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
+    "cost_notes",
     "curve_intro",
     "curve_notes",
     "curve_points",
     "family_of",
     "loss_caption",
+    "seconds_note",
     "shared_noise",
 ]
 
@@ -95,8 +96,9 @@ SECONDS_NOTE = (
     "Down and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "
     "proportion to network calls."
 )
+APART = "Models of different reports were timed in different sessions, so their times do not compare. "
 COST_NOTES = (
-    "Time per sample: all models are timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
+    "Time per sample: {} timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
     "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
     "adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the data and "
     "the other models. In training these are also gradients, the optimiser's states, averaged weights and activations of one "
@@ -177,6 +179,17 @@ LANDSCAPE_NOTE = (
     "the critic misses. Shades are relative within each picture, and far from all dots, where the critic was never asked, they "
     "mean little. Where there are classes, the highest value over them is drawn."
 )
+
+
+def cost_notes(comparison: Comparison) -> str:
+    """How times and memory were measured."""
+    apart = len(sessions(comparison)) > 1
+    return (APART if apart else "") + COST_NOTES.format("models of one report are" if apart else "all models are")
+
+
+def seconds_note(comparison: Comparison) -> str:
+    """How to read quality against the time of a sample."""
+    return (APART if len(sessions(comparison)) > 1 else "") + SECONDS_NOTE
 
 
 def cost_note(comparison: Comparison) -> str:

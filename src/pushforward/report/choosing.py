@@ -9,7 +9,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import duration, listing
 from pushforward.report.sentences import inside, marked, named
-from pushforward.report.speeds import Speed, speeds, times_as_long
+from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
     at_n,
@@ -57,7 +57,7 @@ def choices(comparison: Comparison) -> list[Choice]:
     if silent:
         text = f"Nothing that was measured speaks for {named(silent)} or against {'it' if len(silent) == 1 else 'them'}."
         lines.append(Choice(tuple(silent), text))
-    return lines + _against(comparison, short)
+    return _not_proven(comparison, short) + lines + _against(comparison, short)
 
 
 def _level(comparison: Comparison, short: Short, role: Role) -> list[Statistic]:
@@ -98,6 +98,22 @@ def _between_equals(comparison: Comparison, level: Sequence[Statistic], varied: 
         text = f"Choose {_or(others)} if {labels[1]} counts: they do not differ measurably in it{where}"
         lines.append(Choice(tuple(others), text))
     return lines
+
+
+def _not_proven(comparison: Comparison, short: Short) -> list[Choice]:
+    """That models score as no network does, by a score of quality by which real data does so too."""
+    metric = metric_for(comparison, "quality")
+    base = None if metric is None else statistic(comparison, comparison.baseline, metric)
+    if metric is None or base is None or not blind(comparison, metric):
+        return []
+    names = [score.name for score in statistics(comparison, metric) if not score.better_than(base) and score.name not in short]
+    label = inside(comparison.info(metric).label)
+    who = f"Neither {marked(names[0])} nor {marked(names[1])} beats" if len(names) == 2 else _no(names)
+    return [Choice(tuple(names), f"{who} no network in {label}, which cannot show here that a model is good.")] if names else []
+
+
+def _no(names: Sequence[str]) -> str:
+    return f"{marked(names[0])} does not beat" if len(names) == 1 else f"None of {named(names)} beats"
 
 
 def _or(names: Sequence[str]) -> str:
@@ -168,6 +184,8 @@ def _span(near: Sequence[Speed]) -> str:
 def _against(comparison: Comparison, short: Short) -> list[Choice]:
     """One line on the models that are worse than no network, and one on those that do not beat it."""
     label, lines = inside(comparison.info(metric_for(comparison, "quality") or "").label), []
+    every = len(comparison.models)
+    none_yet = ("Neither is good yet. " if every == 2 else "None of them is good yet. ") if len(short) == every else ""
     for is_worse in (False, True):
         scores = [own for own, base in short.values() if base.better_than(own) == is_worse]
         if not scores:
@@ -177,10 +195,11 @@ def _against(comparison: Comparison, short: Short) -> list[Choice]:
         because = f"{they} {are} worse than" if is_worse else f"{they} {'does' if single else 'do'} not beat"
         against = next(base.text for _, base in short.values())
         text = (
-            f"Do not choose {named(names)} as {they} {are}: {because} no network in {label} ({values_of(scores)} against "
-            f"{against}). Train {them} longer, or look at {their} warnings."
+            f"{none_yet}Do not choose {named(names)} as {they} {are}: {because} no network in {label} "
+            f"({values_of(scores)} against {against}). Train {them} longer, or look at {their} warnings."
         )
         lines.append(Choice(tuple(names), text))
+        none_yet = ""
     return lines
 
 
@@ -213,17 +232,17 @@ def _rivals(comparison: Comparison, model: ModelResult) -> tuple[Statistic, Spee
 
 
 def _better(comparison: Comparison, model: ModelResult) -> str:
-    """Which models are measurably better and measurably no slower."""
+    """Which models are measurably better and no slower; of models that were timed in several sessions those that are better."""
     rivals, metric = _rivals(comparison, model), metric_for(comparison, "quality")
     if rivals is None or metric is None or blind(comparison, metric):
         return ""
-    own, time, others = rivals
-    ahead = [score for score, speed in others if score.better_than(own) and times_as_long(time, speed) is None]
+    (own, time, others), apart = rivals, len(sessions(comparison)) > 1
+    ahead = [score for score, speed in others if score.better_than(own) and (apart or times_as_long(time, speed) is None)]
     if not ahead:
         return ""
     label, verb = inside(comparison.info(metric).label), "is" if len(ahead) == 1 else "are"
     values = listing(f"{marked(score.name)} ({score.text})" for score in ahead)
-    return f"{values} {verb} measurably better in {label} than its {own.text}, and no slower"
+    return f"{values} {verb} measurably better in {label} than its {own.text}{'' if apart else ', and no slower'}"
 
 
 def _between(comparison: Comparison, model: ModelResult) -> dict[str, str]:

@@ -12,13 +12,13 @@ from pushforward.report.bars import bars_note
 from pushforward.report.captions import (
     LEVEL_NOTE,
     PATHS_NOTE,
-    SECONDS_NOTE,
     TRAJECTORY_NOTE,
     cost_note,
     curve_intro,
     curve_notes,
     curve_points,
     loss_caption,
+    seconds_note,
 )
 from pushforward.report.charts import Plot, Series, line_chart, smooth
 from pushforward.report.markup import prose, scrolled, side_by_side, signs, split, titled
@@ -51,7 +51,7 @@ def curve(comparison: Comparison) -> str:
 def frontier(comparison: Comparison) -> str:
     """Quality against seconds for one sample; empty where no model has both."""
     chart, legend = _against(comparison, _by_seconds, "seconds for one sample")
-    note = SECONDS_NOTE if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
+    note = seconds_note(comparison) if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
     return _framed(comparison, chart, f"{note} {legend}".strip()) if chart else ""
 
 

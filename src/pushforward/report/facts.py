@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count
+from pushforward.numbers import count, duration, listing
 from pushforward.report.sentences import marked
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["commands", "facts", "named_run", "subtitle", "title"]
+__all__ = ["budget_of", "commands", "facts", "named_run", "shown_trainings", "subtitle", "title"]
 
 
 def title(comparison: Comparison) -> str:
@@ -32,6 +33,8 @@ def subtitle(comparison: Comparison) -> str:
         )
     if settings.budget:
         parts.append(f"trained for {settings.budget}".replace("for --", "with --"))
+    if shown := shown_trainings(comparison):
+        parts.append(f"scores and samples: {shown}")
     if (settings.seeds or 1) > 1:
         parts.append(f"{settings.seeds} trainings of each recipe")
     if settings.n is not None:
@@ -39,10 +42,38 @@ def subtitle(comparison: Comparison) -> str:
     return " · ".join(parts)
 
 
+def shown_trainings(comparison: Comparison) -> str:
+    """Which trainings scores and samples show where there are several budgets, such as "trainings of 6 s"; empty elsewhere."""
+    names = [model.name for model in comparison.models]
+    last = {name: budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names}
+    if not last:
+        return ""
+    whose = "" if len(last) == len(names) else f" ({listing(last)})"
+    return f"trainings of {listing(dict.fromkeys(last.values()))}{whose}"
+
+
+def budget_of(point: SweepPoint) -> str:
+    """The budget; of a point that does not say it the seconds trained, in two digits, as budgets are kept to a few per cent."""
+    seconds = point.seconds
+    if point.budget is not None or seconds is None:
+        return duration(point.budget)
+    return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
+
+
 def commands(comparison: Comparison) -> list[str]:
-    """Commands that repeat the comparison and its trainings, each once, one line each."""
-    lines = [*comparison.commands, *(line for model in comparison.models for line in model.commands)]
+    """Commands that repeat the comparison and its trainings, each once, one line each; what reads a run follows its training."""
+    trainings = [line for model in comparison.models for line in (*_shorter(comparison, model.name), *model.commands)]
+    folders = [part.run for model in comparison.models for part in (model, *model.trainings) if part.run is not None]
+    runs = set(map(os.path.normpath, folders))
+    reads = (at for at, line in enumerate(comparison.commands) if runs & {os.path.normpath(word) for word in line.split()})
+    first = next(reads, len(comparison.commands))
+    lines = [*comparison.commands[:first], *trainings, *comparison.commands[first:]]
     return list(dict.fromkeys(" ".join(line.split()) for line in lines))
+
+
+def _shorter(comparison: Comparison, name: str) -> list[str]:
+    """The commands of a model's shorter trainings, of a sweep."""
+    return [line for point in comparison.sweep.get(name, ()) for line in point.commands]
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -9,34 +9,41 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import listing, plain
 from pushforward.report.sentences import inside, unmarked, verb
+from pushforward.report.speeds import sessions
 from pushforward.report.statistics import at_n, floor_statistic, metric_for, statistics
 from pushforward.report.tables import Cell, Column, Row, Table
 
-__all__ = ["limits", "noise_limits", "noise_table", "without_pictures"]
+__all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
 
 ROLES: tuple[Role, ...] = ("quality", "diversity")
+SPREADS = (
+    "That comes from the spread of real data's score over redraws. Models are compared by their own spreads: where these are "
+    "larger, they must differ by more. Numbers of calls of one model, sampled from the same noise, are compared in pairs, and "
+    "less is enough."
+)
+"""What the least differences are, and what they are not."""
 
 
 def noise_limits(comparison: Comparison) -> str:
-    """From which difference on the scores that rank quality and diversity tell anything; empty where no floor is known."""
+    """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known."""
     ranking = [metric_for(comparison, role) for role in ROLES]
     known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
     parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
     where = at_n(comparison).strip().capitalize() or "Here"
-    return f"{where}, differences below {listing(parts)} are noise." if parts else ""
+    return f"{where}, two models must differ by at least {listing(parts)}. {SPREADS}" if parts else ""
 
 
 def noise_table(comparison: Comparison) -> Table | None:
-    """The least difference of each score that is more than noise; None where `noise_limits` says all that is known."""
+    """How far apart two models must be at least in each score; None where `noise_limits` says all that is known."""
     known = _least(comparison)
     if set(known) <= {metric_for(comparison, role) for role in ROLES}:
         return None
     rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
-    return Table([Column("Differences below are noise", hint=at_n(comparison).strip())], rows)
+    return Table([Column("Least difference between two models", hint=at_n(comparison).strip())], rows)
 
 
 def _least(comparison: Comparison) -> dict[str, str]:
-    """By score the difference from which on two models differ, in percentage points where the score is a share."""
+    """By score the difference below which no two models differ, in percentage points where the score is a share."""
     known = {}
     for metric in comparison.metrics:
         floor = floor_statistic(comparison, metric)
@@ -59,6 +66,18 @@ def without_pictures(comparison: Comparison) -> str:
     )
 
 
+def not_stored(comparison: Comparison) -> str:
+    """Which pictures of joined reports are not shown, because only the report that was joined has them; empty where all are."""
+    drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
+    if comparison.settings.timed is None or not drawn:
+        return ""
+    moving = [model for model in drawn if (model.sampling.calls or 1) > 1 and not comparison.pictures[model.name].formation]
+    coded = [model for model in drawn if model.latent is not None and comparison.pictures[model.name].latent is None]
+    parts = [f"the way from noise to samples ({_names(moving)})"] if moving else []
+    parts += [f"pictures of codes ({_names(coded)})"] if coded else []
+    return f"Not shown here, as report.json does not hold it: {listing(parts)}. See report.html beside it." if parts else ""
+
+
 def limits(comparison: Comparison) -> list[str]:
     """What this comparison cannot show."""
     noise = noise_limits(comparison)
@@ -71,7 +90,10 @@ def limits(comparison: Comparison) -> list[str]:
         )
     if missing := without_pictures(comparison):
         sentences.append(missing)
-    sentences.append("Times were measured on the machine below, and say little about another one.")
+    if len(sessions(comparison)) > 1:
+        sentences.append("Times were measured in different sessions, maybe on other machines, and do not compare between them.")
+    else:
+        sentences.append("Times were measured on the machine below, and say little about another one.")
     return sentences
 
 

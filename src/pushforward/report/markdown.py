@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import facts, ladder, tables
-from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note
+from pushforward.report.captions import LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, cost_notes
 from pushforward.report.choosing import choices
 from pushforward.report.costs import costs
 from pushforward.report.differences import differences, failures
 from pushforward.report.limits import limits, noise_table
 from pushforward.report.map_captions import LADDER_NOTE
 from pushforward.report.sentences import unmarked
-from pushforward.report.sweep import HEADING, NOTE, sweep_table
+from pushforward.report.sweep import HEADING, sweep_note, sweep_table
 from pushforward.report.verdict import claims, remarks
 
 __all__ = ["markdown"]
@@ -31,14 +31,14 @@ def markdown(comparison: Comparison) -> str:
     parts.append(_listed("What to keep in mind", [sentence.text for sentence in remarks(comparison)]))
     parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
     trained = sweep_table(comparison)
-    parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{NOTE}")
+    parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{sweep_note(comparison)}")
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(comparison, "in round brackets") if tables.scorecards(comparison) else "")
     parts += _ladders(comparison) + _trajectories(comparison)
     cost_tables = costs(comparison)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]
-    parts.append(COST_NOTES if cost_tables else "")
+    parts.append(cost_notes(comparison) if cost_tables else "")
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(limit)}" for limit in limits(comparison)))
     noise = noise_table(comparison)
     parts.append("" if noise is None else _table(noise))

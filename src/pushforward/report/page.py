@@ -18,7 +18,7 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import bounded
 from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.bars import bars_note, has_intervals, sampled
-from pushforward.report.captions import COST_NOTES
+from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
 from pushforward.report.class_chart import class_section
@@ -27,7 +27,7 @@ from pushforward.report.curves import curve, floor_band, frontier, levels, losse
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
 from pushforward.report.markup import prose, scrolled, sign, split
-from pushforward.report.reproducing import reproduce
+from pushforward.report.reproducing import limits_section, reproduce
 from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
@@ -90,6 +90,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         ("codes", "Codes", latent.section(comparison, look)),
         ("health", "Health", health.section(comparison, look)),
         ("cost", "Cost", _costs(comparison)),
+        ("limits", "Limits", limits_section(comparison)),
         ("reproduce", "Reproduce", reproduce(comparison)),
     ]
     charts = {key for key, _, body in sections if body}
@@ -123,6 +124,7 @@ def _numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
 
 
 HEADINGS = {
+    "limits": "Limits of this comparison",
     "sweep": HEADING,
     "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",
@@ -262,4 +264,4 @@ def _tip(score: Statistic) -> str:
 
 def _costs(comparison: Comparison) -> str:
     body = "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in costs(comparison))
-    return body + (f'<p class="note wider">{escape(COST_NOTES)}</p>' if body else "")
+    return body + (f'<p class="note wider">{escape(cost_notes(comparison))}</p>' if body else "")

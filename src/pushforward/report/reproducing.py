@@ -1,4 +1,4 @@
-"""The last section: commands, settings that differ, where runs come from, limits, and what went wrong."""
+"""The last sections: limits; commands, settings that differ, where runs come from, and what went wrong."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from pushforward.report.differences import differences, failures, origins
 from pushforward.report.limits import limits, noise_table
 from pushforward.report.markup import bullets, scrolled
 
-__all__ = ["reproduce"]
+__all__ = ["limits_section", "reproduce"]
 
 ROWS = 12
 """Differing settings that are shown at once; a longer table is folded."""
 NO_FAILURE = "No step of training was skipped, and no alarm was raised."
 
 
-def reproduce(comparison: Comparison) -> str:
-    """HTML of the section; empty where nothing is known."""
-    commands = facts.commands(comparison)
-    body = f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>' if commands else ""
+def limits_section(comparison: Comparison) -> str:
+    """What the comparison cannot show, beside what its scores mean."""
     meanings = [
         f'<span class="name">{escape(comparison.info(metric).label)}.</span> {escape(info.what)}'
         for metric, info in comparison.metrics.items()
         if info.what
     ]
-    columns = (
-        f"<div>{bullets('Limits of this comparison', [escape(limit) for limit in limits(comparison)])}{_noise(comparison)}</div>"
-    )
+    columns = f"<div>{bullets('What it cannot show', [escape(limit) for limit in limits(comparison)])}{_noise(comparison)}</div>"
     columns += f"<div>{bullets('What the scores mean', meanings)}</div>" if meanings else ""
-    body += f'<div class="two">{columns}</div>'
+    return f'<div class="two">{columns}</div>'
+
+
+def reproduce(comparison: Comparison) -> str:
+    """Commands, settings and what went wrong."""
+    commands = facts.commands(comparison)
+    body = f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>' if commands else ""
     body += _differences(comparison) + _origins(comparison) + _facts(comparison)
     return body + _failures(comparison)
 
 
 def _noise(comparison: Comparison) -> str:
-    """The table of the least differences that are more than noise."""
+    """The table of the least differences between two models."""
     table = noise_table(comparison)
-    return "" if table is None else f'<div class="noise">{scrolled(table, "Differences that are noise")}</div>'
+    return "" if table is None else f'<div class="noise">{scrolled(table, "Least differences")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.numbers import finite, listing, percent, plain
 from pushforward.report.sentences import Sentence, marked, named, verb
-from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics
+from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics, stronger_baseline
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
 
@@ -49,8 +49,8 @@ def _memorised(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
-    """Precision hardly falls in many dimensions, so density too says whether samples lie apart from the data."""
-    repeat, wrong = {}, {}
+    """Precision hardly falls in many dimensions, so density and others too say whether samples lie apart from the data."""
+    repeat, few, wrong = {}, {}, {}
     for model in comparison.models:
         precision, recall, density = (ratio_of(model, metric) for metric in ("precision", "recall", "density"))
         if precision is None or recall is None:
@@ -58,7 +58,11 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
         apart = density is not None and density < THRESHOLDS["density_right"]
         numbers = f"precision {_share_of_real(precision)}, recall {_share_of_real(recall)}"
         if not apart and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
-            repeat[model.name] = numbers
+            against = _against_looks(comparison, model)
+            if against:
+                few[model.name] = f"{numbers}, but {listing(against)}"
+            else:
+                repeat[model.name] = numbers
         if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
             wrong[model.name] = numbers if density is None else f"density {_share_of_real(density)}, {numbers}"
     if repeat:
@@ -66,8 +70,26 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
             f"Samples of {_by_name(repeat)} look like real examples but vary too little: each looks right, and much of the data "
             f"is never produced. {OF_REAL}"
         )
+    if few:
+        yield from _warning(
+            f"Samples of {_by_name(few)} lie in few places: high precision and low recall do not mean here that each looks "
+            f"right. {OF_REAL}"
+        )
     if wrong:
         yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong. {OF_REAL}")
+
+
+def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
+    """What speaks against samples that look right: blur or grain, tests that tell them apart, no lead over no network."""
+    sharpness = ratio_of(model, "sharpness")
+    reasons = []
+    if sharpness is not None and not THRESHOLDS["blurred"] <= sharpness <= THRESHOLDS["grainy"]:
+        reasons.append(f"sharpness {plain(sharpness, 2)}")
+    for metric, name in (("classifier_test", "classifier test"), ("neighbour_test", "nearest-neighbour test")):
+        score = statistic(comparison, model, metric)
+        if score is not None and score.value > THRESHOLDS["told_apart"]:
+            reasons.append(f"{name} {percent(score.value)}")
+    return [*reasons, "no better than no network"] if stronger_baseline(comparison, model.name) else reasons
 
 
 def _share_of_real(ratio: float) -> str:

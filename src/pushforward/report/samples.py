@@ -11,7 +11,8 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
-from pushforward.report.limits import without_pictures
+from pushforward.report.facts import shown_trainings
+from pushforward.report.limits import not_stored, without_pictures
 from pushforward.report.markup import panel, side_by_side, sign, titled
 from pushforward.report.nearest import nearest_layer
 from pushforward.report.planes import plane_data, plane_layers, plane_notes, plane_toggles
@@ -174,7 +175,9 @@ def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
 
 
 def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
-    notes = [shared_noise(comparison, places=not look.columns()), "Nothing was picked by hand."]
+    shown = shown_trainings(comparison)
+    notes = [f"Samples are those of the {shown}." if shown else "", shared_noise(comparison, places=not look.columns())]
+    notes.append("Nothing was picked by hand.")
     if look.columns() in (1, 2):
         notes.append(RINGS)
     elif look.columns() > 2:
@@ -186,7 +189,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
         notes.append("Sampling leads from noise (t = 1) to data (t = 0), with the weights of the end of training.")
     if sampling and any(part.sampling is None for part in parts):
         notes.append("Models that need one network call jump: between noise and sample there is nothing to see.")
-    notes.append(without_pictures(comparison))
+    notes += [without_pictures(comparison), not_stored(comparison)]
     if any(look.of(part.model.name).nearest is not None for part in parts):
         notes.append("Point at a sample, tap it, or move with the arrow keys, to see the training image nearest to it.")
     return " ".join(filter(None, [*notes, *plane_notes(look)]))

@@ -11,7 +11,7 @@ from pushforward.numbers import count, duration, plain
 from pushforward.report.sentences import Sentence, named
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["Speed", "sampling_sentence", "speeds", "times_as_long"]
+__all__ = ["Speed", "sampling_sentence", "sessions", "speeds", "times_as_long"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,20 @@ class Speed:
         return f"{duration(self.seconds)}{calls}"
 
 
+def sessions(comparison: Comparison) -> list[list[str]]:
+    """The models that were timed in turns with each other; more than one group where reports were joined."""
+    timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
+    groups = comparison.settings.timed or [timed]
+    return [known for group in groups if (known := [name for name in group if name in timed])]
+
+
 def speeds(comparison: Comparison) -> list[Speed]:
-    """All models that were timed, the fastest first."""
-    timed = []
+    """All models that were timed, the fastest first; of several sessions without spreads, as their times do not compare."""
+    timed, apart = [], len(sessions(comparison)) > 1
     for model in comparison.models:
         seconds, low, high = model.sampling.seconds_per_sample, model.sampling.timing.low, model.sampling.timing.high
         if seconds is not None and seconds > 0:
-            known = low is not None and high is not None and low > 0
+            known = low is not None and high is not None and low > 0 and not apart
             ends = (low, high) if known else (None, None)
             timed.append(Speed(model.name, seconds, *ends, model.sampling.calls))
     return sorted(timed, key=lambda speed: speed.seconds)
@@ -83,7 +90,9 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
         return Sentence("speed", f"{named([first.name])} takes {duration(first.seconds)} for a sample{_calls(first)}.", "cost")
     if any(speed.low is None for speed in timed):
         ends = f"from {first.text} ({named([first.name])}) to {timed[-1].text} ({named([timed[-1].name])})"
-        return Sentence("speed", f"A sample takes {ends}; the spread of these times is not known.", "cost")
+        why = "these times were measured in different sessions, so they rank no model"
+        rest = why if len(sessions(comparison)) > 1 else "the spread of these times is not known"
+        return Sentence("speed", f"A sample takes {ends}; {rest}.", "cost")
     slower = [speed for speed in timed if times_as_long(first, speed) is not None]
     if not slower:
         return Sentence("speed", f"No measurable difference in sampling time: {_range(timed)} each.", "cost")

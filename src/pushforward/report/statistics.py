@@ -61,6 +61,7 @@ THRESHOLDS: dict[str, float] = {
     "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
     "recall_poor": 0.85,  # recall: below, samples repeat themselves (without 3 classes: .69 to .82, without 1: .90 to .97)
     "recall_right": 0.9,  # recall: above, samples cover the data (real: .99 to 1.01)
+    "told_apart": 0.8,  # two-sample tests: above, most samples are told from real data (all from half of its modes: .75)
     "mode_held": 0.2,  # share of a mode's fair mass from which it is held
     "bridges": 0.05,  # share of samples between the modes, above the floor's
     "narrow": 0.8,  # width of the modes over the true first: below, too narrow

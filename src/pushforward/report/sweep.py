@@ -13,12 +13,13 @@ from pushforward.numbers import count, duration, listing
 from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
+from pushforward.report.facts import budget_of, shown_trainings
 from pushforward.report.markup import prose, scrolled, signs, split
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.statistics import Statistic, best_of, metric_for, statistic
 from pushforward.report.tables import Cell, Column, Row, Table, score_cell, score_column
 
-__all__ = ["HEADING", "NOTE", "sweep", "sweep_sentence", "sweep_table"]
+__all__ = ["HEADING", "sweep", "sweep_note", "sweep_sentence", "sweep_table"]
 
 HEADING = "Quality against the time of training"
 NOTE = (
@@ -65,12 +66,19 @@ def sweep(comparison: Comparison) -> str:
     chart = line_chart(lines, "seconds of training", f"{info.label}{better}", plot, floor=floor_band(comparison, metric))
     legend = bars_note(comparison, drawn, f"from {samplings(comparison)} of one training")
     caption = f"<figcaption>{escape(legend)}</figcaption>" if legend else ""
-    figure = f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
+    keys = signs(comparison, {line.index for line in lines})
+    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div>{caption}</figure>'
     sentence = sweep_sentence(comparison)
     words = "" if sentence is None else f"<p>{prose(sentence.marked)}</p>"
     table = sweep_table(comparison)
     body = "" if table is None else scrolled(table, HEADING)
-    return split(f"{words}<p>{escape(NOTE)}</p>{body}", figure)
+    return split(f"{words}<p>{escape(sweep_note(comparison))}</p>{body}", figure)
+
+
+def sweep_note(comparison: Comparison) -> str:
+    """What the points are, and which trainings the rest of the report shows."""
+    shown = shown_trainings(comparison)
+    return f"{NOTE} Scores and samples elsewhere in this report: {shown}." if shown else NOTE
 
 
 def sweep_table(comparison: Comparison) -> Table | None:
@@ -79,7 +87,7 @@ def sweep_table(comparison: Comparison) -> Table | None:
     for index, model in enumerate(comparison.models):
         for point in comparison.sweep.get(model.name, ()):
             score = score_cell(comparison, ModelResult(model.name, scores=point.scores), metric)
-            cells = [Cell(_time(point)), score, Cell(duration(point.seconds)), Cell(count(point.steps))]
+            cells = [Cell(budget_of(point)), score, Cell(duration(point.seconds)), Cell(count(point.steps))]
             rows.append(Row(model.name, cells, index=index))
     columns = [
         Column("Budget"),
@@ -108,14 +116,6 @@ def sweep_sentence(comparison: Comparison) -> Sentence | None:
 def _beside(lead: str) -> str:
     """What follows a clause none of whose leaders beats no network."""
     return ", and none measurably beats no network" if lead == LEVEL else BUT
-
-
-def _time(point: SweepPoint) -> str:
-    """The budget; of a point that does not say it the seconds trained, in two digits, as budgets are kept to a few per cent."""
-    seconds = point.seconds
-    if point.budget is not None or seconds is None:
-        return duration(point.budget)
-    return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
 
 
 def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
@@ -151,7 +151,7 @@ def _stages(comparison: Comparison) -> list[Stage]:
             budgets = {point.budget for point in points.values()}
             if len(budgets) > 1:
                 return []  # of joined reports with other budgets
-            stages.append(Stage(_time(SweepPoint(sum(seconds) / len(seconds), budget=budgets.pop())), known))
+            stages.append(Stage(budget_of(SweepPoint(sum(seconds) / len(seconds), budget=budgets.pop())), known))
     return stages
 
 

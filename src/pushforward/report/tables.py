@@ -208,8 +208,10 @@ def score_column(comparison: Comparison, metric: str) -> Column:
     hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
         target = target_of(comparison, metric)
-        value = target if target is None or info.unit != "%" else 100 * target
-        hint = "" if value is None else f"→ {plain(value)}{' %' if info.unit == '%' else ''} is right"
+        factor = 100 if info.unit == "%" else 1
+        spread = None if info.target is not None else factor * floor_of(comparison, metric)[1]
+        value = "" if target is None else plain(factor * target) if not spread else measured(factor * target, spread)[0]
+        hint = f"→ {value}{' %' if factor > 1 else ''} is right" if value else ""
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
-from pushforward.report import ladder
+from pushforward.report import facts, ladder
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
@@ -141,7 +141,7 @@ def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]
     ranked = statistics(comparison, metric)
     if floor is not None and all(score.loss < floor.loss and not score.better_than(floor) for score in ranked):
         return f"{text}, which is no better: these values all lie within noise."
-    return f"{text}, which is not measurably better."
+    return f"{text}, within noise of {'it' if len(lead) == 1 else 'them'}."
 
 
 def _positive(values: Mapping[str, float | None]) -> dict[str, float]:
@@ -170,7 +170,9 @@ def _training(comparison: Comparison) -> Sentence | None:
         return Sentence("training", text, "cost")
     samples = _positive({name: cost.samples for name, cost in costs.items()})
     rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
-    text = f"All were trained for about {duration((low + high) / 2)}"
+    text, shown = f"All were trained for about {duration((low + high) / 2)}", facts.shown_trainings(comparison)
+    if shown:
+        text = f"Scores and samples are those of the {shown}; these took about {duration((low + high) / 2)}"
     if len(rates) > 1:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
         if rates[best] > THRESHOLDS["faster"] * rates[worst]:

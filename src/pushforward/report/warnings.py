@@ -17,6 +17,7 @@ from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
+from pushforward.report.speeds import sessions
 from pushforward.report.statistics import (
     THRESHOLDS,
     Statistic,
@@ -189,6 +190,16 @@ def _sizes(comparison: Comparison) -> Iterator[Sentence]:
         yield from _warning(text, "cost")
 
 
+def _timed_apart(comparison: Comparison) -> Iterator[Sentence]:
+    """Joined reports whose models were not timed in turns with each other."""
+    groups = sessions(comparison)
+    if len(groups) > 1:
+        text = (
+            f"Times do not compare: {' – '.join(map(named, groups))} were timed in different sessions, maybe on other machines."
+        )
+        yield from _warning(f"{text} Compare the runs themselves to time all of them in turns.", "cost")
+
+
 def _small(comparison: Comparison) -> Iterator[Sentence]:
     n, without_samples = comparison.settings.n, {name for scores in MODEL_SCORES.values() for name in scores}
     compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
@@ -202,8 +213,8 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
     if labels:
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: the no-network row itself is "
-            "within noise of real data."
+            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: Gaussians fitted to the "
+            "training data, without any network (the no-network row), score as real data does, within noise."
         )
 
 
@@ -238,6 +249,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _unused_codes,
     *DETAIL_RULES,
     _sizes,
+    _timed_apart,
     _blind,
     _small,
     _biased,
