@@ -72,11 +72,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, what it means, and which way is better."""
+    """A heading, what it means, and which way is better; ``paired`` keeps a column beside the one before it."""
 
     label: str
     what: str = ""
     hint: str = ""
+    paired: bool = False
 
     @property
     def named(self) -> str:
