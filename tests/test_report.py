@@ -579,8 +579,8 @@ def holds(actual, wanted):
     ("wrong", "message"),
     [
         ({"format_version": 1, "entrants": []}, "has format 1; this version of pushforward reads format 2"),
-        ({"entrants": []}, "has format None"),
-        ([], "has format None"),
+        ({"entrants": []}, "damaged: the number of the format is missing"),
+        ([], "damaged: the number of the format is missing"),
         ({"format_version": 2, "models": {"a": 1}}, "models must be a list, got"),
         ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object, got 3"),
         ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, 'kid.value must be a number, got "3"'),

@@ -31,7 +31,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
-from pushforward.records import Record
+from pushforward.records import Damaged, Record
 
 __all__ = ["FORMAT", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
 
@@ -225,6 +225,8 @@ class Comparison(Record):
             CheckpointError: For another format, or a field that has another type than its declaration.
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
+        if version is None:
+            raise Damaged("the number of the format is missing")
         if version != FORMAT:
             raise CheckpointError(
                 f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
