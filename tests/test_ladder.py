@@ -85,6 +85,10 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1)
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison
+    shown = " ".join(scores_text(comparison).split())
+    assert shown.count("95 % interval of a score") == 1
+    assert "n = 20, 1 sampling of each point" not in shown, "n is in the line of all scores"
+    assert "n = 20 on either side, 1 sampling;" in shown
     assert re.search(r"\n1 call +\S+ \[\S+, \S+\] .*\[low, high\]", scores_text(comparison), re.S), "points have intervals"
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)

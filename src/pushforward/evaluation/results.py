@@ -123,6 +123,7 @@ class ModelResult(Record):
         commands: Command lines that train it again.
         config: The settings of its training (`pushforward.evaluation.origins`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
+        given: Whether its samples were there already, so that what stands for several samplings are parts of them.
         trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
@@ -151,6 +152,7 @@ class ModelResult(Record):
     commands: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    given: bool = False
     trainings: tuple[ModelResult, ...] = ()
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder, tables
+from pushforward.report.bars import has_intervals
 from pushforward.report.limits import without_pictures
 from pushforward.report.map_captions import LADDER_NOTE
 from pushforward.report.sweep import HEADING, sweep_table
@@ -77,7 +78,7 @@ def _few_calls(comparison: Comparison, width: int) -> list[str]:
         rungs = ladder.table(comparison, model)
         if rungs is not None and model.ladder is not None:
             shown = _table(rungs.of(tables.filled(rungs)), width)
-            how = wrapped(ladder.how(model.ladder, comparison.settings if model.scores else None), width)
+            how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
             parts.append(f"Few calls: {model.name}\n{shown}\n{how}")
     return [*parts, wrapped(LADDER_NOTE, width)] if parts else []
 
