@@ -3,8 +3,8 @@
     python benchmarks/transport_2d.py [--seconds 120] [--seeds 5] [--only noise 8gaussians]
 
 From noise: 10,000 training examples, 1,000 samples by 100 Euler steps against 1,000 held-out examples, the mean of ten disjoint
-pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 examples. Permutations of minibatch optimal
-transport in groups of 512, each reused for 16 draws of times, and independent noise beside them. From 8gaussians-c2ot to
+pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 examples. Permutations of minibatch
+optimal transport in groups of 512, each reused for 16 draws of times, and independent noise beside them. From 8gaussians-c2ot to
 moons-c2ot: 100,000 training examples on both sides, 10,000 held-out examples moved, W2 squared; one Euler step and 100 Heun
 steps, unconditional and given the class, groups of 1,024 reused for 32 draws.
 """

@@ -23,6 +23,7 @@ from pushforward.report import Report, captions
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
+from pushforward.report.text import shortened
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import map_health, observers
 from pushforward.training.frozen import with_frozen
@@ -84,6 +85,10 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1)
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison
+    shown = " ".join(scores_text(comparison).split())
+    assert shown.count("95 % interval of a score") == 1
+    assert "n = 20, 1 sampling of each point" not in shown, "n is in the line of all scores"
+    assert "n = 20 on either side, 1 sampling;" in shown
     assert re.search(r"\n1 call +\S+ \[\S+, \S+\] .*\[low, high\]", scores_text(comparison), re.S), "points have intervals"
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)
@@ -173,11 +178,12 @@ OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
         (
             points(0.03, 0.022),
             "In one call student has 1.5 times (1.3 to 1.7) the Fréchet distance of its teacher in 16 calls (UniPC): "
-            "0.030 ± 0.004 against 0.020 ± 0.004, from the same noise. From 2 calls on it is not measurably worse.",
+            "0.030 ± 0.004 against 0.020 ± 0.004, from the same noise. From 2 calls on it is not "
+            "measurably worse than the teacher in 16 calls.",
         ),
         (points(0.0235, 0.022), "1.2 times (0.98 to 1.4) the Fréchet distance of its teacher"),
         (points(0.0235, 0.022), "Already in one call it is not"),
-        (points(0.0235, 0.03), "Up to 2 calls it stays measurably worse."),
+        (points(0.0235, 0.03), "In up to 2 calls it stays measurably worse than the teacher in 16 calls."),
         (points(0.0235, 0.03, 0.02), "From 4 calls on"),
     ],
 )
@@ -233,12 +239,45 @@ def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     taught = points(0.09, 0.05)
     taught = (taught[0], dataclasses.replace(taught[1], calls=3))
     rows = table(*(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))).rows
-    assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "teacher: 16 calls, UniPC", "real data"]
+    assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "teacher: 16 calls", "real data"]
     assert [cell.flat for cell in rows[0].cells] == ["0.030 ± 0.004", "0.090 ± 0.004", "0.950 ± 0.000", "0.950 ± 0.000", "0.12"]
     beside = [row.cells[1].flat for row in rows[1:4]]
     assert beside == ["0.090 ± 0.004 (one call)", "0.050 ± 0.004 (3 calls)", "0.020 ± 0.004"]
     assert rows[3].cells[0].flat == rows[4].cells[1].flat == "–"
     assert rows[4].cells[0].flat == "0.0100 ± 0.0020"
+
+
+def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    rungs = tuple(
+        dataclasses.replace(point, intervals={"frechet": (0.03, 0.07)}) for point in points(0.05, 0.04, 0.03, distance=0.1234)
+    )
+    taught = points(0.5, 0.2, 0.08)
+    shown = Report(content(taught[2], taught, rungs=rungs)).to_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    heads = [line.strip() for line in shown.splitlines() if "↓" in line or "↑" in line]
+    assert [re.split(r"  +", head) for head in heads] == [
+        ["Fréchet distance ↓", "Fréchet distance, teacher ↓"],
+        ["Coverage ↑", "Coverage, teacher ↑", "Distance to teacher (std)"],
+    ]
+    assert "teacher: 4 calls" not in shown, "the row of 4 calls has the teacher's own point"
+    flat = " ".join(shown.split())
+    assert "As the map's training held it, the teacher is sampled by UniPC in 4 calls." in flat
+    assert "Distance to teacher is how far samples are from" in flat
+    assert "In one call the teacher itself has 0.500 ± 0.004." in flat
+    assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
+
+
+def test_names_are_cut_in_the_middle_and_stay_distinct():
+    names = [f"vae (compare-digits-report{end})" for end in ("", "-2", "-3")]
+    assert shortened(names, 20) == ["vae (comp…ts-report)", "vae (comp…-report-2)", "vae (comp…-report-3)"]
+    assert shortened(["flow", "a" * 30], 12) == ["flow", "aaaaa…aaaaaa"]
+    inside = [f"vae-{middle}-compare-digits-report" for middle in "ab"]
+    short = shortened(inside, 12)
+    assert len(set(short)) == 2
+    assert max(map(len, short)) <= 12
+    deep = ["x" * 20 + middle + "y" * 20 for middle in "ab"]
+    assert shortened(deep, 12) == deep, "rather long than alike"
 
 
 def test_every_form_of_the_report_has_the_ladder():

@@ -125,7 +125,7 @@ FAULTS = {
         "Classes are missing: samples shows too little of 7 (0 % where real data has ",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
-    "samples blurred": ("Samples are blurred (fine detail over real data's): samples (", *samples("digits", blurred)),
+    "samples blurred": ("Samples are blurred, by their fine detail: samples (", *samples("digits", blurred)),
     "too alike": ("lie in few places: high precision and low recall", *samples("digits", alike)),
     "32 images memorised": (
         "Memorisation: samples of samples (100 %) are near-copies of training samples",

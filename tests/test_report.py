@@ -580,8 +580,8 @@ def holds(actual, wanted):
     ("wrong", "message"),
     [
         ({"format_version": 1, "entrants": []}, "has format 1; this version of pushforward reads format 2"),
-        ({"entrants": []}, "has format None"),
-        ([], "has format None"),
+        ({"entrants": []}, "damaged: the number of the format is missing"),
+        ([], "damaged: the number of the format is missing"),
         ({"format_version": 2, "models": {"a": 1}}, "models must be a list, got"),
         ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object, got 3"),
         ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, 'kid.value must be a number, got "3"'),
@@ -836,20 +836,20 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
         (
             "gan",
             {"precision": 0.85, "recall": 0.3},
-            "Samples of gan (precision 106 %, recall 38 %) look like real examples but vary too little",
+            "Samples of gan (precision 1.1×, recall 0.38× real data's) look like real examples but vary too little",
         ),
         (
             "vae",
             {"precision": 0.24, "recall": 0.8},
-            "Samples of vae (density 110 %, precision 30 %, recall 103 %) cover the data, but many look wrong.",
+            "Samples of vae (density 1.1×, precision 0.30×, recall 1.0× real data's) cover the data, but many look wrong.",
         ),
         (
             "vae",
             {"density": 0.55, "recall": 0.8},
-            "Samples of vae (density 55 %, precision 92 %, recall 103 %) cover the data, but many look wrong.",
+            "Samples of vae (density 0.55×, precision 0.92×, recall 1.0× real data's) cover the data, but many look wrong.",
         ),
-        ("vae", {"sharpness": 0.5}, "Samples are blurred (fine detail over real data's): vae (0.50)."),
-        ("gan", {"sharpness": 1.9}, "Samples are grainy (fine detail over real data's): gan (1.9)."),
+        ("vae", {"sharpness": 0.5}, "Samples are blurred, by their fine detail: vae (0.50× real data's)."),
+        ("gan", {"sharpness": 1.9}, "Samples are grainy, by their fine detail: gan (1.9× real data's)."),
     ],
 )
 def test_planted_faults_are_told(content, name, scores, sentence):

@@ -80,7 +80,8 @@ def test_no_model_is_chosen_for_its_speed_beside_a_better_one_that_is_as_fast():
     choices = lines(compared({"gan": (0.9, 0.001, 1), "old": (1.2, 0.001, 1), "flow": (0.2, 0.1, 40)}))
     assert "Choose gan if samples must come fast (1 ms each)." in choices
     assert [line for line in choices if "old" in line] == [
-        "No score speaks for old: gan (0.900 ± 0.010) is measurably better in Fréchet distance than its 1.200 ± 0.010, and no slower."
+        "No score speaks for old: gan (0.900 ± 0.010) is measurably better in Fréchet distance than its 1.200 ± 0.010, and no "
+        "slower."
     ]
 
 

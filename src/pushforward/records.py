@@ -12,7 +12,19 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["Record", "plain"]
+__all__ = ["Damaged", "Record", "plain"]
+
+
+class Damaged(CheckpointError):
+    """Results that are not what a record writes.
+
+    Args:
+        fault: What is wrong, as a part of a sentence.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"These results are damaged: {fault}. Make them anew.")
+        self.fault = fault
 
 
 _HINTS: dict[type[Record], dict[str, Any]] = {}
@@ -69,7 +81,7 @@ class Record:
             where: The place of ``data`` in the file, for messages.
 
         Raises:
-            CheckpointError: If a field has another type than its declaration.
+            Damaged: If a field has another type than its declaration.
         """
         if not isinstance(data, Mapping):
             raise _wrong(where or cls.__name__, "an object", data)
@@ -86,12 +98,12 @@ class Record:
         """Read a record from the text of `to_json`.
 
         Raises:
-            CheckpointError: If the text is not JSON, or does not fit the class.
+            Damaged: If the text is not JSON, or does not fit the class.
         """
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise CheckpointError(f"This is not JSON: {error}. Give the text of a file that pushforward wrote.") from error
+            raise Damaged(f"they are not JSON, {error}") from error
         return cls.from_plain(data)
 
 
@@ -166,4 +178,4 @@ def _refuse(where: str, wanted: str, value: Any) -> Any:
 
 
 def _wrong(where: str, wanted: str, value: Any) -> CheckpointError:
-    return CheckpointError(f"{where} must be {wanted}, got {json.dumps(value, default=str)[:80]}. Write the results again.")
+    return Damaged(f"{where} must be {wanted}, got {json.dumps(value, default=str)[:80]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_models", "check_reports", "named_runs", "possible_runs", "shared_data", "sorted_models", "stored_results"]
 
+_DURATION = re.compile(r",|,?(\d+\.?\d*(s|m|min|h)?,?)+")
+"""What is left of durations that have spaces between them."""
+
 
 def check_models(models: Sequence[str], plugins: Sequence[str] = ()) -> None:
     """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
@@ -25,6 +29,10 @@ def check_models(models: Sequence[str], plugins: Sequence[str] = ()) -> None:
 
 
 def _no_model(name: str, recipes: Sequence[str]) -> UsageError:
+    if _DURATION.fullmatch(name):
+        return UsageError(
+            f'"{name}" is no model. Write durations after --budget, with no space after a comma, such as --budget 3s,6s.'
+        )
     hint = did_you_mean(name, recipes)
     return UsageError(f'"{name}" is neither a recipe ({", ".join(recipes)}) nor a run folder nor a report.{hint}')
 

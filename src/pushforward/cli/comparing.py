@@ -26,12 +26,11 @@ from pushforward.cli.groups import (
     DATA,
     EVALUATION,
     MODEL,
-    NO_BUDGET,
     NO_CHANGES,
+    NO_SWEEP,
     OUTPUT,
     TRAIN,
     TRAINING,
-    Budgeting,
     Changes,
     Conditioned,
     Device,
@@ -39,6 +38,7 @@ from pushforward.cli.groups import (
     Json,
     Plugins,
     Reading,
+    Sweeping,
 )
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
@@ -74,7 +74,7 @@ def compare(
     data: Annotated[str | None, Parameter(group=DATA)] = None,
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
-    budgeting: Budgeting = NO_BUDGET,
+    budgeting: Sweeping = NO_SWEEP,
     flops: Annotated[str | None, Parameter(group=BUDGET)] = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING)] = None,

@@ -97,7 +97,7 @@ def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
     """Say why samples were divided into fewer sets than was asked for."""
     n, sets = comparison.settings.n, comparison.settings.repeats or 1
     if sets < repeats and any(word.split("=")[0] == "--repeats" for word in typed):
-        enough = f"{sets} sampling{'s' * (sets != 1)} of n = {n}"
+        enough = f"{sets} part{'s' * (sets != 1)} of n = {n}"
         say(f"{path} holds enough samples for {enough}, not for --repeats {repeats}; a smaller --n allows more")
 
 

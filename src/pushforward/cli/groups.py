@@ -52,6 +52,7 @@ __all__ = [
     "Seed",
     "Settings",
     "Solving",
+    "Sweeping",
 ]
 
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
@@ -143,6 +144,18 @@ class Budgeting:
     steps: str | None = None
     budget: str | None = None
     samples: str | None = None
+
+
+@Parameter(name="*", group=BUDGET)
+@dataclass(frozen=True)
+class Sweeping(Budgeting):
+    """When each training of a comparison ends; at most one of the three.
+
+    Args:
+        budget: Budget in seconds of training, in all: 60s, 10m or 1.5h; several, 15s,30s,60s without spaces, are a sweep.
+    """
+
+    budget: str | None = None
 
 
 @Parameter(name="*", group=DATA)
@@ -271,5 +284,5 @@ class Placing:
     overwrite: Flag = False
 
 
-NO_BUDGET, ALL_DATA, NO_CHANGES = Budgeting(), Reading(), Changes()
+NO_BUDGET, NO_SWEEP, ALL_DATA, NO_CHANGES = Budgeting(), Sweeping(), Reading(), Changes()
 AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()

@@ -108,4 +108,4 @@ def unknown_origin(samples: Any, given: Given, scores: ModelResult, data: Datase
         f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
         "them, these scores are too good."
     )
-    return replace(scores, name=name, warnings=(*given.notes, warning))
+    return replace(scores, name=name, given=True, warnings=(*given.notes, warning))

@@ -12,6 +12,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
 from pushforward.evaluation.stored_pictures import with_pictures
+from pushforward.records import Damaged
 
 __all__ = ["joined", "stored", "stored_file", "taken_apart"]
 
@@ -35,8 +36,17 @@ def stored(path: str | Path) -> Comparison:
         return with_pictures(Comparison.from_json(Path(path).read_bytes()), Path(path).parent)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
+    except Damaged as error:
+        raise CheckpointError(f"{path} is damaged ({error.fault}); {_anew(Path(path))}.") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _anew(path: Path) -> str:
+    """How to make results again; the Markdown beside them holds the command."""
+    beside = path.with_name("report.md")
+    command = f", the command of which is in {beside}" if beside.is_file() else " RUN RUN, with the runs that it was about"
+    return f"make it anew by pushforward compare{command}"
 
 
 def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:

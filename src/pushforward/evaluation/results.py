@@ -31,7 +31,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
-from pushforward.records import Record
+from pushforward.records import Damaged, Record
 
 __all__ = ["FORMAT", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
 
@@ -125,6 +125,7 @@ class ModelResult(Record):
         commands: Command lines that train it again.
         config: The settings of its training (`pushforward.evaluation.origins`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
+        given: Whether its samples were there already, so that what stands for several samplings are parts of them.
         trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
@@ -153,6 +154,7 @@ class ModelResult(Record):
     commands: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    given: bool = False
     trainings: tuple[ModelResult, ...] = ()
 
     def __repr__(self) -> str:
@@ -227,6 +229,8 @@ class Comparison(Record):
             CheckpointError: For another format, or a field that has another type than its declaration.
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
+        if version is None:
+            raise Damaged("the number of the format is missing")
         if version != FORMAT:
             raise CheckpointError(
                 f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "

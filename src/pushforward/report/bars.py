@@ -21,14 +21,23 @@ def has_trainings(comparison: Comparison) -> bool:
     return any(len(model.trainings) > 1 for model in comparison.models)
 
 
+def _all_given(comparison: Comparison) -> bool:
+    """Whether there are only samples that were there already, without any model."""
+    return bool(comparison.models) and all(model.given for model in comparison.models)
+
+
 def samplings(comparison: Comparison) -> str:
-    """How often each model was sampled, such as ``3 samplings``."""
+    """How often each model was sampled, such as ``3 samplings``, or into how many parts given samples were split."""
     repeats = comparison.settings.repeats
+    if _all_given(comparison):
+        return f"{count(repeats or 1)} part{'' if repeats == 1 else 's'} of the samples"
     return "samplings" if repeats is None else f"{count(repeats)} sampling{'' if repeats == 1 else 's'}"
 
 
 def sampled(comparison: Comparison) -> str:
     """How many trainings and samplings scores were measured from, such as ``from 3 samplings of one training``."""
+    if _all_given(comparison):
+        return f"from {samplings(comparison)}"
     trainings = sorted({max(1, len(model.trainings)) for model in comparison.models})
     if trainings in ([], [1]):
         return f"from {samplings(comparison)} of one training"

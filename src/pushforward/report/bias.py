@@ -7,7 +7,7 @@ from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside
 from pushforward.report.statistics import floor_of
 
-__all__ = ["bias_note", "biases"]
+__all__ = ["bias_note", "biases", "unbiased_note"]
 
 
 def biases(comparison: Comparison) -> dict[str, float]:
@@ -33,3 +33,19 @@ def bias_note(comparison: Comparison) -> str:
     parts = [f"{plain(bias, 2)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
     too = ", as real data does" if any(floor_of(comparison, name)[0] is not None for name in known) else ""
     return f"At n = {count(n)} a perfect model would score about {listing(parts)}{too}: a bias, which shrinks like 1/n."
+
+
+def unbiased_note(comparison: Comparison) -> str:
+    """Which scores of real data are about 0 and may be negative, as a sentence; empty where there are none."""
+    labels = []
+    for name, info in comparison.metrics.items():
+        may_be_negative = info.unbiased and info.better == "lower" and info.least is None and not info.unit
+        if may_be_negative and name in comparison.floors and any(name in model.scores for model in comparison.models):
+            labels.append(inside(info.label))
+    if not labels:
+        return ""
+    some = listing(labels)
+    return (
+        f"{some[:1].upper()}{some[1:]} {'is' if len(labels) == 1 else 'are'} unbiased: for real data about 0, and may be "
+        "negative, by more than the spread too, because all draws are compared with the same held-out examples."
+    )

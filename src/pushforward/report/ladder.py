@@ -56,7 +56,8 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
                 text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
-            yield Sentence("calls", f"{text}, from the same noise. {_from(ladder, metric, rungs, own)}", "ladder")
+            follows = f"{_from(ladder, metric, rungs, own)}{_equal_calls(ladder, metric, rungs[0], own)}"
+            yield Sentence("calls", f"{text}, from the same noise. {follows}", "ladder")
 
 
 def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
@@ -74,9 +75,17 @@ def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
     worse = [number for number, rung in enumerate(rungs) if _above(ladder, metric, rung, own)]
     first = worse[-1] + 1 if worse else 0
+    than = f"than the teacher in {_calls(own.calls)}."
     if first == len(rungs):
-        return f"Up to {_calls(rungs[-1].calls)} it stays measurably worse."
-    return f"{'From' if first else 'Already in'} {_calls(rungs[first].calls)}{' on' if first else ''} it is not measurably worse."
+        return f"In up to {_calls(rungs[-1].calls)} it stays measurably worse {than}"
+    start = f"From {_calls(rungs[first].calls)} on" if first else f"Already in {_calls(rungs[0].calls)}"
+    return f"{start} it is not measurably worse {than}"
+
+
+def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
+    """The teacher in as few calls as the map's first point; empty where that was not measured or is its own point."""
+    taught = next((rung for rung in rungs_of(ladder.teacher, metric) if rung.calls == first.calls != own.calls), None)
+    return "" if taught is None else f" In {_calls(first.calls)} the teacher itself has {taught.text}."
 
 
 def rises(comparison: Comparison) -> Iterator[Sentence]:
@@ -133,16 +142,20 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     for name in names:
         info = comparison.info(name)
         columns.append(Column(info.label, info.what, DIRECTIONS.get(info.better, "")))
-        columns += [Column("teacher", f"{info.label} of the teacher")] if taught else []
-    columns += [Column("Distance", DISTANCE, "to the teacher’s samples, in std")] if taught else []
+        columns += [_taught(columns[-1])] if taught else []
+    columns += [Column("Distance to teacher (std)", DISTANCE, "0: the same samples")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
         rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
-    if ladder.own is not None:
-        by = f", {ladder.solver}" if ladder.solver else ""
-        rows.append(Row(f"teacher: {_counted(ladder.own.calls)}{by}", _cells(names, None, ladder.own, taught), "baseline"))
+    if ladder.own is not None and ladder.own not in ladder.teacher:
+        rows.append(Row(f"teacher: {_counted(ladder.own.calls)}", _cells(names, None, ladder.own, taught), "baseline"))
     floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
+
+
+def _taught(column: Column) -> Column:
+    """The teacher's column of a score, which stands beside the map's."""
+    return Column(f"{column.label}, teacher", f"{column.what} Of the teacher.".strip(), column.hint, paired=True)
 
 
 def _counted(calls: float | None) -> str:

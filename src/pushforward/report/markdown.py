@@ -61,8 +61,9 @@ def _ladders(comparison: Comparison) -> list[str]:
     parts = []
     for model in comparison.models:
         scores = ladder.table(comparison, model)
-        if scores is not None:
-            parts.append(f"## Few calls: {escape(model.name)}\n\n{_table(scores)}")
+        if scores is not None and model.ladder is not None:
+            how = escape(ladder.how(model.ladder))
+            parts.append(f"## Few calls: {escape(model.name)}\n\n{_table(scores)}\n\n{how}")
     return [*parts, LADDER_NOTE] if parts else []
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.results import Settings
 from pushforward.numbers import count
 from pushforward.report.statistics import with_spread
 
@@ -55,9 +56,28 @@ def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
     return sorted(rungs, key=lambda rung: rung.calls)
 
 
-def how(ladder: Ladder) -> str:
-    """How the points of a ladder were measured."""
-    text = f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."
-    if any(point.intervals for point in ladder.points):
-        text += " [low, high] is the 95 % interval of a score."
-    return text
+def how(ladder: Ladder, settings: Settings | None = None) -> str:
+    """How the points of a ladder were measured, and the teacher that its training held.
+
+    Args:
+        ladder: What is shown.
+        settings: Of scores beside it, whose n, samplings and intervals are explained there; None where there are none.
+    """
+    sentences = [f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."]
+    if settings is not None and (settings.n, settings.repeats) == (ladder.n, ladder.repeats):
+        sentences = ["Each point has as many samples and samplings as the scores of the whole model."]
+    if settings is None and any(point.intervals for point in ladder.points):
+        sentences.append("[low, high] is the 95 % interval of a score.")
+    return " ".join([*sentences, *_held(ladder)])
+
+
+def _held(ladder: Ladder) -> list[str]:
+    """By which solver and in how many calls the map's training held its teacher."""
+    if ladder.own is None:
+        return []
+    calls = f"{count(ladder.own.calls)} call{'' if ladder.own.calls == 1 else 's'}"
+    by = f" by {ladder.solver}" if ladder.solver else ""
+    return [
+        f"As the map's training held it, the teacher is sampled{by} in {calls}. That may be another solver, and fewer calls, "
+        "than the default of the teacher's own run."
+    ]

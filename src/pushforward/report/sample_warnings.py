@@ -12,7 +12,8 @@ from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
 
-OF_REAL = "Here 100 % is what real data scores."
+OF_REAL = " real data's"
+"""After a ratio to what real data scores."""
 
 Rule = Callable[[Comparison], Iterator[Sentence]]
 
@@ -56,7 +57,7 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
         if precision is None or recall is None:
             continue
         apart = density is not None and density < THRESHOLDS["density_right"]
-        numbers = f"precision {_share_of_real(precision)}, recall {_share_of_real(recall)}"
+        numbers = f"precision {_times(precision)}, recall {_times(recall)}{OF_REAL}"
         if not apart and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
             against = _against_looks(comparison, model)
             if against:
@@ -64,19 +65,18 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
             else:
                 repeat[model.name] = numbers
         if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
-            wrong[model.name] = numbers if density is None else f"density {_share_of_real(density)}, {numbers}"
+            wrong[model.name] = numbers if density is None else f"density {_times(density)}, {numbers}"
     if repeat:
         yield from _warning(
             f"Samples of {_by_name(repeat)} look like real examples but vary too little: each looks right, and much of the data "
-            f"is never produced. {OF_REAL}"
+            "is never produced."
         )
     if few:
         yield from _warning(
-            f"Samples of {_by_name(few)} lie in few places: high precision and low recall do not mean here that each looks "
-            f"right. {OF_REAL}"
+            f"Samples of {_by_name(few)} lie in few places: high precision and low recall do not mean here that each looks right."
         )
     if wrong:
-        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong. {OF_REAL}")
+        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong.")
 
 
 def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
@@ -92,8 +92,9 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
     return [*reasons, "no better than no network"] if stronger_baseline(comparison, model.name) else reasons
 
 
-def _share_of_real(ratio: float) -> str:
-    return f"{round(100 * ratio)} %"
+def _times(ratio: float) -> str:
+    """A ratio to real data's score, as scorecards have it."""
+    return f"{plain(ratio, 2)}×"
 
 
 def _modes(comparison: Comparison) -> Iterator[Sentence]:
@@ -133,10 +134,11 @@ def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor
         for model in comparison.models:
             score = statistic(comparison, model, metric)
             value = ratio_of(model, metric) if over_floor else score.value if score else None
+            text = "" if value is None else f"{_times(value)}{OF_REAL}" if over_floor else plain(value, 2)
             if value is not None and value < THRESHOLDS[low]:
-                less[model.name] = plain(value, 2)
+                less[model.name] = text
             elif value is not None and value > THRESHOLDS[high]:
-                more[model.name] = plain(value, 2)
+                more[model.name] = text
         if less:
             yield from _warning(below.format(_by_name(less)))
         if more:
@@ -195,8 +197,8 @@ DETAIL_RULES: tuple[Rule, ...] = (
         "sharpness",
         "blurred",
         "grainy",
-        "Samples are blurred (fine detail over real data's): {}.",
-        "Samples are grainy (fine detail over real data's): {}.",
+        "Samples are blurred, by their fine detail: {}.",
+        "Samples are grainy, by their fine detail: {}.",
         True,
     ),
     _labels,

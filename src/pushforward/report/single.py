@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder
+from pushforward.report.bars import samplings
 from pushforward.report.latent import table
 from pushforward.report.text import bullets, line_width, score_parts, wrapped
 from pushforward.report.warnings import warnings
@@ -39,11 +40,9 @@ def _footing(comparison: Comparison) -> list[str]:
     settings, bits = comparison.settings, comparison.models[0].scores.get("bpd")
     lines = []
     if settings.features:
-        times = f"{settings.repeats} sampling{'' if settings.repeats == 1 else 's'}"
         lines.append(
-            f"n = {settings.n} on either side, {times}; features: {settings.features}. There is no ratio where real data's score "
-            "is below 0 or within two of its spreads of 0. KID and energy distance are unbiased: for real data about 0, and they "
-            "may be negative."
+            f"n = {settings.n} on either side, {samplings(comparison)}; features: {settings.features}. There is no ratio where "
+            "real data's score is below 0 or within two of its spreads of 0."
         )
     if bits is not None:
         beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)

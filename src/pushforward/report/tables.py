@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
 from pushforward.report.bars import has_intervals, has_trainings, sampled
-from pushforward.report.bias import bias_note
+from pushforward.report.bias import bias_note, unbiased_note
 from pushforward.report.statistics import (
     Statistic,
     floor_of,
@@ -72,11 +72,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, what it means, and which way is better."""
+    """A heading, what it means, and which way is better; ``paired`` keeps a column beside the one before it."""
 
     label: str
     what: str = ""
     hint: str = ""
+    paired: bool = False
 
     @property
     def named(self) -> str:
@@ -140,14 +141,15 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         comparison: What is reported.
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
-    measured_from, note = sampled(comparison), bias_note(comparison)
+    measured_from, notes = sampled(comparison), [bias_note(comparison), unbiased_note(comparison)]
     beside = f" {ratio[:1].upper()}{ratio[1:]} stands the ratio to what real data scores." if ratio else ""
     bounds = has_intervals(comparison)
     what = f"[low, high] is the 95 % interval of a score, {measured_from}; ± is a spread, where there is no interval."
     if not bounds:
         what = f"Means ± spread, {measured_from}."
     if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
-        what = "Each model was sampled once; ± is the spread of real data over several samplings."
+        once = "The samples are one part" if all(model.given for model in comparison.models) else "Each model was sampled once"
+        what = f"{once}; ± is the spread of real data over several samplings."
     best = (
         " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than twice "
         "the spread of the difference. A spread smaller than that of real data counts as that of real data, because a few "
@@ -158,7 +160,7 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         "so two models can differ although their intervals overlap."
     )
     ranked = best + (overlap if bounds else "") if len(comparison.models) > 1 else ""
-    return f"{what}{beside}{ranked}{note and f' {note}'}"
+    return f"{what}{beside}{ranked}{''.join(f' {note}' for note in notes if note)}"
 
 
 def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder, tables
+from pushforward.report.bars import has_intervals
 from pushforward.report.limits import without_pictures
+from pushforward.report.map_captions import LADDER_NOTE
 from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import NO_NETWORK, Row, Table
 from pushforward.report.verdict import verdict
 
-__all__ = ["bullets", "line_width", "score_parts", "text", "wrapped"]
+__all__ = ["bullets", "line_width", "score_parts", "shortened", "text", "wrapped"]
 
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
@@ -63,36 +65,77 @@ def score_parts(comparison: Comparison, width: int) -> list[str]:
     cards = tables.scorecards(comparison)
     single = len(comparison.models) == 1
     parts = [f"{heading}\n{_table(tables.turned(table) if single else table, width)}" for heading, table in cards]
-    few = [(model, ladder.table(comparison, model)) for model in comparison.models]
-    for model, rungs in few:
-        if rungs is not None and model.ladder is not None:
-            shown = _table(rungs.of(tables.filled(rungs)), width)
-            parts.append(f"Few calls: {model.name}\n{shown}\n{wrapped(ladder.how(model.ladder), width)}")
+    parts += _few_calls(comparison, width)
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         parts.append("* best, by more than noise")
     return [*parts, wrapped(tables.score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts
+
+
+def _few_calls(comparison: Comparison, width: int) -> list[str]:
+    """The table of each map between two times, how it was measured, and how to read it."""
+    parts = []
+    for model in comparison.models:
+        rungs = ladder.table(comparison, model)
+        if rungs is not None and model.ladder is not None:
+            shown = _table(rungs.of(tables.filled(rungs)), width)
+            how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
+            parts.append(f"Few calls: {model.name}\n{shown}\n{how}")
+    return [*parts, wrapped(LADDER_NOTE, width)] if parts else []
 
 
 def _table(table: Table, width: int) -> str:
     """Rows and columns of scores; columns that do not fit beside the others follow below."""
     names = ["", *map(_name, table.rows)]
     signed = any(cell.best for row in table.rows for cell in row.cells)
-    columns = []
-    for i, column in enumerate(table.columns):
-        cells = [row.cells[i] for row in table.rows]
-        signs = [(" *" if cell.best else "  ") if signed else "" for cell in cells]
-        values = [f"{cell.value}{cell.beside}{sign}" for cell, sign in zip(cells, signs, strict=True)]
-        columns.append([column.named + ("  " if signed else ""), *values])
+    columns = [_lines(table, at, signed) for at in range(len(table.columns))]
     longest = max(len(cell) for lines in columns for cell in lines)
     most = width // 2 if any(row.kind == "score" for row in table.rows) else max(SHORTENED, width // 4)
-    first = min(max(map(len, names)), most, max(12, width - longest - 2))
+    short = shortened(names, min(max(map(len, names)), most, max(12, width - longest - 2)))
+    first = max(map(len, short))
     blocks: list[list[list[str]]] = [[]]
-    for lines in columns:
-        if blocks[-1] and first + sum(2 + _wide(others) for others in [*blocks[-1], lines]) > width:
+    for together in _together(table, columns, width - first):
+        if blocks[-1] and _across([*blocks[-1], *together]) > width - first:
             blocks.append([])
-        blocks[-1].append(lines)
-    short = [textwrap.shorten(name, first, placeholder="…") for name in names]
+        blocks[-1] += together
     return "\n\n".join(_block(short, block, first) for block in blocks)
+
+
+def _lines(table: Table, at: int, signed: bool) -> list[str]:
+    """The heading and the cells of one column."""
+    cells = [row.cells[at] for row in table.rows]
+    signs = [(" *" if cell.best else "  ") if signed else "" for cell in cells]
+    values = [f"{cell.value}{cell.beside}{sign}" for cell, sign in zip(cells, signs, strict=True)]
+    return [table.columns[at].named + ("  " if signed else ""), *values]
+
+
+def _together(table: Table, columns: Sequence[list[str]], width: int) -> list[list[list[str]]]:
+    """Columns with those that are paired with them, as far as these fit beside each other."""
+    groups: list[list[list[str]]] = []
+    for column, lines in zip(table.columns, columns, strict=True):
+        if groups and column.paired and _across([*groups[-1], lines]) <= width:
+            groups[-1].append(lines)
+        else:
+            groups.append([lines])
+    return groups
+
+
+def _across(columns: Sequence[Sequence[str]]) -> int:
+    return sum(2 + _wide(lines) for lines in columns)
+
+
+def shortened(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most so many characters, cut in their middle where they stay distinct; else they are whole.
+
+    Args:
+        names: Such as those of models.
+        width: Characters of a name.
+    """
+    room = max(2, width - 1)
+    for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
+        short = [name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)
 
 
 def _name(row: Row) -> str:

@@ -56,7 +56,8 @@ class Budget:
         except ValueError:
             value = math.nan
         if not value > 0:
-            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h.')
+            several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
+            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h.{several}')
         return value
 
     @staticmethod
