@@ -40,12 +40,25 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report"),
+        ("if model.run or model.sampling.calls is not None]", "]", "report_choices"),
     ],
     "report/sprites.py": [
         ("self.numbers.get(model.name, place)", "place", "report"),
     ],
     "evaluation/stored_pictures.py": [
-        ("if known == (first.training.steps, first.seed, comparison.data.fingerprint):", "if True:", "report_choices"),
+        ("if config and config != own:", "if False:", "report_choices"),
+        ("or not (weights or config)", "", "report_choices"),
+        ("if weights and weights != run.weights:", "if False:", "report_choices"),
+        ('"Sampling" in model.origin or scored != usual', "scored != usual", "report_choices"),
+        ("or scored != usual else", "else", "report_choices"),
+        ('if run.state["step"] != first.training.steps:', "if False:", "report_choices"),
+        ("frames[-1][0] != run.state", "False and run.state", "report_choices"),
+        ("if not all(np.isfinite(x).all() for _, x in frames):", "if False:", "report_choices"),
+        ("        _check(path, run.space)", "        pass", "report_choices"),
+        ("    comparison = _apart_from_real(comparison)", "", "report_choices"),
+        ("if not os.path.isdir(place):", "if False:", "report_choices"),
+        ("known = dtype == example.dtype if", "known = True if", "report_choices"),
+        ("or not 0 < shape[0] <= most[0]", "", "report_choices"),
     ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),

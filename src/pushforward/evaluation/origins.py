@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pushforward import spec
 from pushforward.training import Run
 
 __all__ = ["config_of", "origin_of"]
@@ -26,9 +27,9 @@ def _without_space(value: Any) -> Any:
 
 
 def origin_of(run: Run) -> dict[str, str]:
-    """Command, commit, versions and machine of a training, and hashes of its data and of its averaged weights.
+    """Command, commit, versions and machine of a training, hashes of its data and weights, and whether it samples as trained.
 
-    What a folder does not say is left out.
+    Weights are those that the run was read with, the averaged ones by default. What a folder does not say is left out.
     """
     manifest = _read(run, "manifest.json")
     latest = _read(run, "checkpoints/latest.json")
@@ -40,9 +41,14 @@ def origin_of(run: Run) -> dict[str, str]:
         "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
         "Machine": ", ".join(str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)),
         "Data sha256": run.spec.get("fingerprint"),
-        "Weights sha256": weights.get("sha256"),
+        "Weights sha256": run.weights or weights.get("sha256"),
+        "Sampling": None if _samples_as_trained(run) else "with other options than the run's own",
     }
     return {name: str(value) for name, value in known.items() if value}
+
+
+def _samples_as_trained(run: Run) -> bool:
+    return bool(spec.describe(run.transport) == spec.describe(run.method.transport()))
 
 
 def _named(latest: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
 from pushforward.numbers import listing, plain
@@ -55,15 +55,22 @@ def _least(comparison: Comparison) -> dict[str, str]:
 
 
 def without_pictures(comparison: Comparison) -> str:
-    """Which models' samples are not shown, and where they are; empty where all are, or nothing is known of the data."""
-    lacking = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is None]
+    """Which models' samples are not shown, why, and where they are; empty where all are, or nothing is known of the data."""
+    # Scores of bare samples name no model whose pictures could be missing.
+    models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
+    lacking: dict[Absent | None, list[ModelResult]] = {}
+    for model in models:
+        drawn = comparison.pictures.get(model.name, Pictures())
+        if drawn.grid is None:
+            lacking.setdefault(drawn.absent, []).append(model)
     if not lacking or not comparison.data.shape:
         return ""
-    whose = "" if len(lacking) == len(comparison.models) else f" of {_names(lacking)}"
-    where = "folders of their runs are not where they were" if len(lacking) > 1 else "folder of its run is not where it was"
-    return (
-        f"Pictures of samples{whose} are not shown: report.json does not hold them, and the {where}. See report.html beside it."
-    )
+    sentences = []
+    for absent, group in lacking.items():
+        whose = "" if len(group) == len(comparison.models) else f" of {_names(group)}"
+        why = "" if absent is None else f", and {absent.value[len(group) > 1]}"
+        sentences.append(f"Pictures of samples{whose} are not shown: report.json does not hold them{why}.")
+    return " ".join([*sentences, "See report.html beside it."])
 
 
 def not_stored(comparison: Comparison) -> str:
