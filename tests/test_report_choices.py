@@ -14,7 +14,7 @@ import pushforward as pf
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.joining import joined, stored
-from pushforward.evaluation.measurements import LatentStatistics, SampleTime, SamplingCost, TrainingCost
+from pushforward.evaluation.measurements import LatentStatistics, SampleTime, SamplingCost
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.evaluation.run_results import of_run
