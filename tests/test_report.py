@@ -873,7 +873,7 @@ def test_samples_that_other_scores_tell_from_real_data_are_not_said_to_look_righ
     for metric, value in {"precision": 0.85, "recall": 0.0, **scores}.items():
         gan["scores"][metric] = score(value, 0.008, ABOUT[metric][2] if metric in ABOUT else None)
     (sentence,) = [text for text in said(content, "warning") if "recall" in text]
-    assert sentence.startswith(f"Samples of gan (precision 106 %, recall 0 %, {against}) lie in few places")
+    assert sentence.startswith(f"Samples of gan (precision 1.1×, recall 0× real data's, {against}) lie in few places")
     assert "look like real" not in sentence
     gan["scores"] |= {"sharpness": score(0.98, 0.008, 1.0), "frechet": score(0.44, 0.008, 0.1)}
     gan["scores"] |= {test: score(0.75, 0.008, None) for test in ("classifier_test", "neighbour_test")}
