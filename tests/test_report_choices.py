@@ -211,7 +211,9 @@ def test_samples_of_a_run_are_those_of_the_model_that_was_scored(tmp_path, flow_
     )
     assert [absent(scored(other)) for other in others] == [Absent.SAMPLING] * 4
     assert absent(dataclasses.replace(model, run=None)) == Absent.NO_RUN
-    (folder / "samples" / "step_000002.npz").unlink()
+    unmarked_steps = dataclasses.replace(scored(others[0]), origin=model.origin)
+    assert absent(unmarked_steps) == Absent.SAMPLING, "an earlier version did not mark options"
+    (folder / "samples" / "step_000002.npz").rename(folder / "samples" / "step_000001.npz")
     assert absent(model) == Absent.NOT_STORED
     shutil.rmtree(folder)
     assert absent(model) == Absent.GONE
