@@ -139,7 +139,7 @@ def test_a_report_of_stored_images_says_that_it_shows_no_pictures():
     assert not any("Pictures of samples" in limit for limit in limits(comparison))
 
 
-def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path):
+def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path, usual):
     folder = tmp_path / "a" / "flow"
     run = pf.fit("flow", "moons", size="tiny", steps=2, out=folder)
     data = DataInfo("moons", (2,), "vector", fingerprint=run.spec["fingerprint"])

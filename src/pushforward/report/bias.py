@@ -5,7 +5,6 @@ from __future__ import annotations
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside
-from pushforward.report.statistics import floor_of
 
 __all__ = ["bias_note", "biases"]
 
@@ -21,8 +20,8 @@ def biases(comparison: Comparison) -> dict[str, float]:
         for name, score in model.scores.items():
             if score.bias is not None and score.value is not None:
                 values.setdefault(name, []).append(score.bias)
-    floors = {name: floor_of(comparison, name)[0] for name in values}
-    return {name: sum(some) / len(some) if (floor := floors[name]) is None else floor for name, some in values.items()}
+    floors = {name: floor.value for name, floor in comparison.floors.items() if floor.value is not None}
+    return {name: floors.get(name, sum(some) / len(some)) for name, some in values.items()}
 
 
 def bias_note(comparison: Comparison) -> str:
@@ -31,5 +30,5 @@ def bias_note(comparison: Comparison) -> str:
     if n is None or not known:
         return ""
     parts = [f"{plain(bias, 2)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
-    too = ", as real data does" if any(floor_of(comparison, name)[0] is not None for name in known) else ""
+    too = ", as real data does" if known.keys() & comparison.floors.keys() else ""
     return f"At n = {count(n)} a perfect model would score about {listing(parts)}{too}: a bias, which shrinks like 1/n."
