@@ -28,6 +28,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
     "report/choosing.py": [
+        ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
@@ -36,7 +37,13 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/sweep.py": [
         ("base is None or score.better_than(base)", "True", "report_intervals"),
+    ],
+    "report/facts.py": [
         ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
+        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
+    ],
+    "report/bias.py": [
+        ("floors.get(name, sum(some) / len(some))", "sum(some) / len(some)", "provenance"),
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report"),
@@ -910,6 +917,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not (held & ~used).any() else 256", "", "cost"),
     ],
     "report/speeds.py": [
+        ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
     "evaluation/turns.py": [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pushforward.evaluation.intervals import with_interval
-from pushforward.evaluation.measurements import SamplingCost, SweepPoint, TrainingCost
+from pushforward.evaluation.measurements import SamplingCost, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import bounded
@@ -21,12 +21,11 @@ from pushforward.pictures import scatter_picture
 from pushforward.report import Report
 from pushforward.report.charts import Series, line_chart
 from pushforward.report.choosing import choices
-from pushforward.report.facts import commands, subtitle
 from pushforward.report.feature_spaces import taught_judges
 from pushforward.report.sentences import unmarked
 from pushforward.report.single import scores_text
 from pushforward.report.statistics import statistic
-from pushforward.report.sweep import sweep, sweep_note, sweep_sentence, sweep_table
+from pushforward.report.sweep import sweep, sweep_sentence, sweep_table
 from pushforward.report.tables import scorecards
 from pushforward.report.verdict import verdict
 
@@ -255,30 +254,6 @@ def test_a_sweep_of_other_budgets_than_those_of_its_neighbour_ranks_nothing():
     first, other = (swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets) for budgets in ((4, 8, 16), (1, 2, 3)))
     both = dataclasses.replace(first, sweep={**first.sweep, "flow": other.sweep["flow"]})
     assert sweep_sentence(both) is None
-
-
-def test_a_sweep_says_which_trainings_its_scores_and_samples_are_of():
-    comparison = swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets=(3, 6, 12))
-    trained = tuple(
-        dataclasses.replace(model, training=TrainingCost(seconds=11.9), commands=("pushforward train gan --budget 12.0s",))
-        for model in comparison.models
-    )
-    points = {
-        name: tuple(dataclasses.replace(p, commands=(f"train {p.budget}",)) for p in some[:2]) + some[2:]
-        for name, some in comparison.sweep.items()
-    }
-    settings = Settings(n=360, repeats=3, budget="--budget 3s,6s,12s")
-    comparison = dataclasses.replace(comparison, models=trained, settings=settings, sweep=points)
-    assert "trained with --budget 3s,6s,12s · scores and samples: trainings of 12 s" in subtitle(comparison)
-    assert said(comparison, "training") == ["Scores and samples are those of the trainings of 12 s; these took about 11.9 s."]
-    assert sweep_note(comparison).endswith("Scores and samples elsewhere in this report: trainings of 12 s.")
-    assert sweep_note(comparison) in Report(comparison).to_markdown()
-    assert commands(comparison) == ["train 3", "train 6", "pushforward train gan --budget 12.0s"]
-    some = dataclasses.replace(comparison, sweep={"gan": points["gan"]})
-    assert "scores and samples: trainings of 12 s (gan)" in subtitle(some)
-    legend = sweep(some).split('class="legend"')[1].split("</ul>")[0]
-    assert "gan" in legend
-    assert "flow" not in legend, "it has no point"
 
 
 # Judges ---------------------------------------------------------------------------------------------------------
