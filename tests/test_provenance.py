@@ -195,15 +195,7 @@ def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path,
     assert not (tmp_path / "none").exists()
     (tmp_path / "broken.json").write_text("{")
     assert main(["compare", "broken.json", "a"]) == 4
-    err = capsys.readouterr().err
-    assert "broken.json is damaged (they are not JSON, Expecting" in err
-    assert "make it anew by pushforward compare RUN RUN" in err
-    (tmp_path / "c" / "report.json").write_text('{"format_version": 2, "models": 3}')
-    (tmp_path / "c" / "report.md").touch()
-    assert main(["compare", "c", "a"]) == 4
-    err = capsys.readouterr().err
-    assert "report.json is damaged (models must be a list, got 3)" in err
-    assert "pushforward compare, the command of which is in c/report.md." in err
+    assert "broken.json is damaged (they are not JSON, Expecting" in capsys.readouterr().err
 
 
 def frechet_bias(d, n, repeats, seed=0):

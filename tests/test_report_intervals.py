@@ -15,7 +15,7 @@ import pytest
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.measurements import SamplingCost, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo, describe
+from pushforward.metrics import MetricInfo
 from pushforward.numbers import bounded
 from pushforward.pictures import scatter_picture
 from pushforward.report import Report
@@ -23,7 +23,6 @@ from pushforward.report.charts import Series, line_chart
 from pushforward.report.choosing import choices
 from pushforward.report.feature_spaces import taught_judges
 from pushforward.report.sentences import unmarked
-from pushforward.report.single import scores_text
 from pushforward.report.statistics import statistic
 from pushforward.report.sweep import sweep, sweep_sentence, sweep_table
 from pushforward.report.tables import scorecards
@@ -300,16 +299,3 @@ def test_a_missing_report_is_named_and_nothing_is_drawn(script, tmp_path):
     assert ended.returncode == 1
     assert "There is no file none.html" in ended.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "written", [Report.to_text, Report.to_markdown, Report.to_html, lambda report: scores_text(report.comparison)]
-)
-def test_why_real_data_can_score_below_zero_is_said_in_every_form(written):
-    kid = Score(-0.024, 0.006)
-    comparison = Comparison(
-        metrics={"kid": describe()["kid"]}, floors={"kid": kid}, models=(ModelResult("a", scores={"kid": kid}),)
-    )
-    said = " ".join(written(Report(comparison)).split())
-    assert said.count("KID is unbiased: for real data about 0, and may be negative, by more than the spread too") == 1
-    assert "is unbiased" not in written(Report(dataclasses.replace(comparison, floors={})))

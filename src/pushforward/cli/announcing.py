@@ -33,15 +33,22 @@ def announce(trainer: Trainer) -> None:
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.training.lineage import leaks
 
-    counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
-    sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
-        f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {sizes}; {trainer.precision}"
+        f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
     )
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
     for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
         say(f"{trainer.folder}: warning: {warning}")
+
+
+def _sizes(trainer: Trainer) -> str:
+    """The parameters of what samples, then of the parts that only training needs, as a report has them."""
+    from pushforward.evaluation.cost import parameters, training_only
+
+    sampler = trainer.method.transport()
+    others = ", ".join(f"{name} {count:,}" for name, count in training_only(trainer.method, sampler).items() if count)
+    return f"{parameters(sampler):,}" + (f" (and for training only: {others})" if others else "")

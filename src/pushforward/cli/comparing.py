@@ -141,6 +141,11 @@ def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[s
 def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool) -> None:
     """One report of several, whose models are scored already."""
     _refuse(unused, "the models of reports are scored already")
+    if len(reports) == 1:
+        raise UsageError(
+            f"{next(iter(reports))} is a report already, and there is nothing to compare it with: name a second report or more "
+            "models. The report of a single run is written by pushforward report RUN."
+        )
     check_reports(reports)
     folder = report_folder(out, next(iter(reports.values())).data.name)
     _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)

@@ -30,6 +30,7 @@ __all__ = [
     "seconds_per_sample",
     "solver_title",
     "time_in_turns",
+    "training_only",
 ]
 
 TURNS = 7
@@ -52,6 +53,12 @@ def parameters(module: nn.Module) -> int:
 def named_parameters(module: nn.Module) -> list[int]:
     """The identity of each parameter tensor, to find out whether two modules share some."""
     return [id(tensor) for tensor in module.parameters()]
+
+
+def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
+    """The numbers in each part of a method that its sampler does not use, such as a critic, by name."""
+    sampled = set(named_parameters(sampler))
+    return {name: parameters(part) for name, part in method.named_children() if not sampled & set(named_parameters(part))}
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:

@@ -43,7 +43,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             batch=state.get("batch"),
             samples_per_second=state["samples"] / seconds if seconds else None,
         ),
-        other_parameters=_other_parameters(run),
+        other_parameters=cost.training_only(run.method, run.transport),
         losses=_losses(run),
         commands=tuple(commands(run)),
         config=config_of(run),
@@ -63,16 +63,6 @@ def _losses(run: Run) -> dict[str, Series]:
 def _series(points: Sequence[tuple[float, ...]], timed: bool = False) -> Series:
     columns = [tuple(column) for column in zip(*points, strict=True)]
     return Series(*columns[: 3 if timed else 2])
-
-
-def _other_parameters(run: Run) -> dict[str, int]:
-    """The sizes of the parts of a method that its sampler does not use, such as a critic."""
-    sampled = set(cost.named_parameters(run.transport))
-    return {
-        name: cost.parameters(part)
-        for name, part in run.method.named_children()
-        if not sampled & set(cost.named_parameters(part))
-    }
 
 
 def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:

@@ -1,0 +1,86 @@
+"""What reports say in a terminal: heads, names and notes; and reports that cannot be compared."""
+
+import dataclasses
+import re
+
+import pytest
+from test_ladder import content, points
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score, describe
+from pushforward.report import Report, captions
+from pushforward.report.single import scores_text
+from pushforward.report.text import shortened
+
+
+def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    rungs = tuple(
+        dataclasses.replace(point, intervals={"frechet": (0.03, 0.07)}) for point in points(0.05, 0.04, 0.03, distance=0.1234)
+    )
+    taught = points(0.5, 0.2, 0.08)
+    shown = Report(content(taught[2], taught, rungs=rungs)).to_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    heads = [line.strip() for line in shown.splitlines() if "↓" in line or "↑" in line]
+    assert [re.split(r"  +", head) for head in heads] == [
+        ["Fréchet distance ↓", "Fréchet distance, teacher ↓"],
+        ["Coverage ↑", "Coverage, teacher ↑", "Distance to teacher (std)"],
+    ]
+    assert "teacher: 4 calls" not in shown, "the row of 4 calls has the teacher's own point"
+    flat = " ".join(shown.split())
+    assert "As the map's training held it, the teacher is sampled by UniPC in 4 calls." in flat
+    assert "Distance to teacher is how far samples are from" in flat
+    assert "In one call the teacher itself has 0.500 ± 0.004." in flat
+    assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
+
+
+def test_names_are_cut_in_the_middle_and_stay_distinct():
+    names = [f"vae (compare-digits-report{end})" for end in ("", "-2", "-3")]
+    assert shortened(names, 20) == ["vae (comp…ts-report)", "vae (comp…-report-2)", "vae (comp…-report-3)"]
+    assert shortened(["flow", "a" * 30], 12) == ["flow", "aaaaa…aaaaaa"]
+    inside = [f"vae-{middle}-compare-digits-report" for middle in "ab"]
+    short = shortened(inside, 12)
+    assert len(set(short)) == 2
+    assert max(map(len, short)) <= 12
+    deep = ["x" * 20 + middle + "y" * 20 for middle in "ab"]
+    assert shortened(deep, 12) == deep, "rather long than alike"
+
+
+@pytest.mark.parametrize(
+    "written", [Report.to_text, Report.to_markdown, Report.to_html, lambda report: scores_text(report.comparison)]
+)
+def test_why_real_data_can_score_below_zero_is_said_in_every_form(written):
+    kid = Score(-0.024, 0.006)
+    comparison = Comparison(
+        metrics={"kid": describe()["kid"]}, floors={"kid": kid}, models=(ModelResult("a", scores={"kid": kid}),)
+    )
+    said = " ".join(written(Report(comparison)).split())
+    assert said.count("KID is unbiased: for real data about 0, and may be negative, by more than the spread too") == 1
+    assert "is unbiased" not in written(Report(dataclasses.replace(comparison, floors={})))
+
+
+def test_reports_that_are_damaged_or_alone_are_refused_with_a_way_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pf.Report(Comparison(models=(ModelResult("a"),))).save(tmp_path / "a" / "report.json")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "report.json").write_text('{"format_version": 2, "models": 3}')
+    (tmp_path / "c" / "report.md").touch()
+    files = sorted(tmp_path.rglob("*"))
+    for name, code, says in (
+        ("broken.json", 4, "broken.json is damaged (they are not JSON, Expecting"),
+        ("broken.json", 4, "make it anew by pushforward compare RUN RUN"),
+        ("c", 4, "report.json is damaged (models must be a list, got 3)"),
+        ("c", 4, "pushforward compare, the command of which is in c/report.md."),
+        ("a/report.json", 2, "a/report.json is a report already, and there is nothing to compare it with"),
+    ):
+        assert main(["compare", name]) == code
+        assert says in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == files, "nothing is written"
+
+
+def test_losses_of_maps_have_a_caption_of_their_own():
+    assert "hardly moves" in captions.loss_caption(ModelResult("m", family="flow map", method="Mapping"))
+    assert "hardly moves" not in captions.loss_caption(ModelResult("m", family="flow matching", method="Denoising"))
