@@ -280,9 +280,6 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, kinds):
     assert list(taught_judges(dataclasses.replace(comparison, models=comparison.models[1:]))) == []
 
 
-# Pictures -------------------------------------------------------------------------------------------------------
-
-
 def test_real_data_are_rings_and_samples_are_dots():
     """A colour-blind reader tells them apart: rings are empty inside, dots are not."""
     real, points = np.array([[-0.5, 0.0]]), np.array([[0.5, 0.0]])
