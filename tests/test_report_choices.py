@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 import numpy as np
-from compared import INFO, compared
+from programs.compared import INFO, compared
 
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.joining import joined

@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from compared import compared
+from programs.compared import compared
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
