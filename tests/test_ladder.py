@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.evaluation import curves, ladder
@@ -14,11 +15,11 @@ from pushforward.evaluation.combining import combined
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
-from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, Series
+from pushforward.evaluation.measurements import Health, Series
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of
 from pushforward.evaluation.scoring import score
-from pushforward.metrics import Score, describe
+from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.single import scores_text
@@ -142,29 +143,6 @@ def test_quality_over_seconds_of_training_is_stored(student):
 
 
 # What the report says
-
-
-def points(*values, spread=0.004, coverage=0.95, distance=None):
-    """Points in 1, 2, 4, ... calls, each of three samplings whose noise is the same from point to point."""
-    return tuple(
-        CurvePoint(
-            2**at,
-            2**at,
-            {"frechet": value, "coverage": coverage},
-            {"frechet": (value - spread, value, value + spread), "coverage": (coverage,) * 3},
-            distance,
-        )
-        for at, value in enumerate(values)
-    )
-
-
-def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
-    rungs = of_model.pop("rungs")
-    floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
-    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None)
-    model = ModelResult(name, ladder=measured, **of_model)
-    known = describe()
-    return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))
 
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)

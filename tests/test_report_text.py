@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 import pytest
-from test_ladder import content, points
+from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.cli import main
