@@ -18,6 +18,7 @@ from pushforward.report import Report
 from pushforward.report.choosing import choices
 from pushforward.report.facts import commands
 from pushforward.report.limits import limits
+from pushforward.report.markup import prose
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import score_column, scorecards
 from pushforward.report.verdict import verdict
@@ -205,3 +206,8 @@ def test_commands_that_read_a_run_follow_its_training():
     ]
     fresh = dataclasses.replace(comparison, commands=("pushforward compare flow gan",))
     assert commands(fresh)[0] == "pushforward compare flow gan", "which trains"
+
+
+def test_lines_do_not_break_within_a_number_and_its_error_or_unit():
+    nb = "\u00a0"
+    assert prose("6 % at n = 5, 0.1 ± 0.2; the % of") == f"6{nb}% at n{nb}={nb}5, 0.1{nb}±{nb}0.2; the % of"

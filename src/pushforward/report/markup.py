@@ -11,7 +11,7 @@ from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
 from pushforward.report.sentences import CLOSE, OPEN
 
-__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled"]
+__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled", "unbroken"]
 
 
 def sign(index: int | None) -> str:
@@ -39,8 +39,12 @@ def signs(comparison: Comparison, some: Collection[int] | None = None) -> str:
 
 def prose(marked: str) -> str:
     """Marked text as HTML, with names set apart."""
-    unbroken = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
-    return escape(unbroken).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+    return escape(unbroken(marked)).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+
+
+def unbroken(text: str) -> str:
+    """Text whose lines do not break within a number and its error or unit."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", text.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0"))
 
 
 def split(words: str, picture: str) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, plain
-from pushforward.report.markup import titled
+from pushforward.report.markup import prose, titled
 from pushforward.report.samples import samples
 from pushforward.report.sprites import Look
 
@@ -58,7 +58,7 @@ def _card(opening: Comparison, model: ModelResult, index: int) -> str:
         costs.append(f"{plain(1e6 * model.sampling.seconds_per_sample, 2)} µs a sample")
     return (
         f'<div class="deed"><p class="figtitle">{titled(model, index)}</p><p>{escape(way)}</p>'
-        f'<p><strong>{escape(deed(opening, model))}</strong></p><p class="note">{escape(" · ".join(costs))}</p></div>'
+        f'<p><strong>{prose(deed(opening, model))}</strong></p><p class="note">{escape(" · ".join(costs))}</p></div>'
     )
 
 
