@@ -85,9 +85,9 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1)
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison
-    shown = " ".join(scores_text(comparison).split())
+    text = " ".join(scores_text(comparison).split())
     said = ("95 % interval of a score", "n = 20 on either side, 1 sampling;", "n = 20, 1 sampling of each point")
-    assert [*map(shown.count, said)] == [1, 1, 0]
+    assert [*map(text.count, said)] == [1, 1, 0]
     assert re.search(r"\n1 call +\S+ \[\S+, \S+\] .*\[low, high\]", scores_text(comparison), re.S), "points have intervals"
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)

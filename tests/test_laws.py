@@ -95,8 +95,8 @@ def test_training_draws_its_samples(trained):
     moment = Moment(trained.run.folder, 2, 0.5, 1.0, trained.whole.method, trained.run.method, trained.data)
     assert Pictures().look(moment) == {}
     drawn = [path.suffix for path in (trained.run.folder / "samples").glob("step_000002.*")]
-    shown = len(trained.data.space.shape) == 3 or trained.data.space.shape == (2,)
-    assert sorted(drawn) == ([".npz", ".png"] if shown else [".npz"])
+    pictured = len(trained.data.space.shape) == 3 or trained.data.space.shape == (2,)
+    assert sorted(drawn) == ([".npz", ".png"] if pictured else [".npz"])
 
 
 def test_samples_are_written_in_every_format(trained, tmp_path):

@@ -402,8 +402,8 @@ def test_a_model_has_one_colour_on_the_whole_page(content, toy_pictures, digit_p
     opening = toy_content(copy.deepcopy(content))
     gan, flow = model(opening, "gan"), model(opening, "flow")
     opening["models"] = [gan, gan | {"name": "original GAN"}, flow]
-    shown = comparison(opening, {**toy_pictures, "original GAN": toy_pictures["gan"]})
-    page = Report(comparison(content, digit_pictures), shown).to_html()
+    circle = comparison(opening, {**toy_pictures, "original GAN": toy_pictures["gan"]})
+    page = Report(comparison(content, digit_pictures), circle).to_html()
     colours = {}
     for colour, name in re.findall(r'<svg class="sign e(\d)"[^>]*>(?:(?!</svg>).)*</svg>(?:<strong>)?([\w ]+)<', page):
         colours.setdefault(name.strip(), set()).add(colour)

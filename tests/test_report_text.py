@@ -21,15 +21,15 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
         dataclasses.replace(point, intervals={"frechet": (0.03, 0.07)}) for point in points(0.05, 0.04, 0.03, distance=0.1234)
     )
     taught = points(0.5, 0.2, 0.08)
-    shown = Report(content(taught[2], taught, rungs=rungs)).to_text()
-    assert max(map(len, shown.splitlines())) <= 80
-    heads = [line.strip() for line in shown.splitlines() if "↓" in line or "↑" in line]
+    text = Report(content(taught[2], taught, rungs=rungs)).to_text()
+    assert max(map(len, text.splitlines())) <= 80
+    heads = [line.strip() for line in text.splitlines() if "↓" in line or "↑" in line]
     assert [re.split(r"  +", head) for head in heads] == [
         ["Fréchet distance ↓", "Fréchet distance, teacher ↓"],
         ["Coverage ↑", "Coverage, teacher ↑", "Distance to teacher (std)"],
     ]
-    assert "teacher: 4 calls" not in shown, "the row of 4 calls has the teacher's own point"
-    flat = " ".join(shown.split())
+    assert "teacher: 4 calls" not in text, "the row of 4 calls has the teacher's own point"
+    flat = " ".join(text.split())
     assert "As the map's training held it, the teacher is sampled by UniPC in 4 calls." in flat
     assert "Distance to teacher is how far samples are from" in flat
     assert "In one call the teacher itself has 0.500 ± 0.004." in flat

@@ -53,8 +53,8 @@ def run(code, *, given="", cwd=None):
     """Run code as ``python -c`` does, in this environment; what is given is its input. The result is that of `subprocess.run`."""
     _, channel = _sources[os.getpid()]
     with tempfile.TemporaryDirectory() as folder:
-        asked = {"code": code, "given": given, "cwd": str(cwd or Path.cwd()), "env": dict(os.environ), "folder": folder}
-        channel.sendall(json.dumps(asked).encode() + b"\n")
+        request = {"code": code, "given": given, "cwd": str(cwd or Path.cwd()), "env": dict(os.environ), "folder": folder}
+        channel.sendall(json.dumps(request).encode() + b"\n")
         with channel.makefile() as answers:
             status = int(answers.readline())
         out, err = (Path(folder, name).read_text() for name in ("out", "err"))

@@ -10,7 +10,7 @@ from pushforward.numbers import count, duration, listing
 from pushforward.report.sentences import marked
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["budget_of", "commands", "facts", "named_run", "shown_trainings", "subtitle", "title"]
+__all__ = ["budget_of", "commands", "facts", "named_run", "scored_trainings", "subtitle", "title"]
 
 
 def title(comparison: Comparison) -> str:
@@ -33,8 +33,8 @@ def subtitle(comparison: Comparison) -> str:
         )
     if settings.budget:
         parts.append(f"trained for {settings.budget}".replace("for --", "with --"))
-    if shown := shown_trainings(comparison):
-        parts.append(f"scores and samples: {shown}")
+    if trainings := scored_trainings(comparison):
+        parts.append(f"scores and samples: {trainings}")
     if (settings.seeds or 1) > 1:
         parts.append(f"{settings.seeds} trainings of each recipe")
     if settings.n is not None:
@@ -42,7 +42,7 @@ def subtitle(comparison: Comparison) -> str:
     return " · ".join(parts)
 
 
-def shown_trainings(comparison: Comparison) -> str:
+def scored_trainings(comparison: Comparison) -> str:
     """Which trainings scores and samples show where there are several budgets, such as "trainings of 6 s"; empty elsewhere."""
     names = [model.name for model in comparison.models]
     last = {name: budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names}

@@ -201,8 +201,8 @@ def _choose(comparison: Comparison) -> str:
     numbers = {model.name: number for number, model in enumerate(comparison.models)}
     lines = ""
     for choice in choices(comparison):
-        shown = choice.names if len(choice.names) <= SIGNS else ()
-        lines += f"<li>{''.join(sign(numbers[name]) for name in shown)}<span>{prose(choice.text)}</span></li>"
+        signed = choice.names if len(choice.names) <= SIGNS else ()
+        lines += f"<li>{''.join(sign(numbers[name]) for name in signed)}<span>{prose(choice.text)}</span></li>"
     return split(f'<ul class="choices">{lines}</ul>' if lines else "", frontier(comparison))
 
 

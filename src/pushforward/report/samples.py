@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
-from pushforward.report.facts import shown_trainings
+from pushforward.report.facts import scored_trainings
 from pushforward.report.limits import not_stored, without_pictures
 from pushforward.report.markup import panel, side_by_side, sign, titled
 from pushforward.report.nearest import nearest_layer
@@ -175,8 +175,8 @@ def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
 
 
 def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
-    shown = shown_trainings(comparison)
-    notes = [f"Samples are those of the {shown}." if shown else "", shared_noise(comparison, places=not look.columns())]
+    trainings = scored_trainings(comparison)
+    notes = [f"Samples are those of the {trainings}." if trainings else "", shared_noise(comparison, places=not look.columns())]
     notes.append("Nothing was picked by hand.")
     if look.columns() in (1, 2):
         notes.append(RINGS)

@@ -13,7 +13,7 @@ from pushforward.numbers import count, duration, listing
 from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
-from pushforward.report.facts import budget_of, shown_trainings
+from pushforward.report.facts import budget_of, scored_trainings
 from pushforward.report.markup import prose, scrolled, signs, split
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.statistics import Statistic, best_of, metric_for, statistic
@@ -77,8 +77,8 @@ def sweep(comparison: Comparison) -> str:
 
 def sweep_note(comparison: Comparison) -> str:
     """What the points are, and which trainings the rest of the report shows."""
-    shown = shown_trainings(comparison)
-    return f"{NOTE} Scores and samples elsewhere in this report: {shown}." if shown else NOTE
+    trainings = scored_trainings(comparison)
+    return f"{NOTE} Scores and samples elsewhere in this report: {trainings}." if trainings else NOTE
 
 
 def sweep_table(comparison: Comparison) -> Table | None:

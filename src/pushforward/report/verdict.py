@@ -170,9 +170,9 @@ def _training(comparison: Comparison) -> Sentence | None:
         return Sentence("training", text, "cost")
     samples = _positive({name: cost.samples for name, cost in costs.items()})
     rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
-    text, shown = f"All were trained for about {duration((low + high) / 2)}", facts.shown_trainings(comparison)
-    if shown:
-        text = f"Scores and samples are those of the {shown}; these took about {duration((low + high) / 2)}"
+    text, trainings = f"All were trained for about {duration((low + high) / 2)}", facts.scored_trainings(comparison)
+    if trainings:
+        text = f"Scores and samples are those of the {trainings}; these took about {duration((low + high) / 2)}"
     if len(rates) > 1:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
         if rates[best] > THRESHOLDS["faster"] * rates[worst]:
