@@ -12,7 +12,7 @@ from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun, grids
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
-from pushforward.testing.problems import STOP
+from pushforward.testing.problems import STOP, moments
 from pushforward.transports import Flow
 
 STOPPED = torch.tensor([STOP], dtype=torch.float64)
@@ -133,6 +133,12 @@ def test_euler_maruyama_without_noise_is_euler():
 
 
 STEPS = {"ancestral": 400, "ddim:0.5": 200, "dpmsde": 100, "eulermaruyama": 200, "eulermaruyama:2": 375, "churn:3": 75}
+
+
+def test_the_gaussian_starts_with_the_covariance_that_it_has_there():
+    """A deterministic solver forgets nothing of its start, which is half data here."""
+    _, covariance, _, wanted = moments(DPM(3), VP(), 40, 20_000, start=-1.0)
+    torch.testing.assert_close(covariance, wanted, rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
