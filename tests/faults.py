@@ -47,7 +47,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report"),
-        ("if model.run or model.sampling.calls is not None]", "]", "report_choices"),
+        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/sprites.py": [
         ("self.numbers.get(model.name, place)", "place", "report"),
