@@ -797,7 +797,7 @@ def test_memory_is_each_runs_own(tmp_path):
         trainer.advance()
     first, second = (pf.load(tmp_path / str(i)).state["peak_memory_mb"] for i in range(2))
     assert first > second + large / 2
-    assert reopen(tmp_path / "0", data=data, steps=4)._peak / 2**20 == pytest.approx(first)
+    assert reopen(tmp_path / "0", data=data, steps=4).saver.peak / 2**20 == pytest.approx(first)
 
 
 def test_memory_is_told_where_the_kernel_tells_nothing(monkeypatch, tmp_path):

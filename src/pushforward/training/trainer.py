@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,18 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.devices import laid_out
-from pushforward.errors import CheckpointError, Diverged
+from pushforward.errors import Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
-from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
-from pushforward.training.going_back import content_of, go_back, take_up
+from pushforward.training.going_back import go_back
 from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
-from pushforward.training.memory import peak_memory, reset_peak, synchronize
+from pushforward.training.memory import reset_peak, synchronize
 from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, decide, ended, held, observing, passed
 from pushforward.training.optimizers import players_of
@@ -36,9 +34,9 @@ from pushforward.training.parts import read_parts
 from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
-from pushforward.training.run_spec import digest
+from pushforward.training.saving import Saver
 from pushforward.training.settings import Settings
-from pushforward.training.stages import stages_of, write_stages
+from pushforward.training.stages import write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
 from pushforward.training.threads import Threads, restoring
@@ -89,7 +87,7 @@ class Trainer:
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), False
-        self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
+        self.saver = Saver()
         method = spec.describe(recipe.method)  # sharding changes the modules' classes
         self._place()
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
@@ -125,7 +123,7 @@ class Trainer:
     @property
     def saved(self) -> bool:
         """Whether the run has a checkpoint."""
-        return self._saved_at >= 0
+        return self.saver.step >= 0
 
     @property
     def done(self) -> bool:
@@ -150,7 +148,7 @@ class Trainer:
         """
         try:
             self.holding.reopen()
-            if self._saved_at < 0:
+            if not self.saved:
                 self.save()
             self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
             reset_peak(self.device)
@@ -158,7 +156,7 @@ class Trainer:
             with generators_kept(self.device):
                 while not (self.done or self.stop or self.clock.seconds >= until):
                     self._advance_once()
-            self._peak = max(self._peak, peak_memory(self.device))
+            self.saver.note_memory(self.device)
             if self.done or self.stop:
                 self.finish()
         except BaseException:
@@ -183,12 +181,12 @@ class Trainer:
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
-        due = self.processes.agreed(self.settings.due(self.clock, self._saved_seconds) or self.clock.stages == [stage])
+        due = self.processes.agreed(self.saver.due(self) or self.clock.stages == [stage])
         stays = self.clock.step in held(self.observers, self.method)
         if self.ended is not None:
             go_back(self)
         elif passed(self.observers) == self.clock.step or ((due or stays) and self._sound()):
-            self._peak = max(self._peak, peak_memory(self.device))
+            self.saver.note_memory(self.device)
             self.save()
         self._looks(moment, late=True)
 
@@ -215,10 +213,10 @@ class Trainer:
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
         try:
-            if self.journal.held or self._saved_at != self.clock.step:
+            if self.journal.held or self.saver.step != self.clock.step:
                 self.holding.reopen()
                 self._flush()
-                if self._saved_at != self.clock.step:
+                if self.saver.step != self.clock.step:
                     self.save()
         finally:
             self.close()
@@ -232,7 +230,7 @@ class Trainer:
             raise self._diverged(*problem)
 
     def _diverged(self, what: str, advice: str | None = None) -> Diverged:
-        last_saved = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
+        last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
         return Diverged(f"{what}{last_saved}. {advice or ADVICE}")
 
     def _sound(self) -> bool:
@@ -255,46 +253,11 @@ class Trainer:
         self.holding.reopen()
         self._flush()
         self._check_weights()
-        tensors = content_of(self)
-        try:
-            if self.holding.writes:
-                self.journal.settle()
-                where, state, stay = self.folder / "checkpoints", self._state(), held(self.observers, self.method)
-                checkpoints.save(where, self.clock.step, tensors, state, after=self._saved_at, held=stay)
-        except CheckpointError as error:
-            if self._saved_at >= 0:
-                raise
-            raise CheckpointError(
-                f"{error} Nothing has been saved of this run yet; once there is space, start it: pushforward resume {self.folder}"
-            ) from error
-        self.processes.agreed(True)  # so that no process reads a checkpoint before it is written
-        self._saved_at, self._saved_seconds = self.clock.step, self.clock.seconds
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "format_version": checkpoints.FORMAT,
-            **self.clock.state(),
-            "samples": self.samples,
-            "budget": asdict(self.budget),
-            "spec_sha256": digest(self.content),
-            "precision": self.precision,
-            "batch": self.training.batch,
-            "peak_memory_mb": self._peak / 2**20,
-            **self.store.state(),
-        }
+        self.saver.save(self)
 
     def restore(self, folder: Path) -> None:
         """Take up a checkpoint: weights, averages, optimisers and counters.
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        take_up(self, stored := checkpoints.load(folder, self.device))
-        state = stored.state
-        same = asdict(self.budget) == state.get("budget", self.content["budget"])
-        self.clock.budget = self.store.restore(state, self.budget)
-        self.clock.restore(state, stages_of(self.folder, state) if same else [])
-        self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
-        self._saved_at, self._saved_seconds = state["step"], state["seconds"]
-        self.threads.resume(self._saved_at)
-        for row in self.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
-            self.clock.mark(row["step"], row.get("seconds", 0.0))
+        self.saver.restore(self, folder)
