@@ -27,6 +27,11 @@ FAULTS: dict[str, list[Fault]] = {
     "report/tables.py": [
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
+    "report/text.py": [
+        ("parts = [findings, which, *sweep", "parts = [findings, *sweep", "report_text"),
+        ("if len(comparison.models) < 2:", "if True:", "report_text"),
+        ("if len(comparison.models) < 2:", "if False:", "report_text"),
+    ],
     "report/choosing.py": [
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+from programs.compared import compared
 from programs.rungs import content, points
 
 import pushforward as pf
@@ -34,6 +35,16 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
     assert "Distance to teacher is how far samples are from" in flat
     assert "In one call the teacher itself has 0.500 ± 0.004." in flat
     assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
+
+
+def test_a_terminal_says_which_model_to_choose_and_how_far_apart_models_must_be():
+    text = Report(compared({"a": (0.2, 0.9), "b": (0.5, 0.6)}, scores=("frechet", "coverage"))).to_text()
+    verdict, chosen, scores = (text.index(heading) for heading in ("- a has the best", "Which to choose\n- ", "Further checks\n"))
+    assert verdict < chosen < scores
+    assert "Choose a if Fréchet distance counts most" in text[chosen:scores]
+    least = text[text.index("two models must differ") :]
+    assert "0.028 in Fréchet distance and 0.028 in coverage" in " ".join(least.split())
+    assert "two models must differ" not in Report(compared({"a": (0.2, 0.9)}, scores=("frechet", "coverage"))).to_text()
 
 
 def test_names_are_cut_in_the_middle_and_stay_distinct():

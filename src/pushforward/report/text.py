@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from pushforward.evaluation.results import Comparison
 from pushforward.report import ladder, tables
 from pushforward.report.bars import has_intervals
-from pushforward.report.limits import without_pictures
+from pushforward.report.choosing import choices
+from pushforward.report.limits import noise_limits, noise_table, without_pictures
 from pushforward.report.map_captions import LADDER_NOTE
+from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import NO_NETWORK, Row, Table
 from pushforward.report.verdict import verdict
@@ -24,7 +26,7 @@ SHORTENED = 20
 
 
 def text(comparison: Comparison, width: int | None = None) -> str:
-    """The verdict, then a table for each group of scores.
+    """The verdict, which model to choose, a table for each group of scores, and the differences that they can show.
 
     Args:
         comparison: What is reported.
@@ -34,8 +36,19 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     findings = bullets((sentence.text for sentence in verdict(comparison)), width)
     trained = sweep_table(comparison)
     sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
-    parts = [findings, *sweep, *score_parts(comparison, width), wrapped(without_pictures(comparison), width)]
+    chosen = bullets((unmarked(choice.text) for choice in choices(comparison)), width)
+    which = f"Which to choose\n{chosen}" if chosen else ""
+    parts = [findings, which, *sweep, *score_parts(comparison, width), *_limits(comparison, width)]
     return "\n\n".join(part for part in parts if part.strip())
+
+
+def _limits(comparison: Comparison, width: int) -> list[str]:
+    """How far apart two models must be at least, and which models' samples are not shown."""
+    missing = wrapped(without_pictures(comparison), width)
+    if len(comparison.models) < 2:
+        return [missing]
+    table = noise_table(comparison)
+    return [wrapped(noise_limits(comparison), width), *([] if table is None else [_table(table, width)]), missing]
 
 
 def line_width(width: int | None = None) -> int:
@@ -89,7 +102,7 @@ def _table(table: Table, width: int) -> str:
     signed = any(cell.best for row in table.rows for cell in row.cells)
     columns = [_lines(table, at, signed) for at in range(len(table.columns))]
     longest = max(len(cell) for lines in columns for cell in lines)
-    most = width // 2 if any(row.kind == "score" for row in table.rows) else max(SHORTENED, width // 4)
+    most = width // 2 if any(row.kind in ("score", "key") for row in table.rows) else max(SHORTENED, width // 4)
     short = shortened(names, min(max(map(len, names)), most, max(12, width - longest - 2)))
     first = max(map(len, short))
     blocks: list[list[list[str]]] = [[]]
