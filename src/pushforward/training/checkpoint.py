@@ -18,6 +18,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training.disk import disk as _disk
 from pushforward.training.disk import flush as _flush
 from pushforward.training.disk import read_json, sha256, write_json, write_text
+from pushforward.training.space import bytes_of, check_space
 from pushforward.training.verifying import (
     FORMAT,
     PREFIX,
@@ -100,9 +101,10 @@ def save(
         held: The steps of checkpoints that stay.
 
     Raises:
-        CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
+        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
     """
     final = folder / step_name(step)
+    check_space(final, bytes_of(tensors.values()))
     with staged(final) as temporary:
         fill(temporary, tensors, state)
         commit(temporary, final)

@@ -130,7 +130,7 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
     """
     other = next_good(folder)
     remedy = f"The checkpoint before it: {other.name}." if other else "There is no other checkpoint in this run that is whole."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other and other.name)
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other.name if other else None)
 
 
 def next_good(folder: Path) -> Path | None:
