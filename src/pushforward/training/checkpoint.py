@@ -25,6 +25,7 @@ from pushforward.training.verifying import (
     all_in,
     damaged,
     fault,
+    is_checkpoint,
     latest,
     step_name,
     step_of,
@@ -238,6 +239,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     for name, kind in _STATE.items():
         if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
             raise damaged(folder, "state.json", f"does not say {name}")
+    if is_checkpoint(folder.name) and state["step"] != step_of(folder):
+        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
     return state
 
 
@@ -251,7 +254,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
     state = read_state(folder)
     try:
-        tensors = {path.stem: read(path, device) for path in sorted(folder.glob("*.safetensors"))}
+        listed = sorted(name for name in read_json(folder / "MANIFEST.json")["files"] if name.endswith(".safetensors"))
+        tensors = {Path(name).stem: read(folder / name, device) for name in listed}
     except OSError as error:
         raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
     return Checkpoint(folder, tensors, state)

@@ -147,13 +147,14 @@ class Saver:
             **trainer.store.state(),
         }
 
-    def restore(self, trainer: Trainer, folder: Path) -> None:
-        """Take up a checkpoint: weights, averages, optimisers and counters.
+    def restore(self, trainer: Trainer, stored: Path | checkpoints.Checkpoint) -> None:
+        """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         self.wait()
-        take_up(trainer, stored := checkpoints.load(folder, trainer.device))
+        stored = checkpoints.load(stored, trainer.device) if isinstance(stored, Path) else stored
+        take_up(trainer, stored)
         state = stored.state
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
@@ -162,7 +163,7 @@ class Saver:
         self.step, self._seconds = state["step"], state["seconds"]
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)
-        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
+        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
 
 

@@ -19,6 +19,7 @@ from pushforward.errors import Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
+from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
@@ -266,9 +267,9 @@ class Trainer:
         self._check_weights()
         self.saver.save(self, beside)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, stored: Path | Checkpoint) -> None:
         """Take up a checkpoint: weights, averages, optimisers and counters.
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        self.saver.restore(self, folder)
+        self.saver.restore(self, stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pushforward.errors import CheckpointError
@@ -26,9 +27,11 @@ FORMAT = 1
 """The number of the format of checkpoints that is written and read."""
 GROUPS = ("method", "average", "optimizer")
 """The files of weights that a checkpoint holds."""
+THREADS, LARGE = 4, 1 << 24
+"""Files of a checkpoint that are hashed at once, and the bytes from which on they are."""
 PREFIX = "step_"
 """How the name of every checkpoint begins; digits follow."""
-_LATEST = "latest.json"
+_LATEST, _MANIFEST = "latest.json", "MANIFEST.json"
 
 
 def step_name(step: int) -> str:
@@ -54,8 +57,14 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
-    write_json(folder / _LATEST, {"checkpoint": name, "format_version": FORMAT})
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    write_json(folder / _LATEST, {"checkpoint": name, "manifest": _seal(folder / name), "format_version": FORMAT})
+
+
+def _seal(folder: Path) -> str | None:
+    """The hash of a checkpoint's manifest; None where it is missing."""
+    path = folder / _MANIFEST
+    return sha256(path) if path.is_file() else None
 
 
 def latest(folder: Path) -> Path | None:
@@ -71,12 +80,16 @@ def latest(folder: Path) -> Path | None:
 
 
 def _named(folder: Path) -> Path | None:
+    """The checkpoint that ``latest.json`` names; where its manifest has another hash, one whose manifest has that hash."""
     try:
         content = read_json(folder / _LATEST)
     except CheckpointError:
         return None
-    name = content.get("checkpoint") if isinstance(content, dict) else None
-    return folder / str(name) if is_checkpoint(name) and (folder / str(name)).is_dir() else None
+    name, manifest = (content.get("checkpoint"), content.get("manifest")) if isinstance(content, dict) else (None, None)
+    named = folder / str(name) if is_checkpoint(name) and (folder / str(name)).is_dir() else None
+    if manifest is None or (named is not None and _seal(named) == manifest):
+        return named
+    return next((path for path in all_in(folder) if _seal(path) == manifest), named)
 
 
 def verify(folder: Path) -> None:
@@ -92,27 +105,27 @@ def verify(folder: Path) -> None:
 def fault(folder: Path) -> tuple[str, str] | None:
     """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
     try:
-        manifest = read_json(folder / "MANIFEST.json")
+        manifest = read_json(folder / _MANIFEST)
     except CheckpointError as error:
-        return "MANIFEST.json", "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
+        return _MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
-        return "MANIFEST.json", "does not list the files"
+        return _MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
-        return "MANIFEST.json", f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+        return _MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
     for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS)):
         if name not in files:
-            return "MANIFEST.json", f"does not list {name}"
-    for name, entry in files.items():
-        if (why := _difference(folder, name, entry)) is not None:
-            return why
-    return None
+            return _MANIFEST, f"does not list {name}"
+    if sum(path.stat().st_size for path in folder.iterdir()) < LARGE:
+        return next(filter(None, (_difference(folder, *entry) for entry in files.items())), None)
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
+        return next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
 
 
 def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | None:
     path = folder / name
     if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
-        return "MANIFEST.json", f"gives no size and sha256 of {name}"
+        return _MANIFEST, f"gives no size and sha256 of {name}"
     if Path(name).name != name or not path.is_file():
         return name, "is missing"
     if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
