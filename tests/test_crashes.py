@@ -1,0 +1,82 @@
+"""A crash at any moment of a save: the old state or the new one is there, whole, and the next save leaves nothing else."""
+
+import contextlib
+import json
+import shutil
+
+import pytest
+import torch
+from programs import forking
+from programs.crashing import DEATH, Disk, Stopped
+
+from pushforward.testing import assert_same, final_state
+from pushforward.training import checkpoint
+from pushforward.training.verifying import all_in, fault
+
+SAVES = {
+    "one stays": {"step": 3, "keep": 1},
+    "two stay": {"step": 3},
+    "the same step": {"step": 2, "keep": 1},
+    "after an older one": {"step": 2, "after": 1},
+}
+"""Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that went on from step 1."""
+
+
+def save(folder, step, value, **options):
+    tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
+    checkpoint.save(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
+
+
+def value_in(folder):
+    """The value of the newest checkpoint, in all of its files."""
+    stored = checkpoint.load(checkpoint.latest(folder))
+    (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
+    return value
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with Disk():
+        for step in (1, 2):
+            save(tmp_path / "checkpoints", step, float(step))
+    return tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize(("kind", "power"), [("the same step", False), *((kind, True) for kind in SAVES)])
+def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, folder, tmp_path):
+    """As a process is killed, or, where what was not flushed is lost, as the power fails."""
+    options, old = SAVES[kind], 2.0
+    if "after" in options:
+        checkpoint.write_latest(folder, "step_000001")
+        old = 1.0
+    values, last = [], 0
+    while True:
+        last += 1
+        crashed = shutil.copytree(folder, tmp_path / "crashed")
+        with Disk(last, power=power) as disk, contextlib.suppress(Stopped):
+            save(crashed, value=5.0, **options)
+        if not disk.stopped:
+            break
+        values.append(value_in(crashed))
+        assert not [path for path in all_in(crashed) if fault(path)]
+        if last % 3 == 0:
+            with Disk():
+                save(crashed, 9, 9.0, keep=1, after=options.get("after"))
+            assert sorted(path.name for path in crashed.iterdir()) == ["latest.json", "step_000009"]
+        shutil.rmtree(crashed)
+    assert values == sorted(values)
+    assert set(values) == {old, 5.0}
+    assert len(values) > 25
+
+
+def test_a_crash_while_training_goes_on_costs_nothing(tmp_path):
+    """The process dies in the save of step 2, which is written beside the next steps or while they wait."""
+    cases = [(str(tmp_path / f"{last}-{beside}"), last, beside) for beside in (False, True) for last in (10, 22, 27)]
+    trainings = json.dumps([(str(tmp_path / "whole"), None, True), *cases])
+    code = f"import json; from programs.crashing import main; main(json.loads({trainings!r}))"
+    done = forking.run(code)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[0, 0], *([DEATH, 0] for _ in cases)]
+    for folder, *_ in cases:
+        assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / folder))
+        assert not list((tmp_path / folder).rglob(".tmp*"))
