@@ -7,9 +7,11 @@ import shutil
 import pytest
 import torch
 from programs import forking
-from programs.crashing import DEATH, Disk, Stopped
+from programs.crashing import save, value_in
 
+from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state
+from pushforward.testing.disks import DEATH, Disk, Stopped, damage
 from pushforward.training import checkpoint
 from pushforward.training.verifying import all_in, fault
 
@@ -20,18 +22,6 @@ SAVES = {
     "after an older one": {"step": 2, "after": 1},
 }
 """Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that went on from step 1."""
-
-
-def save(folder, step, value, **options):
-    tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
-    checkpoint.save(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
-
-
-def value_in(folder):
-    """The value of the newest checkpoint, in all of its files."""
-    stored = checkpoint.load(checkpoint.latest(folder))
-    (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
-    return value
 
 
 @pytest.fixture
@@ -80,3 +70,45 @@ def test_a_crash_while_training_goes_on_costs_nothing(tmp_path):
     for folder, *_ in cases:
         assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / folder))
         assert not list((tmp_path / folder).rglob(".tmp*"))
+
+
+def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_path):
+    """The values differ from file to file, as they do in a run, so that swapped files differ."""
+    inside, crashed = tmp_path / "whole" / "checkpoints", tmp_path / "damaged"
+    with Disk():
+        for step in (1, 2, 3):
+            tensors = {name: {"w": torch.randn(40)} for name in ("method", "average", "optimizer")}
+            checkpoint.save(inside, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None}, keep=3)
+    older = inside / "step_000002" / "method.safetensors"
+    older.write_bytes(older.read_bytes()[:-1])  # so that step 1 is the next good one
+    for number in range(75):
+        shutil.copytree(inside, crashed)
+        names, what = damage(crashed / "step_000003", number)
+        assert checkpoint.latest(crashed).name == "step_000003", what
+        with pytest.raises(CheckpointError, match=r"is damaged: .*The checkpoint before it: step_000001") as error:
+            checkpoint.load(checkpoint.latest(crashed))
+        assert any(f"is damaged: {name}" in str(error.value) for name in names), (names, what)
+        assert error.value.before == "step_000001"
+        shutil.rmtree(crashed)
+
+
+@pytest.mark.parametrize("file", ["latest.json", "step_000002"])
+def test_a_checkpoint_that_takes_anothers_place_is_noticed(file, folder):
+    """The name in `latest.json` is checked by a hash, and a checkpoint's folder by its step."""
+    if file == "latest.json":
+        path = folder / file
+        path.write_text(path.read_text().replace("step_000002", "step_000001"))
+        assert value_in(folder) == 2.0
+        return
+    (folder / file).rename(folder / "other")
+    (folder / "step_000001").rename(folder / file)
+    (folder / "other").rename(folder / "step_000001")
+    with pytest.raises(CheckpointError, match=r"state\.json is of step 1"):
+        checkpoint.load(folder / file)
+
+
+def test_another_format_is_named(folder):
+    path = folder / "step_000002" / "MANIFEST.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(CheckpointError, match=r"MANIFEST\.json says that the format is 2, and this version .* reads 1"):
+        checkpoint.load(folder / "step_000002")

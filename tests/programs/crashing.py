@@ -1,117 +1,36 @@
-"""A disk that stops in the middle of a save, after any call of the system that changes it or within a write; trainings on it."""
+"""Trainings whose disk stops in the middle of a save, and checkpoints of eight numbers."""
 
 import contextlib
 import json
 import os
 import signal
 import threading
-from pathlib import Path
 from unittest.mock import patch
 
-import safetensors.torch
+import torch
 
 from pushforward import spec
 from pushforward.testing import recipe_for, space_data
+from pushforward.testing.disks import Disk
 from pushforward.training import checkpoint, observers
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
-CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
-DEATH = 9
-"""The exit status of a process that dies with its disk."""
-
-
-class Stopped(BaseException):
-    """The disk has stopped."""
-
-
-class Disk:
-    """Within this context the disk stops after so many changes, and nothing changes any more.
-
-    Args:
-        last: How many; None counts them.
-        exits: Whether the process dies there, as by SIGKILL.
-        power: Whether what was not flushed is lost.
-    """
-
-    def __init__(self, last=None, exits=False, power=False):
-        self.last, self.exits, self.power = last, exits, power
-        self.changes, self.stopped, self._unflushed = 0, False, {}
-
-    def __enter__(self):
-        self._patches = contextlib.ExitStack()
-        for name in CALLS:
-            self._patches.enter_context(patch.object(os, name, self._call(name, getattr(os, name))))
-        self._patches.enter_context(patch.object(Path, "write_text", self._text(Path.write_text)))
-        self._patches.enter_context(patch.object(safetensors.torch, "save_file", self._file(safetensors.torch.save_file)))
-        return self
-
-    def __exit__(self, *_):
-        self._patches.close()
-        for handle in self._unflushed.values():
-            os.close(handle)
-
-    def _call(self, name, function):
-        def call(*args, **options):
-            self._alive()
-            if name == "fsync":
-                self._flushed(args[0])
-            else:
-                function(*args, **options)
-            self._changed()
-
-        return call
-
-    def _text(self, function):
-        def write_text(path, text, *args, **options):
-            for end in (len(text) // 2, len(text)):
-                self._alive()
-                function(path, text[:end], *args, **options)
-                self._written(path)
-                self._changed()
-
-        return write_text
-
-    def _file(self, function):
-        def save_file(tensors, path, *args, **options):
-            self._alive()
-            function(tensors, path, *args, **options)
-            content = path.read_bytes()
-            for end in (8, len(content) - 1, len(content)):
-                self._alive()
-                path.write_bytes(content[:end])
-                self._written(path)
-                self._changed()
-
-        return save_file
-
-    def _written(self, path):
-        number = path.stat().st_ino
-        if number not in self._unflushed:
-            self._unflushed[number] = os.open(path, os.O_RDWR)
-
-    def _flushed(self, handle):
-        if (waiting := self._unflushed.pop(os.fstat(handle).st_ino, None)) is not None:
-            os.close(waiting)
-
-    def _alive(self):
-        if self.stopped:
-            raise Stopped
-
-    def _changed(self):
-        self.changes += 1
-        if self.changes != self.last:
-            return
-        self.stopped = True
-        for handle in self._unflushed.values() if self.power else ():
-            os.ftruncate(handle, 0)
-        if self.exits:
-            os._exit(DEATH)
-        raise Stopped
-
-
 AT, STEPS = 2, 4
 """The step whose save is interrupted, and the steps of a training."""
+
+
+def save(folder, step, value, **options):
+    """Save a checkpoint that holds one value everywhere."""
+    tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
+    checkpoint.save(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
+
+
+def value_in(folder):
+    """The value of the newest checkpoint, in all of its files."""
+    stored = checkpoint.load(checkpoint.latest(folder))
+    (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
+    return value
 
 
 def train(folder, last=None, beside=True):

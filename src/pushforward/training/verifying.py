@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,15 +82,23 @@ def latest(folder: Path) -> Path | None:
 
 def _named(folder: Path) -> Path | None:
     """The checkpoint that ``latest.json`` names; where its manifest has another hash, one whose manifest has that hash."""
-    try:
-        content = read_json(folder / _LATEST)
-    except CheckpointError:
-        return None
-    name, manifest = (content.get("checkpoint"), content.get("manifest")) if isinstance(content, dict) else (None, None)
-    named = folder / str(name) if is_checkpoint(name) and (folder / str(name)).is_dir() else None
+    name, manifest = _recorded(folder)
+    named = folder / name if name is not None and (folder / name).is_dir() else None
     if manifest is None or (named is not None and _seal(named) == manifest):
         return named
     return next((path for path in all_in(folder) if _seal(path) == manifest), named)
+
+
+def _recorded(folder: Path) -> tuple[str | None, object]:
+    """The name and the hash in ``latest.json``, as far as it gives them."""
+    try:
+        content = read_json(folder / _LATEST)
+    except CheckpointError:
+        return None, None
+    if not isinstance(content, dict):
+        return None, None
+    name = content.get("checkpoint")
+    return str(name) if is_checkpoint(name) else None, content.get("manifest")
 
 
 def verify(folder: Path) -> None:
@@ -116,10 +125,18 @@ def fault(folder: Path) -> tuple[str, str] | None:
     for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS)):
         if name not in files:
             return _MANIFEST, f"does not list {name}"
+    wrong = next(filter(None, _differences(folder, files)), None)
+    newest, seal = _recorded(folder.parent)
+    if wrong is not None and newest == folder.name and seal not in (None, _seal(folder)):
+        return _MANIFEST, "differs from what was written (sha256)"
+    return wrong
+
+
+def _differences(folder: Path, files: Mapping[str, object]) -> list[tuple[str, str] | None]:
     if sum(path.stat().st_size for path in folder.iterdir()) < LARGE:
-        return next(filter(None, (_difference(folder, *entry) for entry in files.items())), None)
+        return [_difference(folder, *entry) for entry in files.items()]
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        return next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
+        return list(pool.map(lambda entry: _difference(folder, *entry), files.items()))
 
 
 def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | None:
