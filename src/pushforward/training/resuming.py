@@ -87,9 +87,7 @@ def _stored(where: Path, device: torch.device, options: ResumeOptions) -> tuple[
     """What a training goes on from; see `stored_in`."""
     fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
     if fallback and named:
-        raise UsageError(
-            "Give either `checkpoint`, to go on from that one, or `fallback=True`, to go on from the newest whole one."
-        )
+        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
         return stored_in(where, device, fallback)
     except CheckpointError as error:

@@ -193,7 +193,7 @@ class Trainer:
             go_back(self)
         elif good or ((due or stays) and self._sound()):
             self.saver.note_memory(self.device)
-            self.save(beside=not (good or stays))
+            self.save(beside=not (good or stays or self.done or self.stop))
         self._looks(moment, late=True)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
