@@ -823,11 +823,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
-        (
-            "for path in others if path not in before)) if fault(path) is None)",
-            "for path in others if path not in before)))",
-            "crashes",
-        ),
+        ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
         ("if (named := _named(folder)) is not None:", "if False:", "training"),
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
         ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
@@ -940,8 +936,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/resuming.py": [
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
-        ("check_spec(folder, content, state)", "pass", "training"),
-        ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
+        ("check_spec(folder, content, stored.state)", "pass", "training"),
+        ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
         ("    put_back(folder)\n", "", "interrupted"),
     ],
     "evaluation/cost.py": [
