@@ -819,7 +819,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if free is None or free >= needed:", "if True:", "saving"),
     ],
     "training/verifying.py": [
-        ('sha256(path) != entry["sha256"]', "False", "crashes"),
+        ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
@@ -935,6 +935,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),

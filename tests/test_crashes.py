@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 
 import pytest
@@ -9,10 +10,12 @@ import torch
 from programs import forking
 from programs.crashing import save, value_in
 
+import pushforward as pf
 from pushforward.errors import CheckpointError
-from pushforward.testing import assert_same, final_state
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.disks import DEATH, Disk, Stopped, damage
 from pushforward.training import checkpoint
+from pushforward.training.resuming import reopen
 from pushforward.training.verifying import all_in, fault
 
 SAVES = {
@@ -105,6 +108,22 @@ def test_a_checkpoint_that_takes_anothers_place_is_noticed(file, folder):
     (folder / "other").rename(folder / "step_000001")
     with pytest.raises(CheckpointError, match=r"state\.json is of step 1"):
         checkpoint.load(folder / file)
+
+
+def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
+    run, data = tmp_path / "run", space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, steps=2, out=run)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    (run / "checkpoints" / f".tmp-step_000002-{os.getpid()}").mkdir()
+    names = (f".tmp-{child}-spec.json", f"checkpoints/.tmp-{child}-latest.json", f".tmp-{os.getpid()}-grids.json")
+    strays = [run / name for name in names]
+    for path in strays:
+        path.write_text("{")
+    reopen(run, data=data).close()
+    assert list(run.rglob(".tmp-*")) == strays[2:]
 
 
 def test_another_format_is_named(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -108,8 +109,20 @@ def _standing(folder: Path, lock: BaseFileLock | None) -> Path | None:
     """A run's newest checkpoint, after what an interrupted save has left is gone; see `_newest`."""
     inside = folder / "checkpoints"
     if lock is not None and inside.is_dir():
-        checkpoints.mend(inside)
+        with checkpoints._disk(inside):
+            checkpoints.mend(inside)
+            _sweep(folder)
     return _newest(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that processes which are gone were about to give their names (`checkpoints.write_text`)."""
+    if not Path("/proc/self").exists():
+        return
+    for left in folder.rglob(".tmp-*"):
+        process = re.match(r"\.tmp-(\d+)[-.]", left.name)
+        if process is not None and left.is_file() and not Path(f"/proc/{process[1]}").exists():
+            left.unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> Path | None:

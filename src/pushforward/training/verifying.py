@@ -32,6 +32,8 @@ THREADS, LARGE = 4, 1 << 24
 """Files of a checkpoint that are hashed at once, and the bytes from which on they are."""
 PREFIX = "step_"
 """How the name of every checkpoint begins; digits follow."""
+LONGEST = 40
+"""Characters of such a name, at most."""
 _LATEST, _MANIFEST = "latest.json", "MANIFEST.json"
 
 
@@ -42,7 +44,7 @@ def step_name(step: int) -> str:
 
 def is_checkpoint(name: object) -> bool:
     """Whether a folder's name is that of a checkpoint."""
-    return isinstance(name, str) and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
+    return isinstance(name, str) and len(name) < LONGEST and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
 
 
 def step_of(folder: Path) -> int:
@@ -133,7 +135,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
 
 
 def _differences(folder: Path, files: Mapping[str, object]) -> list[tuple[str, str] | None]:
-    if sum(path.stat().st_size for path in folder.iterdir()) < LARGE:
+    if sum(path.lstat().st_size for path in folder.iterdir()) < LARGE:
         return [_difference(folder, *entry) for entry in files.items()]
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
         return list(pool.map(lambda entry: _difference(folder, *entry), files.items()))
@@ -145,9 +147,11 @@ def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | Non
         return _MANIFEST, f"gives no size and sha256 of {name}"
     if Path(name).name != name or not path.is_file():
         return name, "is missing"
-    if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
-        return name, "differs from what was written (size or sha256)"
-    return None
+    try:
+        same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+    except OSError as error:
+        return name, f"cannot be read ({error.strerror or error})"
+    return None if same else (name, "differs from what was written (size or sha256)")
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
@@ -159,7 +163,9 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
         why: What is wrong with the file, as the rest of a sentence.
     """
     other = next_good(folder)
-    remedy = f"The checkpoint before it: {other.name}." if other else "There is no other checkpoint in this run that is whole."
+    before = other is not None and is_checkpoint(folder.name) and step_of(other) < step_of(folder)
+    which = "The checkpoint before it" if before else "Another one that is whole"
+    remedy = f"{which}: {other.name}." if other else "There is no other checkpoint in this run that is whole."
     return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other.name if other else None)
 
 
