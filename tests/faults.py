@@ -804,12 +804,35 @@ FAULTS: dict[str, list[Fault]] = {
     "training/checkpoint.py": [
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
         ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "training"),
-        ("shutil.rmtree(temporary, ignore_errors=True)\n    given_up", "pass\n    given_up", "training"),
+        ("        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit", "        pass\n\n\ndef commit", "training"),
+        ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
+        ("        os.rename(final, aside)", "        shutil.rmtree(final)", "crashes"),
+        ('        _flush(folder / f"{name}.safetensors")\n', "", "crashes"),
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
+        ("        os.rename(folder, gone)\n        shutil.rmtree(gone)", "        shutil.rmtree(folder)", "crashes"),
+        ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
+        ('and state["step"] != step_of(folder):', "and False:", "crashes"),
+    ],
+    "training/background.py": [
+        ("        background.join()", "        pass", "saving"),
+    ],
+    "training/fallback.py": [
+        ("        os.rename(damaged, aside)", "        pass", "saving"),
+        ("if not fallback or error.before is None:", "if error.before is None:", "saving"),
+    ],
+    "training/space.py": [
+        ("if free is None or free >= needed:", "if True:", "saving"),
+    ],
+    "training/verifying.py": [
+        ('sha256(path) == entry["sha256"]', "True", "crashes"),
+        ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
+        ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
+        ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
+        ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
         ("if (named := _named(folder)) is not None:", "if False:", "training"),
-        ("for path in reversed(checkpoints) if _whole(path)", "for path in reversed(checkpoints)", "training"),
+        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
         ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
         ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "training"),
-        ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
     ],
     "training/log.py": [
         ('if row["step"] <= step', "if True", "training"),
@@ -831,6 +854,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
         ("if not self.saved:", "if False:", "training"),
+        ("        self.saver.check()\n", "", "saving"),
+        ("        self.saver.join()\n        self.holding.close()", "        self.holding.close()", "saving"),
+        (" or self.done or self.stop))", "))", "saving"),
         ("        self._check_weights()\n        self.saver", "        self.saver", "training"),
         ("        reset_peak(self.device)\n", "", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training"),
@@ -841,7 +867,10 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/saving.py": [
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
-        ("after=self.step", "after=None", "training"),
+        ('"after": self.step', '"after": None', "training"),
+        ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
+        ("            self.step, self._seconds = self._before", "            pass", "saving"),
+        (" and _fits(tensors)", "", "saving"),
     ],
     "training/holding.py": [
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
@@ -911,9 +940,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
-        ("check_spec(folder, content, state)", "pass", "training"),
-        ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
+        ("check_spec(folder, content, stored.state)", "pass", "training"),
+        ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
         ("    put_back(folder)\n", "", "interrupted"),
     ],
     "evaluation/cost.py": [

@@ -171,6 +171,7 @@ def resume(
     *,
     budgeting: Budgeting = NO_BUDGET,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
+    fallback: Annotated[Flag, Parameter(group=MODEL)] = False,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     json: Json = False,
     device: Device = "auto",
@@ -181,6 +182,7 @@ def resume(
 
     Args:
         start: A checkpoint's name, such as step_000500; default the newest.
+        fallback: Where the newest checkpoint is damaged, go on from the newest whole one.
     """
     from pushforward.training.folders import check_run, put_back
 
@@ -191,7 +193,8 @@ def resume(
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen
 
-    trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
+    options: dict[str, Any] = {"checkpoint": start, "fallback": fallback, "plugins": plugin, "device": device_of(device)}
+    trainer = reopen(run, **ends, **options, progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))

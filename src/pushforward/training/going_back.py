@@ -15,14 +15,18 @@ from pushforward.training.variety_alarm import weights_of
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["content_of", "ending", "go_back", "take_up"]
+__all__ = ["content_of", "ending", "go_back", "state_of", "take_up"]
+
+
+def state_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
 
 
 def content_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
     """The weights, averages and optimisers of a trainer, whole where they are sharded."""
-    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
-    groups = {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
-    return {name: gathered(group) for name, group in groups.items()}
+    return {name: gathered(group) for name, group in state_of(trainer).items()}
 
 
 def take_up(trainer: Trainer, stored: checkpoints.Checkpoint) -> None:
@@ -42,7 +46,7 @@ def _goal(folder: Path, step: int) -> Path:
 
 def ending(folder: Path, step: int) -> str:
     """With which weights a training ends that goes back to a step, in words."""
-    used = checkpoints._step(_goal(folder, step))
+    used = checkpoints.step_of(_goal(folder, step))
     if used == step:
         return weights_of(step)
     gone = "that it began with" if step == 0 else f"of step {step:,}"

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+from filelock import BaseFileLock
+
 from pushforward.arguments import refuse_unknown
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
+from pushforward.training.fallback import set_aside, stored_in
 from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.holding import Holding
 from pushforward.training.marks import mark
-from pushforward.training.progress import watcher_of
+from pushforward.training.progress import Silent, Watcher, watcher_of
 from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_data import data_of_run
@@ -36,19 +42,19 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
     folder, plugins = folder_of(folder), files_of(options.get("plugins", ()))
-    checkpoint, method = options.get("checkpoint"), options.get("method")
-    given = budget_in(options)
+    checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
+    given, watcher = budget_in(options), watcher_of(options.get("progress"))
     put_back(folder)
     content = read_spec(folder, plugins)
     budget = given or budget_of(content)
     lock = hold(folder)
     try:
-        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
+        where = _standing(folder, lock) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
-            state = checkpoints.read_state(where)
-            check_spec(folder, content, state)
+            stored, damage = _stored(where, device, options)
+            check_spec(folder, content, stored.state)
             if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, state["seconds"])
+                budget.check_beyond(folder, stored.state["seconds"])
         data = data_of_run(
             folder,
             content,
@@ -59,14 +65,16 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
         settings = Settings(
             seed=content["seed"],
-            device=device_named(options.get("device", "cpu")),
+            device=device,
             augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
         )
         holding = Holding(folder, lock, content)
-        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(options.get("progress")))
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher)
         if where is not None:
-            trainer.restore(where)
+            if damage is not None:
+                _report(watcher, set_aside(folder, where, stored.folder, damage))
+            trainer.restore(stored)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:
@@ -74,6 +82,47 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         raise
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
+
+
+def _stored(where: Path, device: torch.device, options: ResumeOptions) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
+    """What a training goes on from; see `stored_in`."""
+    fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
+    if fallback and named:
+        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
+    try:
+        return stored_in(where, device, fallback)
+    except CheckpointError as error:
+        if named or error.before is None:
+            raise
+        raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
+
+
+def _report(watcher: Watcher, sentences: str) -> None:
+    """Say what happened where somebody reads it."""
+    if isinstance(watcher, Silent):
+        warnings.warn(sentences, stacklevel=4)
+    else:
+        watcher.say(f"warning: {sentences}")
+
+
+def _standing(folder: Path, lock: BaseFileLock | None) -> Path | None:
+    """A run's newest checkpoint, after what an interrupted save has left is gone; see `_newest`."""
+    inside = folder / "checkpoints"
+    if lock is not None and inside.is_dir():
+        with checkpoints._disk(inside):
+            checkpoints.mend(inside)
+            _sweep(folder)
+    return _newest(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that processes which are gone were about to give their names (`checkpoints.write_text`)."""
+    if not Path("/proc/self").exists():
+        return
+    for left in folder.rglob(".tmp-*"):
+        process = re.match(r"\.tmp-(\d+)[-.]", left.name)
+        if process is not None and left.is_file() and not Path(f"/proc/{process[1]}").exists():
+            left.unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> Path | None:
@@ -127,7 +176,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Args:
         folder: The run's folder, or the run.
         options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
 
     Returns:
         The run; a finished one is returned as it is.
