@@ -23,9 +23,9 @@ MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 def state_digest(folder: str | Path) -> str:
     """The sha256 of the state in which a run ended or stopped.
 
-    It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to the
-    last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of threads,
-    the same training has the same digest, whether or not it was killed and resumed.
+    It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to
+    the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
+    threads, the same training has the same digest, whether or not it was killed and resumed.
 
     Args:
         folder: The run's folder.
