@@ -84,13 +84,17 @@ class Consumer(Observer):
 
 
 def consumed(trainer):
-    """Beside a training others draw: before each turn from a stream of the step's own, between steps, and batches to come."""
+    """Beside a training others draw: before each turn from a stream of the step's own, between steps, and batches to come.
+
+    One more frozen part is used.
+    """
     losses = trainer.method.losses
+    trainer.method.freeze("another", torch.nn.Linear(3, 2))
 
     def drawing(batch, now):
         game, reply = losses(batch, now), None
         while True:
-            now.draws.stream("another").normal((3,)), now.draws.stream("another").uniform()
+            now.draws.stream("another").uniform(), trainer.method.another(now.draws.stream("another").normal((3,)))
             if (move := answered(game, reply)) is None:
                 return
             trainer.sampler.batch(trainer.clock.step + 9)
