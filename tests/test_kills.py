@@ -1,4 +1,4 @@
-"""SIGKILL at fifty seeded events, half of them within the writes of a save: no checkpoint is lost, and every run ends as it would.
+"""SIGKILL at fifty seeded events, half of them within the writes of a save: no checkpoint is lost, and the end is the same.
 
 A failure names its kill, which replays: ``Kill(kind, number)`` of the same recipe is the same event.
 """

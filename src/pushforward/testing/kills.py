@@ -155,7 +155,7 @@ def _kind(path: Any, within: int | None = None) -> str:
 
 @dataclass
 class Chain:
-    """A training that is killed several times, each time resumed by another process, and compared with an undisturbed one.
+    """A training that is killed several times, each time resumed by another process, and compared with an undisturbed training.
 
     Args:
         recipe: Makes its recipe.
@@ -163,6 +163,8 @@ class Chain:
         folder: Where both runs are written, as "whole" and "cut".
         options: Those of `pushforward.fit`.
         keep: How many checkpoints stay; None for as many as usual.
+        die: What kills; `Killed` is raised after it.
+        whole: What `run` returns of the undisturbed training; None trains it first.
     """
 
     recipe: Callable[[], Recipe]
@@ -170,13 +172,15 @@ class Chain:
     folder: Path
     options: Mapping[str, Any]
     keep: int | None = None
+    die: Callable[[], None] = killed_by_signal
+    whole: dict[str, Any] | None = None
 
-    def run(self, name: str, kill: Kill | None = None, die: Callable[[], None] = killed_by_signal) -> dict[str, Any]:
+    def run(self, name: str, kill: Kill | None = None) -> dict[str, Any]:
         """Start a run, or go on with it, and let it die; of one that ends, its digest and its events.
 
         A run that was killed before its first checkpoint, and whose first weights came from Python, is started again.
         """
-        folder, events, marks = self.folder / name, Events(kill, die), {-1: dict.fromkeys(KINDS, 0)}
+        folder, events, marks = self.folder / name, Events(kill, self.die), {-1: dict.fromkeys(KINDS, 0)}
         trainer = None
         if folder.exists():
             with contextlib.suppress(CheckpointError if newest_step(folder) < 0 else ()):
@@ -202,30 +206,33 @@ class Chain:
                 handle.write(str(step).encode())
         return int(file.read_text()) if file.exists() else -1
 
-    def killed(self, kinds: Sequence[str], seed: str, apart: Apart) -> list[dict[str, Any]]:
-        """Kill the run "cut" once for each of ``kinds``, then let it end.
+    def killed(self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut") -> list[dict[str, Any]]:
+        """Kill a run once for each of ``kinds``, then let it end.
 
         Args:
             kinds: Of `KINDS`.
             seed: Chooses the events.
             apart: Runs work that may die; see `forked`.
+            name: Of the run.
 
         Returns:
-            A dict for each kill: its kind and number, the steps saved before it, the newest step after it, which is verified, and
+            A dict for each kill: its kind and number, the step saved before it, the newest step after it, which is verified, and
             what is wrong; the last one is of the end.
         """
-        whole, random, kills = apart(lambda: self.run("whole"))[1], Random(seed), []
-        marks, step = {int(at): counts for at, counts in whole["marks"]}, -1
+        self.whole = self.whole or apart(lambda: self.run("whole"))[1]
+        if self.whole is None:
+            return [{"kind": "whole", "wrong": ["the undisturbed training failed"]}]
+        marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
-            remaining = whole["counts"][kind] - marks[step][kind]
+            remaining = self.whole["counts"][kind] - marks[step][kind]
             kill = Kill(kind, int(random.uniform(0, 0.9 / left) * remaining))
-            status, _ = apart(lambda kill=kill: self.run("cut", kill))  # type: ignore[misc]
-            saved, step = self.saved("cut"), newest_step(self.folder / "cut")
+            status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
+            saved, step = self.saved(name), newest_step(self.folder / name)
             wrong = [] if status == -signal.SIGKILL else [f"it ended with {status}"]
             wrong += ["a checkpoint is lost"] if step < saved else []
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
-        status, end = apart(lambda: self.run("cut"))
-        same = status == 0 and end["digest"] == whole["digest"]
+        status, end = apart(lambda: self.run(name))
+        same = status == 0 and end["digest"] == self.whole["digest"]
         return [*kills, {"kind": "end", "wrong": [] if same else [f"it ends elsewhere ({status})"]}]
 
 
