@@ -799,6 +799,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
+    "training/run_spec.py": [
+        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
+    ],
     "training/state_digest.py": [
         ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
         ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
