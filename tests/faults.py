@@ -802,7 +802,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/run_spec.py": [
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
     ],
-    "training/state_digest.py": [
+    "training/digests.py": [
         ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
         ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
         (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),

@@ -11,7 +11,7 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.testing.kills import KINDS
-from pushforward.training.state_digest import state_digest
+from pushforward.training.digests import state_digest
 
 SEED = 21
 SLOW = ("autoencoder", "dmd", "finish", "gan")

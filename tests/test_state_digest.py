@@ -14,8 +14,8 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint
+from pushforward.training.digests import state_digest
 from pushforward.training.run_spec import read_spec
-from pushforward.training.state_digest import state_digest
 
 DATA = space_data((2,), labels=False)
 

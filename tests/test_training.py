@@ -30,12 +30,12 @@ from pushforward.networks import UNet
 from pushforward.testing import CASES, assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
+from pushforward.training.digests import state_digest
 from pushforward.training.ema import Average
 from pushforward.training.folders import hold
 from pushforward.training.observing import Observer
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-from pushforward.training.state_digest import state_digest
 
 RECIPES = list(pf.recipes.registry())
 

@@ -21,9 +21,9 @@ from pushforward.errors import CheckpointError
 from pushforward.methods.method import answered
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Silent, Trainer, checkpoint
+from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-from pushforward.training.state_digest import state_digest
 
 __all__ = ["KINDS", "Chain", "Events", "Kill", "Killed", "forked", "killed_by_signal", "newest_step"]
 
@@ -183,7 +183,7 @@ class Chain:
         folder, events, marks = self.folder / name, Events(kill, self.die), {-1: dict.fromkeys(KINDS, 0)}
         trainer = None
         if folder.exists():
-            with contextlib.suppress(CheckpointError if newest_step(folder) < 0 else ()):
+            with contextlib.suppress(*(() if newest_step(folder) >= 0 else (CheckpointError,))):
                 trainer = reopen(folder, data=self.data)
         if trainer is None:
             trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)

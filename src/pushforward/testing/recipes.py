@@ -19,9 +19,9 @@ from pushforward.testing.laws import law
 from pushforward.testing.methods import check_method
 from pushforward.testing.samples import recipe_for, space_data
 from pushforward.training import Run, checkpoint, fit, load
+from pushforward.training.digests import MEASURED
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-from pushforward.training.state_digest import MEASURED
 from pushforward.transports import Flow, Transport
 
 __all__ = [
