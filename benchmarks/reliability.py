@@ -67,6 +67,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--cases", default="", help="names of cases, joined by semicolons; all by default")
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=6, help="of each training that is killed; it saves three times")
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--precisions", default=",".join(grid.PRECISIONS))
     parser.add_argument("--workers", default="0", help="numbers of worker processes, such as 0,1,2")
@@ -74,7 +75,7 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, cases="flow", kills=4, precisions="float32", trials=2)
     cases, rows = given.cases.split(";") if given.cases else list(CASES), []
     work = {
-        "kills": lambda: kills.measured(cases, given.kills, given.seed, given.smoke),
+        "kills": lambda: kills.measured(cases, given.kills, given.steps, given.seed, given.smoke),
         "grid": lambda: grid.measured(cases, given.precisions.split(","), [*map(int, given.workers.split(","))], given.smoke),
         "determinism": lambda: repeats.determinism(cases),
         "locks": lambda: repeats.locks(given.trials, given.smoke),

@@ -26,7 +26,7 @@ def _here(work: Callable[[], Any]) -> tuple[int, Any]:
 
 @functools.cache
 def warmed() -> None:
-    """Load what trainings import, and leave out pictures, so that processes are forked with it."""
+    """Load what trainings import, so that processes are forked with it."""
     import safetensors.torch  # noqa: F401
     import scipy.optimize  # noqa: F401
     import sklearn.neighbors  # noqa: F401

@@ -17,8 +17,6 @@ from pushforward.testing.samples import teachers_for
 
 __all__ = ["CASES", "Case"]
 
-ROWS = 256
-"""Training examples: an epoch of two steps."""
 IMAGES = (1, 8, 8)
 
 
@@ -31,21 +29,23 @@ class Case:
         shape: Of the data; None takes one that suits the recipe.
         fit: Options of `pushforward.fit`.
         latent: Whether the recipe trains on the codes of an autoencoder.
+        batch: Examples of a batch, which has two parts.
     """
 
     recipe: str | Callable[..., pf.Recipe]
     shape: tuple[int, ...] | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     latent: bool = False
+    batch: int = 128
 
     @functools.cached_property
     def data(self) -> Any:
-        """The data, with labels."""
-        return space_data(self.shape or shape_for(str(self.recipe)), labels=True, n=ROWS)
+        """The data, with labels: an epoch has two steps."""
+        return space_data(self.shape or shape_for(str(self.recipe)), labels=True, n=2 * self.batch)
 
     def build(self, **training: Any) -> pf.Recipe:
-        """The recipe, always of the same first weights; batches have two parts of a block each."""
-        training = {"batch": 128, "accumulate": 2, **training}
+        """The recipe, always of the same first weights."""
+        training = {"batch": self.batch, "accumulate": 2, **training}
         if not self.latent:
             return recipe_for(self.recipe, self.data, **training)
         with torch.random.fork_rng(devices=[]):
@@ -61,6 +61,15 @@ class Case:
         return Chain(self.build, self.data, folder, {**options, **self.fit}, keep, die)
 
 
+def given(recipe: Callable[..., pf.Recipe], **options: Any) -> Callable[..., pf.Recipe]:
+    """A recipe with options of its own."""
+
+    def with_options(space: Any, size: str) -> pf.Recipe:
+        return recipe(space, size, **options)
+
+    return with_options
+
+
 def reflow(space: Any, size: str) -> pf.Recipe:
     """A flow that is trained on the noise and the samples of a teacher."""
     teacher = teachers_for(pf.recipes.named("distil"), space)["teacher"]
@@ -69,14 +78,14 @@ def reflow(space: Any, size: str) -> pf.Recipe:
 
 CASES = {
     **{name: Case(name) for name in pf.recipes.registry()},
-    "flow, optimal transport": Case(functools.partial(pf.recipes.flow, coupling="ot", reuse=2), (17,)),
+    "flow, optimal transport": Case(given(pf.recipes.flow, coupling="ot", reuse=2), (17,), batch=256),
     "flow, images, augmented": Case("flow", IMAGES, {"augment": ("flip", "shift", "dequantise")}),
     "flow, latent": Case("flow", IMAGES, latent=True),
     "flow, reflow": Case(reflow, (17,)),
     "gan, images, adaptive": Case(
-        functools.partial(pf.recipes.gan, augment_critic="color,translation", ada_target=0.6, minibatch_std=4), IMAGES
+        given(pf.recipes.gan, augment_critic="color,translation", ada_target=0.6, minibatch_std=4), IMAGES
     ),
-    "gan, wasserstein": Case(functools.partial(pf.recipes.gan, loss="wasserstein"), (17,)),
-    "shortcut, average": Case(functools.partial(pf.recipes.shortcut, average=500.0), (17,)),
+    "gan, wasserstein": Case(given(pf.recipes.gan, loss="wasserstein"), (17,)),
+    "shortcut, average": Case(given(pf.recipes.shortcut, average=500.0), (17,)),
 }
 """By name."""

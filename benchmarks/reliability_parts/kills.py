@@ -12,23 +12,23 @@ from reliability_parts.cases import CASES
 
 __all__ = ["measured"]
 
-STEPS = {"steps": 6, "checkpoint_every": 2}
 CHAIN = 4
 """Kills of one training, each of which is resumed."""
 
 
-def measured(cases: list[str], kills: int, seed: int, smoke: bool) -> list[dict[str, Any]]:
+def measured(cases: list[str], kills: int, steps: int, seed: int, smoke: bool) -> list[dict[str, Any]]:
     """A row for each case: its kills, by kind, and what went wrong, with the seed that replays it."""
     warmed()
     rounds = -(-kills // (CHAIN * len(cases)))
-    return [_row(name, min(rounds, -(-kills // CHAIN)), seed, smoke) for name in cases]
+    return [_row(name, rounds, steps, seed, smoke) for name in cases]
 
 
-def _row(name: str, rounds: int, seed: int, smoke: bool) -> dict[str, Any]:
+def _row(name: str, rounds: int, steps: int, seed: int, smoke: bool) -> dict[str, Any]:
     counts, wrong, restarted = dict.fromkeys((*KINDS, "end"), 0), [], 0
+    options = {"steps": steps, "checkpoint_every": max(1, steps // 3)}
     with tempfile.TemporaryDirectory() as folder:
         for keep in (None, 1):
-            chain = CASES[name].chain(Path(folder) / str(keep), STEPS, smoke, keep)
+            chain = CASES[name].chain(Path(folder) / str(keep), options, smoke, keep)
             for number in range(0 if keep is None else 1, rounds, 2):
                 kinds = [KINDS[(at + number // 2) % 2] for at in range(CHAIN)]
                 word = f"{seed}/{name}/{number}"

@@ -14,6 +14,7 @@ import torch
 import torch._dynamo
 
 from pushforward import spec
+from pushforward.methods import trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.kills import Chain, forked
 from pushforward.training import observers
@@ -32,6 +33,7 @@ def main(root):
     """The kills of each case that is given, as JSON."""
     torch.set_num_threads(1)
     spec.registered()
+    trajectories.CHUNK = 16  # a teacher's trajectories are written in four parts
     observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
     for name, keep, kinds, seed in json.load(sys.stdin):
         outcome = chain(name, root / name, keep).killed(kinds, seed, forked)
