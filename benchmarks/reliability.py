@@ -20,11 +20,13 @@ from one that has loaded the package and trained nothing.
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, parsed, table, write
+from protocol import benchmark, commit, parsed, results, table, write
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,6 +34,13 @@ from reliability_parts import grid, kills, repeats
 from reliability_parts.cases import CASES
 
 PARTS = ("kills", "grid", "determinism", "locks")
+
+
+def earlier(measured: set[str]) -> list[dict[str, Any]]:
+    """The rows of parts that are not measured now, as they were measured last."""
+    path = results() / "reliability.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row for row in rows if row["part"] not in measured]
 
 
 def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
@@ -42,8 +51,9 @@ def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
         if not inside:
             continue
         wrong = sum(len(row["wrong"]) for row in inside)
-        lines.append(f"- {part}: {_count(part, inside)}; {wrong} wrong")
-        names = [name for name in inside[0] if name not in ("part", "wrong", "digest")]
+        when = f"{inside[0]['date']} at {inside[0]['commit']}"
+        lines.append(f"- {part}: {_count(part, inside)}; {wrong} wrong ({when})")
+        names = [name for name in inside[0] if name not in ("part", "wrong", "digest", "date", "commit")]
         body = [[*(str(row[name]) for name in names), "; ".join(map(str, row["wrong"]))] for row in inside]
         tables.append(f"**{part}**\n\n{table([*names, 'wrong'], body)}")
     return "\n\n".join(["\n".join(lines), f"Seed {given.seed}.", *tables])
@@ -81,7 +91,8 @@ def main(words: list[str]) -> None:
         "locks": lambda: repeats.locks(given.trials, given.smoke),
     }
     for part in given.parts.split(","):
-        rows += work[part]()
+        rows += [{**row, "date": datetime.date.today().isoformat(), "commit": commit()} for row in work[part]()]
+    rows = earlier({row["part"] for row in rows}) + rows
     write("reliability", "Trainings that are killed, repeated and contested", text_of(rows, given), rows, **vars(given))
 
 

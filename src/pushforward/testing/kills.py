@@ -31,6 +31,8 @@ Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
 KINDS = ("save", "step")
 """Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes."""
+SHARE = 0.75
+"""Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less."""
 _CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")
 
 
@@ -225,7 +227,7 @@ class Chain:
         marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
             remaining = self.whole["counts"][kind] - marks[step][kind]
-            kill = Kill(kind, int(random.uniform(0, 0.9 / left) * remaining))
+            kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
             status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
             saved, step = self.saved(name), newest_step(self.folder / name)
             wrong = [] if status == -signal.SIGKILL else [f"it ended with {status}"]
