@@ -34,13 +34,15 @@ from reliability_parts import grid, kills, repeats
 from reliability_parts.cases import CASES
 
 PARTS = ("kills", "grid", "determinism", "locks")
+ORDER = {name: number for number, name in enumerate(CASES)}
 
 
-def earlier(measured: set[str]) -> list[dict[str, Any]]:
-    """The rows of parts that are not measured now, as they were measured last."""
+def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of now among those of cases that were measured before, by part and case."""
     path = results() / "reliability.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    return [row for row in rows if row["part"] not in measured]
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    every = {(row["part"], row["case"]): row for row in (*before, *rows)}
+    return sorted(every.values(), key=lambda row: (PARTS.index(row["part"]), ORDER.get(row["case"], len(ORDER))))
 
 
 def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
@@ -51,7 +53,7 @@ def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
         if not inside:
             continue
         wrong = sum(len(row["wrong"]) for row in inside)
-        when = f"{inside[0]['date']} at {inside[0]['commit']}"
+        when = ", ".join(dict.fromkeys(f"{row['date']} at {row['commit']}" for row in inside))
         lines.append(f"- {part}: {_count(part, inside)}; {wrong} wrong ({when})")
         names = [name for name in inside[0] if name not in ("part", "wrong", "digest", "date", "commit")]
         body = [[*(str(row[name]) for name in names), "; ".join(map(str, row["wrong"]))] for row in inside]
@@ -92,7 +94,7 @@ def main(words: list[str]) -> None:
     }
     for part in given.parts.split(","):
         rows += [{**row, "date": datetime.date.today().isoformat(), "commit": commit()} for row in work[part]()]
-    rows = earlier({row["part"] for row in rows}) + rows
+    rows = joined(rows)
     write("reliability", "Trainings that are killed, repeated and contested", text_of(rows, given), rows, **vars(given))
 
 
