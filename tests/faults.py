@@ -148,6 +148,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
     ],
     "draws.py": [
+        ('return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)', "return self", "training"),
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
         ("range(seed, seed + (1 if", "range(seed, seed + (2 if", "splitting"),
         ("= 0, 0, 0, call", "= 0, 0, 0, 0", "draws"),
@@ -489,6 +490,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("names, examples)", "names)", "numbers"),
     ],
     "methods/denoising.py": [
+        ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("uniform() < share", "uniform() > share", "methods"),
@@ -560,6 +562,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
     ],
     "training/going_back.py": [
+        ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
         ("    take_up(trainer, checkpoints.load(_goal(", "    (trainer, checkpoints.load(_goal(", "guard"),
@@ -801,7 +804,28 @@ FAULTS: dict[str, list[Fault]] = {
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
+    "training/run_spec.py": [
+        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
+    ],
+    "training/digests.py": [
+        ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
+        ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
+        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
+        (' if name != "seconds"}', "}", "state_digest"),
+        (" if name not in MEASURED}", "}", "state_digest"),
+    ],
     "training/checkpoint.py": [
+        (
+            "            os.rename(temporary, final)\n",
+            "            [shutil.rmtree(old) for old in _all(folder)[-keep:]]\n            os.rename(temporary, final)\n",
+            "kills",
+        ),
+        (
+            "            fill(temporary, tensors, state)\n            if final.exists():\n                shutil.rmtree(final)\n"
+            "            os.rename(temporary, final)\n",
+            "            os.rename(temporary, final)\n            fill(final, tensors, state)\n",
+            "kills",
+        ),
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
         ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "training"),
         ("        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit", "        pass\n\n\ndef commit", "training"),
@@ -997,6 +1021,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("    check_spec(folder, content, stored.state)\n", "", "training"),
     ],
     "data/sampler.py": [
+        (
+            "permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)",
+            "np.random.permutation(len(self.dataset.train))",
+            "kills",
+        ),
+        ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],

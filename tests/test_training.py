@@ -7,33 +7,33 @@ import math
 import os
 import shlex
 import shutil
-import signal
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from programs import forking
 
 import pushforward as pf
 from pushforward import pictures
 from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.denoiser import Denoiser
-from pushforward.draws import BLOCK
+from pushforward.draws import BLOCK, ExampleDraws
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.models import check_model
 from pushforward.methods import Denoising
+from pushforward.methods.method import answered
 from pushforward.networks import UNet
 from pushforward.testing import CASES, assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
+from pushforward.training.digests import state_digest
 from pushforward.training.ema import Average
 from pushforward.training.folders import hold
+from pushforward.training.observing import Observer
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
@@ -42,22 +42,66 @@ RECIPES = list(pf.recipes.registry())
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
-    """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch; the log agrees as well."""
-    data = space_data(shape_for(name), labels=True, n=64)
-    recipe = lambda: recipe_for(name, data, batch=32)  # noqa: E731
+    """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch, in float32 or bfloat16 by turns.
+
+    What draws beside the resumed training changes nothing either: its streams have names of their own.
+    """
+    data, precision = space_data(shape_for(name), labels=True, n=64), ("float32", "bfloat16")[RECIPES.index(name) % 2]
+    recipe = lambda: recipe_for(name, data, batch=32, precision=precision)  # noqa: E731
     whole = pf.fit(recipe(), data, steps=7, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=7, out=tmp_path / "cut", seed=3)
     for stop in (2, 3, 5):
+        consumed(trainer)
         while trainer.clock.step < stop:
             trainer.advance(1e-9)
         trainer.finish()
         trainer = reopen(tmp_path / "cut", data=data)
         assert trainer.clock.step == stop
+    consumed(trainer)
     trainer.advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    logs = [[row["loss"] for row in run.losses()] for run in (whole, pf.load(tmp_path / "cut"))]
+    logs = [without_times(run.losses()) for run in (whole, pf.load(tmp_path / "cut"))]
     assert logs[0] == logs[1]
     assert len(logs[0]) == 7
+    assert state_digest(tmp_path / "whole") == state_digest(tmp_path / "cut")
+
+
+def without_times(rows):
+    """Rows of a log in which floats are hexadecimal: JSON keeps every bit of them."""
+    return [{**row, "seconds": 0.0, "loss": {name: value.hex() for name, value in row["loss"].items()}} for row in rows]
+
+
+class Consumer(Observer):
+    """Draws after every step, from the generators of torch and numpy and from those of a sampling."""
+
+    def due(self, moment):
+        return True
+
+    def look(self, moment):
+        torch.rand(3), np.random.rand(3)
+        ExampleDraws(0, 2, "train").normal((3,))
+        return {}
+
+
+def consumed(trainer):
+    """Beside a training others draw: before each turn from a stream of the step's own, between steps, and batches to come.
+
+    One more frozen part is used.
+    """
+    losses = trainer.method.losses
+    trainer.method.freeze("another", torch.nn.Linear(3, 2))
+
+    def drawing(batch, now):
+        game, reply = losses(batch, now), None
+        while True:
+            now.draws.stream("another").uniform(), trainer.method.another(now.draws.stream("another").normal((3,)))
+            if (move := answered(game, reply)) is None:
+                return
+            trainer.sampler.batch(trainer.clock.step + 9)
+            reply = yield move
+
+    trainer.method.losses = drawing
+    trainer.observers += (Consumer(),)
 
 
 SEEN_BY_PARTS = ("autoencoder",)
@@ -80,108 +124,6 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
     # pairing cancels the critic's last bias: its gradient is rounding, which Adam blows up
     for key in {key for key in finals[0] if not (key.startswith("critic.") and key.endswith("leave.bias"))}:
         torch.testing.assert_close(finals[0][key], finals[1][key], rtol=1e-3, atol=2e-5)
-
-
-KILLS = {
-    "before the first checkpoint": {"step": 2},
-    "at an epoch's edge": {"step": 4},
-    "mid-epoch": {"step": 5},
-    "inside accumulation": {"turn": 1},
-}
-"""Where the process dies. An epoch is 2 steps of 128 rows, a checkpoint 3 steps; step 6 is interrupted between its two parts."""
-KILLED = [(name, list(KILLS)[at % len(KILLS)]) for at, name in enumerate(RECIPES)]
-KILLED += [("flow", kill) for kill in KILLS if ("flow", kill) not in KILLED]
-"""Each recipe dies in one way, by turns; one recipe dies in every way."""
-FORKS = """
-    import json, os, signal, sys
-    import safetensors.torch, scipy.optimize, sklearn.neighbors, torch, torch._dynamo
-    torch.set_num_threads(1)
-    from pushforward.testing import recipe_for, shape_for, space_data
-    from pushforward import pictures, spec
-    from pushforward.methods.method import answered
-    from pushforward.training import Silent, observers
-    from pushforward.training.resuming import reopen
-    from pushforward.training.start import prepare
-
-    spec.registered()
-    observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
-
-    class Deadly(Silent):
-        def __init__(self, step):
-            self.step = step
-
-        def __call__(self, name, clock, samples, losses):
-            if clock.step == self.step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def deadly(losses, batch, now, left=[None]):
-        game, reply = losses(batch, now), None
-        while (turn := answered(game, reply)) is not None:
-            if now.samples == 5 * 128:
-                left[0] = 1 if left[0] is None else left[0] - 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            reply = yield turn
-
-    def train(folder, name, step=None, turn=None):
-        data = space_data(shape_for(name), labels=True, n=256)
-        progress = Deadly(step)
-        if os.path.exists(folder):
-            trainer = reopen(folder, data=data, progress=progress)
-        else:
-            recipe = recipe_for(name, data, batch=128, accumulate=2)
-            trainer = prepare(recipe, data, steps=7, out=folder, checkpoint_every=3, progress=progress)
-        if turn is not None:
-            losses = trainer.method.losses
-            trainer.method.losses = lambda batch, now: deadly(losses, batch, now)
-        trainer.advance()
-
-    def forked(cases):
-        child = os.fork()
-        if child == 0:
-            for case, kill in cases:
-                try:
-                    train(*case, **kill)
-                except BaseException as error:
-                    print(case, repr(error), file=sys.stderr, flush=True)
-                    os._exit(1)
-            os._exit(0)
-        return os.waitpid(child, 0)[1]
-
-    cases = json.load(sys.stdin)
-    deaths = [forked([case]) for case in cases if case[1]]
-    print(json.dumps([deaths, forked([case for case in cases if not case[1]])]))
-"""
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """Recipes trained without disturbance ("whole"), and killed in each way and resumed: by (name, kill), folder and exits.
-
-    What is to die is forked from a process that has run nothing, so that a case costs no start of Python; one more such process
-    trains and resumes the others.
-    """
-    folder = tmp_path_factory.mktemp("killed")
-    at = {(name, kill): str(folder / f"{name}-{kill}") for name, kill in [*((name, "whole") for name in RECIPES), *KILLED]}
-    cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
-    done = forking.run(textwrap.dedent(FORKS), given=json.dumps(cases))
-    assert done.returncode == 0, done.stderr
-    deaths, last = json.loads(done.stdout)
-    exits = {where: [last] for where in at.values()}
-    for ((where, _), _), death in zip((case for case in cases if case[1]), deaths, strict=True):
-        exits[where].insert(0, death)
-    return {case: (Path(where), exits[where], done.stderr) for case, where in at.items()}
-
-
-@pytest.mark.parametrize(("name", "kill"), KILLED)
-def test_a_killed_run_resumes_bit_for_bit(name, kill, killed):
-    """SIGKILL, then resume: weights, averages, optimisers, counters and the log are those of an undisturbed run."""
-    (whole, *_), (resumed, exits, said) = killed[name, "whole"], killed[name, kill]
-    assert exits == [signal.SIGKILL, 0], said
-    assert_same(final_state(whole), final_state(resumed))
-    logs = [[(row["step"], row["loss"]) for row in pf.load(folder).losses()] for folder in (whole, resumed)]
-    assert logs[0] == logs[1]
-    assert [step for step, _ in logs[0]] == list(range(1, 8))
 
 
 def test_a_run_is_saved_before_its_first_step(tmp_path):

@@ -19,6 +19,7 @@ from pushforward.testing.laws import law
 from pushforward.testing.methods import check_method
 from pushforward.testing.samples import recipe_for, space_data
 from pushforward.training import Run, checkpoint, fit, load
+from pushforward.training.digests import MEASURED
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 from pushforward.transports import Flow, Transport
@@ -39,7 +40,6 @@ __all__ = [
 State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
 FEW = 4
 """Steps of a sampler, at most, where a law is not of its steps."""
-LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 
 
 def final_state(folder: Path) -> State:
@@ -47,7 +47,7 @@ def final_state(folder: Path) -> State:
     newest = checkpoint.latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
     stored = checkpoint.load(newest)
-    return stored.tensors, {name: value for name, value in stored.state.items() if name not in LEFT_OUT}
+    return stored.tensors, {name: value for name, value in stored.state.items() if name not in MEASURED}
 
 
 def assert_same(a: State, b: State) -> None:

@@ -8,6 +8,7 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.training.budget import Budget
+    from pushforward.training.digests import state_digest
     from pushforward.training.distilling import distil
     from pushforward.training.frozen import with_frozen
     from pushforward.training.latent_data import autoencoder_of, in_latent
@@ -30,6 +31,7 @@ __all__ = [
     "in_latent",
     "load",
     "resume",
+    "state_digest",
     "with_frozen",
 ]
 
@@ -37,6 +39,7 @@ __getattr__ = exports(
     __name__,
     {
         "budget": ("Budget",),
+        "digests": ("state_digest",),
         "distilling": ("distil",),
         "latent_data": ("autoencoder_of", "in_latent"),
         "frozen": ("with_frozen",),

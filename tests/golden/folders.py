@@ -1,0 +1,78 @@
+"""Run folders as released versions wrote them, which later versions must load and resume.
+
+    python tests/golden/folders.py
+
+adds a folder of the present format for each recipe below, beside those of earlier formats, which stay as they are. Each was
+stopped after four of eight steps; ``end.json`` holds the losses of all eight, and five samples at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import pushforward as pf
+from pushforward.networks import MLP
+from pushforward.testing import space_data
+from pushforward.training.generators import seeded
+from pushforward.training.run_spec import FORMAT
+from pushforward.training.start import prepare
+
+FOLDER = Path(__file__).parent
+STEPS, STOPPED = 8, 4
+DATA = space_data((2,), labels=False, n=40)
+
+
+def network(inputs, outputs, times):
+    """A perceptron of a few hundred numbers."""
+    return MLP(inputs, outputs, width=8, depth=1, times=times)
+
+
+def flow():
+    return pf.recipes.flow(DATA.space, network=network(2, 2, 1))
+
+
+def gan():
+    return pf.recipes.gan(DATA.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4)
+
+
+RECIPES = {"flow": flow, "gan": gan}
+"""One of a single player and one of two."""
+
+
+def batches(recipe):
+    """The recipe with small batches, in float32."""
+    return replace(recipe, training=replace(recipe.training, batch=16, precision="float32"))
+
+
+def record(name):
+    """The folder of a recipe in the present format."""
+    final = FOLDER / f"{name}-format-{FORMAT}"
+    with tempfile.TemporaryDirectory() as place:
+        make = lambda: batches(seeded(RECIPES[name], 0))  # noqa: E731
+        whole = pf.fit(make(), DATA, steps=STEPS, out=f"{place}/whole")
+        trainer = prepare(make(), DATA, steps=STEPS, out=f"{place}/cut", checkpoint_every=STOPPED)
+        while trainer.clock.step < STOPPED:
+            trainer.advance(1e-9)
+        trainer.close()
+        shutil.rmtree(f"{place}/cut/checkpoints/step_000000")
+        Path(f"{place}/cut/.lock").unlink()
+        losses, samples = [row["loss"] for row in whole.losses()], whole.transport.sample(5, seed=1).tolist()
+        manifest = json.loads(Path(f"{place}/cut/manifest.json").read_text())
+        del manifest["machine"]["platform"]
+        Path(f"{place}/cut/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        Path(f"{place}/cut/end.json").write_text(json.dumps({"losses": losses, "samples": samples}, indent=0) + "\n")
+        shutil.rmtree(final, ignore_errors=True)
+        shutil.copytree(f"{place}/cut", final, ignore=shutil.ignore_patterns("samples"))
+    print(final.name, sum(path.stat().st_size for path in final.rglob("*") if path.is_file()))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in RECIPES:
+        record(name)

@@ -1,0 +1,100 @@
+"""One hash of a run's state: any bit of what was computed changes it, and nothing else does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import CheckpointError
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import checkpoint
+from pushforward.training.digests import state_digest
+from pushforward.training.run_spec import read_spec
+
+DATA = space_data((2,), labels=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digest") / "run"
+    return pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=folder).folder
+
+
+@pytest.fixture
+def other(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "other")
+
+
+def rewritten(folder, change):
+    """The newest checkpoint of a run is written again with its tensors and its state changed, and valid."""
+    stored = checkpoint.load(checkpoint.latest(folder / "checkpoints"))
+    change(stored.tensors, stored.state)
+    shutil.rmtree(stored.folder)
+    stored.folder.mkdir()
+    checkpoint.fill(stored.folder, stored.tensors, stored.state)
+
+
+def nudged(group):
+    """The first number of a group's last tensor moves by one unit in the last place."""
+
+    def change(tensors, state):
+        flat = tensors[group][max(tensors[group])].view(-1)
+        flat[0] = torch.nextafter(flat[0].float(), torch.tensor(torch.inf)).to(flat)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [*map(nudged, checkpoint.GROUPS), lambda tensors, state: state.update(samples=state["samples"] + 1)],
+    ids=[*checkpoint.GROUPS, "counter"],
+)
+def test_every_bit_of_a_checkpoint_counts(change, run, other):
+    rewritten(other, change)
+    assert state_digest(other) != state_digest(run)
+
+
+@pytest.mark.parametrize("name", ["loss", "row"])
+def test_every_bit_of_the_log_counts(name, run, other):
+    rows = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
+    if name == "row":
+        rows = rows[1:]
+    else:
+        loss = rows[0]["loss"]
+        loss["denoiser"] = float(torch.nextafter(torch.tensor(loss["denoiser"]).double(), torch.tensor(torch.inf).double()))
+    (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert state_digest(other) != state_digest(run)
+
+
+def test_times_places_and_later_rows_do_not_count(run, other):
+    """Rows after the checkpoint belong to steps that are computed again."""
+    rewritten(other, lambda tensors, state: state.update(seconds=state["seconds"] + 1, peak_memory_mb=1.0))
+    rows = [json.loads(line) | {"seconds": 9.0} for line in (other / "metrics.jsonl").read_text().splitlines()]
+    (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[-1] | {"step": 3}]))
+    assert state_digest(other) == state_digest(run)
+
+
+def test_a_run_without_a_checkpoint_has_no_digest(tmp_path):
+    with pytest.raises(CheckpointError, match="has no checkpoint"):
+        state_digest(tmp_path)
+
+
+def test_the_same_command_ends_in_the_same_state_in_another_process(tmp_path, monkeypatch):
+    """From another folder, with another seed of hashes and torch's generators in another state."""
+    words = ["train", "flow", "--data", "moons", "--steps", "2", "--size", "tiny", "--batch", "16", "--out"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    torch.manual_seed(9)
+    assert main([*words, "mine"]) == 0
+    environment = {**os.environ, "PYTHONHASHSEED": "17"}
+    command = [sys.executable, "-m", "pushforward", *words, "theirs"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert state_digest("mine") == state_digest(tmp_path / "theirs")
+    assert read_spec("mine") == read_spec(tmp_path / "theirs")
