@@ -15,6 +15,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pushforward import safe_files
 from pushforward.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -104,18 +105,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, or raise `CheckpointError` with the file's name."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing.") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    """Read JSON within limits, or raise `CheckpointError` with the file's name (`pushforward.safe_files.read_json`)."""
+    return safe_files.read_json(path)
 
 
 def sha256(path: Path) -> str:
     """The hash of a file, hex."""
-    with path.open("rb") as handle:
+    with safe_files.opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

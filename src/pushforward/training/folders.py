@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.safe_files import refuse_links
 from pushforward.training import checkpoint as checkpoints
 
 __all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
@@ -30,6 +31,8 @@ _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
 _OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
 """The files of a folder while its training is set up, before ``spec.json``."""
+_FOLDERS = ("checkpoints", "parts", "cache", "samples")
+"""The folders of a run, in which no entry is a link."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -152,13 +155,14 @@ def set_aside(folder: Path) -> list[Path]:
 
 
 def check_run(folder: str | Path) -> None:
-    """Refuse a path that is no run's folder.
+    """Refuse a path that is no run's folder, or a run that holds links or pipes.
 
     Raises:
         CheckpointError: Saying what is there, and how to have a run.
     """
     folder = Path(folder)
     if (folder / "spec.json").is_file():
+        refuse_links(folder, _FOLDERS)
         return
     waiting = [
         f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "

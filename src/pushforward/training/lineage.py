@@ -16,6 +16,7 @@ from pushforward.data.seen import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe
+from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.transports import Autoencoder, Transport
 
@@ -89,6 +90,7 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     try:
         if not path.is_file() or checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it is missing or differs from what was written (sha256)")
+        check_tensors(path)
         rows = load_file(path)
         return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
     except (SafetensorError, OSError, KeyError, TypeError) as error:

@@ -24,7 +24,7 @@ from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_data import data_of_run
-from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
+from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, rebuilt, recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -56,7 +56,10 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             absent="Hand it to pf.resume(run, data=...) again.",
             changed=f"start a new run from its weights: `init={folder}`",
         )
-        recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
+        if where is None:
+            recipe = _started_over(folder, content, method, plugins)
+        else:
+            recipe = rebuilt(folder, content, where, method)
         settings = Settings(
             seed=content["seed"],
             device=device_named(options.get("device", "cpu")),
