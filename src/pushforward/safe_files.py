@@ -91,8 +91,12 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def parse_json(content: str | bytes) -> Any:
+def parse_json(content: str | bytes, infinite: bool = False) -> Any:
     """A JSON text within the limits of this module.
+
+    Args:
+        content: The text.
+        infinite: Whether NaN and Infinity are numbers, as other libraries write them.
 
     Raises:
         ValueError: If it is no strict JSON in UTF-8 (a mark of byte order, NaN, an infinite or overlong number, a name that
@@ -102,7 +106,9 @@ def parse_json(content: str | bytes) -> Any:
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
         raise ValueError("it holds too many values")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_whole)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=float if infinite else _constant, parse_float=_float, parse_int=_whole
+        )
     except RecursionError:
         raise ValueError(_DEEP) from None
     _check_depth(value)
@@ -198,7 +204,7 @@ def check_tensors(path: Path) -> None:
         entries.pop("__metadata__", None)
         _check_filled([_place(name, entry) for name, entry in entries.items()], size - 8 - length)
     except ValueError as error:
-        raise CheckpointError(f"{path} is no file of tensors (safetensors), or damaged: {error}. Restore the file.") from error
+        raise CheckpointError(f"{path} cannot be read as tensors (safetensors): {error}. Restore the file.") from error
 
 
 def _place(name: str, entry: Any) -> tuple[int, int]:
