@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -120,7 +121,9 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            gone = "" if Path(file).expanduser().is_file() else " There is no such file here now: give the path where it is."
+            gone = (
+                "" if os.path.isfile(os.path.expanduser(file)) else " There is no such file here now: give the path where it is."
+            )
             changed = " No file that was named has this content: it has changed since." if named else gone
             raise CheckpointError(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "

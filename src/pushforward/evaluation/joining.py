@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def stored(path: str | Path) -> Comparison:
         CheckpointError: If it cannot be read, or holds something else.
     """
     try:
-        return with_pictures(Comparison.from_json(read_whole(Path(path).resolve(), MOST)), Path(path).parent)
+        return with_pictures(Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST)), Path(path).parent)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
     except Damaged as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward import safe_files
 from pushforward.errors import CheckpointError
+from pushforward.training.counters import wrong_counter
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,6 @@ FORMAT = 1
 GROUPS = ("method", "average", "optimizer")
 """The files of weights that a checkpoint holds."""
 _PREFIX, _LATEST = "step_", "latest.json"
-_STATE: dict[str, Any] = {"step": int, "samples": int, "seconds": (int, float), "total": (int, type(None))}
 
 
 class Checkpoint:
@@ -225,7 +225,7 @@ def _named(folder: Path) -> Path | None:
     except CheckpointError:
         return None
     name = content.get("checkpoint") if isinstance(content, dict) else None
-    return folder / str(name) if _is_checkpoint(name) and (folder / str(name)).is_dir() else None
+    return folder / str(name) if _is_checkpoint(name) and os.path.isdir(folder / str(name)) else None
 
 
 def _whole(folder: Path) -> bool:
@@ -252,7 +252,7 @@ def verify(folder: Path) -> None:
         path = folder / name
         if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
             raise _damaged(folder, "MANIFEST.json", f"gives no size and sha256 of {name}")
-        if Path(name).name != name or not path.is_file():
+        if Path(name).name != name or not os.path.isfile(path):
             raise _damaged(folder, name, "is missing")
         if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
             raise _damaged(folder, name, "differs from what was written (size or sha256)")
@@ -274,9 +274,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     verify(folder)
     state = read_json(folder / "state.json")
-    for name, kind in _STATE.items():
-        if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
-            raise _damaged(folder, "state.json", f"does not say {name}")
+    if (name := wrong_counter(state)) is not None:
+        raise _damaged(folder, "state.json", f"does not say {name} as it should")
     return state
 
 

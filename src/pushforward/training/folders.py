@@ -161,7 +161,7 @@ def check_run(folder: str | Path) -> None:
         CheckpointError: Saying what is there, and how to have a run.
     """
     folder = Path(folder)
-    if (folder / "spec.json").is_file():
+    if os.path.isfile(folder / "spec.json"):
         refuse_links(folder, _FOLDERS)
         return
     waiting = [
@@ -170,11 +170,11 @@ def check_run(folder: str | Path) -> None:
         for path in set_aside(folder)
     ]
     usual = " Runs are made by `pushforward train`."
-    if (folder / "report.html").is_file() and not waiting:
+    if os.path.isfile(folder / "report.html") and not waiting:
         inside = sorted(folder.glob("*/spec.json"))
         within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
         raise CheckpointError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
-    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}."
     raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
 
 

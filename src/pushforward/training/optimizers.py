@@ -112,8 +112,8 @@ class Player:
         """Take the state that `state` gave."""
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
-            name, index, kind = path.rsplit("/", 2)
-            if name == self.name:
+            name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
+            if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
                 by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
         for optimizer, numbers in self._optimizers:
             state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}

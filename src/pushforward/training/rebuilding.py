@@ -10,9 +10,10 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pushforward import spec
 from pushforward.errors import CheckpointError
 
-__all__ = ["Limited", "stored_bytes"]
+__all__ = ["Limited", "check_batch", "check_counts", "stored_bytes"]
 
 SPARE = 128 << 20
 """Bytes that a method may take beyond its weights: a pretrained network of features, tables of a path."""
@@ -20,6 +21,9 @@ TIMES = 4
 """Times the bytes of its stored weights (which hold averages and optimisers too) that a method may take."""
 CALLS = 50_000
 """Operations of torch while a method is built, and one more for each 100 bytes of stored weights: each layer takes about ten."""
+LARGEST = 10_000_000
+"""The largest whole number in a spec of a network, a solver or a transport: none is that wide or deep."""
+_COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
 _SHAPED = ("empty", "empty_strided", "full", "ones", "rand", "randint", "randn", "repeat", "zeros")
 _LONG = ("arange", "eye", "linspace", "logspace", "randperm", "tril_indices", "triu_indices")
 _SIZES = {
@@ -33,6 +37,38 @@ def stored_bytes(*folders: Path) -> int:
     """The bytes of the files in folders and below; a folder that is not there has none."""
     below = (Path(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names)
     return sum(os.lstat(path).st_size for path in below)
+
+
+def check_counts(content: Any) -> None:
+    """Refuse a spec whose networks, solvers or transports have a number that no memory could hold as many layers or steps of.
+
+    Raises:
+        CheckpointError: Naming the part and the number.
+    """
+    known, waiting = spec.registered(), [(content, "")]
+    while waiting:
+        value, part = waiting.pop()
+        if isinstance(value, dict):
+            name = value.get("part")
+            if isinstance(name, str) and name in known:
+                part = name if f"{known[name].__module__}.".startswith(_COUNTED) else ""
+            waiting += [(inner, part) for inner in value.values()]
+        elif isinstance(value, list):
+            waiting += [(inner, part) for inner in value]
+        elif part and isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+            raise CheckpointError(
+                f"The run's spec.json gives {part} the number {value:.4g}, which is too large. Restore the file."
+            )
+
+
+def check_batch(training: Mapping[str, Any]) -> None:
+    """Refuse a batch that no memory holds, before any of it is drawn.
+
+    Raises:
+        CheckpointError: With the number.
+    """
+    if isinstance(batch := training.get("batch"), (int, float)) and not 0 < batch <= LARGEST:
+        raise CheckpointError(f"The run's spec.json gives a batch of {batch:.4g} examples. Restore the file.")
 
 
 class Limited(TorchDispatchMode):
@@ -72,7 +108,7 @@ def _wanted(func: Any, args: Any, given: Mapping[str, Any]) -> int:
         return 0
     named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | dict(given)
     sizes = [_product(named[name]) for name in names if name in named]
-    return math.prod(sizes) if sizes else 0
+    return math.prod(sizes) ** (2 if func._schema.name == "aten::eye" and len(sizes) == 1 else 1)
 
 
 def _product(size: Any) -> int:

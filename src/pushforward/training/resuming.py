@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,7 +104,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
         name = checkpoints.step_name(content["init_step"])
-        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
+        if os.path.isdir(content["init"]) and not os.path.isdir(os.path.join(content["init"], "checkpoints", name)):
             raise CheckpointError(
                 f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
                 f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "

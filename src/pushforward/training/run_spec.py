@@ -21,7 +21,7 @@ from pushforward.training.budget import Budget
 from pushforward.training.folders import check_run
 from pushforward.training.generators import seeded
 from pushforward.training.machine import commit, machine, version
-from pushforward.training.rebuilding import Limited, stored_bytes
+from pushforward.training.rebuilding import Limited, check_batch, check_counts, stored_bytes
 
 __all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "rebuilt", "recipe_of", "write_new"]
 
@@ -133,13 +133,16 @@ _KINDS: dict[str, Any] = {
     "augment": list,
     "checkpoint_every": (int, type(None)),
 }
+_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "rows": dict, "parts": dict, "asked": dict}
 
 
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
+    wrong += [name for name, kind in _MAY.items() if content.get(name) is not None and not isinstance(content[name], kind)]
     plugins = content.get("plugins")
+    wrong += [] if all(isinstance(name, str) for name in content.get("augment") or ()) else ["augment"]
     if isinstance(plugins, list) and not all(
-        isinstance(plugin, dict) and {"file", "sha256"} <= plugin.keys() for plugin in plugins
+        isinstance(plugin, dict) and all(isinstance(plugin.get(name), str) for name in ("file", "sha256")) for plugin in plugins
     ):
         wrong.append("plugins")
     if wrong:
@@ -159,6 +162,9 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
         CheckpointError: If the spec describes none that this version can build.
     """
     try:
+        check_batch(content["training"])
+        if method is None:
+            check_counts(content["method"])
         with Limited(stored):
             built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
