@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import struct
+import time
+from pathlib import Path
 
 import pushforward as pf
 from pushforward.errors import PushforwardError
@@ -179,3 +181,26 @@ def replaced(path, make):
     else:
         path.unlink()
     make(path)
+
+
+def outcome(base, place, damage):
+    """How an attack ended: messages, what was raised, seconds, MiB of memory beyond those before, and what it touched outside."""
+    (place / "outside").mkdir(parents=True)
+    (place / "outside" / "file").write_text("outside")
+    resident = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
+    began, messages, fault = time.perf_counter(), [], None
+    try:
+        messages = attack(base, place, damage)
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}"[:300]
+    seconds, peak = time.perf_counter() - began, _memory("VmHWM") - resident
+    touched = sorted({path.name for path in place.iterdir()} - {"run", "outside"})
+    touched += [] if (place / "outside" / "file").read_text() == "outside" else ["outside/file"]
+    shutil.rmtree(place)
+    return {"messages": messages, "fault": fault, "seconds": seconds, "peak": peak, "touched": touched}
+
+
+def _memory(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024

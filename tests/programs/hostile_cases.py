@@ -10,7 +10,7 @@ import socket
 
 import numpy as np
 import torch
-from hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
+from programs.hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
 
 JSON = ("spec.json", "state.json", "MANIFEST.json", "latest.json", "threads.json", "grids.json", "tables.json", "report.json")
 TENSORS = ("average.safetensors", "optimizer.safetensors", "weights.safetensors", "rows.safetensors")

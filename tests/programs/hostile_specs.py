@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from hostile import CANARY, change, file_of, newest, remanifest, respec, restate
-from hostile_cases import CASES, cases
+from programs.hostile import CANARY, change, file_of, newest, remanifest, respec, restate
+from programs.hostile_cases import CASES, cases
 
 NAMES = {
     "a folder above": "../../../outside/file",
