@@ -28,6 +28,7 @@ KINDS = {
     "data set": "pushforward.data.sets",
     "reader": "pushforward.data.readers",
     "recipe": "pushforward.recipes",
+    "tracker": "pushforward.trackers",
     "class": "pushforward.spec",
 }
 """Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
@@ -66,8 +67,8 @@ def load(path: str | Path) -> Plugin:
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
-            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), or a data set (a Source). "
-            "See docs/one-new-file.md."
+            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), a Tracker, or a "
+            "data set (a Source). See docs/one-new-file.md."
         )
     return plugin
 

@@ -93,6 +93,11 @@ class Player:
                 optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
             optimizer.step()
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
+
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
         return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}

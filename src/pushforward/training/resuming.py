@@ -14,6 +14,7 @@ from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
@@ -41,7 +42,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     given = budget_in(options)
     put_back(folder)
     content = read_spec(folder, plugins)
-    budget = given or budget_of(content)
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
     lock = hold(folder)
     try:
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
@@ -66,6 +67,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             device=device_named(options.get("device", "cpu")),
             augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
+            trackers=trackers,
         )
         holding = Holding(folder, lock, content)
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(options.get("progress")))
@@ -131,7 +133,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Args:
         folder: The run's folder, or the run.
         options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``, ``trackers``.
 
     Returns:
         The run; a finished one is returned as it is.

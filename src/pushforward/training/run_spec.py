@@ -140,7 +140,8 @@ def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
     wrong += [name for name, kind in _MAY.items() if content.get(name) is not None and not isinstance(content[name], kind)]
     plugins = content.get("plugins")
-    wrong += [] if all(isinstance(name, str) for name in content.get("augment") or ()) else ["augment"]
+    augment = content.get("augment")
+    wrong += ["augment"] if isinstance(augment, list) and not all(isinstance(name, str) for name in augment) else []
     if isinstance(plugins, list) and not all(
         isinstance(plugin, dict) and all(isinstance(plugin.get(name), str) for name in ("file", "sha256")) for plugin in plugins
     ):

@@ -81,7 +81,7 @@ class Store:
         """Restore the state of a checkpoint, whether or not the files are there; returns the rest of the budget."""
         self._count = state.get("trajectories")
         if self._count is not None:
-            self.seconds = state["store_seconds"]
+            self.seconds = state.get("store_seconds", 0.0)
         return budget.after(self.seconds)
 
     @property

@@ -40,6 +40,7 @@ from pushforward.training.stages import write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
 from pushforward.training.threads import Threads, restoring
+from pushforward.training.tracking import tracked
 
 __all__ = ["Trainer"]
 
@@ -94,6 +95,7 @@ class Trainer:
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes)
         self.observers = usual(self.folder, data, self.training.batch, self.progress) if observers is None else tuple(observers)
+        self.observers += tracked(self)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
@@ -159,8 +161,8 @@ class Trainer:
             self.saver.note_memory(self.device)
             if self.done or self.stop:
                 self.finish()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
 
     def _advance_once(self) -> None:
@@ -221,8 +223,14 @@ class Trainer:
         finally:
             self.close()
 
-    def close(self) -> None:
-        """Give the folder's lock back; nothing is saved. `advance` takes it again."""
+    def close(self, status: str | None = None) -> None:
+        """Give the folder's lock back; nothing is saved. `advance` takes it again.
+
+        Args:
+            status: What trackers are told: "finished", "stopped" or "failed"; None goes by whether training is `done`.
+        """
+        for observer in self.observers:
+            observer.close(status or ("finished" if self.done else "stopped"))
         self.holding.close()
 
     def _flush(self) -> None:
