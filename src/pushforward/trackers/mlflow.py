@@ -59,7 +59,7 @@ class MLflow(Tracker):
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
         """Store pictures."""
         for path in paths:
-            self._client.log_artifact(self._id, str(path), "samples")
+            self._client.log_artifact(self._id, str(path), "pictures/samples")
 
     def finish(self, status: str) -> None:
         """End the run."""

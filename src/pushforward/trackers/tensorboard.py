@@ -44,7 +44,7 @@ class TensorBoard(Tracker):
 
         for path in paths:
             with Image.open(path, formats=("PNG",)) as image:
-                self._writer.add_image("samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+                self._writer.add_image("pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def finish(self, status: str) -> None:
         """Close the file."""

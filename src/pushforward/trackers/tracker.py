@@ -55,7 +55,8 @@ class Tracker(ABC):
 
         Args:
             step: The training step, from 1.
-            numbers: By name: loss/PLAYER, lr/PLAYER, health/MEASURE, samples, seconds and samples_per_second.
+            numbers: By name: loss/PLAYER, lr/PLAYER, health/MEASURE, and progress/samples, progress/seconds and
+                progress/samples_per_second.
         """
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:

@@ -49,7 +49,7 @@ class WandB(Tracker):
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
         """Log pictures."""
         image = imported("wandb", "wandb").Image
-        self._run.log({"samples": [image(str(path)) for path in paths]}, step=step)
+        self._run.log({"pictures/samples": [image(str(path)) for path in paths]}, step=step)
 
     def finish(self, status: str) -> None:
         """End the run."""

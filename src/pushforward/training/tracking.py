@@ -107,9 +107,9 @@ class Tracked(Observer):
         parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
         named = {f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()}
         samples, seconds = row.get("samples", 0), row.get("seconds", 0.0)
-        named |= {"samples": samples, "seconds": seconds}
+        named |= {"progress/samples": samples, "progress/seconds": seconds}
         if self._before is not None and seconds > self._before[1]:
-            named["samples_per_second"] = (samples - self._before[0]) / (seconds - self._before[1])
+            named["progress/samples_per_second"] = (samples - self._before[0]) / (seconds - self._before[1])
         self._before = samples, seconds
         return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 

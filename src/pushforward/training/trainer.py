@@ -214,14 +214,16 @@ class Trainer:
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
+        status: str | None = "failed"
         try:
             if self.journal.held or self.saver.step != self.clock.step:
                 self.holding.reopen()
                 self._flush()
                 if self.saver.step != self.clock.step:
                     self.save()
+            status = None
         finally:
-            self.close()
+            self.close(status)
 
     def close(self, status: str | None = None) -> None:
         """Give the folder's lock back; nothing is saved. `advance` takes it again.
