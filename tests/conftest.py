@@ -17,7 +17,7 @@ import pushforward  # noqa: F401
 gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
     "spec": "_PLUGINS",
-    **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes"), "_ADDED"),
+    **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes", "trackers"), "_ADDED"),
 }
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {

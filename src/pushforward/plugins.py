@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ KINDS = {
     "data set": "pushforward.data.sets",
     "reader": "pushforward.data.readers",
     "recipe": "pushforward.recipes",
+    "tracker": "pushforward.trackers",
     "class": "pushforward.spec",
 }
 """Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
@@ -65,8 +67,8 @@ def load(path: str | Path) -> Plugin:
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
-            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), or a data set (a Source). "
-            "See docs/one-new-file.md."
+            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), a Tracker, or a "
+            "data set (a Source). See docs/one-new-file.md."
         )
     return plugin
 
@@ -120,7 +122,9 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in named:
             file = plugin["file"]
-            gone = "" if Path(file).expanduser().is_file() else " There is no such file here now: give the path where it is."
+            gone = (
+                "" if os.path.isfile(os.path.expanduser(file)) else " There is no such file here now: give the path where it is."
+            )
             changed = " No file that was named has this content: it has changed since." if named else gone
             raise CheckpointError(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError
+from pushforward.safe_files import parse_json
 
 __all__ = ["Damaged", "Record", "plain"]
 
@@ -101,7 +102,7 @@ class Record:
             Damaged: If the text is not JSON, or does not fit the class.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise Damaged(f"they are not JSON, {error}") from error
         return cls.from_plain(data)

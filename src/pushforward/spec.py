@@ -15,6 +15,7 @@ from collections.abc import Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
+from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError, UsageError
 
 __all__ = ["adopt", "build", "check_names", "classes", "classes_of", "describe", "plugins", "register", "registered"]
@@ -186,8 +187,9 @@ def build(spec: Any) -> Any:
         return spec
     if "part" not in spec:
         return {name: build(item) for name, item in spec.items()}
-    name = spec["part"]
-    known = registered()
+    name, known = spec["part"], registered()
+    if not isinstance(name, str):
+        raise CheckpointError(f"The run's spec names a part {name!r:.60}: expected the name of a class.")
     if spec.get("opaque"):
         raise CheckpointError(
             f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
@@ -199,6 +201,8 @@ def build(spec: Any) -> Any:
             "or hand the method over in Python: pf.load(run, method=...)."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}
+    if known[name].__module__.startswith("pushforward.") and (wrong := misfit(known[name], arguments)) is not None:
+        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is none of its values.")
     try:
         return known[name](**arguments)
     except TypeError as error:

@@ -10,7 +10,7 @@ from pushforward.cli.terminal import app
 __all__ = ["as_options"]
 
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
-_NAMES = {"seconds": "--budget", "plugins": "--plugin"}
+_NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track"}
 """Options that are called otherwise than their arguments."""
 _WHOLE = {
     "download=True": "--download",

@@ -39,6 +39,7 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
     Sweeping,
+    Track,
 )
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
@@ -83,6 +84,7 @@ def compare(
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    track: Track = None,
     json: Json = False,
     device: Device = "auto",
 ) -> None:
@@ -112,13 +114,14 @@ def compare(
     reports = stored_results(models)
     fresh, finished = sorted_models([name for name in models if name not in reports], len(reports))
     own = {**typed_options(budgeting), "--flops": flops, "--size": size, "--seeds": seeds, "--seed": seed}
-    own |= typed_options(changes)
+    own |= typed_options(changes) | {"--track": track}
     _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
+    options["trackers"] = track or ()
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)

@@ -26,6 +26,7 @@ from pushforward.cli.groups import (
     Plugins,
     RunFolder,
     Settings,
+    Track,
 )
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
@@ -52,6 +53,7 @@ def distil(
     checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    track: Track = None,
     json: Json = False,
     device: Device = "auto",
     **settings: Settings,
@@ -80,6 +82,7 @@ def distil(
     seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
+    options["trackers"] = track or ()
     if out and not overwrite:
         check_free(out)
     own = _settings(run, settings)

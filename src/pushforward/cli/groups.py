@@ -53,6 +53,7 @@ __all__ = [
     "Settings",
     "Solving",
     "Sweeping",
+    "Track",
 ]
 
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
@@ -69,6 +70,10 @@ EVALUATION = Group("Evaluation", sort_key=75)
 OUTPUT = Group("Output", sort_key=80)
 COMPUTE = Group("Weights and device", sort_key=90)
 
+Track = Annotated[
+    str | None,
+    Parameter(group=OUTPUT, help="Also log to tensorboard, wandb or mlflow, or several, between commas (docs/trackers.md)."),
+]
 Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

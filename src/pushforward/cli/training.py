@@ -33,6 +33,7 @@ from pushforward.cli.groups import (
     Reading,
     RunFolder,
     Settings,
+    Track,
 )
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
@@ -82,6 +83,7 @@ def train(
     checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    track: Track = None,
     json: Json = False,
     device: Device = "auto",
     **settings: Settings,
@@ -123,6 +125,7 @@ def train(
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
     options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
+    options["trackers"] = track or ()
     trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())
     announce(trainer)
     (run,) = train_all([trainer])
@@ -173,6 +176,7 @@ def resume(
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     fallback: Annotated[Flag, Parameter(group=MODEL)] = False,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    track: Track = None,
     json: Json = False,
     device: Device = "auto",
 ) -> None:
@@ -193,8 +197,8 @@ def resume(
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen
 
-    options: dict[str, Any] = {"checkpoint": start, "fallback": fallback, "plugins": plugin, "device": device_of(device)}
-    trainer = reopen(run, **ends, **options, progress=Progress())
+    options: dict[str, Any] = {**ends, "checkpoint": start, "fallback": fallback, "plugins": plugin, "trackers": track or ()}
+    trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))

@@ -9,6 +9,7 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.figures import NearestImages, Pictures
+from pushforward.evaluation.moments import moments_of
 from pushforward.evaluation.neighbours import nearest_examples
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
@@ -69,12 +70,15 @@ def real_pictures(data: Dataset) -> Pictures:
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
-    """The samples that a run stored while it was trained, from the same noise: step and samples."""
+    """The samples that a run stored while it was trained, from the same noise: step and samples.
+
+    Raises:
+        CheckpointError: If a file holds other arrays than those of samples.
+    """
     frames = []
-    for path in sorted((run.folder / "samples").glob("step_*.npz")):
-        with np.load(path, allow_pickle=False) as file:
-            examples = run.space.drawing(file["x"][: SHOWN[run.space.as_points]])
-            frames.append((int(path.stem.removeprefix("step_")), examples))
+    for step, arrays in moments_of(run):
+        if "x" in arrays:
+            frames.append((step, run.space.drawing(arrays["x"][: SHOWN[run.space.as_points]])))
     return frames
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,12 @@ from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
 from pushforward.evaluation.stored_pictures import with_pictures
 from pushforward.records import Damaged
+from pushforward.safe_files import read_whole
 
 __all__ = ["joined", "stored", "stored_file", "taken_apart"]
+
+MOST = 64 << 20
+"""Bytes of a file of results."""
 
 
 def stored_file(path: str | Path) -> Path | None:
@@ -33,7 +38,7 @@ def stored(path: str | Path) -> Comparison:
         CheckpointError: If it cannot be read, or holds something else.
     """
     try:
-        return with_pictures(Comparison.from_json(Path(path).read_bytes()), Path(path).parent)
+        return with_pictures(Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST)), Path(path).parent)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
     except Damaged as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pushforward import spec
+from pushforward.errors import CheckpointError
+from pushforward.safe_files import read_json
 from pushforward.training import Run
 
 __all__ = ["config_of", "origin_of"]
@@ -59,7 +60,7 @@ def _named(latest: Mapping[str, Any]) -> str:
 def _read(run: Run, name: str) -> dict[str, Any]:
     """A JSON object of a run's folder; empty where there is none."""
     try:
-        content = json.loads((run.folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(run.folder / name)
+    except CheckpointError:
         return {}
     return content if isinstance(content, dict) else {}

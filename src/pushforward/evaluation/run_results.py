@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.evaluation import cost
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
+from pushforward.evaluation.moments import moments_of
 from pushforward.evaluation.origins import config_of, origin_of
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
@@ -96,9 +97,7 @@ def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment that a run stored."""
     landscapes: list[tuple[int, Mapping[str, np.ndarray]]] = []
-    for path in sorted((run.folder / "samples").glob("step_*.npz")):
-        with np.load(path, allow_pickle=False) as file:
-            if {"scores", "limits", "raw"} <= set(file.files):
-                arrays = {name: file[name] for name in ("scores", "limits", "raw")}
-                landscapes.append((int(path.stem.removeprefix("step_")), arrays))
+    for step, arrays in moments_of(run):
+        if {"scores", "limits", "raw"} <= arrays.keys():
+            landscapes.append((step, {name: arrays[name] for name in ("scores", "limits", "raw")}))
     return landscapes

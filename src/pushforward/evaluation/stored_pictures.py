@@ -7,11 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 
-from pushforward.data import Space
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.drawing import history_of, real_pictures
@@ -20,16 +18,12 @@ from pushforward.evaluation.origins import config_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import landscapes_of
 from pushforward.training import Run, load
-from pushforward.training.landscape import SIDE
 from pushforward.training.run import pick
 from pushforward.training.run_data import data_of_run
 from pushforward.training.tuned import weights_of
 from pushforward.transports import has_steps, inner_of
 
 __all__ = ["with_pictures"]
-
-MOST = 1000
-"""Samples of one moment that are read at most; a run stores no more."""
 
 
 def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
@@ -118,8 +112,6 @@ def _drawn(run: Run) -> Pictures:
     Raises:
         CheckpointError: If a file holds other arrays than those of samples.
     """
-    for path in (run.folder / "samples").glob("step_*.npz"):
-        _check(path, run.space)
     frames = history_of(run)
     if not frames or frames[-1][0] != run.state["step"]:
         return Pictures(absent=Absent.NOT_STORED)
@@ -131,18 +123,3 @@ def _drawn(run: Run) -> Pictures:
         if all(np.isfinite(array).all() for array in arrays.values()) and (np.diff(arrays["limits"])[::2] > 0).all()
     ]
     return Pictures(frames[-1][1], training=frames, landscapes=landscapes)
-
-
-def _check(path: Path, space: Space) -> None:
-    """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
-    example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
-    expected = {"x.npy": (MOST, *example.shape[1:]), "scores.npy": (SIDE, SIDE), "limits.npy": (4,), "raw.npy": (MOST, 2)}
-    with ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                np.lib.format.read_magic(file)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            most = expected.get(member.filename, ())
-            known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
-            if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
-                raise CheckpointError(f"{path} holds {member.filename} of shape {shape} and {dtype}: expected samples.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.safe_files import check_tensors, parse_json, read_whole
 
 __all__ = ["WEIGHTS", "from_config", "library", "load_network", "read_json"]
 
@@ -53,11 +53,13 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: If it is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_whole(path.resolve()), infinite=True)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
         ) from None
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
     if not isinstance(content, dict):
@@ -86,6 +88,8 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
         raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         _refuse_missing(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        check_tensors(path.resolve())  # a folder of a cache of downloads holds links
     with _readable(folder):
         network, loading = getattr(library(), kind).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True

@@ -83,6 +83,9 @@ class Training:
             raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
         if not 0 <= decay < math.inf:
             raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")
+        betas = self.of(player, "betas")
+        if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
+            raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
         if clip is not None and not clip > 0:
             raise UsageError(f"clip{of} must be positive, or None to leave gradients alone; got {clip}.")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
+from pushforward.training.counters import wrong_counter
 from pushforward.training.disk import disk as _disk
 from pushforward.training.disk import flush as _flush
 from pushforward.training.disk import read_json, sha256, write_json, write_text
@@ -60,7 +61,6 @@ __all__ = [
     "write_text",
 ]
 
-_STATE: dict[str, Any] = {"step": int, "samples": int, "seconds": (int, float), "total": (int, type(None))}
 
 
 class Checkpoint:
@@ -236,9 +236,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     verify(folder)
     state = read_json(folder / "state.json")
-    for name, kind in _STATE.items():
-        if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
-            raise damaged(folder, "state.json", f"does not say {name}")
+    if (name := wrong_counter(state)) is not None:
+        raise damaged(folder, "state.json", f"does not say {name} as it should")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
         raise damaged(folder, "state.json", f"is of step {state['step']:,}")
     return state

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError
+from pushforward.safe_files import opened, read_json
 
 __all__ = ["disk", "flush", "read_json", "sha256", "write_json", "write_text"]
 
@@ -59,17 +60,7 @@ def write_text(path: Path, text: str) -> None:
         flush(path.parent)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON, or raise `CheckpointError` with the file's name."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing.") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
-
-
 def sha256(path: Path) -> str:
-    """The hash of a file, hex."""
-    with path.open("rb") as handle:
+    """The hash of a regular file, hex."""
+    with opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

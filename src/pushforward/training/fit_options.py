@@ -11,6 +11,7 @@ import torch
 from pushforward.arguments import number, whole
 from pushforward.data import Dataset
 from pushforward.methods.method import Method
+from pushforward.trackers import Tracker
 from pushforward.training.budget import Budget
 from pushforward.training.progress import Watcher
 
@@ -63,6 +64,7 @@ class FitOptions(BudgetOptions, total=False):
         plugins: Python files, or a single one, that the recipe came from.
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
             allows (`pushforward.training.flops`).
+        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
     """
 
     out: str | Path | None
@@ -76,6 +78,7 @@ class FitOptions(BudgetOptions, total=False):
     size: str | None
     plugins: str | Path | Sequence[str | Path]
     flops: float | None
+    trackers: str | Tracker | Sequence[str | Tracker]
 
 
 class ResumeOptions(BudgetOptions, total=False):
@@ -89,6 +92,7 @@ class ResumeOptions(BudgetOptions, total=False):
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
+        trackers: As for `pushforward.fit`; a tracker that was used before goes on with its own run.
     """
 
     checkpoint: str | None
@@ -98,6 +102,7 @@ class ResumeOptions(BudgetOptions, total=False):
     method: Method | None
     device: torch.device | str
     progress: Watcher | bool | None
+    trackers: str | Tracker | Sequence[str | Tracker]
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:

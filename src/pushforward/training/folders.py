@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.safe_files import refuse_links
 from pushforward.training import checkpoint as checkpoints
 
 __all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
@@ -30,6 +31,8 @@ _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
 _OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
 """The files of a folder while its training is set up, before ``spec.json``."""
+_FOLDERS = ("checkpoints", "parts", "cache", "samples")
+"""The folders of a run, in which no entry is a link."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -152,13 +155,14 @@ def set_aside(folder: Path) -> list[Path]:
 
 
 def check_run(folder: str | Path) -> None:
-    """Refuse a path that is no run's folder.
+    """Refuse a path that is no run's folder, or a run that holds links or pipes.
 
     Raises:
         CheckpointError: Saying what is there, and how to have a run.
     """
     folder = Path(folder)
-    if (folder / "spec.json").is_file():
+    if os.path.isfile(folder / "spec.json"):
+        refuse_links(folder, _FOLDERS)
         return
     waiting = [
         f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
@@ -166,11 +170,11 @@ def check_run(folder: str | Path) -> None:
         for path in set_aside(folder)
     ]
     usual = " Runs are made by `pushforward train`."
-    if (folder / "report.html").is_file() and not waiting:
+    if os.path.isfile(folder / "report.html") and not waiting:
         inside = sorted(folder.glob("*/spec.json"))
         within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
         raise CheckpointError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
-    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}."
     raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
 
 

@@ -16,6 +16,7 @@ from pushforward.data.seen import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe
+from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.transports import Autoencoder, Transport
 
@@ -87,11 +88,14 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
         return Seen(names=builds_on, unknown=builds_on)
     path = folder / _FILE
     try:
-        if not path.is_file() or checkpoints.sha256(path) != record["sha256"]:
-            raise OSError("it is missing or differs from what was written (sha256)")
+        if not path.is_file():
+            raise OSError("it is missing")
+        check_tensors(path)
+        if checkpoints.sha256(path) != record["sha256"]:
+            raise OSError("it differs from what was written (sha256)")
         rows = load_file(path)
         return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
             "run came from."

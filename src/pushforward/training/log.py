@@ -7,16 +7,22 @@ begin or end at this step, as `pushforward.training.alarms.Alarm` has them).
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError
+from pushforward.safe_files import opened
 from pushforward.training import checkpoint as checkpoints
 
 __all__ = ["append", "cut", "last_step", "read"]
 
+LONGEST = 1 << 20
+"""Bytes of a row; a longer one is none, and what follows it is left out."""
+LARGEST = 1e300
+"""Above every number of a row."""
 _TAIL = 1 << 16
 """Bytes at the end of a log that hold its last row."""
 
@@ -60,7 +66,7 @@ def last_step(path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    with checkpoints._disk(path), path.open("rb") as file:
+    with checkpoints._disk(path), opened(path) as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         rows = _rows(file.read().decode(errors="replace"))
     return int(rows[-1][1]["step"]) if rows else 0
@@ -68,7 +74,9 @@ def last_step(path: Path) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with opened(path) as file:
+            lines = itertools.takewhile(lambda line: len(line) <= LONGEST, iter(lambda: file.readline(LONGEST + 1), b""))
+            return b"".join(lines).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -82,8 +90,31 @@ def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
     for line in text.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("loss"), dict):
+        if isinstance(row, dict) and _is_row(row):
             rows.append((line, row))
     return rows
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether all that is read of a row is there and of its kind."""
+    losses, health, alarms = row.get("loss"), row.get("health", {}), row.get("alarm", [])
+    if type(row.get("step")) is not int or row["step"] < 0 or not _is_number(row.get("seconds", 0.0)):
+        return False
+    if not isinstance(losses, dict) or not isinstance(health, dict) or not isinstance(alarms, list):
+        return False
+    return all(map(_is_number, losses.values())) and all(map(_is_measure, health.values())) and all(map(_is_alarm, alarms))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < LARGEST
+
+
+def _is_measure(value: Any) -> bool:
+    return value is None or _is_number(value) or (isinstance(value, list) and all(map(_is_measure, value)))
+
+
+def _is_alarm(value: Any) -> bool:
+    texts = ("kind", "sentence")
+    return isinstance(value, dict) and "over" in value and all(isinstance(value.get(name), str) for name in texts)

@@ -75,6 +75,14 @@ class Observer:
         """
         return {}
 
+    def close(self, status: str) -> None:
+        """Called when the trainer gives its folder back, perhaps several times.
+
+        Args:
+            status: "finished", "stopped" (training can go on) or "failed".
+        """
+        return None
+
 
 def decide(observers: Sequence[Observer], moment: Moment) -> bool:
     """Whether a measure of this step may end training."""

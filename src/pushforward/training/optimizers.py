@@ -93,6 +93,11 @@ class Player:
                 optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
             optimizer.step()
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
+
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
         return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
@@ -112,8 +117,8 @@ class Player:
         """Take the state that `state` gave."""
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
-            name, index, kind = path.rsplit("/", 2)
-            if name == self.name:
+            name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
+            if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
                 by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
         for optimizer, numbers in self._optimizers:
             state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}

@@ -12,6 +12,7 @@ import torch
 
 from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
+from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 
@@ -60,6 +61,10 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
             )
         if not path.is_file():
             raise _damaged(folder, name, f"{path} is missing")
+        try:
+            check_tensors(path)
+        except CheckpointError as error:
+            raise _damaged(folder, name, str(error)) from error
         if checkpoints.sha256(path) != hashes[name]:
             raise _damaged(folder, name, f"{path} differs from what was written (sha256)")
         try:

@@ -20,6 +20,7 @@ from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method, PrecomputesInputs
+from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.settings import Settings
@@ -151,6 +152,7 @@ def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torc
     description = path.with_suffix(".json")
     try:
         known = checkpoints.read_json(description)
+        check_tensors(path)
         if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):
             return tensors.read(path)
     except (CheckpointError, OSError, AttributeError, KeyError):

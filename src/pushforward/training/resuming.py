@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
@@ -30,7 +32,7 @@ from pushforward.training.progress import Silent, Watcher, watcher_of
 from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_data import data_of_run
-from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
+from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, rebuilt, recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -46,7 +48,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     given, watcher = budget_in(options), watcher_of(options.get("progress"))
     put_back(folder)
     content = read_spec(folder, plugins)
-    budget = given or budget_of(content)
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
     lock = hold(folder)
     try:
         where = _standing(folder, lock) if checkpoint is None else pick(folder, checkpoint)
@@ -62,12 +64,16 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             absent="Hand it to pf.resume(run, data=...) again.",
             changed=f"start a new run from its weights: `init={folder}`",
         )
-        recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
+        if where is None:
+            recipe = _started_over(folder, content, method, plugins)
+        else:
+            recipe = rebuilt(folder, content, stored.folder, method)
         settings = Settings(
             seed=content["seed"],
             device=device,
             augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
+            trackers=trackers,
         )
         holding = Holding(folder, lock, content)
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher)
@@ -149,7 +155,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
         name = checkpoints.step_name(content["init_step"])
-        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
+        if os.path.isdir(content["init"]) and not os.path.isdir(os.path.join(content["init"], "checkpoints", name)):
             raise CheckpointError(
                 f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
                 f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "
@@ -176,7 +182,8 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Args:
         folder: The run's folder, or the run.
         options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``,
+            ``trackers``.
 
     Returns:
         The run; a finished one is returned as it is.

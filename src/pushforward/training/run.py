@@ -29,7 +29,7 @@ from pushforward.training.best import best_name
 from pushforward.training.folders import checkpoint_in
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
-from pushforward.training.run_spec import check_spec, read_spec, recipe_of
+from pushforward.training.run_spec import check_spec, read_spec, rebuilt
 from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
 
@@ -288,7 +288,7 @@ def load(
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = checkpoints.load(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
-    built = recipe_of(content, method).method.to(device)
+    built = rebuilt(folder, content, stored.folder, method).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)

@@ -32,13 +32,17 @@ def data_of_run(
     """
     from pushforward.data import load
 
-    known = content.get("data")
+    known = _known(content.get("data"))
     if known and not isinstance(data, Dataset):
         place = {} if data is None else {"name_or_path": str(data)}
         try:
             dataset = load(**{**known, **place})
         except DataError as error:
             raise DataError(f"{error} {moved}".strip()) from error
+        except (TypeError, AttributeError, OSError) as error:
+            raise DataError(
+                f"{folder}/spec.json does not say what data it was trained on ({error}). Restore the file."
+            ) from error
     elif data is not None:
         dataset = dataset_of(data)
     else:
@@ -50,3 +54,10 @@ def data_of_run(
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
     return dataset
+
+
+def _known(place: Any) -> dict[str, Any]:
+    """Where the data is, as a spec has it; nothing is downloaded because a run folder says so."""
+    if not isinstance(place, dict) or not isinstance(place.get("name_or_path"), str):
+        return {}
+    return {name: value for name, value in place.items() if name != "download"}

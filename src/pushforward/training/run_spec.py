@@ -12,7 +12,7 @@ from typing import Any
 
 from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, MissingExtra
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
@@ -21,10 +21,13 @@ from pushforward.training.budget import Budget
 from pushforward.training.folders import check_run
 from pushforward.training.generators import seeded
 from pushforward.training.machine import commit, machine, version
+from pushforward.training.rebuilding import Limited, check_batch, check_counts, stored_bytes
 
-__all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "recipe_of", "write_new"]
+__all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "rebuilt", "recipe_of", "write_new"]
 
 FORMAT = 4
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What constructors raise for arguments that they do not take."""
 
 
 def described(
@@ -130,34 +133,57 @@ _KINDS: dict[str, Any] = {
     "augment": list,
     "checkpoint_every": (int, type(None)),
 }
+_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "rows": dict, "parts": dict, "asked": dict}
 
 
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
+    wrong += [name for name, kind in _MAY.items() if content.get(name) is not None and not isinstance(content[name], kind)]
     plugins = content.get("plugins")
+    augment = content.get("augment")
+    wrong += ["augment"] if isinstance(augment, list) and not all(isinstance(name, str) for name in augment) else []
     if isinstance(plugins, list) and not all(
-        isinstance(plugin, dict) and {"file", "sha256"} <= plugin.keys() for plugin in plugins
+        isinstance(plugin, dict) and all(isinstance(plugin.get(name), str) for name in ("file", "sha256")) for plugin in plugins
     ):
         wrong.append("plugins")
     if wrong:
         raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
 
 
-def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0) -> Recipe:
+def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0, stored: int | None = None) -> Recipe:
     """The recipe that a spec describes, with weights drawn from the seed.
+
+    Args:
+        content: Of ``spec.json``.
+        method: The method, where it is given.
+        seed: Of the weights.
+        stored: Bytes of the run's weights, beyond which no method of it goes far; None where it has saved none.
 
     Raises:
         CheckpointError: If the spec describes none that this version can build.
     """
     try:
-        built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        check_batch(content["training"])
+        if method is None:
+            check_counts(content["method"])
+        with Limited(stored):
+            built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
             raise TypeError(f"{type(built).__name__} is no method")
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
-    except CheckpointError:
+    except (CheckpointError, MissingExtra):
         raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except _UNFIT as error:
         raise CheckpointError(f"The run's spec.json describes no recipe of this version: {error}. Restore the file.") from error
+
+
+def rebuilt(folder: Path, content: dict[str, Any], checkpoint: Path, method: Method | None = None) -> Recipe:
+    """The recipe of a run whose weights lie in a checkpoint; see `recipe_of`.
+
+    Raises:
+        CheckpointError: Also if its method would take far more memory than these weights account for.
+    """
+    return recipe_of(content, method, stored=stored_bytes(checkpoint, folder / "parts"))
 
 
 def budget_of(content: dict[str, Any]) -> Budget:
@@ -168,5 +194,5 @@ def budget_of(content: dict[str, Any]) -> Budget:
     """
     try:
         return Budget(**content["budget"])
-    except (TypeError, ValueError) as error:
+    except _UNFIT as error:
         raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from pushforward.trackers import Tracker
     from pushforward.training.budget import Clock
 
 __all__ = ["Settings"]
@@ -34,6 +35,7 @@ class Settings:
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
         init_step: The step of that run's checkpoint.
+        trackers: Who receives what is logged; not stored.
         from_seed: Whether the weights can be drawn again from the seed and the method's spec.
     """
 
@@ -46,6 +48,7 @@ class Settings:
     init: str | Path | None = None
     init_step: int | None = None
     from_seed: bool = False
+    trackers: Sequence[Tracker] = ()
 
     def due(self, clock: Clock, saved: float) -> bool:
         """Whether it is time for a checkpoint.

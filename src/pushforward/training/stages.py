@@ -45,14 +45,17 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
     """
     if "stages" not in state:  # a checkpoint of an older version: progress was the share of the steps
         return [] if state["total"] is None else [Stage(0, 0.0, state["total"])]
-    stored = [Stage(**stage) for stage in state["stages"]]
     path = folder / _FILE
-    if not stored or not path.is_file():
-        return stored
     try:
+        stored = [Stage(**stage) for stage in state["stages"]]
+        if not stored or not path.is_file():
+            return stored
         recorded = [Stage(**stage) for stage in checkpoints.read_json(path)["stages"]]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, ArithmeticError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
-            f"{path} is damaged: it holds no stages. Restore it, or delete it to have the number of steps forecast again."
+            f"{path} or the newest checkpoint is damaged: it holds no stages. Restore the files; without {_FILE} the number of "
+            "steps is forecast again."
         ) from error
     return recorded if recorded[: len(stored)] == stored else stored

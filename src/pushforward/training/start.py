@@ -16,6 +16,7 @@ from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import trackers_of
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, FitOptions, budget_in
@@ -92,6 +93,7 @@ def prepare(
     plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
+    trackers = trackers_of(options.get("trackers") or ())
     dataset = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     budget = budget_in(options)
@@ -120,6 +122,7 @@ def prepare(
         init=init,
         init_step=init_step,
         from_seed=from_seed and (init is not None or built.first_weights is None),
+        trackers=trackers,
     )
     if (flops := options.get("flops")) is not None:
         budget = Budget(steps=steps_within(flops, built, dataset, settings)[0])
@@ -153,7 +156,8 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
         options: See `pushforward.training.fit_options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
-            ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``.
+            ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
+            ``trackers``.
 
     Returns:
         The run with its averaged weights; ``run.transport.sample(16)`` draws from it.

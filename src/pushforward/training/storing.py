@@ -14,6 +14,7 @@ from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
 from pushforward.methods.trajectories import Trajectories
 from pushforward.precision import network_precision
+from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.budget import Budget
@@ -59,12 +60,13 @@ class Store:
             self.seconds = seconds  # they were spent, even where a part is damaged
             for index, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))
+                check_tensors(path)
                 if checkpoints.sha256(path) != written:
                     return
                 trajectories.put(index, tensors.read(path, trajectories.teacher.device))
                 self._hashes.append(written)
             self._finished = finished
-        except (CheckpointError, OSError, TypeError, KeyError, ValueError):
+        except (CheckpointError, OSError, TypeError, KeyError, ValueError, RuntimeError):
             pass  # missing or damaged parts are computed again
 
     def _path(self, number: int) -> Path:
@@ -79,7 +81,7 @@ class Store:
         """Restore the state of a checkpoint, whether or not the files are there; returns the rest of the budget."""
         self._count = state.get("trajectories")
         if self._count is not None:
-            self.seconds = state["store_seconds"]
+            self.seconds = state.get("store_seconds", 0.0)
         return budget.after(self.seconds)
 
     @property

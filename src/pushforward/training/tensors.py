@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
+from pushforward.safe_files import check_tensors
 
 __all__ = ["by_place", "copied", "gathered", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
 
@@ -115,10 +116,12 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
 
     Raises:
         OSError: If the file is missing or damaged.
+        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.safe_files.check_tensors`).
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_tensors(path)
     try:
         return load_file(path, device=str(device))
     except SafetensorError as error:

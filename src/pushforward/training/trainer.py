@@ -41,6 +41,7 @@ from pushforward.training.stages import write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
 from pushforward.training.threads import Threads, restoring
+from pushforward.training.tracking import tracked
 
 __all__ = ["Trainer"]
 
@@ -95,6 +96,7 @@ class Trainer:
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes)
         self.observers = usual(self.folder, data, self.training.batch, self.progress) if observers is None else tuple(observers)
+        self.observers += tracked(self)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
@@ -162,8 +164,8 @@ class Trainer:
             if self.done or self.stop:
                 self.finish()
             self.saver.wait()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
 
     def _advance_once(self) -> None:
@@ -218,6 +220,7 @@ class Trainer:
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
+        status: str | None = "failed"
         try:
             self.saver.wait()
             if self.journal.held or self.saver.step != self.clock.step:
@@ -225,12 +228,19 @@ class Trainer:
                 self._flush()
                 if self.saver.step != self.clock.step:
                     self.save()
+            status = None
         finally:
-            self.close()
+            self.close(status)
 
-    def close(self) -> None:
-        """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again."""
+    def close(self, status: str | None = None) -> None:
+        """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again.
+
+        Args:
+            status: What trackers are told: "finished", "stopped" or "failed"; None goes by whether training is `done`.
+        """
         self.saver.join()
+        for observer in self.observers:
+            observer.close(status or ("finished" if self.done else "stopped"))
         self.holding.close()
 
     def _flush(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,7 +86,7 @@ def latest(folder: Path) -> Path | None:
 def _named(folder: Path) -> Path | None:
     """The checkpoint that ``latest.json`` names; where its manifest has another hash, one whose manifest has that hash."""
     name, manifest = _recorded(folder)
-    named = folder / name if name is not None and (folder / name).is_dir() else None
+    named = folder / name if name is not None and os.path.isdir(folder / name) else None
     if manifest is None or (named is not None and _seal(named) == manifest):
         return named
     return next((path for path in all_in(folder) if _seal(path) == manifest), named)
@@ -145,7 +146,7 @@ def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | Non
     path = folder / name
     if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
         return _MANIFEST, f"gives no size and sha256 of {name}"
-    if Path(name).name != name or not path.is_file():
+    if Path(name).name != name or not os.path.isfile(path):
         return name, "is missing"
     try:
         same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]

@@ -1,0 +1,51 @@
+"""TensorBoard: event files in the run's folder, for ``tensorboard --logdir runs``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.trackers.tracker import FOLDER, Tracker, imported
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(Tracker):
+    """Scalars by their names, samples as images, and the run's spec as text, in ``trackers/tensorboard`` of the run's folder."""
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+
+    def check(self) -> None:
+        """Refuse to begin without TensorBoard."""
+        imported("tensorboard", "tensorboard")
+
+    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+        """Open an event file; a run that is resumed has one more, which TensorBoard shows as the same line."""
+        self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder / FOLDER / "tensorboard"))
+        if known is None:
+            for title, content in (("spec", config), ("manifest", facts)):
+                text = json.dumps(content, indent=1, default=str)
+                self._writer.add_text(title, "\n".join(f"    {line}" for line in text.splitlines()))
+        return "tensorboard"
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Write scalars."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def pictures(self, step: int, paths: Sequence[Path]) -> None:
+        """Write images."""
+        from PIL import Image
+
+        for path in paths:
+            with Image.open(path, formats=("PNG",)) as image:
+                self._writer.add_image("pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+    def finish(self, status: str) -> None:
+        """Close the file."""
+        self._writer.close()

@@ -1,0 +1,92 @@
+"""The interface of trackers."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pushforward.errors import MissingExtra
+
+__all__ = ["FOLDER", "Tracker", "imported"]
+
+FOLDER = "trackers"
+"""The folder, within a run's, where trackers of this machine write; nothing in it is read."""
+
+
+class Tracker(ABC):
+    """Receives what a training logs, after it stands in ``metrics.jsonl``. It changes nothing, and may fail.
+
+    A subclass is called by its lower-case name.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of its class in lower case, by which it is chosen."""
+        return type(self).__name__.lower()
+
+    def check(self) -> None:
+        """Called before training begins.
+
+        Raises:
+            MissingExtra: If its library is not installed.
+        """
+        return None
+
+    @abstractmethod
+    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+        """Called before anything is logged, and again after each `finish` that training goes on after.
+
+        Args:
+            folder: The run's folder.
+            facts: Of ``manifest.json``: machine, packages, commit, seed, data.
+            config: Of ``spec.json``: recipe, method, training, data, budget and options.
+            known: What it returned when this run was first tracked; None for the first time.
+
+        Returns:
+            Letters, digits and "-" by which it finds its own run again.
+        """
+
+    @abstractmethod
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Called once for each training step, in their order.
+
+        Args:
+            step: The training step, from 1.
+            numbers: By name: loss/PLAYER, lr/PLAYER, health/MEASURE, and progress/samples, progress/seconds and
+                progress/samples_per_second.
+        """
+
+    def pictures(self, step: int, paths: Sequence[Path]) -> None:
+        """Called when samples of fixed noise were drawn.
+
+        Args:
+            step: The training step.
+            paths: Of PNG files in the run's folder.
+        """
+        return None
+
+    @abstractmethod
+    def finish(self, status: str) -> None:
+        """Called when training ends.
+
+        Args:
+            status: "finished", "stopped" (it can be resumed) or "failed".
+        """
+
+
+def imported(module: str, extra: str) -> Any:
+    """A library of an extra.
+
+    Raises:
+        MissingExtra: Where it is not installed, with the line that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"The tracker {extra} needs a library that cannot be imported ({error}). "
+            f"Install it: pip install 'pushforward[{extra}]'"
+        ) from error

@@ -1,0 +1,57 @@
+"""Weights & Biases: offline, in the run's folder, unless ``WANDB_MODE`` says otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pushforward.trackers.tracker import FOLDER, Tracker, imported
+
+__all__ = ["WandB"]
+
+
+class WandB(Tracker):
+    """A run of the project "pushforward", called as the run's folder, in ``trackers/wandb`` of that folder.
+
+    What was written offline is sent by ``wandb sync``. ``WANDB_MODE=online`` sends it while training; ``WANDB_PROJECT`` and the
+    other variables of Weights & Biases count as well.
+    """
+
+    def __init__(self) -> None:
+        self._run: Any = None
+
+    def check(self) -> None:
+        """Refuse to begin without wandb."""
+        imported("wandb", "wandb")
+
+    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+        """Begin a run, or go on with one by its identity."""
+        (folder / FOLDER).mkdir(exist_ok=True)
+        library = imported("wandb", "wandb")
+        self._run = library.init(
+            project=os.environ.get("WANDB_PROJECT", "pushforward"),
+            name=folder.name,
+            id=known,
+            resume="allow",
+            dir=str(folder / FOLDER),
+            config={**config, "manifest": dict(facts)},
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            settings=library.Settings(console="off", silent=True, save_code=False),
+        )
+        return str(self._run.id)
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Log numbers of one step."""
+        self._run.log(dict(numbers), step=step)
+
+    def pictures(self, step: int, paths: Sequence[Path]) -> None:
+        """Log pictures."""
+        image = imported("wandb", "wandb").Image
+        self._run.log({"pictures/samples": [image(str(path)) for path in paths]}, step=step)
+
+    def finish(self, status: str) -> None:
+        """End the run."""
+        self._run.summary["status"] = status
+        self._run.finish(exit_code=int(status == "failed"))

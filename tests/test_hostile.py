@@ -1,0 +1,156 @@
+"""Runs that somebody else has sent: refused quickly, and nothing of them is executed or leaves their folder."""
+
+import ast
+import json
+
+import limits
+import pytest
+import torch
+from programs import forking
+
+from pushforward import safe_files
+from pushforward.errors import CheckpointError
+from pushforward.training import rebuilding
+
+ATTACKS = """
+import json, os
+from pathlib import Path
+os.environ["PUSHFORWARD_DATA"] = os.devnull
+from programs import hostile, hostile_specs
+from programs.hostile_cases import CASES, HARMLESS
+base = Path({folder!r})
+hostile.small_run(base / "run")
+chosen, words = [], set()
+for name in CASES:  # every kind of damage and every file, if not each with each
+    new = set(name.split(": ")) - words
+    if new and not (name in HARMLESS and name.split(": ")[0] in words):
+        chosen.append(name)
+        words |= new
+result = {{name: hostile.outcome(base / "run", base / "case", CASES[name]) for name in chosen}}
+print(json.dumps({{"harmless": sorted(HARMLESS), "result": result}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    done = forking.run(ATTACKS.format(folder=str(tmp_path_factory.mktemp("hostile"))))
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout.splitlines()[-1])
+    return content["result"], set(content["harmless"])
+
+
+def test_hostile_runs_are_refused_and_nothing_else_is_raised(attacked):
+    outcomes, harmless = attacked
+    assert len(outcomes) > 50
+    assert {name: outcome["fault"] for name, outcome in outcomes.items() if outcome["fault"]} == {}
+    assert [name for name, outcome in outcomes.items() if not outcome["messages"] and name not in harmless] == []
+
+
+def test_hostile_runs_execute_nothing_and_touch_nothing_outside(attacked):
+    outcomes, _ = attacked
+    assert {name: outcome["touched"] for name, outcome in outcomes.items() if outcome["touched"]} == {}
+
+
+def test_hostile_runs_cost_little(attacked):
+    """No time is asserted but one that only a reader that waits or reads on for ever takes."""
+    outcomes, _ = attacked
+    assert {name: outcome["peak"] for name, outcome in outcomes.items() if outcome["peak"] > 200} == {}
+    assert {name: outcome["seconds"] for name, outcome in outcomes.items() if outcome["seconds"] > 60} == {}
+
+
+FORBIDDEN = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "subprocess", "yaml"}
+ALLOWED = {
+    ("training/machine.py", "subprocess"): "asks git for the commit of the package",
+    ("plugins.py", "exec"): "runs a Python file that the user has named",
+    ("networks/pretrained.py", "torch.load"): "reads weights of a package, with weights_only",
+    ("extractors/inception.py", "torch.load"): "reads weights that the user names, with weights_only",
+}
+CALLS = {
+    "eval",
+    "exec",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "torch.load",
+    "np.load",
+    "numpy.load",
+    "torch.hub.load",
+    "yaml.load",
+}
+
+
+def dangerous(file, node):
+    """What a node of a syntax tree does that a file could use to run code; None for most."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        return next((name for name in names if name.split(".")[0] in FORBIDDEN), None)
+    if not isinstance(node, ast.Call) or (name := ast.unparse(node.func)) not in CALLS:
+        return None
+    settings = {word.arg: ast.unparse(word.value) for word in node.keywords}
+    if name in ("np.load", "numpy.load") and settings.get("allow_pickle") == "False":
+        return None
+    return f"{name} of any file" if name == "torch.load" and settings.get("weights_only") != "True" else name
+
+
+def test_the_package_has_no_code_that_runs_a_file():
+    seen = set()
+    for file, nodes in limits.nodes("src").items():
+        seen |= {(file.removeprefix("src/pushforward/"), what) for node in nodes if (what := dangerous(file, node))}
+    assert seen == ALLOWED.keys()
+
+
+OFFLINE = """
+import socket, tempfile
+def refused(*arguments, **options):
+    raise AssertionError("a socket was opened")
+socket.socket = socket.create_connection = socket.getaddrinfo = refused
+import pushforward as pf
+from pushforward.testing import recipe_for, space_data
+data = space_data((2,), labels=False)
+run = pf.fit(recipe_for("flow", data), data, steps=2, out=tempfile.mkdtemp() + "/run", progress=False)
+run.sample(2)
+pf.evaluate(run, data, repeats=1, metrics=["energy"])
+"""
+
+
+def test_training_sampling_and_evaluating_open_no_socket():
+    done = forking.run(OFFLINE)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", ['{"x": 1, "y": [1.5, -2e3, null, true, "\\ud83d\\ude00"]}', "[]", "3", '{"x": {"y": [[[]]]}}'])
+def test_json_is_read_as_the_standard_library_reads_it(text):
+    assert safe_files.parse_json(text) == safe_files.parse_json(text.encode()) == json.loads(text)
+
+
+def test_json_is_read_up_to_its_limits():
+    deepest = "[" * safe_files.DEEPEST + "]" * safe_files.DEEPEST
+    assert safe_files.parse_json(deepest) == json.loads(deepest)
+    for text in (f"[{deepest}]", "9" * 101, "[" + "0," * 2_000_001 + "0]"):
+        with pytest.raises(ValueError, match=r"nested|digits|too many"):
+            safe_files.parse_json(text)
+
+
+def test_every_type_of_tensors_is_known(tmp_path):
+    """The file of a library passes, with tensors of every type, none and zero numbers."""
+    from safetensors.torch import _TYPES, save_file
+
+    assert set(_TYPES) <= safe_files.WIDTHS.keys()
+    tensors = {f"{kind}/{n}": torch.zeros(n, 3).to(kind) for kind in set(_TYPES.values()) for n in (0, 2)}
+    save_file(tensors, tmp_path / "x", {"a": "b"})
+    safe_files.check_tensors(tmp_path / "x")
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes() + b"0")
+    with pytest.raises(CheckpointError, match="do not end with the file"):
+        safe_files.check_tensors(tmp_path / "x")
+
+
+def test_a_method_takes_no_more_than_its_weights_account_for(monkeypatch):
+    with pytest.raises(CheckpointError, match="MiB of memory"), rebuilding.Limited(1000):
+        torch.nn.Linear(10**4, 10**4)
+    with pytest.raises(CheckpointError, match="MiB of memory"), rebuilding.Limited(1000):
+        torch.eye(10**4)
+    monkeypatch.setattr(rebuilding, "CALLS", 10)
+    with pytest.raises(CheckpointError, match="far more layers"), rebuilding.Limited(1000):
+        torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(10**6))
+    with rebuilding.Limited(4 * 10**8 // rebuilding.TIMES):
+        torch.empty(10**4, 10**4)

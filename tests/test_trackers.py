@@ -1,0 +1,231 @@
+"""Trackers receive each step once, change nothing of a training, and may fail."""
+
+import json
+import sys
+import types
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward import plugins
+from pushforward.cli import main
+from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.trackers import Tracker, registry, trackers_of
+from pushforward.training.log import read
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+
+DATA = space_data((2,), labels=False)
+
+
+class Notes(Tracker):
+    """Writes down what it receives, draws random numbers, and fails where it is told to."""
+
+    def __init__(self, fails=None):
+        self.fails, self.calls, self.rows, self.drawn = fails, [], [], []
+
+    def start(self, folder, facts, config, known):
+        assert facts["seed"] == config["seed"] == 1
+        self._note("start", known)
+        return known or "first-1"
+
+    def log(self, step, numbers):
+        torch.rand(3)
+        self._note("log")
+        self.rows.append((step, numbers))
+
+    def pictures(self, step, paths):
+        assert all(path.is_file() and path.suffix == ".png" for path in paths)
+        self.drawn.append(step)
+
+    def finish(self, status):
+        self._note("finish", status)
+
+    def _note(self, call, *said):
+        if call == self.fails:
+            raise OSError("no connection")
+        if call != "log":
+            self.calls.append((call, *said))
+
+    @property
+    def steps(self):
+        return [step for step, _ in self.rows]
+
+
+def begun(folder, *trackers, steps=4, **options):
+    return prepare(recipe_for("flow", DATA), DATA, steps=steps, out=folder, trackers=trackers, seed=1, **options)
+
+
+def up_to(trainer, step):
+    while trainer.clock.step < step:
+        trainer.advance(1e-9)
+    return trainer
+
+
+def test_each_step_is_logged_once_and_nothing_changes(pictured, tmp_path):
+    begun(tmp_path / "alone").advance()
+    notes = Notes()
+    up_to(begun(tmp_path / "run", notes), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert_same(final_state(tmp_path / "alone"), final_state(tmp_path / "run"))
+    assert notes.calls == [("start", None), ("finish", "stopped"), ("start", "first-1"), ("finish", "finished")]
+    rows = read(tmp_path / "run" / "metrics.jsonl")
+    assert notes.steps == [row["step"] for row in rows] == [1, 2, 3, 4]
+    for row, (_, numbers) in zip(rows, notes.rows, strict=True):
+        assert numbers["loss/denoiser"] == row["loss"]["denoiser"]
+        assert (numbers["progress/samples"], numbers["progress/seconds"]) == (row["samples"], row["seconds"])
+        assert 0 < numbers["lr/denoiser"] <= 1e-2
+    assert notes.rows[0][1]["health/gradient_norm/denoiser"] == rows[0]["health"]["gradient_norm/denoiser"]
+    assert notes.rows[-1][1]["lr/denoiser"] < notes.rows[0][1]["lr/denoiser"], "the rate of the step, which falls at the end"
+    gone = rows[-1]["seconds"] - rows[-2]["seconds"]
+    assert notes.rows[-1][1]["progress/samples_per_second"] == pytest.approx(16 / gone)
+    assert notes.drawn == [4]
+
+
+def test_steps_that_are_replayed_after_a_kill_are_not_logged_twice(tmp_path):
+    notes = Notes()
+    killed = up_to(begun(tmp_path / "run", notes, checkpoint_every=100), 3)
+    killed._flush()
+    killed.observers[-1]._pass_on()
+    killed.holding.close()
+    assert notes.steps == [1, 2, 3]
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert notes.steps == [1, 2, 3, 4]
+
+
+def test_a_tracker_that_comes_later_receives_the_steps_before(tmp_path):
+    up_to(begun(tmp_path / "run"), 2).finish()
+    notes = Notes()
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert notes.steps == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("fails", ["start", "log", "finish"])
+def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
+    class Others(Notes):
+        pass
+
+    bad, good = Notes(fails), Others()
+    with pytest.warns(UserWarning, match="notes failed .* no connection") as given:
+        begun(tmp_path / "run", bad, good).advance()
+    assert len(given) == 1
+    assert good.steps == [1, 2, 3, 4]
+
+
+def test_a_training_that_fails_says_so(tmp_path):
+    notes = Notes()
+    trainer = up_to(begun(tmp_path / "run", notes), 2)
+    with torch.no_grad():
+        next(trainer.average.method.parameters()).fill_(torch.nan)
+    with pytest.raises(pf.errors.Diverged):
+        trainer.advance()
+    assert notes.calls[-1] == ("finish", "failed")
+
+
+def test_trackers_are_found_by_name(tmp_path):
+    assert set(registry()) >= {"tensorboard", "wandb", "mlflow"}
+    with pytest.raises(UsageError, match=r'Unknown tracker "wandbb".*Did you mean "wandb"'):
+        trackers_of("wandbb")
+    with pytest.raises(UsageError, match="notes twice"):
+        trackers_of([Notes(), Notes()])
+    with pytest.raises(UsageError, match="Expected a tracker"):
+        trackers_of([3])
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pushforward.trackers import Tracker\n\nclass Screen(Tracker):\n"
+        "    def start(self, folder, facts, config, known):\n        return 'x'\n"
+        "    def log(self, step, numbers):\n        print(step)\n    def finish(self, status):\n        print(status)\n"
+    )
+    assert plugins.load(file).names["tracker"] == ["screen"]
+    assert trackers_of("screen")[0].name == "screen"
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_a_missing_extra_is_named_before_training(name, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=rf"pip install 'pushforward\[{name}\]'"):
+        begun(tmp_path / "run", name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_names_unknown_trackers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "flow", "--data", "moons", "--steps", "1", "--track", "wandb,tensorbord"]) == 2
+    assert 'Unknown tracker "tensorbord"' in capsys.readouterr().err
+
+
+def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):
+    notes = Notes()
+    up_to(begun(tmp_path / "run", notes), 2).finish()
+    (tmp_path / "run" / "trackers.json").write_text(json.dumps({"runs": {"notes": "../../elsewhere"}}))
+    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    assert ("start", "../../elsewhere") not in notes.calls
+    (tmp_path / "run" / "trackers").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        reopen(tmp_path / "run", data=DATA, trackers=notes)
+
+
+def test_tensorboard_reads_what_was_written(pictured, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    up_to(begun(tmp_path / "run", "tensorboard"), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers="tensorboard").advance()
+    events = accumulator.EventAccumulator(str(tmp_path / "run" / "trackers" / "tensorboard")).Reload()
+    rows = read(tmp_path / "run" / "metrics.jsonl")
+    written = [(event.step, event.value) for event in events.Scalars("loss/denoiser")]
+    assert written == [(row["step"], pytest.approx(row["loss"]["denoiser"])) for row in rows]
+    assert [event.step for event in events.Images("pictures/samples")] == [4]
+
+
+class Recorder(types.ModuleType):
+    """A library whose objects are all itself, and which notes what it is asked for."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.calls, self.__path__ = [], []
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*arguments, **options):
+            self.calls.append((name, arguments, options))
+            return self
+
+        return call
+
+    def called(self, name):
+        return [(arguments, options) for call, arguments, options in self.calls if call == name]
+
+
+def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
+    wandb = Recorder("wandb")
+    wandb.id, wandb.summary = "abc123", {}
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    up_to(begun(tmp_path / "run", "wandb"), 2).finish()
+    monkeypatch.setenv("WANDB_MODE", "online")
+    reopen(tmp_path / "run", data=DATA, trackers="wandb").advance()
+    assert [(options["mode"], options["id"]) for _, options in wandb.called("init")] == [("offline", None), ("online", "abc123")]
+    logged = [options["step"] for (numbers,), options in wandb.called("log") if "loss/denoiser" in numbers]
+    assert logged == [1, 2, 3, 4]
+    assert wandb.summary == {"status": "finished"}
+
+
+def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkeypatch):
+    mlflow, entities = Recorder("mlflow"), types.ModuleType("mlflow.entities")
+    entities.Metric = lambda name, value, time, step: (name, value, step)
+    mlflow.info, mlflow.run_id, mlflow.experiment_id = mlflow, "abc123", "0"
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    up_to(begun(tmp_path / "run", "mlflow"), 2).finish()
+    reopen(tmp_path / "run", data=DATA, trackers="mlflow").advance()
+    assert {place for (place,), _ in mlflow.called("MlflowClient")} == {(tmp_path / "run" / "trackers" / "mlruns").as_uri()}
+    assert len(mlflow.called("create_run")) == 1
+    steps = [step for _, options in mlflow.called("log_batch") for name, _, step in options["metrics"] if name == "loss/denoiser"]
+    assert steps == [1, 2, 3, 4]
+    assert [arguments for arguments, _ in mlflow.called("set_terminated")] == [("abc123", "KILLED"), ("abc123", "FINISHED")]
+    assert ("abc123", "training.batch", "16") in [arguments for arguments, _ in mlflow.called("log_param")]
