@@ -12,9 +12,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added_peak", "held_bytes", "peak_memory", "reset_peak", "synchronize"]
+from pushforward.errors import OutOfMemory
+
+__all__ = ["added_peak", "held_bytes", "in_step", "lacks_memory", "peak_memory", "reset_peak", "synchronize"]
 
 _PROC = Path("/proc/self")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory does not suffice: of Python, a CUDA device, or PyTorch's allocator on the CPU."""
+    # the last one raises a bare RuntimeError
+    words = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words or "CPUAllocator" in words
+
+
+@contextlib.contextmanager
+def in_step(step: int) -> Iterator[None]:
+    """Within this context, in which a step is computed, errors of memory name it.
+
+    Raises:
+        OutOfMemory: In their place.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        what = f"the memory does not suffice for step {step:,}"
+        raise OutOfMemory(f"{what} ({first[:200]}). Use a smaller `batch`, or a larger `accumulate`.", step, what) from None
 
 
 def held_bytes(*modules: nn.Module) -> int:

@@ -43,6 +43,9 @@ class Saver:
         """Include the memory used so far in the peak that checkpoints state."""
         self.peak = max(self.peak, peak_memory(device))
 
+    def wait(self) -> None:
+        """Wait for a checkpoint that is being written."""
+
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint of the present step, whose weights are known to be finite.
 
@@ -76,6 +79,7 @@ class Saver:
             "batch": trainer.training.batch,
             "peak_memory_mb": self.peak / 2**20,
             **trainer.store.state(),
+            **trainer.recovery.state(),
         }
 
     def restore(self, trainer: Trainer, folder: Path) -> None:
@@ -90,6 +94,7 @@ class Saver:
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
         self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self.step, self._seconds = state["step"], state["seconds"]
+        trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
         for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
