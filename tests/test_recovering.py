@@ -1,4 +1,4 @@
-"""A training that fails goes back to its newest checkpoint, once with half the learning rate, or with smaller parts of batches."""
+"""A training that fails goes back to its newest checkpoint, once with half the learning rate, or with smaller parts."""
 
 import json
 import math
@@ -102,13 +102,25 @@ def test_a_run_that_went_back_is_resumed_bit_for_bit(kill, halved, tmp_path):
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
 
 
+def test_an_older_checkpoint_goes_the_way_that_the_run_went_from_there(tmp_path):
+    spoiled(training(tmp_path / "run", every=6), (8, 9, 10), nan_loss, times=3).advance()
+    for step, rate in ((6, 0.5), (12, 0.5)):
+        trainer = reopen(tmp_path / "run", data=DATA, checkpoint=checkpoint.step_name(step), steps=16)
+        assert trainer._step.rate == rate
+        trainer.close()
+    trainer = reopen(tmp_path / "run", data=DATA, steps=16)
+    trainer.recovery._recorded = ([*trainer.recovery.rollbacks, trainer.recovery.rollbacks[0]], 99.0)
+    trainer.restore(tmp_path / "run" / "checkpoints" / "step_000012")
+    assert trainer.recovery.news == [], "a rollback to another checkpoint"
+    trainer.close()
+
+
 def test_what_fails_again_ends_the_training_with_what_is_known_of_it(tmp_path):
     trainer = training(tmp_path / "run")
     batch = trainer.sampler.batch
     trainer.sampler.batch = lambda number, *where: spoiled_batch(batch(number, *where), number in (5, 6, 7))
-    with pytest.raises(
-        Diverged, match=r"up to step 8.*gone back to step 4 with half.*\"x\" of its batch is not finite"
-    ) as caught:
+    again = 'up to step 8.*gone back to step 4 with half.*"x" of its batch is not finite'
+    with pytest.raises(Diverged, match=again) as caught:
         trainer.advance()
     assert str(tmp_path / "run" / "failure") in str(caught.value)
     assert pf.load(tmp_path / "run").state["step"] == 4
@@ -199,6 +211,14 @@ def test_a_batch_for_which_memory_does_not_suffice_is_split(most, parts, tmp_pat
     again.close()
 
 
+def test_the_gradients_of_the_parts_that_were_computed_before_memory_failed_are_dropped(tmp_path):
+    lacking(training(tmp_path / "run", steps=2, batch=256, accumulate=2), 64, first=False).advance()
+    training(tmp_path / "split", steps=2, batch=256, accumulate=4).advance()
+    tensors, state = final_state(tmp_path / "run")
+    del state["rollbacks"]
+    assert_same((tensors, state), final_state(tmp_path / "split"))
+
+
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
 def test_a_game_whose_second_turn_lacks_memory_repeats_the_first(error, tmp_path):
     """The critic was updated by then."""
@@ -214,9 +234,7 @@ def test_a_game_whose_second_turn_lacks_memory_repeats_the_first(error, tmp_path
 
 
 def test_a_batch_that_cannot_be_split_is_refused_with_what_was_tried(tmp_path):
-    with pytest.raises(
-        OutOfMemory, match=r"batch of 192 was computed in 3 parts, and it cannot be split further.*`batch`.*failure"
-    ):
+    with pytest.raises(OutOfMemory, match=r"192 was computed in 3 parts, and it cannot be split further.*`batch`.*failure"):
         lacking(training(tmp_path / "run", batch=192), 1).advance()
     with pytest.raises(OutOfMemory, match="batch of 16 was computed at once"):
         lacking(training(tmp_path / "small"), 1).advance()

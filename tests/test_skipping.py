@@ -18,7 +18,7 @@ from pushforward.training.alarms import alarms
 from pushforward.training.going_back import content_of
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
-from pushforward.training.skipping import MARK, Skips, in_words
+from pushforward.training.skipping import DIVERGED, MARK, Skips, in_words
 from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
@@ -170,6 +170,10 @@ def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
     assert problem(range(1, 1002, 100), 2000) is None, "the first has left the window"
     assert problem([*range(1, 1000, 100), 1000], 2000) == 1000
     assert problem([1, *range(102, 1102, 100)], 3000) is None
+    skips = Skips()
+    assert [skips.read(row(step, True)) for step in (3, 4)] == [None, None]
+    assert skips.read({**row(5, True), "rollback": [{"cause": DIVERGED}]}) is None, "after a rollback it counts anew"
+    assert [skips.read(row(step, True)) is None for step in (6, 7)] == [True, False]
 
 
 def test_an_alarm_says_when_steps_are_skipped_and_when_no_more():
