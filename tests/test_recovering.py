@@ -105,7 +105,7 @@ def test_a_run_that_went_back_is_resumed_bit_for_bit(kill, halved, tmp_path):
 def test_an_older_checkpoint_goes_the_way_that_the_run_went_from_there(tmp_path):
     spoiled(training(tmp_path / "run", every=6), (8, 9, 10), nan_loss, times=3).advance()
     for step, rate in ((6, 0.5), (12, 0.5)):
-        trainer = reopen(tmp_path / "run", data=DATA, checkpoint=checkpoint.step_name(step), steps=16)
+        trainer = reopen(tmp_path / "run", data=DATA, checkpoint=f"step_{step:06d}", steps=16)
         assert trainer._step.rate == rate
         trainer.close()
     trainer = reopen(tmp_path / "run", data=DATA, steps=16)
