@@ -839,6 +839,21 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training"),
     ],
+    "training/interrupting.py": [
+        ("            trainer.stop = True\n", "            pass\n", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
+        ("            raise KeyboardInterrupt\n", "            pass\n", "signals"),
+        (" is not signal.SIG_IGN", " is not None", "signals"),
+        ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
+        (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
+    ],
+    "training/ending.py": [
+        ("if got and not trainer.done:", "if False:", "signals"),
+    ],
+    "cli/loop.py": [
+        ("if got[0] == signal.SIGINT", "if True", "signals"),
+    ],
     "training/recovering.py": [
         ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
         ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
