@@ -848,12 +848,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
     ],
-    "training/ending.py": [
-        ("if got and not trainer.done:", "if False:", "signals"),
-    ],
-    "cli/loop.py": [
-        ("if got[0] == signal.SIGINT", "if True", "signals"),
-    ],
     "training/recovering.py": [
         ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
         ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
@@ -945,6 +939,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        claimed.discard()\n", "", "budgets run_folders"),
     ],
     "training/ending.py": [
+        ("if got and not trainer.done:", "if False:", "signals"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
@@ -1055,7 +1050,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/loop.py": [
-        ('130 if got["signal"]', '75 if got["signal"]', "cli"),
+        ("130 if got[0]", "75 if got[0]", "cli signals"),
+        ("if got[0] == signal.SIGINT", "if True", "signals"),
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
