@@ -828,7 +828,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
         ("if not self.saved:", "if False:", "training"),
-        ("        self._check_weights(self.clock.step)\n        self.saver", "        self.saver", "training recovering"),
+        ("        self._check_weights(self.clock.step)\n        self.saver", "        self.saver", "training"),
         ("                self._check_moved()\n", "", "recovering"),
         ("or players_in(health)", "", "recovering"),
         ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
