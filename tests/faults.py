@@ -814,8 +814,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
         ('.write_text("5")', '.write_text("1")', "training"),
-        ('or "CPUAllocator" in words', "", "recovering"),
-        ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "recovering"),
+        ('or "CPUAllocator" in words', "", "out_of_memory"),
+        ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
+        ("min(machine, most - taken)", "machine", "out_of_memory"),
     ],
     "recipes/recipe.py": [
         ("if name not in PER_PLAYER:", "if False:", "training"),
@@ -855,11 +856,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not self.writes or trainer.journal.waits:", "if not self.writes:", "recovering"),
         (' if rollback.step == state["step"]]', "]", "recovering"),
         ("        trainer.observe()\n", "", "recovering"),
-        ("            parameter.grad = None\n", "            pass\n", "recovering"),
+        ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
         ("if trainer.clock.stages:", "if False:", "recovering"),
         ("if r.cause == DIVERGED), None", "if False), None", "recovering"),
-        ("or trainer.processes.count == 1", "or True", "recovering"),
-        ("range(present + 1, min(2 * present, most + 1))", "()", "recovering"),
+        ("or trainer.processes.count == 1", "or True", "out_of_memory"),
+        ("range(present + 1, min(2 * present, most + 1))", "()", "out_of_memory"),
+    ],
+    "training/foresight.py": [
+        ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
+        ("copy.deepcopy(trainer.method)", "trainer.method", "out_of_memory"),
+        ("if held - present <= free), None", "), None", "out_of_memory"),
     ],
     "training/failure.py": [
         ("    clock.step = step - 1\n", "", "recovering"),

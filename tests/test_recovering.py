@@ -5,15 +5,14 @@ import math
 
 import pytest
 import torch
-from programs.failing import infinite_weight, lacking, nan_data, nan_gradient, nan_loss, spoiled
+from programs.failing import infinite_weight, nan_data, nan_gradient, nan_loss, spoiled
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.errors import CheckpointError, Diverged, OutOfMemory
+from pushforward.errors import CheckpointError, Diverged
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import log, memory
+from pushforward.training import log
 from pushforward.training.budget import Clock
-from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
@@ -174,6 +173,16 @@ def test_the_clock_of_a_budget_in_seconds_goes_on(kill, tmp_path, monkeypatch):
     assert [row["seconds"] for row in log.read(tmp_path / "run" / "metrics.jsonl")][19:22] == [20.0, 26.0, 27.0]
 
 
+def test_a_failure_at_the_end_of_the_seconds_takes_no_more_of_them(tmp_path, monkeypatch):
+    """Not even where the end was written down already."""
+    tick = Clock.tick
+    monkeypatch.setattr(Clock, "tick", lambda clock, measured: tick(clock, 1.0))
+    trainer = prepare(recipe_for("flow", DATA), DATA, seconds=30.0, out=tmp_path / "run", checkpoint_every=10)
+    spoiled(trainer, (27, 28, 29), nan_loss, times=3).advance()
+    assert trainer.clock.seconds <= 32
+    assert trainer.clock.step <= 22
+
+
 def test_resuming_from_an_older_checkpoint_goes_back_without_a_trace_until_it_saves(tmp_path):
     run = training(tmp_path / "run")
     run.advance()
@@ -195,63 +204,3 @@ def test_a_damaged_record_of_rollbacks_is_named(tmp_path):
     (tmp_path / "run" / "rollbacks.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"rollbacks\.json is damaged"):
         pf.resume(tmp_path / "run", data=DATA, steps=16)
-
-
-@pytest.mark.parametrize(("most", "parts"), [(256, 2), (128, 4), (64, 8)])
-def test_a_batch_for_which_memory_does_not_suffice_is_split(most, parts, tmp_path):
-    trainer = lacking(training(tmp_path / "run", steps=3, batch=512), most)
-    trainer.advance()
-    training(tmp_path / "split", steps=3, batch=512, accumulate=parts).advance()
-    tensors, state = final_state(tmp_path / "run")
-    assert [rollback["accumulate"] for rollback in state.pop("rollbacks")] == [2, 4, 8][: int(math.log2(parts))]
-    assert_same((tensors, state), final_state(tmp_path / "split"))
-    assert f"the same batches in {parts} parts (the memory does not suffice for step 1)" in in_words(rows(tmp_path / "run"))
-    again = reopen(tmp_path / "run", data=DATA, steps=5)
-    assert len(again._step.parts) == parts, "a resumed run begins with it"
-    again.close()
-
-
-def test_the_gradients_of_the_parts_that_were_computed_before_memory_failed_are_dropped(tmp_path):
-    lacking(training(tmp_path / "run", steps=2, batch=256, accumulate=2), 64, first=False).advance()
-    training(tmp_path / "split", steps=2, batch=256, accumulate=4).advance()
-    tensors, state = final_state(tmp_path / "run")
-    del state["rollbacks"]
-    assert_same((tensors, state), final_state(tmp_path / "split"))
-
-
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
-def test_a_game_whose_second_turn_lacks_memory_repeats_the_first(error, tmp_path):
-    """The critic was updated by then."""
-    lacking(training(tmp_path / "run", "gan", 7, 3, batch=128), 64, "generator", error, after=4).advance()
-    reference = training(tmp_path / "split", "gan", 7, 3, batch=128)
-    while reference.clock.step < 3:
-        reference.advance(1e-9)
-    reference._step.change(1.0, 2)
-    reference.advance()
-    tensors, state = final_state(tmp_path / "run")
-    assert [(rollback["step"], rollback["at"]) for rollback in state.pop("rollbacks")] == [(3, 5)]
-    assert_same((tensors, state), final_state(tmp_path / "split"))
-
-
-def test_a_batch_that_cannot_be_split_is_refused_with_what_was_tried(tmp_path):
-    with pytest.raises(OutOfMemory, match=r"192 was computed in 3 parts, and it cannot be split further.*`batch`.*failure"):
-        lacking(training(tmp_path / "run", batch=192), 1).advance()
-    with pytest.raises(OutOfMemory, match="batch of 16 was computed at once"):
-        lacking(training(tmp_path / "small"), 1).advance()
-    assert pf.load(tmp_path / "run").state["step"] == 0
-    assert OutOfMemory("").exit_code == 6
-
-
-def test_several_processes_do_not_go_back_alone_for_memory(tmp_path):
-    trainer = lacking(training(tmp_path / "run", batch=128), 64)
-    trainer.processes = Processes()
-    trainer.processes.count = 2
-    with pytest.raises(OutOfMemory, match="Use a smaller `batch`"):
-        trainer.advance()
-
-
-def test_other_errors_of_a_step_are_no_lack_of_memory(tmp_path):
-    trainer = lacking(training(tmp_path / "run", batch=128), 64, error=RuntimeError("shapes do not agree"))
-    with pytest.raises(RuntimeError, match="shapes do not agree"):
-        trainer.advance()
-    assert memory.lacks_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"))

@@ -14,9 +14,19 @@ from torch import Tensor, nn
 
 from pushforward.errors import OutOfMemory
 
-__all__ = ["added_peak", "held_bytes", "in_step", "lacks_memory", "peak_memory", "reset_peak", "synchronize"]
+__all__ = [
+    "added_peak",
+    "free_memory",
+    "held_bytes",
+    "in_step",
+    "lacks_memory",
+    "peak_memory",
+    "present_memory",
+    "reset_peak",
+    "synchronize",
+]
 
-_PROC = Path("/proc/self")
+_PROC, _GROUP = Path("/proc/self"), Path("/sys/fs/cgroup")
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -117,11 +127,30 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    return 1024 * _number(_PROC / "status", "VmHWM:") or _of_process()
+
+
+def present_memory() -> int:
+    """The memory of this process in bytes; 0 where that is not known."""
+    return 1024 * _number(_PROC / "status", "VmRSS:")
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
+    machine = 1024 * _number(Path("/proc/meminfo"), "MemAvailable:")
     try:
-        lines = (_PROC / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        most, taken = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no limit is written as a word
+        return machine or None
+    return min(machine, most - taken)
+
+
+def _number(path: Path, name: str) -> int:
+    """The number behind a name in a file of the system; 0 where it is not there."""
+    try:
+        return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name))
     except (OSError, StopIteration, ValueError, IndexError):
-        return _of_process()
+        return 0
 
 
 def _of_process() -> int:
