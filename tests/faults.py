@@ -868,6 +868,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
         ('.write_text("5")', '.write_text("1")', "training"),
+        ('or "CPUAllocator" in words', "", "out_of_memory"),
+        ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
+        ("min(machine, most - taken)", "machine", "out_of_memory"),
     ],
     "recipes/recipe.py": [
         ("if name not in PER_PLAYER:", "if False:", "training"),
@@ -884,6 +887,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self.saver.join()\n        self.holding.close()", "        self.holding.close()", "saving"),
         (" or self.done or self.stop))", "))", "saving"),
         ("        self._check_weights()\n        self.saver", "        self.saver", "training"),
+        ("        self._check_weights(self.clock.step)\n        self.saver", "        self.saver", "training"),
+        ("                self._check_moved()\n", "", "recovering"),
+        ("or players_in(health)", "", "recovering"),
+        ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
         ("        reset_peak(self.device)\n", "", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training"),
         ("with observing(moment.method, moment.average):", "if True:", "observers"),
@@ -891,7 +898,41 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training"),
     ],
+    "training/interrupting.py": [
+        ("            trainer.stop = True\n", "            pass\n", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
+        ("            raise KeyboardInterrupt\n", "            pass\n", "signals"),
+        (" is not signal.SIG_IGN", " is not None", "signals"),
+        ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
+        (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
+    ],
+    "training/recovering.py": [
+        ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
+        ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
+        ("checkpoints.write_json(self.path, {", "str({", "recovering"),
+        ("if not self.writes or trainer.journal.waits:", "if not self.writes:", "recovering"),
+        (' if rollback.step == state["step"]]', "]", "recovering"),
+        ("        trainer.observe()\n", "", "recovering"),
+        ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
+        ("if trainer.clock.stages:", "if False:", "recovering"),
+        ("if r.cause == DIVERGED), None", "if False), None", "recovering"),
+        ("or trainer.processes.count == 1", "or True", "out_of_memory"),
+        ("range(present + 1, min(2 * present, most + 1))", "()", "out_of_memory"),
+    ],
+    "training/foresight.py": [
+        ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
+        ("copy.deepcopy(trainer.method)", "trainer.method", "out_of_memory"),
+        ("if held - present <= free), None", "), None", "out_of_memory"),
+    ],
+    "training/failure.py": [
+        ("    clock.step = step - 1\n", "", "recovering"),
+        ("numbers[numbers.isfinite()].double()", "numbers.double()", "recovering"),
+        ("describe(trainer, error, batch)\n", "describe(trainer, error, None)\n", "recovering"),
+    ],
     "training/saving.py": [
+        ("            **trainer.recovery.state(),\n", "", "recovering"),
+        ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
         ('"after": self.step', '"after": None', "training"),
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
@@ -929,6 +970,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self._beside.put_back()\n", "", "skipping"),
         ("        self._beside.hold()\n", "", "skipping"),
         ("if not done}", "}", "skipping"),
+        ("self.rate * schedule.rate", "schedule.rate", "recovering"),
         ("        everything[self.index] = held\n", "", "processes"),
         ("if len(all_parts) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
@@ -943,6 +985,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),
         ("self._steps[0] <= step - WINDOW", "self._steps[0] < step - WINDOW", "skipping"),
         ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
+        ("            self._steps.clear()\n", "            pass\n", "skipping"),
         ("step < self._last + LASTING", "False", "skipping"),
     ],
     "training/processes.py": [
@@ -963,6 +1006,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        claimed.discard()\n", "", "budgets run_folders"),
     ],
     "training/ending.py": [
+        ("if got and not trainer.done:", "if False:", "signals"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
@@ -1080,7 +1124,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/loop.py": [
-        ('130 if got["signal"]', '75 if got["signal"]', "cli"),
+        ("130 if got[0]", "75 if got[0]", "cli signals"),
+        ("if got[0] == signal.SIGINT", "if True", "signals"),
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),

@@ -329,9 +329,8 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
     trainer = prepare(recipe_for("flow", data), data, steps=9, out=tmp_path / "run", checkpoint_every=2)
     trainer.advance(1e-9)
     trainer.advance(1e-9)
-    with torch.no_grad():
-        next(trainer.method.parameters()).fill_(math.nan)
-    with pytest.raises(Diverged, match=r"weights .* not finite after step 4"):
+    trainer.average.update = lambda *samples: next(trainer.average.method.parameters()).data.fill_(math.nan)
+    with pytest.raises(Diverged, match=r"averaged weights .* not finite after step 4"):
         trainer.advance()
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
 

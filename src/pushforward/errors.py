@@ -10,6 +10,7 @@ __all__ = [
     "DataError",
     "Diverged",
     "MissingExtra",
+    "OutOfMemory",
     "PushforwardError",
     "UsageError",
     "did_you_mean",
@@ -57,10 +58,30 @@ class CheckpointError(PushforwardError):
         self.before = before
 
 
-class Diverged(PushforwardError):
-    """A loss became infinite or not a number, or the logit gap ran away; the last sound checkpoint is kept."""
+class _Failed(PushforwardError):
+    """A step that failed.
+
+    Args:
+        message: The error.
+        step: The step; None where going back does not help.
+        what: What happened, without what follows from it.
+    """
+
+    def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
+        super().__init__(message)
+        self.step, self.what = step, message if what is None else what
+
+
+class Diverged(_Failed):
+    """A loss, gradient or weight is infinite or not a number, or the logit gap ran away; the last sound checkpoint is kept."""
 
     exit_code = 5
+
+
+class OutOfMemory(_Failed):
+    """The memory does not suffice for a training step."""
+
+    exit_code = 6
 
 
 class MissingExtra(PushforwardError):

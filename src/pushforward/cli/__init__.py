@@ -1,8 +1,9 @@
 """The command line: one verb per library function, thin.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, here or in a plug-in, 2 usage, 3 data,
-4 checkpoint or disk, 5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped
-by Ctrl-C (training after saving), 143 another verb stopped by SIGTERM.
+4 checkpoint or disk, 5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped after saving by SIGTERM, SIGHUP or
+SIGUSR1, 130 stopped by Ctrl-C (training after saving), 143, 129 or 138 another verb stopped by these, or training by a second
+of them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
+from pushforward.training.interrupting import ending_signals
 
 __all__ = [
     "app",
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds the stack, so that temporary files go; training has a handler of its own."""
+    """SIGTERM and the like unwind the stack, so that temporary files go; training has a handler of its own."""
 
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
@@ -97,11 +99,12 @@ def _ended_by_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(words: list[str]) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
     from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
+    from pushforward.training.foresight import memory_warning
     from pushforward.training.lineage import leaks
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
@@ -41,8 +43,9 @@ def announce(trainer: Trainer) -> None:
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
-    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
-        say(f"{trainer.folder}: warning: {warning}")
+    of_data = (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data))
+    for warning in (*of_data, *filter(None, [memory_warning(trainer)])):
+        say(f"{trainer.folder}: warning: {as_options(warning)}")
 
 
 def _sizes(trainer: Trainer) -> str:

@@ -6,7 +6,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
@@ -17,28 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["train_all"]
 
 
-@contextmanager
-def _interruptible(trainers: Sequence[Trainer]) -> Iterator[dict[str, int]]:
-    """The first SIGINT or SIGTERM lets the present step end and be saved; a second SIGINT stops at once."""
-    got: dict[str, int] = {}
-
-    def stop(number: int, frame: Any) -> None:
-        if got and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        got["signal"] = number
-        for trainer in trainers:
-            trainer.stop = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield got
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Callable[[int], None] | None = None) -> list[Run]:
-    """Train until done or interrupted, one after the other or in turns; an interruption saves and exits 130 or 75.
+    """Train until done or interrupted, one after the other or in turns; a signal to end saves and exits 130 or 75.
 
     Args:
         trainers: One for each model.
@@ -47,8 +27,9 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
     """
     from pushforward.evaluation.turns import train_in_turns
     from pushforward.training.ending import finished
+    from pushforward.training.interrupting import interruptible
 
-    with _interruptible(trainers) as got, _tidy_terminal(trainers):
+    with interruptible(trainers) as got, _tidy_terminal(trainers):
         if turn:
             runs = train_in_turns(trainers, turn, after)
         else:
@@ -59,7 +40,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
-        raise SystemExit(130 if got["signal"] == signal.SIGINT else 75)
+        raise SystemExit(130 if got[0] == signal.SIGINT else 75)
     return runs
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
@@ -16,7 +17,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local
 
-__all__ = ["check_fit", "close", "not_finite"]
+__all__ = ["check_fit", "close", "not_finite", "seems_finite"]
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
@@ -72,3 +73,8 @@ def not_finite(methods: Mapping[str, Method]) -> str | None:
             if not bool(torch.isfinite(local(tensor)).all()):
                 return f"{kind} {name}"
     return None
+
+
+def seems_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether the norms of tensors are finite, which is fast to see; a tensor of numbers above 1e19 may not seem so."""
+    return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors))).sum()))

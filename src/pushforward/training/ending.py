@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pushforward.errors import Diverged
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.interrupting import interruptible
 from pushforward.training.run import Run, pick
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -13,11 +14,18 @@ __all__ = ["finished", "salvaged", "trained"]
 
 
 def trained(trainer: Trainer) -> Run:
-    """Train to the end of the budget; progress is closed however training ends."""
+    """Train to the end of the budget; progress is closed however training ends.
+
+    Raises:
+        KeyboardInterrupt: If SIGINT arrives, after the present step has been saved; at once if it arrives again.
+    """
     try:
-        trainer.advance()
+        with interruptible([trainer], ending=False) as got:
+            trainer.advance()
     finally:
         trainer.progress.close()
+    if got and not trainer.done:
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; go on with pf.resume({str(trainer.folder)!r})")
     return finished(trainer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,10 +15,24 @@ from pushforward.training.health import in_numbers
 from pushforward.training.observing import Observer
 from pushforward.training.skipping import Skips
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "Problem"]
 
 FLUSH = 25
 """Steps whose losses are held before they are checked and written."""
+
+
+class Problem(NamedTuple):
+    """Why training has diverged.
+
+    Args:
+        what: In words.
+        advice: What helps; None for the usual.
+        step: The step of which something was not finite; None for another reason.
+    """
+
+    what: str
+    advice: str | None = None
+    step: int | None = None
 
 
 class Journal:
@@ -48,6 +62,11 @@ class Journal:
         return bool(self._held)
 
     @property
+    def waits(self) -> bool:
+        """Whether nothing is written before the first save after an older checkpoint."""
+        return self._from is not None
+
+    @property
     def full(self) -> bool:
         """Whether it is time to write."""
         return len(self._held) >= FLUSH
@@ -56,15 +75,14 @@ class Journal:
         """Hold a row: where training stands, the losses of the players, and measures."""
         self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
-    def flush(self, last: bool = False) -> tuple[str, str | None] | None:
+    def flush(self, last: bool = False) -> Problem | None:
         """Write the rows that are held.
 
         Args:
             last: Whether no step follows.
 
         Returns:
-            The reason why training has diverged, with advice where there is any; None where it goes on. Rows after that are
-            dropped.
+            Why training has diverged; None where it goes on. Rows after that are dropped.
 
         Raises:
             CheckpointError: If the disk refuses.
@@ -82,14 +100,18 @@ class Journal:
                 self._append(rows[: count + 1])
                 return problem
         self._append(rows)
-        return ("In every step a loss or gradient was not finite", None) if last and self.skips.all else None
+        if last and self.skips.all:
+            return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
+        return None
 
-    def _problem(self, row: Mapping[str, Any]) -> tuple[str, str | None] | None:
-        """The reason why training diverges with this row, and advice."""
+    def _problem(self, row: Mapping[str, Any]) -> Problem | None:
+        """Why training diverges with this row."""
         if (why := self.skips.read(row)) is not None:
-            return why, None
+            return Problem(why, step=row["step"])
         alarm = _ends(row)
-        return None if alarm is None else (f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
+        if alarm is None:
+            return None
+        return Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._from is not None:

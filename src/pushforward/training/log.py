@@ -1,8 +1,9 @@
 """The log of a run: ``metrics.jsonl``, one row for each training step.
 
 A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
-(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
-begin or end at this step, as `pushforward.training.alarms.Alarm` has them).
+(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was), alarm (those that
+begin or end at this step, as `pushforward.training.alarms.Alarm` has them) and rollback (how training went back to the step
+before, as `pushforward.training.recovering.Rollback` has it).
 """
 
 from __future__ import annotations

@@ -12,9 +12,45 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added_peak", "available", "held_bytes", "peak_memory", "reset_peak", "synchronize"]
+from pushforward.errors import OutOfMemory
 
-_PROC = Path("/proc/self")
+__all__ = [
+    "added_peak",
+    "free_memory",
+    "held_bytes",
+    "in_step",
+    "lacks_memory",
+    "peak_memory",
+    "present_memory",
+    "reset_peak",
+    "synchronize",
+]
+
+_PROC, _GROUP = Path("/proc/self"), Path("/sys/fs/cgroup")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory does not suffice: of Python, a CUDA device, or PyTorch's allocator on the CPU."""
+    # the last one raises a bare RuntimeError
+    words = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words or "CPUAllocator" in words
+
+
+@contextlib.contextmanager
+def in_step(step: int) -> Iterator[None]:
+    """Within this context, in which a step is computed, errors of memory name it.
+
+    Raises:
+        OutOfMemory: In their place.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        what = f"the memory does not suffice for step {step:,}"
+        raise OutOfMemory(f"{what} ({first[:200]}). Use a smaller `batch`, or a larger `accumulate`.", step, what) from None
 
 
 def held_bytes(*modules: nn.Module) -> int:
@@ -91,11 +127,30 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    return 1024 * _number(_PROC / "status", "VmHWM:") or _of_process()
+
+
+def present_memory() -> int:
+    """The memory of this process in bytes; 0 where that is not known."""
+    return 1024 * _number(_PROC / "status", "VmRSS:")
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
+    machine = 1024 * _number(Path("/proc/meminfo"), "MemAvailable:")
     try:
-        lines = (_PROC / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        most, taken = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no limit is written as a word
+        return machine or None
+    return min(machine, most - taken)
+
+
+def _number(path: Path, name: str) -> int:
+    """The number behind a name in a file of the system; 0 where it is not there."""
+    try:
+        return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name))
     except (OSError, StopIteration, ValueError, IndexError):
-        return _of_process()
+        return 0
 
 
 def _of_process() -> int:
@@ -105,15 +160,6 @@ def _of_process() -> int:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def available() -> int | None:
-    """Bytes of memory that new tensors on the CPU can take without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
 
 
 def synchronize(device: torch.device) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from pushforward.data import Dataset
-from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageError
 from pushforward.training.budget import Budget
 from pushforward.training.holding import Holding
-from pushforward.training.memory import added_peak, held_bytes
+from pushforward.training.memory import added_peak, held_bytes, lacks_memory
 from pushforward.training.run import Run
 from pushforward.training.run_spec import recipe_of
 from pushforward.training.settings import Settings
@@ -37,15 +37,12 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     try:
         with torch.random.fork_rng(devices=[]):
             return _of_second_step(run, trainer)
+    except OutOfMemory:
+        return None
     except (MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
+        if not lacks_memory(error):
             raise
         return None
-
-
-def _lacks_memory(error: Exception) -> bool:
-    # PyTorch's allocator on the CPU raises a bare RuntimeError
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _of_second_step(run: Run, data: Dataset) -> int | None:

@@ -24,7 +24,7 @@ from pushforward.sampling_options import Sampling, configure, given_options, gui
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
-from pushforward.training import log, tuned
+from pushforward.training import log, skipping, tuned
 from pushforward.training.best import best_name
 from pushforward.training.folders import checkpoint_in
 from pushforward.training.lineage import read_seen, seen_by
@@ -239,10 +239,10 @@ class Run:
     def _repr_html_(self) -> str:
         """HTML for notebooks."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
-        now = self.state
-        trained = {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
-        summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained}
-        return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
+        summary, now = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}, self.state
+        summary |= {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
+        went_back = skipping.in_words([{"rollback": now.get("rollbacks", ())}]) or "none"
+        return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport), "rollbacks": went_back})
 
 
 def pick(folder: Path, name: str | None) -> Path:

@@ -12,7 +12,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.background import Background
 from pushforward.training.going_back import content_of, state_of, take_up
-from pushforward.training.memory import available, peak_memory
+from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
 from pushforward.training.space import bytes_of, tight
@@ -145,6 +145,7 @@ class Saver:
             "batch": trainer.training.batch,
             "peak_memory_mb": self.peak / 2**20,
             **trainer.store.state(),
+            **trainer.recovery.state(),
         }
 
     def restore(self, trainer: Trainer, stored: Path | checkpoints.Checkpoint) -> None:
@@ -162,6 +163,7 @@ class Saver:
         self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self.step, self._seconds = state["step"], state["seconds"]
         self._before = self.step, self._seconds
+        trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
         for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
@@ -169,5 +171,5 @@ class Saver:
 
 def _fits(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
     """Whether memory has space for a copy of a state."""
-    memory = available()
+    memory = free_memory()
     return memory is None or bytes_of(tensors.values()) <= SHARE * memory

@@ -1,7 +1,8 @@
 """Steps that are skipped because a loss or a gradient is not finite: which, how many, and when they are too many.
 
-The rows of ``metrics.jsonl`` have "skipped/PLAYER" in their health where that player's update was left out. A resumed
-run, whose log is read again, so stands where the uninterrupted one stands.
+The rows of ``metrics.jsonl`` have "skipped/PLAYER" in their health where that player's update was left out, and "rollback"
+where training has gone back to the step before (`pushforward.training.recovering`). A resumed run, whose log is read again, so
+stands where the uninterrupted one stands.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from typing import Any
 from pushforward.numbers import count
 from pushforward.training.alarm import Alarm, Health, Rule
 
-__all__ = ["IN_A_ROW", "MARK", "MOST", "WINDOW", "SkippedStep", "Skips", "in_words", "players_in"]
+__all__ = ["DIVERGED", "IN_A_ROW", "MARK", "MOST", "WINDOW", "SkippedStep", "Skips", "in_words", "players_in"]
 
-IN_A_ROW = 10
-"""Steps in a row that may not be skipped."""
+IN_A_ROW = 3
+"""Steps in a row after which a training goes back, or has diverged."""
 WINDOW, MOST = 1000, 10
 """More than so many skipped steps among the last ones are too many."""
 LASTING = 100
 """Steps without a skipped one after which the alarm is over."""
 MARK = "skipped/"
 """The prefix of the measure that marks a skipped update of a player."""
+DIVERGED = "diverged"
+"""The cause of a rollback after which the learning rate is halved."""
 
 
 def players_in(health: Health | None) -> list[str]:
@@ -35,19 +38,22 @@ class Skips:
 
     Attributes:
         count: How many.
+        last: The newest of them.
     """
 
     def __init__(self) -> None:
-        self.count, self._read = 0, 0
+        self.count, self.last, self._read = 0, 0, 0
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
-        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        """Read a row of the log, in order; why training has diverged, None where it goes on. After a rollback it counts anew."""
+        if any(rollback["cause"] == DIVERGED for rollback in row.get("rollback", ())):
+            self._steps.clear()
         players, step = players_in(row.get("health")), row["step"]
         self._read += 1
         if not players:
             return None
-        self.count += 1
+        self.count, self.last = self.count + 1, step
         self._steps.append(step)
         while self._steps[0] <= step - WINDOW:
             self._steps.popleft()
@@ -84,12 +90,23 @@ class SkippedStep(Rule):
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    """How many steps of a log were skipped, the first of them, and how training went back; empty where nothing of it was."""
+    rows = list(rows)
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
+    went_back = [_went_back(rollback) for row in rows for rollback in row.get("rollback", ())]
     if not steps:
-        return ""
+        return "; ".join(went_back)
     which = f"at step {count(steps[0])}" if len(steps) == 1 else f"the first at step {count(steps[0])}"
-    return f"{_steps(len(steps))} skipped, {which}: a loss or a gradient was not finite"
+    return "; ".join((*went_back, f"{_steps(len(steps))} skipped, {which}: a loss or a gradient was not finite"))
+
+
+def _went_back(rollback: Mapping[str, Any]) -> str:
+    """A rollback in words."""
+    settings = "half the learning rate"
+    if rollback["cause"] != DIVERGED:
+        settings = f"the same batches in {rollback['accumulate']} parts"
+    at, step = count(rollback["at"]), count(rollback["step"])
+    return f"at step {at} training went back to step {step}, and goes on from there with {settings} ({rollback['why']})"
 
 
 def _steps(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -70,6 +70,7 @@ class Step:
 
     Attributes:
         moved: Whether the last step has updated any player.
+        rate: The share of the learning rate, beside that of the schedule.
 
     Raises:
         UsageError: If the batch cannot be split so.
@@ -87,14 +88,37 @@ class Step:
     ) -> None:
         self.method, self.players, self.training = method, players, training
         self.seed, self.device, self.processes = seed, device, processes
-        all_parts = parts_of(training, method, processes.count)
-        self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
-        if len(all_parts) > 1:
-            _check_batch_norm(method)
+        self.change(1.0, training.accumulate)
         self.moved = True
         self._beside = _Beside(method, players)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
+
+    def change(self, rate: float, accumulate: int) -> None:
+        """Set the share of the learning rate, and into how many parts each process splits its share of a batch.
+
+        Raises:
+            UsageError: If the batch cannot be split so.
+        """
+        training = replace(self.training, accumulate=accumulate)
+        all_parts = parts_of(training, self.method, self.processes.count)
+        if len(all_parts) > 1:
+            self.check_splits()
+        self.rate, self.training = rate, training
+        self.parts = all_parts[self.processes.rank * accumulate :][:accumulate]
+
+    def check_splits(self) -> None:
+        """Refuse to split a batch for batch normalisation: a part has other statistics.
+
+        Raises:
+            UsageError: Naming the layer.
+        """
+        for name, module in self.method.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                raise UsageError(
+                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                )
 
     @property
     def index(self) -> slice:
@@ -115,7 +139,7 @@ class Step:
         self._beside.hold()
         parts = [self._part(index, batch, clock) for index in self.parts]
         now, schedule = parts[0].now, self.training.schedule
-        rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
+        rate, losses, norms, updated = self.rate * schedule.rate(clock, now), {}, {}, []
         reply: Sums | None = None
         while (move := self._together(parts, reply)) is not None:
             reply = move if isinstance(move, Sums) else None
@@ -258,17 +282,3 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
             f"Choose `batch={unit * count}` or fewer parts."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]
-
-
-def _check_batch_norm(method: Method) -> None:
-    """Refuse to split a batch for batch normalisation: a part has other statistics.
-
-    Raises:
-        UsageError: Naming the layer.
-    """
-    for name, module in method.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-            raise UsageError(
-                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
-                "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
-            )

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checkpoint import Checkpoint
-from pushforward.training.checks import check_fit, not_finite
+from pushforward.training.checks import check_fit, not_finite, seems_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
 from pushforward.training.going_back import go_back
 from pushforward.training.holding import Holding, begin, claimed
-from pushforward.training.journal import Journal
+from pushforward.training.journal import Journal, Problem
 from pushforward.training.lineage import with_ancestors
-from pushforward.training.memory import reset_peak, synchronize
+from pushforward.training.memory import in_step, reset_peak, synchronize
 from pushforward.training.observers import bytes_of_samples, usual
 from pushforward.training.observing import Moment, Observer, decide, ended, held, observing, passed
 from pushforward.training.optimizers import players_of
@@ -35,11 +36,14 @@ from pushforward.training.parts import read_parts
 from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
+from pushforward.training.recovering import Recovery, failure_of
 from pushforward.training.saving import Saver
 from pushforward.training.settings import Settings
+from pushforward.training.skipping import players_in
 from pushforward.training.stages import write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
+from pushforward.training.tensors import local
 from pushforward.training.threads import Threads, restoring
 from pushforward.training.tracking import tracked
 
@@ -89,15 +93,14 @@ class Trainer:
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), False
-        self.saver = Saver()
+        self.saver, self._looking = Saver(), observers
         method = spec.describe(recipe.method)  # sharding changes the modules' classes
         self._place()
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes)
-        self.observers = usual(self.folder, data, self.training.batch, self.progress) if observers is None else tuple(observers)
-        self.observers += tracked(self)
-        self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
+        self.recovery, self._tracked = Recovery(self.folder, writes), tracked(self)
+        self.observe()
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
@@ -114,9 +117,16 @@ class Trainer:
         self.players = players_of(self.method, self.training)
         build = None if twin is None else lambda: self.processes.distribute(twin)
         self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
+        self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
         self._step = Step(
             self.method, self.players, self.training, seed=self.settings.seed, device=self.device, processes=self.processes
         )
+
+    def observe(self) -> None:
+        """Begin the log, and what the observers know, anew."""
+        usually = usual(self.folder, self.data, self.training.batch, self.progress) if self._looking is None else self._looking
+        self.observers: tuple[Observer, ...] = (*usually, *self._tracked)
+        self.journal = Journal(self.folder / "metrics.jsonl", self.observers, self.holding.writes)
 
     @property
     def samples(self) -> int:
@@ -145,8 +155,13 @@ class Trainer:
         A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
+        Where three steps in a row were skipped, more than ten of the last 1,000, or a weight is not finite, training goes back
+        to the newest checkpoint, once, and on with half the learning rate; where memory does not suffice, with smaller parts of
+        batches.
+
         Raises:
-            Diverged: If many steps were skipped, a weight is not finite, or the logit gap ran away; the last checkpoint stays.
+            Diverged: If that happens again, or the logit gap ran away; the last checkpoint stays.
+            OutOfMemory: If a batch cannot be split further.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
@@ -158,15 +173,19 @@ class Trainer:
             reset_peak(self.device)
             until = self.clock.seconds + seconds
             with generators_kept(self.device):
-                while not (self.done or self.stop or self.clock.seconds >= until):
-                    self._advance_once()
-            self.saver.note_memory(self.device)
-            if self.done or self.stop:
-                self.finish()
+                while (error := failure_of(self, partial(self._advance_until, until))) is not None:
+                    self.recovery.go_back(self, error)
             self.saver.wait()
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
+
+    def _advance_until(self, until: float) -> None:
+        while not (self.done or self.stop or self.clock.seconds >= until):
+            self._advance_once()
+        self.saver.note_memory(self.device)
+        if self.done or self.stop:
+            self.finish()
 
     def _advance_once(self) -> None:
         self.saver.check()
@@ -180,9 +199,9 @@ class Trainer:
         stage = self.clock.tick(seconds)
         now = self.clock.step, before, self.clock.progress
         moment = Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
-        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
+        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds, **self.recovery.row()}
         self.journal.add(at, losses, health | self._looks(moment, late=False))
-        if self.journal.full or decide(self.observers, moment):
+        if self.journal.full or players_in(health) or decide(self.observers, moment):
             self._flush()
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
@@ -199,13 +218,24 @@ class Trainer:
         self._looks(moment, late=True)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute one step only: the losses of the players, and the method's notes."""
-        with network_precision(self.precision):
+        """Compute one step only: the losses of the players, and the method's notes.
+
+        Raises:
+            OutOfMemory: If memory does not suffice.
+            Diverged: If a weight is not finite after it; the average does not follow.
+        """
+        with network_precision(self.precision), in_step(self.clock.step + 1):
             batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
             losses, health = self._step(batch, self.clock)
-        if self._step.moved:
-            self.average.update(self.samples + self.training.batch, self.training.batch)
+            if self._step.moved:
+                self._check_moved()
+                self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses, health
+
+    def _check_moved(self) -> None:
+        # several processes look where they save, together
+        if self.processes.count == 1 and not seems_finite(self._moving):
+            self._check_weights(self.clock.step + 1)
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
         """The measures of the observers that are due, early or late."""
@@ -214,7 +244,7 @@ class Trainer:
             return {}
         if late:
             self._flush()
-            self._check_weights()
+            self._check_weights(self.clock.step)
         with observing(moment.method, moment.average):
             return {name: value for observer in due for name, value in observer.look(moment).items()}
 
@@ -245,22 +275,24 @@ class Trainer:
 
     def _flush(self) -> None:
         if (problem := self.journal.flush(self.done)) is not None:
-            raise self._diverged(*problem)
+            raise self._diverged(problem)
 
-    def _diverged(self, what: str, advice: str | None = None) -> Diverged:
+    def _diverged(self, problem: Problem) -> Diverged:
         self.saver.join()
         last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
-        return Diverged(f"{what}{last_saved}. {advice or ADVICE}")
+        return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
     def _sound(self) -> bool:
-        """Whether the present weights may take the place of earlier ones: not while the logit gap is running away."""
+        """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
         self._flush()
-        return not any(observer.suspect for observer in self.observers)
+        skipped = self.journal.skips.last == self.clock.step
+        return not (skipped or any(observer.suspect for observer in self.observers))
 
-    def _check_weights(self) -> None:
-        """An update may leave the range of numbers where loss and gradient do not."""
-        if (name := not_finite({"weights": self.method, "averaged weights": self.average.method})) is not None:
-            raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
+    def _check_weights(self, step: int) -> None:
+        """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""
+        name = not_finite({"weights": self.method, "averaged weights": self.average.method})
+        if self.processes.agreed(name is not None):
+            raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
         """Write a checkpoint of the present step.
@@ -274,7 +306,7 @@ class Trainer:
         """
         self.holding.reopen()
         self._flush()
-        self._check_weights()
+        self._check_weights(self.clock.step)
         self.saver.save(self, beside)
 
     def restore(self, stored: Path | Checkpoint) -> None:

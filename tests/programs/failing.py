@@ -1,0 +1,87 @@
+"""Methods that fail at some steps, for tests of what a training does then."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pushforward.data import Batch
+
+
+def nan_loss(batch, now, play):
+    """The loss is not finite, nor is any gradient."""
+    return ((player, loss * math.nan) for player, loss in play(batch, now))
+
+
+def nan_gradient(batch, now, play):
+    """The loss is finite and its gradient is not: sqrt at 0."""
+    return ((player, loss + (loss - loss.detach()).abs().sqrt()) for player, loss in play(batch, now))
+
+
+def infinite_constant(batch, now, play):
+    """The loss is not finite, and its gradient is."""
+    return ((player, loss + math.inf) for player, loss in play(batch, now))
+
+
+def nan_data(batch, now, play):
+    """Everything that is computed of the batch is not finite, statistics that a method keeps included."""
+    return play(Batch(batch.x * math.nan, batch.condition), now)
+
+
+def second_part(batch, now, play):
+    """Only the second part of the batch is spoiled."""
+    return nan_loss(batch, now, play) if now.draws.start else play(batch, now)
+
+
+def only_critic(batch, now, play):
+    """One player of a game is spoiled."""
+    return ((player, loss * math.nan if player == "critic" else loss) for player, loss in play(batch, now))
+
+
+def spoiled(trainer, steps, how, times=math.inf):
+    """A trainer whose method is spoiled at some steps, counted from 0, so many times at most."""
+    play, left = trainer.method.losses, [times]
+
+    def losses(batch, now):
+        if now.step not in steps or left[0] <= 0:
+            return play(batch, now)
+        left[0] -= 1
+        return how(batch, now, play)
+
+    trainer.method.losses = losses
+    return trainer
+
+
+def infinite_weight(trainer, step):
+    """A trainer one of whose weights is infinite after an update, at the first time that a step is made, counted from 0."""
+    player = next(iter(trainer.players.values()))
+    update, left = player.update, [1]
+
+    def updated(*arguments, **named):
+        done = update(*arguments, **named)
+        if trainer.clock.step == step and left[0]:
+            left[0] -= 1
+            with torch.no_grad():
+                player.parameters[-1].view(-1)[0] = math.inf
+        return done
+
+    player.update = updated
+    return trainer
+
+
+def lacking(trainer, most, player=None, error=None, after=0, first=True):
+    """A trainer whose memory suffices for parts of so many examples, in the turn of one player or all, after some steps.
+
+    It may suffice for the first part of a batch.
+    """
+    play = trainer.method.losses
+
+    def losses(batch, now):
+        for name, loss in play(batch, now):
+            if len(batch) > most and player in (None, name) and now.step >= after and (first or now.draws.start):
+                raise error or RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+            yield name, loss
+
+    trainer.method.losses = losses
+    return trainer

@@ -1,0 +1,166 @@
+"""Signals that end a training: the step is finished and saved, a second one ends at once, and the run is resumed bit for bit."""
+
+import os
+import signal
+
+import pytest
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.methods.vae import VAE
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training import checkpoint, interrupting, log
+from pushforward.training.start import prepare
+from pushforward.training.storing import Store
+
+DATA = space_data((2,), labels=False)
+CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
+
+
+def train(out, steps=5):
+    """The exit code of a training."""
+    words = ["--data", "moons", "--size", "tiny", "--steps", str(steps), "--batch", "64", "--checkpoint-every", "2"]
+    return main(["train", "vae", *words, "--out", str(out)])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train(folder) == 0
+    return final_state(folder)
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Calls a function inside the third step of each training, once."""
+    play, left = VAE.losses, []
+
+    def losses(method, batch, now):
+        for move in play(method, batch, now):
+            if now.step == 2 and left:
+                left.pop()()
+            yield move
+
+    monkeypatch.setattr(VAE, "losses", losses)
+    return left.append
+
+
+def send(*names):
+    for name in names:
+        os.kill(os.getpid(), getattr(signal, name))
+
+
+def resumed(folder):
+    assert main(["resume", str(folder), "--json"]) == 0
+    return final_state(folder)
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, tmp_path, capsys):
+    at_step(lambda: send(name))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *interrupting.ENDING)}
+    assert train(tmp_path / "run") == CODES[name]
+    assert {number: signal.getsignal(number) for number in before} == before
+    assert f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run" in capsys.readouterr().err
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert_same(resumed(tmp_path / "run"), whole)
+
+
+@pytest.mark.parametrize(("second", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 128 + signal.SIGUSR1)])
+def test_a_second_signal_ends_at_once(second, code, at_step, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupting, "TOGETHER", -1.0)
+    at_step(lambda: send("SIGTERM", second))
+    assert train(tmp_path / "run") == code
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+    assert_same(resumed(tmp_path / "run"), whole)
+
+
+def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
+    at_step(lambda: send("SIGTERM", "SIGTERM", "SIGHUP"))
+    assert train(tmp_path / "run") == 75
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+
+
+def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_step(lambda: send("SIGHUP"))
+        assert train(tmp_path / "run") == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
+    fill = checkpoint.fill
+
+    def signalled(*arguments):
+        monkeypatch.setattr(checkpoint, "fill", fill)
+        send("SIGTERM")
+        fill(*arguments)
+
+    monkeypatch.setattr(checkpoint, "fill", signalled)
+    assert train(tmp_path / "run") == 75
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    assert_same(resumed(tmp_path / "run"), whole)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 128 + signal.SIGHUP)])
+def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypatch):
+    """While inputs are prepared, such as an autoencoder's codes."""
+    monkeypatch.setattr("pushforward.training.trainer.sampler_of", lambda *arguments, **named: send(name))
+    assert train(tmp_path / "run") == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_trajectories_are_computed_ends_after_their_part(tmp_path, monkeypatch):
+    write = Store._write
+
+    def signalled(store, part):
+        write(store, part)
+        send("SIGTERM")
+
+    ends = []
+    for name in ("whole", "cut"):
+        trainer = prepare(recipe_for("distil", DATA, batch=64), DATA, steps=2, out=tmp_path / name)
+        if name == "cut":
+            monkeypatch.setattr("pushforward.methods.trajectories.CHUNK", 32)
+            monkeypatch.setattr(Store, "_write", signalled)
+            with interrupting.interruptible([trainer]) as got:
+                trainer.advance()
+            assert got == [signal.SIGTERM]
+            assert (trainer.clock.step, trainer.store.whole) == (0, False)
+            monkeypatch.setattr(Store, "_write", write)
+            trainer.stop = False
+        trainer.advance()
+        ends.append(final_state(tmp_path / name))
+    assert_same(*ends)
+
+
+def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
+    moons = pf.data.load("moons")
+    at_step(lambda: send("SIGINT"))
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; go on with pf.resume\('.*/run'\)"):
+        pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert pf.resume(tmp_path / "run").state["step"] == 5
+    assert [row["step"] for row in log.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
+    got, moons = [], pf.data.load("moons")
+    before = signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
+    try:
+        at_step(lambda: send("SIGINT"))
+        assert pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run").state["step"] == 5
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert got == [signal.SIGINT]
+
+
+def test_models_that_were_trained_are_there_when_their_comparison_is_interrupted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pushforward.evaluation.comparison.compare", lambda *models, **options: send("SIGTERM"))
+    words = ["compare", "vae", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--out", str(tmp_path / "report")]
+    assert main(words) == 143
+    assert sorted(pf.load(path.parent).state["step"] for path in tmp_path.rglob("spec.json")) == [2, 2]
