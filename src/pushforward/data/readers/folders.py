@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.images import read_folder
+from pushforward.data.images import Way, read_folder
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import UsageError
@@ -18,7 +18,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_header(str(path))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
-    content = read_folder(path, reading.size)
+    content = read_folder(path, reading.images)
     return build(
         path.resolve().name or "images",
         Split(content.x, content.labels, content.hashes),
@@ -28,11 +28,12 @@ def _read(path: Path, reading: Reading) -> Dataset:
         skipped=content.skipped,
         converted=content.converted,
         ignored=content.ignored,
+        census=content.census,
     )
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
-    content = read_folder(path, reading.size)
+    content = read_folder(path, Way(reading.size, stream=False))
     return Split(content.x, content.labels), content.classes, ()
 
 

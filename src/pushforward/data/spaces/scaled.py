@@ -210,8 +210,9 @@ def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float
     """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
     counts = np.zeros((x.shape[axis], 256), dtype=np.int64)
     for block in _blocks(x):
+        part = x[block]  # images that stay on disk are decoded by this
         for channel in range(x.shape[axis]):
-            counts[channel] += np.bincount(x[block].take(channel, axis).ravel(), minlength=256)
+            counts[channel] += np.bincount(part.take(channel, axis).ravel(), minlength=256)
     values, total = np.arange(256) / 255, counts.sum(1, keepdims=True)
     mean = (counts * values).sum(1) / total[:, 0]
     variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]
