@@ -97,6 +97,8 @@ class Tally:
     @property
     def hashes(self) -> Hashes:
         """Those of the images as the source holds them, where they are known."""
+        if self.store.hashes is not None:
+            return self.store.hashes[self.places]
         return np.frombuffer(self._hashes, dtype=np.uint64) if self._hashes else np.zeros(0, dtype=np.uint64)
 
     def labels(self) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -18,9 +19,11 @@ from pushforward.data.png_chunks import depth_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ENDINGS", "ImageFile", "UnusableError", "decoded", "fit", "opened", "size_of", "stacked"]
+__all__ = ["ARRAYS", "ENDINGS", "ImageFile", "UnusableError", "decoded", "fit", "opened", "size_of", "stacked"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ARRAYS = ".npy"
+"""The ending of images as plain arrays, which archives may hold."""
 MAX_PIXELS = 64_000_000
 # Decoders that are tried for any ending; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -105,6 +108,8 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
     notes = read.notes
     if not handle.seek(0, os.SEEK_END):
         raise UnusableError("empty file")
+    if read.file.endswith(ARRAYS):
+        return _array(handle, size, read)
     depth = _checked_depth(handle)
     handle.seek(0)
     with _opened(handle) as opened:
@@ -121,6 +126,28 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
             return pixels
         read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
         return pixels if image.size == size[::-1] else _pixels(fit(image, size))
+
+
+def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+    """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
+    from PIL import Image
+
+    end = handle.tell()
+    handle.seek(0)
+    np.lib.format.read_magic(handle)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+    wanted = (shape + (1,))[:3]
+    if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
+        raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
+    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
+        raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
+    pixels = _fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted))
+    read.size, read.mode = (wanted[0], wanted[1]), {1: "L", 3: "RGB", 4: "RGBA"}[wanted[2]]
+    if size is None:
+        return pixels
+    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return pixels if image.size == size[::-1] else _pixels(fit(image, size))
 
 
 def _checked_depth(handle: BinaryIO) -> int:
@@ -196,11 +223,14 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
-    """uint8 (H, W, C) with as few channels as lose nothing: opaque alpha and equal colours are dropped."""
+    """uint8 (H, W, C) with as few channels as lose nothing."""
     pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        return pixels[:, :, None].copy()
-    if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
+    return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+
+
+def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy without the channels that say nothing: opaque alpha and equal colours."""
+    if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
         return pixels.copy()
     colours = pixels[:, :, :3]
     gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (colours[:, :, 1] == colours[:, :, 2]).all()

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import ENDINGS, ImageFile, UnusableError, decoded, opened
 from pushforward.errors import DataError
 
@@ -31,7 +32,12 @@ class ImageStore(ABC):
         names: of the images below it, in their order.
         ignored: how many other files there are.
         labelled: whether the images have classes.
+
+    Attributes:
+        hashes: of the images in the source that they were packed from, uint64 (n,); None: of the images as they are.
     """
+
+    hashes: Hashes | None = None
 
     def __init__(self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False) -> None:
         self.place, self.names, self.ignored, self.labelled = place, names, ignored, labelled

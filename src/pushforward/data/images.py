@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Folder:
         converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
         hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
+        places: the number of each image among the files of the store, int64 (n,).
         census: what is known of each file, where that was wanted.
     """
 
@@ -70,6 +71,7 @@ class Folder:
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     hashes: Hashes | None = None
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     census: Census | None = None
 
 
@@ -121,7 +123,8 @@ def read_images(store: ImageStore, way: Way) -> Folder:
         skipped=tuple(tally.skipped),
         converted=tuple(tally.converted),
         ignored=store.ignored,
-        hashes=tally.hashes if way.size else None,
+        hashes=tally.hashes if way.size or store.hashes is not None else None,
+        places=tally.places,
         census=tally.census() if way.census else None,
     )
 
