@@ -19,7 +19,6 @@ from torch import Tensor
 from pushforward.data.keys import permutation
 from pushforward.data.seen import Seen, seen_in_training
 from pushforward.data.spaces import Space
-from pushforward.data.streamed import Streamed
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 
@@ -139,7 +138,7 @@ class Source:
     def _chosen(self, held_out: bool, index: Tensor) -> Tensor:
         """Examples of either split, (n, *shape), model units; those that stay on disk are decoded each time."""
         split = self._dataset.held_out if held_out else self._dataset.train
-        if isinstance(split.x, Streamed):
+        if split.on_disk:
             return self.space.to_model(split.data_units(index.numpy()))
         return (self.held_out if held_out else self.examples)[index]
 

@@ -32,13 +32,13 @@ class Split:
 
     Args:
         x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts;
-            images that stay on disk are `pushforward.data.streamed.Streamed`.
+            images that stay on disk are a `pushforward.data.streamed.Streamed`, which is read as an array is.
         labels: int64 (n,), or None.
         source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
     """
 
-    x: NDArray[Any] | Streamed
+    x: NDArray[Any]
     labels: NDArray[np.int64] | None = None
     source_hashes: Hashes | None = None
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -105,9 +105,12 @@ class Split:
         """The examples of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
         given = {name: values[index] for name, values in self.given.items()}
-        chosen = selected(self.x, index)
-        x = chosen if isinstance(chosen, Streamed) else np.ascontiguousarray(chosen)
-        return Split(x, labels, self.hashes[index], given)
+        return Split(selected(self.x, index), labels, self.hashes[index], given)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the examples stay on disk, and are read each time that they are asked for."""
+        return isinstance(self.x, Streamed)
 
     @cached_property
     def hashes(self) -> Hashes:

@@ -136,7 +136,7 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
     handle.seek(0)
     np.lib.format.read_magic(handle)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-    wanted = (shape + (1,))[:3]
+    wanted = (*shape, 1)[:3]
     if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
         raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():

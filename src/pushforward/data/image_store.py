@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.example_hashes import Hashes
-from pushforward.data.image_files import ENDINGS, ImageFile, UnusableError, decoded, opened
+from pushforward.data.image_files import ENDINGS, ImageFile, decoded, opened
 from pushforward.errors import DataError
 
 __all__ = ["FolderStore", "ImageStore"]

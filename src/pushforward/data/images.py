@@ -16,6 +16,7 @@ from pushforward.data.census import Census, RefusedError, Tally
 from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.image_files import ImageFile, decoded, fit, opened, size_of, stacked
 from pushforward.data.image_store import BLOCK, FolderStore, ImageStore
+from pushforward.data.levels import level_counts
 from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError
 
@@ -64,7 +65,7 @@ class Folder:
         census: what is known of each file, where that was wanted.
     """
 
-    x: NDArray[np.uint8] | Streamed
+    x: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
@@ -147,6 +148,7 @@ class _Images:
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
         self.held, self.channels, self.sides = 0, 0, (0, 0)
+        self.counts = {channels: np.zeros((channels, 256), dtype=np.int64) for channels in (1, 3, 4)}
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """Take the next image, uint8 (H, W, C)."""
@@ -164,18 +166,32 @@ class _Images:
             )
 
     def _note(self) -> None:
-        """Reduce the images that wait to their hashes."""
+        """Reduce the images that wait to their hashes, and to how often each level occurs in them."""
         if self.images:
-            self.hashes.append(example_hashes(stacked(self.images)))
+            images = stacked(self.images)
+            self.hashes.append(example_hashes(images))
+            self.counts[images.shape[1]] += level_counts(images)
         self.images, self.held = [], 0
 
-    def finish(self, places: NDArray[np.int64]) -> NDArray[np.uint8] | Streamed:
+    def finish(self, places: NDArray[np.int64]) -> Any:
         """All images, of which the store has these numbers."""
         if not self.stream:
             return stacked(self.images)
         self._note()
         content = np.concatenate(self.hashes)
-        return Streamed(self.store, places, (self.channels, *self.sides), content, self.way.size, self.way.workers)
+        counted = places, self._level_counts()
+        return Streamed(self.store, places, (self.channels, *self.sides), content, self.way.size, self.way.workers, counted)
+
+    def _level_counts(self) -> NDArray[np.int64]:
+        """Those of all images with as many channels as any needs, (C, 256)."""
+        total = np.zeros((self.channels, 256), dtype=np.int64)
+        for channels, counts in self.counts.items():
+            if channels <= self.channels:
+                total[: min(self.channels, 3)] += counts[: min(channels, 3)]  # gray becomes equal colours
+        if self.channels == 4:
+            total[3] = self.counts[4][3]
+            total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()
+        return total
 
 
 def _refusal(store: ImageStore, tally: Tally) -> DataError | None:

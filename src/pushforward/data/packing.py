@@ -72,7 +72,7 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
-    encoding, per_tar = options.pop("encoding", ENCODINGS[0]), whole("per_tar", options.pop("per_tar", 10_000))
+    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000))
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
     if per_tar < 1:
@@ -80,7 +80,8 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
-    data = load(name_or_path, **options)
+    names = ("resize", "labelled", "download", "stream", "progress")
+    data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
     _check(data)
     with replacing(folder) as temporary:
         temporary.mkdir()

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.image_files import stacked
-from pushforward.data.image_store import ImageStore
+from pushforward.data.image_store import BLOCK, ImageStore
+from pushforward.data.levels import level_counts
 from pushforward.errors import DataError
 
-__all__ = ["Streamed", "content_hashes", "selected"]
-
-_MANY = 256
-"""Images from which on several threads decode a part."""
+__all__ = ["Streamed", "content_hashes", "selected", "without"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +32,7 @@ class Streamed:
         content: the hash of each as it is read (`example_hashes`), uint64 (n,).
         resize: (height, width) that the store's images are scaled to; None where they are taken as they are.
         workers: threads that decode batches of a training ahead; 0 decodes each when it is asked for.
+        counted: all images of the store that can be used, int64 (m,), and how often each level occurs in them, (C, 256).
         flat: whether an example is read as one row of numbers, (n, C * H * W).
     """
 
@@ -43,6 +42,7 @@ class Streamed:
     content: Hashes
     resize: tuple[int, int] | None = None
     workers: int = 0
+    counted: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     flat: bool = False
 
     @property
@@ -87,7 +87,7 @@ class Streamed:
             DataError: a file that is gone, or has changed since the data was first read.
         """
         places = np.atleast_1d(self.places[index])
-        images = self._spread(places) if len(places) >= _MANY else self._stacked(map(self._image, places))
+        images = self._spread(places) if len(places) >= BLOCK else self._stacked(map(self._image, places))
         images = images.reshape(len(images), -1) if self.flat else images
         return images if np.ndim(self.places[index]) else images[0]
 
@@ -109,6 +109,21 @@ class Streamed:
         """The images of a slice, or of an integer or boolean array, which stay on disk."""
         return replace(self, places=self.places[index], content=self.content[index])
 
+    def level_counts(self) -> NDArray[np.int64]:
+        """How often each of the 256 levels occurs in each channel, (C, 256): those of all images but for the others, if few."""
+        if self.counted is not None:
+            places, counts = self.counted
+            others = np.setdiff1d(places, self.places)
+            if len(others) + len(self) == len(places) and len(others) < len(self):
+                return counts - self._count(others)
+        return self._count(self.places)
+
+    def _count(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        counts, images = np.zeros((self.sides[0], 256), dtype=np.int64), replace(self, places=places, flat=False)
+        for start in range(0, len(places), BLOCK):
+            counts += level_counts(images[start : start + BLOCK])
+        return counts
+
     def _spread(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             return self._stacked(pool.map(self._image, places))
@@ -122,8 +137,14 @@ class Streamed:
 
 
 def selected(x: Any, index: Any) -> Any:
-    """The examples of an index (slice, integer or boolean array): an array, or streamed ones that stay on disk."""
-    return x.only(index) if isinstance(x, Streamed) else x[index]
+    """The examples of an index (slice, integer or boolean array): a contiguous array, or streamed ones that stay on disk."""
+    return x.only(index) if isinstance(x, Streamed) else np.ascontiguousarray(x[index])
+
+
+def without(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+    """All examples but those of an index."""
+    others: NDArray[Any] = selected(x, np.delete(np.arange(len(x)), index))
+    return others
 
 
 def content_hashes(x: Any) -> Hashes:

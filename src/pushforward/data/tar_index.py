@@ -53,8 +53,8 @@ def index_of(path: Path) -> TarIndex:
         for magic, name in _PACKED.items():
             if start.startswith(magic):
                 raise DataError(
-                    f"{path} is compressed ({name}), so that no image in it can be read by itself: expected a plain tar. Unpack it "
-                    "first; images are compressed already."
+                    f"{path} is compressed ({name}), so that no image in it can be read by itself: expected a plain tar. Unpack "
+                    "it first; images are compressed already."
                 )
         try:
             return _indexed(file)
@@ -94,7 +94,7 @@ def _members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     file.seek(0)
     with tarfile.open(fileobj=_Capped(file), mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
         while (member := archive.next()) is not None:
-            archive.members.clear()  # or they would be held in memory
+            archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
             if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
                 if member.offset_data + member.size > end:
                     raise EOFError(f"it ends inside of {member.name[:100]}")
