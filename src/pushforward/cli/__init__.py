@@ -20,6 +20,7 @@ from cyclopts import CycloptsError
 
 from pushforward import plugins
 from pushforward.cli import (
+    checking,
     comparing,
     demonstration,
     distilling,
@@ -42,6 +43,7 @@ from pushforward.errors import CheckpointError, PushforwardError
 
 __all__ = [
     "app",
+    "checking",
     "comparing",
     "demonstration",
     "distilling",

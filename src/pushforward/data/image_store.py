@@ -17,7 +17,7 @@ from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import ENDINGS, ImageFile, decoded, opened
 from pushforward.errors import DataError
 
-__all__ = ["FolderStore", "ImageStore"]
+__all__ = ["BLOCK", "FolderStore", "ImageStore", "image_names"]
 
 BLOCK = 256
 """Images that are decoded together, so that a reader who stops early has not decoded all."""
@@ -116,7 +116,7 @@ class FolderStore(ImageStore):
     """
 
     def __init__(self, place: Path) -> None:
-        names, ignored = _find(place)
+        names, ignored = image_names(place)
         if not names:
             ignored_files = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
             raise DataError(
@@ -138,7 +138,7 @@ class FolderStore(ImageStore):
         return known.st_size, known.st_mtime_ns
 
 
-def _find(path: Path) -> tuple[list[str], int]:
+def image_names(path: Path) -> tuple[list[str], int]:
     """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
     files, ignored = [], 0
     visited = set()

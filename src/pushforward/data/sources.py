@@ -98,8 +98,8 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
     Args:
-        name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
-            over a path: write ``./digits`` for a folder of that name.
+        name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
+            ``.tar``, ``.npz``, ``.npy`` or ``.csv``. A name wins over a path: write ``./digits`` for a folder of that name.
         options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress: `LoadOptions`.
 
     Returns:

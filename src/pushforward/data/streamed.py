@@ -76,9 +76,7 @@ class Streamed:
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         """Refused: the whole may not fit into memory."""
-        raise DataError(
-            "These examples are streamed from disk: read a part, such as x[:1000], or read the data with `stream=False`."
-        )
+        raise DataError("These examples stay on disk, and may not fit into memory: read a part of them, such as x[:1000].")
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         """Decode the images of a slice, or of an integer or boolean array; one number gives one image.
