@@ -46,8 +46,9 @@ def data_check(
     data, and where files have changed since an earlier check.
 
     Args:
-        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that defines data. A .npz
-            holds x, and where there are any label (or y), given and its columns' given_names, x_test, label_test and given_test.
+        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that
+            defines data. A .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test,
+            label_test and given_test.
         out: Write size and sha256 of each file to this .json file, and the fingerprint of the data.
         against: Name the files that were added, removed or changed since an earlier check wrote this file.
     """

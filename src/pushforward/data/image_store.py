@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.example_hashes import Hashes
+from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.image_files import ENDINGS, ImageFile, decoded, opened
 from pushforward.errors import DataError
 
@@ -80,22 +80,29 @@ class ImageStore(ABC):
             return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
         return decoded(lambda: self.open(i), self.names[i], size)
 
-    def again(self, i: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    def again(self, i: int, content: np.uint64, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """The pixels of an image that was read before, uint8 (H, W, C).
 
+        Args:
+            i: its number.
+            content: the hash of its pixels then, as they are read (`example_hashes`).
+            size: (height, width) that it is scaled to.
+
         Raises:
-            DataError: If its file is gone, has changed or cannot be read any more.
+            DataError: If its file is gone, cannot be read any more, or holds other pixels.
         """
         where = f"{self.place}/{self.names[i]}"
         try:
-            same = tuple(self._stamps[i]) == self.stamp(i)
+            stamp = self.stamp(i)
         except OSError as error:
             raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
-        if not same:
-            raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training.")
         read = decoded(lambda: self.open(i), self.names[i], size)
         if read.pixels is None:
-            raise DataError(f"{where} cannot be read any more: {read.reason}. Restore it.")
+            raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
+        if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
+            if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
+                raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training.")
+            self._stamps[i] = stamp
         return read.pixels
 
     def read_all(self, size: tuple[int, int] | None = None) -> Iterator[ImageFile]:

@@ -179,7 +179,7 @@ class _Images:
             return stacked(self.images)
         self._note()
         content = np.concatenate(self.hashes)
-        counted = places, self._level_counts()
+        counted = places, content, self._level_counts()
         return Streamed(self.store, places, (self.channels, *self.sides), content, self.way.size, self.way.workers, counted)
 
     def _level_counts(self) -> NDArray[np.int64]:

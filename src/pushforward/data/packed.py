@@ -74,7 +74,8 @@ def packed_in(path: Path) -> Packed | None:
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
     sides: dict[bool, dict[str, TarIndex]] = {False: {}, True: {}}
-    hashes = []
+    hashes, classes = [], tuple(str(name) for name in content["classes"])
+    numbers = {str(number) for number in range(len(classes))} or {""}
     for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
@@ -82,11 +83,12 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         if not file.is_file() or file.stat().st_size != shard["bytes"]:
             raise DataError(f"{file} is not there or has not {shard['bytes']:,} bytes: it is cut off or missing. Pack again.")
         index, known = _index(file)
+        if not numbers.issuperset(index.labels):
+            raise ValueError(f"{file.stem}.json names classes that are not there")
         sides[bool(shard["held_out"])][file.name] = index
         hashes.append(known)
     if not sides[False] or not sides[True]:
         raise ValueError("it names no tars of one of the splits")
-    classes = tuple(str(name) for name in content["classes"])
     return Packed(path, str(content["name"]), classes, str(content["target"]), sides[False], sides[True], np.concatenate(hashes))
 
 

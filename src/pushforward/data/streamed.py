@@ -32,7 +32,8 @@ class Streamed:
         content: the hash of each as it is read (`example_hashes`), uint64 (n,).
         resize: (height, width) that the store's images are scaled to; None where they are taken as they are.
         workers: threads that decode batches of a training ahead; 0 decodes each when it is asked for.
-        counted: all images of the store that can be used, int64 (m,), and how often each level occurs in them, (C, 256).
+        counted: of all images of the store that can be used the numbers (m,), the hashes (m,), and how often each level occurs
+            in them, (C, 256).
         flat: whether an example is read as one row of numbers, (n, C * H * W).
     """
 
@@ -42,7 +43,7 @@ class Streamed:
     content: Hashes
     resize: tuple[int, int] | None = None
     workers: int = 0
-    counted: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    counted: tuple[NDArray[np.int64], Hashes, NDArray[np.int64]] | None = None
     flat: bool = False
 
     @property
@@ -84,10 +85,10 @@ class Streamed:
         Raises:
             DataError: a file that is gone, or has changed since the data was first read.
         """
-        places = np.atleast_1d(self.places[index])
-        images = self._spread(places) if len(places) >= BLOCK else self._stacked(map(self._image, places))
+        wanted = np.atleast_1d(np.arange(len(self))[index])
+        images = self._spread(wanted) if len(wanted) >= BLOCK else self.decoded(wanted)
         images = images.reshape(len(images), -1) if self.flat else images
-        return images if np.ndim(self.places[index]) else images[0]
+        return images[0] if isinstance(index, (int, np.integer)) else images
 
     def decoded(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images of an integer array, uint8 (n, C, H, W), decoded by this thread alone.
@@ -95,7 +96,7 @@ class Streamed:
         Raises:
             DataError: a file that is gone, or has changed since the data was first read.
         """
-        return self._stacked(map(self._image, self.places[index]))
+        return self._stacked(map(self._image, index))
 
     def reshape(self, n: int, *sides: int) -> Streamed:
         """The same images as rows of numbers, ``x.reshape(len(x), -1)``."""
@@ -110,28 +111,26 @@ class Streamed:
     def level_counts(self) -> NDArray[np.int64]:
         """How often each of the 256 levels occurs in each channel, (C, 256): those of all images but for the others, if few."""
         if self.counted is not None:
-            places, counts = self.counted
-            others = np.setdiff1d(places, self.places)
-            if len(others) + len(self) == len(places) and len(others) < len(self):
-                return counts - self._count(others)
-        return self._count(self.places)
-
-    def _count(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        counts, images = np.zeros((self.sides[0], 256), dtype=np.int64), replace(self, places=places, flat=False)
-        for start in range(0, len(places), BLOCK):
-            counts += level_counts(images[start : start + BLOCK])
+            places, hashes, counts = self.counted
+            others = ~np.isin(places, self.places)
+            if others.sum() + len(self) == len(places) and others.sum() < len(self):
+                rest = replace(self, places=places[others], content=hashes[others], counted=None)
+                return counts - rest.level_counts()
+        counts = np.zeros((self.sides[0], 256), dtype=np.int64)
+        for start in range(0, len(self), BLOCK):
+            counts += level_counts(self._spread(np.arange(start, min(start + BLOCK, len(self)))))
         return counts
 
-    def _spread(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _spread(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return self._stacked(pool.map(self._image, places))
+            return self._stacked(pool.map(self._image, index))
 
     def _stacked(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         content = list(images)
         return stacked(content, self.sides[0]) if content else np.zeros((0, *self.sides), dtype=np.uint8)
 
-    def _image(self, place: int) -> NDArray[np.uint8]:
-        return self.store.again(place, self.resize)
+    def _image(self, number: int) -> NDArray[np.uint8]:
+        return self.store.again(int(self.places[number]), self.content[number], self.resize)
 
 
 def selected(x: Any, index: Any) -> Any:
