@@ -10,6 +10,7 @@ __all__ = ["depth_of"]
 
 MAX_BESIDE = 16 * 2**20
 """Bytes of a file that are no pixels."""
+MAX_CHUNKS = 100_000
 MAX_TEXTS = 16
 """Compressed texts, each of which may unpack to a megabyte."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,13 +31,16 @@ def depth_of(handle: BinaryIO) -> int:
     start = handle.read(25)
     if start[:8] != _SIGNATURE or len(start) < 25:
         return 0
-    end, beside, texts = handle.seek(0, os.SEEK_END), 0, 0
+    end, beside, texts, chunks = handle.seek(0, os.SEEK_END), 0, 0, 0
     at = len(_SIGNATURE)
     while at + 8 <= end:
         handle.seek(at)
         length, kind = struct.unpack(">I4s", handle.read(8))
         texts += kind in _PACKED
-        beside += 12 if kind in _PIXELS else 12 + length
+        beside += 0 if kind in _PIXELS else length
+        chunks += 1
+        if chunks > MAX_CHUNKS:
+            raise ValueError(f"more than {MAX_CHUNKS:,} chunks: taken for a decompression bomb")
         if beside > MAX_BESIDE:
             raise ValueError(f"more than {MAX_BESIDE >> 20} MB beside its pixels: taken for a decompression bomb")
         if texts > MAX_TEXTS:
