@@ -200,7 +200,6 @@ FAULTS: dict[str, list[Fault]] = {
     "data/image_store.py": [
         ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
         ("[0] != content:", "[0] != 0:", "streaming packing"),
-        ("            self._stamps[i] = self.stamp(i)\n", "            pass\n", "streaming"),
     ],
     "data/streamed.py": [
         ("content=self.content[index])", "content=self.content)", "streaming"),
