@@ -205,11 +205,70 @@ FAULTS: dict[str, list[Fault]] = {
     "data/memory.py": [
         ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
+    "data/image_store.py": [
+        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
+        ("[0] != content:", "[0] != 0:", "streaming packing"),
+    ],
+    "data/streamed.py": [
+        ("content=self.content[index])", "content=self.content)", "streaming"),
+        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
+        ("return counts - rest.level_counts()", "return counts", "streaming"),
+    ],
+    "data/ahead.py": [
+        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
+        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
+        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
+    ],
+    "data/images.py": [
+        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
+        (
+            "self.counts[images.shape[1]] += level_counts(images)",
+            "self.counts[images.shape[1]] = level_counts(images)",
+            "streaming",
+        ),
+        ("if len(tally.skipped) > MAX_SKIPPED * len(store):", "if False:", "data_check"),
+    ],
+    "data/fingerprints.py": [
+        ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
+        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
+    ],
+    "data/tar_index.py": [
+        ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),
+        ("if member.offset_data + member.size > end:", "if False:", "packing"),
+        ("index.labels[-1] = label", "pass", "packing"),
+    ],
+    "data/tar_store.py": [
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
+    ],
+    "data/packed.py": [
+        ("if file.parent != path or", "if", "packing"),
+        ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
+        ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
+    ],
+    "data/packing.py": [
+        ("archive.offset + _HEADER", "archive.offset", "packing"),
+        ("split.hashes[i]:016x", "i:016x", "packing"),
+    ],
+    "data/checking.py": [
+        ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
+        ('"both" if len(inside) > 1 else', "", "data_check"),
+    ],
+    "data/file_hashes.py": [
+        ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),
+    ],
     "data/building.py": [
         ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
     ],
+    "data/png_chunks.py": [
+        ("if texts > MAX_TEXTS:", "if False:", "hostile_images"),
+        ("if beside > MAX_BESIDE:", "if False:", "hostile_images"),
+        ("if chunks > MAX_CHUNKS:", "if False:", "hostile_images"),
+    ],
     "data/image_files.py": [
+        ("if not stat.S_ISREG(os.stat(path).st_mode):", "if False:", "hostile_images"),
+        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
     "data/sets/__init__.py": [

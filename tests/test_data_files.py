@@ -270,7 +270,7 @@ def test_check_lists_files(tmp_path):
 
 def test_other_files(tmp_path):
     (tmp_path / "table.xlsx").write_text("x")
-    with pytest.raises(DataError, match=r"expected an image folder, .npz, .npy or .csv"):
+    with pytest.raises(DataError, match=r"expected an image folder, .npz, .npy, .tar or .csv"):
         load(tmp_path / "table.xlsx")
     plain(tmp_path, 1)
     with pytest.raises(DataError, match="give the folder"):

@@ -116,7 +116,7 @@ class Source:
     def __call__(self, draws: Draws) -> Tensor:
         """A training example for each example of the draws, drawn with replacement."""
         u = draws.uniform()
-        return self.examples[(u.double().cpu() * len(self.examples)).long()].to(u.device)
+        return self._chosen(False, (u.double().cpu() * len(self._dataset.train)).long()).to(u.device)
 
     def starts(self, draws: Draws) -> Tensor:
         """A held-out example for each example of the draws, a function of the example's seed.
@@ -124,16 +124,23 @@ class Source:
         As many seeds in an example as there are held-out examples take each of them once; from one period of seeds to the next
         their order changes.
         """
-        n = len(self.held_out)
+        n = len(self._dataset.held_out)
         if not isinstance(draws, ExampleDraws):
             u = draws.uniform()
-            return self.held_out[(u.double().cpu() * n).long()].to(u.device)
+            return self._chosen(True, (u.double().cpu() * n).long()).to(u.device)
         seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)
         index = torch.empty(draws.n, dtype=torch.int64)
         for period in np.unique(seeds // PERIOD):
             within = seeds // PERIOD == period
             index[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
-        return self.held_out[index].to(draws.device)
+        return self._chosen(True, index).to(draws.device)
+
+    def _chosen(self, held_out: bool, index: Tensor) -> Tensor:
+        """Examples of either split, (n, *shape), model units; those that stay on disk are decoded each time."""
+        split = self._dataset.held_out if held_out else self._dataset.train
+        if split.on_disk:
+            return self.space.to_model(split.data_units(index.numpy()))
+        return (self.held_out if held_out else self.examples)[index]
 
     def __deepcopy__(self, memo: object) -> Source:
         return self

@@ -21,6 +21,7 @@ from cyclopts import CycloptsError
 
 from pushforward import plugins
 from pushforward.cli import (
+    checking,
     comparing,
     demonstration,
     distilling,
@@ -44,6 +45,7 @@ from pushforward.training.interrupting import ending_signals
 
 __all__ = [
     "app",
+    "checking",
     "comparing",
     "demonstration",
     "distilling",

@@ -20,6 +20,7 @@ _WHOLE = {
     "labelled=False": "--condition none",
     "labelled=True": "--condition label",
     "overwrite=True": "--overwrite",
+    "stream=True": "--stream",
 }
 
 

@@ -48,11 +48,11 @@ from pushforward.cli.parsing import (
     device_of,
     load_plugins,
     python_files,
-    source,
     typed_options,
     words,
 )
 from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, steps_for
+from pushforward.cli.reading import source
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import UsageError
 

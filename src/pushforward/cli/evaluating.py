@@ -25,7 +25,8 @@ from pushforward.cli.groups import (
     Reading,
     Solving,
 )
-from pushforward.cli.parsing import check_plugins, data_file, load_plugins, source, typed_options, words
+from pushforward.cli.parsing import check_plugins, data_file, load_plugins, typed_options, words
+from pushforward.cli.reading import source
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, UsageError

@@ -175,6 +175,8 @@ class Reading:
         resize: Make images this wide and high.
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
+        stream: Read images from disk as they are needed.
+        workers: Threads that read batches ahead; default 2.
     """
 
     target: str | None = None
@@ -183,6 +185,8 @@ class Reading:
     resize: int | None = None
     limit: int | None = None
     download: Flag = False
+    stream: Flag = False
+    workers: int | None = None
 
 
 @Parameter(name="*", group=TRAINING)

@@ -1,4 +1,4 @@
-"""The verbs that look: data, list, doctor."""
+"""The verbs that look: list, doctor."""
 
 from __future__ import annotations
 
@@ -9,88 +9,15 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.advice import as_options
-from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Plugins, Reading
-from pushforward.cli.parsing import column_names, data_file, device_of, load_plugins, named
-from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
-from pushforward.errors import CheckpointError, DataError
+from pushforward.cli.groups import DATA, INSPECT, Json, Plugins
+from pushforward.cli.parsing import device_of, load_plugins
+from pushforward.cli.terminal import app, columns, first_line, list_app, show
+from pushforward.errors import CheckpointError
 
-__all__ = ["data_check", "data_list", "doctor", "list_features", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
+__all__ = ["doctor", "list_features", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
 Listed = Annotated[Plugins, Parameter(group=DATA)]
 """Plug-ins whose parts are listed as well."""
-
-
-@data_app.command(name="list")
-def data_list(*, plugin: Listed = (), json: Json = False) -> None:
-    """Name the data sets that are built in, and those of plug-ins."""
-    from pushforward.data import listing
-
-    load_plugins(plugin)
-    show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
-
-
-@data_app.command(name="check")
-def data_check(
-    data: Annotated[str, Parameter(group=DATA)],
-    *,
-    reading: Reading = ALL_DATA,
-    plugin: Listed = (),
-    json: Json = False,
-) -> None:
-    """Read a data source as training would and say what is in it.
-
-    Args:
-        data: A name, an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
-    """
-    load_plugins(plugin)
-    data, _ = data_file(data, plugin)
-    try:
-        checked = _checked(data, reading)
-    except DataError as error:
-        skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
-        if json or skipped:
-            content = {"error": as_options(str(error)), "skipped": skipped}
-            show(content, json, lambda report: f"skipped{_words(report['skipped'])}")
-        raise DataError(str(error).replace("; `pushforward data check` lists them all", ""), error.skipped) from None
-    show(checked, json, lambda report: columns([[name, _words(value)] for name, value in _for_people(report).items()]))
-
-
-def _checked(data: str, reading: Reading) -> dict[str, Any]:
-    """What `pushforward.data.check` reports under the options of the command line."""
-    from pushforward.data import check
-
-    return check(
-        data,
-        target=reading.target,
-        header=named(reading.header),
-        resize=reading.resize,
-        limit=reading.limit,
-        given=column_names(reading.given),
-        download=reading.download,
-    )
-
-
-def _for_people(report: dict[str, Any]) -> dict[str, Any]:
-    """What a person is shown of a report: what there is, and what was taken as a table's header."""
-    header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
-    repeats = f"{report['repeats']:,} example{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
-    sides = {name: f"{train}/{report['held_out_classes'][name]}" for name, train in report["classes"].items()}
-    labels = {"classes": "classes (train/held out)"} if sides else {}
-    named = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name != "held_out_classes"}
-    named |= {"header": header, "repeats": repeats}
-    return {name: value for name, value in named.items() if value not in ([], {}, False, None)}
-
-
-def _words(value: Any) -> str:
-    """A fact as a person reads it: numbers short, counts as "a 12, b 7", files with their reasons on lines of their own."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {count}" for name, count in value.items())
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "".join(f"\n  {row['file']}: {row['reason']}" for row in value)
-    if isinstance(value, list):
-        return ", ".join(_words(item) for item in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @list_app.command(name="recipes")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.groups import ALL_DATA, Budgeting, Changes, Header, Reading
+from pushforward.cli.groups import Budgeting, Changes
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError, did_you_mean
 
@@ -21,17 +21,14 @@ __all__ = [
     "asked_for",
     "check_free",
     "check_plugins",
-    "column_names",
     "data_file",
     "device_of",
     "load_plugins",
-    "named",
     "options_of",
     "plugin_options",
     "python_files",
     "recipe_of",
     "settings_of",
-    "source",
     "typed_options",
     "words",
 ]
@@ -39,50 +36,9 @@ __all__ = [
 YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
-def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None) -> Dataset:
-    """Load the data that was named, and say what was skipped or converted."""
-    from pushforward.data import load
-
-    header = reading.header
-    options: dict[str, Any] = {
-        "target": reading.target,
-        "header": named(header),
-        "resize": reading.resize,
-        "limit": reading.limit,
-    }
-    options["given"] = column_names(reading.given) or None
-    given = {name: value for name, value in options.items() if value is not None}
-    labelled = None if condition is None else condition == "label"
-    loaded = load(data, **given, download=reading.download, labelled=labelled)  # type: ignore[arg-type]
-    if loaded.header is False and header is None:
-        say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
-    notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
-    if loaded.removed:
-        notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
-    notes += [f"converted {name}: {what}" for name, what in loaded.converted]
-    for note in notes[:10]:
-        say(note)
-    if len(notes) > 10:
-        say(f"... and {len(notes) - 10} more; see: pushforward data check {data}")
-    return loaded
-
-
 def typed_options(group: Any) -> dict[str, Any]:
     """The options of a group that were given, as they are typed, with their values."""
     return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False)}
-
-
-def named(header: Header | None) -> bool | None:
-    """The argument ``header`` of `pushforward.data.load`."""
-    return None if header is None else YES_NO[header]
-
-
-def column_names(given: str | None) -> tuple[str, ...]:
-    """The columns of --given, between commas. Their names may hold spaces."""
-    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
-    if given is not None and not names:
-        raise UsageError("--given names no column: write --given age,income, or leave it out.")
-    return names
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -49,10 +49,10 @@ from pushforward.cli.parsing import (
     python_files,
     recipe_of,
     settings_of,
-    source,
     words,
 )
 from pushforward.cli.planned import steps_for
+from pushforward.cli.reading import source
 from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def train(
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        data: A name (`pushforward data list`), an image folder, a .npy, .csv or .npz file, or a Python file that defines data. A
-            .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test, label_test and
-            given_test.
+        data: A name, a folder of images or tars, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`.
         flops: Budget in floating point operations of training steps: 1e15.
         seed: The seed of all random numbers.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pushforward.data.checking import check
     from pushforward.data.dataset import Dataset, Split
     from pushforward.data.memory import dataset_of, from_arrays
+    from pushforward.data.packing import pack
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.sets import register
     from pushforward.data.source import Derived, Reading, Source
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "measure",
     "names",
+    "pack",
     "register",
 ]
 
@@ -52,6 +54,7 @@ __getattr__ = exports(
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
         "checking": ("check",),
+        "packing": ("pack",),
         "sets": ("register",),
         "source": ("Derived", "Reading", "Source"),
         "sources": ("listing", "load", "names"),

@@ -12,9 +12,10 @@ from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.example_hashes import ATOM, among, example_hashes, held_out_indices, repeated
+from pushforward.data.example_hashes import ATOM, among, held_out_indices, repeated
 from pushforward.data.keys import permutation
 from pushforward.data.spaces.registry import measure
+from pushforward.data.streamed import content_hashes
 from pushforward.errors import DataError, UsageError
 
 __all__ = ["Schema", "build"]
@@ -64,7 +65,7 @@ def build(
         schema: classes, columns and conditions of the examples.
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps; the held-out examples never depend on it.
-        extra: truth, skipped, converted, ignored and header of `Dataset`.
+        extra: truth, skipped, converted, ignored, header and census of `Dataset`.
 
     Returns:
         The dataset.
@@ -106,7 +107,7 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
     Raises:
         DataError: none is left.
     """
-    here, there = (example_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
+    here, there = (content_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
     copies = among(here, np.sort(there))
     if not copies.any():
         return train, 0

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pushforward.arguments import refuse_unknown
+from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
-from pushforward.data.example_hashes import example_hashes
+from pushforward.data.dataset import Dataset
+from pushforward.data.file_hashes import compared, file_hashes, read_hashes, write_hashes
 from pushforward.data.seen import shared_examples
-from pushforward.data.sources import LoadOptions, load
+from pushforward.data.sources import LoadOptions, read
+from pushforward.data.streamed import content_hashes
 
-__all__ = ["check"]
+__all__ = ["CheckOptions", "check"]
+
+_GROUPS, _NAMED = 5, 5
 
 
-def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> dict[str, Any]:
-    """Read data as training would, and report on it.
+class CheckOptions(LoadOptions, total=False):
+    """The options of `check`, beside those of `load`.
+
+    Args:
+        out: a file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
+        against: a file that an earlier check wrote; files that were added, removed or changed since are named.
+    """
+
+    out: str | os.PathLike[str] | None
+    against: str | os.PathLike[str] | None
+
+
+def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions]) -> dict[str, Any]:
+    """Read all data as training would, and report on it; also on a folder of images that training would refuse.
 
     Args:
         name_or_path: as for `load`.
-        options: as for `load`.
+        options: out and against (`CheckOptions`), and those of `load`.
 
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` and ``held_out_classes`` as {name: number of examples},
@@ -31,32 +53,116 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) 
         ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
         as lists of {file, reason}, and ``ignored``.
 
+        Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
+        {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
+        up to five of the groups of files with the same pixels, as {files, copies, split}. ``refused`` is the reason why training
+        would refuse them, else None; then ``classes`` counts files, and what needs a data set is left out. ``changes`` has what
+        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None.
+
     Raises:
-        UsageError, DataError: as for `load`.
+        UsageError, DataError: as for `load`, but not for image files that training would refuse.
+        CheckpointError: if the disk refuses.
     """
-    data = load(name_or_path, **options)
+    refuse_unknown(options, CheckOptions, "data.check")
+    out, against = options.get("out"), options.get("against")
+    known = None if against is None else read_hashes(Path(against))
+    loading: Any = {name: value for name, value in options.items() if name not in ("out", "against")}
+    try:
+        data = read(name_or_path, loading, census=True)
+        report = _of_data(data) | {"refused": None}
+    except RefusedError as error:
+        report = _of_refused(os.fspath(name_or_path), error)
+    report["changes"] = None
+    if out is not None or known is not None:
+        files = file_hashes(Path(name_or_path).expanduser(), options.get("progress"))
+        if known is not None:
+            report["changes"] = compared(known[1], files)
+        if out is not None:
+            write_hashes(Path(out), os.fspath(name_or_path), report.get("fingerprint"), files)
+    return report
+
+
+def _of_data(data: Dataset) -> dict[str, Any]:
+    """The report of data that training takes."""
     space, x = data.space, data.train.x
-    scale = 255 if x.dtype == np.uint8 else 1
     counts = class_counts(data)
-    flat, hashes, held_out = x.reshape(len(x), -1), example_hashes(x), example_hashes(data.held_out.x)
-    constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if len(space.shape) == 1 else []
-    return {
+    hashes, held_out = content_hashes(x), content_hashes(data.held_out.x)
+    report = {
         **data.describe(),
         "classes": {name: train for name, (train, _) in counts.items()},
         "held_out_classes": {name: held_out for name, (_, held_out) in counts.items()},
-        "range": [float(x.min()) / scale, float(x.max()) / scale],
+        "range": _range(x),
         "mean": list(space.units.get("mean", ())),
         "std": list(space.units.get("std", ())),
-        "constant": [_column(space.columns, i) for i in constant],
+        "constant": [_column(space.columns, i) for i in _constant(x)] if len(space.shape) == 1 else [],
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
         "warnings": [*shared_examples(data), *rare_classes(data)],
-        "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
-        "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
+        "skipped": _listed(data.skipped),
+        "converted": _listed(data.converted),
         "ignored": data.ignored,
     }
+    return report if data.census is None else report | _of_files(data.census, len(data.skipped), data)
+
+
+def _of_refused(name: str, error: RefusedError) -> dict[str, Any]:
+    """The report of image files that training would refuse."""
+    census = error.census
+    repeats = len(census.files) - len(np.unique(census.hashes))
+    report = {"name": name, "refused": str(error), "classes": census.classes, **_of_files(census, len(error.skipped))}
+    return {**report, "repeats": repeats, "skipped": _listed(error.skipped)}
+
+
+def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict[str, Any]:
+    """What is reported of image files."""
+    sizes = Counter(f"{height} x {width}" for height, width in census.sizes.tolist())
+    groups = list(_copies(census))
+    return {
+        "files": len(census.files) + skipped,
+        "sizes": dict(sizes.most_common()),
+        "modes": dict(Counter(census.modes).most_common()),
+        "duplicates": [
+            {"files": [census.files[i] for i in group[:_NAMED]], "copies": len(group), "split": _side(census, group, data)}
+            for group in groups[:_GROUPS]
+        ],
+    }
+
+
+def _copies(census: Census) -> Iterator[NDArray[np.int64]]:
+    """The numbers of the files of each group with the same pixels, the largest group first."""
+    order = np.argsort(census.hashes, kind="stable")
+    edges = np.flatnonzero(np.diff(census.hashes[order])) + 1
+    groups = [group for group in np.split(order, edges) if len(group) > 1]
+    yield from sorted(groups, key=lambda group: (-len(group), group[0]))
+
+
+def _side(census: Census, group: NDArray[np.int64], data: Dataset | None) -> str | None:
+    """Where the copies of an image are: "train", "held out" or "both"; None where there is no split."""
+    if data is None:
+        return None
+    sides = {"train": data.train.hashes, "held out": data.held_out.hashes}
+    inside = [name for name, hashes in sides.items() if (hashes == census.hashes[group[0]]).any()]
+    return "both" if len(inside) > 1 else inside[0] if inside else None
+
+
+def _range(x: NDArray[Any]) -> list[float]:
+    """The lowest and the highest value, in data units."""
+    if hasattr(x, "level_counts"):  # images that stay on disk
+        used = np.flatnonzero(x.level_counts().sum(0))
+        return [float(used[0]) / 255, float(used[-1]) / 255]
+    scale = 255 if x.dtype == np.uint8 else 1
+    return [float(x.min()) / scale, float(x.max()) / scale]
+
+
+def _constant(x: NDArray[Any]) -> list[int]:
+    flat = x.reshape(len(x), -1)
+    return [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()]
+
+
+def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"file": file, "reason": reason} for file, reason in files]
 
 
 def _column(columns: tuple[str, ...], index: int) -> str:

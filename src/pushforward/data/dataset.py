@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.example_hashes import Hashes, example_hashes
+from pushforward.data.census import Census
+from pushforward.data.example_hashes import Hashes
+from pushforward.data.fingerprints import fingerprints
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
+from pushforward.data.streamed import Streamed, content_hashes, selected
 from pushforward.data.truth import Composed, Truth
 from pushforward.errors import DataError
 
@@ -30,7 +31,8 @@ class Split:
     """Examples as they are stored.
 
     Args:
-        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts.
+        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts;
+            images that stay on disk are a `pushforward.data.streamed.Streamed`, which is read as an array is.
         labels: int64 (n,), or None.
         source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
@@ -72,7 +74,7 @@ class Split:
         """
         import torch
 
-        examples = self.x if index is None else self.x[index]
+        examples = self.x[slice(None) if index is None else index]
         if examples.dtype == np.uint8:
             return torch.from_numpy(np.ascontiguousarray(examples)).to(torch.float32).div_(255)
         return torch.from_numpy(np.array(examples, dtype=np.float32))
@@ -103,12 +105,17 @@ class Split:
         """The examples of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
         given = {name: values[index] for name, values in self.given.items()}
-        return Split(np.ascontiguousarray(self.x[index]), labels, self.hashes[index], given)
+        return Split(selected(self.x, index), labels, self.hashes[index], given)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the examples stay on disk, and are read each time that they are asked for."""
+        return isinstance(self.x, Streamed)
 
     @cached_property
     def hashes(self) -> Hashes:
         """A hash of each example's content in its source, uint64 (n,), which identifies it across data sets."""
-        return example_hashes(self.x) if self.source_hashes is None else self.source_hashes
+        return content_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
         """The same examples without labels."""
@@ -133,6 +140,7 @@ class Dataset:
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
         probabilities: grey images from which training examples of zeros and ones are drawn again in every epoch, uint8 of the
             shape of ``train.x``, which is one such draw; None for data that stays as it is.
+        census: what is known of each image file, where `pushforward.data.check` wants it.
     """
 
     name: str
@@ -147,6 +155,7 @@ class Dataset:
     header: bool | None = None
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
+    census: Census | None = None
 
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""
@@ -164,25 +173,17 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; not of the name."""
-        digest = hashlib.sha256()
-        names = {"shape": self.space.shape, "classes": self.space.classes, "columns": self.space.columns}
-        digest.update(json.dumps(names).encode())
-        for split in (self.train, self.held_out):
-            for name, array in {"x": split.x, "label": split.labels, **split.given}.items():
-                if name in split.given:
-                    digest.update(json.dumps([name, list(self.space.conditions[name].entries)]).encode())
-                if array is None:
-                    digest.update(b"none")
-                    continue
-                little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-                digest.update(f"{little.dtype.str}{little.shape}".encode())
-                digest.update(np.ascontiguousarray(little).data)
-        return digest.hexdigest()
+        return self._fingerprints[0]
 
     @cached_property
     def examples_fingerprint(self) -> str:
         """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
-        return self.without_labels().fingerprint
+        return self._fingerprints[1]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        """With labels and without them, of examples that are read once."""
+        return fingerprints(self.space, self.train, self.held_out)
 
     def describe(self) -> dict[str, Any]:
         """A plain dict for manifests and reports: name, kind, shape, ``rows``, classes, columns, fingerprint, files."""

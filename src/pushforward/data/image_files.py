@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import os
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.example_hashes import Hashes, example_hashes
+from pushforward.data.png_chunks import depth_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ENDINGS", "ImageFile", "fit", "read_file", "size_of"]
+__all__ = ["ARRAYS", "ENDINGS", "ImageFile", "UnusableError", "decoded", "fit", "opened", "size_of", "stacked"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ARRAYS = ".npy"
+"""The ending of images as plain arrays, which archives may hold."""
 MAX_PIXELS = 64_000_000
 # Decoders that are tried for any ending; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -24,7 +31,7 @@ _ROTATED = frozenset(range(2, 9))
 _ORIENTATION = 0x0112
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """A file that is left out; the message is the reason."""
 
 
@@ -33,30 +40,51 @@ class ImageFile:
     """An image file that was read.
 
     Args:
-        file: its path below the folder that is read.
-        label: the first folder of this path.
+        file: its path below the folder that is read, or its name in an archive.
         pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
         notes: the conversions to 8-bit gray, RGB or RGBA.
         reason: why it is left out.
         hash: of its pixels before they were scaled (`example_hashes`), uint64 (1,); None where they were not.
+        size: its height and width before it was scaled; None where they are not known.
+        mode: its pixels as the file holds them, such as "RGB", "L", "P" or "CMYK"; empty where that is not known.
     """
 
     file: str
-    label: str
     pixels: NDArray[np.uint8] | None = None
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     hash: Hashes | None = None
+    size: tuple[int, int] | None = None
+    mode: str = ""
 
 
-def read_file(path: Path, file: str, size: tuple[int, int] | None) -> ImageFile:
-    """Decode a file below a folder, and scale it to cover ``size`` (height, width) where that is given; it raises nothing."""
+def opened(path: Path) -> BinaryIO:
+    """A plain file, opened for reading.
+
+    Raises:
+        UnusableError: If it is a pipe, a device or the like, which may never end.
+        OSError: If it is gone or cannot be read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise UnusableError("no plain file")
+    return open(path, "rb")
+
+
+def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] | None) -> ImageFile:
+    """Decode a file, and scale it to cover ``size`` (height, width) where that is given; it raises nothing.
+
+    Args:
+        open_file: opens the file.
+        file: its name.
+        size: in pixels.
+    """
     from PIL import Image
 
-    read = ImageFile(file, file.split("/", 1)[0])
+    read = ImageFile(file)
     try:
-        read.pixels = _decode(path / file, size, read)
-    except _UnusableError as error:
+        with open_file() as handle:
+            read.pixels = _decode(handle, size, read)
+    except UnusableError as error:
         read.reason = str(error)
     except Image.DecompressionBombError:
         read.reason = f"more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
@@ -75,48 +103,85 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(path: Path, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
     """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     notes = read.notes
-
-    if not path.stat().st_size:
-        raise _UnusableError("empty file")
-    try:
-        opened = Image.open(path, formats=_formats())
-    except UnidentifiedImageError:
-        raise _UnusableError("no image that can be read") from None
-    with opened:
-        width, height = opened.size
-        if width * height > MAX_PIXELS:
-            raise _UnusableError(
-                f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-            )
+    if not handle.seek(0, os.SEEK_END):
+        raise UnusableError("empty file")
+    if read.file.endswith(ARRAYS):
+        return _array(handle, size, read)
+    depth = _checked_depth(handle)
+    handle.seek(0)
+    with _opened(handle) as opened:
+        read.mode = opened.mode
         if getattr(opened, "is_animated", False):
             notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
             opened.seek(0)
-        if _deep_png(path, opened.format, opened.mode):
+        if depth == 16 and not opened.mode.startswith("I"):  # of a colour PNG, which the decoder cuts to 8 without a word
             notes.append("16-bit to 8-bit")
-        turned = opened.getexif().get(_ORIENTATION) in _ROTATED
-        opened.load()
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        if turned:
-            notes.append("rotated as its EXIF says")
-        image = _plain(image, notes)
+        image = _plain(_upright(opened, notes), notes)
         pixels = _pixels(image)
+        read.size = pixels.shape[0], pixels.shape[1]
         if size is None:
             return pixels
         read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
         return pixels if image.size == size[::-1] else _pixels(fit(image, size))
 
 
-def _deep_png(path: Path, kind: str | None, mode: str) -> bool:
-    """Whether a colour PNG has 16 bits per channel (byte 24), which the decoder cuts to 8 without a word."""
-    if kind != "PNG" or mode.startswith("I"):
-        return False
-    with open(path, "rb") as file:
-        return file.read(25)[24:] == b"\x10"
+def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+    """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
+    from PIL import Image
+
+    end = handle.tell()
+    handle.seek(0)
+    np.lib.format.read_magic(handle)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+    wanted = (*shape, 1)[:3]
+    if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
+        raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
+    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
+        raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
+    pixels = _fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted))
+    read.size, read.mode = (wanted[0], wanted[1]), {1: "L", 3: "RGB", 4: "RGBA"}[wanted[2]]
+    if size is None:
+        return pixels
+    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return pixels if image.size == size[::-1] else _pixels(fit(image, size))
+
+
+def _checked_depth(handle: BinaryIO) -> int:
+    """Bits per channel of a PNG, 0 of another file; one whose parts beside the pixels are bombs is refused."""
+    try:
+        return depth_of(handle)
+    except ValueError as error:
+        raise UnusableError(str(error)) from None
+
+
+def _opened(handle: BinaryIO) -> Image:
+    """The image of a file whose header says that it can be decoded."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(handle, formats=_formats())
+    except UnidentifiedImageError:
+        raise UnusableError("no image that can be read") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnusableError(
+            f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
+        )
+    return image
+
+
+def _upright(opened: Image, notes: list[str]) -> Image:
+    from PIL import ImageOps
+
+    turned = opened.getexif().get(_ORIENTATION) in _ROTATED
+    opened.load()
+    if turned:
+        notes.append("rotated as its EXIF says")
+    return ImageOps.exif_transpose(opened)
 
 
 def _plain(image: Image, notes: list[str]) -> Image:
@@ -137,10 +202,10 @@ def _eight_bits(image: Image, notes: list[str]) -> Image:
 
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
-        raise _UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to 65535")
+        raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to 65535")
     if image.mode.startswith("F"):
         if values.max() > 255:
-            raise _UnusableError(f"float pixels up to {values.max():g}: expected 0 to 1 or 0 to 255")
+            raise UnusableError(f"float pixels up to {values.max():g}: expected 0 to 1 or 0 to 255")
         notes.append("float to 8-bit")
         scale = 255.0 if values.max() <= 1 else 1.0
     else:
@@ -158,21 +223,41 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
-    """uint8 (H, W, C) with as few channels as lose nothing: opaque alpha and equal colours are dropped."""
+    """uint8 (H, W, C) with as few channels as lose nothing."""
     pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        return pixels[:, :, None].copy()
-    if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
+    return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+
+
+def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy without the channels that say nothing: opaque alpha and equal colours."""
+    if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
         return pixels.copy()
     colours = pixels[:, :, :3]
     gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (colours[:, :, 1] == colours[:, :, 2]).all()
     return colours[:, :, :1].copy() if gray else colours.copy()
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) -> NDArray[np.uint8]:
+    """Images (H, W, C) of one size as uint8 (n, channels, H, W): gray becomes equal colours, no transparency full opacity.
+
+    Args:
+        images: at least one.
+        channels: 1, 3 or 4, at least as many as any image has; None: the most that any has.
+    """
+    channels = channels or max(image.shape[2] for image in images)
+    out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
+    for target, image in zip(out, images, strict=True):
+        has = image.shape[2]
+        target[: min(channels, 3)] = image[:, :, : min(has, 3)].transpose(2, 0, 1)
+        if channels == 4:
+            target[3] = image[:, :, 3] if has == 4 else 255
+    return out
+
+
+def size_of(handle: BinaryIO) -> tuple[int, int]:
     """Height and width of an upright image, as the header of its file gives them."""
     from PIL import Image
 
-    with Image.open(path, formats=_formats()) as image:
+    with Image.open(handle, formats=_formats()) as image:
         width, height = image.size
         return (width, height) if image.getexif().get(_ORIENTATION, 1) > 4 else (height, width)

@@ -1,42 +1,68 @@
-"""Folders of image files: every file is read in sorted order and either used, converted, or left out with a reason."""
+"""Image files read once, in their order: each is used, converted, or left out with a reason."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.example_hashes import Hashes
-from pushforward.data.image_files import ENDINGS, ImageFile, fit, read_file, size_of
+from pushforward.data.census import Census, RefusedError, Tally
+from pushforward.data.example_hashes import Hashes, example_hashes
+from pushforward.data.image_files import ImageFile, decoded, fit, opened, size_of, stacked
+from pushforward.data.image_store import BLOCK, FolderStore, ImageStore
+from pushforward.data.levels import level_counts
+from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError
 
-__all__ = ["Folder", "read_folder", "read_image", "resized"]
+__all__ = ["Folder", "Way", "read_folder", "read_image", "read_images", "resized"]
 
 MAX_BYTES = 16 * 2**30
+STREAM_BYTES = 4 * 2**30
+"""Pixels, in bytes, from which on images stay on disk."""
 MAX_SKIPPED = 0.1
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The content of an image folder.
+class Way:
+    """How images are read.
 
     Args:
-        x: uint8 (n, C, H, W); C = 1 if all images are gray, 4 if any is transparent somewhere, else 3.
-        labels: int64 (n,), or None without class folders.
-        classes: names of the class folders.
+        size: (height, width) that each image is scaled to cover (antialiased bicubic) and cropped to in the middle; None to take
+            images as they are, which must then be of one size.
+        stream: whether images stay on disk; None: where they would take more than 4 GB.
+        workers: threads that decode batches ahead where images stay on disk.
+        progress: called with the number of images that have been read and that of all.
+        census: whether all is read, and each file described, also where training would refuse.
+    """
+
+    size: tuple[int, int] | None = None
+    stream: bool | None = None
+    workers: int = 0
+    progress: Callable[[int, int], None] | None = None
+    census: bool = False
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images of a store.
+
+    Args:
+        x: uint8 (n, C, H, W), an array or `Streamed`; C = 1 if all images are gray, 4 if any is transparent somewhere, else 3.
+        labels: int64 (n,), or None without classes.
+        classes: names of the classes.
         skipped: (file, reason) of each file left out.
         converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
         hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
+        places: the number of each image among the files of the store, int64 (n,).
+        census: what is known of each file, where that was wanted.
     """
 
     x: NDArray[np.uint8]
@@ -46,9 +72,11 @@ class Folder:
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     hashes: Hashes | None = None
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    census: Census | None = None
 
 
-def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
+def read_folder(path: Path, way: Way = Way()) -> Folder:
     """Read all images below a folder.
 
     Two or more subfolders with images are the classes; in a single folder, or with a single subfolder, there are no
@@ -57,49 +85,120 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
 
     Args:
         path: the folder.
-        size: (height, width) that each image is scaled to cover (antialiased bicubic) and cropped to in the middle;
-            None to take images as they are, which must then be of one size.
+        way: how.
 
     Returns:
         The images, and the conversion or error of each file.
 
     Raises:
-        DataError: no images, images of different sizes without ``size``, or more than a tenth of the image files
+        DataError: no images, images of different sizes where they are not scaled, or more than a tenth of the image files
             unusable.
     """
-    files, ignored = _find(path)
-    if not files:
-        ignored_files = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
-        raise DataError(f"There are no images in {path}{ignored_files}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
-    classes = _classes(path, files)
-    reads = []
-    shapes: Counter[tuple[int, int]] = Counter()
-    held = 0
-    for read in _decode_all(path, files, size):
-        reads.append(read)
+    return read_images(FolderStore(path), way)
+
+
+def read_images(store: ImageStore, way: Way) -> Folder:
+    """Read all images of a store; see `read_folder`.
+
+    Raises:
+        DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
+        RefusedError: the same, with what is known of each file, where a census is wanted.
+    """
+    tally, images = Tally(store, way.census), _Images(store, way)
+    for number, read in enumerate(_each(store, way)):
+        tally.add(number, read)
         if read.pixels is None:
             continue
-        shapes[read.pixels.shape[:2]] += 1
-        if len(shapes) > 1:
-            raise _uneven(path, files, shapes)
-        held += read.pixels.nbytes
-        if held > MAX_BYTES:
-            raise DataError(f"The images in {path} take more than {MAX_BYTES >> 30} GB: scale them down with `resize=N`.")
-    skipped = tuple((read.file, read.reason) for read in reads if read.pixels is None)
-    if len(skipped) > MAX_SKIPPED * len(reads):
-        raise _too_many(path, skipped, len(reads))
-    used = [read for read in reads if read.pixels is not None]
-    names = tuple(sorted({read.label for read in used})) if classes else ()
-    number = {name: i for i, name in enumerate(names)}
+        if len(tally.shapes) == 1:
+            images.add(read.pixels)
+        elif not way.census:
+            raise _uneven(store, tally.shapes)
+    refusal = _refusal(store, tally)
+    if refusal is not None:
+        raise refusal if not way.census else RefusedError(str(refusal), tally.skipped, tally.census())
+    labels, classes = tally.labels()
     return Folder(
-        x=_stack([read.pixels for read in used if read.pixels is not None]),
-        labels=np.array([number[read.label] for read in used], dtype=np.int64) if names else None,
-        classes=names,
-        skipped=skipped,
-        converted=tuple((read.file, ", ".join(read.notes)) for read in used if read.notes),
-        ignored=ignored,
-        hashes=np.concatenate([read.hash for read in used if read.hash is not None]) if size else None,
+        images.finish(tally.places),
+        labels,
+        classes,
+        skipped=tuple(tally.skipped),
+        converted=tuple(tally.converted),
+        ignored=store.ignored,
+        hashes=tally.hashes if way.size or store.hashes is not None else None,
+        places=tally.places,
+        census=tally.census() if way.census else None,
     )
+
+
+def _each(store: ImageStore, way: Way) -> Iterator[ImageFile]:
+    """Every image in its order; a decoder's warnings are not shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for count, read in enumerate(store.read_all(way.size), 1):
+            yield read
+            if way.progress is not None and (count % BLOCK == 0 or count == len(store)):
+                way.progress(count, len(store))
+
+
+class _Images:
+    """The images of one size that were read so far: in memory, or of those that stay on disk their hashes."""
+
+    def __init__(self, store: ImageStore, way: Way) -> None:
+        self.store, self.way, self.stream = store, way, way.stream
+        self.images: list[NDArray[np.uint8]] = []
+        self.hashes: list[Hashes] = []
+        self.held, self.channels, self.sides = 0, 0, (0, 0)
+        self.counts = {channels: np.zeros((channels, 256), dtype=np.int64) for channels in (1, 3, 4)}
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        """Take the next image, uint8 (H, W, C)."""
+        self.sides, self.channels = (image.shape[0], image.shape[1]), max(self.channels, image.shape[2])
+        if self.stream is None:
+            self.stream = 3 * image[:, :, 0].nbytes * len(self.store) > STREAM_BYTES
+        self.images.append(image)
+        self.held += image.nbytes
+        if self.stream and len(self.images) == BLOCK:
+            self._note()
+        elif self.held > MAX_BYTES:
+            raise DataError(
+                f"The images in {self.store.place} take more than {MAX_BYTES >> 30} GB: leave them on disk with `stream=True`, "
+                "or scale them down with `resize=N`."
+            )
+
+    def _note(self) -> None:
+        """Reduce the images that wait to their hashes, and to how often each level occurs in them."""
+        if self.images:
+            images = stacked(self.images)
+            self.hashes.append(example_hashes(images))
+            self.counts[images.shape[1]] += level_counts(images)
+        self.images, self.held = [], 0
+
+    def finish(self, places: NDArray[np.int64]) -> Any:
+        """All images, of which the store has these numbers."""
+        if not self.stream:
+            return stacked(self.images)
+        self._note()
+        content = np.concatenate(self.hashes)
+        counted = places, content, self._level_counts()
+        return Streamed(self.store, places, (self.channels, *self.sides), content, self.way.size, self.way.workers, counted)
+
+    def _level_counts(self) -> NDArray[np.int64]:
+        """Those of all images with as many channels as any needs, (C, 256)."""
+        total = np.zeros((self.channels, 256), dtype=np.int64)
+        for channels, counts in self.counts.items():
+            if channels <= self.channels:
+                total[: min(self.channels, 3)] += counts[: min(channels, 3)]  # gray becomes equal colours
+        if self.channels == 4:
+            total[3] = self.counts[4][3]
+            total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()
+        return total
+
+
+def _refusal(store: ImageStore, tally: Tally) -> DataError | None:
+    """Why training refuses what was read."""
+    if len(tally.skipped) > MAX_SKIPPED * len(store):
+        return _too_many(store, tally.skipped)
+    return _uneven(store, tally.shapes) if len(tally.shapes) > 1 else None
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -127,7 +226,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
         raise DataError(f"There is no image file {path}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        read = read_file(path.parent, path.name, size)
+        read = decoded(lambda: opened(path), path.name, size)
     pixels = read.pixels
     if pixels is None:
         raise DataError(f"{path} cannot be used: {read.reason}.")
@@ -166,69 +265,15 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return out
 
 
-def _find(path: Path) -> tuple[list[str], int]:
-    """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
-    files, ignored = [], 0
-    visited = set()
-    for place, folders, names in os.walk(path, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        real = os.path.realpath(place)
-        if real in visited:  # a link that leads back up
-            folders.clear()
-            continue
-        visited.add(real)
-        for name in names:
-            if name.startswith(".") or not name.lower().endswith(ENDINGS):
-                ignored += 1
-            else:
-                files.append((Path(place) / name).relative_to(path).as_posix())
-    return sorted(files), ignored
-
-
-def _classes(path: Path, files: list[str]) -> bool:
-    """Whether the subfolders are classes."""
-    tops = Counter(file.split("/", 1)[0] if "/" in file else "" for file in files)
-    loose = tops.pop("", 0)
-    if loose and tops:
-        raise DataError(
-            f"{path} holds {loose} images of its own beside {len(tops)} subfolders with images "
-            f"({', '.join(list(tops)[:_SHOWN])}): expected all images in class folders, or none. "
-            f"Move the loose ones, or name one of the folders."
-        )
-    return len(tops) > 1
-
-
-def _decode_all(path: Path, files: list[str], size: tuple[int, int] | None) -> Iterator[ImageFile]:
-    def decode(file: str) -> ImageFile:
-        return read_file(path, file, size)
-
-    block = 256
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")
-        for start in range(0, len(files), block):  # blocks, so that a reader that stops early has not decoded everything
-            yield from pool.map(decode, files[start : start + block])
-
-
-def _stack(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """All images with the most channels that any of them needs, uint8 (n, C, H, W)."""
-    channels = max(image.shape[2] for image in images)
-    out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
-    for target, image in zip(out, images, strict=True):
-        has = image.shape[2]
-        target[: min(channels, 3)] = image[:, :, : min(has, 3)].transpose(2, 0, 1)
-        if channels == 4:
-            target[3] = image[:, :, 3] if has == 4 else 255
-    return out
-
-
-def _uneven(path: Path, files: list[str], counts: Counter[tuple[int, int]]) -> DataError:
+def _uneven(store: ImageStore, counts: Counter[tuple[int, int]]) -> DataError:
     """Name the sizes as the files' headers give them."""
     sizes: Counter[Any] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for file in files:
+        for number in range(len(store)):
             try:
-                sizes[size_of(path / file)] += 1
+                with store.open(number) as handle:
+                    sizes[size_of(handle)] += 1
             except Exception:  # a file that cannot be opened has no size to name
                 continue
     common = (sizes or counts).most_common(4)
@@ -236,16 +281,16 @@ def _uneven(path: Path, files: list[str], counts: Counter[tuple[int, int]]) -> D
     more = ", ..." if len(sizes or counts) > len(common) else ""
     usual = min(common[0][0])
     return DataError(
-        f"The images in {path} differ in size (height x width): {listed}{more}. "
+        f"The images in {store.place} differ in size (height x width): {listed}{more}. "
         f"A model needs one size: `resize={min(usual, 64)}`, for example, scales and crops them all."
     )
 
 
-def _too_many(path: Path, skipped: tuple[tuple[str, str], ...], total: int) -> DataError:
+def _too_many(store: ImageStore, skipped: Sequence[tuple[str, str]]) -> DataError:
     lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
     rest = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return DataError(
-        f"{len(skipped)} of {total} image files in {path} cannot be used, more than {MAX_SKIPPED:.0%}:{lines}{rest}\n"
+        f"{len(skipped)} of {len(store)} image files in {store.place} cannot be used, more than {MAX_SKIPPED:.0%}:{lines}{rest}\n"
         f"Fix or remove them; `pushforward data check` lists them all.",
         skipped,
     )

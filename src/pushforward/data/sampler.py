@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pushforward.data.ahead import Ahead
 from pushforward.data.binarised import bits
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix, permutation
+from pushforward.data.streamed import Streamed
 from pushforward.errors import UsageError, did_you_mean
 
 __all__ = ["AUGMENTATIONS", "Batch", "PreparedSampler", "Sampler"]
@@ -74,7 +76,8 @@ class Sampler:
     """Training batches of a dataset in model units.
 
     Examples are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they
-    are stored. Examples of zeros and ones that have probabilities are drawn from them again in every epoch.
+    are stored. Images that stay on disk are decoded ahead, batch by batch. Examples of zeros and ones that have probabilities
+    are drawn from them again in every epoch.
 
     Args:
         dataset: where the examples come from; only its training split is read.
@@ -108,10 +111,11 @@ class Sampler:
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
             noun = dataset.space.noun
             raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
-        self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
+        self._stored = dataset.train.x if dataset.probabilities is None else dataset.probabilities
+        self._small = not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
-        self._stores: dict[str, tuple[Tensor, dict[str, Tensor] | None]] = {}
+        self._stores: dict[str, tuple[Tensor | Ahead, dict[str, Tensor] | None]] = {}
 
     @property
     def examples_per_epoch(self) -> int:
@@ -160,30 +164,36 @@ class Sampler:
             The examples in model units.
         """
         epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
-        return self._batch(epochs, numbers, device)
-
-    def _batch(self, epochs: NDArray[np.int64], index: NDArray[np.int64], device: str | torch.device) -> Batch:
         values, conditions = self._store(device)
-        chosen = torch.from_numpy(index).to(values.device)
-        x = values.index_select(0, chosen)
+        chosen = torch.from_numpy(numbers).to("cpu" if isinstance(values, Ahead) else values.device)
+        x = values.batch(number, index) if isinstance(values, Ahead) else values.index_select(0, chosen)
         if self.dataset.probabilities is not None:
-            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, index)).to(x.device)
+            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(x.device)
         if self.augment:
-            x = self._augmented(x, epochs, index)
+            x = self._augmented(x, epochs, numbers)
         condition = _condition_at(conditions, chosen, device)
         x = x.to(device)
         u = x if self._converted else self._model_units(x)
-        return Batch(self._dequantised(u, epochs, index) if "dequantise" in self.augment else u, condition)
+        return Batch(self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition)
 
-    def _store(self, device: str | torch.device) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not."""
+    def _numbers(self, number: int, index: slice | None) -> NDArray[np.int64]:
+        """The examples of a batch."""
+        return self.positions(*positions_of(number, self.batch_size, index))[1]
+
+    def _store(self, device: str | torch.device) -> tuple[Tensor | Ahead, dict[str, Tensor] | None]:
+        """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
+
+        Of images that stay on disk, what decodes batches.
+        """
         split = self.dataset.train
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
-            probabilities = self.dataset.probabilities
-            values = torch.from_numpy(np.ascontiguousarray(split.x if probabilities is None else probabilities)).to(key)
             conditions = split.condition(self.conditions, device=key)
-            self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
+            if isinstance(self._stored, Streamed):
+                self._stores[key] = Ahead(self._stored, self._numbers), conditions
+            else:
+                values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
+                self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
         return self._stores[key]
 
     def _model_units(self, x: Tensor) -> Tensor:

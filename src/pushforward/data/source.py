@@ -30,6 +30,10 @@ class Reading:
         seed: chooses the examples that ``limit`` keeps.
         download: fetch a set that is not there.
         given: columns that become conditions once the table is read; errors about one of them mention it.
+        stream: whether images stay on disk; None: where they would take more than 4 GB.
+        workers: threads that decode batches ahead where images stay on disk.
+        progress: called with the number of images that have been read and that of all.
+        census: whether all is read, and each file described, also where training would refuse (`check`).
     """
 
     target: str | None = None
@@ -39,6 +43,27 @@ class Reading:
     seed: int = 0
     download: bool = False
     given: tuple[str, ...] = ()
+    stream: bool | None = None
+    workers: int = 0
+    progress: Callable[[int, int], None] | None = None
+    census: bool = False
+
+    @property
+    def images(self) -> images.Way:
+        """How image files are read."""
+        return images.Way(self.size, self.stream, self.workers, self.progress, self.census)
+
+    def refuse_stream(self, text: str) -> None:
+        """Refuse ``stream`` for data that is read whole.
+
+        Raises:
+            UsageError: where it was given.
+        """
+        if self.stream:
+            raise UsageError(
+                f"`stream=True` is for folders of images and for packed ones, and {text} is neither: leave it out, or pack its "
+                "images first (`pushforward data pack`)."
+            )
 
     def refuse_header(self, text: str) -> None:
         """Refuse ``header`` for data that is no table.
@@ -101,6 +126,7 @@ class Named(ABC):
             DataError: data that cannot be found or read.
         """
         reading.refuse_header(self.name)
+        reading.refuse_stream(self.name)
         if reading.target is not None:
             has = "has its own" if self.classes else "has no"
             raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {has} labels.')

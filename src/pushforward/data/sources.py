@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -17,7 +17,11 @@ from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names"]
+__all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read"]
+
+WORKERS = 2
+"""Threads that decode ahead, by default."""
+MOST_WORKERS = 64
 
 
 def names() -> list[str]:
@@ -70,6 +74,11 @@ class LoadOptions(TypedDict, total=False):
         given: columns of a ``.csv`` that models receive as conditions instead of making them, in a list or between commas; see
             `given_columns`.
         download: fetch a named set that is not there.
+        stream: whether images stay on disk and are decoded when a batch needs them, in the same order and bit for bit as from
+            memory: for folders of images and for packed ones. By default images do that would take more than 4 GB.
+        workers: threads that decode the next batches while a model trains, where images stay on disk; 2 by default, with 0 each
+            batch is decoded when it is needed.
+        progress: called with the number of images that have been read, and that of all, where images are read.
     """
 
     target: str | None
@@ -80,15 +89,18 @@ class LoadOptions(TypedDict, total=False):
     labelled: bool | None
     given: str | Sequence[str]
     download: bool
+    stream: bool | None
+    workers: int
+    progress: Callable[[int, int], None] | None
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
     """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
     Args:
-        name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
-            over a path: write ``./digits`` for a folder of that name.
-        options: target, header, resize, limit, seed, labelled, given and download: `LoadOptions`.
+        name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
+            ``.tar``, ``.npz``, ``.npy`` or ``.csv``. A name wins over a path: write ``./digits`` for a folder of that name.
+        options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress: `LoadOptions`.
 
     Returns:
         The dataset.
@@ -98,6 +110,11 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
         DataError: data that cannot be found, read, or trained on.
     """
     refuse_unknown(options, LoadOptions, "data.load")
+    return read(name_or_path, options)
+
+
+def read(name_or_path: str | os.PathLike[str], options: LoadOptions, *, census: bool = False) -> Dataset:
+    """Read data as `load` does; a ``census`` describes each file, also of a source that training would refuse."""
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
@@ -105,33 +122,58 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
             "pf.data.from_arrays(x, labels)."
         )
     text, known = os.fspath(name_or_path), registry()
-    target, header, limit = options.get("target"), options.get("header"), options.get("limit")
-    seed, given, labelled = options.get("seed", 0), options.get("given", ()), options.get("labelled")
-    limit = limit if limit is None else whole("limit", limit)
+    reading = dataclasses.replace(_reading(options), census=census)
+    check_there(text)
+    data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
+    labelled = options.get("labelled")
+    if labelled and not data.space.classes:
+        raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
+    # paths are kept whole, so that a run finds its data again from another folder
+    name = text if text in known else str(Path(text).expanduser().resolve())
+    data = given_columns(data, reading.given) if reading.given else data
+    data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled)})
+    if labelled is None:
+        labelled = text not in known or known[text].labelled
+    return data if labelled else data.without_labels()
+
+
+def _reading(options: LoadOptions) -> Reading:
+    """The options as readers take them.
+
+    Raises:
+        UsageError: an option that cannot be.
+    """
+    target, given, limit = options.get("target"), options.get("given", ()), options.get("limit")
     given = [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else given
     if target is not None and any(column in (target, f"{target}:{column.rpartition(':')[2]}") for column in given):
         raise UsageError(
             f'`target` and `given` both name "{target}": a column is the label, or a number that the model receives. Leave '
             "one of them out."
         )
-    reading = Reading(target, header, _size(options.get("resize")), limit, seed, options.get("download", False))
-    if isinstance(given, (list, tuple)):  # anything else is refused with the columns' names
-        reading = dataclasses.replace(reading, given=tuple(given))
-    check_there(text)
-    data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
-    if labelled and not data.space.classes:
-        raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
-    # paths are kept whole, so that a run finds its data again from another folder
-    name = text if text in known else str(Path(text).expanduser().resolve())
-    side = list(reading.size) if reading.size else None
-    stated: dict[str, Any] = {"target": target, "header": header, "resize": side, "limit": limit, "labelled": labelled}
-    data = given_columns(data, given) if given else data
-    stated["given"] = list(given) or None
-    origin = {key: value for key, value in stated.items() if value is not None}
-    data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
-    if labelled is None:
-        labelled = text not in known or known[text].labelled
-    return data if labelled else data.without_labels()
+    workers = whole("workers", options.get("workers", WORKERS))
+    if not 0 <= workers <= MOST_WORKERS:
+        raise UsageError(f"`workers={workers}` is not a number of threads: expected 0 to {MOST_WORKERS}.")
+    return Reading(
+        target=target,
+        header=options.get("header"),
+        size=_size(options.get("resize")),
+        limit=None if limit is None else whole("limit", limit),
+        seed=options.get("seed", 0),
+        download=options.get("download", False),
+        given=tuple(given),
+        stream=options.get("stream"),
+        workers=workers,
+        progress=options.get("progress"),
+    )
+
+
+def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
+    """The options that are needed to read the same data again."""
+    stated: dict[str, Any] = {"target": reading.target, "header": reading.header, "limit": reading.limit, "labelled": labelled}
+    stated |= {"resize": list(reading.size) if reading.size else None, "given": list(reading.given) or None}
+    stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream}
+    stated["workers"] = reading.workers if reading.stream and reading.workers != WORKERS else None
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def check_there(text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.streamed import selected
 from pushforward.metrics.memorisation import near_copies
 
 __all__ = ["copied"]
@@ -40,7 +41,7 @@ def copied(
         others[used[block_places]] = False
         examples = x[used[block_places]].astype(np.float32)
         examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
-        copies[block_places], threshold = near_copies(examples, x[others], reference, scale, part)
+        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale, part)
         if threshold == 0:
             return None
     return copies

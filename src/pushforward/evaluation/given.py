@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from pushforward.evaluation.sample_files import StoredSamples, check_samples, re
 from pushforward.transports import BATCH
 
 __all__ = ["Given", "given_samples", "unknown_origin"]
+
+HELD = 1024
+"""Held-out examples that are read at a time."""
 
 
 class Given:
@@ -75,13 +79,22 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         numbers, notes, examples = None, [], quantised(x, data.space)
     else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
-    known = {example.tobytes() for example in quantised(data.held_out.x, data.space).numpy()}
-    copies = sum(example.tobytes() in known for example in examples.numpy())
+    copies = _held_out_copies(examples, data)
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
     return Given(examples, numbers, tuple(notes))
+
+
+def _held_out_copies(examples: Tensor, data: Dataset) -> int:
+    """How many examples are held-out ones, which are read in parts."""
+    counts = Counter(example.tobytes() for example in examples.numpy())
+    known = set[bytes]()
+    for start in range(0, len(data.held_out), HELD):
+        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
+        known |= {content for content in (example.tobytes() for example in part) if content in counts}
+    return sum(counts[content] for content in known)
 
 
 def _notes(samples: StoredSamples) -> list[str]:

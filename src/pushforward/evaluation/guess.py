@@ -16,6 +16,9 @@ from pushforward.metrics import Score
 
 __all__ = ["guess", "levels_of"]
 
+BLOCK = 1024
+"""Examples that are read at a time."""
+
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
     """What held-out examples cost without a model, which a model has to beat.
@@ -60,6 +63,6 @@ def levels_of(data: Dataset) -> int:
 def _values(x: np.ndarray) -> np.ndarray:
     """Which of the 256 levels occur in images, bool (256,)."""
     present = np.zeros(256, dtype=bool)
-    for example in x:
-        present[example.ravel()] = True
+    for start in range(0, len(x), BLOCK):
+        present[np.unique(x[start : start + BLOCK])] = True
     return present

@@ -16,6 +16,7 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import numbered
+from pushforward.data.streamed import without
 from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.cache import Cache, cache_folder, write_whole
@@ -222,7 +223,7 @@ class _Redraws:
 
     def _others(self, picked: np.ndarray) -> np.ndarray:
         examples = self.dataset.train.x.reshape(len(self.dataset.train), -1)
-        return examples if self.split is not self.dataset.train else np.delete(examples, picked, axis=0)
+        return examples if self.split is not self.dataset.train else without(examples, picked)
 
     def _leaves_out(self, metric: Metric) -> bool:
         """Whether examples must be compared with all training examples but themselves."""

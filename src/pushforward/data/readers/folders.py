@@ -1,4 +1,4 @@
-"""Folders of images, whose subfolders are the classes."""
+"""Folders of images, whose subfolders are the classes, and folders of tars of images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.images import read_folder
+from pushforward.data.images import Way, read_folder
+from pushforward.data.packed import packed_in, tars_in
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
+from pushforward.data.readers.shards import examples_of, read_tars
 from pushforward.data.source import Reading
 from pushforward.errors import UsageError
 
@@ -15,10 +17,12 @@ __all__ = ["FOLDERS"]
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
+    if tars := tars_in(path):
+        return read_tars(path, tars, reading, packed_in(path))
     reading.refuse_header(str(path))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
-    content = read_folder(path, reading.size)
+    content = read_folder(path, reading.images)
     return build(
         path.resolve().name or "images",
         Split(content.x, content.labels, content.hashes),
@@ -28,11 +32,14 @@ def _read(path: Path, reading: Reading) -> Dataset:
         skipped=content.skipped,
         converted=content.converted,
         ignored=content.ignored,
+        census=content.census,
     )
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
-    content = read_folder(path, reading.size)
+    if tars := tars_in(path):
+        return examples_of(path, tars, reading, packed_in(path))
+    content = read_folder(path, Way(reading.size, stream=False))
     return Split(content.x, content.labels), content.classes, ()
 
 

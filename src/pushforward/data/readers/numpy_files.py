@@ -34,6 +34,7 @@ Unused = tuple[tuple[str, str], ...]
 
 def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_header(str(path))
+    reading.refuse_stream(str(path))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; a .npz holds its labels as "label".')
     train, held_out, schema, unused = _contents(path)

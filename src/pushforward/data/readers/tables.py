@@ -24,6 +24,7 @@ __all__ = ["CSV"]
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
+    reading.refuse_stream(str(path))
     if reading.size:
         raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
     rows, schema, header = _contents(path, reading)

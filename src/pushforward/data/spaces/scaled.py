@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, checked
+from pushforward.data.levels import level_counts
 from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
 
@@ -208,10 +209,11 @@ def _blocks(x: NDArray[Any]) -> list[slice]:
 
 def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
-    counts = np.zeros((x.shape[axis], 256), dtype=np.int64)
-    for block in _blocks(x):
-        for channel in range(x.shape[axis]):
-            counts[channel] += np.bincount(x[block].take(channel, axis).ravel(), minlength=256)
+    # images that stay on disk were counted when they were first read
+    if hasattr(x, "level_counts"):
+        counts = x.level_counts()
+    else:
+        counts = np.sum([level_counts(x[block], axis) for block in _blocks(x)], axis=0)
     values, total = np.arange(256) / 255, counts.sum(1, keepdims=True)
     mean = (counts * values).sum(1) / total[:, 0]
     variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]

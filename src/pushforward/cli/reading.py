@@ -1,0 +1,82 @@
+"""Reading the data that a command names, with progress on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.groups import ALL_DATA, Header, Reading
+from pushforward.cli.terminal import say
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+
+__all__ = ["column_names", "counting", "options_of_reading", "source"]
+
+_SHOWN = 10
+
+
+def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None) -> Dataset:
+    """Load the data that was named, and say what was skipped or converted."""
+    from pushforward.data import load
+
+    labelled = None if condition is None else condition == "label"
+    with counting(data) as progress:
+        loaded = load(data, **options_of_reading(reading), labelled=labelled, progress=progress)
+    if loaded.header is False and reading.header is None:
+        say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
+    notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    if loaded.removed:
+        notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
+    notes += [f"converted {name}: {what}" for name, what in loaded.converted]
+    for note in notes[:_SHOWN]:
+        say(note)
+    if len(notes) > _SHOWN:
+        say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
+    return loaded
+
+
+def options_of_reading(reading: Reading) -> dict[str, Any]:
+    """The options of `pushforward.data.load` that were given."""
+    options = {
+        "target": reading.target,
+        "header": _yes(reading.header),
+        "resize": reading.resize,
+        "limit": reading.limit,
+        "given": column_names(reading.given) or None,
+        "stream": reading.stream or None,
+        "workers": reading.workers,
+    }
+    return {name: value for name, value in options.items() if value is not None} | {"download": reading.download}
+
+
+@contextmanager
+def counting(name: str) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the number of files that have been read, and that of all; a long reading is shown on stderr."""
+    from pushforward.training.progress import Progress, duration
+
+    progress, since = Progress(), time.monotonic()
+
+    def count(done: int, total: int) -> None:
+        spent = time.monotonic() - since
+        progress.preparing(name, done / total, f"read {done:,} of {total:,} files  {duration(spent)}")
+
+    try:
+        yield count
+    finally:
+        progress.close()
+
+
+def _yes(header: Header | None) -> bool | None:
+    return None if header is None else header == "yes"
+
+
+def column_names(given: str | None) -> tuple[str, ...]:
+    """The columns of --given, between commas. Their names may hold spaces."""
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    if given is not None and not names:
+        raise UsageError("--given names no column: write --given age,income, or leave it out.")
+    return names

@@ -1,0 +1,98 @@
+"""The files of a source by their content: written down, and compared with what was written before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from pushforward.data.image_files import UnusableError, opened
+from pushforward.data.image_store import image_names
+from pushforward.data.packed import tars_in
+from pushforward.errors import DataError
+from pushforward.replacing import replacing
+
+__all__ = ["compared", "file_hashes", "read_hashes", "write_hashes"]
+
+FORMAT = "pushforward-files-1"
+MAX_BYTES = 2**30
+_BLOCK = 1024
+
+Files = dict[str, dict[str, Any]]
+"""``bytes`` and ``sha256`` of each file by its name, None for one that cannot be read."""
+
+
+def file_hashes(path: Path, progress: Callable[[int, int], None] | None = None) -> Files:
+    """Size and sha256 of each file of a source: the images of a folder, its tars, or the file itself; none of a named set.
+
+    Args:
+        path: the folder or the file.
+        progress: called with the number of files that have been read and that of all.
+    """
+    if not path.exists():
+        return {}
+    folder = path if path.is_dir() else path.parent
+    names = [path.name] if not path.is_dir() else [tar.name for tar in tars_in(path)] or image_names(path)[0]
+    files: Files = {}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(names), _BLOCK):
+            block = names[start : start + _BLOCK]
+            files |= zip(block, pool.map(lambda name: _described(folder / name), block), strict=True)
+            if progress is not None:
+                progress(len(files), len(names))
+    return files
+
+
+def _described(path: Path) -> dict[str, Any]:
+    try:
+        with opened(path) as file:
+            digest = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+    except (OSError, UnusableError):
+        return {"bytes": None, "sha256": None}
+
+
+def write_hashes(out: Path, source: str, fingerprint: str | None, files: Files) -> None:
+    """Write down the files of a source, and the fingerprint of the data that was read from it.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    content = {"format": FORMAT, "source": source, "fingerprint": fingerprint, "files": files}
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
+
+
+def read_hashes(path: Path) -> tuple[str | None, Files]:
+    """The fingerprint and the files that `write_hashes` wrote down.
+
+    Raises:
+        DataError: a file that is not there or not of this kind.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES >> 30} GB")
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}")
+        return content["fingerprint"], {str(name): dict(file) for name, file in content["files"].items()}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{path} holds no files of a data set ({error}): expected what `pushforward data check` wrote as its `out`."
+        ) from error
+
+
+def compared(known: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of files that were added, removed and changed since, each sorted."""
+    changed = [name for name, file in files.items() if name in known and known[name].get("sha256") != file["sha256"]]
+    return {
+        "added": sorted(files.keys() - known.keys()),
+        "removed": sorted(known.keys() - files.keys()),
+        "changed": sorted(changed),
+    }

@@ -1,0 +1,125 @@
+"""The manifest of packed images: which tars there are, what each holds, and where in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.data.example_hashes import Hashes
+from pushforward.data.image_files import ENDINGS
+from pushforward.data.tar_index import TarIndex, index_of
+from pushforward.errors import DataError
+
+__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "indices_of", "packed_in", "tars_in"]
+
+FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
+MAX_JSON = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A folder of packed images.
+
+    Args:
+        folder: where it is.
+        name: of the data.
+        classes: names of the classes in the order of their numbers; empty without classes.
+        target: the name of the column or attribute that the classes are values of, which may be empty.
+        train: indices of the tars with training examples, by file name.
+        held_out: those of held-out examples.
+        hashes: of all images as their source held them, training examples first, uint64 (n,).
+    """
+
+    folder: Path
+    name: str
+    classes: tuple[str, ...]
+    target: str
+    train: dict[str, TarIndex]
+    held_out: dict[str, TarIndex]
+    hashes: Hashes
+
+
+def tars_in(path: Path) -> list[Path]:
+    """The tars of a folder that holds them and neither images nor folders; sorted."""
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    if any(entry.is_dir() or entry.name.lower().endswith(ENDINGS) for entry in entries):
+        return []
+    return [entry for entry in entries if entry.name.lower().endswith(TAR)]
+
+
+def packed_in(path: Path) -> Packed | None:
+    """What `pushforward.data.pack` has written into a folder; None for tars of other tools.
+
+    Raises:
+        DataError: a manifest that is damaged, or that names tars which are not there.
+    """
+    if not (path / MANIFEST).is_file():
+        return None
+    content = _json(path / MANIFEST)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    try:
+        return _packed(path, content)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again.") from error
+
+
+def _packed(path: Path, content: dict[str, Any]) -> Packed:
+    sides: dict[bool, dict[str, TarIndex]] = {False: {}, True: {}}
+    hashes, classes = [], tuple(str(name) for name in content["classes"])
+    numbers = {str(number) for number in range(len(classes))} or {""}
+    for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
+        file = path / str(shard["file"])
+        if file.parent != path or file.suffix != TAR:
+            raise ValueError(f"{str(shard['file'])[:100]} is no name of a tar")
+        if not file.is_file() or file.stat().st_size != shard["bytes"]:
+            raise DataError(f"{file} is not there or has not {shard['bytes']:,} bytes: it is cut off or missing. Pack again.")
+        index, known = _index(file)
+        if not numbers.issuperset(index.labels):
+            raise ValueError(f"{file.stem}.json names classes that are not there")
+        sides[bool(shard["held_out"])][file.name] = index
+        hashes.append(known)
+    if not sides[False] or not sides[True]:
+        raise ValueError("it names no tars of one of the splits")
+    return Packed(path, str(content["name"]), classes, str(content["target"]), sides[False], sides[True], np.concatenate(hashes))
+
+
+def _index(file: Path) -> tuple[TarIndex, Hashes]:
+    """The index beside a tar, and the hashes of its images as their source held them."""
+    content, end = _json(file.with_suffix(".json")), file.stat().st_size
+    names, labels = [str(name) for name in content["names"]], [sys.intern(str(label)) for label in content["labels"]]
+    offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
+    hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
+    if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
+        raise ValueError(f"the lists of {file.stem}.json differ in length")
+    if any(offset < 0 or size < 0 or offset + size > end for offset, size in zip(offsets, sizes, strict=True)):
+        raise ValueError(f"{file.stem}.json names bytes beyond the end of the tar")
+    return TarIndex(names, offsets, sizes, labels), hashes
+
+
+def _json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise DataError(f"{path} has more than {MAX_JSON >> 20} MB. Pack the images again.")
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again.") from error
+
+
+def indices_of(tars: list[Path]) -> dict[str, TarIndex]:
+    """The index of each tar of another tool, by its file's name.
+
+    Raises:
+        DataError: a tar that cannot be read.
+    """
+    return {tar.name: index_of(tar) for tar in tars}

@@ -1,0 +1,72 @@
+"""Images in uncompressed tars: those that `pushforward.data.pack` writes, and those of other tools in WebDataset's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.images import Folder, Way, read_images
+from pushforward.data.packed import TAR, Packed, indices_of
+from pushforward.data.readers.reader import Examples, Reader
+from pushforward.data.source import Reading
+from pushforward.data.tar_store import TarStore
+from pushforward.errors import UsageError
+
+__all__ = ["SHARDS", "examples_of", "read_tars"]
+
+
+def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Dataset:
+    """Read the images of tars that lie in a folder; those that were packed with both splits keep them.
+
+    Raises:
+        UsageError: an option that does not apply.
+        DataError: images that training refuses, or tars that cannot be read.
+    """
+    reading.refuse_header(str(folder))
+    if reading.target is not None:
+        raise UsageError(f'`target="{reading.target}"` is for .csv files; the class of an image in a tar is its .cls.')
+    options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed}
+    if packed is None:
+        content = read_images(TarStore(folder, indices_of(tars)), reading.images)
+        name = tars[0].stem if len(tars) == 1 else folder.resolve().name
+        return build(name, _split(content), schema=Schema(content.classes), **options, **_files(content))
+    content = read_images(_store(packed), reading.images)
+    count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
+    both = _split(content)
+    train, held_out = both.take(slice(0, count)), both.take(slice(count, None))
+    return build(packed.name, train, held_out, schema=Schema(content.classes, target=packed.target), **options, **_files(content))
+
+
+def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Examples:
+    """All images of tars, in their order."""
+    way = Way(reading.size, stream=False)
+    content = read_images(TarStore(folder, indices_of(tars)) if packed is None else _store(packed), way)
+    return Split(content.x, content.labels), content.classes, ()
+
+
+def _store(packed: Packed) -> TarStore:
+    return TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
+
+
+def _split(content: Folder) -> Split:
+    return Split(content.x, content.labels, content.hashes)
+
+
+def _files(content: Folder) -> dict[str, Any]:
+    names = ("skipped", "converted", "ignored", "census")
+    return {name: getattr(content, name) for name in names}
+
+
+def _read(path: Path, reading: Reading) -> Dataset:
+    return read_tars(path.parent, [path], reading)
+
+
+def _examples(path: Path, reading: Reading) -> Examples:
+    return examples_of(path.parent, [path], reading)
+
+
+SHARDS = Reader((TAR,), _read, _examples)

@@ -1,0 +1,134 @@
+"""What `data check` reports of image files, also of those that training refuses, and which files changed since."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs.photos import photos, picture
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import check
+from pushforward.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return photos(tmp_path / "photos")
+
+
+def copies(folder):
+    """Copies of a training example, of a held-out one, and many of a third."""
+    data = pf.data.load(folder, stream=True)
+    names = data.train.x.store.names
+    train, held_out = names[data.train.x.places[4]], names[data.held_out.x.places[0]]
+    shutil.copy(folder / train, folder / "cats" / "x.png")
+    shutil.copy(folder / held_out, folder / "cats" / "y.png")
+    for number in range(24):
+        Image.fromarray(picture(500)).save(folder / "dogs" / f"z{number:02}.png")
+    return sorted([train, "cats/x.png"]), sorted([held_out, "cats/y.png"])
+
+
+def test_files_are_counted_by_size_mode_and_copies(folder):
+    in_train, in_held_out = copies(folder)
+    for stream in (False, True):
+        report = check(folder, stream=stream)
+        assert report["files"] == 89
+        assert report["sizes"] == {"6 x 5": 88}
+        assert report["modes"] == {"RGB": 65, "L": 15, "RGBA": 7, "P": 1}
+        assert report["duplicates"] == [
+            {"files": [f"dogs/z{number:02}.png" for number in range(5)], "copies": 24, "split": "both"},
+            {"files": ["cats/001.png", "dogs/copy.png"], "copies": 2, "split": "train"},
+            *sorted(
+                [
+                    {"files": in_train, "copies": 2, "split": "train"},
+                    {"files": in_held_out, "copies": 2, "split": "held out"},
+                ],
+                key=lambda row: row["files"],
+            ),
+        ]
+        assert report["repeats"] == 26
+        assert report["skipped"] == [{"file": "cats/empty.png", "reason": "empty file"}]
+        assert report["range"] == [0.0, 1.0]
+        assert report["refused"] is report["changes"] is None
+        assert json.loads(json.dumps(report)) == report
+    assert report["fingerprint"] == pf.data.load(folder).fingerprint
+
+
+def test_what_training_refuses_is_reported_too(folder, capsys):
+    for number in range(20):
+        (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="more than 10%") as caught:
+        pf.data.load(folder)
+    report = check(folder)
+    assert report["refused"] == str(caught.value)
+    assert [row["file"] for row in report["skipped"]] == [file for file, _ in caught.value.skipped]
+    assert len(report["skipped"]) == 21
+    assert report["classes"] == {"cats": 40, "dogs": 22}
+    assert (report["files"], report["repeats"]) == (83, 1)
+    assert report["duplicates"][0]["files"] == ["cats/001.png", "dogs/copy.png"]
+    assert main(["data", "check", str(folder)]) == 3
+    shown = capsys.readouterr()
+    assert all(f"bad{number}.png: no image that can be read" in shown.out for number in range(20))
+    assert "L 15" in shown.out
+    assert "21 of 83 image files" in shown.err
+
+
+def test_sizes_that_differ_are_counted(folder, capsys):
+    for number in range(3):
+        Image.fromarray(picture(number, (9, 7, 3))).save(folder / "cats" / f"large{number}.png")
+    report = check(folder)
+    assert report["sizes"] == {"6 x 5": 62, "9 x 7": 3}
+    assert "differ in size" in report["refused"]
+    assert main(["data", "check", str(folder), "--json"]) == 3
+    assert "--resize 5" in json.loads(capsys.readouterr().out)["refused"]
+    report = check(folder, resize=4)
+    assert (report["sizes"], report["refused"]) == ({"6 x 5": 62, "9 x 7": 3}, None)
+
+
+def test_files_that_changed_are_named(folder, tmp_path, capsys):
+    known = str(tmp_path / "known.json")
+    assert main(["data", "check", str(folder), "--out", known]) == 0
+    content = json.loads((tmp_path / "known.json").read_text())
+    assert content["fingerprint"] == pf.data.load(folder).fingerprint
+    assert len(content["files"]) == 63
+    assert main(["data", "check", str(folder), "--against", known]) == 0
+    (folder / "cats" / "001.png").unlink()
+    shutil.copy(folder / "cats" / "002.png", folder / "cats" / "999.png")
+    png = (folder / "dogs" / "003.png").read_bytes()
+    (folder / "dogs" / "003.png").write_bytes(png + b"\0")  # the pixels are the same, the file is not
+    (folder / "cats" / "004.png").touch()
+    capsys.readouterr()
+    assert main(["data", "check", str(folder), "--against", known, "--json"]) == 3
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["changes"] == {
+        "added": ["cats/999.png"],
+        "removed": ["cats/001.png"],
+        "changed": ["dogs/003.png"],
+    }
+    assert "1 added, 1 removed, 1 changed" in shown.err
+
+
+def test_files_of_other_sources(folder, tmp_path):
+    np.savez(tmp_path / "x.npz", x=picture(0, (30, 4)))
+    pf.data.pack(folder, tmp_path / "packed", per_tar=40)
+    for source, names in (
+        ("x.npz", ["x.npz"]),
+        ("packed", ["held-out-000000.tar", "train-000000.tar", "train-000001.tar"]),
+    ):
+        check(tmp_path / source, out=tmp_path / "out.json")
+        assert list(json.loads((tmp_path / "out.json").read_text())["files"]) == names
+        assert check(tmp_path / source, against=tmp_path / "out.json")["changes"] == {"added": [], "removed": [], "changed": []}
+    assert check(tmp_path / "packed")["modes"] == {"RGBA": 62}
+    for content in ("", "[]", '{"format": "pushforward-files-1"}', '{"format": "x"}', "[" * 100_000):
+        (tmp_path / "out.json").write_text(content)
+        with pytest.raises(DataError, match="holds no files of a data set"):
+            check(tmp_path / "x.npz", against=tmp_path / "out.json")
+
+
+def test_progress_counts_every_file(folder):
+    counts = []
+    check(folder, progress=lambda done, total: counts.append((done, total)))
+    assert counts[-1] == (63, 63)

@@ -1,0 +1,190 @@
+"""Images that stay on disk: the same data, bit for bit, as in memory, of which no more is read than is asked for."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from programs.photos import photos, picture
+
+import pushforward as pf
+from pushforward.data import Sampler, fingerprints, images
+from pushforward.data.image_store import ImageStore
+from pushforward.data.levels import level_counts
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.given import given_samples
+from pushforward.evaluation.guess import levels_of
+from pushforward.evaluation.neighbours import nearest
+from pushforward.testing import recipe_for
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The numbers of the images that are decoded again, in their order."""
+    numbers, again = [], ImageStore.again
+
+    def counted(store, i, content, size=None):
+        numbers.append(i)
+        return again(store, i, content, size)
+
+    monkeypatch.setattr(ImageStore, "again", counted)
+    return numbers
+
+
+def same(left, right):
+    assert torch.equal(left.x, right.x)
+    assert (left.condition is None) == (right.condition is None)
+    for name, values in (left.condition or {}).items():
+        assert torch.equal(values, right.condition[name])
+
+
+@pytest.mark.parametrize("options", [{}, {"resize": 4}, {"limit": 20, "seed": 3}, {"labelled": False}], ids=str)
+def test_it_is_the_same_data_set(folder, options, monkeypatch):
+    monkeypatch.setattr(images, "BLOCK", 1 if not options else 9)  # blocks that need one, three and four channels
+    there, here = pf.data.load(folder, stream=True, **options), pf.data.load(folder, stream=False, **options)
+    assert there.train.on_disk
+    assert not here.train.on_disk
+    assert there.space == here.space
+    for name in ("fingerprint", "examples_fingerprint", "skipped", "converted", "removed"):
+        assert getattr(there, name) == getattr(here, name), name
+    for split in ("train", "held_out"):
+        left, right = getattr(there, split), getattr(here, split)
+        np.testing.assert_array_equal(left.x[:], right.x)
+        np.testing.assert_array_equal(left.hashes, right.hashes)
+        np.testing.assert_array_equal(left.labels, right.labels) if right.labels is not None else None
+    np.testing.assert_array_equal(there.train.x.level_counts(), level_counts(here.train.x))
+
+
+@pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")], ids=str)
+def test_batches_are_the_same_for_any_number_of_workers(folder, augment):
+    here = Sampler(pf.data.load(folder, stream=False), 16, seed=5, augment=augment)
+    for workers in (0, 1, 2, 4):
+        there = Sampler(pf.data.load(folder, stream=True, workers=workers), 16, seed=5, augment=augment)
+        for number in (0, 1, 2, 2, 3, 9, 4, 0):  # on, again, across the end of an epoch, forward and back
+            same(there.batch(number), here.batch(number))
+        for part in (slice(4, 9), slice(0, 4)):
+            same(there.batch(7, index=part), here.batch(7, index=part))
+
+
+def test_workers_decode_ahead_and_without_them_nothing_is(folder, decodings):
+    for workers, batches in ((0, 1), (2, 5)):
+        data = pf.data.load(folder, stream=True, workers=workers)
+        decodings.clear()
+        sampler = Sampler(data, 8)
+        sampler.batch(0)
+        if workers:
+            sampler._store("cpu")[0]._pool.shutdown()
+        assert len(decodings) == 8 * batches
+    sampler.batch(0)
+    assert len(decodings) == 8 * batches, "a batch that is taken again is not decoded again"
+
+
+def test_reading_a_set_decodes_each_image_once_and_then_the_held_out_ones(folder, decodings):
+    data = pf.data.load(folder, stream=True)
+    assert sorted(decodings) == sorted(data.held_out.x.places), "the levels of all but the training examples are counted again"
+    decodings.clear()
+    data.train.take(slice(3, 9)).without_labels()
+    Sampler(data, 8).order(0)
+    assert decodings == []
+    assert len(data.fingerprint) == len(data.examples_fingerprint) == 64
+    assert len(decodings) == len(data.train) + len(data.held_out), "one pass for both fingerprints"
+
+
+def test_a_fingerprint_reads_no_more_than_a_part_at_a_time(folder, monkeypatch):
+    data, parts = pf.data.load(folder, stream=True), []
+    monkeypatch.setattr(fingerprints, "_BYTES", 1000)
+    decoded = type(data.train.x)._stacked
+    monkeypatch.setattr(type(data.train.x), "_stacked", lambda x, rows: parts.append(decoded(x, rows)) or parts[-1])
+    assert data.fingerprint == pf.data.load(folder, stream=False).fingerprint
+    assert max(part.nbytes for part in parts) <= 1000
+
+
+def test_the_whole_is_not_read_by_mistake(folder):
+    x = pf.data.load(folder, stream=True).train.x
+    for whole in (np.asarray, lambda x: np.concatenate([x, x]), lambda x: x.reshape(-1, 3)):
+        with pytest.raises(DataError, match=r"x\[:1000\]|reshape"):
+            whole(x)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("fate", ["damaged", "changed", "gone", "touched"])
+def test_a_file_that_changes_or_vanishes_is_named(tmp_path, workers, fate):
+    data = pf.data.load(photos(tmp_path / "photos", 12), stream=True, workers=workers)
+    sampler = Sampler(data, len(data.train))
+    sampler.batch(0)
+    file = tmp_path / "photos" / data.train.x.store.names[data.train.x.places[5]]
+    if fate == "gone":
+        file.unlink()
+    elif fate == "damaged":
+        file.write_bytes(b"no image")
+    elif fate == "changed":
+        Image.fromarray(picture(99)).save(file)
+    else:
+        os.utime(file, ns=(1, 1))
+        sampler.batch(9)
+        return  # the pixels are the same
+    says = "is gone" if fate == "gone" else "has changed"
+    with pytest.raises(DataError, match=f"{file.parent.name}/{file.name} {says} since the data was first read"):
+        [sampler.batch(number) for number in range(1, 9)]  # those that were decoded before it happened are still right
+
+
+def test_large_sets_stay_on_disk_by_themselves(folder, monkeypatch):
+    assert not pf.data.load(folder).train.on_disk
+    monkeypatch.setattr(images, "STREAM_BYTES", 62 * 90)  # of 63 files of 6 x 5 pixels
+    assert pf.data.load(folder).train.on_disk
+    assert not pf.data.load(folder, stream=False).train.on_disk
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match="`stream=True`"):
+        pf.data.load(folder, stream=False)
+
+
+def test_options_that_do_not_apply(folder, tmp_path):
+    with pytest.raises(UsageError, match=r"digits is neither.*data pack"):
+        pf.data.load("digits", stream=True)
+    np.savez(tmp_path / "x.npz", x=picture(0, (9, 4)))
+    with pytest.raises(UsageError, match=r"x.npz is neither"):
+        pf.data.load(tmp_path / "x.npz", stream=True)
+    for workers in (-1, 65):
+        with pytest.raises(UsageError, match="expected 0 to 64"):
+            pf.data.load(folder, stream=True, workers=workers)
+
+
+def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp_path):
+    ends = {}
+    for name, steps, stream in (("here", 4, False), ("there", 4, True), ("resumed", 2, True)):
+        data = pf.data.load(folder, stream=stream, resize=4)
+        run = pf.fit(recipe_for("flow", data), data, steps=steps, out=tmp_path / name, augment=("flip",), checkpoint_every=2)
+        if name == "resumed":
+            assert run.spec["data"]["stream"] is True
+            run = pf.resume(tmp_path / name, steps=4)
+        ends[name] = torch.cat([value.flatten() for value in run.method.state_dict().values()])
+    assert torch.equal(ends["there"], ends["here"])
+    assert torch.equal(ends["resumed"], ends["here"])
+
+
+def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "photos")
+    data = pf.data.load(tmp_path / "photos", stream=True, resize=4)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
+    name = data.train.x.store.names[data.train.x.places[0]]
+    shutil.copy(tmp_path / "photos" / data.train.x.store.names[data.train.x.places[1]], tmp_path / "photos" / name)
+    with pytest.raises(DataError, match="The data has changed"):
+        pf.resume(tmp_path / "run", steps=2)
+
+
+def test_evaluations_read_examples_in_parts(folder):
+    there, here = pf.data.load(folder, stream=True), pf.data.load(folder, stream=False)
+    x = torch.cat([here.train.data_units(slice(0, 4)), here.held_out.data_units(slice(0, 2))])
+    left, right = nearest(x, there, 2), nearest(x, here, 2)
+    np.testing.assert_array_equal(left.examples, right.examples)
+    np.testing.assert_array_equal(left.copies, right.copies)
+    assert levels_of(there) == levels_of(here)
+    assert given_samples(x.numpy(), there).notes == given_samples(x.numpy(), here).notes
+    assert "2 of the 6 samples are held-out examples" in given_samples(x.numpy(), there).notes[0]
