@@ -9,6 +9,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "Diverged",
+    "GroupError",
     "MissingExtra",
     "PushforwardError",
     "UsageError",
@@ -61,6 +62,12 @@ class Diverged(PushforwardError):
     """A loss became infinite or not a number, or the logit gap ran away; the last sound checkpoint is kept."""
 
     exit_code = 5
+
+
+class GroupError(PushforwardError):
+    """One of the processes of a training was lost, did not answer in time, or computed something else than the others."""
+
+    exit_code = 1
 
 
 class MissingExtra(PushforwardError):

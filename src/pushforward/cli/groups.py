@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 __all__ = [
     "ALL_DATA",
+    "ALONE",
     "AS_IT_IS",
     "BUDGET",
     "COMPUTE",
@@ -21,12 +22,14 @@ __all__ = [
     "NO_CHANGES",
     "OUTPUT",
     "PLACED",
+    "PROCESSES",
     "SAMPLES",
     "SOLVER",
     "STARTING",
     "TRAIN",
     "TRAINING",
     "UNGUIDED",
+    "UNSPREAD",
     "USE",
     "Budgeting",
     "Changes",
@@ -51,7 +54,9 @@ __all__ = [
     "RunFolder",
     "Seed",
     "Settings",
+    "Sharing",
     "Solving",
+    "Spreading",
     "Sweeping",
 ]
 
@@ -62,6 +67,7 @@ DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
 STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
+PROCESSES = Group("Processes", sort_key=45)
 SAMPLES = Group("Samples", sort_key=50)
 SOLVER = Group("Solver", sort_key=60)
 GUIDANCE = Group("Guidance", sort_key=70)
@@ -284,5 +290,34 @@ class Placing:
     overwrite: Flag = False
 
 
+@Parameter(name="*", group=PROCESSES)
+@dataclass(frozen=True)
+class Sharing:
+    """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
+
+    Args:
+        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+        shard: Each process holds a share of the weights, their average and the optimisers, not all of them.
+        max_restarts: Start the processes of --devices again so often where one is lost; they go on from the last checkpoint.
+    """
+
+    devices: int | None = None
+    shard: Flag = False
+    max_restarts: int = 0
+
+
+@Parameter(name="*", group=PROCESSES)
+@dataclass(frozen=True)
+class Spreading:
+    """Several processes that share the samples of one command.
+
+    Args:
+        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+    """
+
+    devices: int | None = None
+
+
+ALONE, UNSPREAD = Sharing(), Spreading()
 NO_BUDGET, NO_SWEEP, ALL_DATA, NO_CHANGES = Budgeting(), Sweeping(), Reading(), Changes()
 AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()

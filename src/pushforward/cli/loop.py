@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pushforward.cli.launching import stop_launcher
 from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
 
@@ -18,20 +19,20 @@ __all__ = ["train_all"]
 
 
 @contextmanager
-def _interruptible(trainers: Sequence[Trainer]) -> Iterator[dict[str, int]]:
+def _interruptible(trainers: Sequence[Trainer]) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets the present step end and be saved; a second SIGINT stops at once."""
-    got: dict[str, int] = {}
+    got: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         if got and number == signal.SIGINT:
             raise KeyboardInterrupt
-        got["signal"] = number
+        got.append(number)
         for trainer in trainers:
-            trainer.stop = True
+            trainer.stop = number
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield got
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -48,18 +49,20 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
     from pushforward.evaluation.turns import train_in_turns
     from pushforward.training.ending import finished
 
-    with _interruptible(trainers) as got, _tidy_terminal(trainers):
+    with _interruptible(trainers), _tidy_terminal(trainers):
         if turn:
             runs = train_in_turns(trainers, turn, after)
         else:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
-    if got and not all(trainer.done for trainer in trainers):
+    # of several processes one was given the signal, and all have stopped
+    if (number := max(trainer.stop for trainer in trainers)) and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
-        raise SystemExit(130 if got["signal"] == signal.SIGINT else 75)
+        stop_launcher(number)
+        raise SystemExit(130 if number == signal.SIGINT else 75)
     return runs
 
 

@@ -13,6 +13,7 @@ from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.groups import (
     ALL_DATA,
+    ALONE,
     BUDGET,
     DATA,
     MODEL,
@@ -33,7 +34,9 @@ from pushforward.cli.groups import (
     Reading,
     RunFolder,
     Settings,
+    Sharing,
 )
+from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
@@ -84,6 +87,7 @@ def train(
     overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
     **settings: Settings,
 ) -> None:
     """Train a model.
@@ -114,7 +118,8 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite else out)
+    if not overwrite and is_first_start():
+        check_free(out)
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
@@ -122,6 +127,7 @@ def train(
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
     options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
+    options |= of_processes(sharing)
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
     trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())
     announce(trainer)
@@ -174,6 +180,7 @@ def resume(
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
 ) -> None:
     """Continue a run, or extend a finished one.
 
@@ -186,12 +193,14 @@ def resume(
 
     ends = amounts(budgeting)
     check_plugins(plugin)
-    put_back(Path(run))
+    if is_first_start():
+        put_back(Path(run))
     check_run(run)
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen
 
-    trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
+    options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "plugins": plugin}
+    trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))

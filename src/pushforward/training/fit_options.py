@@ -63,6 +63,9 @@ class FitOptions(BudgetOptions, total=False):
         plugins: Python files, or a single one, that the recipe came from.
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
             allows (`pushforward.training.flops`).
+        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
+            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
+        devices: How many processes train; for a check only, since Python starts none of itself.
     """
 
     out: str | Path | None
@@ -76,6 +79,8 @@ class FitOptions(BudgetOptions, total=False):
     size: str | None
     plugins: str | Path | Sequence[str | Path]
     flops: float | None
+    shard: bool
+    devices: int | None
 
 
 class ResumeOptions(BudgetOptions, total=False):
@@ -88,6 +93,8 @@ class ResumeOptions(BudgetOptions, total=False):
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
+        shard: As that of `FitOptions`; a run may have had its weights whole before.
+        devices: As that of `FitOptions`; a run may be resumed by any number of processes that divides its batch.
     """
 
     checkpoint: str | None
@@ -96,6 +103,8 @@ class ResumeOptions(BudgetOptions, total=False):
     method: Method | None
     device: torch.device | str
     progress: Watcher | bool | None
+    shard: bool
+    devices: int | None
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:

@@ -19,7 +19,9 @@ from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.holding import Holding
+from pushforward.training.launching import check_devices, joined
 from pushforward.training.marks import mark
+from pushforward.training.processes import Processes
 from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
@@ -29,19 +31,29 @@ from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
 
-__all__ = ["reopen", "resume"]
+__all__ = ["reopen", "resume", "taken_up"]
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
-    folder, plugins = folder_of(folder), files_of(options.get("plugins", ()))
+    check_devices(options.get("devices"))
+    processes = joined(device_named(options.get("device", "cpu")), shard=options.get("shard", False))
+    with processes.phase("the start of training", ends_together=True):
+        return taken_up(folder_of(folder), options, processes)
+
+
+def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
+    """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
+    plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
     checkpoint, method = options.get("checkpoint"), options.get("method")
     given = budget_in(options)
-    put_back(folder)
+    if writes:
+        put_back(folder)
+    processes.agreed(False)  # the run is there again for all of them
     content = read_spec(folder, plugins)
     budget = given or budget_of(content)
-    lock = hold(folder)
+    lock = hold(folder) if writes else None
     try:
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
@@ -63,11 +75,13 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
         )
-        holding = Holding(folder, lock, content)
-        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(options.get("progress")))
+        holding = Holding(folder, lock, content, writes)
+        watcher = watcher_of(options.get("progress")) if writes else None
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
         if where is not None:
             trainer.restore(where)
-        extend(folder, content, budget, trainer.clock.step)
+        processes.agreed(False)  # all have read the spec
+        extend(folder, content, budget, trainer.clock.step, writes)
     except BaseException:
         if lock is not None:
             lock.release()

@@ -62,7 +62,6 @@ class Saver:
                 f"{error} Nothing has been saved of this run yet; once there is space, start it: "
                 f"pushforward resume {trainer.folder}"
             ) from error
-        trainer.processes.agreed(True)  # so that no process reads a checkpoint before it is written
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
 
     def _state(self, trainer: Trainer) -> dict[str, Any]:

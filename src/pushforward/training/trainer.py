@@ -35,7 +35,7 @@ from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.saving import Saver
-from pushforward.training.settings import Settings
+from pushforward.training.settings import Settings, started_with
 from pushforward.training.stages import write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
@@ -43,6 +43,8 @@ from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
 
+ALIKE = 1000
+"""Steps after which several processes compare their weights, bit by bit."""
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
 
@@ -86,13 +88,13 @@ class Trainer:
         self.data, self.budget, self.progress = data, budget, progress or Silent()
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
-        self.clock, self.stop = Clock(budget, self.training.batch), False
+        self.clock, self.stop = Clock(budget, self.training.batch), 0
         self.saver = Saver()
         method = spec.describe(recipe.method)  # sharding changes the modules' classes
         self._place()
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
-        self.threads = Threads(self.folder, self.device, writes)
+        self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         self.observers = usual(self.folder, data, self.training.batch, self.progress) if observers is None else tuple(observers)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
@@ -100,6 +102,7 @@ class Trainer:
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
         self.store = Store(self.method, self.folder, writes, self.precision)
         self.clock.budget = budget.after(self.store.seconds)
+        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
 
     def _place(self) -> None:
@@ -139,6 +142,8 @@ class Trainer:
     def advance(self, seconds: float = math.inf) -> None:
         """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
+        `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
+
         A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
@@ -147,29 +152,37 @@ class Trainer:
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
-            self.holding.reopen()
-            if not self.saved:
-                self.save()
-            self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
-            reset_peak(self.device)
-            until = self.clock.seconds + seconds
-            with generators_kept(self.device):
-                while not (self.done or self.stop or self.clock.seconds >= until):
-                    self._advance_once()
-            self.saver.note_memory(self.device)
-            if self.done or self.stop:
-                self.finish()
+            with self.processes.phase("training"):
+                self._advance(seconds)
         except BaseException:
             self.close()
             raise
 
-    def _advance_once(self) -> None:
+    def _advance(self, seconds: float) -> None:
+        self.holding.reopen()
+        if not self.saved:
+            self.save()
+        stopped = lambda: self.processes.agreed(bool(self.stop))  # noqa: E731
+        self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, stopped)
+        reset_peak(self.device)
+        until, stopping = self.clock.seconds + seconds, stopped()
+        with generators_kept(self.device):
+            while not (self.done or stopping or self.clock.seconds >= until):
+                stopping = self._advance_once()
+        self.saver.note_memory(self.device)
+        if self.done or stopping:
+            self.finish()
+
+    def _advance_once(self) -> bool:
+        """Make a step with all that belongs to it; returns whether training stops here."""
         before = self.clock.progress
         self.threads.before(self.clock.step)
         started = time.perf_counter()
         losses, health = self.step()
         synchronize(self.device)
-        seconds = time.perf_counter() - started
+        seconds, stop = self.processes.together(time.perf_counter() - started, self.stop)
+        if stop:
+            self.stop = stop
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
         now = self.clock.step, before, self.clock.progress
@@ -181,7 +194,9 @@ class Trainer:
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
-        due = self.processes.agreed(self.saver.due(self) or self.clock.stages == [stage])
+        if self.clock.step % ALIKE == 0:
+            self.processes.check_equal(list(self.method.state_dict().values()), self.clock.step)
+        due = self.saver.due(self) or self.clock.stages == [stage]
         stays = self.clock.step in held(self.observers, self.method)
         if self.ended is not None:
             go_back(self)
@@ -189,6 +204,7 @@ class Trainer:
             self.saver.note_memory(self.device)
             self.save()
         self._looks(moment, late=True)
+        return bool(self.stop if self.processes.count == 1 else stop)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step only: the losses of the players, and the method's notes."""
@@ -250,14 +266,16 @@ class Trainer:
             Diverged: As `advance`; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
-        self.holding.reopen()
-        self._flush()
-        self._check_weights()
-        self.saver.save(self)
+        with self.processes.phase("saving a checkpoint", ends_together=True):
+            self.holding.reopen()
+            self._flush()
+            self._check_weights()
+            self.saver.save(self)
 
     def restore(self, folder: Path) -> None:
         """Take up a checkpoint: weights, averages, optimisers and counters.
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        self.saver.restore(self, folder)
+        with self.processes.phase("reading a checkpoint", ends_together=True):
+            self.saver.restore(self, folder)
