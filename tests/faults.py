@@ -799,12 +799,14 @@ FAULTS: dict[str, list[Fault]] = {
     "training/checkpoint.py": [
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
         ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "training"),
-        ("shutil.rmtree(temporary, ignore_errors=True)\n    given_up", "pass\n    given_up", "training"),
+        ("        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit", "        pass\n\n\ndef commit", "training"),
+        ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
+    ],
+    "training/verifying.py": [
         ("if (named := _named(folder)) is not None:", "if False:", "training"),
-        ("for path in reversed(checkpoints) if _whole(path)", "for path in reversed(checkpoints)", "training"),
+        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
         ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
         ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "training"),
-        ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
     ],
     "training/log.py": [
         ('if row["step"] <= step', "if True", "training"),

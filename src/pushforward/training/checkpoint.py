@@ -7,7 +7,6 @@ last, and one rename makes it a checkpoint. Older ones go only after the new one
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -16,31 +15,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
+from pushforward.training.disk import disk as _disk
+from pushforward.training.disk import flush as _flush
+from pushforward.training.disk import read_json, sha256, write_json, write_text
+from pushforward.training.verifying import (
+    FORMAT,
+    PREFIX,
+    all_in,
+    damaged,
+    fault,
+    latest,
+    step_name,
+    step_of,
+    verify,
+    write_latest,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 __all__ = [
+    "FORMAT",
     "Checkpoint",
+    "commit",
     "fill",
     "latest",
     "load",
+    "mend",
+    "prune",
     "read_json",
     "read_state",
     "save",
+    "seal",
     "sha256",
+    "staged",
     "step_name",
+    "step_of",
     "verify",
     "write_json",
     "write_latest",
     "write_text",
 ]
 
-FORMAT = 1
-GROUPS = ("method", "average", "optimizer")
-"""The files of weights that a checkpoint holds."""
-_PREFIX, _LATEST = "step_", "latest.json"
 _STATE: dict[str, Any] = {"step": int, "samples": int, "seconds": (int, float), "total": (int, type(None))}
 
 
@@ -59,69 +76,6 @@ class Checkpoint:
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
         """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
         return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
-
-
-@contextlib.contextmanager
-def _disk(what: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another `out`; what was saved before is intact."
-        ) from error
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one move; see `write_text`."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one move: a temporary file, flushed, then renamed over ``path``.
-
-    Raises:
-        CheckpointError: If the disk refuses; an existing file stays.
-    """
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-        try:
-            temporary.write_text(text)
-            _flush(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _flush(path.parent)
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON, or raise `CheckpointError` with the file's name."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing.") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def step_name(step: int) -> str:
-    """The name of the checkpoint after so many steps, such as "step_000500"."""
-    return f"{_PREFIX}{step:06d}"
 
 
 def save(
@@ -148,126 +102,127 @@ def save(
     Raises:
         CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
     """
-    final, temporary = folder / step_name(step), folder / f".tmp-{step_name(step)}-{os.getpid()}"
-    _sweep(folder)
+    final = folder / step_name(step)
+    with staged(final) as temporary:
+        fill(temporary, tensors, state)
+        commit(temporary, final)
+    prune(final, keep, after, held)
+
+
+@contextlib.contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
+
+    Args:
+        final: The checkpoint's folder. Whatever an interrupted save has left beside it is removed first (`mend`).
+
+    Raises:
+        CheckpointError: If the disk refuses, here or within the context.
+    """
+    folder, temporary = final.parent, final.with_name(f".tmp-{final.name}-{os.getpid()}")
     try:
         with _disk(final):
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                _flush(folder.parent)
+            mend(folder)
             temporary.mkdir()
-            fill(temporary, tensors, state)
-            if final.exists():
-                shutil.rmtree(final)
-            os.rename(temporary, final)
-            _flush(folder)
-        verify(final)
-        write_latest(folder, final.name)
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
-    remaining = [path for path in _all(folder) if path not in given_up and _step(path) not in held]
+
+
+def commit(temporary: Path, final: Path) -> None:
+    """Make a folder whose files are written a checkpoint, and the newest one: its manifest comes last, then one rename.
+
+    A checkpoint that stands there already counts, under another name of the same step, until the new one is the newest.
+
+    Raises:
+        CheckpointError: If the files, read again, are not what was written.
+        OSError: If the disk refuses.
+    """
+    seal(temporary)
+    if (wrong := fault(temporary)) is not None:
+        raise CheckpointError(
+            f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
+        )
+    aside = _spare(final)
+    if final.exists():
+        os.rename(final, aside)
+    os.rename(temporary, final)
+    _flush(final.parent)
+    write_latest(final.parent, final.name)
+    _remove(aside)
+
+
+def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
+    """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
+    folder = final.parent
+    given_up = [path for path in all_in(folder) if path != final and after is not None and step_of(path) > after]
+    remaining = [path for path in all_in(folder) if path not in given_up and step_of(path) not in held]
     for old in (*given_up, *remaining[:-keep]):
-        shutil.rmtree(old, ignore_errors=True)
+        if old != final:
+            _remove(old)
 
 
-def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
-    write_json(folder / _LATEST, {"checkpoint": name, "format_version": FORMAT})
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, which first loses its name: half of one never counts. What the disk holds back goes with `mend`."""
+    gone = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        os.rename(folder, gone)
+        shutil.rmtree(gone)
+
+
+def mend(folder: Path) -> None:
+    """Remove what interrupted saves have left in a run's ``checkpoints`` folder; whoever calls this holds the run's lock.
+
+    A checkpoint that was to be replaced by one of the same step takes its name again where the new one is not there.
+    """
+    for left in folder.glob(".tmp-*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    for path in all_in(folder):
+        final = folder / step_name(step_of(path))
+        if path != final and final.exists():
+            _remove(path)
+        elif path != final:
+            os.rename(path, final)
+
+
+def _spare(final: Path) -> Path:
+    """The other name of a checkpoint's step, which counts as well."""
+    return final.with_name(f"{PREFIX}0{final.name.removeprefix(PREFIX)}")
 
 
 def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-    """Write tensors and counters into an empty folder, flushed, and last their sizes and hashes (``MANIFEST.json``)."""
+    """Write tensors and counters into a folder, flushed.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
     from pushforward.training.tensors import write
 
     for name, group in tensors.items():
         write(folder / f"{name}.safetensors", group)
+        _flush(folder / f"{name}.safetensors")
     (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n")
-    files = sorted(folder.iterdir())
-    for path in files:
-        _flush(path)
+    _flush(folder / "state.json")
+
+
+def seal(folder: Path) -> None:
+    """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
     listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files}
     manifest = folder / "MANIFEST.json"
     manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
     _flush(manifest)
     _flush(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove unfinished files of writers that are gone."""
-    for left in folder.glob(".tmp-*"):
-        pid = left.name.rsplit("-", 1)[-1] if left.is_dir() else ""
-        if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_checkpoint(name: object) -> bool:
-    return isinstance(name, str) and name.startswith(_PREFIX) and name.removeprefix(_PREFIX).isdecimal()
-
-
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix(_PREFIX))
-
-
-def _all(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob(f"{_PREFIX}*") if _is_checkpoint(path.name)), key=_step)
-
-
-def latest(folder: Path) -> Path | None:
-    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
-
-    ``latest.json`` names it; without that file, or where it names none that is there, it is the one of the highest number that
-    is whole.
-    """
-    if (named := _named(folder)) is not None:
-        return named
-    checkpoints = _all(folder)
-    return next((path for path in reversed(checkpoints) if _whole(path)), checkpoints[-1] if checkpoints else None)
-
-
-def _named(folder: Path) -> Path | None:
-    try:
-        content = read_json(folder / _LATEST)
-    except CheckpointError:
-        return None
-    name = content.get("checkpoint") if isinstance(content, dict) else None
-    return folder / str(name) if _is_checkpoint(name) and (folder / str(name)).is_dir() else None
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        verify(folder)
-    except CheckpointError:
-        return False
-    return True
-
-
-def verify(folder: Path) -> None:
-    """Check every file of a checkpoint against its manifest.
-
-    Raises:
-        CheckpointError: Naming the first file that is missing or damaged, and the checkpoint before it.
-    """
-    manifest = read_json(folder / "MANIFEST.json")
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    wanted = ["state.json", *(f"{name}.safetensors" for name in GROUPS)]
-    missing = wanted if not isinstance(files, dict) else [name for name in wanted if name not in files]
-    if missing or not isinstance(files, dict):
-        raise _damaged(folder, "MANIFEST.json", f"does not list {missing[0]}")
-    for name, entry in files.items():
-        path = folder / name
-        if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
-            raise _damaged(folder, "MANIFEST.json", f"gives no size and sha256 of {name}")
-        if Path(name).name != name or not path.is_file():
-            raise _damaged(folder, name, "is missing")
-        if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
-            raise _damaged(folder, name, "differs from what was written (size or sha256)")
-
-
-def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    others = [path.name for path in _all(folder.parent) if path != folder]
-    before = [other for other in others if _is_checkpoint(folder.name) and _step(Path(other)) < _step(folder)]
-    other = (before or others)[-1] if others else None
-    remedy = f"The checkpoint before it: {other}." if other else "There is no other checkpoint in this run."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -280,7 +235,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     state = read_json(folder / "state.json")
     for name, kind in _STATE.items():
         if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
-            raise _damaged(folder, "state.json", f"does not say {name}")
+            raise damaged(folder, "state.json", f"does not say {name}")
     return state
 
 
@@ -296,5 +251,5 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         tensors = {path.stem: read(path, device) for path in sorted(folder.glob("*.safetensors"))}
     except OSError as error:
-        raise _damaged(folder, "a weights file", f"cannot be read ({error})") from error
+        raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
     return Checkpoint(folder, tensors, state)

@@ -42,7 +42,7 @@ def _goal(folder: Path, step: int) -> Path:
 
 def ending(folder: Path, step: int) -> str:
     """With which weights a training ends that goes back to a step, in words."""
-    used = checkpoints._step(_goal(folder, step))
+    used = checkpoints.step_of(_goal(folder, step))
     if used == step:
         return weights_of(step)
     gone = "that it began with" if step == 0 else f"of step {step:,}"

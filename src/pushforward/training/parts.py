@@ -37,6 +37,7 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
             with checkpoints._disk(final):
                 temporary.mkdir(parents=True)
                 checkpoints.fill(temporary, {"weights": module.state_dict()}, {"part": name})
+                checkpoints.seal(temporary)
                 os.rename(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

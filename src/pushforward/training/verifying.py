@@ -1,0 +1,141 @@
+"""Which checkpoints a run has, by their folders' names, and whether each is whole: every file against sizes and hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushforward.errors import CheckpointError
+from pushforward.training.disk import read_json, sha256, write_json
+
+__all__ = [
+    "FORMAT",
+    "PREFIX",
+    "all_in",
+    "damaged",
+    "fault",
+    "is_checkpoint",
+    "latest",
+    "next_good",
+    "step_name",
+    "step_of",
+    "verify",
+    "write_latest",
+]
+
+FORMAT = 1
+"""The number of the format of checkpoints that is written and read."""
+GROUPS = ("method", "average", "optimizer")
+"""The files of weights that a checkpoint holds."""
+PREFIX = "step_"
+"""How the name of every checkpoint begins; digits follow."""
+_LATEST = "latest.json"
+
+
+def step_name(step: int) -> str:
+    """The name of the checkpoint after so many steps, such as "step_000500"."""
+    return f"{PREFIX}{step:06d}"
+
+
+def is_checkpoint(name: object) -> bool:
+    """Whether a folder's name is that of a checkpoint."""
+    return isinstance(name, str) and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(folder.name.removeprefix(PREFIX))
+
+
+def all_in(folder: Path) -> list[Path]:
+    """The checkpoints in a run's ``checkpoints`` folder, by their steps."""
+    return sorted(
+        (path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=lambda path: (step_of(path), path)
+    )
+
+
+def write_latest(folder: Path, name: str) -> None:
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
+    write_json(folder / _LATEST, {"checkpoint": name, "format_version": FORMAT})
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
+
+    ``latest.json`` names it; without that file, or where it names none that is there, it is the one of the highest number that
+    is whole.
+    """
+    if (named := _named(folder)) is not None:
+        return named
+    checkpoints = all_in(folder)
+    return next((path for path in reversed(checkpoints) if fault(path) is None), checkpoints[-1] if checkpoints else None)
+
+
+def _named(folder: Path) -> Path | None:
+    try:
+        content = read_json(folder / _LATEST)
+    except CheckpointError:
+        return None
+    name = content.get("checkpoint") if isinstance(content, dict) else None
+    return folder / str(name) if is_checkpoint(name) and (folder / str(name)).is_dir() else None
+
+
+def verify(folder: Path) -> None:
+    """Check every file of a checkpoint against its manifest.
+
+    Raises:
+        CheckpointError: Naming the first file that is missing or damaged, and the next good checkpoint.
+    """
+    if (wrong := fault(folder)) is not None:
+        raise damaged(folder, *wrong)
+
+
+def fault(folder: Path) -> tuple[str, str] | None:
+    """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
+    try:
+        manifest = read_json(folder / "MANIFEST.json")
+    except CheckpointError as error:
+        return "MANIFEST.json", "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        return "MANIFEST.json", "does not list the files"
+    if (version := manifest.get("format_version")) != FORMAT:
+        return "MANIFEST.json", f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+    for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS)):
+        if name not in files:
+            return "MANIFEST.json", f"does not list {name}"
+    for name, entry in files.items():
+        if (why := _difference(folder, name, entry)) is not None:
+            return why
+    return None
+
+
+def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | None:
+    path = folder / name
+    if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
+        return "MANIFEST.json", f"gives no size and sha256 of {name}"
+    if Path(name).name != name or not path.is_file():
+        return name, "is missing"
+    if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
+        return name, "differs from what was written (size or sha256)"
+    return None
+
+
+def damaged(folder: Path, name: str, why: str) -> CheckpointError:
+    """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
+
+    Args:
+        folder: The checkpoint.
+        name: Its file.
+        why: What is wrong with the file, as the rest of a sentence.
+    """
+    other = next_good(folder)
+    remedy = f"The checkpoint before it: {other.name}." if other else "There is no other checkpoint in this run that is whole."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other and other.name)
+
+
+def next_good(folder: Path) -> Path | None:
+    """The newest checkpoint before another one that is whole, else the newest after it; None where none is whole."""
+    others = [path for path in reversed(all_in(folder.parent)) if path != folder]
+    step = step_of(folder) if is_checkpoint(folder.name) else None
+    before = [path for path in others if step is not None and step_of(path) < step]
+    return next((path for path in (*before, *(path for path in others if path not in before)) if fault(path) is None), None)
