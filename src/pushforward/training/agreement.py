@@ -15,8 +15,11 @@ from pushforward.errors import GroupError, PushforwardError
 __all__ = ["Board", "is_loss"]
 
 _KEY, _INFORMED = "error", "informed"
-_WAIT = 5.0
-"""Seconds in which a process that has failed has also posted its error, and in which the others have read it."""
+_SETTLED = "_settled_by_all_processes"
+"""The attribute of an error that all processes raise: further phases around it pass it on."""
+_POSTED, _READ, _LINGER = 2.0, 5.0, 0.2
+"""Seconds in which a process that has failed has also posted its error, in which the others have read it, and for which the first
+process stays longer than the others."""
 _LOSSES = re.compile(
     r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|Timeout|process group|recvValue|sendBytes|Socket"
 )
@@ -55,11 +58,18 @@ class Board:
             seconds: The time in which each answers.
             leave: Ends the connections of this process, so that others do not wait for it.
         """
+        if getattr(error, _SETTLED, False):
+            return error
+        failure = self._settled(error, where, seconds, leave)
+        setattr(failure, _SETTLED, True)
+        return failure
+
+    def _settled(self, error: Exception, where: str, seconds: float, leave: Callable[[], None]) -> Exception:
         lost = is_loss(error)
         if not lost:
             self._post(error)
         leave()
-        first = self._first(_WAIT if lost else 0.0)
+        first = self._first(_POSTED if lost else 0.0)
         if first is None:
             return _lost(error, where, seconds) if lost else error
         self._inform()
@@ -87,10 +97,11 @@ class Board:
     def _inform(self) -> None:
         """Note that this process knows the error, and wait a while for the others: one of them holds the store, one speaks."""
         with contextlib.suppress(RuntimeError):
-            informed, ends = self.store.add(_INFORMED, 1), time.monotonic() + _WAIT
+            informed, ends = self.store.add(_INFORMED, 1), time.monotonic() + _READ
             while informed < self.count and time.monotonic() < ends:
                 time.sleep(0.02)
                 informed = self.store.add(_INFORMED, 0)
+            time.sleep(0.0 if self.rank else _LINGER)
 
 
 def _lost(error: Exception, where: str, seconds: float) -> GroupError:

@@ -173,16 +173,19 @@ class Group(Processes):
             self._where = outer
 
     def _settled(self, error: Exception) -> Exception:
-        """The error of the whole group, which is settled once: in the innermost phase."""
+        """The error of all processes, which is settled once: in the innermost phase."""
         if self._failure is None:
             self._failure = self._board.settled(error, self._where, self.timeout, self._leave)
         return self._failure
 
     def _leave(self) -> None:
         """End this process's connections, so that the others do not wait for it."""
-        if self.owned:
-            with contextlib.suppress(RuntimeError, ValueError):
-                torch.distributed.distributed_c10d._abort_process_group()
+        if self.owned and torch.distributed.is_initialized():
+            with contextlib.suppress(RuntimeError):
+                if self.device == "cuda":  # what waits for another process would never end
+                    torch.distributed.distributed_c10d._abort_process_group()
+                else:
+                    torch.distributed.destroy_process_group()
 
     def gathered(self, value: Any) -> list[Any]:
         """A value of JSON from each process, in their order."""

@@ -1,0 +1,190 @@
+"""Processes that are started together as torchrun starts them, forked: run by ``test_launched.py`` and benchmarks.
+
+    python tests/programs/ranks.py FOLDER
+
+Each has files of its own for what it prints, and a limit of time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+import torch._dynamo
+
+from pushforward import spec
+from pushforward.cli import main as command_line
+
+LIMIT = 60
+"""Seconds that processes may take together."""
+TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def together(count, work, folder, **environment):
+    """Fork processes that each do ``work(rank)``; returns the exit code and the printed text of each, and the seconds of all.
+
+    A code of 124 is that of a process which has not ended within the limit, and was ended.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), **environment}
+    began, children = time.monotonic(), [_forked(rank, work, folder, shared) for rank in range(count)]
+    codes = {}
+    while len(codes) < count and time.monotonic() - began < LIMIT:
+        for rank, child in enumerate(children):
+            if rank not in codes and (done := os.waitpid(child, os.WNOHANG))[0]:
+                codes[rank] = os.waitstatus_to_exitcode(done[1])
+        time.sleep(0.02)
+    for rank in set(range(count)) - codes.keys():
+        os.kill(children[rank], signal.SIGKILL)
+        os.waitpid(children[rank], 0)
+        codes[rank] = 124
+    printed = [Path(folder, f"{rank}.txt").read_text() for rank in range(count)]
+    return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
+
+
+def _forked(rank, work, folder, shared):
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
+        file = open(folder / f"{rank}.txt", "w", buffering=1)
+        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            try:
+                code = work(rank) or 0
+            except BaseException:
+                traceback.print_exc()
+            file.flush()
+    finally:
+        os._exit(code)
+
+
+def commanded(words, before=lambda rank: None):
+    """The work of a command line, after something is done to a process."""
+
+    def work(rank):
+        before(rank)
+        return command_line(words)
+
+    return work
+
+
+def at_step(rank, step, act):
+    """Let a process do something once it has computed so many steps."""
+
+    def before(own):
+        from pushforward.training.trainer import Trainer
+
+        usual = Trainer.step
+
+        def computed(trainer):
+            result = usual(trainer)
+            if own == rank and trainer.clock.step + 1 == step:
+                act(trainer)
+            return result
+
+        Trainer.step = computed
+
+    return before
+
+
+def killed(trainer):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stopped(trainer):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def turned(trainer):
+    """A bit of a weight changes by itself."""
+    with torch.no_grad():
+        next(trainer.method.parameters()).view(-1)[0].add_(1e-3)
+
+
+def full_disk(rank):
+    """From the second checkpoint on, the first process has no space left."""
+    from pushforward.training import checkpoint
+
+    usual, saved = checkpoint.fill, []
+
+    def fill(*arguments):
+        saved.append(1)
+        if rank == 0 and len(saved) > 1:
+            raise OSError(28, "No space left on device")
+        return usual(*arguments)
+
+    checkpoint.fill = fill
+
+
+def no_data(rank):
+    """One process cannot read the data."""
+    from pushforward import data
+    from pushforward.errors import DataError
+
+    def load(*_, **__):
+        raise DataError("moons cannot be read here.")
+
+    if rank == 1:
+        data.load = load
+
+
+def other_data(rank):
+    """One process has other examples under the same name."""
+    from pushforward import data
+
+    usual = data.load
+    if rank == 1:
+        data.load = lambda *arguments, **options: usual(*arguments, **options | {"limit": 199})
+
+
+def often_compared(then):
+    def before(rank):
+        from pushforward.training import trainer
+
+        trainer.ALIKE = 2
+        then(rank)
+
+    return before
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    spec.registered()
+    train = [*TRAIN, "--steps", "6", "--out"]
+    cases = {
+        "whole": (lambda rank: None),
+        "full": full_disk,
+        "unread": no_data,
+        "unlike": other_data,
+        "turned": often_compared(at_step(1, 3, turned)),
+        "stopped": at_step(1, 3, stopped),
+        "killed": at_step(1, 5, killed),
+    }
+    results = {}
+    for name, before in cases.items():
+        launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
+        results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
+    again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
+    results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
