@@ -557,7 +557,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/going_back.py": [
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    take_up(trainer, checkpoints.load(_goal(", "    (trainer, checkpoints.load(_goal(", "guard"),
+        ("    take_up(trainer, _goal(", "    (trainer, _goal(", "guard"),
         ("    if used == step:\n", "    if True:\n", "guard"),
         ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
@@ -803,6 +803,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
     ],
     "training/verifying.py": [
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("if (named := _named(folder)) is not None:", "if False:", "training"),
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
         ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
@@ -878,7 +879,6 @@ FAULTS: dict[str, list[Fault]] = {
     "training/tuned.py": [
         ('bool(entry["weights"] == run.weights)', "True", "tuned"),
         ('bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/skipping.py": [
@@ -887,11 +887,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
         ("step < self._last + LASTING", "False", "skipping"),
     ],
-    "training/processes.py": [
+    "training/sharding.py": [
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
-        ("            network.reshard()\n", "            pass\n", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
+    ],
+    "training/processes.py": [
+        ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
     ],

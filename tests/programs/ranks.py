@@ -20,8 +20,11 @@ from pathlib import Path
 import torch
 import torch._dynamo
 
+import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main as command_line
+from pushforward.data import Sampler
+from pushforward.testing import recipe_for, space_data
 
 LIMIT = 60
 """Seconds that processes may take together."""
@@ -164,6 +167,33 @@ def often_compared(then):
     return before
 
 
+def handed_on(folder, shard):
+    """Train 2 steps in 2 processes, go on in 4 for 2, and alone for 2; note which examples each has computed in each step."""
+    data, out = space_data((17,), labels=True, n=300), folder / "run"
+
+    def work(count, until):
+        def inner(rank):
+            noted, usual = [], Sampler.positions
+
+            def positions(sampler, start, stop):
+                epochs, index = usual(sampler, start, stop)
+                noted.append([start // 256, (epochs * len(data.train) + index).tolist()])
+                return epochs, index
+
+            Sampler.positions = positions
+            at_step(0, until, lambda trainer: setattr(trainer, "stop", 15))(rank)
+            options = {"shard": shard and count > 1, "progress": False}
+            if out.exists():
+                pf.resume(out, data=data, **options)
+            else:
+                pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, out=out, seed=4, steps=6, **options)
+            (folder / f"{count}-{rank}.json").write_text(json.dumps(noted))
+
+        return inner
+
+    return [together(count, work(count, until), folder / str(count))[:2] for count, until in ((2, 2), (4, 4), (1, 6))]
+
+
 def main(folder):
     torch.set_num_threads(1)
     spec.registered()
@@ -183,6 +213,8 @@ def main(folder):
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+    for kind in ("plain", "sharded"):
+        results[kind] = handed_on(folder / kind, kind == "sharded")
     (folder / "results.json").write_text(json.dumps(results))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -107,6 +107,16 @@ class Player:
         if value.shape != parameter.shape:
             return value
         return torch.empty_like(parameter).copy_(placed(value, parameter))
+
+    def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
+        """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
+        own = {path: where for path, where in sizes.items() if path.partition("/")[0] == self.name}
+        return {path: self._empty(int(path.split("/")[-2]), *where) for path, where in own.items()}
+
+    def _empty(self, index: int, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        parameter = self.parameters[index]
+        whole = torch.empty(size, dtype=dtype)
+        return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""

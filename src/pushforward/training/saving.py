@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import shards
 from pushforward.training.going_back import content_of, take_up
 from pushforward.training.memory import peak_memory
 from pushforward.training.observing import held
@@ -16,6 +18,7 @@ from pushforward.training.stages import stages_of
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from pushforward.training.trainer import Trainer
 
@@ -49,12 +52,18 @@ class Saver:
         Raises:
             CheckpointError: If the disk refuses; earlier checkpoints stay.
         """
-        tensors = content_of(trainer)
+        tensors, where = content_of(trainer), trainer.folder / "checkpoints" / checkpoints.step_name(trainer.clock.step)
         try:
             if trainer.holding.writes:
                 trainer.journal.settle()
-                where, stay = trainer.folder / "checkpoints", held(trainer.observers, trainer.method)
-                checkpoints.save(where, trainer.clock.step, tensors, self._state(trainer), after=self.step, held=stay)
+            if trainer.processes.sharded:
+                self._save_shards(trainer, tensors, where)
+            elif trainer.holding.writes:
+                with checkpoints.staged(where) as temporary:
+                    checkpoints.fill(temporary, tensors, self._state(trainer))
+                    checkpoints.commit(temporary, where)
+            if trainer.holding.writes:
+                checkpoints.prune(where, after=self.step, held=held(trainer.observers, trainer.method))
         except CheckpointError as error:
             if self.step >= 0:
                 raise
@@ -63,6 +72,16 @@ class Saver:
                 f"pushforward resume {trainer.folder}"
             ) from error
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+
+    def _save_shards(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], where: Path) -> None:
+        """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
+        processes, writes = trainer.processes, trainer.holding.writes
+        with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
+            shared = Path(processes.first(str(temporary)))
+            written = processes.gathered(shards.fill(shared, tensors, processes.rank))
+            if writes:
+                checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
+                checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})
 
     def _state(self, trainer: Trainer) -> dict[str, Any]:
         return {
@@ -82,8 +101,7 @@ class Saver:
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        take_up(trainer, stored := checkpoints.load(folder, trainer.device))
-        state = stored.state
+        state = take_up(trainer, folder)
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
