@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
+    ALONE,
     BUDGET,
     DATA,
     MODEL,
@@ -26,7 +27,9 @@ from pushforward.cli.groups import (
     Plugins,
     RunFolder,
     Settings,
+    Sharing,
 )
+from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.terminal import app, say
@@ -54,6 +57,7 @@ def distil(
     overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
     **settings: Settings,
 ) -> None:
     """Distil a run into one that samples in few network calls.
@@ -80,7 +84,8 @@ def distil(
     seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
-    if out and not overwrite:
+    options |= of_processes(sharing)
+    if out and not overwrite and is_first_start():
         check_free(out)
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pushforward.cli.groups import Sharing
+from pushforward.cli.groups import Sharing, Spreading
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError
 from pushforward.launched import launched
 
 __all__ = [
     "TOGETHER",
+    "check_spread",
     "is_first_start",
     "is_grouped",
     "of_processes",
@@ -58,13 +59,15 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
         count: How many processes.
         entry: Called in each process, which is then forked, with the words; None starts the command line anew.
     """
-    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # what went wrong is said below
+    import logging
     import uuid
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
     os.environ[_LAUNCHER] = str(os.getpid())
@@ -104,6 +107,16 @@ def of_processes(sharing: Sharing) -> dict[str, Any]:
     return {"shard": sharing.shard, "devices": sharing.devices}
 
 
+def check_spread(spread: Spreading) -> None:
+    """Refuse a number of processes that is not the present one.
+
+    Raises:
+        UsageError: Where a launcher has started another number.
+    """
+    if spread.devices not in (None, 1, launched().count):
+        raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
+
+
 def is_first_start() -> bool:
     """Whether this process looks after the run's folder and has not been started again to go on with what is there."""
     launch = launched()
@@ -131,10 +144,11 @@ def run_in_group(words: Sequence[str]) -> None:
         )
     from pushforward.devices import device_named
     from pushforward.training.launching import joined, leave
+    from pushforward.transports.spreading import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:
-        with processes.phase(f"pushforward {words[0]}", ends_together=True):
+        with processes.phase(f"pushforward {words[0]}", ends_together=True), spreading():
             app(list(words), exit_on_error=False)
     finally:
         leave()

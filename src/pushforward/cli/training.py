@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
+from pushforward.cli.foreseen import report_needs
 from pushforward.cli.groups import (
     ALL_DATA,
     ALONE,
@@ -20,6 +21,7 @@ from pushforward.cli.groups import (
     NO_BUDGET,
     NO_CHANGES,
     OUTPUT,
+    PROCESSES,
     STARTING,
     TRAIN,
     TRAINING,
@@ -88,6 +90,7 @@ def train(
     json: Json = False,
     device: Device = "auto",
     sharing: Sharing = ALONE,
+    dry_run: Annotated[Flag, Parameter(group=PROCESSES)] = False,
     **settings: Settings,
 ) -> None:
     """Train a model.
@@ -110,6 +113,7 @@ def train(
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
         overwrite: Replace the run that is in --out.
+        dry_run: Only say what the training will need, in --devices processes: memory, steps, size of a checkpoint.
     """
     ends = amounts(budgeting, flops=flops)
     _check_names(recipe, None if settings else data, plugin)  # wrong options are named first
@@ -127,6 +131,8 @@ def train(
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
     options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
+    if dry_run:
+        return report_needs(chosen, loaded, _counted(ends, chosen, loaded), sharing, json)
     options |= of_processes(sharing)
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
     trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())

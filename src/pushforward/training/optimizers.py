@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
 from pushforward.training.muon import Muon
-from pushforward.training.tensors import by_place, gradient_norm, placed
+from pushforward.training.tensors import by_place, gradient_norm, local, placed
 
 __all__ = ["Player", "players_of"]
 
@@ -96,6 +96,16 @@ class Player:
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
         return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
+
+    def state_bytes(self, whole: bool = False) -> int:
+        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
+
+        Args:
+            whole: Of all processes together, where weights are sharded.
+        """
+        sizes = [p.numel() if whole else local(p).numel() for p in self.parameters]
+        averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
+        return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
 
     def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for optimizer, numbers in self._optimizers:
