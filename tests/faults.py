@@ -904,16 +904,16 @@ FAULTS: dict[str, list[Fault]] = {
     "training/start.py": [
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
-        ("        claimed.discard()\n", "", "budgets run_folders"),
+        ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
     ],
     "training/ending.py": [
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
-    "training/resuming.py": [
-        ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
+    "training/taking_up.py": [
+        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
         ("check_spec(folder, content, state)", "pass", "training"),
         ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
-        ("    put_back(folder)\n", "", "interrupted"),
+        ("    put_back(folder)\n", "    pass\n", "interrupted"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
-    ALONE,
     BUDGET,
     DATA,
     MODEL,
@@ -27,11 +26,11 @@ from pushforward.cli.groups import (
     Plugins,
     RunFolder,
     Settings,
-    Sharing,
 )
 from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
+from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError
 

@@ -18,18 +18,17 @@ from pushforward.cli.groups import (
     MODEL,
     NEWEST,
     UNGUIDED,
-    UNSPREAD,
     Features,
     Guiding,
     Json,
     Loading,
     Reading,
     Solving,
-    Spreading,
 )
 from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, data_file, load_plugins, source, typed_options, words
 from pushforward.cli.sampling import configured_run, precision_of
+from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, UsageError
 

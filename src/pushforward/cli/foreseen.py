@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.groups import Sharing
+from pushforward.cli.sharing import Sharing
 from pushforward.cli.terminal import columns, show
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from cyclopts import Group, Parameter
 
 __all__ = [
     "ALL_DATA",
-    "ALONE",
     "AS_IT_IS",
     "BUDGET",
     "COMPUTE",
@@ -29,7 +28,6 @@ __all__ = [
     "TRAIN",
     "TRAINING",
     "UNGUIDED",
-    "UNSPREAD",
     "USE",
     "Budgeting",
     "Changes",
@@ -54,9 +52,7 @@ __all__ = [
     "RunFolder",
     "Seed",
     "Settings",
-    "Sharing",
     "Solving",
-    "Spreading",
     "Sweeping",
 ]
 
@@ -290,34 +286,5 @@ class Placing:
     overwrite: Flag = False
 
 
-@Parameter(name="*", group=PROCESSES)
-@dataclass(frozen=True)
-class Sharing:
-    """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
-
-    Args:
-        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
-        shard: Each process holds a share of the weights, their average and the optimisers, not all of them.
-        max_restarts: Start the processes of --devices again so often where one is lost; they go on from the last checkpoint.
-    """
-
-    devices: int | None = None
-    shard: Flag = False
-    max_restarts: int = 0
-
-
-@Parameter(name="*", group=PROCESSES)
-@dataclass(frozen=True)
-class Spreading:
-    """Several processes that share the samples of one command.
-
-    Args:
-        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
-    """
-
-    devices: int | None = None
-
-
-ALONE, UNSPREAD = Sharing(), Spreading()
 NO_BUDGET, NO_SWEEP, ALL_DATA, NO_CHANGES = Budgeting(), Sweeping(), Reading(), Changes()
 AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()

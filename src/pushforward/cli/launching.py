@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pushforward.cli.groups import Sharing, Spreading
+from pushforward.cli.sharing import Sharing, Spreading
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError
 from pushforward.launched import launched

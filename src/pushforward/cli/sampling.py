@@ -15,7 +15,6 @@ from pushforward.cli.groups import (
     OUTPUT,
     PLACED,
     UNGUIDED,
-    UNSPREAD,
     USE,
     Given,
     Guiding,
@@ -27,10 +26,10 @@ from pushforward.cli.groups import (
     RunFolder,
     Seed,
     Solving,
-    Spreading,
 )
 from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, device_of
+from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 

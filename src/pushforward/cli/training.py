@@ -14,7 +14,6 @@ from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.foreseen import report_needs
 from pushforward.cli.groups import (
     ALL_DATA,
-    ALONE,
     BUDGET,
     DATA,
     MODEL,
@@ -36,7 +35,6 @@ from pushforward.cli.groups import (
     Reading,
     RunFolder,
     Settings,
-    Sharing,
 )
 from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
@@ -57,6 +55,7 @@ from pushforward.cli.parsing import (
     words,
 )
 from pushforward.cli.planned import steps_for
+from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.rendezvous import rendezvous
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.launched import Launch, launched
@@ -74,7 +75,12 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.set_num_threads(max(1, _cores() // launch.local_count))
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
     backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=timedelta(seconds=seconds()))
+    limit = timedelta(seconds=seconds())
+    store, rank, count = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))
+    store.set_timeout(limit)
+    # torchrun's store outlives processes: those that are started again must not find each other's old addresses
+    store = torch.distributed.PrefixStore(f"start/{launch.restarts}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
     _formed_here = True
 
 
@@ -118,8 +124,8 @@ def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> P
     if not launch.restarts or launch.name is None:
         return None
     usual = Path("runs").glob(f"{Path(data).stem or 'data'}-{recipe}*")
-    found = [folder for folder in ([Path(out)] if out is not None else usual) if _of_launch(folder, launch.name, command)]
-    return max(found, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
+    begun = [folder for folder in ([Path(out)] if out is not None else usual) if _of_launch(folder, launch.name, command)]
+    return max(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
 
 
 def _of_launch(folder: Path, name: str, command: str) -> bool:

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from pushforward.arguments import refuse_unknown
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError
-from pushforward.methods.method import Method
-from pushforward.plugins import files_of
-from pushforward.recipes.recipe import Recipe
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training import log
 from pushforward.training.ending import trained
-from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
-from pushforward.training.folders import hold, put_back
-from pushforward.training.holding import Holding
+from pushforward.training.fit_options import HINTS, ResumeOptions
 from pushforward.training.launching import check_devices, joined
-from pushforward.training.marks import mark
-from pushforward.training.processes import Processes
-from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import folder_of
-from pushforward.training.run import Run, load, pick
-from pushforward.training.run_data import data_of_run
-from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
-from pushforward.training.settings import Settings
-from pushforward.training.tensors import restore
+from pushforward.training.run import Run
+from pushforward.training.taking_up import taken_up
 from pushforward.training.trainer import Trainer
 
-__all__ = ["reopen", "resume", "taken_up"]
+__all__ = ["reopen", "resume"]
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
@@ -41,96 +25,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     processes = joined(device_named(options.get("device", "cpu")), shard=options.get("shard", False))
     with processes.phase("the start of training", ends_together=True):
         return taken_up(folder_of(folder), options, processes)
-
-
-def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
-    """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
-    plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
-    checkpoint, method = options.get("checkpoint"), options.get("method")
-    given = budget_in(options)
-    if writes:
-        put_back(folder)
-    processes.agreed(False)  # the run is there again for all of them
-    content = read_spec(folder, plugins)
-    budget = given or budget_of(content)
-    lock = hold(folder) if writes else None
-    try:
-        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
-        if where is not None:
-            state = checkpoints.read_state(where)
-            check_spec(folder, content, state)
-            if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, state["seconds"])
-        data = data_of_run(
-            folder,
-            content,
-            options.get("data"),
-            absent="Hand it to pf.resume(run, data=...) again.",
-            changed=f"start a new run from its weights: `init={folder}`",
-        )
-        recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
-        settings = Settings(
-            seed=content["seed"],
-            device=device_named(options.get("device", "cpu")),
-            augment=tuple(content["augment"]),
-            checkpoint_every=content["checkpoint_every"],
-        )
-        holding = Holding(folder, lock, content, writes)
-        watcher = watcher_of(options.get("progress")) if writes else None
-        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
-        if where is not None:
-            trainer.restore(where)
-        processes.agreed(False)  # all have read the spec
-        extend(folder, content, budget, trainer.clock.step, writes)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
-    return trainer
-
-
-def _newest(folder: Path) -> Path | None:
-    """A run's newest checkpoint; None for a run that was never saved and has made no step.
-
-    Raises:
-        CheckpointError: If the run has made steps and its checkpoints are gone.
-    """
-    where = checkpoints.latest(folder / "checkpoints")
-    if where is None and (rows := log.read(folder / "metrics.jsonl")):
-        raise CheckpointError(
-            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
-            "them, or train again into another folder."
-        )
-    return where
-
-
-def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
-    """The recipe of a run that was never saved, with the weights that it had at its start.
-
-    Raises:
-        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
-    """
-    if method is None and content.get("init") is not None:
-        recipe = recipe_of(content)
-        name = checkpoints.step_name(content["init_step"])
-        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
-            raise CheckpointError(
-                f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
-                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "
-                "from the weights "
-                f"that {content['init']} has now, or restore the checkpoint."
-            )
-        source = load(content["init"], checkpoint=name, plugins=plugins)
-        restore(recipe.method, source.method.state_dict(), source.folder)
-        return recipe
-    if method is None and not content.get("from_seed"):
-        raise CheckpointError(
-            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Delete the "
-            "folder and call "
-            "pf.fit again, or give them: pf.resume(run, method=...)."
-        )
-    return recipe_of(content, method, content["seed"])
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:

@@ -33,10 +33,10 @@ from pushforward.training.parts import adopt
 from pushforward.training.processes import Processes
 from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from, refuse_settings
-from pushforward.training.resuming import taken_up
 from pushforward.training.run import Run, load
 from pushforward.training.run_spec import command
 from pushforward.training.settings import Settings
+from pushforward.training.taking_up import taken_up
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
 
