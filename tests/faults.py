@@ -829,7 +829,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
         ("if not self.saved:", "if False:", "training"),
-        ("        self._check_weights()\n        self.saver", "        self.saver", "training"),
+        ("            self._check_weights()\n            self.saver", "            self.saver", "training"),
         ("        reset_peak(self.device)\n", "", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training"),
         ("with observing(moment.method, moment.average):", "if True:", "observers"),
@@ -887,6 +887,32 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
         ("step < self._last + LASTING", "False", "skipping"),
     ],
+    "launched.py": [
+        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("sum(int(given", "sum(0 * int(given", "launched"),
+    ],
+    "training/agreement.py": [
+        ("            self._post(error)\n", "            pass\n", "launched"),
+        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
+        ("        leave()\n", "", "launched"),
+    ],
+    "training/launching.py": [
+        ('manifest.get("launch") == name and manifest', "manifest", "launched"),
+        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
+    ],
+    "training/shards.py": [
+        ("        player.restore(dict(groups", "        (dict(groups", "launched"),
+        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+    ],
+    "training/planning.py": [
+        ("2 * max(players.values())", "0 * max(players.values())", "planning"),
+        ("slope * (part - sizes[1])", "0 * (part - sizes[1])", "planning"),
+        ("optimizers=sum(player.state_bytes()", "optimizers=sum(player.state_bytes(True)", "planning"),
+    ],
+    "transports/spreading.py": [
+        ("own is not None and source == rank", "False", "launched"),
+        ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
+    ],
     "training/sharding.py": [
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
@@ -895,6 +921,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/processes.py": [
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
+        ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
+        ("if rank is not None:", "if False:", "launched"),
+        ("        if len(wrong):", "        if False:", "launched"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
     ],
     "training/tensors.py": [
@@ -987,7 +1016,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
+        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
     "sampling_options.py": [
@@ -1017,7 +1046,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/loop.py": [
-        ('130 if got["signal"]', '75 if got["signal"]', "cli"),
+        ("130 if number ==", "75 if number ==", "cli"),
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),

@@ -1,20 +1,14 @@
-"""Processes that are started together as torchrun starts them, forked: run by ``test_launched.py`` and benchmarks.
+"""Trainings in several processes that fail, are stopped, killed and resumed: run by ``test_launched.py``.
 
     python tests/programs/ranks.py FOLDER
-
-Each has files of its own for what it prints, and a limit of time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import sys
-import time
-import traceback
 from pathlib import Path
 
 import torch
@@ -25,57 +19,9 @@ from pushforward import spec
 from pushforward.cli import main as command_line
 from pushforward.data import Sampler
 from pushforward.testing import recipe_for, space_data
+from pushforward.testing.ranks import together
 
-LIMIT = 60
-"""Seconds that processes may take together."""
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def together(count, work, folder, **environment):
-    """Fork processes that each do ``work(rank)``; returns the exit code and the printed text of each, and the seconds of all.
-
-    A code of 124 is that of a process which has not ended within the limit, and was ended.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), **environment}
-    began, children = time.monotonic(), [_forked(rank, work, folder, shared) for rank in range(count)]
-    codes = {}
-    while len(codes) < count and time.monotonic() - began < LIMIT:
-        for rank, child in enumerate(children):
-            if rank not in codes and (done := os.waitpid(child, os.WNOHANG))[0]:
-                codes[rank] = os.waitstatus_to_exitcode(done[1])
-        time.sleep(0.02)
-    for rank in set(range(count)) - codes.keys():
-        os.kill(children[rank], signal.SIGKILL)
-        os.waitpid(children[rank], 0)
-        codes[rank] = 124
-    printed = [Path(folder, f"{rank}.txt").read_text() for rank in range(count)]
-    return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
-
-
-def _forked(rank, work, folder, shared):
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
-        file = open(folder / f"{rank}.txt", "w", buffering=1)
-        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-            try:
-                code = work(rank) or 0
-            except BaseException:
-                traceback.print_exc()
-            file.flush()
-    finally:
-        os._exit(code)
 
 
 def commanded(words, before=lambda rank: None):
