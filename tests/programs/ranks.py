@@ -1,6 +1,6 @@
 """Trainings in several processes that fail, are stopped, killed and resumed: run by ``test_launched.py``.
 
-    python tests/programs/ranks.py FOLDER
+python tests/programs/ranks.py FOLDER
 """
 
 from __future__ import annotations

@@ -63,12 +63,14 @@ def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: 
     code = 1
     try:
         os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
-        file = open(folder / f"{rank}.txt", "w", buffering=1)
-        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        with (
+            (folder / f"{rank}.txt").open("w", buffering=1) as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
             try:
                 code = work(rank) or 0
             except BaseException:
                 traceback.print_exc()
-            file.flush()
     finally:
         os._exit(code)
