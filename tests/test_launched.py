@@ -68,6 +68,25 @@ def test_a_stopped_run_is_that_of_all_processes(folder):
     assert pf.load(folder / "stopped").state["step"] == 3
 
 
+def test_the_launcher_starts_killed_processes_again(folder, results):
+    assert results["again"] == 0
+    assert_same(final_state(folder / "whole"), final_state(folder / "again"))
+    manifest = json.loads((folder / "again" / "manifest.json").read_text())
+    assert len(manifest["launch"]) == 32
+
+
+def test_samples_of_several_processes_are_those_of_one(folder, results):
+    assert results["drawn"][0] == [0, 0]
+    assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
+    with np.load(folder / "drawn.npz") as file:
+        np.testing.assert_allclose(file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6)
+
+
+def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
+    assert results["timed"][0] == [0, 0], results["timed"]
+    assert pf.load(folder / "timed").state["seconds"] >= 0.09
+
+
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
 def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_changes(kind, folder, results, tmp_path):
     assert [codes for codes, _ in results[kind]] == [[0] * 2, [0] * 4, [0]], results[kind]

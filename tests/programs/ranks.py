@@ -5,6 +5,7 @@ python tests/programs/ranks.py FOLDER
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import torch._dynamo
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main as command_line
+from pushforward.cli.launching import start
 from pushforward.data import Sampler
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
@@ -140,6 +142,18 @@ def handed_on(folder, shard):
     return [together(count, work(count, until), folder / str(count))[:2] for count, until in ((2, 2), (4, 4), (1, 6))]
 
 
+def started_again(folder):
+    """The launcher of ``--devices``: one of its processes is killed, and it starts both again; the exit code."""
+
+    def entry(words):
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            at_step(1, 3, killed)(int(os.environ["RANK"]))
+        with open(os.devnull, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            sys.exit(command_line(words))
+
+    return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
+
+
 def main(folder):
     torch.set_num_threads(1)
     spec.registered()
@@ -159,6 +173,11 @@ def main(folder):
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+    draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
+    results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")]), folder / "drawn-printed")
+    seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
+    results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
+    results["again"] = started_again(folder / "again")
     for kind in ("plain", "sharded"):
         results[kind] = handed_on(folder / kind, kind == "sharded")
     (folder / "results.json").write_text(json.dumps(results))
