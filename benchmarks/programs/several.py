@@ -2,6 +2,7 @@
 
     python benchmarks/programs/several.py train COUNT KIND STEPS NAME ...
     python benchmarks/programs/several.py kill TIMES
+    python benchmarks/programs/several.py speed COUNT THREADS STEPS
 
 KIND is plain, sharded or control, whose weights are scaled by one rounding. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
@@ -16,7 +17,9 @@ import random
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -132,6 +135,40 @@ def kill(times: int) -> list[dict[str, Any]]:
     return rows
 
 
+def speed(count: int, threads: int, steps: int) -> float:
+    """Training examples in a second of a small U-Net on images of 32 x 32, batches of 128; the median over steps."""
+    data = space_data((3, 32, 32), labels=False, n=512)
+
+    def work(rank: int) -> float:
+        torch.set_num_threads(threads)
+        recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128))
+        with tempfile.TemporaryDirectory() as folder:
+            shared = Path(os.environ.get("SHARED", folder))
+            trainer = prepare(recipe, data, steps=steps + 2, seed=0, out=shared / "run")
+            trainer.threads.numbers = [threads]
+            trainer.threads.stages = [{"step": 0, "threads": [threads]}]
+            trainer.save()
+            times = []
+            for _ in range(steps + 2):
+                trainer.threads.before(trainer.clock.step)
+                began = time.perf_counter()
+                trainer.step()
+                times.append(trainer.processes.together(time.perf_counter() - began, 0)[0])
+                trainer.clock.tick(times[-1])
+            trainer.close()
+        if rank == 0 and "SHARED" in os.environ:
+            (shared / "speed").write_text(str(median(times[2:])))
+        return median(times[2:])
+
+    if count == 1:
+        return 128 / work(0)
+    with tempfile.TemporaryDirectory() as folder:
+        codes, printed, _ = together(count, lambda rank: int(work(rank) <= 0), Path(folder, "printed"), SHARED=folder)
+        assert not any(codes), printed
+        return 128 / float(Path(folder, "speed").read_text())
+
+
 def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
     """A training that is killed, in one process, after a step, or in the first save that comes after it."""
     rank, step, inside = at
@@ -158,9 +195,12 @@ def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     spec.registered()
     if words[0] == "kill":
-        print(json.dumps(kill(int(words[1]))))
-        return
-    print(json.dumps(train(int(words[1]), words[2], int(words[3]), words[4:])))
+        result: Any = kill(int(words[1]))
+    elif words[0] == "speed":
+        result = speed(*map(int, words[1:]))
+    else:
+        result = train(int(words[1]), words[2], int(words[3]), words[4:])
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
