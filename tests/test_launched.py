@@ -30,7 +30,7 @@ def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-CODES = {"whole": 0, "full": 4, "unread": 3, "unlike": 3, "turned": 1, "stopped": 75, "restarted": 0}
+CODES = {"whole": 0, "full": 4, "unread": 3, "unlike": 3, "turned": 1, "stopped": 75, "lacking": 6, "hanging": 1, "restarted": 0}
 
 
 @pytest.mark.parametrize("case", CODES)
@@ -49,6 +49,8 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
         ("unlike", "differ in data: process 0 has"),
         ("turned", "At step 4 the weights of process 1 are no longer those of process 0"),
         ("stopped", "stopped and saved at step 3"),
+        ("lacking", "out of memory (In process 1: out of memory)"),
+        ("hanging", "within 4 seconds"),
         ("killed", "another process of this training has ended"),
     ],
 )

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -61,6 +62,14 @@ def killed(trainer):
 
 def stopped(trainer):
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lacking(trainer):
+    raise MemoryError("out of memory")
+
+
+def hanging(trainer):
+    time.sleep(6)
 
 
 def turned(trainer):
@@ -165,11 +174,14 @@ def main(folder):
         "unlike": other_data,
         "turned": often_compared(at_step(1, 3, turned)),
         "stopped": at_step(1, 3, stopped),
+        "lacking": at_step(1, 3, lacking),
+        "hanging": at_step(1, 3, hanging),
         "killed": at_step(1, 5, killed),
     }
     results = {}
     for name, before in cases.items():
         launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
+        launch |= {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)

@@ -142,6 +142,8 @@ def run_in_group(words: Sequence[str]) -> None:
             f"pushforward {words[0]} is the work of one process, and {launched().count} were started: start it without "
             f"torchrun. Several processes share {', '.join(TOGETHER)}."
         )
+    if "--download" in words:
+        raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
     from pushforward.devices import device_named
     from pushforward.training.launching import joined, leave
     from pushforward.transports.spreading import spreading

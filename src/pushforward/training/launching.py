@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.rendezvous import rendezvous
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
@@ -73,15 +72,27 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
         torch.set_num_threads(max(1, _cores() // launch.local_count))
+    try:
+        _meet(launch, "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timedelta(seconds=seconds()))
+    except RuntimeError as error:
+        raise GroupError(
+            f"Process {launch.rank} of {launch.count} has not met all others at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} within {seconds():g} seconds ({str(error).splitlines()[0][:200]}). Start all of them, "
+            "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
+        ) from error
+    _formed_here = True
+
+
+def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
+    """Form the default group of torch.distributed."""
+    from torch.distributed.rendezvous import rendezvous
+
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
-    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    limit = timedelta(seconds=seconds())
     store, rank, count = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))
     store.set_timeout(limit)
     # torchrun's store outlives processes: those that are started again must not find each other's old addresses
     store = torch.distributed.PrefixStore(f"start/{launch.restarts}", store)
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
-    _formed_here = True
 
 
 def _cores() -> int:

@@ -132,7 +132,7 @@ def plan(
     settings = replace(settings or Settings(), device="cpu")
     if processes < 1 or (sharded and processes == 1):
         raise UsageError(f"`shard=True` divides weights among several processes; got `devices={processes}`.")
-    if torch.distributed.is_initialized():
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise UsageError("A plan is made by one process: start it without torchrun.")
     with tempfile.TemporaryDirectory() as nowhere:
         activations, how = _activations(recipe, data, settings, Path(nowhere) / "none", processes)
