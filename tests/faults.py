@@ -626,7 +626,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    take_up(trainer, checkpoints.load(_goal(", "    (trainer, checkpoints.load(_goal(", "guard"),
+        ("    take_up(trainer, _goal(", "    (trainer, _goal(", "guard"),
         ("    if used == step:\n", "    if True:\n", "guard"),
         ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
@@ -914,6 +914,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
         ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("if (named := _named(folder)) is not None:", "if False:", "training"),
         ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
         ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
@@ -950,6 +951,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("                self._check_moved()\n", "", "recovering"),
         ("or players_in(health)", "", "recovering"),
         ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
+        ("            self._check_weights()\n            self.saver", "            self.saver", "training"),
         ("        reset_peak(self.device)\n", "", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training"),
         ("with observing(moment.method, moment.average):", "if True:", "observers"),
@@ -1037,7 +1039,6 @@ FAULTS: dict[str, list[Fault]] = {
     "training/tuned.py": [
         ('bool(entry["weights"] == run.weights)', "True", "tuned"),
         ('bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/skipping.py": [
@@ -1047,12 +1048,43 @@ FAULTS: dict[str, list[Fault]] = {
         ("            self._steps.clear()\n", "            pass\n", "skipping"),
         ("step < self._last + LASTING", "False", "skipping"),
     ],
-    "training/processes.py": [
+    "launched.py": [
+        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("sum(int(given", "sum(0 * int(given", "launched"),
+    ],
+    "training/agreement.py": [
+        ("            self._post(error)\n", "            pass\n", "launched"),
+        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
+        ("        leave()\n", "", "launched"),
+    ],
+    "training/launching.py": [
+        ('manifest.get("launch") == name and manifest', "manifest", "launched"),
+        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
+    ],
+    "training/shards.py": [
+        ("        player.restore(dict(groups", "        (dict(groups", "launched"),
+        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+    ],
+    "training/planning.py": [
+        ("2 * max(players.values())", "0 * max(players.values())", "planning"),
+        ("slope * (part - sizes[1])", "0 * (part - sizes[1])", "planning"),
+        ("optimizers=sum(player.state_bytes()", "optimizers=sum(player.state_bytes(True)", "planning"),
+    ],
+    "transports/spreading.py": [
+        ("own is not None and source == rank", "False", "launched"),
+        ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
+    ],
+    "training/sharding.py": [
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
-        ("            network.reshard()\n", "            pass\n", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
+    ],
+    "training/processes.py": [
+        ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
+        ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
+        ("if rank is not None:", "if False:", "launched"),
+        ("        if len(wrong):", "        if False:", "launched"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
     ],
     "training/tensors.py": [
@@ -1062,7 +1094,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/start.py": [
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
-        ("        claimed.discard()\n", "", "budgets run_folders"),
+        ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
     ],
     "training/ending.py": [
         ("if got and not trainer.done:", "if False:", "signals"),
@@ -1074,6 +1106,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
         ("    put_back(folder)\n", "", "interrupted"),
+    "training/taking_up.py": [
+        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
+        ("check_spec(folder, content, state)", "pass", "training"),
+        ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
+        ("    put_back(folder)\n", "    pass\n", "interrupted"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
@@ -1153,7 +1190,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
+        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
     "sampling_options.py": [
@@ -1185,6 +1222,7 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/loop.py": [
         ("130 if got[0]", "75 if got[0]", "cli signals"),
         ("if got[0] == signal.SIGINT", "if True", "signals"),
+        ("130 if number ==", "75 if number ==", "cli"),
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),

@@ -12,8 +12,9 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.methods.importance_weighting import constant
 from pushforward.training import checkpoint
-from pushforward.training.processes import Processes, called
+from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
+from pushforward.training.sharding import called
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 

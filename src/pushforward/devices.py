@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pushforward.errors import UsageError
+from pushforward.launched import launched
 
 __all__ = ["device_named", "laid_out"]
 
@@ -20,15 +21,18 @@ def device_named(name: torch.device | str) -> torch.device:
     """A device that can be computed on.
 
     Args:
-        name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device.
+        name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device. Of several processes
+            on a machine, each has the CUDA device of its number there.
 
     Raises:
         UsageError: For a name that is no device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if str(name).startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("There is no CUDA device here; use `device=cpu`.")
+    if str(name) == "cuda" and (launch := launched()).count > 1:
+        name = f"cuda:{launch.local_rank}"
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)

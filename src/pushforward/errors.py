@@ -9,6 +9,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "Diverged",
+    "GroupError",
     "MissingExtra",
     "OutOfMemory",
     "PushforwardError",
@@ -82,6 +83,12 @@ class OutOfMemory(_Failed):
     """The memory does not suffice for a training step."""
 
     exit_code = 6
+
+
+class GroupError(PushforwardError):
+    """One of the processes of a training was lost, did not answer in time, or computed something else than the others."""
+
+    exit_code = 1
 
 
 class MissingExtra(PushforwardError):

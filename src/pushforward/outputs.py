@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
+from pushforward.transports.spreading import stream, writes
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
 
@@ -105,7 +107,13 @@ def draw_to(
 
     path, space = Path(path), transport.space
     if path.suffix.lower() != ".gif":
-        write_samples(path, space, n, transport.stream(n, condition, seed=seed, batch=batch), overwrite, zoom)
+        check_target(path, space, n, overwrite, zoom)
+        parts = stream(transport, n, condition, seed=seed, batch=batch)
+        if writes():
+            write_samples(path, space, n, parts, overwrite, zoom)
+        deque(parts, 0)
+        return
+    if not writes():
         return
     check_target(path, space, n, overwrite, zoom)
     if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):

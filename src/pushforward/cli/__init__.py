@@ -37,6 +37,7 @@ from pushforward.cli import (
     tuning,
 )
 from pushforward.cli.advice import as_options
+from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed[:] = words
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    with _ended_by_sigterm():
+    with _ended_by_sigterm(), silent(unless=speaks()):
         code = _run(words)
     if arguments is None:
         sys.exit(code)
@@ -114,6 +115,10 @@ def _run(words: list[str]) -> int:
         if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
             load_plugins([file for option, file in itertools.pairwise(words) if option == "--plugin"])
             print_recipe_help(training.train, words[1])
+        elif is_grouped(words):
+            run_in_group(words)
+        elif (count := processes_wanted(words)) > 1:
+            return start(words, count)
         elif words:
             app(words, exit_on_error=False)
         else:

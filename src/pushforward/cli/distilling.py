@@ -28,8 +28,10 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
+from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
+from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError
 
@@ -56,6 +58,7 @@ def distil(
     track: Track = None,
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
     **settings: Settings,
 ) -> None:
     """Distil a run into one that samples in few network calls.
@@ -83,7 +86,8 @@ def distil(
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options["trackers"] = track or ()
-    if out and not overwrite:
+    options |= of_processes(sharing)
+    if out and not overwrite and is_first_start():
         check_free(out)
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)

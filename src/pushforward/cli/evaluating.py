@@ -25,9 +25,11 @@ from pushforward.cli.groups import (
     Reading,
     Solving,
 )
+from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, data_file, load_plugins, typed_options, words
 from pushforward.cli.reading import source
 from pushforward.cli.sampling import configured_run, precision_of
+from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, UsageError
 
@@ -55,6 +57,7 @@ def evaluate(
     guiding: Guiding = UNGUIDED,
     json: Json = False,
     loading: Loading = NEWEST,
+    spread: Spreading = UNSPREAD,
 ) -> None:
     """Score a run, or given samples, against held-out data.
 
@@ -71,6 +74,7 @@ def evaluate(
             and of a flow map its quality in 1 to 16 network calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
+    check_spread(spread)
     _check(data, words(metrics), features, (n, repeats), loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.sample_files import is_run

@@ -21,6 +21,7 @@ __all__ = [
     "NO_CHANGES",
     "OUTPUT",
     "PLACED",
+    "PROCESSES",
     "SAMPLES",
     "SOLVER",
     "STARTING",
@@ -63,6 +64,7 @@ DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
 STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
+PROCESSES = Group("Processes", sort_key=45)
 SAMPLES = Group("Samples", sort_key=50)
 SOLVER = Group("Solver", sort_key=60)
 GUIDANCE = Group("Guidance", sort_key=70)

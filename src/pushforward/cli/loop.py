@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pushforward.cli.launching import stop_launcher
 from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
 
@@ -29,18 +30,20 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
     from pushforward.training.ending import finished
     from pushforward.training.interrupting import interruptible
 
-    with interruptible(trainers) as got, _tidy_terminal(trainers):
+    with interruptible(trainers), _tidy_terminal(trainers):
         if turn:
             runs = train_in_turns(trainers, turn, after)
         else:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
-    if got and not all(trainer.done for trainer in trainers):
+    # of several processes one was given the signal, and all have stopped
+    if (number := max(trainer.stop for trainer in trainers)) and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
-        raise SystemExit(130 if got[0] == signal.SIGINT else 75)
+        stop_launcher(number)
+        raise SystemExit(130 if number == signal.SIGINT else 75)
     return runs
 
 

@@ -27,7 +27,9 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
+from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, device_of
+from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
@@ -74,6 +76,7 @@ def sample(
     placing: Placing = PLACED,
     json: Json = False,
     loading: Loading = NEWEST,
+    spread: Spreading = UNSPREAD,
 ) -> None:
     """Draw new samples from a run.
 
@@ -85,6 +88,7 @@ def sample(
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
     """
+    check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.outputs import draw_to
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
+from pushforward.cli.foreseen import report_needs
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -19,6 +20,7 @@ from pushforward.cli.groups import (
     NO_BUDGET,
     NO_CHANGES,
     OUTPUT,
+    PROCESSES,
     STARTING,
     TRAIN,
     TRAINING,
@@ -35,6 +37,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
+from pushforward.cli.launching import is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
@@ -53,6 +56,7 @@ from pushforward.cli.parsing import (
 )
 from pushforward.cli.planned import steps_for
 from pushforward.cli.reading import source
+from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:
@@ -86,6 +90,8 @@ def train(
     track: Track = None,
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
+    dry_run: Annotated[Flag, Parameter(group=PROCESSES)] = False,
     **settings: Settings,
 ) -> None:
     """Train a model.
@@ -106,6 +112,7 @@ def train(
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
         overwrite: Replace the run that is in --out.
+        dry_run: Only say what the training will need, in --devices processes: memory, steps, size of a checkpoint.
     """
     ends = amounts(budgeting, flops=flops)
     _check_names(recipe, None if settings else data, plugin)  # wrong options are named first
@@ -114,7 +121,8 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite else out)
+    if not overwrite and is_first_start():
+        check_free(out)
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
@@ -122,6 +130,9 @@ def train(
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
     options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
+    if dry_run:
+        return report_needs(chosen, loaded, _counted(ends, chosen, loaded), sharing, json)
+    options |= of_processes(sharing)
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
     options["trackers"] = track or ()
     trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())
@@ -177,6 +188,7 @@ def resume(
     track: Track = None,
     json: Json = False,
     device: Device = "auto",
+    sharing: Sharing = ALONE,
 ) -> None:
     """Continue a run, or extend a finished one.
 
@@ -190,12 +202,14 @@ def resume(
 
     ends = amounts(budgeting)
     check_plugins(plugin)
-    put_back(Path(run))
+    if is_first_start():
+        put_back(Path(run))
     check_run(run)
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen
 
-    options: dict[str, Any] = {**ends, "checkpoint": start, "fallback": fallback, "plugins": plugin, "trackers": track or ()}
+    options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
+    options["trackers"] = track or ()
     trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])

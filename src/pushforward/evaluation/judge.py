@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +40,7 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
+from pushforward.transports.spreading import stream
 
 __all__ = ["SHOWN", "Judge", "Sampler"]
 
@@ -117,7 +119,8 @@ class Judge:
 
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
-        parts = list(sampler.stream(n or self.n, seed=self.seed + seed, batch=self.batch))
+        draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
+        parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
         if "label" not in (parts[0][1] or {}):
             return x, None

@@ -22,6 +22,7 @@ from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
+from pushforward.transports.spreading import stream
 
 __all__ = ["MODEL_METRICS", "BitsPerDim", "ClassificationAccuracy", "ModelMetric", "ask_model"]
 
@@ -69,7 +70,7 @@ class ClassificationAccuracy:
         check_labelled(data)
         if "label" not in transport.space.conditions:
             raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
-        parts = list(transport.stream(n, seed=seed + REPEAT_SEEDS, batch=batch))
+        parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
         value, real = classification_accuracy(torch.cat([x for x, _ in parts]), labels, data), real_accuracy(data, n)
         error, shared = accuracy_errors(value, n, len(data.held_out))

@@ -9,6 +9,7 @@ from pushforward import spec
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import read_json
 from pushforward.training import Run
+from pushforward.training.checkpoint import weights_hash
 
 __all__ = ["config_of", "origin_of"]
 
@@ -34,7 +35,7 @@ def origin_of(run: Run) -> dict[str, str]:
     """
     manifest = _read(run, "manifest.json")
     latest = _read(run, "checkpoints/latest.json")
-    weights = _read(run, f"checkpoints/{_named(latest)}/MANIFEST.json").get("files", {}).get("average.safetensors", {})
+    weights = _read(run, f"checkpoints/{_named(latest)}/MANIFEST.json").get("files", {})
     packages, machine = manifest.get("packages") or {}, manifest.get("machine") or {}
     known = {
         "Command": manifest.get("command"),
@@ -42,7 +43,7 @@ def origin_of(run: Run) -> dict[str, str]:
         "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
         "Machine": ", ".join(str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)),
         "Data sha256": run.spec.get("fingerprint"),
-        "Weights sha256": run.weights or weights.get("sha256"),
+        "Weights sha256": run.weights or weights_hash(weights),
         "Sampling": None if _samples_as_trained(run) else "with other options than the run's own",
     }
     return {name: str(value) for name, value in known.items() if value}

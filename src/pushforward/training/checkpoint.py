@@ -31,6 +31,7 @@ from pushforward.training.verifying import (
     step_name,
     step_of,
     verify,
+    weights_hash,
     write_latest,
 )
 
@@ -56,11 +57,11 @@ __all__ = [
     "step_name",
     "step_of",
     "verify",
+    "weights_hash",
     "write_json",
     "write_latest",
     "write_text",
 ]
-
 
 
 class Checkpoint:
@@ -135,16 +136,21 @@ def staged(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def commit(temporary: Path, final: Path) -> None:
+def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Make a folder whose files are written a checkpoint, and the newest one: its manifest comes last, then one rename.
 
     A checkpoint that stands there already counts, under another name of the same step, until the new one is the newest.
+
+    Args:
+        temporary: The folder.
+        final: Where it goes.
+        known: Size and sha256 of files that their writers have hashed.
 
     Raises:
         CheckpointError: If the files, read again, are not what was written.
         OSError: If the disk refuses.
     """
-    seal(temporary)
+    seal(temporary, known)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
             f"{final} could not be written: {wrong[0]}, read again, {wrong[1]}. Check the disk; what was saved before is intact."
@@ -214,14 +220,17 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
     _flush(folder / "state.json")
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
+
+    Those that are ``known`` are not read for it.
 
     Raises:
         OSError: If the disk refuses.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files}
+    fresh = [path for path in files if path.name not in (known or {})]
+    listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in fresh} | dict(known or {})
     manifest = folder / "MANIFEST.json"
     manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
     _flush(manifest)
@@ -249,10 +258,14 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: If anything is missing or differs from its hash.
     """
+    from pushforward.training.shards import has_shards
+    from pushforward.training.shards import read as read_shards
     from pushforward.training.tensors import read
 
     state = read_state(folder)
     try:
+        if has_shards(folder):
+            return Checkpoint(folder, read_shards(folder, device), state)
         listed = sorted(name for name in read_json(folder / "MANIFEST.json")["files"] if name.endswith(".safetensors"))
         tensors = {Path(name).stem: read(folder / name, device) for name in listed}
     except OSError as error:

@@ -13,6 +13,7 @@ from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method
+from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local
@@ -52,8 +53,11 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
-    if processes > 1 and budget.seconds is not None:
-        raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
+    if processes > 1 and budget.seconds is not None and any(isinstance(part, Trajectories) for part in recipe.method.modules()):
+        raise UsageError(
+            "Several processes that compute a teacher's trajectories would end at different ones: give a budget in `steps` or "
+            "`samples`."
+        )
 
 
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:

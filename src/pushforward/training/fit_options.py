@@ -65,6 +65,9 @@ class FitOptions(BudgetOptions, total=False):
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
             allows (`pushforward.training.flops`).
         trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
+        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
+            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
+        devices: How many processes train; for a check only, since Python starts none of itself.
     """
 
     out: str | Path | None
@@ -79,6 +82,8 @@ class FitOptions(BudgetOptions, total=False):
     plugins: str | Path | Sequence[str | Path]
     flops: float | None
     trackers: str | Tracker | Sequence[str | Tracker]
+    shard: bool
+    devices: int | None
 
 
 class ResumeOptions(BudgetOptions, total=False):
@@ -93,6 +98,8 @@ class ResumeOptions(BudgetOptions, total=False):
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
         trackers: As for `pushforward.fit`; a tracker that was used before goes on with its own run.
+        shard: As that of `FitOptions`; a run may have had its weights whole before.
+        devices: As that of `FitOptions`; a run may be resumed by any number of processes that divides its batch.
     """
 
     checkpoint: str | None
@@ -103,6 +110,8 @@ class ResumeOptions(BudgetOptions, total=False):
     device: torch.device | str
     progress: Watcher | bool | None
     trackers: str | Tracker | Sequence[str | Tracker]
+    shard: bool
+    devices: int | None
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:

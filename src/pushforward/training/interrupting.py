@@ -20,7 +20,7 @@ TOGETHER = 1.0
 class Stoppable(Protocol):
     """What can be asked to stop."""
 
-    stop: bool
+    stop: int
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def interruptible(trainers: Sequence[Stoppable], ending: bool = True) -> Iterato
             first[0] = time.monotonic()
         got.append(number)
         for trainer in trainers:
-            trainer.stop = True
+            trainer.stop = number
 
     before = {number: signal.signal(number, stop) for number in _ours(ending)}
     try:

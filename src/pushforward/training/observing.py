@@ -14,7 +14,7 @@ from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
 
-__all__ = ["Moment", "Observer", "decide", "ended", "held", "observing", "passed"]
+__all__ = ["Moment", "Observer", "decide", "due_at", "ended", "held", "measures", "observing", "passed"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,19 @@ class Observer:
 def decide(observers: Sequence[Observer], moment: Moment) -> bool:
     """Whether a measure of this step may end training."""
     return any(observer.decides and observer.due(moment) for observer in observers)
+
+
+def due_at(observers: Sequence[Observer], moment: Moment, late: bool) -> list[Observer]:
+    """The observers that look after this step, early or late."""
+    return [observer for observer in observers if observer.late == late and observer.due(moment)]
+
+
+def measures(observers: Sequence[Observer], moment: Moment) -> dict[str, Any]:
+    """What observers measure at a step, by name; they change nothing (`observing`)."""
+    if not observers:
+        return {}
+    with observing(moment.method, moment.average):
+        return {name: value for observer in observers for name, value in observer.look(moment).items()}
 
 
 def ended(observers: Sequence[Observer]) -> str | None:

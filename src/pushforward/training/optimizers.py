@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
 from pushforward.training.muon import Muon
-from pushforward.training.tensors import by_place, gradient_norm, placed
+from pushforward.training.tensors import by_place, gradient_norm, local, placed
 
 __all__ = ["Player", "players_of"]
 
@@ -102,6 +102,16 @@ class Player:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
         return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
 
+    def state_bytes(self, whole: bool = False) -> int:
+        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
+
+        Args:
+            whole: Of all processes together, where weights are sharded.
+        """
+        sizes = [p.numel() if whole else local(p).numel() for p in self.parameters]
+        averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
+        return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
+
     def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for optimizer, numbers in self._optimizers:
             yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
@@ -112,6 +122,16 @@ class Player:
         if value.shape != parameter.shape:
             return value
         return torch.empty_like(parameter).copy_(placed(value, parameter))
+
+    def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
+        """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
+        own = {path: where for path, where in sizes.items() if path.partition("/")[0] == self.name}
+        return {path: self._empty(int(path.split("/")[-2]), *where) for path, where in own.items()}
+
+    def _empty(self, index: int, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        parameter = self.parameters[index]
+        whole = torch.empty(size, dtype=dtype)
+        return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""

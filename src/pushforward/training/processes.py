@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Denoiser
-from pushforward.errors import UsageError
+from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
+from pushforward.training.agreement import Board
+from pushforward.training.sharding import shard
+from pushforward.training.tensors import local
 
-__all__ = ["Group", "Processes"]
+__all__ = ["TIMEOUT", "Group", "Processes"]
+
+TIMEOUT = 120.0
+"""Seconds in which each process answers the others, where no other time is set."""
+ALIKE = 1000
+"""Steps after which several processes compare their weights, bit by bit."""
+_groups = itertools.count()
+"""Groups of one process do not share the names in their store."""
 
 
 class Processes:
@@ -21,10 +34,12 @@ class Processes:
     Attributes:
         rank: The number of this process; the first one, 0, writes the run's files.
         count: How many there are. Each computes the same share of every batch.
+        sharded: Whether each holds a share of the weights.
     """
 
     rank: int = 0
     count: int = 1
+    sharded: bool = False
 
     def distribute(self, method: Method) -> Method:
         """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
@@ -37,9 +52,41 @@ class Processes:
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
 
+    def together(self, seconds: float, stop: int) -> tuple[float, int]:
+        """The mean of a time over all processes, and the largest of a number, such as that of a signal."""
+        return seconds, stop
+
     def agreed(self, wanted: bool) -> bool:
         """Whether any process wants something, so that all do it."""
         return wanted
+
+    @contextlib.contextmanager
+    def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
+        """Within this context an error of one process is raised by all of them.
+
+        Args:
+            name: What is done, for messages: "In NAME another process was lost".
+            ends_together: Whether each process waits at the end until all have come so far.
+        """
+        yield
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A value of JSON from each process, in their order."""
+        return [value]
+
+    def first(self, value: Any) -> Any:
+        """The value of JSON that the first process gives."""
+        return value
+
+    def compare(self, what: Mapping[str, Any]) -> None:
+        """Refuse processes that were started with different data, versions or settings.
+
+        Args:
+            what: What must be equal, JSON by name.
+        """
+
+    def check_equal(self, method: Method, step: int) -> None:
+        """Compare the weights that every process holds whole, bit by bit, once in `ALIKE` steps."""
 
 
 class Group(Processes):
@@ -48,35 +95,34 @@ class Group(Processes):
     Args:
         sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
         device: Where they train, "cpu" or "cuda".
+        timeout: Seconds in which each process answers the others; those of the group, for messages.
+        owned: Whether it leaves torch's group after an error, so that the others notice at once.
 
     References:
         Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
     """
 
-    def __init__(self, sharded: bool = False, device: str = "cpu") -> None:
-        self.sharded, self.device = sharded, device
+    def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT, owned: bool = False) -> None:
+        self.sharded, self.device, self.timeout, self.owned = sharded, device, timeout, owned
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._networks: list[Any] = []
+        # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
+        self._control = torch.distributed.new_group(backend="gloo") if device != "cpu" else None
+        # the store by which the processes have found each other
+        store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
+        self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
+        self._board = Board(store, self.rank, self.count)
+        self._where = ""
+        self._failure: Exception | None = None
+        self._exchanges = itertools.count()
 
     def distribute(self, method: Method) -> Method:
         """Shard the network of each player, or take the weights of the first process for all."""
-        if not self.sharded:
-            for tensor in method.state_dict().values():
-                torch.distributed.broadcast(tensor, 0)
+        if self.sharded:
+            self._networks += shard(method, self.device, self.count)
             return method
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        mesh = init_device_mesh(self.device, (self.count,))
-        networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
-        for network in networks:
-            fully_shard(network, mesh=mesh, reshard_after_forward=True)
-            # losses are shares of the whole batch's mean, so that gradients add up
-            network.set_gradient_divide_factor(1.0)
-            network.set_force_sum_reduction_for_comms(True)
-            # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
-            network.set_reshard_after_backward(False)
-            self._networks.append(network)
+        for tensor in method.state_dict().values():
+            torch.distributed.broadcast(tensor, 0)
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -92,9 +138,117 @@ class Group(Processes):
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
+    def together(self, seconds: float, stop: int) -> tuple[float, int]:
+        """The mean of a time over all processes, and the largest of a number; the same in each of them."""
+        values = self._all([seconds, stop], torch.float64)
+        return float(values[:, 0].mean()), int(values[:, 1].max())
+
     def agreed(self, wanted: bool) -> bool:
         """Whether any process wants something."""
-        return bool(self.added([torch.tensor(int(wanted))])[0])
+        return bool(self._all([int(wanted)]).any())
+
+    def _all(self, numbers: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
+        """The numbers of all processes, one row for each."""
+        own = torch.tensor(numbers, dtype=dtype)
+        rows = [torch.empty_like(own) for _ in range(self.count)]
+        torch.distributed.all_gather(rows, own, group=self._control)
+        return torch.stack(rows)
+
+    @contextlib.contextmanager
+    def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
+        """Within this context an error of one process is raised by all of them, with the same exit code.
+
+        Raises:
+            GroupError: If another process is lost, naming the phase.
+        """
+        outer, self._where = self._where, name
+        try:
+            yield
+            if ends_together:
+                self._all([0])
+        except Exception as error:
+            failure = self._settled(error)
+            if failure is error:
+                raise
+            raise failure from error
+        finally:
+            self._where = outer
+
+    def _settled(self, error: Exception) -> Exception:
+        """The error of all processes, which is settled once: in the innermost phase."""
+        if self._failure is None:
+            self._failure = self._board.settled(error, self._where, self.timeout, self._leave)
+        return self._failure
+
+    def _leave(self) -> None:
+        """End this process's connections, so that the others do not wait for it."""
+        if self.owned and torch.distributed.is_initialized():
+            with contextlib.suppress(RuntimeError):
+                if self.device == "cuda":  # what waits for another process would never end
+                    torch.distributed.distributed_c10d._abort_process_group()
+                else:
+                    torch.distributed.destroy_process_group()
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A value of JSON from each process, in their order."""
+        number = next(self._exchanges)
+        self._store.set(f"{number}/{self.rank}", json.dumps(value))
+        self._all([0])
+        return [json.loads(self._store.get(f"{number}/{rank}")) for rank in range(self.count)]
+
+    def first(self, value: Any) -> Any:
+        """The value of JSON that the first process gives."""
+        return self.gathered(value if self.rank == 0 else None)[0]
+
+    def compare(self, what: Mapping[str, Any]) -> None:
+        """Refuse processes that were started with different data, versions or settings.
+
+        Raises:
+            DataError: If the data differs.
+            UsageError: If anything else does, naming it and both values.
+        """
+        each = self.gathered({name: _short(value) for name, value in what.items()})
+        for name, value in each[0].items():
+            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
+            if rank is not None:
+                raise (DataError if name == "data" else UsageError)(
+                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
+                )
+
+    def check_equal(self, method: Method, step: int) -> None:
+        """Compare the weights that every process holds whole, bit by bit, once in `ALIKE` steps; shares are left out.
+
+        Raises:
+            GroupError: If they differ, naming a process.
+        """
+        if step % ALIKE:
+            return
+        numbers = [_bits(local(tensor)) for tensor in method.state_dict().values() if not hasattr(tensor, "device_mesh")]
+        rows = self._all(numbers) if numbers else torch.zeros(1, 0)
+        wrong = (rows != rows[:1]).any(1).nonzero()
+        if len(wrong):
+            raise GroupError(
+                f"At step {step:,} the weights of process {int(wrong[0])} are no longer those of process 0, although both have "
+                "made the same steps: a device or its memory computes wrongly, or the machines run different versions. Go on "
+                "from the last checkpoint on other machines: pushforward resume RUN."
+            )
+
+
+def _short(value: Any) -> Any:
+    """A value for comparison: as it is where it is short, else its hash."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return value if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _bits(tensor: Tensor) -> int:
+    """A number that changes with any bit of a tensor."""
+    size = tensor.element_size()
+    kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
+    words = tensor.detach().contiguous().view(-1).view(kind).to(torch.int64)
+    # an odd factor for each place, so that exchanged values count
+    factors = torch.arange(1, 2 * len(words), 2, device=words.device)
+    return int((words * factors).sum())
 
 
 def _add(tensors: Sequence[Tensor]) -> None:
@@ -105,36 +259,3 @@ def _add(tensors: Sequence[Tensor]) -> None:
     torch.distributed.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(total.view(tensor.shape))
-
-
-def called(name: str, player: nn.Module) -> list[nn.Module]:
-    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
-
-    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
-    stays whole in every process.
-
-    Raises:
-        UsageError: For a player without such networks, or with weights whose layout cannot be sharded.
-    """
-    network = player.network if isinstance(player, Denoiser) else player
-    networks = _running(network)
-    if not networks:
-        raise UsageError(
-            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
-            "Train it with whole weights in every process: Group(sharded=False)."
-        )
-    if not all(parameter.is_contiguous() for parameter in network.parameters()):
-        raise UsageError(
-            f'The player "{name}" has kernels in the layout "channels last", as models of images do, which torch cannot shard. '
-            "Train it with whole weights in every process: Group(sharded=False)."
-        )
-    return networks
-
-
-def _running(module: nn.Module) -> list[nn.Module]:
-    """The outermost modules that have a forward pass: the module itself, or those of its children, of lists of them as well."""
-    return [module] if _runs(module) else [part for child in module.children() for part in _running(child)]
-
-
-def _runs(module: nn.Module) -> bool:
-    return type(module).forward is not nn.Module.forward and any(True for _ in module.parameters())

@@ -24,10 +24,12 @@ from pushforward.training.stages import write_stages
 from pushforward.training.step import parts_of
 
 if TYPE_CHECKING:
+    from pushforward.training.journal import Problem
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Recovery", "Rollback"]
+__all__ = ["Recovery", "Rollback", "diverged", "failure_of", "sentences"]
 
+ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 RATE = 0.5
 """The share of the learning rate with which a training goes on after something was not finite."""
 MEMORY = "memory"
@@ -58,6 +60,13 @@ class Rollback:
         counts = all(isinstance(n, int) and n >= 0 for n in (self.step, self.at, self.accumulate - 1))
         if not counts or not isinstance(self.why, str) or self.cause not in (DIVERGED, MEMORY) or not 0 < self.rate <= 1:
             raise ValueError("no rollback")
+
+
+def diverged(trainer: Trainer, problem: Problem) -> Diverged:
+    """The error of a training that has diverged, with the step that stays."""
+    trainer.saver.join()
+    last_saved = f"; {trainer.folder}/checkpoints keeps step {trainer.saver.step}" if trainer.saved else ""
+    return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
 
 def failure_of(trainer: Trainer, work: Callable[[], None]) -> Diverged | OutOfMemory | None:
@@ -122,6 +131,11 @@ class Recovery:
             trainer.clock.seconds = max(trainer.clock.seconds, seconds)
         if self.rollbacks:
             trainer._step.change(self.rollbacks[-1].rate, self.rollbacks[-1].accumulate)
+
+    def through(self, trainer: Trainer, work: Callable[[], None]) -> None:
+        """Do some work of a trainer, and do it again from its newest checkpoint after each failure that allows it."""
+        while (error := failure_of(trainer, work)) is not None:
+            self.go_back(trainer, error)
 
     def go_back(self, trainer: Trainer, error: Diverged | OutOfMemory) -> None:
         """Go back to the newest checkpoint after a failure, with settings that may avoid it.

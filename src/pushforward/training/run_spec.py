@@ -13,6 +13,7 @@ from typing import Any
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, MissingExtra
+from pushforward.launched import launched
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
@@ -23,7 +24,19 @@ from pushforward.training.generators import seeded
 from pushforward.training.machine import commit, machine, version
 from pushforward.training.rebuilding import Limited, check_batch, check_counts, stored_bytes
 
-__all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "rebuilt", "recipe_of", "write_new"]
+__all__ = [
+    "FORMAT",
+    "budget_of",
+    "check_spec",
+    "command",
+    "described",
+    "digest",
+    "extend",
+    "read_spec",
+    "rebuilt",
+    "recipe_of",
+    "write_new",
+]
 
 FORMAT = 4
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -62,10 +75,18 @@ def write_new(folder: Path, content: Mapping[str, Any], data: Dataset) -> None:
         "commit": commit(),
         "seed": content["seed"],
         "data": data.describe(),
-        "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
+        "command": command(),
+        **({} if (name := launched().name) is None else {"launch": name}),
     }
     checkpoints.write_json(folder / "spec.json", content)
     checkpoints.write_json(folder / "manifest.json", manifest)
+
+
+def command() -> str:
+    """The command of this process."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return " ".join([name, *sys.argv[1:]])
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -87,8 +108,10 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
         )
 
 
-def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> None:
+def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True) -> None:
     """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
+
+    Of several processes one writes.
 
     Raises:
         CheckpointError: If the disk refuses; the old spec stays.
@@ -96,7 +119,8 @@ def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> 
     if asdict(budget) != content["budget"]:
         earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
         changed = {"extended": earlier, "budget": asdict(budget)}
-        checkpoints.write_json(folder / "spec.json", {**content, **changed})
+        if writes:
+            checkpoints.write_json(folder / "spec.json", {**content, **changed})
         content |= changed
 
 

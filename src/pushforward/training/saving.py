@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import shards
 from pushforward.training.background import Background
-from pushforward.training.going_back import content_of, state_of, take_up
+from pushforward.training.going_back import content_of, take_up
 from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
@@ -88,7 +90,7 @@ class Saver:
         if self._asked or not trainer.holding.writes:
             return
         self._asked = True
-        groups = state_of(trainer)
+        groups = content_of(trainer)
         parameters = [parameter for player in trainer.players.values() for parameter in player.parameters]
         moments = 0 if groups["optimizer"] else 2 * sum(parameter.nbytes for parameter in parameters)
         checkpoint = bytes_of(groups.values()) + moments
@@ -109,23 +111,13 @@ class Saver:
         """
         self.wait()
         tensors = content_of(trainer)
-        if trainer.holding.writes:
-            beside = beside and self.beside and self.step >= 0 and trainer.processes.count == 1 and _fits(tensors)
-            self._write(trainer, {name: copied(group) for name, group in tensors.items()} if beside else tensors, beside)
-        trainer.processes.agreed(True)  # so that no process reads a checkpoint before it is written
-        self._before = self.step, self._seconds
-        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
-
-    def _write(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], beside: bool) -> None:
-        where, stay = trainer.folder / "checkpoints", held(trainer.observers, trainer.method)
         try:
-            trainer.journal.settle()
-            options: dict[str, Any] = {"after": self.step, "held": stay}
-            work = partial(checkpoints.save, where, trainer.clock.step, tensors, self._state(trainer), **options)
-            if beside:
-                self._writer.start(work)
-            else:
-                work()
+            if trainer.holding.writes:
+                trainer.journal.settle()
+            if trainer.processes.sharded:
+                self._save_shards(trainer, tensors)
+            elif trainer.holding.writes:
+                self._write(trainer, tensors, beside and self.beside and self.step >= 0 and trainer.processes.count == 1)
         except CheckpointError as error:
             if self.step >= 0:
                 raise
@@ -133,6 +125,39 @@ class Saver:
                 f"{error} Nothing has been saved of this run yet; once there is space, start it: "
                 f"pushforward resume {trainer.folder}"
             ) from error
+        self._before = self.step, self._seconds
+        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+
+    def _write(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], beside: bool) -> None:
+        """Write whole tensors, beside the next steps where memory has space for their copy."""
+        beside = beside and _fits(tensors)
+        copy = {name: copied(group) for name, group in tensors.items()} if beside else tensors
+        work = partial(
+            checkpoints.save,
+            trainer.folder / "checkpoints",
+            trainer.clock.step,
+            copy,
+            self._state(trainer),
+            after=self.step,
+            held=held(trainer.observers, trainer.method),
+        )
+        if beside:
+            self._writer.start(work)
+        else:
+            work()
+
+    def _save_shards(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]]) -> None:
+        """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
+        processes, writes = trainer.processes, trainer.holding.writes
+        where = trainer.folder / "checkpoints" / checkpoints.step_name(trainer.clock.step)
+        with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
+            shared = Path(processes.first(str(temporary)))
+            written = processes.gathered(shards.fill(shared, tensors, processes.rank))
+            if writes:
+                checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
+                checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})
+        if writes:
+            checkpoints.prune(where, after=self.step, held=held(trainer.observers, trainer.method))
 
     def _state(self, trainer: Trainer) -> dict[str, Any]:
         return {
@@ -154,9 +179,8 @@ class Saver:
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         self.wait()
-        stored = checkpoints.load(stored, trainer.device) if isinstance(stored, Path) else stored
-        take_up(trainer, stored)
-        state = stored.state
+        folder = stored if isinstance(stored, Path) else stored.folder
+        state = take_up(trainer, stored)
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
@@ -165,7 +189,7 @@ class Saver:
         self._before = self.step, self._seconds
         trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
-        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
+        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pushforward.training.machine import version
+
 if TYPE_CHECKING:
+    from pushforward.recipes.recipe import Recipe
     from pushforward.trackers import Tracker
     from pushforward.training.budget import Clock
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "started_with"]
 
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
@@ -73,3 +76,21 @@ class Settings:
             "init_step": self.init_step,
             "from_seed": self.from_seed,
         }
+
+
+def started_with(recipe: Recipe, settings: Settings, method: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal in all processes of a training, by name.
+
+    Args:
+        recipe: The recipe.
+        settings: The settings; each process has a device of its own.
+        method: The description of the recipe's method.
+    """
+    others = {name: value for name, value in settings.stored().items() if name != "asked"}
+    return {
+        **{package: version(package) for package in ("torch", "pushforward", "numpy")},
+        "kind of device": torch.device(settings.device).type,
+        "training": str(sorted(asdict(recipe.training).items())),
+        "settings": others,
+        "method": method,
+    }

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+
 from pushforward import spec
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
@@ -19,19 +21,23 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
-from pushforward.training.fit_options import HINTS, FitOptions, budget_in
+from pushforward.training.fit_options import HINTS, FitOptions, ResumeOptions, budget_in
 from pushforward.training.flops import steps_within
 from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
 from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
+from pushforward.training.launching import check_devices, joined, restarted
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
 from pushforward.training.parts import adopt
+from pushforward.training.processes import Processes
 from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from, refuse_settings
 from pushforward.training.run import Run, load
+from pushforward.training.run_spec import command
 from pushforward.training.settings import Settings
+from pushforward.training.taking_up import taken_up
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
 
@@ -90,6 +96,21 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", HINTS)
+    check_devices(options.get("devices"))
+    device = device_named(options.get("device", "cpu"))
+    processes = joined(device, shard=options.get("shard", False))
+    with processes.phase("the start of training", ends_together=True):
+        return _prepared(recipe, data, asked, options, device, processes)
+
+
+def _prepared(
+    recipe: RecipeLike,
+    data: Dataset | str | Path,
+    asked: Mapping[str, Any] | None,
+    options: FitOptions,
+    device: torch.device,
+    processes: Processes,
+) -> Trainer:
     plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
@@ -104,6 +125,9 @@ def prepare(
         others = [str(path) for path in plugins if str(path) != recipe]
         asked = {"size": size} | ({"plugin": others} if others else {})
     init_step = None
+    again = restarted(options.get("out"), dataset.name, built.name, command()) if processes.rank == 0 else None
+    if (begun := processes.first(None if again is None else str(again))) is not None:
+        return _continued(Path(begun), built, from_seed, dataset, options, processes)
     if init is None and built.first_weights is not None:
         built.first_weights(built.method)
     if init is not None:
@@ -114,7 +138,7 @@ def prepare(
         built = replace(built, builds_on=(*built.builds_on, (str(source.folder), source.seen)))
     settings = Settings(
         seed=seed,
-        device=device_named(options.get("device", "cpu")),
+        device=device,
         augment=names_of(options.get("augment", ())),
         checkpoint_every=options.get("checkpoint_every"),
         plugins=plugins,
@@ -127,23 +151,39 @@ def prepare(
     if (flops := options.get("flops")) is not None:
         budget = Budget(steps=steps_within(flops, built, dataset, settings)[0])
     progress = options.get("progress")
-    watcher = None if progress is None else watcher_of(progress)
-    claimed = claim(options.get("out"), dataset.name, built.name, overwrite=options.get("overwrite", False))
+    watcher = None if progress is None or processes.rank else watcher_of(progress)
+    claimed = None
+    if processes.rank == 0:
+        claimed = claim(options.get("out"), dataset.name, built.name, overwrite=options.get("overwrite", False))
     try:
+        folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
         trainer = Trainer(
             built,
             dataset,
             budget or Budget(steps=5000),
-            out=Holding(claimed.folder, claimed.lock),
+            out=Holding(folder, None if claimed is None else claimed.lock, writes=claimed is not None),
             settings=settings,
             progress=watcher,
+            processes=processes,
         )
     except BaseException:
-        claimed.discard()
+        if claimed is not None:
+            claimed.discard()
         raise
-    claimed.settle()
+    if claimed is not None:
+        claimed.settle()
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
+
+
+def _continued(
+    folder: Path, recipe: Recipe, from_seed: bool, data: Dataset, options: FitOptions, processes: Processes
+) -> Trainer:
+    """The trainer of a run that this launch has begun, before its processes were started again."""
+    method = None if from_seed else recipe.method
+    again: ResumeOptions = {"data": data, "plugins": options.get("plugins", ()), "method": method}
+    again |= {name: options[name] for name in ("device", "progress") if name in options}  # type: ignore[literal-required, typeddict-item]
+    return taken_up(folder, again, processes)
 
 
 def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
@@ -157,7 +197,9 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         data: A data set, or its name or path (`pushforward.data.load`).
         options: See `pushforward.training.fit_options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
-            ``trackers``.
+            ``trackers``, ``shard``.
+
+    Where torchrun or another launcher has started several processes, each calls it and all train the one run.
 
     Returns:
         The run with its averaged weights; ``run.transport.sample(16)`` draws from it.

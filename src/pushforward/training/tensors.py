@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import check_tensors
 
-__all__ = ["by_place", "copied", "gathered", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
+__all__ = ["by_place", "copied", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -44,14 +44,9 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors with all of their shards; every process must call this."""
-    return {name: whole(value.detach()) for name, value in tensors.items()}
-
-
 def placed(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, sharded as another one is."""
-    if not hasattr(like, "device_mesh"):
+    """A tensor, sharded as another one is."""
+    if not hasattr(like, "device_mesh") or hasattr(value, "device_mesh"):
         return value
     from torch.distributed.tensor import distribute_tensor
 

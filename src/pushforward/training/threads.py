@@ -52,6 +52,7 @@ class Threads:
         folder: The run's folder.
         device: Where the run is trained; numbers of threads are compared on the processor only.
         writes: Whether this process keeps the numbers with the run.
+        alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
 
     Attributes:
         numbers: The candidates: all threads that torch uses by itself, half of them, and one. A number that the user has set
@@ -59,9 +60,9 @@ class Threads:
         stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
     """
 
-    def __init__(self, folder: Path, device: torch.device, writes: bool = True) -> None:
+    def __init__(self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True) -> None:
         self.path, self.writes = folder / FILE, writes
-        self.numbers = _numbers(device)
+        self.numbers = _numbers(device) if alone else [torch.get_num_threads()]
         self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
         self._seconds: dict[int, list[float]] = {}
         self._written = False

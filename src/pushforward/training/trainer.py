@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -15,14 +14,11 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.devices import laid_out
-from pushforward.errors import Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checks import check_fit, not_finite, seems_finite
-from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
 from pushforward.training.going_back import go_back
 from pushforward.training.holding import Holding, begin, claimed
@@ -30,26 +26,22 @@ from pushforward.training.journal import Journal, Problem
 from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import in_step, reset_peak, synchronize
 from pushforward.training.observers import bytes_of_samples, usual
-from pushforward.training.observing import Moment, Observer, decide, ended, held, observing, passed
-from pushforward.training.optimizers import players_of
+from pushforward.training.observing import Moment, Observer, decide, due_at, ended, held, measures, passed
 from pushforward.training.parts import read_parts
+from pushforward.training.placing import placed
 from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
-from pushforward.training.recovering import Recovery, failure_of
+from pushforward.training.recovering import Recovery, diverged
 from pushforward.training.saving import Saver
-from pushforward.training.settings import Settings
+from pushforward.training.settings import Settings, started_with
 from pushforward.training.skipping import players_in
 from pushforward.training.stages import write_stages
-from pushforward.training.step import Step
 from pushforward.training.storing import Store
-from pushforward.training.tensors import local
 from pushforward.training.threads import Threads, restoring
 from pushforward.training.tracking import tracked
 
 __all__ = ["Trainer"]
-
-ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
 
 class Trainer:
@@ -92,13 +84,14 @@ class Trainer:
         self.data, self.budget, self.progress = data, budget, progress or Silent()
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
-        self.clock, self.stop = Clock(budget, self.training.batch), False
+        self.clock, self.stop = Clock(budget, self.training.batch), 0
         self.saver, self._looking = Saver(), observers
         method = spec.describe(recipe.method)  # sharding changes the modules' classes
-        self._place()
+        here = placed(recipe, data, self.settings, self.processes)
+        self.method, self.players, self.average, self._step, self._moving = here
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
-        self.threads = Threads(self.folder, self.device, writes)
+        self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         self.recovery, self._tracked = Recovery(self.folder, writes), tracked(self)
         self.observe()
         if content is not None:
@@ -106,21 +99,8 @@ class Trainer:
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
         self.store = Store(self.method, self.folder, writes, self.precision)
         self.clock.budget = budget.after(self.store.seconds)
+        self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
-
-    def _place(self) -> None:
-        """Bring the method to its device and processes, with its players, its average and its step."""
-        method = laid_out(self.recipe.method.to(self.device), self.data.space.memory_format).train()
-        # sharded weights cannot be copied, so the average begins as a copy of the whole ones
-        twin = copy.deepcopy(method) if self.processes.count > 1 else None
-        self.method = self.processes.distribute(method)
-        self.players = players_of(self.method, self.training)
-        build = None if twin is None else lambda: self.processes.distribute(twin)
-        self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
-        self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
-        self._step = Step(
-            self.method, self.players, self.training, seed=self.settings.seed, device=self.device, processes=self.processes
-        )
 
     def observe(self) -> None:
         """Begin the log, and what the observers know, anew."""
@@ -152,6 +132,8 @@ class Trainer:
     def advance(self, seconds: float = math.inf) -> None:
         """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
+        `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
+
         A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
@@ -165,36 +147,46 @@ class Trainer:
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
-            self.holding.reopen()
-            self.saver.ask_for_space(self, bytes_of_samples(self.data))
-            if not self.saved:
-                self.save()
-            self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
-            reset_peak(self.device)
-            until = self.clock.seconds + seconds
-            with generators_kept(self.device):
-                while (error := failure_of(self, partial(self._advance_until, until))) is not None:
-                    self.recovery.go_back(self, error)
-            self.saver.wait()
+            with self.processes.phase("training"):
+                self._advance(seconds)
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
             raise
 
+    def _advance(self, seconds: float) -> None:
+        self.holding.reopen()
+        self.saver.ask_for_space(self, bytes_of_samples(self.data))
+        if not self.saved:
+            self.save()
+        self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+        reset_peak(self.device)
+        until = self.clock.seconds + seconds
+        with generators_kept(self.device):
+            self.recovery.through(self, partial(self._advance_until, until))
+        self.saver.wait()
+
+    def _stopping(self) -> bool:
+        return self.processes.agreed(bool(self.stop))
+
     def _advance_until(self, until: float) -> None:
-        while not (self.done or self.stop or self.clock.seconds >= until):
-            self._advance_once()
+        stopping = self._stopping()
+        while not (self.done or stopping or self.clock.seconds >= until):
+            stopping = self._advance_once()
         self.saver.note_memory(self.device)
-        if self.done or self.stop:
+        if self.done or stopping:
             self.finish()
 
-    def _advance_once(self) -> None:
+    def _advance_once(self) -> bool:
+        """Make a step with all that belongs to it; returns whether training stops here."""
         self.saver.check()
         before = self.clock.progress
         self.threads.before(self.clock.step)
         started = time.perf_counter()
         losses, health = self.step()
         synchronize(self.device)
-        seconds = time.perf_counter() - started
+        seconds, stop = self.processes.together(time.perf_counter() - started, self.stop)
+        if stop:
+            self.stop = stop
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
         now = self.clock.step, before, self.clock.progress
@@ -206,7 +198,8 @@ class Trainer:
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
-        due = self.processes.agreed(self.saver.due(self) or self.clock.stages == [stage])
+        self.processes.check_equal(self.method, self.clock.step)
+        due = self.saver.due(self) or self.clock.stages == [stage]
         stays = self.clock.step in held(self.observers, self.method)
         good = passed(self.observers) == self.clock.step
         if self.ended is not None:
@@ -216,6 +209,7 @@ class Trainer:
             self.saver.note_memory(self.device)
             self.save(beside=not (good or stays or self.done or self.stop))
         self._looks(moment, late=True)
+        return bool(self.stop if self.processes.count == 1 else stop)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step only: the losses of the players, and the method's notes.
@@ -228,29 +222,22 @@ class Trainer:
             batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
             losses, health = self._step(batch, self.clock)
             if self._step.moved:
-                self._check_moved()
+                # several processes look where they save, together
+                if self.processes.count == 1 and not seems_finite(self._moving):
+                    self._check_weights(self.clock.step + 1)
                 self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses, health
 
-    def _check_moved(self) -> None:
-        # several processes look where they save, together
-        if self.processes.count == 1 and not seems_finite(self._moving):
-            self._check_weights(self.clock.step + 1)
-
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
         """The measures of the observers that are due, early or late."""
-        due = [observer for observer in self.observers if observer.late == late and observer.due(moment)]
-        if not due:
-            return {}
-        if late:
+        due = due_at(self.observers, moment, late)
+        if due and late:
             self._flush()
             self._check_weights(self.clock.step)
-        with observing(moment.method, moment.average):
-            return {name: value for observer in due for name, value in observer.look(moment).items()}
+        return measures(due, moment)
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
-        status: str | None = "failed"
         try:
             self.saver.wait()
             if self.journal.held or self.saver.step != self.clock.step:
@@ -258,9 +245,10 @@ class Trainer:
                 self._flush()
                 if self.saver.step != self.clock.step:
                     self.save()
-            status = None
-        finally:
-            self.close(status)
+        except BaseException:
+            self.close("failed")
+            raise
+        self.close()
 
     def close(self, status: str | None = None) -> None:
         """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again.
@@ -275,12 +263,7 @@ class Trainer:
 
     def _flush(self) -> None:
         if (problem := self.journal.flush(self.done)) is not None:
-            raise self._diverged(problem)
-
-    def _diverged(self, problem: Problem) -> Diverged:
-        self.saver.join()
-        last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
-        return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
+            raise diverged(self, problem)
 
     def _sound(self) -> bool:
         """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
@@ -292,7 +275,7 @@ class Trainer:
         """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""
         name = not_finite({"weights": self.method, "averaged weights": self.average.method})
         if self.processes.agreed(name is not None):
-            raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
+            raise diverged(self, Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
         """Write a checkpoint of the present step.
@@ -304,14 +287,14 @@ class Trainer:
             Diverged: As `advance`; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
-        self.holding.reopen()
+        with self.processes.phase("saving a checkpoint"):
+            self.holding.reopen()
         self._flush()
         self._check_weights(self.clock.step)
-        self.saver.save(self, beside)
+        with self.processes.phase("saving a checkpoint", ends_together=True):
+            self.saver.save(self, beside)
 
     def restore(self, stored: Path | Checkpoint) -> None:
-        """Take up a checkpoint: weights, averages, optimisers and counters.
-
-        Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
-        """
-        self.saver.restore(self, stored)
+        """Take up a checkpoint, or the one in a folder; see `Saver.restore`."""
+        with self.processes.phase("reading a checkpoint", ends_together=True):
+            self.saver.restore(self, stored)

@@ -82,7 +82,7 @@ def damaged(folder: Path, kind: Kind) -> CheckpointError:
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
     """The hash of a checkpoint's averaged weights, or of its last ones, as its manifest has it."""
     content = checkpoints.read_json(checkpoint / "MANIFEST.json")
-    return str(content["files"][f"{'method' if raw else 'average'}.safetensors"]["sha256"])
+    return str(checkpoints.weights_hash(content["files"], raw))
 
 
 def _entry(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training.disk import read_json, sha256, write_json
@@ -17,11 +19,13 @@ __all__ = [
     "damaged",
     "fault",
     "is_checkpoint",
+    "is_shard",
     "latest",
     "next_good",
     "step_name",
     "step_of",
     "verify",
+    "weights_hash",
     "write_latest",
 ]
 
@@ -46,6 +50,20 @@ def step_name(step: int) -> str:
 def is_checkpoint(name: object) -> bool:
     """Whether a folder's name is that of a checkpoint."""
     return isinstance(name, str) and len(name) < LONGEST and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file's name is that of one process's part of a sharded checkpoint."""
+    return name.startswith("shard-") and name.endswith(".safetensors")
+
+
+def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
+    """The hash of a checkpoint's averaged weights, or of its last ones, by the files of its manifest; None where it has none."""
+    entry = files.get(f"{'method' if raw else 'average'}.safetensors")
+    if entry is not None:
+        return str(entry["sha256"])
+    shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
+    return hashlib.sha256("\n".join(shards).encode()).hexdigest() if shards else None
 
 
 def step_of(folder: Path) -> int:
@@ -125,7 +143,8 @@ def fault(folder: Path) -> tuple[str, str] | None:
         return _MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
         return _MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
-    for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS)):
+    sharded = any(map(is_shard, files))
+    for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS if not sharded)):
         if name not in files:
             return _MANIFEST, f"does not list {name}"
     wrong = next(filter(None, _differences(folder, files)), None)

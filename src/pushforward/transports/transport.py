@@ -115,19 +115,34 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
-        wanted = None if condition is None else Request(self.space.conditions).values(n, condition, seed)
-        return self._stream(n, wanted, seed, batch)
+        wanted = self.wanted(n, condition, seed)
+        return (self.part(start, min(batch, n - start), wanted, seed) for start in range(0, n, batch))
 
-    def _stream(self, n: int, wanted: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
-        for start in range(0, n, batch):
-            size = min(batch, n - start)
-            part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
-            with torch.no_grad():
-                given = self.conditions(size, part, seed + start)
-                draws = ExampleDraws(seed + start, size, device=self.device)
-                x = finite(self(self.noise(draws), given, draws))
-                samples = self.space.to_data(x).float().cpu()
-            yield samples, given
+    def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
+        """The values of conditions that were asked for, of n samples; None where nothing was."""
+        return None if condition is None else Request(self.space.conditions).values(n, condition, seed)
+
+    def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
+        """The conditions of some of the samples; see `part`."""
+        part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
+        return self.conditions(size, part, seed + start)
+
+    @torch.no_grad()
+    def part(self, start: int, size: int, wanted: Condition, seed: int) -> tuple[Tensor, Condition]:
+        """Some of the samples of `stream`, in data units on the CPU, with their conditions.
+
+        Args:
+            start: The number of the first one.
+            size: How many.
+            wanted: The conditions of all samples (`wanted`).
+            seed: That of sample 0.
+
+        Raises:
+            Diverged: If a sample is not finite.
+        """
+        given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
+        x = finite(self(self.noise(draws), given, draws))
+        return self.space.to_data(x).float().cpu(), given
 
 
 def as_examples(space: Space, x: Any) -> Tensor:

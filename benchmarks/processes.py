@@ -1,0 +1,121 @@
+"""Do several processes train what one process trains, and what comes of a killed one?
+
+Protocol: every recipe, in its tiny size, on 300 random examples with labels, batches of 256 in float32, for 20 steps: in one
+process, and in 2 and 4 processes of gloo on this machine with all weights in each and with sharded ones. `gan:lazy` has a penalty
+in every fourth step, `flow:accumulate` batches of 512 in two parts. The bar of recipes of one player is a relative distance of
+1e-5 of each loss. In games rounding grows: the first gradients are to agree to 1e-5, and later losses within three times the
+drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random step or inside of
+a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. Last comes the speed of
+the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it has no bar.
+
+    python benchmarks/processes.py [--steps 20] [--kills 20] [--smoke]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from protocol import benchmark, parsed, printed_by, table, write
+
+import numpy as np
+
+import pushforward as pf
+
+PROGRAM = Path(__file__).parent / "programs" / "several.py"
+VARIANTS = ("gan:lazy", "flow:accumulate")
+BAR, TIMES = 1e-5, 3.0
+KINDS = ("plain", "sharded")
+
+
+def ran(*words: object) -> Any:
+    """What the program prints."""
+    return json.loads(printed_by(PROGRAM, list(map(str, words)), Path(pf.__file__).parents[1]).splitlines()[-1])
+
+
+def apart(losses: list[dict[str, float]], wanted: list[dict[str, float]]) -> np.ndarray:
+    """The largest relative distance of a loss at each step."""
+
+    def far(a, b):
+        return max(abs(a[name] - b[name]) / max(abs(b[name]), 1e-12) for name in b)
+
+    return np.array([far(a, b) for a, b in zip(losses, wanted, strict=True)])
+
+
+def gradient(given: dict[str, list[float]], wanted: dict[str, list[float]]) -> float:
+    """The largest relative distance of a player's first gradients."""
+
+    def distance(a, b):
+        return float(np.linalg.norm(np.subtract(a, b)) / max(np.linalg.norm(b), 1e-12))
+
+    return max(distance(given[name], wanted[name]) for name in wanted)
+
+
+def row(
+    case: str, kind: str, count: int, result: dict[str, Any], single: dict[str, Any], control: dict[str, Any]
+) -> dict[str, Any]:
+    """What came of a case in some processes."""
+    known: dict[str, Any] = {"case": case, "kind": kind, "processes": count}
+    why = next((given[name] for given in (result, single) for name in ("refused", "failed") if name in given), None)
+    if why is not None:
+        return {**known, "why": why, "holds": None if "failed" not in result else False}
+    losses, drift = apart(result["losses"], single["losses"]), apart(control["losses"], single["losses"])
+    first = gradient(result["gradients"], single["gradients"])
+    game = len(single["gradients"]) > 1
+    allowed = TIMES * np.maximum(np.maximum.accumulate(drift), 1e-6) if game else np.full(len(losses), BAR)
+    holds = bool((losses <= allowed).all() and (first <= BAR or not game))
+    return {**known, "game": game, "losses": float(losses.max()), "gradient": first, "drift": float(drift.max()), "holds": holds}
+
+
+def text_of(rows: list[dict[str, Any]], kills: list[dict[str, Any]]) -> str:
+    """The tables."""
+    words = {True: "holds", False: "misses", None: "refused"}
+    lines = []
+    for r in rows:
+        numbers = ["", "", ""] if "why" in r else [f"{r[name]:.1e}" for name in ("losses", "gradient", "drift")]
+        why = f": {r['why']}" if "why" in r else ""
+        lines.append([r["case"], r["kind"], str(r["processes"]), *numbers, words[r["holds"]] + why])
+    head = ["recipe", "weights", "processes", "losses apart", "first gradients apart", "drift of the control", "bar"]
+    text = table(head, lines)
+    if not kills:
+        return text
+    slowest = max(kill["seconds"] for kill in kills)
+    ended = sum(all(code != 0 for code in kill["codes"]) and 124 not in kill["codes"] for kill in kills)
+    equal = sum(kill["equal"] and kill["again"] == [0, 0] for kill in kills)
+    return (
+        f"{text}\n\nOf {len(kills)} trainings of two processes, one of which was killed, {ended} ended with an error in both, "
+        f"the slowest {slowest:.1f} s after its start; {equal} ended, started again, in the undisturbed run's state bit for bit."
+    )
+
+
+@benchmark
+def main(words: list[str]) -> None:
+    """Measure, write the table and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each training (default 20)")
+    parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default 20)")
+    given = parsed(parser, words, steps=2, kills=0)
+    cases, counts = (["flow"], [1]) if given.smoke else ([*pf.recipes.registry(), *VARIANTS], [2, 4])
+    single, control = (ran("train", 1, kind, given.steps, *cases) for kind in ("plain", "control"))
+    rows = []
+    for kind in KINDS[:1] if given.smoke else KINDS:
+        for count in counts:
+            results = ran("train", count, kind, given.steps, *cases)
+            rows += [row(case, kind, count, results[case], single[case], control[case]) for case in cases]
+    rows.sort(key=lambda r: cases.index(r["case"]))
+    kills, speeds = ran("kill", given.kills), {}
+    for count in (2, 1) if given.kills else ():
+        speeds[count] = ran("speed", count, 2 // count, given.steps)
+    text = text_of(rows, kills) + "".join(_fast(count, value) for count, value in speeds.items())
+    write("processes", "Several processes and one", text, rows, steps=given.steps, kills=kills, examples_per_second=speeds)
+
+
+def _fast(count: int, value: float) -> str:
+    where = "one process of two threads" if count == 1 else "two processes of one thread"
+    return f"\n\nThe small U-Net sees {value:,.1f} examples a second in {where}."
+
+
+if __name__ == "__main__":
+    main()

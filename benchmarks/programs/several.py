@@ -1,0 +1,207 @@
+"""Train recipes in several processes for a few steps, or kill one of two; prints the results as JSON: run by ``processes.py``.
+
+    python benchmarks/programs/several.py train COUNT KIND STEPS NAME ...
+    python benchmarks/programs/several.py kill TIMES
+    python benchmarks/programs/several.py speed COUNT THREADS STEPS
+
+KIND is plain, sharded or control, whose weights are scaled by one rounding. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
+Several processes are forked from this one, which has computed nothing; a single one is this one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import pushforward as pf
+from pushforward import spec
+from pushforward.cli import main as command_line
+from pushforward.errors import PushforwardError
+from pushforward.testing import recipe_for, shape_for, space_data
+from pushforward.testing.ranks import together
+from pushforward.testing.recipes import assert_same, final_state
+from pushforward.training import Trainer
+from pushforward.training.log import read
+from pushforward.training.start import prepare
+from pushforward.training.tensors import whole
+
+BATCH, ROUNDING = 256, 1 + 1.2e-7
+REFUSALS = ("batch", "shard", "split")
+"""Words of errors by which a case is refused, not failed."""
+STEPS = 30
+
+
+def _lazy(space: Any, size: str, **parts: Any) -> Any:
+    return pf.recipes.gan(space, size, penalty_interval=4, **parts)
+
+
+def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
+    """The trainer of a case, in the processes that this one belongs to."""
+    name, _, variant = case.partition(":")
+    data = space_data(shape_for(name), labels=len(shape_for(name)) == 1, n=300)
+    recipe = recipe_for(_lazy if variant == "lazy" else name, data, batch=BATCH, precision="float32")
+    if variant == "accumulate":
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
+    trainer = prepare(recipe, data, steps=steps, seed=4, out=out, shard=kind == "sharded")
+    if kind == "control":
+        with torch.no_grad():
+            for parameter in trainer.method.parameters():
+                parameter.mul_(ROUNDING)
+    return trainer
+
+
+def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
+    """Losses of each step and the first gradients of each player; or why the case is refused."""
+    try:
+        trainer = trainer_of(case, kind, steps, out)
+    except PushforwardError as error:
+        if not any(word in str(error) for word in REFUSALS):
+            raise
+        return {"refused": str(error).split(". ")[0]}
+    gradients: dict[str, list[float]] = {}
+    usual = trainer.processes.add_gradients
+
+    def noted(parameters: Any) -> None:
+        usual(parameters)
+        name = next(name for name, player in trainer.players.items() if player.parameters is parameters)
+        if name not in gradients:
+            gradients[name] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None]).tolist()
+
+    trainer.processes.add_gradients = noted  # type: ignore[method-assign]
+    trainer.advance()
+    return {"losses": [row["loss"] for row in read(trainer.folder / "metrics.jsonl")], "gradients": gradients}
+
+
+def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]:
+    """The results of each case, which has processes of its own."""
+    results = {}
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            if count == 1:
+                results[case] = trained(case, kind, steps, Path(folder, "run"))
+                continue
+            path = Path(folder, "result.json")
+
+            def work(rank: int, case: str = case, folder: str = folder, path: Path = path) -> None:
+                result = trained(case, kind, steps, Path(folder, "run"))
+                if rank == 0:
+                    path.write_text(json.dumps(result))
+
+            codes, printed, _ = together(count, work, Path(folder, "printed"))
+            results[case] = {"failed": f"{codes}: {printed[0][-300:]}"} if any(codes) else json.loads(path.read_text())
+    return results
+
+
+def kill(times: int) -> list[dict[str, Any]]:
+    """Kill one of two processes after a step, let them be started again, and compare with the undisturbed run."""
+    drawn, rows = random.Random(0), []
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", "flow", "--data", "moons", "--limit", "300", "--size", "tiny", "--batch", "128", "--steps", str(STEPS)]
+        words += ["--checkpoint-every", "4", "--out"]
+        undisturbed = Path(folder, "undisturbed")
+        if times:
+            together(2, lambda rank: command_line([*words, str(undisturbed)]), Path(folder, "printed"))
+        for number in range(times):
+            rank, step, inside = drawn.randrange(2), drawn.randrange(1, STEPS), drawn.random() < 0.5
+            out, launch = Path(folder, str(number)), {"TORCHELASTIC_RUN_ID": str(number)}
+
+            def work(own, at=(rank, step, inside), out=out):
+                return _killed(own, at, [*words, str(out)])
+
+            codes, _, seconds = together(2, work, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="0", **launch)
+
+            def same(own, out=out):
+                return command_line([*words, str(out)])
+
+            again, _, _ = together(2, same, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="1", **launch)
+            try:
+                assert_same(final_state(undisturbed), final_state(out))
+                equal = True
+            except AssertionError:
+                equal = False
+            ended = {"codes": codes, "seconds": seconds, "again": again, "equal": equal}
+            rows.append({"rank": rank, "step": step, "in a save": inside, **ended})
+    return rows
+
+
+def speed(count: int, threads: int, steps: int) -> float:
+    """Training examples in a second of a small U-Net on images of 32 x 32, batches of 128; the median over steps."""
+    data = space_data((3, 32, 32), labels=False, n=512)
+
+    def work(rank: int) -> float:
+        torch.set_num_threads(threads)
+        recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128))
+        with tempfile.TemporaryDirectory() as folder:
+            shared = Path(os.environ.get("SHARED", folder))
+            trainer = prepare(recipe, data, steps=steps + 2, seed=0, out=shared / "run")
+            trainer.threads.numbers = [threads]
+            trainer.threads.stages = [{"step": 0, "threads": [threads]}]
+            trainer.save()
+            times = []
+            for _ in range(steps + 2):
+                trainer.threads.before(trainer.clock.step)
+                began = time.perf_counter()
+                trainer.step()
+                times.append(trainer.processes.together(time.perf_counter() - began, 0)[0])
+                trainer.clock.tick(times[-1])
+            trainer.close()
+        if rank == 0 and "SHARED" in os.environ:
+            (shared / "speed").write_text(str(median(times[2:])))
+        return median(times[2:])
+
+    if count == 1:
+        return 128 / work(0)
+    with tempfile.TemporaryDirectory() as folder:
+        codes, printed, _ = together(count, lambda rank: int(work(rank) <= 0), Path(folder, "printed"), SHARED=folder)
+        assert not any(codes), printed
+        return 128 / float(Path(folder, "speed").read_text())
+
+
+def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
+    """A training that is killed, in one process, after a step, or in the first save that comes after it."""
+    rank, step, inside = at
+    usual, saving = Trainer.step, Trainer.save
+
+    def stepped(trainer: Trainer) -> Any:
+        result = usual(trainer)
+        if own == rank and not inside and trainer.clock.step + 1 == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    def saved(trainer: Trainer) -> None:
+        if own == rank and inside and trainer.clock.step >= step:
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        saving(trainer)
+
+    Trainer.step, Trainer.save = stepped, saved  # type: ignore[method-assign]
+    return command_line(words)
+
+
+def main(words: list[str]) -> None:
+    """Print the results."""
+    torch.set_num_threads(1)
+    spec.registered()
+    if words[0] == "kill":
+        result: Any = kill(int(words[1]))
+    elif words[0] == "speed":
+        result = speed(*map(int, words[1:]))
+    else:
+        result = train(int(words[1]), words[2], int(words[3]), words[4:])
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,179 @@
+"""Several processes for one command: those that a launcher has started, and those that ``--devices`` starts here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pushforward.cli.sharing import Sharing, Spreading
+from pushforward.cli.terminal import app, say
+from pushforward.errors import UsageError
+from pushforward.launched import launched
+
+__all__ = [
+    "TOGETHER",
+    "check_spread",
+    "is_first_start",
+    "is_grouped",
+    "of_processes",
+    "processes_wanted",
+    "run_in_group",
+    "silent",
+    "speaks",
+    "start",
+    "stop_launcher",
+]
+
+TOGETHER = ("train", "resume", "distil", "sample", "evaluate")
+"""The verbs whose work several processes share."""
+_LAUNCHER = "PUSHFORWARD_LAUNCHER"
+"""The number of the process that ``--devices`` has started the others from."""
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The value of an option among the words of a command; None where it is not given."""
+    for at, word in enumerate(words):
+        if word == name and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+def processes_wanted(words: Sequence[str]) -> int:
+    """How many processes a command asks to be started in; 1 where it asks for none, or its number is wrong."""
+    text = _option(words, "--devices") or "1"
+    alone = words[:1] and words[0] in TOGETHER and not {"--dry-run", "--help", "-h"} & set(words)
+    return int(text) if alone and text.isdecimal() else 1
+
+
+def start(words: Sequence[str], count: int, entry: Any = None) -> int:
+    """Run a command in several processes on this machine by torch's elastic launcher; returns the exit code.
+
+    Args:
+        words: The command's.
+        count: How many processes.
+        entry: Called in each process, which is then forked, with the words; None starts the command line anew.
+    """
+    import logging
+    import uuid
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said below
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    os.environ[_LAUNCHER] = str(os.getpid())
+    restarts = _option(words, "--max-restarts") or "0"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=int(restarts) if restarts.isdecimal() else 0,
+        start_method="spawn" if entry is None else "fork",
+    )
+    command = ("-m", "pushforward", *words) if entry is None else (list(words),)
+    try:
+        elastic_launch(config, sys.executable if entry is None else entry)(*command)
+    except SignalException as stopped:
+        return 130 if stopped.sigval == signal.SIGINT else 75
+    except ChildFailedError as error:
+        return _failed({rank: failure.exitcode for rank, failure in error.failures.items()}, error.get_first_failure()[0])
+    return 0
+
+
+def _failed(codes: dict[int, int], first: int) -> int:
+    """The exit code of processes that have failed; a killed one is named, since it could say nothing itself."""
+    killed = [rank for rank, code in codes.items() if code < 0]
+    for rank in killed[:1]:
+        name = signal.Signals(-codes[rank]).name
+        say(f"error: process {rank} was ended by {name}, and the others ended with it. What was saved is intact: resume the run.")
+    return codes[first] if codes[first] > 0 else 1
+
+
+def of_processes(sharing: Sharing) -> dict[str, Any]:
+    """The arguments of `pushforward.fit` for several processes."""
+    return {"shard": sharing.shard, "devices": sharing.devices}
+
+
+def check_spread(spread: Spreading) -> None:
+    """Refuse a number of processes that is not the present one.
+
+    Raises:
+        UsageError: Where a launcher has started another number.
+    """
+    if spread.devices not in (None, 1, launched().count):
+        raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
+
+
+def is_first_start() -> bool:
+    """Whether this process looks after the run's folder and has not been started again to go on with what is there."""
+    launch = launched()
+    return launch.rank == 0 and not launch.restarts
+
+
+def stop_launcher(number: int) -> None:
+    """Let the launcher of ``--devices`` end with a signal that one of its processes was given, and start none again."""
+    launcher, restarts = os.environ.get(_LAUNCHER, ""), os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    if launched().rank == 0 and restarts != "0" and launcher.isdecimal() and int(launcher) == os.getppid():
+        os.kill(int(launcher), number)
+
+
+def run_in_group(words: Sequence[str]) -> None:
+    """Run a command in this process as one of several: the first one speaks, and an error of one is that of all.
+
+    Raises:
+        UsageError: For a verb whose work is not shared.
+        GroupError: If another process is lost.
+    """
+    if words[0] not in TOGETHER:
+        raise UsageError(
+            f"pushforward {words[0]} is the work of one process, and {launched().count} were started: start it without "
+            f"torchrun. Several processes share {', '.join(TOGETHER)}."
+        )
+    if "--download" in words:
+        raise UsageError("Several processes would fetch the same files: fetch them once, with one process and --steps 1.")
+    from pushforward.devices import device_named
+    from pushforward.training.launching import joined, leave
+    from pushforward.transports.spreading import spreading
+
+    processes = joined(device_named(_option(words, "--device") or "auto"))
+    try:
+        with processes.phase(f"pushforward {words[0]}", ends_together=True), spreading():
+            app(list(words), exit_on_error=False)
+    finally:
+        leave()
+
+
+def speaks() -> bool:
+    """Whether this process prints: of several the first one, and all where tracebacks are wanted."""
+    try:
+        return launched().rank == 0 or bool(os.environ.get("PUSHFORWARD_TRACEBACK"))
+    except UsageError:  # it is said when the command runs
+        return True
+
+
+@contextlib.contextmanager
+def silent(*, unless: bool) -> Iterator[None]:
+    """Within this context nothing is printed by Python."""
+    if unless:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def is_grouped(words: Sequence[str]) -> bool:
+    """Whether a command is to run as one of several processes."""
+    return bool(words) and launched().count > 1 and not {"--help", "-h", "--version"} & set(words)

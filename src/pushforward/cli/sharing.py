@@ -1,0 +1,42 @@
+"""The options of verbs whose work several processes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cyclopts import Parameter
+
+from pushforward.cli.groups import PROCESSES, Flag
+
+__all__ = ["ALONE", "UNSPREAD", "Sharing", "Spreading"]
+
+
+@Parameter(name="*", group=PROCESSES)
+@dataclass(frozen=True)
+class Sharing:
+    """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
+
+    Args:
+        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+        shard: Each process holds a share of the weights, their average and the optimisers, not all of them.
+        max_restarts: Start the processes of --devices again so often where one is lost; they go on from the last checkpoint.
+    """
+
+    devices: int | None = None
+    shard: Flag = False
+    max_restarts: int = 0
+
+
+@Parameter(name="*", group=PROCESSES)
+@dataclass(frozen=True)
+class Spreading:
+    """Several processes that share the samples of one command.
+
+    Args:
+        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+    """
+
+    devices: int | None = None
+
+
+ALONE, UNSPREAD = Sharing(), Spreading()

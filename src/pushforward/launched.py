@@ -1,0 +1,82 @@
+"""Whether this process is one of several that a launcher has started for one piece of work; no torch is needed to know."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pushforward.errors import UsageError
+
+__all__ = ["Launch", "launched"]
+
+_TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The place of a process among those that were started with it.
+
+    Args:
+        rank: Its number, from 0.
+        count: How many there are.
+        local_rank: Its number on its machine.
+        local_count: How many there are on its machine.
+        name: Of the launch, the same after a restart of its processes; None where no launcher names it.
+        restarts: How often the launcher has started the processes again.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+    name: str | None = None
+    restarts: int = 0
+
+
+def launched(environment: Mapping[str, str] | None = None) -> Launch:
+    """What the launcher has set: torchrun, a program that sets the same variables (Ray), or Slurm where ``MASTER_ADDR`` is set.
+
+    A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
+
+    Raises:
+        UsageError: If variables are missing or no numbers.
+    """
+    given = os.environ if environment is None else environment
+    if "WORLD_SIZE" in given and "RANK" in given:
+        names = _TORCH
+    elif "SLURM_PROCID" in given and "SLURM_NTASKS" in given and "MASTER_ADDR" in given:
+        names = _SLURM
+    else:
+        return Launch()
+    rank, count = _number(given, names[0]), _number(given, names[1])
+    local_rank, local_count = _number(given, names[2], rank), _number(given, names[3], count)
+    if not 0 <= rank < count:
+        raise UsageError(f"The launcher has set {names[0]}={rank} and {names[1]}={count}: expected a rank from 0 to {count - 1}.")
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
+        raise UsageError(
+            f"The launcher has set {names[1]}={count}, but not {missing[0]}, where the processes meet. Start them with torchrun, "
+            f"or set {missing[0]} to the same value for all of them."
+        )
+    return Launch(rank, count, local_rank, local_count, _name(given), _restarts(given))
+
+
+def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = given.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise UsageError(f'The launcher has set {name}="{text}": expected a whole number.')
+    return int(text)
+
+
+def _name(given: Mapping[str, str]) -> str | None:
+    """The name of the launch; that of torchrun without --rdzv-id is "none", so its process on this machine stands in."""
+    elastic, job = given.get("TORCHELASTIC_RUN_ID"), given.get("SLURM_JOB_ID")
+    if elastic is not None:
+        return elastic if elastic != "none" else f"{socket.gethostname()}-{os.getppid()}"
+    return None if job is None else f"slurm-{job}"
+
+
+def _restarts(given: Mapping[str, str]) -> int:
+    return sum(int(given.get(name) or 0) for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))

@@ -1,0 +1,149 @@
+"""Joining the processes that a launcher has started, and finding the run that they trained before they were started again."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward.errors import CheckpointError, GroupError, UsageError
+from pushforward.launched import Launch, launched
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.processes import TIMEOUT, Group, Processes
+
+__all__ = ["check_devices", "joined", "leave", "restarted"]
+
+
+def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
+    """The processes that this one was started with: a `Group`, or itself alone.
+
+    torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
+    device, on CUDA devices. Threads of processes on one machine share its cores.
+
+    Args:
+        device: Where this process computes.
+        shard: Whether each holds a share of the weights.
+
+    Raises:
+        UsageError: For shares without several processes, or a device that is not this process's.
+        GroupError: If the processes do not find each other.
+    """
+    launch, place = launched(), torch.device(device)
+    formed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not formed and launch.count > 1:
+        _form(launch, place)
+    if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
+        if shard:
+            raise UsageError("`shard=True` divides weights among several processes, and this is one: start them with torchrun.")
+        return Processes()
+    return Group(shard, place.type, seconds(), owned=not formed or _formed_here)
+
+
+_formed_here = False
+
+
+def seconds() -> float:
+    """The time in which each process answers the others: that of PUSHFORWARD_TIMEOUT, or two minutes.
+
+    Raises:
+        UsageError: If the variable holds no positive number.
+    """
+    text = os.environ.get("PUSHFORWARD_TIMEOUT") or str(TIMEOUT)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f'PUSHFORWARD_TIMEOUT="{text}" is no time: expected seconds, such as 600.')
+    return value
+
+
+def _form(launch: Launch, place: torch.device) -> None:
+    global _formed_here
+    if place.type == "cuda":
+        if place.index not in (None, launch.local_rank):
+            raise UsageError(
+                f"Process {launch.rank} was to train on {place}; each process on a machine has a CUDA device of its own, here "
+                f"cuda:{launch.local_rank}. Use `device=cuda`."
+            )
+        torch.cuda.set_device(launch.local_rank)
+    elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
+        torch.set_num_threads(max(1, _cores() // launch.local_count))
+    try:
+        _meet(launch, "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timedelta(seconds=seconds()))
+    except RuntimeError as error:
+        raise GroupError(
+            f"Process {launch.rank} of {launch.count} has not met all others at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} within {seconds():g} seconds ({str(error).splitlines()[0][:200]}). Start all of them, "
+            "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
+        ) from error
+    _formed_here = True
+
+
+def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
+    """Form the default group of torch.distributed."""
+    from torch.distributed.rendezvous import rendezvous
+
+    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
+    store, rank, count = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))
+    store.set_timeout(limit)
+    # torchrun's store outlives processes: those that are started again must not find each other's old addresses
+    store = torch.distributed.PrefixStore(f"start/{launch.restarts}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave() -> None:
+    """Leave the group that `joined` has formed, if any, once all processes have come so far."""
+    global _formed_here
+    if _formed_here and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    _formed_here = False
+
+
+def check_devices(devices: int | None) -> None:
+    """Refuse a number of processes that is not the present one: from Python none are started.
+
+    Raises:
+        UsageError: With the command that starts them.
+    """
+    count = launched().count
+    if devices is not None and devices != count:
+        raise UsageError(
+            f"`devices={devices}` asks for {devices} processes, and this one "
+            f"{'is alone' if count == 1 else f'was started as one of {count}'}. Python starts no others of itself: run the "
+            f"program with torchrun --nproc-per-node={devices} PROGRAM.py, and leave `devices` out."
+        )
+
+
+def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> Path | None:
+    """The run that this launch has begun, where its launcher has started the processes again; None where there is none.
+
+    Args:
+        out: Its folder, where one was named.
+        data: The data's name.
+        recipe: The recipe's name.
+        command: The command that is running.
+    """
+    launch = launched()
+    if not launch.restarts or launch.name is None:
+        return None
+    usual = Path("runs").glob(f"{Path(data).stem or 'data'}-{recipe}*")
+    begun = [folder for folder in ([Path(out)] if out is not None else usual) if _of_launch(folder, launch.name, command)]
+    return max(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
+
+
+def _of_launch(folder: Path, name: str, command: str) -> bool:
+    if not (folder / "spec.json").is_file():
+        return False
+    try:
+        manifest: Any = checkpoints.read_json(folder / "manifest.json")
+    except CheckpointError:
+        return False
+    return isinstance(manifest, dict) and manifest.get("launch") == name and manifest.get("command") == command

@@ -1,0 +1,191 @@
+"""A run that is there, taken up by a new trainer: for resuming it, and where its processes were started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import BaseFileLock
+
+from pushforward.devices import device_named
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.methods.method import Method
+from pushforward.plugins import files_of
+from pushforward.recipes.recipe import Recipe
+from pushforward.trackers import trackers_of
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
+from pushforward.training.fallback import set_aside, stored_in, whole_in
+from pushforward.training.fit_options import ResumeOptions, budget_in
+from pushforward.training.folders import hold, put_back
+from pushforward.training.holding import Holding
+from pushforward.training.marks import mark
+from pushforward.training.processes import Processes
+from pushforward.training.progress import Silent, Watcher, watcher_of
+from pushforward.training.run import load, pick
+from pushforward.training.run_data import data_of_run
+from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, rebuilt, recipe_of
+from pushforward.training.settings import Settings
+from pushforward.training.tensors import restore
+from pushforward.training.trainer import Trainer
+
+__all__ = ["taken_up"]
+
+
+def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
+    """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
+    plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
+    checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
+    given, watcher = budget_in(options), watcher_of(options.get("progress")) if writes else Silent()
+    if writes:
+        put_back(folder)
+    processes.agreed(False)  # the run is there again for all of them
+    content = read_spec(folder, plugins)
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
+    lock = hold(folder) if writes else None
+    try:
+        where = _standing(folder, lock, processes) if checkpoint is None else pick(folder, checkpoint)
+        if where is not None:
+            source, state, damage = _source(where, device, options, processes)
+            check_spec(folder, content, state)
+            if given and asdict(budget) != content["budget"]:
+                budget.check_beyond(folder, state["seconds"])
+        data = data_of_run(
+            folder,
+            content,
+            options.get("data"),
+            absent="Hand it to pf.resume(run, data=...) again.",
+            changed=f"start a new run from its weights: `init={folder}`",
+        )
+        if where is None:
+            recipe = _started_over(folder, content, method, plugins)
+        else:
+            recipe = rebuilt(folder, content, source if isinstance(source, Path) else source.folder, method)
+        settings = Settings(
+            seed=content["seed"],
+            device=device,
+            augment=tuple(content["augment"]),
+            checkpoint_every=content["checkpoint_every"],
+            trackers=trackers,
+        )
+        holding = Holding(folder, lock, content, writes)
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
+        if where is not None:
+            if damage is not None and writes:
+                good = source if isinstance(source, Path) else source.folder
+                _report(watcher, set_aside(folder, where, good, damage))
+            trainer.restore(source)
+        processes.agreed(False)  # all have read the spec
+        extend(folder, content, budget, trainer.clock.step, writes)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+    return trainer
+
+
+def _source(
+    where: Path, device: torch.device, options: ResumeOptions, processes: Processes
+) -> tuple[Path | checkpoints.Checkpoint, dict[str, Any], CheckpointError | None]:
+    """What a training goes on from, its counters, and what is wrong with the checkpoint that should have been that.
+
+    One process reads it at once; of several the first verifies it for all.
+    """
+    fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
+    if fallback and named:
+        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
+    try:
+        if processes.count == 1:
+            stored, damage = stored_in(where, device, fallback)
+            return stored, stored.state, damage
+        good, state, wrong = processes.first(_verified(where, fallback) if processes.rank == 0 else None)
+        return Path(good), state, None if wrong is None else CheckpointError(wrong)
+    except CheckpointError as error:
+        if named or error.before is None:
+            raise
+        raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
+
+
+def _verified(where: Path, fallback: bool) -> tuple[str, dict[str, Any], str | None]:
+    """A checkpoint's folder with its counters; where it is damaged, those of the next good one, and what is wrong."""
+    good, damage = whole_in(where, fallback)
+    return str(good), checkpoints.read_state(good), None if damage is None else str(damage)
+
+
+def _report(watcher: Watcher, sentences: str) -> None:
+    """Say what happened where somebody reads it."""
+    if isinstance(watcher, Silent):
+        warnings.warn(sentences, stacklevel=4)
+    else:
+        watcher.say(f"warning: {sentences}")
+
+
+def _standing(folder: Path, lock: BaseFileLock | None, processes: Processes) -> Path | None:
+    """A run's newest checkpoint, after what an interrupted save has left is gone; see `_newest`."""
+    inside = folder / "checkpoints"
+    if lock is not None and inside.is_dir():
+        with checkpoints._disk(inside):
+            checkpoints.mend(inside)
+            _sweep(folder)
+    processes.agreed(False)  # all look after that
+    return _newest(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that processes which are gone were about to give their names (`checkpoints.write_text`)."""
+    if not Path("/proc/self").exists():
+        return
+    for left in folder.rglob(".tmp-*"):
+        process = re.match(r"\.tmp-(\d+)[-.]", left.name)
+        if process is not None and left.is_file() and not Path(f"/proc/{process[1]}").exists():
+            left.unlink(missing_ok=True)
+
+
+def _newest(folder: Path) -> Path | None:
+    """A run's newest checkpoint; None for a run that was never saved and has made no step.
+
+    Raises:
+        CheckpointError: If the run has made steps and its checkpoints are gone.
+    """
+    where = checkpoints.latest(folder / "checkpoints")
+    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+        raise CheckpointError(
+            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
+            "them, or train again into another folder."
+        )
+    return where
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    """The recipe of a run that was never saved, with the weights that it had at its start.
+
+    Raises:
+        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
+    """
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        name = checkpoints.step_name(content["init_step"])
+        if os.path.isdir(content["init"]) and not os.path.isdir(os.path.join(content["init"], "checkpoints", name)):
+            raise CheckpointError(
+                f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "
+                "from the weights "
+                f"that {content['init']} has now, or restore the checkpoint."
+            )
+        source = load(content["init"], checkpoint=name, plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Delete the "
+            "folder and call "
+            "pf.fit again, or give them: pf.resume(run, method=...)."
+        )
+    return recipe_of(content, method, content["seed"])

@@ -1,0 +1,199 @@
+"""Trainings in several processes that fail, are stopped, killed and resumed: run by ``test_launched.py``.
+
+python tests/programs/ranks.py FOLDER
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch._dynamo
+
+import pushforward as pf
+from pushforward import spec
+from pushforward.cli import main as command_line
+from pushforward.cli.launching import start
+from pushforward.data import Sampler
+from pushforward.testing import recipe_for, space_data
+from pushforward.testing.ranks import together
+
+TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
+
+
+def commanded(words, before=lambda rank: None):
+    """The work of a command line, after something is done to a process."""
+
+    def work(rank):
+        before(rank)
+        return command_line(words)
+
+    return work
+
+
+def at_step(rank, step, act):
+    """Let a process do something once it has computed so many steps."""
+
+    def before(own):
+        from pushforward.training.trainer import Trainer
+
+        usual = Trainer.step
+
+        def computed(trainer):
+            result = usual(trainer)
+            if own == rank and trainer.clock.step + 1 == step:
+                act(trainer)
+            return result
+
+        Trainer.step = computed
+
+    return before
+
+
+def killed(trainer):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stopped(trainer):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lacking(trainer):
+    raise MemoryError("out of memory")
+
+
+def hanging(trainer):
+    time.sleep(6)
+
+
+def turned(trainer):
+    """A bit of a weight changes by itself."""
+    with torch.no_grad():
+        next(trainer.method.parameters()).view(-1)[0].add_(1e-3)
+
+
+def full_disk(rank):
+    """From the second checkpoint on, the first process has no space left."""
+    from pushforward.training import checkpoint
+
+    usual, saved = checkpoint.fill, []
+
+    def fill(*arguments):
+        saved.append(1)
+        if rank == 0 and len(saved) > 1:
+            raise OSError(28, "No space left on device")
+        return usual(*arguments)
+
+    checkpoint.fill = fill
+
+
+def no_data(rank):
+    """One process cannot read the data."""
+    from pushforward import data
+    from pushforward.errors import DataError
+
+    def load(*_, **__):
+        raise DataError("moons cannot be read here.")
+
+    if rank == 1:
+        data.load = load
+
+
+def other_data(rank):
+    """One process has other examples under the same name."""
+    from pushforward import data
+
+    usual = data.load
+    if rank == 1:
+        data.load = lambda *arguments, **options: usual(*arguments, **options | {"limit": 199})
+
+
+def often_compared(then):
+    def before(rank):
+        from pushforward.training import trainer
+
+        trainer.ALIKE = 2
+        then(rank)
+
+    return before
+
+
+def handed_on(folder, shard):
+    """Train 2 steps in 2 processes, go on in 4 for 2, and alone for 2; note which examples each has computed in each step."""
+    data, out = space_data((17,), labels=True, n=300), folder / "run"
+
+    def work(count, until):
+        def inner(rank):
+            noted, usual = [], Sampler.positions
+
+            def positions(sampler, start, stop):
+                epochs, index = usual(sampler, start, stop)
+                noted.append([start // 256, (epochs * len(data.train) + index).tolist()])
+                return epochs, index
+
+            Sampler.positions = positions
+            at_step(0, until, lambda trainer: setattr(trainer, "stop", 15))(rank)
+            options = {"shard": shard and count > 1, "progress": False}
+            if out.exists():
+                pf.resume(out, data=data, **options)
+            else:
+                pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, out=out, seed=4, steps=6, **options)
+            (folder / f"{count}-{rank}.json").write_text(json.dumps(noted))
+
+        return inner
+
+    return [together(count, work(count, until), folder / str(count))[:2] for count, until in ((2, 2), (4, 4), (1, 6))]
+
+
+def started_again(folder):
+    """The launcher of ``--devices``: one of its processes is killed, and it starts both again; the exit code."""
+
+    def entry(words):
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            at_step(1, 3, killed)(int(os.environ["RANK"]))
+        with open(os.devnull, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            sys.exit(command_line(words))
+
+    return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    spec.registered()
+    train = [*TRAIN, "--steps", "6", "--out"]
+    cases = {
+        "whole": (lambda rank: None),
+        "full": full_disk,
+        "unread": no_data,
+        "unlike": other_data,
+        "turned": often_compared(at_step(1, 3, turned)),
+        "stopped": at_step(1, 3, stopped),
+        "lacking": at_step(1, 3, lacking),
+        "hanging": at_step(1, 3, hanging),
+        "killed": at_step(1, 5, killed),
+    }
+    results = {}
+    for name, before in cases.items():
+        launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
+        launch |= {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
+        results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
+    again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
+    results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+    draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
+    results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")]), folder / "drawn-printed")
+    seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
+    results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
+    results["again"] = started_again(folder / "again")
+    for kind in ("plain", "sharded"):
+        results[kind] = handed_on(folder / kind, kind == "sharded")
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

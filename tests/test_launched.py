@@ -1,0 +1,161 @@
+"""Processes that a launcher starts: they train one run, one error is that of all, and none waits for one that is lost."""
+
+import json
+
+import numpy as np
+import pytest
+from programs import forking
+
+import pushforward as pf
+from pushforward.errors import DataError, GroupError, UsageError
+from pushforward.launched import Launch, launched
+from pushforward.testing import recipe_for, space_data
+from pushforward.testing.recipes import assert_same, final_state
+from pushforward.training.agreement import _rebuilt, is_loss
+from pushforward.training.launching import check_devices, restarted
+
+CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("ranks")
+    done = forking.run(CODE, cwd=where)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return where
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+CODES = {"whole": 0, "full": 4, "unread": 3, "unlike": 3, "turned": 1, "stopped": 75, "lacking": 6, "hanging": 1, "restarted": 0}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, results):
+    codes, printed, _ = results[case]
+    assert codes == [CODES[case]] * 2, printed
+    assert printed[0]
+    assert not printed[1], printed[1]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("full", "No space left on device"),
+        ("unread", "In process 1: moons cannot be read here."),
+        ("unlike", "differ in data: process 0 has"),
+        ("turned", "At step 4 the weights of process 1 are no longer those of process 0"),
+        ("stopped", "stopped and saved at step 3"),
+        ("lacking", "out of memory (In process 1: out of memory)"),
+        ("hanging", "within 4 seconds"),
+        ("killed", "another process of this training has ended"),
+    ],
+)
+def test_the_first_process_says_what_happened(case, words, results):
+    assert words in results[case][1][0]
+
+
+def test_a_killed_process_ends_the_others_and_the_run_goes_on_where_it_was_saved(folder, results):
+    codes, _, seconds = results["killed"]
+    assert codes == [1, -9]
+    assert seconds < 60
+    assert_same(final_state(folder / "whole"), final_state(folder / "killed"))
+    assert [row["step"] for row in pf.load(folder / "killed").losses()] == list(range(1, 7))
+
+
+def test_a_stopped_run_is_that_of_all_processes(folder):
+    assert pf.load(folder / "stopped").state["step"] == 3
+
+
+def test_the_launcher_starts_killed_processes_again(folder, results):
+    assert results["again"] == 0
+    assert_same(final_state(folder / "whole"), final_state(folder / "again"))
+    manifest = json.loads((folder / "again" / "manifest.json").read_text())
+    assert len(manifest["launch"]) == 32
+
+
+def test_samples_of_several_processes_are_those_of_one(folder, results):
+    assert results["drawn"][0] == [0, 0]
+    assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
+    with np.load(folder / "drawn.npz") as file:
+        np.testing.assert_allclose(file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6)
+
+
+def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
+    assert results["timed"][0] == [0, 0], results["timed"]
+    assert pf.load(folder / "timed").state["seconds"] >= 0.09
+
+
+@pytest.mark.parametrize("kind", ["plain", "sharded"])
+def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_changes(kind, folder, results, tmp_path):
+    assert [codes for codes, _ in results[kind]] == [[0] * 2, [0] * 4, [0]], results[kind]
+    data = space_data((17,), labels=True, n=300)
+    seen = {}
+    for count in (2, 4, 1):
+        for rank in range(count):
+            for step, positions in json.loads((folder / kind / f"{count}-{rank}.json").read_text()):
+                seen.setdefault(step, []).extend(positions)
+    run = pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, steps=6, seed=4, out=tmp_path / "one")
+    everything = [position for step in range(6) for position in seen[step]]
+    assert list(seen) == list(range(6))
+    assert len(set(everything)) == len(everything) == 6 * 256
+    assert set(everything[:1500]) == set(range(1500)), "five epochs are whole"
+    (single, _), (several, _) = final_state(run.folder), final_state(folder / kind / "run")
+    for group, tensors in single.items():
+        for name, tensor in tensors.items():
+            np.testing.assert_allclose(several[group][name], tensor, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_variables_of_launchers():
+    met = {"MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    torch = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", **met}
+    elastic = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "2"}
+    assert launched({**torch, **elastic}) == Launch(3, 4, 1, 2, "x", 2)
+    slurm = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_ID": "7"}
+    assert launched({**slurm, **met}) == Launch(5, 8, 1, 4, "slurm-7", 0)
+    assert launched(slurm) == launched({}) == Launch()
+    with pytest.raises(UsageError, match="not MASTER_PORT"):
+        launched({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "here"})
+    with pytest.raises(UsageError, match="expected a rank from 0 to 3"):
+        launched({**torch, "RANK": "4"})
+
+
+def test_python_starts_no_processes():
+    with pytest.raises(UsageError, match="torchrun --nproc-per-node=4"):
+        check_devices(4)
+    check_devices(1)
+    with pytest.raises(UsageError, match="this is one"):
+        pf.fit(recipe_for("flow", DATA), DATA, steps=1, shard=True)
+
+
+DATA = space_data((2,), labels=False)
+
+
+def test_errors_of_another_process_have_its_code():
+    error = _rebuilt({"rank": 2, "kind": "DataError", "words": "it is not there"})
+    assert isinstance(error, DataError)
+    assert str(error) == "In process 2: it is not there"
+    assert isinstance(_rebuilt({"rank": 2, "kind": "MemoryError", "words": ""}), MemoryError)
+    assert type(_rebuilt({"rank": 2, "kind": "KeyError", "words": "'x'"})) is RuntimeError
+    assert is_loss(RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer"))
+    assert not is_loss(GroupError("gloo"))
+    assert not is_loss(RuntimeError("shapes differ"))
+
+
+def test_a_run_is_continued_only_by_the_launch_that_began_it(tmp_path, monkeypatch):
+    begun, other = tmp_path / "begun", tmp_path / "other"
+    for where, name in ((begun, "a"), (other, "b")):
+        where.mkdir()
+        (where / "spec.json").write_text("{}")
+        (where / "manifest.json").write_text(json.dumps({"launch": name, "command": "it"}))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    assert restarted(begun, "", "", "it") is None, "nothing was started again"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert restarted(begun, "", "", "it") == begun
+    assert restarted(begun, "", "", "something else") is None
+    assert restarted(other, "", "", "it") is None

@@ -1,0 +1,77 @@
+"""What a dry run says: memory of each process, as tensors have it, and nothing is written."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pushforward.cli import main
+from pushforward.errors import UsageError
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import Budget, Trainer
+from pushforward.training.planning import plan
+
+DATA = space_data((17,), labels=False, n=300)
+
+
+def recipe(**changes):
+    return recipe_for("flow", DATA, precision="float32", **changes)
+
+
+def numbers_of(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_the_memory_of_one_process_is_that_of_its_tensors(tmp_path):
+    planned = plan(recipe(batch=16), DATA, Budget(steps=2))
+    trainer = Trainer(recipe(batch=16), DATA, Budget(steps=2), out=tmp_path / "run")
+    trainer.advance()
+    states = [value for player in trainer.players.values() for value in player.state().values() if value.numel() > 1]
+    size = numbers_of(trainer.method)
+    assert planned.parameters == size
+    assert planned.memory.gradients == 4 * size
+    assert planned.memory.optimizers == sum(value.nbytes for value in states) == 8 * size
+    assert planned.memory.weights == planned.memory.average == sum(v.nbytes for v in trainer.method.state_dict().values())
+    assert planned.memory.gathered == 0
+    stored = sum(path.stat().st_size for path in (tmp_path / "run").glob("checkpoints/step_000002/*.safetensors"))
+    assert abs(planned.checkpoint - stored) < 0.2 * stored
+    assert (planned.steps, planned.share, planned.part) == (2, 16, 16)
+    assert planned.steps_per_epoch == 300 / 16
+
+
+def test_each_process_holds_a_share_of_sharded_weights():
+    planned = plan(recipe(batch=512), DATA, Budget(samples=5120), processes=8, sharded=True)
+    whole = 4 * planned.parameters
+    assert whole / 8 <= planned.memory.gradients < whole / 6
+    assert planned.memory.optimizers == 2 * planned.memory.gradients
+    assert planned.memory.gathered == 2 * whole
+    assert (planned.steps, planned.share, planned.part) == (10, 64, 64)
+    assert not torch.distributed.is_initialized()
+
+
+def test_activations_grow_with_the_part():
+    small, large = (plan(recipe(batch=batch), DATA, Budget(steps=1)).memory.activations for batch in (64, 640))
+    assert 5 * small < large < 20 * small
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    with pytest.raises(UsageError, match="Choose `batch=512`"):
+        plan(recipe(batch=128), DATA, Budget(steps=1), processes=8)
+    with pytest.raises(UsageError, match="among several"):
+        plan(recipe(batch=128), DATA, Budget(steps=1), sharded=True)
+    spread = plan(
+        replace(recipe(), training=recipe().training.changed(batch=256, accumulate=2)), DATA, Budget(steps=1), processes=2
+    )
+    assert (spread.share, spread.part) == (128, 64)
+
+
+def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "flow", "--data", "moons", "--limit", "100", "--size", "tiny", "--dry-run", "--devices", "2"]
+    assert main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)
+    assert main(words) == 0
+    assert "nothing was started or written" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
