@@ -425,9 +425,16 @@ def test_the_recipe_hands_its_schedules_on():
 
 @pytest.mark.parametrize(
     ("shape", "options", "shortest"),
-    [((2,), {}, 400_000), ((2,), {"ramp": 700}, None), ((1, 8, 8), {}, None), ((1, 17, 9), {"shortest_ramp": 5}, 5)],
+    [
+        ((2,), {}, 400_000),
+        ((2,), {"ramp": 700}, None),
+        ((2,), {"penalty": "none"}, None),
+        ((2,), {"gamma": 0.0}, None),
+        ((1, 8, 8), {}, None),
+        ((1, 17, 9), {"shortest_ramp": 5}, 5),
+    ],
 )
-def test_a_game_of_vectors_has_its_modes_before_its_ramp_ends(shape, options, shortest):
+def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, options, shortest):
     space = space_data(shape, labels=False).space
     recipe = pf.recipes.gan(space, "tiny", **options)
     assert recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest

@@ -81,7 +81,7 @@ def gan(
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
         shortest_ramp: Training samples over which they move at least: a shorter training stops on the way, but its rate falls in
-            its last third. The default is 400,000 for vectors without continuous attributes where ramp is not given, else none.
+            its last third. Without ramp the default is 400,000 for vectors without continuous attributes, if there are penalties.
         ema_share: The averaged weights' half-life is this share of the samples so far, --ema at most.
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
@@ -124,7 +124,8 @@ def gan(
             spectral=spectral,
             normalise=plain,
         )
-    if shortest_ramp is None and ramp is None and vector and not _continuous(space):
+    penalised = bool(penalty != "none" and gamma)
+    if shortest_ramp is None and ramp is None and penalised and vector and not _continuous(space):
         shortest_ramp = SHORTEST_RAMP
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
@@ -138,7 +139,7 @@ def gan(
         penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp),
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
-    training = _training(space, network == "projected", penalty_interval if penalty != "none" and gamma else 1)
+    training = _training(space, network == "projected", penalty_interval if penalised else 1)
     # the rate falls over all of training for vectors, whose modes a step at the full rate may leave
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
     lr_end = 0.01 if vector else 0.1
