@@ -473,6 +473,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
         ("and not spectral else 0", "else 0", "gan"),
         ("beta2_end=beta2_end, ", "", "gan"),
+        ("if shortest_ramp is None and ramp is None and", "if shortest_ramp is None and", "gan"),
+        ("and penalised and vector and not _continuous(space)", "and penalised and not _continuous(space)", "gan"),
+        ("and penalised and vector and not _continuous(space)", "and penalised and vector", "gan"),
+        ("and penalised and vector and not _continuous(space)", "and vector and not _continuous(space)", "gan"),
+        ("ramp=ramp, shortest_ramp=shortest_ramp)", "ramp=ramp)", "gan"),
+        ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan"),
     ],
     "recipes/ddpm.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
@@ -637,6 +643,7 @@ FAULTS: dict[str, list[Fault]] = {
     "methods/method.py": [
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
         ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
+        ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan"),
     ],
     "methods/objectives.py": [
         ("F.softplus(on_fake - on_real)", "F.softplus(on_real - on_fake)", "gan"),
@@ -645,7 +652,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("(on_fake - 1).square() / 2", "on_fake.square() / 2", "gan"),
         ("lambda on_real, on_fake: on_fake - on_real", "lambda on_real, on_fake: on_real - on_fake", "gan"),
     ],
+    "recipes/schedule.py": [
+        ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan"),
+        ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),
+    ],
     "methods/penalties.py": [
+        ("self.end, self.ramp, self.shortest_ramp)", "self.end, self.ramp)", "gan"),
         ("share * real + (1 - share) * fake", "share * fake + (1 - share) * real", "gan"),
         ("(square + 1e-12).sqrt() - 1", "square - 1", "gan"),
         ("(square + 1e-12).sqrt()", "square.sqrt()", "gan"),

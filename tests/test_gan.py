@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.augmentation import DiffAugment
+from pushforward.conditions import Numbers
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
@@ -187,6 +188,9 @@ def test_gamma_moves_by_progress_or_by_samples():
         wanted = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
         assert by_progress.penalties.weight(now(1, progress=share)) == pytest.approx(wanted)
         assert by_samples.penalties.weight(now(1, progress=0.9, samples=int(1000 * share))) == pytest.approx(wanted)
+        short = game(gamma=1.0, gamma_end=0.1, shortest_ramp=1000)
+        for samples, progress in ((int(1000 * share), 1.0), (1500, share)):
+            assert short.penalties.weight(now(1, progress=progress, samples=samples)) == pytest.approx(wanted)
     assert by_samples.penalties.weight(now(1, samples=1500)) == pytest.approx(0.1)
 
 
@@ -352,6 +356,7 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
         lambda: game(pack=0),
         lambda: game(minibatch_std=-1),
         lambda: game(ramp=0),
+        lambda: game(shortest_ramp=0),
         lambda: game(augment=DiffAugment()),
         lambda: game(PICTURES, augment=DiffAugment(), strength=1.5),
         lambda: DiffAugment("colour"),
@@ -411,17 +416,40 @@ def test_small_convolutional_games_have_short_noise(shape, options, latent):
 
 
 def test_the_recipe_hands_its_schedules_on():
-    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700}
+    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700, "shortest_ramp": 900}
     recipe = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
     assert recipe.training.schedule == pf.Schedule(**options)
     assert recipe.training.ema_share == 0.2
-    assert recipe.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700)
+    assert recipe.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700, shortest_ramp=900)
 
 
-def test_rate_and_beta2_move_by_samples(tmp_path):
-    """What the optimisers are given at each step, against the cosine written out; and a bad setting is refused."""
+@pytest.mark.parametrize(
+    ("shape", "options", "shortest"),
+    [
+        ((2,), {}, 400_000),
+        ((2,), {"ramp": 700}, None),
+        ((2,), {"penalty": "none"}, None),
+        ((2,), {"gamma": 0.0}, None),
+        ((1, 8, 8), {}, None),
+        ((1, 17, 9), {"shortest_ramp": 5}, 5),
+    ],
+)
+def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, options, shortest):
+    space = space_data(shape, labels=False).space
+    recipe = pf.recipes.gan(space, "tiny", **options)
+    assert recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest
+    if len(shape) == 1:
+        ages = dataclasses.replace(space, conditions={"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))})
+        assert pf.recipes.gan(ages, "tiny", **options).training.schedule.shortest_ramp is None
+
+
+@pytest.mark.parametrize(
+    ("ramp", "samples"), [({"ramp": 64}, 64), ({"shortest_ramp": 64}, 128), ({"shortest_ramp": 256}, 256)], ids=str
+)
+def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
+    """What the optimisers are given at each of 8 steps, against the cosine written out; and a bad setting is refused."""
     data = space_data((2,), labels=False)
-    schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, ramp=64)
+    schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, **ramp)
     trainer = prepare(
         recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run"
     )
@@ -436,10 +464,10 @@ def test_rate_and_beta2_move_by_samples(tmp_path):
 
     player.update = watched
     trainer.advance()
-    shares = [math.cos(math.pi * min(1, step * 16 / 64) / 2) ** 2 for step in range(8)]
+    shares = [math.cos(math.pi * min(1, step * 16 / samples) / 2) ** 2 for step in range(8)]
     np.testing.assert_allclose([rate for rate, _ in seen], [1e-2 * (0.5 + 0.5 * share) for share in shares])
     np.testing.assert_allclose([beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares])
-    for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"lr_ramp": -1}):
+    for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"shortest_ramp": 0}, {"lr_ramp": -1}):
         with pytest.raises(UsageError):
             pf.Schedule(**bad)
 

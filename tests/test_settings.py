@@ -14,7 +14,7 @@ from pushforward.methods.perceptual_autoencoder import LossWeights
 @pytest.mark.parametrize(
     "settings",
     [
-        Penalties("r1+gradient", 2.0, 0.5, 700, 4),
+        Penalties("r1+gradient", 2.0, 0.5, 700, 4, shortest_ramp=900),
         CriticInput(2, 4, None, 0.3, 0.6),
         EvidenceBound(0.5, 0.2, 0.1),
         EvidenceBound(samples=3, dreg=True),

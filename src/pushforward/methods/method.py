@@ -45,9 +45,18 @@ class Now:
     parts: int = 1
     notes: dict[str, Tensor] = field(default_factory=dict)
 
-    def along(self, start: float, end: float, ramp: int | None = None) -> float:
-        """A value on its way from start to end on a cosine: over the first ``ramp`` samples, or the whole of training."""
+    def along(self, start: float, end: float, ramp: int | None = None, shortest: int | None = None) -> float:
+        """A value on its way from start to end on a cosine.
+
+        Args:
+            start: The value before training.
+            end: The value at the end of the ramp.
+            ramp: Training samples that the ramp takes; None is the whole of training.
+            shortest: Training samples that it takes at least: a training that ends before stops on the way. None is no limit.
+        """
         share = self.progress if ramp is None else min(1.0, self.samples / ramp)
+        if shortest is not None:
+            share = min(share, self.samples / shortest)
         return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 

@@ -30,6 +30,8 @@ class Penalties:
         interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
         difference: The step, in model units, of the finite differences that take the place of exact slopes in r1 and r2
             (`differences`); None computes slopes by differentiation.
+        shortest_ramp: Training samples over which gamma moves at least: where training ends before, it stops on the way. None
+            is no limit.
 
     Raises:
         UsageError: For an unknown name or a number out of range.
@@ -41,6 +43,7 @@ class Penalties:
     ramp: int | None = None
     interval: int = 1
     difference: float | None = None
+    shortest_ramp: int | None = None
 
     def __post_init__(self) -> None:
         names = self.names
@@ -52,8 +55,8 @@ class Penalties:
         for name, weight in {"gamma": self.gamma, "gamma_end": self.end}.items():
             if not 0 <= weight < math.inf:
                 raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {weight}.")
-        for name, count in {"ramp": 1 if self.ramp is None else self.ramp, "interval": self.interval}.items():
-            if count < 1:
+        for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "interval": self.interval}.items():
+            if count is not None and count < 1:
                 raise UsageError(f"The {name} of the gradient penalties must be at least 1, got {count}.")
         if self.difference is not None:
             if not 0 < self.difference < math.inf:
@@ -75,7 +78,7 @@ class Penalties:
 
     def weight(self, now: Now) -> float:
         """The weight on a step that has penalties."""
-        return now.along(self.gamma, self.end, self.ramp)
+        return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
 
 
 @contextmanager

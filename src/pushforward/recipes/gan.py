@@ -25,6 +25,9 @@ __all__ = ["gan"]
 PLAIN = 1024
 """A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""
 
+SHORTEST_RAMP = 400_000
+"""A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that."""
+
 
 def gan(
     space: Space,
@@ -42,6 +45,7 @@ def gan(
     lr_ramp: Annotated[float | None, SCHEDULE] = None,
     beta2_end: Annotated[float | None, SCHEDULE] = None,
     ramp: Annotated[int | None, SCHEDULE] = None,
+    shortest_ramp: Annotated[int | None, SCHEDULE] = None,
     ema_share: Annotated[float, SCHEDULE] = 0.05,
     penalty: Annotated[str | None, REGULARISATION] = None,
     penalty_interval: Annotated[int | None, REGULARISATION] = None,
@@ -76,6 +80,8 @@ def gan(
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
+        shortest_ramp: Training samples over which they move at least: a shorter training stops on the way, but its rate falls in
+            its last third. Without ramp the default is 400,000 for vectors without continuous attributes, if there are penalties.
         ema_share: The averaged weights' half-life is this share of the samples so far, --ema at most.
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
@@ -118,6 +124,9 @@ def gan(
             spectral=spectral,
             normalise=plain,
         )
+    penalised = bool(penalty != "none" and gamma)
+    if shortest_ramp is None and ramp is None and penalised and vector and not _continuous(space):
+        shortest_ramp = SHORTEST_RAMP
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
     strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
@@ -127,13 +136,14 @@ def gan(
         space,
         latent=latent,
         loss=loss,
-        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval, difference),
+        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp),
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
-    training = _training(space, network == "projected", penalty_interval if penalty != "none" and gamma else 1)
+    training = _training(space, network == "projected", penalty_interval if penalised else 1)
     # the rate falls over all of training for vectors, whose modes a step at the full rate may leave
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
-    schedule = Schedule(lr_end=0.01 if vector else 0.1, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp)
+    lr_end = 0.01 if vector else 0.1
+    schedule = Schedule(lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp)
     training = dataclasses.replace(training, schedule=schedule, ema_share=ema_share)
     return Recipe(method, training, "gan", "GAN")
 

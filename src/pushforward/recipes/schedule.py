@@ -34,6 +34,8 @@ class Schedule:
         lr_ramp: The share of the rate that is left at the ramp's end, on a cosine; the decay comes on top.
         beta2_end: AdamW's second average at the ramp's end, on a cosine; None keeps it.
         ramp: Samples over which these two move; None is the whole of training.
+        shortest_ramp: Samples that the ramp takes at least: where training ends before, they stop on the way, and the decay
+            still comes at its end. None is no limit.
 
     Raises:
         UsageError: For a value outside its range.
@@ -45,6 +47,7 @@ class Schedule:
     lr_ramp: float = 1.0
     beta2_end: float | None = None
     ramp: int | None = None
+    shortest_ramp: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("warmup", "decay", "lr_end", "lr_ramp"):
@@ -54,13 +57,14 @@ class Schedule:
             raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
             raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
-        if self.ramp is not None and self.ramp < 1:
-            raise UsageError(f"ramp is a number of samples, at least 1; got {self.ramp}.")
+        for name, samples in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp}.items():
+            if samples is not None and samples < 1:
+                raise UsageError(f"{name} is a number of samples, at least 1; got {samples}.")
 
     def rate(self, clock: _Clock, now: Now) -> float:
         """The share of the learning rate in the step that comes next."""
-        return clock.rate(self.warmup, self.decay, self.lr_end) * now.along(1.0, self.lr_ramp, self.ramp)
+        return clock.rate(self.warmup, self.decay, self.lr_end) * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:
         """AdamW's second average in the step that comes next, which was ``start`` at first; None where it stays."""
-        return None if self.beta2_end is None else now.along(start, self.beta2_end, self.ramp)
+        return None if self.beta2_end is None else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)
