@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pushforward.errors import CheckpointError
 from pushforward.numbers import plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["bytes_of", "check_space", "tight"]
 
