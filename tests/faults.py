@@ -1022,7 +1022,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if last and self.skips.all", "if False", "skipping"),
         ("            self.skips.read(row)\n", "", "skipping"),
         ("if math.isfinite(loss)}", "}", "budgets skipping"),
-        ("log.cut(self.path, step)", "pass", "training"),
+        ("log.cut(self.path, step)", "pass", "kills"),
         ("observer.row(row, again=True)", "pass", "observers"),
     ],
     "training/observers.py": [
