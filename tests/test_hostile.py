@@ -8,7 +8,7 @@ import pytest
 import torch
 from programs import forking
 
-from pushforward import safe_files
+from pushforward import safe_files, strict_json
 from pushforward.errors import CheckpointError
 from pushforward.training import rebuilding
 
@@ -120,15 +120,15 @@ def test_training_sampling_and_evaluating_open_no_socket():
 
 @pytest.mark.parametrize("text", ['{"x": 1, "y": [1.5, -2e3, null, true, "\\ud83d\\ude00"]}', "[]", "3", '{"x": {"y": [[[]]]}}'])
 def test_json_is_read_as_the_standard_library_reads_it(text):
-    assert safe_files.parse_json(text) == safe_files.parse_json(text.encode()) == json.loads(text)
+    assert strict_json.parse_json(text) == strict_json.parse_json(text.encode()) == json.loads(text)
 
 
 def test_json_is_read_up_to_its_limits():
-    deepest = "[" * safe_files.DEEPEST + "]" * safe_files.DEEPEST
-    assert safe_files.parse_json(deepest) == json.loads(deepest)
+    deepest = "[" * strict_json.DEEPEST + "]" * strict_json.DEEPEST
+    assert strict_json.parse_json(deepest) == json.loads(deepest)
     for text in (f"[{deepest}]", "9" * 101, "[" + "0," * 2_000_001 + "0]"):
         with pytest.raises(ValueError, match=r"nested|digits|too many"):
-            safe_files.parse_json(text)
+            strict_json.parse_json(text)
 
 
 def test_every_type_of_tensors_is_known(tmp_path):
