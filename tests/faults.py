@@ -66,10 +66,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "safe_files.py": [
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("if not stat.S_ISREG(os.fstat(handle).st_mode):", "if False:", "hostile"),
-        ("if start != end:", "if start < end:", "hostile"),
-        ("place[1] - place[0] != width * math.prod(shape)", "False", "hostile"),
-        ("elif not entry.is_file(follow_symlinks=False):", "elif not entry.is_file():", "hostile"),
+        ("if end != size:", "if False:", "hostile"),
+        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
         ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
     ],
     "strict_json.py": [
@@ -79,9 +77,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "annotated.py": [
         ("return kind is int", "return True", "hostile"),
-    ],
-    "spec.py": [
-        ("if not isinstance(name, str):", "if False:", "hostile"),
+        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "training/rebuilding.py": [
         ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
@@ -89,7 +85,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
     ],
     "training/counters.py": [
-        ('    "stages": _are_stages,\n', "", "hostile"),
+        ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
     "training/tracking.py": [
         ("if step > follower.logged:", "if True:", "trackers"),
