@@ -69,6 +69,49 @@ FAULTS: dict[str, list[Fault]] = {
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
+    "safe_files.py": [
+        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
+        ("if end != size:", "if False:", "hostile"),
+        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+        ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
+    ],
+    "strict_json.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("    _check_depth(value)\n", "", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
+    ],
+    "annotated.py": [
+        ("return kind is int", "return True", "hostile"),
+        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
+    ],
+    "training/rebuilding.py": [
+        ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
+        ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
+        ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
+    ],
+    "training/counters.py": [
+        ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
+    ],
+    "training/tracking.py": [
+        ("if step > follower.logged:", "if True:", "trackers"),
+        ("self._followers.remove(follower)", "pass", "trackers"),
+        ("logged if tracker.name in known else 0", "logged", "trackers"),
+        ("refuse_links(inside, ())", "pass", "trackers"),
+        (
+            "known = follower.tracker.start(self.folder, facts, config, follower.known)",
+            "known = follower.tracker.start(self.folder, facts, config, None)",
+            "trackers",
+        ),
+    ],
+    "trackers/wandb.py": [
+        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
+    ],
+    "trackers/mlflow.py": [
+        ("if known is not None:", "if False:", "trackers"),
+    ],
+    "trackers/tensorboard.py": [
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+    ],
     "evaluation/moments.py": [
         ("            _check(path, file, space)", "            pass", "stored_pictures"),
         ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
@@ -626,6 +669,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("limit / 4)", "limit)", "training"),
     ],
     "training/run_data.py": [
+        ('if name != "download"', "", "hostile"),
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
     ],
     "training/going_back.py": [

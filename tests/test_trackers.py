@@ -162,7 +162,8 @@ def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):
     (tmp_path / "run" / "trackers.json").write_text(json.dumps({"runs": {"notes": "../../elsewhere"}}))
     reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
     assert ("start", "../../elsewhere") not in notes.calls
-    (tmp_path / "run" / "trackers").symlink_to(tmp_path)
+    (tmp_path / "run" / "trackers").mkdir()
+    (tmp_path / "run" / "trackers" / "tensorboard").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="is no regular file"):
         reopen(tmp_path / "run", data=DATA, trackers=notes)
 

@@ -25,7 +25,7 @@ def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
 def _hints(part: type) -> dict[str, Any]:
     """The annotations of a class's arguments; none where they cannot be resolved."""
     try:
-        hints = get_type_hints(part.__init__)
+        hints = get_type_hints(part.__init__)  # type: ignore[misc]
         return {name: hint for name, hint in hints.items() if name in inspect.signature(part).parameters}
     except (NameError, TypeError, ValueError, AttributeError):
         return {}

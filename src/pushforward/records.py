@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import parse_json
+from pushforward.strict_json import parse_json
 
 __all__ = ["Damaged", "Record", "plain"]
 

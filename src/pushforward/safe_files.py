@@ -8,7 +8,6 @@ checked before its library sees it.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import stat
@@ -17,15 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pushforward.errors import CheckpointError
+from pushforward.strict_json import parse_json
 
-__all__ = ["check_tensors", "opened", "parse_json", "read_json", "read_whole", "refuse_links"]
+__all__ = ["check_tensors", "opened", "read_json", "read_whole", "refuse_links"]
 
 MOST_BYTES = 16 << 20
 """Bytes of a JSON file, and of the header of a file of tensors."""
-MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
-"""Lists and objects of a JSON file, their items, and how deep they are nested."""
-MOST_DIGITS = 100
-"""Digits of a whole number."""
 MOST_ENTRIES = 100_000
 """Entries of a folder of a run."""
 MOST_TENSORS, MOST_DIMENSIONS = 50_000, 16
@@ -91,74 +87,6 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def parse_json(content: str | bytes, infinite: bool = False) -> Any:
-    """A JSON text within the limits of this module.
-
-    Args:
-        content: The text.
-        infinite: Whether NaN and Infinity are numbers, as other libraries write them.
-
-    Raises:
-        ValueError: If it is no strict JSON in UTF-8 (a mark of byte order, NaN, an infinite or overlong number, a name that
-            stands twice or half a character are none), or is too large or nested too deeply.
-    """
-    text = content.decode("utf-8") if isinstance(content, bytes) else content
-    if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
-        raise ValueError("it holds too many values")
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=float if infinite else _constant, parse_float=_float, parse_int=_whole
-        )
-    except RecursionError:
-        raise ValueError(_DEEP) from None
-    _check_depth(value)
-    if "\\ud" in text.lower():
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
-    return value
-
-
-_DEEP = f"it is nested more than {DEEPEST} deep"
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return named
-
-
-def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number has more than {MOST_DIGITS} digits")
-    return int(digits)
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner += [part for part in item.values() if isinstance(part, (dict, list))]
-            elif isinstance(item, list):
-                inner += [part for part in item if isinstance(part, (dict, list))]
-        if not inner:
-            return
-        level = inner
-    raise ValueError(_DEEP)
-
-
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
@@ -209,8 +137,9 @@ def check_tensors(path: Path) -> None:
 
 def _place(name: str, entry: Any) -> tuple[int, int]:
     """Where a tensor begins and ends."""
-    fields = entry if isinstance(entry, dict) else {}
-    shape, place, width = fields.get("shape"), fields.get("data_offsets"), WIDTHS.get(str(fields.get("dtype")))
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    width = WIDTHS.get(str(fields.get("dtype")))
+    shape, place = fields.get("shape", ()), fields.get("data_offsets", ())
     if width is None or not _counts(shape) or not _counts(place) or len(shape) > MOST_DIMENSIONS or len(place) != 2:
         raise ValueError(f"the tensor {name[:80]!r} has no type, shape or place")
     if place[1] - place[0] != width * math.prod(shape):

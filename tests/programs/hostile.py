@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import struct
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ from pushforward.training.resuming import reopen
 from pushforward.training.run_spec import digest
 
 DATA = space_data((2,), labels=False)
+LIMIT = 60
+"""Seconds after which a reader counts as hanging; other work beside it slows this machine."""
 CANARY = "canary"
 """The file, beside the run, that code from a run would write."""
 
@@ -190,15 +193,24 @@ def outcome(base, place, damage):
     resident = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
     began, messages, fault = time.perf_counter(), [], None
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.alarm(LIMIT)
     try:
         messages = attack(base, place, damage)
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"[:300]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     seconds, peak = time.perf_counter() - began, _memory("VmHWM") - resident
     touched = sorted({path.name for path in place.iterdir()} - {"run", "outside"})
     touched += [] if (place / "outside" / "file").read_text() == "outside" else ["outside/file"]
     shutil.rmtree(place)
     return {"messages": messages, "fault": fault, "seconds": seconds, "peak": peak, "touched": touched}
+
+
+def _late(number, frame):
+    raise TimeoutError(f"no answer within {LIMIT} s")
 
 
 def _memory(field):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.safe_files import check_tensors, parse_json, read_whole
+from pushforward.safe_files import check_tensors, read_whole
+from pushforward.strict_json import parse_json
 
 __all__ = ["WEIGHTS", "from_config", "library", "load_network", "read_json"]
 

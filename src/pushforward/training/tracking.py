@@ -13,7 +13,6 @@ from pushforward.safe_files import refuse_links
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.observers import Pictures
 from pushforward.training.observing import Moment, Observer
 
 if TYPE_CHECKING:
@@ -32,8 +31,12 @@ def tracked(trainer: Trainer) -> tuple[Observer, ...]:
         return ()
     if (inside := trainer.folder / FOLDER).exists():
         refuse_links(inside, ())
-    players = trainer.players
-    return (Tracked(trainer.folder, trainer.settings.trackers, lambda: {name: player.rate for name, player in players.items()}),)
+    players, drawing = trainer.players, [observer for observer in trainer.observers if observer.late]
+
+    def rates() -> dict[str, float]:
+        return {name: player.rate for name, player in players.items()}
+
+    return (Tracked(trainer.folder, trainer.settings.trackers, rates, drawing),)
 
 
 class _Follower:
@@ -50,12 +53,19 @@ class Tracked(Observer):
         folder: The run's folder.
         trackers: The trackers.
         rates: The present learning rates by player.
+        drawing: The observers that draw samples, before this one looks.
     """
 
     late = True
 
-    def __init__(self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]) -> None:
-        self.folder, self.rates, self._pictures = folder, rates, Pictures()
+    def __init__(
+        self,
+        folder: Path,
+        trackers: Sequence[Tracker],
+        rates: Callable[[], Mapping[str, float]],
+        drawing: Sequence[Observer] = (),
+    ) -> None:
+        self.folder, self.rates, self._drawing = folder, rates, drawing
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
         self._followers = [
             _Follower(tracker, known.get(tracker.name), logged if tracker.name in known else 0) for tracker in trackers
@@ -73,7 +83,7 @@ class Tracked(Observer):
         """Note the learning rates, and pass on the rows that are written; whether pictures are drawn at this step."""
         self._rates[moment.step] = dict(self.rates())
         self._pass_on()
-        return self._pictures.due(moment)
+        return any(observer.due(moment) for observer in self._drawing)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
         """Pass on the pictures of this step."""
