@@ -31,9 +31,8 @@ def test_a_batch_for_which_memory_does_not_suffice_is_split(most, parts, tmp_pat
     tensors, state = final_state(tmp_path / "run")
     assert [rollback["accumulate"] for rollback in state.pop("rollbacks")] == [2, 4, 8][: int(math.log2(parts))]
     assert_same((tensors, state), final_state(tmp_path / "split"))
-    assert f"the same batches in {parts} parts (the memory does not suffice for step 1)" in in_words(
-        log.read(tmp_path / "run" / "metrics.jsonl")
-    )
+    said = in_words(log.read(tmp_path / "run" / "metrics.jsonl"))
+    assert f"the same batches in {parts} parts (the memory does not suffice for step 1)" in said
     again = reopen(tmp_path / "run", data=DATA, steps=5)
     assert len(again._step.parts) == parts, "a resumed run begins with it"
     again.close()
