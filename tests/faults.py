@@ -858,7 +858,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        trainer.observe()\n", "", "recovering"),
         ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
         ("if trainer.clock.stages:", "if False:", "recovering"),
-        ("if r.cause == DIVERGED), None", "if False), None", "recovering"),
+        ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
         ("or trainer.processes.count == 1", "or True", "out_of_memory"),
         ("range(present + 1, min(2 * present, most + 1))", "()", "out_of_memory"),
     ],

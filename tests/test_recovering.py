@@ -122,6 +122,7 @@ def test_what_fails_again_ends_the_training_with_what_is_known_of_it(tmp_path):
     with pytest.raises(Diverged, match=again) as caught:
         trainer.advance()
     assert str(tmp_path / "run" / "failure") in str(caught.value)
+    assert len(trainer.recovery.rollbacks) == 1
     assert pf.load(tmp_path / "run").state["step"] == 4
 
 
