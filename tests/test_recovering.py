@@ -175,7 +175,6 @@ def test_the_clock_of_a_budget_in_seconds_goes_on(kill, tmp_path, monkeypatch):
 
 
 def test_a_failure_at_the_end_of_the_seconds_takes_no_more_of_them(tmp_path, monkeypatch):
-    """Not even where the end was written down already."""
     tick = Clock.tick
     monkeypatch.setattr(Clock, "tick", lambda clock, measured: tick(clock, 1.0))
     trainer = prepare(recipe_for("flow", DATA), DATA, seconds=30.0, out=tmp_path / "run", checkpoint_every=10)

@@ -21,7 +21,6 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Clock
 from pushforward.training.failure import write_failure
 from pushforward.training.skipping import DIVERGED, in_words
-from pushforward.training.stages import write_stages
 from pushforward.training.step import parts_of
 
 if TYPE_CHECKING:
@@ -164,8 +163,6 @@ class Recovery:
         self._recorded = [*self.rollbacks, rollback], trainer.clock.seconds
         if not self.writes or trainer.journal.waits:
             return
-        if trainer.clock.stages:  # later ones were of steps that are given up
-            write_stages(trainer.folder, [stage for stage in trainer.clock.stages if stage.step <= rollback.step])
         content = {"rollbacks": [asdict(each) for each in self._recorded[0]], "seconds": self._recorded[1]}
         checkpoints.write_json(self.path, {"format_version": FORMAT, **content})
 
