@@ -95,6 +95,7 @@ def test_memory_is_foreseen_from_steps_on_few_examples(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name in ("checkpoints", "metrics.jsonl")] == []
     whole = memory.added_peak(lambda: (trainer.step(), trainer.step()))
     assert needed[0] - 1000 == pytest.approx(whole, rel=0.1)
+    assert needed[3] - 1000 == pytest.approx(foresight._held_in(trainer, 64), rel=1e-2)
     steps = [larger - smaller for larger, smaller in itertools.pairwise(needed)]
     assert steps[:2] == pytest.approx([2 * steps[1], 2 * steps[2]], rel=1e-4)
     monkeypatch.setattr(foresight, "free_memory", lambda: needed[0])
