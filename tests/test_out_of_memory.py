@@ -31,9 +31,8 @@ def test_a_batch_for_which_memory_does_not_suffice_is_split(most, parts, tmp_pat
     tensors, state = final_state(tmp_path / "run")
     assert [rollback["accumulate"] for rollback in state.pop("rollbacks")] == [2, 4, 8][: int(math.log2(parts))]
     assert_same((tensors, state), final_state(tmp_path / "split"))
-    assert f"the same batches in {parts} parts (the memory does not suffice for step 1)" in in_words(
-        log.read(tmp_path / "run" / "metrics.jsonl")
-    )
+    said = in_words(log.read(tmp_path / "run" / "metrics.jsonl"))
+    assert f"the same batches in {parts} parts (the memory does not suffice for step 1)" in said
     again = reopen(tmp_path / "run", data=DATA, steps=5)
     assert len(again._step.parts) == parts, "a resumed run begins with it"
     again.close()
@@ -96,6 +95,7 @@ def test_memory_is_foreseen_from_steps_on_few_examples(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name in ("checkpoints", "metrics.jsonl")] == []
     whole = memory.added_peak(lambda: (trainer.step(), trainer.step()))
     assert needed[0] - 1000 == pytest.approx(whole, rel=0.1)
+    assert needed[3] - 1000 == pytest.approx(foresight._held_in(trainer, 64), rel=1e-2)
     steps = [larger - smaller for larger, smaller in itertools.pairwise(needed)]
     assert steps[:2] == pytest.approx([2 * steps[1], 2 * steps[2]], rel=1e-4)
     monkeypatch.setattr(foresight, "free_memory", lambda: needed[0])

@@ -122,6 +122,7 @@ def test_what_fails_again_ends_the_training_with_what_is_known_of_it(tmp_path):
     with pytest.raises(Diverged, match=again) as caught:
         trainer.advance()
     assert str(tmp_path / "run" / "failure") in str(caught.value)
+    assert len(trainer.recovery.rollbacks) == 1
     assert pf.load(tmp_path / "run").state["step"] == 4
 
 
@@ -174,7 +175,6 @@ def test_the_clock_of_a_budget_in_seconds_goes_on(kill, tmp_path, monkeypatch):
 
 
 def test_a_failure_at_the_end_of_the_seconds_takes_no_more_of_them(tmp_path, monkeypatch):
-    """Not even where the end was written down already."""
     tick = Clock.tick
     monkeypatch.setattr(Clock, "tick", lambda clock, measured: tick(clock, 1.0))
     trainer = prepare(recipe_for("flow", DATA), DATA, seconds=30.0, out=tmp_path / "run", checkpoint_every=10)

@@ -446,9 +446,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     while trainer.clock.step < 5:
         trainer.advance(1e-9)
     trainer.players["denoiser"].lr = math.inf
-    with pytest.raises(Diverged, match=r"weights .* not finite after step 6.*keeps step 4"):
+    with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*keeps step 4"):
         trainer.advance()
-    assert math.isfinite(trainer.journal.losses["denoiser"])
+    assert [(rollback.at, rollback.step) for rollback in trainer.recovery.rollbacks] == [(6, 4)]
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
 
@@ -462,8 +462,7 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     broken = trainers[1]
     while broken.clock.step < 3:
         broken.advance(1e-9)
-    with torch.no_grad():
-        next(broken.method.parameters()).fill_(math.nan)
+    broken.average.update = lambda *samples: next(broken.average.method.parameters()).data.fill_(math.nan)
     runs = train_in_turns(trainers, turn=1e-9)
     assert [(run.name, run.state["step"]) for run in runs] == [("vae", 5), ("flow", 2), ("ddpm", 5)]
     assert [len(run.warnings) for run in runs] == [0, 1, 0]

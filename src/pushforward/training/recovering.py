@@ -10,17 +10,17 @@ the same way. Checkpoints hold the rollbacks up to their step, and the row of th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory, UsageError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Clock
 from pushforward.training.failure import write_failure
 from pushforward.training.skipping import DIVERGED, in_words
-from pushforward.training.stages import write_stages
 from pushforward.training.step import parts_of
 
 if TYPE_CHECKING:
@@ -177,8 +177,6 @@ class Recovery:
         self._recorded = [*self.rollbacks, rollback], trainer.clock.seconds
         if not self.writes or trainer.journal.waits:
             return
-        if trainer.clock.stages:  # later ones were of steps that are given up
-            write_stages(trainer.folder, [stage for stage in trainer.clock.stages if stage.step <= rollback.step])
         content = {"rollbacks": [asdict(each) for each in self._recorded[0]], "seconds": self._recorded[1]}
         checkpoints.write_json(self.path, {"format_version": FORMAT, **content})
 
@@ -186,8 +184,8 @@ class Recovery:
 def _split_further(trainer: Trainer, error: OutOfMemory, where: str) -> int:
     """Into how many parts a batch is split next: twice as many, or the next number into which it can be."""
     step = trainer._step
-    present, most = step.training.accumulate, step.training.batch // 64
-    for accumulate in (*range(2 * present, most + 1), *range(present + 1, min(2 * present, most + 1))):
+    present, most = step.training.accumulate, step.training.batch // BLOCK
+    for accumulate in range(2 * present, most + 1):
         try:
             parts_of(dataclasses.replace(step.training, accumulate=accumulate), trainer.method)
             step.check_splits()
@@ -217,8 +215,3 @@ def _rollbacks(content: Any, where: Path) -> list[Rollback]:
         return [Rollback(**each) for each in content]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where} is damaged: it does not list how training went back. Restore it.") from error
-
-
-def sentences(rollbacks: Iterable[Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -> str:
-    """How a training went back, in words, from a checkpoint's state; empty where it did not."""
-    return in_words([{"rollback": list(rollbacks)}])
