@@ -53,11 +53,11 @@ def make(folder: Path, images: int, side: int) -> Path:
 def sources(place: Path, kinds: list[str], images: int, side: int) -> dict[str, Path]:
     """The same images in each form."""
     folder = make(place / f"folder-{images}", images, side)
-    found = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
-    for kind, path in found.items():
+    paths = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
+    for kind, path in paths.items():
         if kind != "folder":
             pf.data.pack(folder, path, encoding=kind, stream=True)
-    return {kind: found[kind] for kind in kinds}
+    return {kind: paths[kind] for kind in kinds}
 
 
 def memory() -> dict[str, float]:
