@@ -53,11 +53,11 @@ def make(folder: Path, images: int, side: int) -> Path:
 def sources(place: Path, kinds: list[str], images: int, side: int) -> dict[str, Path]:
     """The same images in each form."""
     folder = make(place / f"folder-{images}", images, side)
-    found = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
-    for kind, path in found.items():
+    paths = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
+    for kind, path in paths.items():
         if kind != "folder":
             pf.data.pack(folder, path, encoding=kind, stream=True)
-    return {kind: found[kind] for kind in kinds}
+    return {kind: paths[kind] for kind in kinds}
 
 
 def memory() -> dict[str, float]:
@@ -117,13 +117,17 @@ def child(given: argparse.Namespace) -> None:
     training.end()
 
 
-def batches(source: Path, batch: int, stream: bool, workers: int = 0) -> str:
-    """sha256 of some batches: the first ten, and four around the end of the first epoch."""
-    sampler = Sampler(pf.data.load(source, stream=stream, workers=workers), batch, seed=1, augment=("flip", "shift"))
-    last, digest = sampler.examples_per_epoch // batch, hashlib.sha256()
-    for number in (*range(10), *range(last - 2, last + 2)):
-        digest.update(sampler.batch(number).x.numpy().tobytes())
-    return digest.hexdigest()
+def batches(source: Path, batch: int, stream: bool) -> set[str]:
+    """sha256 of some batches, for 0, 1 and 2 workers: the first ten, and four around the end of the first epoch."""
+    data, hashes = pf.data.load(source, stream=stream), set()
+    for workers in (0, 1, 2) if stream else (0,):
+        x: Any = replace(data.train.x, workers=workers) if stream else data.train.x
+        sampler = Sampler(replace(data, train=replace(data.train, x=x)), batch, seed=1, augment=("flip", "shift"))
+        last, digest = sampler.examples_per_epoch // batch, hashlib.sha256()
+        for number in (*range(10), *range(last - 2, last + 2)):
+            digest.update(sampler.batch(number).x.numpy().tobytes())
+        hashes.add(digest.hexdigest())
+    return hashes
 
 
 def speeds(kinds: dict[str, Path], given: argparse.Namespace) -> dict[str, list[float]]:
@@ -134,7 +138,7 @@ def speeds(kinds: dict[str, Path], given: argparse.Namespace) -> dict[str, list[
     trainings = {name: start(source, given.batch, stream) for name, (source, stream) in ways.items()}
     try:
         for training in trainings.values():
-            training.turn(2 if given.smoke else 24)  # numbers of threads are measured in the first steps
+            training.turn(given.warm)  # numbers of threads are measured in the first steps
         turns = [
             {name: training.turn(given.steps)["seconds"] for name, training in trainings.items()} for _ in range(given.turns)
         ]
@@ -160,10 +164,9 @@ def measured(place: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     known, rates, rows = batches(next(iter(few.values())), given.batch, False), speeds(few, given), []
     for kind in kinds:
         low, high = resident(few[kind], given), resident(many[kind], given)
-        same = [batches(few[kind], given.batch, True, workers) == known for workers in (0, 1, 2)]
-        whole = {batches(many[kind], given.batch, True, workers) for workers in (0, 1, 2)}
+        same, whole = batches(few[kind], given.batch, True) == known, batches(many[kind], given.batch, True)
         ratios = sorted(rate / base for rate, base in zip(rates[kind], rates["memory"], strict=True))
-        row = {"kind": kind, "images": given.images, "few": given.few, "few_mb": low, "many_mb": high, "same_batches": all(same)}
+        row = {"kind": kind, "images": given.images, "few": given.few, "few_mb": low, "many_mb": high, "same_batches": same}
         row |= {"same_for_any_workers": len(whole) == 1, "ratio": statistics.median(ratios), "ratios": ratios}
         rows.append(row | {"images_per_second": rates[kind], "from_memory": rates["memory"]})
     return rows
@@ -178,13 +181,14 @@ def main(words: list[str]) -> None:
     parser.add_argument("--kinds", default=",".join(KINDS), help="folder, png, npy")
     parser.add_argument("--turns", type=int, default=6, help="turns of each training (default 6)")
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn (default 8)")
+    parser.add_argument("--warm", type=int, default=24, help="steps before the first turn (default 24)")
     parser.add_argument("--batch", type=int, default=BATCH, help="images of a step")
     parser.add_argument("--side", type=int, default=SIDE, help="height and width")
     parser.add_argument("--place", help="a folder for the images (default: a temporary one)")
     parser.add_argument("--write", action="store_true", help="write results/streaming.md")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--streamed", action="store_true", help=argparse.SUPPRESS)
-    given = parsed(parser, words, images=120, few=80, turns=1, steps=1, batch=4, side=16)
+    given = parsed(parser, words, images=120, few=80, warm=1, turns=1, steps=1, batch=4, side=16)
     if given.child:
         return child(given)
     with tempfile.TemporaryDirectory(dir=given.place) as place:

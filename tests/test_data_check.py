@@ -1,6 +1,7 @@
 """What `data check` reports of image files, also of those that training refuses, and which files changed since."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -126,6 +127,16 @@ def test_files_of_other_sources(folder, tmp_path):
         (tmp_path / "out.json").write_text(content)
         with pytest.raises(DataError, match="holds no files of a data set"):
             check(tmp_path / "x.npz", against=tmp_path / "out.json")
+
+
+def test_what_is_too_little_to_train_on_is_reported(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in (b"a\xff.png", b"b.png"):
+        shutil.copy(photos(tmp_path / "others", 3) / "cats" / "001.png", os.path.join(os.fsencode(tmp_path / "photos"), name))
+    assert main(["data", "check", str(tmp_path / "photos")]) == 3
+    shown = capsys.readouterr()
+    assert "a\\udcff.png, b.png" in shown.out
+    assert "All 2 examples are the same" in shown.err
 
 
 def test_progress_counts_every_file(folder):

@@ -60,11 +60,11 @@ def turned():
 
 BOMBS = {
     "bomb-30k.png": (png(width=30_000, height=30_000), "bomb"),
-    "bomb-texts.png": (png(*[packed_text(MB - 9) for _ in range(60)]), "more than 16 compressed texts"),
-    "bomb-text.png": (png(packed_text(90 * MB)), "damaged"),
-    "bomb-late.png": (png(after=b"".join(packed_text(MB - 9) for _ in range(60))), "more than 16 compressed texts"),
+    "bomb-texts.png": (png(*[packed_text(MB - 9) for _ in range(20)]), "more than 16 compressed texts"),
+    "bomb-text.png": (png(packed_text(20 * MB)), "damaged"),
+    "bomb-late.png": (png(after=b"".join(packed_text(MB - 9) for _ in range(20))), "more than 16 compressed texts"),
     "bomb-beside.png": (png(chunk(b"abCd", bytes(17 * MB))), "more than 16 MB beside its pixels"),
-    "bomb-profile.png": (png(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(90 * MB)))), "damaged"),
+    "bomb-profile.png": (png(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(20 * MB)))), "damaged"),
     "bomb-chunks.png": (png(chunk(b"abCd", b"") * 100_000), "more than 100,000 chunks"),
 }
 """Content, and what is said of it."""
@@ -94,8 +94,8 @@ def write(folder, files, good=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of 252 image files, 12 cannot be used and 9 are no plain ones."""
-    folder = write(tmp_path / "photos", {**BOMBS, **BAD, **CONVERTED, **RENAMED}, good=232)
+    """Of 132 image files, 12 cannot be used and 9 are no plain ones."""
+    folder = write(tmp_path / "photos", {**BOMBS, **BAD, **CONVERTED, **RENAMED}, good=112)
     os.mkfifo(folder / "pipe.png")
     return folder
 
@@ -103,7 +103,7 @@ def folder(tmp_path):
 def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys):
     refused = {name: says for name, (_, says) in {**BOMBS, **BAD}.items()} | {"pipe.png": "no plain file"}
     report = check(folder)
-    assert (report["files"], report["train"] + report["held_out"]) == (252, 240)
+    assert (report["files"], report["train"] + report["held_out"]) == (132, 120)
     reasons = {row["file"]: row["reason"] for row in report["skipped"]}
     assert reasons.keys() == refused.keys()
     assert [(name, reasons[name]) for name, says in refused.items() if says not in reasons[name]] == []
@@ -169,13 +169,8 @@ def test_archives_of_arrays_that_are_bombs_take_little_memory(tmp_path):
     for name, shape in shapes.items():
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("x.npy", header(shape) + bytes(64))
-    with zipfile.ZipFile(tmp_path / "zeros.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
-        member.write(header((20 * MB, 4)))
-        for _ in range(320):
-            member.write(bytes(MB))
-    names = (*shapes, "zeros.npz")
-    said, memory = measured(tmp_path / "plain.npz", *(tmp_path / name for name in names))
-    assert all(name in line for name, line in zip(names, said, strict=True))
+    said, memory = measured(tmp_path / "plain.npz", *(tmp_path / name for name in shapes))
+    assert all(name in line for name, line in zip(shapes, said, strict=True))
     assert memory < 100
 
 

@@ -118,7 +118,8 @@ def say(line: str = "") -> None:
 
 def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
-    print(json.dumps(value, indent=1, default=str) if as_json else text(value))
+    words = json.dumps(value, indent=1, default=str) if as_json else text(value)
+    print(words.encode(errors="backslashreplace").decode())  # names of files may be no text
 
 
 def first_line(part: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from pushforward.data.image_files import ImageFile
 from pushforward.data.image_store import ImageStore
 from pushforward.errors import DataError
 
-__all__ = ["Census", "RefusedError", "Tally"]
+__all__ = ["Census", "RefusedError", "Tally", "described"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,21 @@ class RefusedError(DataError):
     def __init__(self, message: str, skipped: Iterable[tuple[str, str]], census: Census) -> None:
         super().__init__(message, skipped)
         self.census = census
+
+
+@contextmanager
+def described(census: Census | None, skipped: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """What refuses images after they have been read says what is known of their files, where a census is wanted.
+
+    Raises:
+        RefusedError: In the place of another `DataError`.
+    """
+    try:
+        yield
+    except DataError as error:
+        if census is None:
+            raise
+        raise RefusedError(str(error), skipped, census) from error
 
 
 class Tally:

@@ -95,7 +95,7 @@ def _members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     with tarfile.open(fileobj=_Capped(file), mode="r:", errors="replace") as archive:  # type: ignore[call-overload]
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
-            if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
                 if member.offset_data + member.size > end:
                     raise EOFError(f"it ends inside of {member.name[:100]}")
                 file.seek(member.offset_data)

@@ -58,11 +58,9 @@ class TarStore(ImageStore):
         size = int(self._sizes[i])
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes, more than {MAX_MEMBER >> 20} MB")
-        file = os.open(self._path(i), os.O_RDONLY)
-        try:
-            return io.BytesIO(os.pread(file, size, int(self._offsets[i])))
-        finally:
-            os.close(file)
+        with open(self._path(i), "rb", buffering=0) as file:
+            file.seek(int(self._offsets[i]))
+            return io.BytesIO(file.read(size))
 
     def label(self, i: int) -> str:
         """The class's name, or its number where names are not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pushforward.data.building import Schema, build
+from pushforward.data.census import described
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.images import Way, read_folder
 from pushforward.data.packed import packed_in, tars_in
@@ -23,17 +24,18 @@ def _read(path: Path, reading: Reading) -> Dataset:
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
     content = read_folder(path, reading.images)
-    return build(
-        path.resolve().name or "images",
-        Split(content.x, content.labels, content.hashes),
-        schema=Schema(content.classes),
-        limit=reading.limit,
-        seed=reading.seed,
-        skipped=content.skipped,
-        converted=content.converted,
-        ignored=content.ignored,
-        census=content.census,
-    )
+    with described(content.census, content.skipped):
+        return build(
+            path.resolve().name or "images",
+            Split(content.x, content.labels, content.hashes),
+            schema=Schema(content.classes),
+            limit=reading.limit,
+            seed=reading.seed,
+            skipped=content.skipped,
+            converted=content.converted,
+            ignored=content.ignored,
+            census=content.census,
+        )
 
 
 def _examples(path: Path, reading: Reading) -> Examples:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.building import Schema, build
+from pushforward.data.census import described
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.images import Folder, Way, read_images
 from pushforward.data.packed import TAR, Packed, indices_of
@@ -33,7 +34,8 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
     if packed is None:
         content = read_images(TarStore(folder, indices_of(tars)), reading.images)
         name = tars[0].stem if len(tars) == 1 else folder.resolve().name
-        return build(name, _split(content), schema=Schema(content.classes), **options, **_files(content))
+        with described(content.census, content.skipped):
+            return build(name, _split(content), schema=Schema(content.classes), **options, **_files(content))
     content = read_images(_store(packed), reading.images)
     count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
     both = _split(content)
