@@ -8,6 +8,7 @@ import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small programs of torch.export more than it saves
 
 import pytest
 from programs import forking
@@ -36,12 +37,14 @@ def pytest_collection_finish():
     """Libraries and tests stay to the end: no collection of garbage goes through them again, and there are fewer collections.
 
     pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
+    Nobody reads the stacks of the nodes of an exported program.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     forking.start()
     gc.enable()
     logging.getLogger("torch.__trace").propagate = True
+    importlib.import_module("torch.fx.config").do_not_emit_stack_traces = True
 
 
 def pytest_sessionfinish():
