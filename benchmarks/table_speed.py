@@ -85,7 +85,8 @@ class Process:
         if self.started is None:
             with torch.no_grad():  # the program turns gradients off, for the process that it takes for its own
                 return printed_by(PROGRAM, [], self.source, line)
-        assert self.started.stdin and self.started.stdout
+        assert self.started.stdin is not None
+        assert self.started.stdout is not None
         self.started.stdin.write(line)
         self.started.stdin.flush()
         return self.started.stdout.readline()

@@ -41,7 +41,8 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, Record)):
         return value
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()  # file names may hold half a surrogate pair
+        # file names may hold half a surrogate pair
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
