@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import importlib
-import logging
 import os
 import sys
 
@@ -36,14 +35,12 @@ of these set numbers of their own."""
 def pytest_collection_finish():
     """Libraries and tests stay to the end: no collection of garbage goes through them again, and there are fewer collections.
 
-    pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
     Nobody reads the stacks of the nodes of an exported program.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     forking.start()
     gc.enable()
-    logging.getLogger("torch.__trace").propagate = True
     importlib.import_module("torch.fx.config").do_not_emit_stack_traces = True
 
 

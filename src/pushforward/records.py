@@ -30,6 +30,8 @@ class Damaged(CheckpointError):
 
 Reader = Callable[[Any, str], Any]
 """A JSON value and its place in the file, to what it stands for."""
+_STORED: dict[type[Record], tuple[Field[Any], ...]] = {}
+_READERS: dict[type[Record], tuple[tuple[str, Reader], ...]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -109,18 +111,20 @@ class Record:
         return cls.from_plain(data)
 
 
-@functools.cache
 def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
-    chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
-    return chosen
+    if cls not in _STORED:
+        chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
+        assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+        _STORED[cls] = chosen
+    return _STORED[cls]
 
 
-@functools.cache
 def _readers(cls: type[Record]) -> tuple[tuple[str, Reader], ...]:
     """What reads each stored field, by name."""
-    hints = get_type_hints(cls)
-    return tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
+    if cls not in _READERS:
+        hints = get_type_hints(cls)
+        _READERS[cls] = tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
+    return _READERS[cls]
 
 
 def _unpacked(value: Any) -> Any:
@@ -147,7 +151,8 @@ def _reader(kind: Any) -> Reader:
     if origin is not None and issubclass(origin, Mapping):
         return functools.partial(_read_named, parts[1])
     if issubclass(kind, Record):
-        return kind.from_plain
+        read: Reader = kind.from_plain
+        return read
     return functools.partial(_read_number_or_text, kind)
 
 
