@@ -22,7 +22,7 @@ REGISTRIES = {
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
     "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
-    "extractors.classifier": {"SEEN": 1000},
+    "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50},
