@@ -60,7 +60,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=1, help="samplings of each model")
     parser.add_argument("--runs", default="runs/few-steps")
-    small = {"teacher": 2, "student": 1, "finish": 2, "meanflow": 1, "calls": [1, 2], "long": 3, "n": 40}
+    small = {"teacher": 2, "student": 1, "finish": 2, "meanflow": 1, "calls": [1, 2], "long": 3, "n": 20}
     given = parsed(parser, words, **small, settings=["trajectories=64", "teacher_steps=2"])
     torch.set_num_threads(1)
     data = load(given.data)

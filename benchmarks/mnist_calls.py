@@ -77,8 +77,19 @@ def main(words: list[str]) -> None:
     parser.add_argument("--long", type=int, default=1000, help="calls of the ODE that is taken as the truth")
     parser.add_argument("--calls", type=int, nargs="*", default=CALLS)
     parser.add_argument("--solvers", nargs="*", default=SOLVERS)
+    parser.add_argument("--judged", type=int, nargs="*", default=(8, 16), help="calls whose samples are scored")
     parser.add_argument("--rounds", type=int, default=36, help="of learning a grid")
-    small = {"seconds": 0.02, "blocks": 1, "reference": 9, "starts": 4, "count": 20, "long": 12, "calls": [4, 8], "rounds": 1}
+    small = {
+        "seconds": 0.02,
+        "blocks": 1,
+        "reference": 9,
+        "starts": 4,
+        "count": 20,
+        "long": 12,
+        "calls": [4, 8],
+        "judged": [8],
+        "rounds": 1,
+    }
     given = parsed(parser, words, **small, solvers=["ddim", "unipc:2", "heun"])
     data = load("mnist")
     run = (
@@ -182,7 +193,7 @@ def distances(run: pf.Run, cache: Kept) -> None:
         for grid in ("time", "log_snr"):
             cache.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
     for name in GRIDS:
-        for calls in (8, 16):
+        for calls in given.judged:
             times = learned(run, cache, name, calls)
             cache.rows(f"rms {name} learned {calls}", lambda n=name, c=calls, t=times: distance(flow_of(run, n, c, t)))
 
@@ -212,7 +223,7 @@ def quality(data: Any, block: int, flow: Flow, count: int) -> dict[str, float]:
 def judged(run: pf.Run, data: Any, cache: Kept, block: int) -> None:
     reference, count = cache.given.reference, cache.given.count
     cache.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference), count))
-    for calls in (8, 16):
+    for calls in cache.given.judged:
         for name, grid in JUDGED:
             if (name, grid) in ONLY_EIGHT and calls != 8:
                 continue

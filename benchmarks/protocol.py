@@ -203,19 +203,31 @@ def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> l
         return list(pool.map(work, *zip(*cases, strict=True)))
 
 
-def printed_by(program: Path, words: list[str], source: Path) -> str:
+def smoking() -> bool:
+    """Whether a smoke run is in progress."""
+    return bool(_smoking)
+
+
+def printed_by(program: Path, words: list[str], source: Path, given: str = "") -> str:
     """What a program prints that uses the package in a folder, in a process of its own; a smoke run has one process.
+
+    Args:
+        program: Its file.
+        words: Of its command line.
+        source: The folder of the package.
+        given: What it reads.
 
     Raises:
         SystemExit: If the program fails.
     """
     if _smoking:
-        with contextlib.redirect_stdout(io.StringIO()) as out, patch.object(sys, "argv", [str(program), *words]):
+        read, called = patch.object(sys, "stdin", io.StringIO(given)), patch.object(sys, "argv", [str(program), *words])
+        with contextlib.redirect_stdout(io.StringIO()) as out, read, called:
             runpy.run_path(str(program), run_name="__main__")
         return out.getvalue()
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(program), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir(), input=given)
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout

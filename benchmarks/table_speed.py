@@ -30,9 +30,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from protocol import BEFORE, benchmark, parsed, source_of, table, write
+from protocol import BEFORE, benchmark, parsed, printed_by, smoking, source_of, table, write
 
 import numpy as np
+import torch
 
 import pushforward as pf
 
@@ -43,7 +44,10 @@ Case = dict[str, Any]
 
 @contextlib.contextmanager
 def process(source: Path) -> Iterator[Process]:
-    """A process of the package in a folder, which answers with times."""
+    """A process of the package in a folder, which answers with times; a smoke run has one process."""
+    if smoking():
+        yield Process(None, source)
+        return
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     command, here = [sys.executable, str(PROGRAM)], tempfile.gettempdir()
     with subprocess.Popen(
@@ -57,11 +61,11 @@ class Process:
     """A running ``solve_speed.py``.
 
     Args:
-        started: The process.
+        started: The process; None runs the program here, anew for each case.
         source: The folder of its package.
     """
 
-    def __init__(self, started: subprocess.Popen[str], source: Path) -> None:
+    def __init__(self, started: subprocess.Popen[str] | None, source: Path) -> None:
         self.started, self.source = started, source
 
     def times(self, case: Case) -> dict[str, Any]:
@@ -70,13 +74,22 @@ class Process:
         Raises:
             SystemExit: If it has ended.
         """
-        print(json.dumps(case), file=self.started.stdin, flush=True)
-        line = self.started.stdout.readline() if self.started.stdout else ""
+        line = self._answered(json.dumps(case) + "\n")
         if not line:
             raise SystemExit(f"{PROGRAM.name} has ended.")
         answer: dict[str, Any] = json.loads(line)
         assert Path(answer["package"]).is_relative_to(self.source), answer["package"]
         return answer
+
+    def _answered(self, line: str) -> str:
+        if self.started is None:
+            with torch.no_grad():  # the program turns gradients off, for the process that it takes for its own
+                return printed_by(PROGRAM, [], self.source, line)
+        assert self.started.stdin is not None
+        assert self.started.stdout is not None
+        self.started.stdin.write(line)
+        self.started.stdin.flush()
+        return self.started.stdout.readline()
 
 
 def measured(processes: dict[str, Process], cases: list[Case], turns: int) -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 import contextlib
 import gc
 import importlib
-import logging
 import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small programs of torch.export more than it saves
 
 import pytest
 from programs import forking
@@ -23,7 +23,7 @@ REGISTRIES = {
 QUICK = {
     "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
-    "evaluation.scoring": {"REDRAWS": 5},
+    "evaluation.scoring": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
@@ -35,13 +35,13 @@ of these set numbers of their own."""
 def pytest_collection_finish():
     """Libraries and tests stay to the end: no collection of garbage goes through them again, and there are fewer collections.
 
-    pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
+    Nobody reads the stacks of the nodes of an exported program.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     forking.start()
     gc.enable()
-    logging.getLogger("torch.__trace").propagate = True
+    importlib.import_module("torch.fx.config").do_not_emit_stack_traces = True
 
 
 def pytest_sessionfinish():

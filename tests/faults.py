@@ -1195,7 +1195,7 @@ FAULTS: dict[str, list[Fault]] = {
     "records.py": [
         ("float(value) if math.isfinite(value) else None", "float(value)", "report"),
         ("and isinstance(value, bool) == (kind is bool)", "", "report"),
-        ("return value if value in parts else", "return value or", "report"),
+        ("value if value in parts else", "value or", "report"),
     ],
     "report/statistics.py": [
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),

@@ -43,6 +43,8 @@ SMALL = {
 """What each verb is given, instead of its budget or besides."""
 BEFORE = {"runs/mnist-ddpm": "ddpm", "runs/mnist-tiny": "ddpm", "runs/mnist-vdm": "vdm", "runs/mnist-gan": "gan"}
 """Runs that the pages take for granted, with their recipes."""
+CHEAP = {"ddpm": {"network": "mlp"}}
+"""Settings of these recipes, for which nothing on a page depends on the kind of network."""
 
 
 def blocks(page, *languages):
@@ -136,8 +138,9 @@ def _prepared(folder, patch):
     for page in ("one-new-file.md", "add-a-method.md"):
         for name, code in PLUGIN.findall((ROOT / "docs" / page).read_text()):
             (folder / name).write_text(code)
+    mnist = pf.data.load("mnist")
     for out, recipe in BEFORE.items():
-        pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
+        pf.fit(pf.recipes.named(recipe)(mnist.space, "tiny", **CHEAP.get(recipe, {})), mnist, steps=1, out=out)
     briefly(patch)
     return folder
 

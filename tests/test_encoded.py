@@ -22,7 +22,7 @@ from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 from pushforward.transports import Autoencoder, Flow, Latent
 
-SHAPES = [(1, 8, 8), (3, 13, 21), (4, 32, 32), (2, 5, 3)]
+SHAPES = [(1, 8, 8), (3, 13, 21), (4, 16, 16), (2, 5, 3)]
 
 
 def coder(data, folder, name="autoencoder", **options):

@@ -129,7 +129,7 @@ def latent(flow):
 
 
 def model(recipe, solver, way="plain"):
-    """A recipe's sampler in three steps, with a small network."""
+    """A recipe's sampler in two steps, with a small network."""
     torch.manual_seed(0)
     part = pf.recipes.named(recipe)(SPACE, "tiny", network=Light()).method.denoiser
     if solver == "jump":
@@ -138,7 +138,7 @@ def model(recipe, solver, way="plain"):
         part = part.on(pf.Linear() if recipe == "ddpm" else pf.VP())
     if "guided" in way:
         part = pf.Autoguided(part, denoiser(path=pf.VP())) if way == "autoguided" else pf.Guided(part, 2.0, (0.1, 3.0))
-    flow = Flow(pf.Thresholded(part, 0.9) if way == "guided and thresholded" else part, solver, 3)
+    flow = Flow(pf.Thresholded(part, 0.9) if way == "guided and thresholded" else part, solver, 2)
     return (latent(flow) if way == "latent" else flow).eval()
 
 

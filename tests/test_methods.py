@@ -1,11 +1,10 @@
 """Losses against closed forms, games in their order, and what training finds where the answer is known."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
+from programs import forking
 from torch import nn
 from torch.nn import functional as F
 
@@ -321,6 +320,7 @@ def test_a_group_holds_whole_groups_of_coupling_and_times():
 
 def test_modules_are_there_after_a_fresh_import():
     names = "times couplings paths predictions guidance denoiser transports training evaluation report draws errors spec outputs"
-    code = f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    code = "import sys\nfor name in [*sys.modules]:\n    if name.partition('.')[0] == 'pushforward': del sys.modules[name]\n"
+    code += f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
+    done = forking.run(code)
     assert done.returncode == 0, done.stderr

@@ -501,16 +501,14 @@ def every_path(value, path=()):
 
 
 def without(content, path, null):
-    changed = copy.deepcopy(content)
-    inner = changed
-    for key in path[:-1]:
-        inner = inner[key]
-    if null:
-        inner[path[-1]] = None
-    elif isinstance(inner, dict):
-        del inner[path[-1]]
+    """The content without what is at a path, or with null there; all beside the path is shared."""
+    changed, first, *rest = copy.copy(content), *path
+    if rest:
+        changed[first] = without(changed[first], rest, null)
+    elif null:
+        changed[first] = None
     else:
-        inner.pop(path[-1])
+        changed.pop(first)
     return changed
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -28,8 +29,10 @@ class Damaged(CheckpointError):
         self.fault = fault
 
 
-_HINTS: dict[type[Record], dict[str, Any]] = {}
+Reader = Callable[[Any, str], Any]
+"""A JSON value and its place in the file, to what it stands for."""
 _STORED: dict[type[Record], tuple[Field[Any], ...]] = {}
+_READERS: dict[type[Record], tuple[tuple[str, Reader], ...]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -41,15 +44,16 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, Record)):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # file names may hold half a surrogate pair
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(plain(item) for item in value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        # file names may hold half a surrogate pair
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return tuple([plain(item) for item in value])
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     raise TypeError(f"A result holds plain data; {type(value).__name__} is not.")
@@ -86,9 +90,9 @@ class Record:
         """
         if not isinstance(data, Mapping):
             raise _wrong(where or cls.__name__, "an object", data)
-        hints = _hints(cls)
-        known = {field.name: data[field.name] for field in _stored(cls) if data.get(field.name) is not None}
-        return cls(**{name: _read(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in known.items()})
+        inside = where + "." if where else ""
+        values = ((name, read, data.get(name)) for name, read in _readers(cls))
+        return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
 
     def to_json(self, indent: int | None = 1) -> str:
         """Strict JSON: no NaN, no infinity."""
@@ -116,10 +120,12 @@ def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
     return _STORED[cls]
 
 
-def _hints(cls: type[Record]) -> dict[str, Any]:
-    if cls not in _HINTS:
-        _HINTS[cls] = get_type_hints(cls)
-    return _HINTS[cls]
+def _readers(cls: type[Record]) -> tuple[tuple[str, Reader], ...]:
+    """What reads each stored field, by name."""
+    if cls not in _READERS:
+        hints = get_type_hints(cls)
+        _READERS[cls] = tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
+    return _READERS[cls]
 
 
 def _unpacked(value: Any) -> Any:
@@ -130,32 +136,48 @@ def _unpacked(value: Any) -> Any:
     return [_unpacked(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """A JSON value as a declared type."""
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    """What reads JSON values as a declared type."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
-        return value
+        return lambda value, where: value
     if origin in (Union, types.UnionType):
-        return _read_any(parts, value, where)
+        return functools.partial(_read_any, parts)
     if origin is Literal:
-        return value if value in parts else _refuse(where, " or ".join(map(repr, parts)), value)
+        wanted = " or ".join(map(repr, parts))
+        return lambda value, where: value if value in parts else _refuse(where, wanted, value)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise _wrong(where, "a list", value)
-        items = [(number, item) for number, item in enumerate(value) if item is not None or _nullable(parts[0])]
-        return tuple(_read(parts[0], item, f"{where}[{number}]") for number, item in items)
+        return functools.partial(_read_items, parts[0])
     if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise _wrong(where, "an object", value)
-        named = {str(name): item for name, item in value.items() if item is not None or _nullable(parts[1])}
-        return {name: _read(parts[1], item, f"{where}.{name}") for name, item in named.items()}
+        return functools.partial(_read_named, parts[1])
     if issubclass(kind, Record):
-        return kind.from_plain(value, where)
+        read: Reader = kind.from_plain
+        return read
+    return functools.partial(_read_number_or_text, kind)
+
+
+def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(where, "a list", value)
+    read, nullable = _reader(kind), _nullable(kind)
+    return tuple([read(item, f"{where}[{number}]") for number, item in enumerate(value) if item is not None or nullable])
+
+
+def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(where, "an object", value)
+    read, nullable = _reader(kind), _nullable(kind)
+    return {str(name): read(item, f"{where}.{name}") for name, item in value.items() if item is not None or nullable}
+
+
+def _read_number_or_text(kind: Any, value: Any, where: str) -> Any:
     accepted = (int, float) if kind is float else kind
     fits = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
     return value if fits else _refuse(where, {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value"), value)
 
 
+@functools.cache
 def _nullable(kind: Any) -> bool:
     """Whether a list or dict of this type may hold null; elsewhere its null items are left out."""
     return kind is Any or type(None) in get_args(kind)
@@ -168,10 +190,10 @@ def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     wanted = [kind for kind in kinds if kind is not type(None)]
     for kind in wanted[:-1]:
         try:
-            return _read(kind, value, where)
+            return _reader(kind)(value, where)
         except CheckpointError:
             continue
-    return _read(wanted[-1], value, where)
+    return _reader(wanted[-1])(value, where)
 
 
 def _refuse(where: str, wanted: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from pushforward.data import Dataset, ImageSpace, Space, Split, VectorSpace
 
 __all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "shape_for", "space_data"]
 
-SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 32, 32)]
+SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
 """Every kind of data: the shape of an example, and whether it has labels."""
 IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
