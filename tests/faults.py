@@ -914,6 +914,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],
     "training/sharding.py": [
+        ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),

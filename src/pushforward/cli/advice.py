@@ -19,6 +19,8 @@ _WHOLE = {
     "labelled=False": "--condition none",
     "labelled=True": "--condition label",
     "overwrite=True": "--overwrite",
+    "shard=False": "no --shard",
+    "shard=True": "--shard",
 }
 
 
