@@ -397,7 +397,7 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     saved, save, tick = [], Trainer.save, Clock.tick
     monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
-    monkeypatch.setattr(Trainer, "save", lambda self: (saved.append(self.clock.step), save(self))[1])
+    monkeypatch.setattr(Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1])
     data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
     assert saved == [0, 2, 4, 6, 8]

@@ -14,6 +14,7 @@ _NAMES = {"seconds": "--budget", "plugins": "--plugin"}
 """Options that are called otherwise than their arguments."""
 _WHOLE = {
     "download=True": "--download",
+    "fallback=True": "--fallback",
     "header=False": "--header no",
     "header=True": "--header yes",
     "labelled=False": "--condition none",

@@ -182,6 +182,7 @@ def resume(
     *,
     budgeting: Budgeting = NO_BUDGET,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
+    fallback: Annotated[Flag, Parameter(group=MODEL)] = False,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     json: Json = False,
     device: Device = "auto",
@@ -193,6 +194,7 @@ def resume(
 
     Args:
         start: A checkpoint's name, such as step_000500; default the newest.
+        fallback: Where the newest checkpoint is damaged, go on from the newest whole one.
     """
     from pushforward.training.folders import check_run, put_back
 
@@ -204,8 +206,8 @@ def resume(
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen
 
-    options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "plugins": plugin}
-    trainer = reopen(run, **options, device=device_of(device), progress=Progress())
+    options: dict[str, Any] = {**of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
+    trainer = reopen(run, **ends, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))

@@ -18,12 +18,14 @@ from pushforward.errors import CheckpointError
 from pushforward.training.disk import disk as _disk
 from pushforward.training.disk import flush as _flush
 from pushforward.training.disk import read_json, sha256, write_json, write_text
+from pushforward.training.space import bytes_of, check_space
 from pushforward.training.verifying import (
     FORMAT,
     PREFIX,
     all_in,
     damaged,
     fault,
+    is_checkpoint,
     latest,
     step_name,
     step_of,
@@ -102,9 +104,10 @@ def save(
         held: The steps of checkpoints that stay.
 
     Raises:
-        CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
+        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay as they were.
     """
     final = folder / step_name(step)
+    check_space(final, bytes_of(tensors.values()))
     with staged(final) as temporary:
         fill(temporary, tensors, state)
         commit(temporary, final)
@@ -246,6 +249,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     for name, kind in _STATE.items():
         if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
             raise damaged(folder, "state.json", f"does not say {name}")
+    if is_checkpoint(folder.name) and state["step"] != step_of(folder):
+        raise damaged(folder, "state.json", f"is of step {state['step']:,}")
     return state
 
 
@@ -261,9 +266,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
     state = read_state(folder)
     try:
+        listed = sorted(name for name in read_json(folder / "MANIFEST.json")["files"] if name.endswith(".safetensors"))
         if has_shards(folder):
-            return Checkpoint(folder, read_shards(folder, device), state)
-        tensors = {path.stem: read(path, device) for path in sorted(folder.glob("*.safetensors"))}
+            return Checkpoint(folder, read_shards(folder, listed, device), state)
+        tensors = {Path(name).stem: read(folder / name, device) for name in listed}
     except OSError as error:
         raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
     return Checkpoint(folder, tensors, state)

@@ -88,6 +88,7 @@ class ResumeOptions(BudgetOptions, total=False):
 
     Args:
         checkpoint: An older checkpoint's name, such as "step_000500".
+        fallback: Where the newest checkpoint is damaged, go on from the newest whole one before it. The damaged one is set aside.
         data: The data set, where it was given as arrays in Python.
         plugins: Python files, or a single one, that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
@@ -98,6 +99,7 @@ class ResumeOptions(BudgetOptions, total=False):
     """
 
     checkpoint: str | None
+    fallback: bool
     data: Dataset | str | Path | None
     plugins: str | Path | Iterable[str | Path]
     method: Method | None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added_peak", "held_bytes", "peak_memory", "reset_peak", "synchronize"]
+__all__ = ["added_peak", "available", "held_bytes", "peak_memory", "reset_peak", "synchronize"]
 
 _PROC = Path("/proc/self")
 
@@ -105,6 +105,15 @@ def _of_process() -> int:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def available() -> int | None:
+    """Bytes of memory that new tensors on the CPU can take without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
 
 
 def synchronize(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -24,7 +25,7 @@ from pushforward.training.progress import Watcher
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
 
-__all__ = ["Alarms", "Pictures", "usual"]
+__all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
@@ -110,6 +111,12 @@ class Pictures(Observer):
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
                 _picture(folder / f"{name}.png", data, x)
         return {}
+
+
+def bytes_of_samples(data: Dataset) -> int:
+    """Bytes of the samples that a whole training writes, at most."""
+    each = SAMPLES[data.space.as_points] * math.prod(data.space.shape)
+    return len(PICTURES) * each * (4 if data.space.as_points else 2)
 
 
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:

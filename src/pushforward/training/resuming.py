@@ -35,7 +35,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Args:
         folder: The run's folder, or the run.
         options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
-            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+            ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
 
     Returns:
         The run; a finished one is returned as it is.

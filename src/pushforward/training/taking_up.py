@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
+from pushforward.training.fallback import set_aside, stored_in
 from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
+from pushforward.training.going_back import stored_for
 from pushforward.training.holding import Holding
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
-from pushforward.training.progress import watcher_of
+from pushforward.training.progress import Silent, Watcher, watcher_of
 from pushforward.training.run import load, pick
 from pushforward.training.run_data import data_of_run
 from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
@@ -33,8 +39,8 @@ __all__ = ["taken_up"]
 def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:
     """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
     plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
-    checkpoint, method = options.get("checkpoint"), options.get("method")
-    given = budget_in(options)
+    checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
+    given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
     if writes:
         put_back(folder)
     processes.agreed(False)  # the run is there again for all of them
@@ -42,12 +48,15 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     budget = given or budget_of(content)
     lock = hold(folder) if writes else None
     try:
+        if checkpoint is None and lock is not None:
+            _mend(folder)
+        processes.agreed(False)  # nobody reads what an interrupted save has left
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
-            state = checkpoints.read_state(where)
-            check_spec(folder, content, state)
+            stored, damage = _stored(where, device, options, processes)
+            check_spec(folder, content, stored.state)
             if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, state["seconds"])
+                budget.check_beyond(folder, stored.state["seconds"])
         data = data_of_run(
             folder,
             content,
@@ -58,15 +67,16 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
         settings = Settings(
             seed=content["seed"],
-            device=device_named(options.get("device", "cpu")),
+            device=device,
             augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
         )
         holding = Holding(folder, lock, content, writes)
-        watcher = watcher_of(options.get("progress")) if writes else None
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
         if where is not None:
-            trainer.restore(where)
+            if damage is not None and writes:
+                _report(watcher, set_aside(folder, where, stored.folder, damage))
+            trainer.restore(stored)
         processes.agreed(False)  # all have read the spec
         extend(folder, content, budget, trainer.clock.step, writes)
     except BaseException:
@@ -75,6 +85,48 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         raise
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
+
+
+def _stored(
+    where: Path, device: torch.device, options: ResumeOptions, processes: Processes
+) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
+    """What a training goes on from; see `stored_in`."""
+    fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
+    if fallback and named:
+        raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
+    try:
+        return stored_in(where, device, fallback) if fallback else (stored_for(processes, where, device), None)
+    except CheckpointError as error:
+        if named or error.before is None:
+            raise
+        raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
+
+
+def _report(watcher: Watcher, sentences: str) -> None:
+    """Say what happened where somebody reads it."""
+    if isinstance(watcher, Silent):
+        warnings.warn(sentences, stacklevel=4)
+    else:
+        watcher.say(f"warning: {sentences}")
+
+
+def _mend(folder: Path) -> None:
+    """Remove what an interrupted save has left in a run's folder."""
+    inside = folder / "checkpoints"
+    if inside.is_dir():
+        with checkpoints._disk(inside):
+            checkpoints.mend(inside)
+            _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that processes which are gone were about to give their names (`checkpoints.write_text`)."""
+    if not Path("/proc/self").exists():
+        return
+    for left in folder.rglob(".tmp-*"):
+        process = re.match(r"\.tmp-(\d+)[-.]", left.name)
+        if process is not None and left.is_file() and not Path(f"/proc/{process[1]}").exists():
+            left.unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["by_place", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
+__all__ = ["by_place", "copied", "gathered", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -40,6 +41,11 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
         return torch.zeros(())
     norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with all of their shards; every process must call this."""
+    return {name: whole(value.detach()) for name, value in tensors.items()}
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
@@ -75,6 +81,12 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
         raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
 
 
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of whole tensors in the memory of the CPU, each by itself."""
+    plain = torch.contiguous_format
+    return {name: value.detach().to("cpu", copy=True, memory_format=plain) for name, value in tensors.items()}
+
+
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write whole tensors by name to a file (safetensors).
 
@@ -85,9 +97,17 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     try:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+        save_file(_apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()}), path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those that share memory with others or are part of a larger one copied."""
+    places = Counter(value.untyped_storage().data_ptr() for value in tensors.values())
+    alone = {name: places[value.untyped_storage().data_ptr()] == 1 for name, value in tensors.items()}
+    whole_storage = {name: value.untyped_storage().nbytes() == value.nbytes for name, value in tensors.items()}
+    return {name: value if alone[name] and whole_storage[name] else value.clone() for name, value in tensors.items()}
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:

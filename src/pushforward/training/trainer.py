@@ -19,6 +19,7 @@ from pushforward.errors import Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
+from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
@@ -27,7 +28,7 @@ from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import reset_peak, synchronize
-from pushforward.training.observers import usual
+from pushforward.training.observers import bytes_of_samples, usual
 from pushforward.training.observing import Moment, Observer, decide, ended, held, observing, passed
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts
@@ -160,6 +161,7 @@ class Trainer:
 
     def _advance(self, seconds: float) -> None:
         self.holding.reopen()
+        self.saver.ask_for_space(self, bytes_of_samples(self.data))
         if not self.saved:
             self.save()
         stopped = lambda: self.processes.agreed(bool(self.stop))  # noqa: E731
@@ -172,9 +174,11 @@ class Trainer:
         self.saver.note_memory(self.device)
         if self.done or stopping:
             self.finish()
+        self.saver.wait()
 
     def _advance_once(self) -> bool:
         """Make a step with all that belongs to it; returns whether training stops here."""
+        self.saver.check()
         before = self.clock.progress
         self.threads.before(self.clock.step)
         started = time.perf_counter()
@@ -198,11 +202,13 @@ class Trainer:
             self.processes.check_equal(list(self.method.state_dict().values()), self.clock.step)
         due = self.saver.due(self) or self.clock.stages == [stage]
         stays = self.clock.step in held(self.observers, self.method)
+        good = passed(self.observers) == self.clock.step
         if self.ended is not None:
+            self.saver.wait()
             go_back(self)
-        elif passed(self.observers) == self.clock.step or ((due or stays) and self._sound()):
+        elif good or ((due or stays) and self._sound()):
             self.saver.note_memory(self.device)
-            self.save()
+            self.save(beside=not (good or stays or self.done or self.stop))
         self._looks(moment, late=True)
         return bool(self.stop if self.processes.count == 1 else stop)
 
@@ -229,6 +235,7 @@ class Trainer:
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
         try:
+            self.saver.wait()
             if self.journal.held or self.saver.step != self.clock.step:
                 self.holding.reopen()
                 self._flush()
@@ -238,7 +245,8 @@ class Trainer:
             self.close()
 
     def close(self) -> None:
-        """Give the folder's lock back; nothing is saved. `advance` takes it again."""
+        """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again."""
+        self.saver.join()
         self.holding.close()
 
     def _flush(self) -> None:
@@ -246,6 +254,7 @@ class Trainer:
             raise self._diverged(*problem)
 
     def _diverged(self, what: str, advice: str | None = None) -> Diverged:
+        self.saver.join()
         last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
         return Diverged(f"{what}{last_saved}. {advice or ADVICE}")
 
@@ -259,8 +268,11 @@ class Trainer:
         if (name := not_finite({"weights": self.method, "averaged weights": self.average.method})) is not None:
             raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
-    def save(self) -> None:
+    def save(self, beside: bool = False) -> None:
         """Write a checkpoint of the present step.
+
+        Args:
+            beside: Whether training may go on while it is written; an error is then raised at a later step.
 
         Raises:
             Diverged: As `advance`; earlier checkpoints stay.
@@ -270,12 +282,12 @@ class Trainer:
             self.holding.reopen()
             self._flush()
             self._check_weights()
-            self.saver.save(self)
+            self.saver.save(self, beside)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, stored: Path | Checkpoint) -> None:
         """Take up a checkpoint: weights, averages, optimisers and counters.
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         with self.processes.phase("reading a checkpoint", ends_together=True):
-            self.saver.restore(self, folder)
+            self.saver.restore(self, stored)

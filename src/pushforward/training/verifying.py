@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ FORMAT = 1
 """The number of the format of checkpoints that is written and read."""
 GROUPS = ("method", "average", "optimizer")
 """The files of weights that a checkpoint holds."""
+THREADS, LARGE = 4, 1 << 24
+"""Files of a checkpoint that are hashed at once, and the bytes from which on they are."""
 PREFIX = "step_"
 """How the name of every checkpoint begins; digits follow."""
-_LATEST = "latest.json"
+LONGEST = 40
+"""Characters of such a name, at most."""
+_LATEST, _MANIFEST = "latest.json", "MANIFEST.json"
 
 
 def step_name(step: int) -> str:
@@ -43,7 +48,7 @@ def step_name(step: int) -> str:
 
 def is_checkpoint(name: object) -> bool:
     """Whether a folder's name is that of a checkpoint."""
-    return isinstance(name, str) and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
+    return isinstance(name, str) and len(name) < LONGEST and name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
 
 
 def is_shard(name: str) -> bool:
@@ -73,8 +78,14 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
-    write_json(folder / _LATEST, {"checkpoint": name, "format_version": FORMAT})
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    write_json(folder / _LATEST, {"checkpoint": name, "manifest": _seal(folder / name), "format_version": FORMAT})
+
+
+def _seal(folder: Path) -> str | None:
+    """The hash of a checkpoint's manifest; None where it is missing."""
+    path = folder / _MANIFEST
+    return sha256(path) if path.is_file() else None
 
 
 def latest(folder: Path) -> Path | None:
@@ -90,12 +101,24 @@ def latest(folder: Path) -> Path | None:
 
 
 def _named(folder: Path) -> Path | None:
+    """The checkpoint that ``latest.json`` names; where its manifest has another hash, one whose manifest has that hash."""
+    name, manifest = _recorded(folder)
+    named = folder / name if name is not None and (folder / name).is_dir() else None
+    if manifest is None or (named is not None and _seal(named) == manifest):
+        return named
+    return next((path for path in all_in(folder) if _seal(path) == manifest), named)
+
+
+def _recorded(folder: Path) -> tuple[str | None, object]:
+    """The name and the hash in ``latest.json``, as far as it gives them."""
     try:
         content = read_json(folder / _LATEST)
     except CheckpointError:
-        return None
-    name = content.get("checkpoint") if isinstance(content, dict) else None
-    return folder / str(name) if is_checkpoint(name) and (folder / str(name)).is_dir() else None
+        return None, None
+    if not isinstance(content, dict):
+        return None, None
+    name = content.get("checkpoint")
+    return str(name) if is_checkpoint(name) else None, content.get("manifest")
 
 
 def verify(folder: Path) -> None:
@@ -111,33 +134,43 @@ def verify(folder: Path) -> None:
 def fault(folder: Path) -> tuple[str, str] | None:
     """The first file of a checkpoint that is missing or damaged, and what is wrong with it; None where all are whole."""
     try:
-        manifest = read_json(folder / "MANIFEST.json")
+        manifest = read_json(folder / _MANIFEST)
     except CheckpointError as error:
-        return "MANIFEST.json", "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
+        return _MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
-        return "MANIFEST.json", "does not list the files"
+        return _MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
-        return "MANIFEST.json", f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
+        return _MANIFEST, f"says that the format is {version!r}, and this version of pushforward reads {FORMAT}"
     sharded = any(map(is_shard, files))
     for name in ("state.json", *(f"{name}.safetensors" for name in GROUPS if not sharded)):
         if name not in files:
-            return "MANIFEST.json", f"does not list {name}"
-    for name, entry in files.items():
-        if (why := _difference(folder, name, entry)) is not None:
-            return why
-    return None
+            return _MANIFEST, f"does not list {name}"
+    wrong = next(filter(None, _differences(folder, files)), None)
+    newest, seal = _recorded(folder.parent)
+    if wrong is not None and newest == folder.name and seal not in (None, _seal(folder)):
+        return _MANIFEST, "differs from what was written (sha256)"
+    return wrong
+
+
+def _differences(folder: Path, files: Mapping[str, object]) -> list[tuple[str, str] | None]:
+    if sum(path.lstat().st_size for path in folder.iterdir()) < LARGE:
+        return [_difference(folder, *entry) for entry in files.items()]
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
+        return list(pool.map(lambda entry: _difference(folder, *entry), files.items()))
 
 
 def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | None:
     path = folder / name
     if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
-        return "MANIFEST.json", f"gives no size and sha256 of {name}"
+        return _MANIFEST, f"gives no size and sha256 of {name}"
     if Path(name).name != name or not path.is_file():
         return name, "is missing"
-    if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
-        return name, "differs from what was written (size or sha256)"
-    return None
+    try:
+        same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+    except OSError as error:
+        return name, f"cannot be read ({error.strerror or error})"
+    return None if same else (name, "differs from what was written (size or sha256)")
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
@@ -149,8 +182,10 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
         why: What is wrong with the file, as the rest of a sentence.
     """
     other = next_good(folder)
-    remedy = f"The checkpoint before it: {other.name}." if other else "There is no other checkpoint in this run that is whole."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other and other.name)
+    before = other is not None and is_checkpoint(folder.name) and step_of(other) < step_of(folder)
+    which = "The checkpoint before it" if before else "Another one that is whole"
+    remedy = f"{which}: {other.name}." if other else "There is no other checkpoint in this run that is whole."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other.name if other else None)
 
 
 def next_good(folder: Path) -> Path | None:

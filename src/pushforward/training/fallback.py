@@ -1,0 +1,56 @@
+"""The checkpoint that a training goes on from where the newest one is damaged, which is then set aside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from pushforward.errors import CheckpointError
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
+
+__all__ = ["set_aside", "stored_in"]
+
+
+def stored_in(where: Path, device: torch.device, fallback: bool) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
+    """The content of a checkpoint; where it is damaged, that of the next good one, with what is wrong with the first.
+
+    Args:
+        where: The checkpoint's folder.
+        device: Where its tensors go.
+        fallback: Whether another one may take its place.
+
+    Raises:
+        CheckpointError: If it is damaged and no other one may or can take its place.
+    """
+    try:
+        return checkpoints.load(where, device), None
+    except CheckpointError as error:
+        if not fallback or error.before is None:
+            raise
+        return checkpoints.load(where.with_name(error.before), device), error
+
+
+def set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -> str:
+    """Take its name from a damaged checkpoint and make another one the newest; returns what happened, in sentences.
+
+    Args:
+        folder: The run's.
+        damaged: The damaged checkpoint.
+        good: The one that training goes on from.
+        error: What is wrong with the damaged one.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    known = {path.name for path in damaged.parent.iterdir()}
+    names = (f"damaged-{damaged.name}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, len(known) + 3))))
+    aside = damaged.with_name(next(name for name in names if name not in known))
+    lost = max(checkpoints.step_of(damaged), log.last_step(folder / "metrics.jsonl")) - checkpoints.step_of(good)
+    with checkpoints._disk(damaged):
+        os.rename(damaged, aside)
+    checkpoints.write_latest(good.parent, good.name)
+    again = f": {lost:,} steps are computed again" if lost > 0 else ""
+    return f"{error} The damaged one is set aside as {aside}. Training goes on from {good.name}{again}."

@@ -1,0 +1,77 @@
+"""Trainings whose disk stops in the middle of a save, and checkpoints of eight numbers."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from unittest.mock import patch
+
+import torch
+
+from pushforward import spec
+from pushforward.testing import recipe_for, space_data
+from pushforward.testing.disks import Disk
+from pushforward.training import checkpoint, observers
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+
+AT, STEPS = 2, 4
+"""The step whose save is interrupted, and the steps of a training."""
+
+
+def save(folder, step, value, **options):
+    """Save a checkpoint that holds one value everywhere."""
+    tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
+    checkpoint.save(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
+
+
+def value_in(folder):
+    """The value of the newest checkpoint, in all of its files."""
+    stored = checkpoint.load(checkpoint.latest(folder))
+    (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
+    return value
+
+
+def train(folder, last=None, beside=True):
+    """Train, or go on; the process dies after so many changes of the disk in the save of one step."""
+    data, save = space_data((2,), labels=False), checkpoint.save
+
+    def dying(where, step, *args, **options):
+        if last is None or step != AT:
+            return save(where, step, *args, **options)
+        if beside is (threading.current_thread() is threading.main_thread()):
+            os._exit(1)
+        with Disk(last, exits=True):
+            return save(where, step, *args, **options)
+
+    if os.path.exists(folder):
+        trainer = reopen(folder, data=data)
+    else:
+        trainer = prepare(recipe_for("flow", data), data, steps=STEPS, out=folder, checkpoint_every=AT)
+    trainer.saver.beside = beside
+    with patch.object(checkpoint, "save", dying):
+        trainer.advance()
+
+
+def forked(*case):
+    """The exit status of a training in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(120)
+        with contextlib.suppress(BaseException):
+            train(*case)
+            os._exit(0)
+        os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(cases):
+    """Train each case, a (folder, last, beside), until it dies, and go on; prints the exit statuses of both."""
+    import scipy.optimize  # noqa: F401 - what every training imports, once
+    import sklearn.neighbors  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
+    spec.registered()
+    observers.PICTURES = ()
+    print(json.dumps([(forked(*case), forked(case[0])) for case in cases]))
