@@ -196,7 +196,7 @@ class Trainer:
         if self.journal.full or decide(self.observers, moment):
             self._flush()
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
-        if stage is not None:
+        if stage is not None and self.holding.writes:
             write_stages(self.folder, self.clock.stages)
         if self.clock.step % ALIKE == 0:
             self.processes.check_equal(list(self.method.state_dict().values()), self.clock.step)
