@@ -676,7 +676,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    take_up(trainer, _goal(", "    (trainer, _goal(", "guard"),
+        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
         ("    if used == step:\n", "    if True:\n", "guard"),
         ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
@@ -1130,6 +1130,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],
     "training/sharding.py": [
+        ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
@@ -1156,8 +1157,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
+    "training/taking_up.py": [
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
+        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
         ("    put_back(folder)\n", "", "interrupted"),

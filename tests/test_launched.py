@@ -1,9 +1,11 @@
 """Processes that a launcher starts: they train one run, one error is that of all, and none waits for one that is lost."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from programs import forking
 
 import pushforward as pf
@@ -19,9 +21,14 @@ CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    where = tmp_path_factory.mktemp("ranks")
-    done = forking.run(CODE, cwd=where)
-    assert done.returncode == 0, done.stderr[-4000:]
+    """What the processes have left; computed once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    where = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"
+    with FileLock(f"{where}.lock"):
+        if not (where / "results.json").exists():
+            where.mkdir()
+            done = forking.run(CODE, cwd=where)
+            assert done.returncode == 0, done.stderr[-4000:]
     return where
 
 

@@ -604,7 +604,7 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
     """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
     if not hashed:
         monkeypatch.setattr("pushforward.training.run.check_spec", lambda *_: None)
-        monkeypatch.setattr("pushforward.training.resuming.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.taking_up.check_spec", lambda *_: None)
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
     change(spec)

@@ -21,6 +21,8 @@ _WHOLE = {
     "labelled=True": "--condition label",
     "overwrite=True": "--overwrite",
     "stream=True": "--stream",
+    "shard=False": "no --shard",
+    "shard=True": "--shard",
 }
 
 

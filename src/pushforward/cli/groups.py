@@ -200,6 +200,7 @@ class Changes:
         batch: Training examples per step.
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
+        optimizer: adamw, or muon, which moves kernels of convolutions as matrices.
         ema: Half-life of the averaged weights, in training examples.
         precision: Precision of the network calls.
         augment: flip, shift, dequantise, or several: flip,shift.
@@ -208,6 +209,7 @@ class Changes:
     batch: int | None = None
     accumulate: int | None = None
     lr: float | None = None
+    optimizer: Literal["adamw", "muon"] | None = None
     ema: float | None = None
     precision: Precision | None = None
     augment: Annotated[str, Parameter(show_default=False)] = ""

@@ -264,9 +264,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
     state = read_state(folder)
     try:
-        if has_shards(folder):
-            return Checkpoint(folder, read_shards(folder, device), state)
         listed = sorted(name for name in read_json(folder / "MANIFEST.json")["files"] if name.endswith(".safetensors"))
+        if has_shards(folder):
+            return Checkpoint(folder, read_shards(folder, listed, device), state)
         tensors = {Path(name).stem: read(folder / name, device) for name in listed}
     except OSError as error:
         raise damaged(folder, "a weights file", f"cannot be read ({error})") from error

@@ -11,7 +11,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 
-__all__ = ["set_aside", "stored_in", "whole_in"]
+__all__ = ["set_aside", "stored_in"]
 
 
 def stored_in(where: Path, device: torch.device, fallback: bool) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
@@ -31,21 +31,6 @@ def stored_in(where: Path, device: torch.device, fallback: bool) -> tuple[checkp
         if not fallback or error.before is None:
             raise
         return checkpoints.load(where.with_name(error.before), device), error
-
-
-def whole_in(where: Path, fallback: bool) -> tuple[Path, CheckpointError | None]:
-    """As `stored_in` without reading the tensors: the folder of the checkpoint that is whole.
-
-    Raises:
-        CheckpointError: As `stored_in`.
-    """
-    try:
-        checkpoints.verify(where)
-    except CheckpointError as error:
-        if not fallback or error.before is None:
-            raise
-        return where.with_name(error.before), error
-    return where, None
 
 
 def set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -> str:

@@ -3,51 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import shards
 from pushforward.training.observing import passed
+from pushforward.training.processes import Processes
 from pushforward.training.tensors import restore
 from pushforward.training.variety_alarm import weights_of
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["content_of", "ending", "go_back", "take_up"]
+__all__ = ["ending", "go_back", "state_of", "stored_for", "take_up"]
 
 
-def content_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
-    """The weights, averages and optimisers of a trainer, sharded where it holds them so."""
+def state_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
     optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
     return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
 
 
-def take_up(trainer: Trainer, stored: Path | checkpoints.Checkpoint) -> dict[str, Any]:
-    """Give a trainer the weights, averages and optimisers of a checkpoint; returns its counters, which are not taken up.
-
-    Args:
-        trainer: The trainer.
-        stored: The checkpoint's folder, or its content where that has been read already.
+def stored_for(processes: Processes, folder: Path, device: torch.device) -> checkpoints.Checkpoint:
+    """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
 
     Raises:
-        CheckpointError: If it is damaged, or does not fit.
+        CheckpointError: If it is damaged.
     """
-    folder = stored if isinstance(stored, Path) else stored.folder
-    if trainer.processes.sharded and shards.has_shards(folder):
-        # one process verifies all files; the others read their parts after it
-        state = checkpoints.read_state(folder) if trainer.processes.rank == 0 else None
-        state = dict(trainer.processes.first(state))
-        shards.take_up(trainer, folder)
-        return state
-    stored = checkpoints.load(stored, trainer.device) if isinstance(stored, Path) else stored
+    if not (processes.sharded and shards.has_shards(folder)):
+        return checkpoints.load(folder, device)
+    # one process verifies all files
+    state = checkpoints.read_state(folder) if processes.rank == 0 else None
+    return checkpoints.Checkpoint(folder, {}, dict(processes.first(state)))
+
+
+def take_up(trainer: Trainer, stored: checkpoints.Checkpoint) -> None:
+    """Give a trainer the weights, averages and optimisers of a checkpoint; its counters stay.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    if not stored.tensors:
+        shards.take_up(trainer, stored.folder)
+        return
     restore(trainer.method, stored.tensors["method"], stored.folder)
     restore(trainer.average.method, stored.weights(), stored.folder)
     for player in trainer.players.values():
         player.restore(stored.tensors["optimizer"])
-    return stored.state
 
 
 def _goal(folder: Path, step: int) -> Path:
@@ -74,4 +79,5 @@ def go_back(trainer: Trainer) -> None:
     Raises:
         CheckpointError: If it is damaged.
     """
-    take_up(trainer, _goal(trainer.folder, passed(trainer.observers) or 0))
+    where = _goal(trainer.folder, passed(trainer.observers) or 0)
+    take_up(trainer, stored_for(trainer.processes, where, trainer.device))

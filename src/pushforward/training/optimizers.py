@@ -38,7 +38,7 @@ class Player:
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
         wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
-            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with the optimizer adamw.")
+            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]

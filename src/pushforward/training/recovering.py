@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pushforward.training.journal import Problem
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Recovery", "Rollback", "diverged", "failure_of", "sentences"]
+__all__ = ["Recovery", "Rollback", "diverged", "failure_of"]
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 RATE = 0.5

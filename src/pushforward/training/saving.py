@@ -13,7 +13,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import shards
 from pushforward.training.background import Background
-from pushforward.training.going_back import content_of, take_up
+from pushforward.training.going_back import state_of, stored_for, take_up
 from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
@@ -90,7 +90,7 @@ class Saver:
         if self._asked or not trainer.holding.writes:
             return
         self._asked = True
-        groups = content_of(trainer)
+        groups = state_of(trainer)
         parameters = [parameter for player in trainer.players.values() for parameter in player.parameters]
         moments = 0 if groups["optimizer"] else 2 * sum(parameter.nbytes for parameter in parameters)
         checkpoint = bytes_of(groups.values()) + moments
@@ -110,14 +110,27 @@ class Saver:
             CheckpointError: If the disk refuses this one, or has refused the one before; earlier checkpoints stay.
         """
         self.wait()
-        tensors = content_of(trainer)
+        tensors = state_of(trainer)
+        if trainer.holding.writes or trainer.processes.sharded:
+            beside = beside and self.beside and self.step >= 0 and trainer.processes.count == 1 and _fits(tensors)
+            self._write(trainer, {name: copied(group) for name, group in tensors.items()} if beside else tensors, beside)
+        self._before = self.step, self._seconds
+        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+
+    def _write(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], beside: bool) -> None:
+        where, stay = trainer.folder / "checkpoints", held(trainer.observers, trainer.method)
         try:
             if trainer.holding.writes:
                 trainer.journal.settle()
+            options: dict[str, Any] = {"after": self.step, "held": stay}
             if trainer.processes.sharded:
-                self._save_shards(trainer, tensors)
-            elif trainer.holding.writes:
-                self._write(trainer, tensors, beside and self.beside and self.step >= 0 and trainer.processes.count == 1)
+                self._write_shards(trainer, tensors, where / checkpoints.step_name(trainer.clock.step), options)
+                return
+            work = partial(checkpoints.save, where, trainer.clock.step, tensors, self._state(trainer), **options)
+            if beside:
+                self._writer.start(work)
+            else:
+                work()
         except CheckpointError as error:
             if self.step >= 0:
                 raise
@@ -125,31 +138,12 @@ class Saver:
                 f"{error} Nothing has been saved of this run yet; once there is space, start it: "
                 f"pushforward resume {trainer.folder}"
             ) from error
-        self._before = self.step, self._seconds
-        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
 
-    def _write(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], beside: bool) -> None:
-        """Write whole tensors, beside the next steps where memory has space for their copy."""
-        beside = beside and _fits(tensors)
-        copy = {name: copied(group) for name, group in tensors.items()} if beside else tensors
-        work = partial(
-            checkpoints.save,
-            trainer.folder / "checkpoints",
-            trainer.clock.step,
-            copy,
-            self._state(trainer),
-            after=self.step,
-            held=held(trainer.observers, trainer.method),
-        )
-        if beside:
-            self._writer.start(work)
-        else:
-            work()
-
-    def _save_shards(self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]]) -> None:
+    def _write_shards(
+        self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], where: Path, options: Mapping[str, Any]
+    ) -> None:
         """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
         processes, writes = trainer.processes, trainer.holding.writes
-        where = trainer.folder / "checkpoints" / checkpoints.step_name(trainer.clock.step)
         with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
             shared = Path(processes.first(str(temporary)))
             written = processes.gathered(shards.fill(shared, tensors, processes.rank))
@@ -157,7 +151,7 @@ class Saver:
                 checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
                 checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})
         if writes:
-            checkpoints.prune(where, after=self.step, held=held(trainer.observers, trainer.method))
+            checkpoints.prune(where, **options)
 
     def _state(self, trainer: Trainer) -> dict[str, Any]:
         return {
@@ -179,8 +173,9 @@ class Saver:
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         self.wait()
-        folder = stored if isinstance(stored, Path) else stored.folder
-        state = take_up(trainer, stored)
+        stored = stored_for(trainer.processes, stored, trainer.device) if isinstance(stored, Path) else stored
+        take_up(trainer, stored)
+        state = stored.state
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
@@ -189,7 +184,7 @@ class Saver:
         self._before = self.step, self._seconds
         trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
-        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
+        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
 
 

@@ -27,6 +27,7 @@ def shard(method: Method, device: str, count: int) -> list[Any]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
     mesh = init_device_mesh(device, (count,))
     networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
     for network in networks:
@@ -46,19 +47,19 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
     stays whole in every process.
 
     Raises:
-        UsageError: For a player without such networks, or with weights whose layout cannot be sharded.
+        UsageError: For a player without such networks, or with weights that cannot be sharded.
     """
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
     if not networks:
         raise UsageError(
             f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
-            "Train it with whole weights in every process: Group(sharded=False)."
+            "Train it with whole weights in every process: `shard=False`."
         )
-    if not all(parameter.is_contiguous() for parameter in network.parameters()):
+    if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
         raise UsageError(
-            f'The player "{name}" has kernels in the layout "channels last", as models of images do, which torch cannot shard. '
-            "Train it with whole weights in every process: Group(sharded=False)."
+            f'The player "{name}" has weights that are computed from others, as spectral norms do, which torch cannot shard. '
+            "Train it with whole weights in every process: `shard=False`."
         )
     return networks
 

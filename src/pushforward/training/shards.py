@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,20 @@ def fill(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, co
     return {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in own}
 
 
-def read(folder: Path, device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
+def read(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
     """The tensors of a sharded checkpoint by group and name, whole; one process reads all of them.
 
+    Args:
+        folder: The checkpoint.
+        listed: The files that its manifest lists.
+        device: Where the tensors go.
+
     Raises:
-        OSError: If a file is damaged.
+        OSError: If a file is damaged, or is not listed.
     """
+    unknown = {path.name for path in folder.glob("*.safetensors")} - set(listed)
+    if unknown:
+        raise OSError(f"{min(unknown)} is no file of it")
     groups: dict[str, dict[str, Tensor]] = {"method": {}, "average": {}, "optimizer": {}}
     for name, value in _loaded(folder, {name: torch.empty(size, dtype=dtype) for name, (size, dtype) in _sizes(folder).items()}):
         group, _, rest = name.partition("/")

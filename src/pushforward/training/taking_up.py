@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import BaseFileLock
 
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
@@ -21,9 +20,10 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.fallback import set_aside, stored_in, whole_in
+from pushforward.training.fallback import set_aside, stored_in
 from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
+from pushforward.training.going_back import stored_for
 from pushforward.training.holding import Holding
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
@@ -42,7 +42,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     """The `Trainer` of an existing run for the processes that this one belongs to; see `resume`."""
     plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
     checkpoint, method, device = options.get("checkpoint"), options.get("method"), device_named(options.get("device", "cpu"))
-    given, watcher = budget_in(options), watcher_of(options.get("progress")) if writes else Silent()
+    given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
     if writes:
         put_back(folder)
     processes.agreed(False)  # the run is there again for all of them
@@ -50,12 +50,15 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
     lock = hold(folder) if writes else None
     try:
-        where = _standing(folder, lock, processes) if checkpoint is None else pick(folder, checkpoint)
+        if checkpoint is None and lock is not None:
+            _mend(folder)
+        processes.agreed(False)  # nobody reads what an interrupted save has left
+        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
-            source, state, damage = _source(where, device, options, processes)
-            check_spec(folder, content, state)
+            stored, damage = _stored(where, device, options, processes)
+            check_spec(folder, content, stored.state)
             if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, state["seconds"])
+                budget.check_beyond(folder, stored.state["seconds"])
         data = data_of_run(
             folder,
             content,
@@ -66,7 +69,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         if where is None:
             recipe = _started_over(folder, content, method, plugins)
         else:
-            recipe = rebuilt(folder, content, source if isinstance(source, Path) else source.folder, method)
+            recipe = rebuilt(folder, content, stored.folder, method)
         settings = Settings(
             seed=content["seed"],
             device=device,
@@ -78,9 +81,8 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
         if where is not None:
             if damage is not None and writes:
-                good = source if isinstance(source, Path) else source.folder
-                _report(watcher, set_aside(folder, where, good, damage))
-            trainer.restore(source)
+                _report(watcher, set_aside(folder, where, stored.folder, damage))
+            trainer.restore(stored)
         processes.agreed(False)  # all have read the spec
         extend(folder, content, budget, trainer.clock.step, writes)
     except BaseException:
@@ -91,32 +93,19 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     return trainer
 
 
-def _source(
+def _stored(
     where: Path, device: torch.device, options: ResumeOptions, processes: Processes
-) -> tuple[Path | checkpoints.Checkpoint, dict[str, Any], CheckpointError | None]:
-    """What a training goes on from, its counters, and what is wrong with the checkpoint that should have been that.
-
-    One process reads it at once; of several the first verifies it for all.
-    """
+) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
+    """What a training goes on from; see `stored_in`."""
     fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
     if fallback and named:
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
-        if processes.count == 1:
-            stored, damage = stored_in(where, device, fallback)
-            return stored, stored.state, damage
-        good, state, wrong = processes.first(_verified(where, fallback) if processes.rank == 0 else None)
-        return Path(good), state, None if wrong is None else CheckpointError(wrong)
+        return stored_in(where, device, fallback) if fallback else (stored_for(processes, where, device), None)
     except CheckpointError as error:
         if named or error.before is None:
             raise
         raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
-
-
-def _verified(where: Path, fallback: bool) -> tuple[str, dict[str, Any], str | None]:
-    """A checkpoint's folder with its counters; where it is damaged, those of the next good one, and what is wrong."""
-    good, damage = whole_in(where, fallback)
-    return str(good), checkpoints.read_state(good), None if damage is None else str(damage)
 
 
 def _report(watcher: Watcher, sentences: str) -> None:
@@ -127,15 +116,13 @@ def _report(watcher: Watcher, sentences: str) -> None:
         watcher.say(f"warning: {sentences}")
 
 
-def _standing(folder: Path, lock: BaseFileLock | None, processes: Processes) -> Path | None:
-    """A run's newest checkpoint, after what an interrupted save has left is gone; see `_newest`."""
+def _mend(folder: Path) -> None:
+    """Remove what an interrupted save has left in a run's folder."""
     inside = folder / "checkpoints"
-    if lock is not None and inside.is_dir():
+    if inside.is_dir():
         with checkpoints._disk(inside):
             checkpoints.mend(inside)
             _sweep(folder)
-    processes.agreed(False)  # all look after that
-    return _newest(folder)
 
 
 def _sweep(folder: Path) -> None:

@@ -163,7 +163,6 @@ class Trainer:
         until = self.clock.seconds + seconds
         with generators_kept(self.device):
             self.recovery.through(self, partial(self._advance_until, until))
-        self.saver.wait()
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
@@ -175,6 +174,7 @@ class Trainer:
         self.saver.note_memory(self.device)
         if self.done or stopping:
             self.finish()
+        self.saver.wait()
 
     def _advance_once(self) -> bool:
         """Make a step with all that belongs to it; returns whether training stops here."""
@@ -196,7 +196,7 @@ class Trainer:
         if self.journal.full or players_in(health) or decide(self.observers, moment):
             self._flush()
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
-        if stage is not None:
+        if stage is not None and self.holding.writes:
             write_stages(self.folder, self.clock.stages)
         self.processes.check_equal(self.method, self.clock.step)
         due = self.saver.due(self) or self.clock.stages == [stage]
