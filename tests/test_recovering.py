@@ -60,7 +60,8 @@ def halved(tmp_path_factory):
     trainer = training(tmp_path_factory.mktemp("halved") / "run")
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
-    trainer._step.change(0.5, 1)
+    for player in trainer.players.values():
+        player.lr /= 2
     trainer.advance()
     return final_state(trainer.folder)
 
