@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_its_step_while_training_goes_on(tmp_path, monkeypatc
     recipe = recipe_for("flow", DATA)
     pf.fit(recipe, DATA, steps=4, checkpoint_every=2, out=tmp_path / "beside", progress=At(step_3=later.set))
     assert beside == [(0, False, None), (2, True, True), (4, False, None)]
-    monkeypatch.setattr(saving, "available", lambda: 1)
+    monkeypatch.setattr(saving, "free_memory", lambda: 1)
     pf.fit(recipe, DATA, steps=4, checkpoint_every=2, out=tmp_path / "waits")
     assert beside[3:] == [(step, False, None) for step in (0, 2, 4)]
     for step in (2, 4):

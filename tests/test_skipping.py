@@ -13,9 +13,8 @@ from pushforward.errors import Diverged
 from pushforward.evaluation.run_results import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent, log, optimizers
+from pushforward.training import Silent, going_back, log, optimizers
 from pushforward.training.alarms import alarms
-from pushforward.training.going_back import state_of
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import DIVERGED, MARK, Skips, in_words
@@ -26,7 +25,9 @@ DATA = space_data((2,), labels=False)
 
 def state_of(trainer):
     """Weights, averages and optimisers, copied."""
-    return {group: {name: value.clone() for name, value in tensors.items()} for group, tensors in state_of(trainer).items()}
+    return {
+        group: {name: value.clone() for name, value in tensors.items()} for group, tensors in going_back.state_of(trainer).items()
+    }
 
 
 def one_step(trainer):
