@@ -27,11 +27,6 @@ FAULTS: dict[str, list[Fault]] = {
     "report/tables.py": [
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
-    "report/text.py": [
-        ("parts = [findings, which, *sweep", "parts = [findings, *sweep", "report_text"),
-        ("if len(comparison.models) < 2:", "if True:", "report_text"),
-        ("if len(comparison.models) < 2:", "if False:", "report_text"),
-    ],
     "report/choosing.py": [
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
@@ -68,54 +63,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not all(np.isfinite(x).all() for _, x in frames):", "if False:", "stored_pictures"),
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
-    ],
-    "safe_files.py": [
-        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("if end != size:", "if False:", "hostile"),
-        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
-        ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
-    ],
-    "strict_json.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
-    ],
-    "annotated.py": [
-        ("return kind is int", "return True", "hostile"),
-        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
-    ],
-    "training/rebuilding.py": [
-        ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
-        ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
-        ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
-    ],
-    "training/counters.py": [
-        ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
-    ],
-    "training/tracking.py": [
-        ("if step > follower.logged:", "if True:", "trackers"),
-        ("self._followers.remove(follower)", "pass", "trackers"),
-        ("logged if tracker.name in known else 0", "logged", "trackers"),
-        ("refuse_links(inside, ())", "pass", "trackers"),
-        (
-            "known = follower.tracker.start(self.folder, facts, config, follower.known)",
-            "known = follower.tracker.start(self.folder, facts, config, None)",
-            "trackers",
-        ),
-    ],
-    "trackers/wandb.py": [
-        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
-    ],
-    "trackers/mlflow.py": [
-        ("if known is not None:", "if False:", "trackers"),
-    ],
-    "trackers/tensorboard.py": [
-        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
-    ],
-    "evaluation/moments.py": [
-        ("            _check(path, file, space)", "            pass", "stored_pictures"),
-        ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
-        ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
     ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
@@ -193,7 +140,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
     ],
     "draws.py": [
-        ('return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)', "return self", "training"),
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
         ("range(seed, seed + (1 if", "range(seed, seed + (2 if", "splitting"),
         ("= 0, 0, 0, call", "= 0, 0, 0, 0", "draws"),
@@ -203,6 +149,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("step = self.step // interval", "step = self.step", "draws couplings_times"),
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
+        ('return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)', "return self", "training"),
     ],
     "paths.py": [
         ("-half * sigma, half * alpha", "half * sigma, half * alpha", "paths"),
@@ -248,71 +195,13 @@ FAULTS: dict[str, list[Fault]] = {
     "data/memory.py": [
         ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
-    "data/image_store.py": [
-        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
-        ("[0] != content:", "[0] != 0:", "streaming packing"),
-    ],
-    "data/streamed.py": [
-        ("content=self.content[index])", "content=self.content)", "streaming"),
-        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
-        ("return counts - rest.level_counts()", "return counts", "streaming"),
-    ],
-    "data/ahead.py": [
-        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
-        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
-        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
-    ],
-    "data/images.py": [
-        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
-        (
-            "self.counts[images.shape[1]] += level_counts(images)",
-            "self.counts[images.shape[1]] = level_counts(images)",
-            "streaming",
-        ),
-        ("if len(tally.skipped) > MAX_SKIPPED * len(store):", "if False:", "data_check"),
-    ],
-    "data/fingerprints.py": [
-        ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
-        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
-    ],
-    "data/tar_index.py": [
-        ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),
-        ("if member.offset_data + member.size > end:", "if False:", "packing"),
-        ("index.labels[-1] = label", "pass", "packing"),
-    ],
-    "data/tar_store.py": [
-        ("if size > MAX_MEMBER:", "if False:", "packing"),
-        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
-    ],
-    "data/packed.py": [
-        ("if file.parent != path or", "if", "packing"),
-        ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
-        ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
-    ],
-    "data/packing.py": [
-        ("archive.offset + _HEADER", "archive.offset", "packing"),
-        ("split.hashes[i]:016x", "i:016x", "packing"),
-    ],
-    "data/checking.py": [
-        ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
-        ('"both" if len(inside) > 1 else', "", "data_check"),
-    ],
-    "data/file_hashes.py": [
-        ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),
-    ],
     "data/building.py": [
         ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
     ],
-    "data/png_chunks.py": [
-        ("if texts > MAX_TEXTS:", "if False:", "hostile_images"),
-        ("if beside > MAX_BESIDE:", "if False:", "hostile_images"),
-        ("if chunks > MAX_CHUNKS:", "if False:", "hostile_images"),
-    ],
     "data/image_files.py": [
-        ("if not stat.S_ISREG(os.stat(path).st_mode):", "if False:", "hostile_images"),
-        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
+        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
     ],
     "data/sets/__init__.py": [
         ("if part.name in own():", "if False:", "new_file"),
@@ -349,7 +238,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("old.number - new.number <= 2 * noise or old.number <= WORSE * new.number", "False", "planted_faults"),
         ("weights(raw=True)", "weights()", "planted_faults"),
     ],
-    "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
+    "evaluation/p_values.py": [
+        ("min(len(values), 2)", "1", "intervals"),
+    ],
     "metrics/manifold.py": [
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
@@ -368,8 +259,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
         ("error = share_error(", "error = 2 * share_error(", "intervals"),
     ],
-    "metrics/classes.py": [("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals")],
-    "metrics/sinkhorn.py": [("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics_oracles intervals")],
+    "metrics/classes.py": [
+        ("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals"),
+    ],
+    "metrics/sinkhorn.py": [
+        ("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics_oracles intervals"),
+    ],
     "metrics/memorisation.py": [
         ("return distances <= threshold", "return distances < threshold", "metrics"),
         ("np.hypot(share_error(copies.sum(), len(copies)), shared)", "shared", "intervals"),
@@ -600,12 +495,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("names, examples)", "names)", "numbers"),
     ],
     "methods/denoising.py": [
-        ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("uniform() < share", "uniform() > share", "methods"),
         ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods"),
         ("if self.space.conditions and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
+        ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
     ],
     "methods/game.py": [
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
@@ -669,17 +564,17 @@ FAULTS: dict[str, list[Fault]] = {
         ("limit / 4)", "limit)", "training"),
     ],
     "training/run_data.py": [
-        ('if name != "download"', "", "hostile"),
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
+        ('if name != "download"', "", "hostile"),
     ],
     "training/going_back.py": [
-        ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
         ("    if used == step:\n", "    if True:\n", "guard"),
         ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
+        ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
+        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
     ],
     "methods/critic_input.py": [
         ("return self.pack * max(1, self.minibatch_std)", "return self.pack", "gan"),
@@ -696,17 +591,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("(on_fake - 1).square() / 2", "on_fake.square() / 2", "gan"),
         ("lambda on_real, on_fake: on_fake - on_real", "lambda on_real, on_fake: on_real - on_fake", "gan"),
     ],
-    "recipes/schedule.py": [
-        ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan"),
-        ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),
-    ],
     "methods/penalties.py": [
-        ("self.end, self.ramp, self.shortest_ramp)", "self.end, self.ramp)", "gan"),
         ("share * real + (1 - share) * fake", "share * fake + (1 - share) * real", "gan"),
         ("(square + 1e-12).sqrt() - 1", "square - 1", "gan"),
         ("(square + 1e-12).sqrt()", "square.sqrt()", "gan"),
         (".reshape(len(scores), -1).sum(1)", "", "gan"),
         ("create_graph=True", "create_graph=False", "gan"),
+        ("self.end, self.ramp, self.shortest_ramp)", "self.end, self.ramp)", "gan"),
     ],
     "augmentation.py": [
         ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "gan"),
@@ -820,6 +711,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
+        ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
         ("observer.decides and observer.due(moment)", "False", "guard"),
@@ -921,32 +813,20 @@ FAULTS: dict[str, list[Fault]] = {
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
-    "training/run_spec.py": [
-        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
-    ],
-    "training/digests.py": [
-        ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
-        ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
-        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
-        (' if name != "seconds"}', "}", "state_digest"),
-        (" if name not in MEASURED}", "}", "state_digest"),
-    ],
     "training/checkpoint.py": [
         (
-            "            os.rename(temporary, final)\n",
-            "            [shutil.rmtree(old) for old in _all(folder)[-keep:]]\n            os.rename(temporary, final)\n",
+            "    with staged(final) as temporary:\n        fill(",
+            "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n        fill(",
             "kills",
         ),
         (
-            "            fill(temporary, tensors, state)\n            if final.exists():\n                shutil.rmtree(final)\n"
-            "            os.rename(temporary, final)\n",
-            "            os.rename(temporary, final)\n            fill(final, tensors, state)\n",
+            "        fill(temporary, tensors, state)\n        commit(temporary, final)",
+            "        commit(temporary, final)\n        fill(final, tensors, state)",
             "kills",
         ),
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
         ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "training"),
         ("        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit", "        pass\n\n\ndef commit", "training"),
-        ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
         ("        os.rename(final, aside)", "        shutil.rmtree(final)", "crashes"),
         ('        _flush(folder / f"{name}.safetensors")\n', "", "crashes"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
@@ -954,31 +834,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
         ('and state["step"] != step_of(folder):', "and False:", "crashes"),
     ],
-    "training/background.py": [
-        ("        background.join()", "        pass", "saving"),
-    ],
-    "training/fallback.py": [
-        ("        os.rename(damaged, aside)", "        pass", "saving"),
-        ("if not fallback or error.before is None:", "if error.before is None:", "saving"),
-    ],
-    "training/space.py": [
-        ("if free is None or free >= needed:", "if True:", "saving"),
-    ],
-    "training/verifying.py": [
-        ('sha256(path) == entry["sha256"]', "True", "crashes"),
-        ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
-        ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
-        ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
-        ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
-        ("if (named := _named(folder)) is not None:", "if False:", "training"),
-        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
-        ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
-        ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "training"),
-    ],
     "training/log.py": [
+        ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "training"),
         ('if row["step"] <= step', "if True", "training"),
-        ("except ValueError:\n            continue", "except KeyError:\n            continue", "training"),
         ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
     ],
     "training/memory.py": [
@@ -994,66 +852,35 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training"),
     ],
     "training/trainer.py": [
+        ("        self.saver.join()\n        for observer", "        for observer", "saving"),
+        (
+            "        self._check_weights(self.clock.step)\n        with self.processes.phase",
+            "        with self.processes.phase",
+            "recovering",
+        ),
+        ("if self.processes.count == 1 and not seems_finite(self._moving):", "if False:", "recovering"),
         ("self.clock.step // self.method.reuse", "self.clock.step", "training"),
         ("with generators_kept(self.device):", "if True:", "budgets run_folders"),
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
         ("if not self.saved:", "if False:", "training"),
-        ("        self.saver.check()\n", "", "saving"),
-        ("        self.saver.join()\n        self.holding.close()", "        self.holding.close()", "saving"),
-        (" or self.done or self.stop))", "))", "saving"),
-        ("        self._check_weights()\n        self.saver", "        self.saver", "training"),
-        ("        self._check_weights(self.clock.step)\n        self.saver", "        self.saver", "training"),
-        ("                self._check_moved()\n", "", "recovering"),
-        ("or players_in(health)", "", "recovering"),
-        ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
-        ("            self._check_weights()\n            self.saver", "            self.saver", "training"),
         ("        reset_peak(self.device)\n", "", "training"),
         ("if self.saver.step != self.clock.step:", "if False:", "training"),
-        ("with observing(moment.method, moment.average):", "if True:", "observers"),
-        ("lambda: self.processes.distribute(twin)", "lambda: twin", "processes"),
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training"),
-    ],
-    "training/interrupting.py": [
-        ("            trainer.stop = True\n", "            pass\n", "signals"),
-        ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
-        ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
-        ("            raise KeyboardInterrupt\n", "            pass\n", "signals"),
-        (" is not signal.SIG_IGN", " is not None", "signals"),
-        ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
-        (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
-    ],
-    "training/recovering.py": [
-        ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
-        ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
-        ("checkpoints.write_json(self.path, {", "str({", "recovering"),
-        ("if not self.writes or trainer.journal.waits:", "if not self.writes:", "recovering"),
-        (' if rollback.step == state["step"]]', "]", "recovering"),
-        ("        trainer.observe()\n", "", "recovering"),
-        ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
-        ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
-        ("or trainer.processes.count == 1", "or True", "out_of_memory"),
-        ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
-    ],
-    "training/foresight.py": [
-        ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
-        ("copy.deepcopy(trainer.method)", "trainer.method", "out_of_memory"),
-        ("if held - present <= free), None", "), None", "out_of_memory"),
-    ],
-    "training/failure.py": [
-        ("    clock.step = step - 1\n", "", "recovering"),
-        ("numbers[numbers.isfinite()].double()", "numbers.double()", "recovering"),
-        ("describe(trainer, error, batch)\n", "describe(trainer, error, None)\n", "recovering"),
+        ("        self.saver.check()\n", "", "saving"),
+        (" or self.done or self.stop))", "))", "saving"),
+        ("or players_in(health)", "", "recovering"),
+        ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
     ],
     "training/saving.py": [
-        ("            **trainer.recovery.state(),\n", "", "recovering"),
-        ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
         ('"after": self.step', '"after": None', "training"),
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
         (" and _fits(tensors)", "", "saving"),
+        ("            **trainer.recovery.state(),\n", "", "recovering"),
+        ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
     ],
     "training/holding.py": [
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
@@ -1065,8 +892,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if last and self.skips.all", "if False", "skipping"),
         ("            self.skips.read(row)\n", "", "skipping"),
         ("if math.isfinite(loss)}", "}", "budgets skipping"),
-        ("log.cut(self.path, step)", "pass", "kills"),
         ("observer.row(row, again=True)", "pass", "observers"),
+        ("log.cut(self.path, step)", "pass", "kills"),
     ],
     "training/observers.py": [
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "training"),
@@ -1086,10 +913,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self._beside.put_back()\n", "", "skipping"),
         ("        self._beside.hold()\n", "", "skipping"),
         ("if not done}", "}", "skipping"),
-        ("self.rate * schedule.rate", "schedule.rate", "recovering"),
         ("        everything[self.index] = held\n", "", "processes"),
         ("if len(all_parts) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
+        ("self.rate * schedule.rate", "schedule.rate", "recovering"),
     ],
     "training/tuned.py": [
         ('bool(entry["weights"] == run.weights)', "True", "tuned"),
@@ -1100,48 +927,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),
         ("self._steps[0] <= step - WINDOW", "self._steps[0] < step - WINDOW", "skipping"),
         ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
-        ("            self._steps.clear()\n", "            pass\n", "skipping"),
         ("step < self._last + LASTING", "False", "skipping"),
-    ],
-    "launched.py": [
-        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
-        ("sum(int(given", "sum(0 * int(given", "launched"),
-    ],
-    "training/agreement.py": [
-        ("            self._post(error)\n", "            pass\n", "launched"),
-        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
-        ("        leave()\n", "", "launched"),
-    ],
-    "training/launching.py": [
-        ('manifest.get("launch") == name and manifest', "manifest", "launched"),
-        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
-    ],
-    "training/shards.py": [
-        ("        player.restore(dict(groups", "        (dict(groups", "launched"),
-        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
-    ],
-    "training/planning.py": [
-        ("2 * max(players.values())", "0 * max(players.values())", "planning"),
-        ("slope * (part - sizes[1])", "0 * (part - sizes[1])", "planning"),
-        ("optimizers=sum(player.state_bytes()", "optimizers=sum(player.state_bytes(True)", "planning"),
-    ],
-    "transports/spreading.py": [
-        ("own is not None and source == rank", "False", "launched"),
-        ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
-    ],
-    "training/sharding.py": [
-        ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
-        ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
-        ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
-        ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
+        ("            self._steps.clear()\n", "            pass\n", "skipping"),
     ],
     "training/processes.py": [
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
+        ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
         ("if rank is not None:", "if False:", "launched"),
         ("        if len(wrong):", "        if False:", "launched"),
-        ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
     ],
     "training/tensors.py": [
         ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
@@ -1153,21 +948,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
     ],
     "training/ending.py": [
-        ("if got and not trainer.done:", "if False:", "signals"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-    ],
-    "training/resuming.py": [
-    "training/taking_up.py": [
-        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
-        ("check_spec(folder, content, stored.state)", "pass", "training"),
-        ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
-        ("    put_back(folder)\n", "", "interrupted"),
-    "training/taking_up.py": [
-        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
-        ("check_spec(folder, content, state)", "pass", "training"),
-        ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
-        ("    put_back(folder)\n", "    pass\n", "interrupted"),
+        ("if got and not trainer.done:", "if False:", "signals"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
@@ -1220,14 +1002,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("    check_spec(folder, content, stored.state)\n", "", "training"),
     ],
     "data/sampler.py": [
+        ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
+        ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
         (
             "permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)",
             "np.random.permutation(len(self.dataset.train))",
             "kills",
         ),
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
-        ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
-        ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],
     "data/spaces/scaled.py": [
         ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
@@ -1240,15 +1022,12 @@ FAULTS: dict[str, list[Fault]] = {
     "devices.py": [
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
-    "evaluation/drawing.py": [
-        ('space.drawing(file["x"]', 'np.array(file["x"]', "spaces"),
-    ],
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
+        ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
     ],
     "sampling_options.py": [
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
@@ -1277,8 +1056,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/loop.py": [
-        ("130 if got[0]", "75 if got[0]", "cli signals"),
-        ("if got[0] == signal.SIGINT", "if True", "signals"),
         ("130 if number ==", "75 if number ==", "cli"),
     ],
     "cli/compared.py": [
@@ -1354,6 +1131,220 @@ FAULTS: dict[str, list[Fault]] = {
             "        pass",
             "conformance",
         ),
+    ],
+    "recipes/schedule.py": [
+        ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan"),
+        ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),
+    ],
+    "training/verifying.py": [
+        ('sha256(path) == entry["sha256"]', "True", "crashes"),
+        ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
+        ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
+        ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
+        ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
+        ("if (named := _named(folder)) is not None:", "if False:", "training"),
+        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "training"),
+        ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
+        ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "training"),
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
+    ],
+    "training/background.py": [
+        ("        background.join()", "        pass", "saving"),
+    ],
+    "training/space.py": [
+        ("if free is None or free >= needed:", "if True:", "saving"),
+    ],
+    "training/fallback.py": [
+        ("        os.rename(damaged, aside)", "        pass", "saving"),
+        ("if not fallback or error.before is None:", "if error.before is None:", "saving"),
+    ],
+    "training/digests.py": [
+        ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
+        ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
+        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
+        (' if name != "seconds"}', "}", "state_digest"),
+        (" if name not in MEASURED}", "}", "state_digest"),
+    ],
+    "training/run_spec.py": [
+        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
+    ],
+    "evaluation/moments.py": [
+        ("            _check(path, file, space)", "            pass", "stored_pictures"),
+        ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
+        ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
+    ],
+    "trackers/tensorboard.py": [
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+    ],
+    "training/counters.py": [
+        ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
+    ],
+    "safe_files.py": [
+        ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
+        ("if end != size:", "if False:", "hostile"),
+        ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
+        ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
+    ],
+    "training/tracking.py": [
+        ("if step > follower.logged:", "if True:", "trackers"),
+        ("self._followers.remove(follower)", "pass", "trackers"),
+        ("logged if tracker.name in known else 0", "logged", "trackers"),
+        ("refuse_links(inside, ())", "pass", "trackers"),
+        (
+            "known = follower.tracker.start(self.folder, facts, config, follower.known)",
+            "known = follower.tracker.start(self.folder, facts, config, None)",
+            "trackers",
+        ),
+    ],
+    "annotated.py": [
+        ("return kind is int", "return True", "hostile"),
+        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
+    ],
+    "training/rebuilding.py": [
+        ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
+        ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
+        ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
+    ],
+    "trackers/wandb.py": [
+        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
+    ],
+    "strict_json.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("    _check_depth(value)\n", "", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
+    ],
+    "trackers/mlflow.py": [
+        ("if known is not None:", "if False:", "trackers"),
+    ],
+    "training/interrupting.py": [
+        ("            trainer.stop = number\n", "            pass\n", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
+        ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
+        ("            raise KeyboardInterrupt\n", "            pass\n", "signals"),
+        (" is not signal.SIG_IGN", " is not None", "signals"),
+        ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
+        (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
+    ],
+    "training/failure.py": [
+        ("    clock.step = step - 1\n", "", "recovering"),
+        ("numbers[numbers.isfinite()].double()", "numbers.double()", "recovering"),
+        ("describe(trainer, error, batch)\n", "describe(trainer, error, None)\n", "recovering"),
+    ],
+    "training/foresight.py": [
+        ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
+        ("copy.deepcopy(trainer.method)", "trainer.method", "out_of_memory"),
+        ("if held - present <= free), None", "), None", "out_of_memory"),
+    ],
+    "training/recovering.py": [
+        ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
+        ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
+        ("checkpoints.write_json(self.path, {", "str({", "recovering"),
+        ("if not self.writes or trainer.journal.waits:", "if not self.writes:", "recovering"),
+        (' if rollback.step == state["step"]]', "]", "recovering"),
+        ("        trainer.observe()\n", "", "recovering"),
+        ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
+        ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
+        ("or trainer.processes.count == 1", "or True", "out_of_memory"),
+        ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
+    ],
+    "data/file_hashes.py": [
+        ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),
+    ],
+    "data/ahead.py": [
+        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
+        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
+        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
+    ],
+    "data/checking.py": [
+        ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
+        ('"both" if len(inside) > 1 else', "", "data_check"),
+    ],
+    "data/packing.py": [
+        ("archive.offset + _HEADER", "archive.offset", "packing"),
+        ("split.hashes[i]:016x", "i:016x", "packing"),
+    ],
+    "data/images.py": [
+        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
+        (
+            "self.counts[images.shape[1]] += level_counts(images)",
+            "self.counts[images.shape[1]] = level_counts(images)",
+            "streaming",
+        ),
+        ("if len(tally.skipped) > MAX_SKIPPED * len(store):", "if False:", "data_check"),
+    ],
+    "data/image_store.py": [
+        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
+        ("[0] != content:", "[0] != 0:", "streaming packing"),
+    ],
+    "data/png_chunks.py": [
+        ("if texts > MAX_TEXTS:", "if False:", "hostile_images"),
+        ("if beside > MAX_BESIDE:", "if False:", "hostile_images"),
+        ("if chunks > MAX_CHUNKS:", "if False:", "hostile_images"),
+    ],
+    "data/fingerprints.py": [
+        ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
+        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
+    ],
+    "data/tar_store.py": [
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
+    ],
+    "data/packed.py": [
+        ("if file.parent != path or", "if", "packing"),
+        ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
+        ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
+    ],
+    "data/tar_index.py": [
+        ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),
+        ("if member.offset_data + member.size > end:", "if False:", "packing"),
+        ("index.labels[-1] = label", "pass", "packing"),
+    ],
+    "data/streamed.py": [
+        ("content=self.content[index])", "content=self.content)", "streaming"),
+        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
+        ("return counts - rest.level_counts()", "return counts", "streaming"),
+    ],
+    "transports/spreading.py": [
+        ("own is not None and source == rank", "False", "launched"),
+        ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
+    ],
+    "training/agreement.py": [
+        ("            self._post(error)\n", "            pass\n", "launched"),
+        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
+        ("        leave()\n", "", "launched"),
+    ],
+    "training/shards.py": [
+        ("        player.restore(dict(groups", "        (dict(groups", "launched"),
+        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+    ],
+    "training/taking_up.py": [
+        ("check_spec(folder, content, stored.state)", "pass", "training"),
+        ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
+        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
+        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
+        ("    put_back(folder)\n", "    pass\n", "interrupted"),
+    ],
+    "launched.py": [
+        ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
+        ("sum(int(given", "sum(0 * int(given", "launched"),
+    ],
+    "training/planning.py": [
+        ("2 * max(players.values())", "0 * max(players.values())", "planning"),
+        ("slope * (part - sizes[1])", "0 * (part - sizes[1])", "planning"),
+        ("optimizers=sum(player.state_bytes()", "optimizers=sum(player.state_bytes(True)", "planning"),
+    ],
+    "training/sharding.py": [
+        ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
+        ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
+        ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
+        ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
+    ],
+    "training/launching.py": [
+        ('manifest.get("launch") == name and manifest', "manifest", "launched"),
+        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
+    ],
+    "training/placing.py": [
+        ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),
     ],
 }
 

@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint
+from pushforward.training import checkpoint, verifying
 from pushforward.training.digests import state_digest
 from pushforward.training.run_spec import read_spec
 
@@ -52,8 +52,8 @@ def nudged(group):
 
 @pytest.mark.parametrize(
     "change",
-    [*map(nudged, checkpoint.GROUPS), lambda tensors, state: state.update(samples=state["samples"] + 1)],
-    ids=[*checkpoint.GROUPS, "counter"],
+    [*map(nudged, verifying.GROUPS), lambda tensors, state: state.update(samples=state["samples"] + 1)],
+    ids=[*verifying.GROUPS, "counter"],
 )
 def test_every_bit_of_a_checkpoint_counts(change, run, other):
     rewritten(other, change)
