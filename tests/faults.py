@@ -200,6 +200,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
     ],
     "data/image_files.py": [
+        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
     ],

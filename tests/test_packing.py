@@ -175,6 +175,7 @@ def test_arrays_in_tars_are_checked(tmp_path):
     }
     data = pf.data.load(tar(tmp_path / "x.tar", good | bad))
     assert [file for file, _ in data.skipped] == [f"x.tar/{name}" for name in bad]
+    assert dict(data.skipped)["x.tar/b.npy"] == "its header says (6, 5, 3), and 89 bytes follow"
     assert len(data.train) + len(data.held_out) == 60
 
 

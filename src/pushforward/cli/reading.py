@@ -62,7 +62,7 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
 
     def count(done: int, total: int) -> None:
         spent = time.monotonic() - since
-        progress.preparing(name, done / total, f"read {done:,} of {total:,} files  {duration(spent)}")
+        progress.preparing(name, done / total, f"{done:,} of {total:,} files  {duration(spent)}")
 
     try:
         yield count

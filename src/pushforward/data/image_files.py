@@ -179,8 +179,9 @@ def _upright(opened: Image, notes: list[str]) -> Image:
 
     turned = opened.getexif().get(_ORIENTATION) in _ROTATED
     opened.load()
-    if turned:
-        notes.append("rotated as its EXIF says")
+    if not turned:
+        return opened
+    notes.append("rotated as its EXIF says")
     return ImageOps.exif_transpose(opened)
 
 
