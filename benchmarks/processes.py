@@ -82,10 +82,10 @@ def text_of(rows: list[dict[str, Any]], kills: list[dict[str, Any]]) -> str:
     if not kills:
         return text
     slowest = max(kill["seconds"] for kill in kills)
-    ended = sum(all(code != 0 for code in kill["codes"]) and 124 not in kill["codes"] for kill in kills)
+    ended = sum(sorted(kill["codes"]) == [-9, 1] for kill in kills)
     equal = sum(kill["equal"] and kill["again"] == [0, 0] for kill in kills)
     return (
-        f"{text}\n\nOf {len(kills)} trainings of two processes, one of which was killed, {ended} ended with an error in both, "
+        f"{text}\n\nOf {len(kills)} trainings of two processes, one of which was to be killed, {ended} ended in both, "
         f"the slowest {slowest:.1f} s after its start; {equal} ended, started again, in the undisturbed run's state bit for bit."
     )
 

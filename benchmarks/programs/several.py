@@ -180,11 +180,11 @@ def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    def saved(trainer: Trainer) -> None:
+    def saved(trainer: Trainer, **options: Any) -> None:
         if own == rank and inside and trainer.clock.step >= step:
             signal.setitimer(signal.ITIMER_REAL, 0.002)
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        saving(trainer)
+        saving(trainer, **options)
 
     Trainer.step, Trainer.save = stepped, saved  # type: ignore[method-assign]
     return command_line(words)
