@@ -2,11 +2,11 @@
 
 import ast
 import json
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import limits
 import pytest
 import torch
 from programs import forking
@@ -98,7 +98,8 @@ def dangerous(file, node):
 
 def test_the_package_has_no_code_that_runs_a_file():
     seen = set()
-    for file, nodes in limits.nodes("src").items():
+    nodes_of = runpy.run_path(str(Path(__file__).with_name("limits.py")))["nodes"]
+    for file, nodes in nodes_of("src").items():
         seen |= {(file.removeprefix("src/pushforward/"), what) for node in nodes if (what := dangerous(file, node))}
     assert seen == ALLOWED.keys()
 

@@ -38,6 +38,7 @@ def rewritten(folder, change):
     shutil.rmtree(stored.folder)
     stored.folder.mkdir()
     checkpoint.fill(stored.folder, stored.tensors, stored.state)
+    checkpoint.seal(stored.folder)
 
 
 def nudged(group):

@@ -288,8 +288,7 @@ class Placing:
     """How a result is written.
 
     Args:
-        zoom: Enlarge every pixel of a picture this many times; by default small images of a grid are enlarged to about 64
-            pixels, and a single image and the files of a folder keep their size.
+        zoom: Enlarge every pixel this many times; by default small images of a grid become about 64 pixels wide, others stay.
         overwrite: Replace what is there.
     """
 

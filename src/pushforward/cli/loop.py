@@ -38,7 +38,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
     # of several processes one was given the signal, and all have stopped
-    if (number := max(trainer.stop for trainer in trainers)) and not all(trainer.done for trainer in trainers):
+    if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
