@@ -211,7 +211,7 @@ def main(words: list[str]) -> None:
         lines.append([*facts, f"{row['many_mb']['loading']:.0f}"])
     text = table(head, lines)
     text += (
-        f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch {given.batch}, 2 workers; medians "
+        f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch {given.batch}, 1 worker; medians "
     )
     text += f"over {given.turns} turns of {given.steps} steps. {len(os.sched_getaffinity(0))} cores."
     if given.write:

@@ -178,7 +178,7 @@ class Reading:
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
-        workers: Threads that read batches ahead; default 2.
+        workers: Threads that read batches ahead; default 1.
     """
 
     target: str | None = None
