@@ -37,7 +37,7 @@ from pushforward.training.start import prepare
 from pushforward.training.tensors import whole
 
 BATCH, ROUNDING = 256, 1 + 1.2e-7
-REFUSALS = ("batch", "shard", "split")
+REFUSALS = ("batch", "shard", "split", "whole weights")
 """Words of errors by which a case is refused, not failed."""
 STEPS = 30
 
@@ -63,23 +63,23 @@ def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
 
 def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
     """Losses of each step and the first gradients of each player; or why the case is refused."""
+    gradients: dict[str, list[float]] = {}
     try:
         trainer = trainer_of(case, kind, steps, out)
+        usual = trainer.processes.add_gradients
+
+        def noted(parameters: Any) -> None:
+            usual(parameters)
+            name = next(name for name, player in trainer.players.items() if player.parameters is parameters)
+            if name not in gradients:
+                gradients[name] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None]).tolist()
+
+        trainer.processes.add_gradients = noted  # type: ignore[method-assign]
+        trainer.advance()
     except PushforwardError as error:
         if not any(word in str(error) for word in REFUSALS):
             raise
         return {"refused": str(error).split(". ")[0]}
-    gradients: dict[str, list[float]] = {}
-    usual = trainer.processes.add_gradients
-
-    def noted(parameters: Any) -> None:
-        usual(parameters)
-        name = next(name for name, player in trainer.players.items() if player.parameters is parameters)
-        if name not in gradients:
-            gradients[name] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None]).tolist()
-
-    trainer.processes.add_gradients = noted  # type: ignore[method-assign]
-    trainer.advance()
     return {"losses": [row["loss"] for row in read(trainer.folder / "metrics.jsonl")], "gradients": gradients}
 
 

@@ -156,7 +156,7 @@ def constant(network: nn.Module) -> Callable[..., Any]:
     if hasattr(network, "unshard"):
         raise UsageError(
             "The doubly reparameterised gradient of two layers of codes needs whole weights in every process: "
-            "Group(sharded=False). Or leave it out: `dreg=False`."
+            "`shard=False`. Or leave it out: `dreg=False`."
         )
     held = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs: functional_call(network, held, inputs)
