@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 from zipfile import ZipFile
 
 import numpy as np
@@ -48,11 +49,11 @@ def _arrays(path: Path, space: Space) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path} holds no samples: {error}. Delete the file; a training writes it again.") from error
 
 
-def _check(path: Path, content: object, space: Space) -> None:
+def _check(path: Path, content: IO[bytes], space: Space) -> None:
     """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
     example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
     expected = {"x.npy": (MOST, *example.shape[1:]), "scores.npy": (SIDE, SIDE), "limits.npy": (4,), "raw.npy": (MOST, 2)}
-    with ZipFile(content) as archive:  # type: ignore[arg-type]
+    with ZipFile(content) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 np.lib.format.read_magic(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ class Tracked(Observer):
             step, numbers = row["step"], self._numbers(row)
             for follower in list(self._followers):
                 if step > follower.logged:
-                    self._try(follower, lambda tracker, step=step, numbers=numbers: tracker.log(step, numbers))
+                    self._try(follower, methodcaller("log", step, numbers))
                     follower.logged = step
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
