@@ -250,7 +250,7 @@ def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, secon
     assert trainer.done
     trainer.close()
     path.write_text('{"stages": [{"steps": 4}]}')
-    with pytest.raises(CheckpointError, match=r"stages.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"stages.json or the newest checkpoint is damaged"):
         reopen(tmp_path / "run", data=space_data((2,), labels=False))
 
 

@@ -109,7 +109,7 @@ def test_a_teacher_of_two_calls_a_step_takes_the_most_steps_that_fit(student):
 
 
 def test_rungs_that_are_not_finite_have_no_scores(student, judge, monkeypatch):
-    def stream(self, n, **options):
+    def stream(self, n, *arguments, **options):
         raise pf.errors.Diverged("not finite")
 
     monkeypatch.setattr(type(student.transport), "stream", stream)

@@ -30,6 +30,16 @@ def whole(tmp_path_factory):
     return final_state(folder)
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Signals do what they usually do, however the tests were started: in the background SIGINT is ignored, by nohup SIGHUP."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def at_step(monkeypatch):
     """Calls a function inside the third step of each training, once."""

@@ -117,8 +117,14 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
 def test_a_training_that_fails_says_so(tmp_path):
     notes = Notes()
     trainer = up_to(begun(tmp_path / "run", notes), 2)
-    with torch.no_grad():
-        next(trainer.average.method.parameters()).fill_(torch.nan)
+    update = trainer.average.update
+
+    def spoiled(*arguments):
+        update(*arguments)
+        with torch.no_grad():
+            next(trainer.average.method.parameters()).fill_(torch.nan)
+
+    trainer.average.update = spoiled
     with pytest.raises(pf.errors.Diverged):
         trainer.advance()
     assert notes.calls[-1] == ("finish", "failed")

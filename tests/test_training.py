@@ -680,7 +680,7 @@ def test_a_log_that_cannot_be_read_or_written_is_a_disk_error(tmp_path, monkeypa
     assert path.read_text() == before
     path.unlink()
     path.mkdir()
-    with pytest.raises(CheckpointError, match="no regular file"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         pf.load(folder).losses()
 
 

@@ -65,8 +65,8 @@ def _is_plain(path: Path) -> bool:
 
 def _not_plain(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path} is no regular file but a link, a folder, a pipe or a device, which is not opened. Put a copy of the file in "
-        "its place."
+        f"{path} cannot be read: it is no regular file but a link, a folder, a pipe or a device. Put a copy of the file in its "
+        "place."
     )
 
 

@@ -13,6 +13,8 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
+
 import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.evaluation.joining import stored as results_in
@@ -28,6 +30,10 @@ LIMIT = 60
 """Seconds after which a reader counts as hanging; other work beside it slows this machine."""
 CANARY = "canary"
 """The file, beside the run, that code from a run would write."""
+
+
+class Hanging(BaseException):
+    """A reader waits, or reads on for ever; no reader takes it for an error of the disk."""
 
 
 class Evil:
@@ -46,6 +52,8 @@ def small_run(folder):
     run.store_grid(pf.solvers.Euler(), [1.0, 0.5, 0.0])
     for name, content in {"threads": {"stages": [{"step": 0, "threads": [1]}]}, "tables": {"tables": []}}.items():
         checkpoints.write_json(folder / f"{name}.json", {"format_version": 1, **content})
+    (folder / "samples").mkdir(exist_ok=True)
+    np.savez_compressed(folder / "samples" / "step_000001.npz", x=DATA.train.x[:4])
     (folder / "report.json").write_text(pf.Comparison().to_json())
 
 
@@ -197,7 +205,7 @@ def outcome(base, place, damage):
     signal.alarm(LIMIT)
     try:
         messages = attack(base, place, damage)
-    except Exception as error:
+    except (Exception, Hanging) as error:
         fault = f"{type(error).__name__}: {error}"[:300]
     finally:
         signal.alarm(0)
@@ -210,7 +218,7 @@ def outcome(base, place, damage):
 
 
 def _late(number, frame):
-    raise TimeoutError(f"no answer within {LIMIT} s")
+    raise Hanging(f"no answer within {LIMIT} s")
 
 
 def _memory(field):

@@ -116,9 +116,9 @@ def other_data(rank):
 
 def often_compared(then):
     def before(rank):
-        from pushforward.training import trainer
+        from pushforward.training import processes
 
-        trainer.ALIKE = 2
+        processes.ALIKE = 2
         then(rank)
 
     return before

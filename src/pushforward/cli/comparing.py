@@ -129,8 +129,7 @@ def compare(
     _check_protocol(reports, loaded, n, features)
     folder, trained = _trained(plan, runs, loaded, out, options)
     details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
-    sweep = plan.sweep(trained)
-    _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
+    _shown(_reported({**reports, **trained}, loaded, folder, details, plan.sweep(trained)), folder, json)
 
 
 def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[str | None, Plugins]:

@@ -85,10 +85,8 @@ def distil(
     seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
-    options["trackers"] = track or ()
-    options |= of_processes(sharing)
-    if out and not overwrite and is_first_start():
-        check_free(out)
+    options |= {"trackers": track or (), **of_processes(sharing)}
+    check_free(out if out and not overwrite and is_first_start() else None)
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)
     if seconds is not None:

@@ -74,7 +74,7 @@ COMPUTE = Group("Weights and device", sort_key=90)
 
 Track = Annotated[
     str | None,
-    Parameter(group=OUTPUT, help="Also log to tensorboard, wandb or mlflow, or several, between commas (docs/trackers.md)."),
+    Parameter(group=OUTPUT, help="Log to tensorboard, wandb or mlflow too, or several: a,b."),
 ]
 Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -121,24 +121,27 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    if not overwrite and is_first_start():
-        check_free(out)
+    check_free(None if overwrite or not is_first_start() else out)
+    loaded, where = source(data, reading, condition), device_of(device)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
+    budget = _counted(ends, chosen, loaded)
+    if dry_run:
+        return report_needs(chosen, loaded, budget, sharing, json)
+    options: dict[str, Any] = {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins}
+    options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track or ()}
+    options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
+    report_run(_trained(chosen, loaded, budget | options | of_processes(sharing)), json, len(loaded.train))
+
+
+def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
+    """The run of a new training."""
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
-    loaded, where = source(data, reading, condition), device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
-    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
-    options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
-    if dry_run:
-        return report_needs(chosen, loaded, _counted(ends, chosen, loaded), sharing, json)
-    options |= of_processes(sharing)
-    options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
-    options["trackers"] = track or ()
-    trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())
+    trainer = prepare(recipe, data, **options, progress=Progress())
     announce(trainer)
     (run,) = train_all([trainer])
-    report_run(run, json, len(loaded.train))
+    return run
 
 
 def _check_names(recipe: str, data: str | None, plugins: Plugins) -> None:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["given_columns"]
 
 
+def check_names(columns: object) -> None:
+    """Refuse what are no names of columns.
+
+    Raises:
+        UsageError: For anything but a sequence of texts.
+    """
+    if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
+        raise UsageError(f'`given` takes names of columns, such as ["age", "income"]; got {columns!r}.')
+
+
 def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     """The data set with some of its columns as conditions, which models receive and do not make.
 
@@ -35,8 +45,7 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     Raises:
         UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
     """
-    if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
-        raise UsageError(f'`given` takes names of columns, such as ["age", "income"]; got {columns!r}.')
+    check_names(columns)
     present, chosen = data.space.columns, _chosen(columns)
     brought = [column for kind in data.space.conditions.values() if isinstance(kind, Columns) for column in kind.columns]
     if not present and brought:

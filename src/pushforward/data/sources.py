@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.dataset import Dataset
-from pushforward.data.given import given_columns
+from pushforward.data.given import check_names, given_columns
 from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
 from pushforward.errors import DataError, UsageError, did_you_mean
@@ -145,6 +145,7 @@ def _reading(options: LoadOptions) -> Reading:
     """
     target, given, limit = options.get("target"), options.get("given", ()), options.get("limit")
     given = [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else given
+    check_names(given)
     if target is not None and any(column in (target, f"{target}:{column.rpartition(':')[2]}") for column in given):
         raise UsageError(
             f'`target` and `given` both name "{target}": a column is the label, or a number that the model receives. Leave '

@@ -11,11 +11,11 @@ from torch import Tensor
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import shards
 from pushforward.training.observing import passed
-from pushforward.training.processes import Processes
 from pushforward.training.tensors import restore
 from pushforward.training.variety_alarm import weights_of
 
 if TYPE_CHECKING:
+    from pushforward.training.processes import Processes
     from pushforward.training.trainer import Trainer
 
 __all__ = ["ending", "go_back", "state_of", "stored_for", "take_up"]

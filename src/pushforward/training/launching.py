@@ -118,7 +118,7 @@ def check_devices(devices: int | None) -> None:
         raise UsageError(
             f"`devices={devices}` asks for {devices} processes, and this one "
             f"{'is alone' if count == 1 else f'was started as one of {count}'}. Python starts no others of itself: run the "
-            f"program with torchrun --nproc-per-node={devices} PROGRAM.py, and leave `devices` out."
+            f"program under torchrun with {devices} processes per node, and leave `devices` out."
         )
 
 

@@ -36,7 +36,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
         folder: The run's folder, or the run.
         options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
             ``seconds`` in all; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``device``, ``progress``,
-            ``trackers``.
+            ``trackers``, ``shard``, ``devices``.
 
     Returns:
         The run; a finished one is returned as it is.

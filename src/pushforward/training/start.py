@@ -197,7 +197,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         data: A data set, or its name or path (`pushforward.data.load`).
         options: See `pushforward.training.fit_options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
-            ``trackers``, ``shard``.
+            ``trackers``, ``shard``, ``devices``.
 
     Where torchrun or another launcher has started several processes, each calls it and all train the one run.
 

@@ -19,25 +19,32 @@ from pushforward.training.observing import Moment, Observer
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Tracked", "tracked"]
+__all__ = ["Tracked", "beside", "tracked"]
 
 FILE = "trackers.json"
 """The identities of a run's trackers, in its folder."""
 FORMAT = 1
 
 
-def tracked(trainer: Trainer) -> tuple[Observer, ...]:
+def tracked(trainer: Trainer) -> tuple[Tracked, ...]:
     """The observer of a trainer's trackers, where it has any and this process writes."""
     if not trainer.settings.trackers or not trainer.holding.writes:
         return ()
     if (inside := trainer.folder / FOLDER).exists():
         refuse_links(inside, ())
-    players, drawing = trainer.players, [observer for observer in trainer.observers if observer.late]
+    players = trainer.players
 
     def rates() -> dict[str, float]:
         return {name: player.rate for name, player in players.items()}
 
-    return (Tracked(trainer.folder, trainer.settings.trackers, rates, drawing),)
+    return (Tracked(trainer.folder, trainer.settings.trackers, rates),)
+
+
+def beside(observers: Sequence[Observer], trackers: Sequence[Tracked]) -> tuple[Observer, ...]:
+    """The observers of a training, whose pictures its trackers receive, and after them those of the trackers."""
+    for each in trackers:
+        each.follow(observers)
+    return (*observers, *trackers)
 
 
 class _Follower:
@@ -54,7 +61,6 @@ class Tracked(Observer):
         folder: The run's folder.
         trackers: The trackers.
         rates: The present learning rates by player.
-        drawing: The observers that draw samples, before this one looks.
     """
 
     late = True
@@ -64,9 +70,8 @@ class Tracked(Observer):
         folder: Path,
         trackers: Sequence[Tracker],
         rates: Callable[[], Mapping[str, float]],
-        drawing: Sequence[Observer] = (),
     ) -> None:
-        self.folder, self.rates, self._drawing = folder, rates, drawing
+        self.folder, self.rates, self._drawing = folder, rates, list[Observer]()
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
         self._followers = [
             _Follower(tracker, known.get(tracker.name), logged if tracker.name in known else 0) for tracker in trackers
@@ -74,6 +79,10 @@ class Tracked(Observer):
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
         self._before: tuple[float, float] | None = None
+
+    def follow(self, observers: Sequence[Observer]) -> None:
+        """Pass on the pictures of these observers, which look before this one."""
+        self._drawing = [observer for observer in observers if observer.late]
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         """Hold the row until it is written."""

@@ -39,7 +39,7 @@ from pushforward.training.skipping import players_in
 from pushforward.training.stages import write_stages
 from pushforward.training.storing import Store
 from pushforward.training.threads import Threads, restoring
-from pushforward.training.tracking import tracked
+from pushforward.training.tracking import beside, tracked
 
 __all__ = ["Trainer"]
 
@@ -105,7 +105,7 @@ class Trainer:
     def observe(self) -> None:
         """Begin the log, and what the observers know, anew."""
         usually = usual(self.folder, self.data, self.training.batch, self.progress) if self._looking is None else self._looking
-        self.observers: tuple[Observer, ...] = (*usually, *self._tracked)
+        self.observers = beside(usually, self._tracked)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, self.holding.writes)
 
     @property
