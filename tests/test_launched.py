@@ -131,7 +131,7 @@ def test_the_variables_of_launchers():
 
 
 def test_python_starts_no_processes():
-    with pytest.raises(UsageError, match="torchrun --nproc-per-node=4"):
+    with pytest.raises(UsageError, match="under torchrun with 4 processes"):
         check_devices(4)
     check_devices(1)
     with pytest.raises(UsageError, match="this is one"):
