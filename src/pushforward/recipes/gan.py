@@ -140,7 +140,7 @@ def gan(
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
     training = _training(space, network == "projected", penalty_interval if penalised else 1)
-    # the rate falls over all of training for vectors, whose modes a step at the full rate may leave
+    # for vectors the rate falls over all of training, and over 400,000 samples at least: a step at the full rate may leave a mode
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
     lr_end = 0.01 if vector else 0.1
     schedule = Schedule(lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp)
