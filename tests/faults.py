@@ -1323,7 +1323,11 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/taking_up.py": [
         ("check_spec(folder, content, stored.state)", "pass", "training"),
-        ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
+        (
+            'budget.check_beyond(folder, stored.state["seconds"]',
+            'str(stored.state["seconds"]',
+            "training interrupted",
+        ),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
         ("    put_back(folder)\n", "    pass\n", "interrupted"),

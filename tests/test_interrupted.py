@@ -118,3 +118,12 @@ def test_runs_whose_names_end_alike_are_not_mixed_up(tmp_path):
     (tmp_path / ".replaced-1-my-run").mkdir()
     folders.put_back(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("budget", [{"steps": 5}, {"samples": 100}])
+def test_a_budget_that_is_used_up_already_is_refused_and_changes_nothing(budget, run):
+    before = (run / "spec.json").read_text()
+    with pytest.raises(UsageError, match=r"is trained for .* already, and .* is less"):
+        pf.resume(run, data=DATA, **budget)
+    assert (run / "spec.json").read_text() == before
+    assert pf.resume(run, data=DATA, steps=8).state["step"] == 8

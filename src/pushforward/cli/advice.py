@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from pushforward.cli.terminal import app
+from pushforward.cli.terminal import app, typed
 
 __all__ = ["as_options"]
 
@@ -41,5 +41,6 @@ def _option(match: re.Match[str]) -> str:
     whole = _WHOLE.get(match[0].strip("`"))
     if whole is not None:
         return whole
-    option = _NAMES.get(name, f"--{name.replace('_', '-')}")
+    names = _NAMES | ({"checkpoint": "--from"} if typed[:1] == ["resume"] else {})
+    option = names.get(name, f"--{name.replace('_', '-')}")
     return option if value is None else f"{option} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"

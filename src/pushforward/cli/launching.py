@@ -16,6 +16,7 @@ from pushforward.launched import launched
 
 __all__ = [
     "TOGETHER",
+    "check_sharing",
     "check_spread",
     "is_first_start",
     "is_grouped",
@@ -95,7 +96,8 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
 
 def _failed(codes: dict[int, int], first: int) -> int:
     """The exit code of processes that have failed; a killed one is named, since it could say nothing itself."""
-    killed = [rank for rank, code in codes.items() if code < 0]
+    stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
+    killed = [rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)]
     for rank in killed[:1]:
         name = signal.Signals(-codes[rank]).name
         say(f"error: process {rank} was ended by {name}, and the others ended with it. What was saved is intact: resume the run.")
@@ -103,8 +105,31 @@ def _failed(codes: dict[int, int], first: int) -> int:
 
 
 def of_processes(sharing: Sharing) -> dict[str, Any]:
-    """The arguments of `pushforward.fit` for several processes."""
+    """The arguments of `pushforward.fit` for several processes.
+
+    Raises:
+        UsageError: For numbers that cannot be.
+    """
+    check_sharing(sharing)
     return {"shard": sharing.shard, "devices": sharing.devices}
+
+
+def check_sharing(sharing: Sharing) -> None:
+    """Refuse numbers of processes and restarts that cannot be.
+
+    Raises:
+        UsageError: Naming the option.
+    """
+    _check_devices(sharing.devices)
+    if sharing.max_restarts < 0:
+        raise UsageError(f"--max-restarts {sharing.max_restarts} is no number of restarts: give 0 or more.")
+    if sharing.max_restarts and sharing.devices is None and launched().count == 1:
+        raise UsageError("--max-restarts is for the processes that --devices starts: give both, or leave it out.")
+
+
+def _check_devices(devices: int | None) -> None:
+    if devices is not None and devices < 1:
+        raise UsageError(f"--devices {devices} is no number of processes: give 1 or more.")
 
 
 def check_spread(spread: Spreading) -> None:
@@ -113,6 +138,7 @@ def check_spread(spread: Spreading) -> None:
     Raises:
         UsageError: Where a launcher has started another number.
     """
+    _check_devices(spread.devices)
     if spread.devices not in (None, 1, launched().count):
         raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
 

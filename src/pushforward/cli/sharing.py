@@ -17,9 +17,9 @@ class Sharing:
     """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
 
     Args:
-        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+        devices: Start this many processes here, each with a CUDA device of its own or a share of the cores.
         shard: Each process holds a share of the weights, their average and the optimisers, not all of them.
-        max_restarts: Start the processes of --devices again so often where one is lost; they go on from the last checkpoint.
+        max_restarts: Where a process of --devices is lost, start all again from the last checkpoint, at most this many times.
     """
 
     devices: int | None = None
@@ -33,7 +33,7 @@ class Spreading:
     """Several processes that share the samples of one command.
 
     Args:
-        devices: Start so many processes here, each with a CUDA device of its own or a share of the cores.
+        devices: Start this many processes here, each with a CUDA device of its own or a share of the cores.
     """
 
     devices: int | None = None

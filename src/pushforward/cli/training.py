@@ -37,7 +37,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
-from pushforward.cli.launching import is_first_start, of_processes
+from pushforward.cli.launching import check_sharing, is_first_start, of_processes
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
@@ -126,6 +126,7 @@ def train(
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
     if dry_run:
+        check_sharing(sharing)
         return report_needs(chosen, loaded, budget, sharing, json)
     options: dict[str, Any] = {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins}
     options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track or ()}

@@ -87,20 +87,24 @@ class Budget:
         """The rest of a budget in seconds after work before the first step, at least a quarter."""
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
-    def check_beyond(self, folder: object, trained: float) -> None:
-        """Refuse seconds that are fewer than a run is trained for already.
+    def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
+        """Refuse a budget that is less than a run is trained for already.
 
         Args:
             folder: The run's folder, for the message.
-            trained: The seconds that it is trained for.
+            seconds: The seconds that it is trained for.
+            step: Its steps.
+            batch: Samples per step.
 
         Raises:
             UsageError: Saying how many those are.
         """
-        if self.seconds is not None and self.seconds < trained:
+        done = {"steps": step, "samples": step * batch, "seconds": seconds}
+        unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
+        if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
-                f"{folder} is trained for {trained:,.3g} seconds already, and {self.seconds:,.3g} is less. A budget counts from "
-                f"the start of the run: give more, such as `seconds={math.ceil(2 * trained)}`."
+                f"{folder} is trained for {round(done[unit], 2):,.10g} {unit} already, and {wanted:,.10g} is less. A budget "
+                f"counts from the start of the run: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
             )
 
     def __str__(self) -> str:

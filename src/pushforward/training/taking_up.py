@@ -58,7 +58,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
             stored, damage = _stored(where, device, options, processes)
             check_spec(folder, content, stored.state)
             if given and asdict(budget) != content["budget"]:
-                budget.check_beyond(folder, stored.state["seconds"])
+                budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
         data = data_of_run(
             folder,
             content,
