@@ -176,4 +176,4 @@ def _another_checkpoint(error: PushforwardError) -> str:
     option = {"resume": "--from", **dict.fromkeys(using_a_run, "--checkpoint")}.get(typed[0]) if typed else None
     if not isinstance(error, CheckpointError) or not error.before or option is None:
         return ""
-    return f" Take it with {option} {error.before}."
+    return f" {'Or take' if typed[0] == 'resume' else 'Take'} it with {option} {error.before}."
