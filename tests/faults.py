@@ -1250,6 +1250,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
         ("or trainer.processes.count == 1", "or True", "out_of_memory"),
         ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
+        ("error.__context__ = None", "pass", "out_of_memory"),
     ],
     "data/file_hashes.py": [
         ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import weakref
 
 import pytest
 import torch
@@ -44,6 +45,23 @@ def test_the_gradients_of_the_parts_that_were_computed_before_memory_failed_are_
     tensors, state = final_state(tmp_path / "run")
     del state["rollbacks"]
     assert_same((tensors, state), final_state(tmp_path / "split"))
+
+
+def test_a_step_is_repeated_without_the_tensors_of_the_failed_one(tmp_path):
+    trainer = lacking(training(tmp_path / "run", steps=1, batch=256), 64)
+    play, held, alive = trainer.method.losses, [], []
+
+    def losses(batch, now):
+        if now.draws.start == 0:
+            alive.append([tensor() is not None for tensor in held])
+        local = torch.zeros(1)
+        held.append(weakref.ref(local))
+        yield from play(batch, now)
+
+    trainer.method.losses = losses
+    trainer.advance()
+    assert len(alive) == 3, "256, 128 and 64 examples at a time"
+    assert not any(itertools.chain(*alive))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

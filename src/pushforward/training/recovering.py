@@ -82,6 +82,7 @@ def failure_of(trainer: Trainer, work: Callable[[], None]) -> Diverged | OutOfMe
         alone = isinstance(error, Diverged) or trainer.processes.count == 1
         if error.step is None or not trainer.saved or not alone:
             raise
+        error.__context__ = None  # the allocator's error, whose traceback has the step's frames
         return error.with_traceback(None)
     return None
 
@@ -136,6 +137,7 @@ class Recovery:
         """Do some work of a trainer, and do it again from its newest checkpoint after each failure that allows it."""
         while (error := failure_of(trainer, work)) is not None:
             self.go_back(trainer, error)
+            del error
 
     def go_back(self, trainer: Trainer, error: Diverged | OutOfMemory) -> None:
         """Go back to the newest checkpoint after a failure, with settings that may avoid it.
