@@ -1233,6 +1233,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("    clock.step = step - 1\n", "", "recovering"),
         ("numbers[numbers.isfinite()].double()", "numbers.double()", "recovering"),
         ("describe(trainer, error, batch)\n", "describe(trainer, error, None)\n", "recovering"),
+        ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
+        ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
     "training/foresight.py": [
         ("(size / unit - 1)", "(size / unit)", "out_of_memory"),

@@ -1,6 +1,7 @@
 """Memory that does not suffice for a step splits batches into more parts; how much a training needs is foreseen."""
 
 import itertools
+import json
 import math
 import weakref
 
@@ -11,7 +12,7 @@ from programs.failing import lacking
 import pushforward as pf
 from pushforward.errors import OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import foresight, log, memory
+from pushforward.training import failure, foresight, log, memory
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
@@ -62,6 +63,20 @@ def test_a_step_is_repeated_without_the_tensors_of_the_failed_one(tmp_path):
     trainer.advance()
     assert len(alive) == 3, "256, 128 and 64 examples at a time"
     assert not any(itertools.chain(*alive))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), KeyError("x")])
+def test_what_is_known_of_a_failure_needs_no_memory_and_never_ends_a_training(error, tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise error
+
+    monkeypatch.setattr(failure, "_statistics", refused)
+    trainer = lacking(training(tmp_path / "run", steps=2, batch=128), 64)
+    trainer.advance()
+    known = json.loads((tmp_path / "run" / "failure" / "failure.json").read_text())
+    assert (known["error"], known["step"], known["weights"], known["batch"]) == ("OutOfMemory", 1, None, None)
+    monkeypatch.setattr(failure, "describe", refused)
+    assert f"could not be written: {type(error).__name__}" in failure.write_failure(trainer, OutOfMemory("", 1, ""))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
