@@ -839,6 +839,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "training"),
         ('if row["step"] <= step', "if True", "training"),
         ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
+        ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
     ],
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
