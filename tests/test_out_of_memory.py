@@ -14,6 +14,7 @@ from pushforward.errors import OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import failure, foresight, log, memory
 from pushforward.training.processes import Processes
+from pushforward.training.recovering import Rollback
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
@@ -63,6 +64,19 @@ def test_a_step_is_repeated_without_the_tensors_of_the_failed_one(tmp_path):
     trainer.advance()
     assert len(alive) == 3, "256, 128 and 64 examples at a time"
     assert not any(itertools.chain(*alive))
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "own", "processes", "each"), [(256, 4, 1, 2, 2), (256, 4, 1, 4, 1), (384, 3, 1, 2, 3), (512, 4, 2, 4, 2)]
+)
+def test_the_parts_of_a_batch_are_shared_by_the_processes_that_resume(batch, parts, own, processes, each, tmp_path):
+    trainer = training(tmp_path / "run", batch=batch, accumulate=own)
+    trainer.processes = trainer._step.processes = Processes()
+    trainer.processes.count = processes
+    trainer.recovery._recorded = [Rollback("memory", 0, 1, 1.0, parts, "")], 0.0
+    trainer.recovery.restore(trainer, {"step": 0})
+    assert trainer._step.training.accumulate == each
+    trainer.close()
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), KeyError("x")])
