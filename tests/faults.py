@@ -1254,6 +1254,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or trainer.processes.count == 1", "or True", "out_of_memory"),
         ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
         ("error.__context__ = None", "pass", "out_of_memory"),
+        ("accumulate * trainer.processes.count", "accumulate", "out_of_memory"),
         ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
     ],
     "data/file_hashes.py": [

@@ -10,7 +10,7 @@ import torch
 from programs.failing import lacking
 
 import pushforward as pf
-from pushforward.errors import OutOfMemory
+from pushforward.errors import Diverged, OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import failure, foresight, log, memory
 from pushforward.training.processes import Processes
@@ -76,6 +76,17 @@ def test_the_parts_of_a_batch_are_shared_by_the_processes_that_resume(batch, par
     trainer.recovery._recorded = [Rollback("memory", 0, 1, 1.0, parts, "")], 0.0
     trainer.recovery.restore(trainer, {"step": 0})
     assert trainer._step.training.accumulate == each
+    trainer.close()
+
+
+def test_a_rollback_records_the_parts_of_all_processes(tmp_path):
+    trainer = training(tmp_path / "run", batch=256, accumulate=2)
+    trainer.advance(1e-9)
+    trainer.processes = trainer._step.processes = Processes()
+    trainer.processes.count = 2
+    trainer.recovery.go_back(trainer, Diverged("", 1, ""))
+    assert trainer.recovery.rollbacks[0].accumulate == 4
+    assert trainer._step.training.accumulate == 2
     trainer.close()
 
 
