@@ -839,6 +839,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "training"),
         ('if row["step"] <= step', "if True", "training"),
         ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
+        ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
     ],
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
@@ -1233,6 +1234,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("    clock.step = step - 1\n", "", "recovering"),
         ("numbers[numbers.isfinite()].double()", "numbers.double()", "recovering"),
         ("describe(trainer, error, batch)\n", "describe(trainer, error, None)\n", "recovering"),
+        ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
+        ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
     "training/foresight.py": [
         ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
@@ -1250,6 +1253,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
         ("or trainer.processes.count == 1", "or True", "out_of_memory"),
         ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
+        ("error.__context__ = None", "pass", "out_of_memory"),
+        ("accumulate * trainer.processes.count", "accumulate", "out_of_memory"),
+        ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
     ],
     "data/file_hashes.py": [
         ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),

@@ -1,17 +1,20 @@
 """Memory that does not suffice for a step splits batches into more parts; how much a training needs is foreseen."""
 
 import itertools
+import json
 import math
+import weakref
 
 import pytest
 import torch
 from programs.failing import lacking
 
 import pushforward as pf
-from pushforward.errors import OutOfMemory
+from pushforward.errors import Diverged, OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import foresight, log, memory
+from pushforward.training import failure, foresight, log, memory
 from pushforward.training.processes import Processes
+from pushforward.training.recovering import Rollback
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
@@ -44,6 +47,61 @@ def test_the_gradients_of_the_parts_that_were_computed_before_memory_failed_are_
     tensors, state = final_state(tmp_path / "run")
     del state["rollbacks"]
     assert_same((tensors, state), final_state(tmp_path / "split"))
+
+
+def test_a_step_is_repeated_without_the_tensors_of_the_failed_one(tmp_path):
+    trainer = lacking(training(tmp_path / "run", steps=1, batch=256), 64)
+    play, held, alive = trainer.method.losses, [], []
+
+    def losses(batch, now):
+        if now.draws.start == 0:
+            alive.append([tensor() is not None for tensor in held])
+        local = torch.zeros(1)
+        held.append(weakref.ref(local))
+        yield from play(batch, now)
+
+    trainer.method.losses = losses
+    trainer.advance()
+    assert len(alive) == 3, "256, 128 and 64 examples at a time"
+    assert not any(itertools.chain(*alive))
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "own", "processes", "each"), [(256, 4, 1, 2, 2), (256, 4, 1, 4, 1), (384, 3, 1, 2, 3), (512, 4, 2, 4, 2)]
+)
+def test_the_parts_of_a_batch_are_shared_by_the_processes_that_resume(batch, parts, own, processes, each, tmp_path):
+    trainer = training(tmp_path / "run", batch=batch, accumulate=own)
+    trainer.processes = trainer._step.processes = Processes()
+    trainer.processes.count = processes
+    trainer.recovery._recorded = [Rollback("memory", 0, 1, 1.0, parts, "")], 0.0
+    trainer.recovery.restore(trainer, {"step": 0})
+    assert trainer._step.training.accumulate == each
+    trainer.close()
+
+
+def test_a_rollback_records_the_parts_of_all_processes(tmp_path):
+    trainer = training(tmp_path / "run", batch=256, accumulate=2)
+    trainer.advance(1e-9)
+    trainer.processes = trainer._step.processes = Processes()
+    trainer.processes.count = 2
+    trainer.recovery.go_back(trainer, Diverged("", 1, ""))
+    assert trainer.recovery.rollbacks[0].accumulate == 4
+    assert trainer._step.training.accumulate == 2
+    trainer.close()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), KeyError("x")])
+def test_what_is_known_of_a_failure_needs_no_memory_and_never_ends_a_training(error, tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise error
+
+    monkeypatch.setattr(failure, "_statistics", refused)
+    trainer = lacking(training(tmp_path / "run", steps=2, batch=128), 64)
+    trainer.advance()
+    known = json.loads((tmp_path / "run" / "failure" / "failure.json").read_text())
+    assert (known["error"], known["step"], known["weights"], known["batch"]) == ("OutOfMemory", 1, None, None)
+    monkeypatch.setattr(failure, "describe", refused)
+    assert f"could not be written: {type(error).__name__}" in failure.write_failure(trainer, OutOfMemory("", 1, ""))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])

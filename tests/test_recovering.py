@@ -18,6 +18,7 @@ from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
+ROLLBACK = {"cause": "diverged", "step": 4, "at": 8, "rate": 0.5, "accumulate": 1, "why": "not finite"}
 EVERYWHERE = {"loss": nan_loss, "gradient": nan_gradient, "data": nan_data}
 
 
@@ -205,3 +206,11 @@ def test_a_damaged_record_of_rollbacks_is_named(tmp_path):
     (tmp_path / "run" / "rollbacks.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"rollbacks\.json is damaged"):
         pf.resume(tmp_path / "run", data=DATA, steps=16)
+
+
+@pytest.mark.parametrize("bad", [5, None, [1], [{}], {"cause": "diverged"}, [ROLLBACK | {"at": "6"}], [ROLLBACK | {"why": None}]])
+def test_a_row_with_a_malformed_rollback_is_left_out_as_any_damaged_row(bad, tmp_path):
+    whole = [{"step": step, "loss": {}, "rollback": [ROLLBACK]} for step in (1, 3)]
+    log.append(tmp_path / "metrics.jsonl", [whole[0], {"step": 2, "loss": {}, "rollback": bad}, whole[1]])
+    assert log.read(tmp_path / "metrics.jsonl") == whole
+    assert in_words(log.read(tmp_path / "metrics.jsonl")).count("went back") == 2

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from programs.hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
 
+from pushforward.training import log
+
 JSON = ("spec.json", "state.json", "MANIFEST.json", "latest.json", "threads.json", "grids.json", "tables.json", "report.json")
 TENSORS = ("average.safetensors", "optimizer.safetensors", "weights.safetensors", "rows.safetensors")
 FILES = (*JSON, *TENSORS, "index.json", "000000.safetensors", "metrics.jsonl", "step_000001.npz")
@@ -181,6 +183,11 @@ _texts("index.json", TEXTS)
 _texts("metrics.jsonl", TEXTS)
 CASES["latest.json names nothing"] = lambda run: (run / "checkpoints" / "latest.json").write_text("{}")
 HARMLESS.add("latest.json names nothing")
+ROLLBACKS = [
+    {"step": 1, "loss": {}, "rollback": bad} for bad in (5, None, [1], [{}], {"cause": "diverged"}, [{"cause": "memory"}])
+]
+CASES["metrics.jsonl has other rollbacks"] = lambda run: log.append(run / "metrics.jsonl", ROLLBACKS)
+HARMLESS.add("metrics.jsonl has other rollbacks")
 
 # --- tensors
 

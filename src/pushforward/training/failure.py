@@ -43,6 +43,15 @@ PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
 
 def write_failure(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
     """Write what is known of a failed step; a sentence that says where, or why that could not be written."""
+    try:
+        return _write(trainer, error)
+    except CheckpointError as refused:
+        return f"What is known of it could not be written: {refused}"
+    except Exception as refused:  # of any part, which is no reason to end a training that can go on
+        return f"What is known of it could not be written: {type(refused).__name__}: {refused}"
+
+
+def _write(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
     assert error.step is not None
     batch = _batch_of(trainer, error.step - 1)
     content = describe(trainer, error, batch)
@@ -59,8 +68,6 @@ def write_failure(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
                 write(temporary / "batch.safetensors", tensors)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(temporary, folder)
-    except CheckpointError as refused:
-        return f"What is known of it could not be written: {refused}"
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     bad = [name for name, known in (content["batch"] or {}).items() if known["not_finite"]]
@@ -69,7 +76,7 @@ def write_failure(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
 
 
 def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | None) -> dict[str, Any]:
-    """What is known of a failed step, JSON-ready.
+    """What is known of a failed step, JSON-ready; without statistics, which take memory, where that did not suffice.
 
     Args:
         trainer: Whose step failed, not yet taken back.
@@ -78,6 +85,8 @@ def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | Non
     """
     assert error.step is not None
     training = trainer._step.training
+    numbers = isinstance(error, Diverged)
+    weights = dict(trainer.method.named_parameters()) | dict(trainer.method.named_buffers())
     content = {
         "format_version": FORMAT,
         "error": type(error).__name__,
@@ -94,9 +103,11 @@ def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | Non
         },
         "examples": _examples(trainer, error.step - 1),
         "draws": _draws(trainer, error.step - 1),
-        "batch": None if batch is None else {name: _statistics([value]) for name, value in _tensors(batch).items()},
+        "batch": {name: _statistics([value]) for name, value in _tensors(batch).items()}
+        if batch is not None and numbers
+        else None,
         **_losses(trainer, error, batch),
-        "weights": _by_module(dict(trainer.method.named_parameters()) | dict(trainer.method.named_buffers())),
+        "weights": _by_module(weights) if numbers else None,
         "spec": trainer.content,
         "machine": machine(),
         "packages": {name: version(name) for name in PACKAGES},

@@ -105,6 +105,9 @@ def _is_row(row: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(losses, dict) or not isinstance(health, dict) or not isinstance(alarms, list):
         return False
+    rollbacks = row.get("rollback", [])
+    if not isinstance(rollbacks, list) or not all(map(_is_rollback, rollbacks)):
+        return False
     return all(map(_is_number, losses.values())) and all(map(_is_measure, health.values())) and all(map(_is_alarm, alarms))
 
 
@@ -119,3 +122,10 @@ def _is_measure(value: Any) -> bool:
 def _is_alarm(value: Any) -> bool:
     texts = ("kind", "sentence")
     return isinstance(value, dict) and "over" in value and all(isinstance(value.get(name), str) for name in texts)
+
+
+def _is_rollback(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("cause", "why")):
+        return False
+    counts = [value.get(name) for name in ("step", "at", "accumulate")]
+    return all(type(count) is int and 0 <= count < LARGEST for count in counts) and _is_number(value.get("rate"))

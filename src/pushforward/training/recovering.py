@@ -9,7 +9,9 @@ the same way. Checkpoints hold the rollbacks up to their step, and the row of th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class Rollback:
         step: The checkpoint's.
         at: The step that failed.
         rate: The share of the learning rate from here on.
-        accumulate: The parts of a batch from here on, in each process.
+        accumulate: The parts of a batch from here on, of all processes together.
         why: The failure, in words.
     """
 
@@ -82,6 +84,7 @@ def failure_of(trainer: Trainer, work: Callable[[], None]) -> Diverged | OutOfMe
         alone = isinstance(error, Diverged) or trainer.processes.count == 1
         if error.step is None or not trainer.saved or not alone:
             raise
+        error.__context__ = None  # the allocator's error, whose traceback has the step's frames
         return error.with_traceback(None)
     return None
 
@@ -130,12 +133,13 @@ class Recovery:
         if self.news:
             trainer.clock.seconds = max(trainer.clock.seconds, seconds)
         if self.rollbacks:
-            trainer._step.change(self.rollbacks[-1].rate, self.rollbacks[-1].accumulate)
+            trainer._step.change(self.rollbacks[-1].rate, _in_each_process(trainer, self.rollbacks))
 
     def through(self, trainer: Trainer, work: Callable[[], None]) -> None:
         """Do some work of a trainer, and do it again from its newest checkpoint after each failure that allows it."""
         while (error := failure_of(trainer, work)) is not None:
             self.go_back(trainer, error)
+            del error
 
     def go_back(self, trainer: Trainer, error: Diverged | OutOfMemory) -> None:
         """Go back to the newest checkpoint after a failure, with settings that may avoid it.
@@ -152,7 +156,8 @@ class Recovery:
         where = write_failure(trainer, error)
         rate, accumulate = self._settings(trainer, error, where)
         cause = DIVERGED if isinstance(error, Diverged) else MEMORY
-        rollback = Rollback(cause, trainer.saver.step, error.step, rate, accumulate, error.what)
+        parts = accumulate * trainer.processes.count
+        rollback = Rollback(cause, trainer.saver.step, error.step, rate, parts, error.what)
         self._record(trainer, rollback)
         for parameter in trainer.method.parameters():
             parameter.grad = None
@@ -199,6 +204,19 @@ def _split_further(trainer: Trainer, error: OutOfMemory, where: str) -> int:
         error.step,
         error.what,
     ) from None
+
+
+def _in_each_process(trainer: Trainer, rollbacks: list[Rollback]) -> int:
+    """Into how many parts a process splits its share of a batch: the recipe's number, or as memory needed, as far as they fit."""
+    own, processes = trainer.training, trainer.processes.count
+    if all(rollback.cause != MEMORY for rollback in rollbacks):
+        return own.accumulate
+    least = max(own.accumulate, math.ceil(rollbacks[-1].accumulate / processes))
+    for accumulate in range(least, own.batch // (BLOCK * processes) + 1):
+        with contextlib.suppress(UsageError):
+            parts_of(dataclasses.replace(own, accumulate=accumulate), trainer.method, processes)
+            return accumulate
+    return own.accumulate
 
 
 def _read(path: Path) -> tuple[list[Rollback], float]:
