@@ -888,6 +888,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/journal.py": [
         ("if wait and self.writes:", "if False:", "interrupted"),
+        ("                flush(self.path)\n", "                pass\n", "crashes"),
+        ("step - last < FLUSH:", "True:", "crashes"),
         ("            checkpoints.write_latest(", "            str(", "interrupted"),
         ("self._append(rows[: count + 1])", "pass", "budgets run_folders"),
         ("if last and self.skips.all", "if False", "skipping"),

@@ -122,6 +122,7 @@ class Saver:
         try:
             if trainer.holding.writes:
                 trainer.journal.settle()
+                trainer.journal.sync()
             options: dict[str, Any] = {"after": self.step, "held": stay}
             if trainer.processes.sharded:
                 self._write_shards(trainer, tensors, where / checkpoints.step_name(trainer.clock.step), options)
@@ -184,8 +185,11 @@ class Saver:
         self._before = self.step, self._seconds
         trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
-        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
+        rows = trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder)
+        for row in rows:
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        if (warning := trainer.journal.lost(rows, state["step"])) is not None:
+            trainer.progress.say(f"warning: {warning}")
 
 
 def _fits(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
