@@ -1322,6 +1322,8 @@ FAULTS: dict[str, list[Fault]] = {
     "training/shards.py": [
         ("        player.restore(dict(groups", "        (dict(groups", "launched"),
         ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+        ("start != end or kind", "kind", "hostile"),
+        ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/taking_up.py": [
         ("check_spec(folder, content, stored.state)", "pass", "training"),
