@@ -880,6 +880,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
         (" and _fits(tensors)", "", "saving"),
+        ("            check_space(where, bytes_of(tensors.values()))\n", "            pass\n", "processes"),
+        ("processes.rank, processes.control)", "processes.rank)", "processes"),
         ("            **trainer.recovery.state(),\n", "", "recovering"),
         ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
     ],
@@ -1321,7 +1323,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/shards.py": [
         ("        player.restore(dict(groups", "        (dict(groups", "launched"),
-        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+        ("for _ in _loaded(folder, expected, trainer.processes.control):", "for _ in ():", "launched"),
         ("start != end or kind", "kind", "hostile"),
         ("        check_tensors(path)\n", "", "hostile"),
     ],

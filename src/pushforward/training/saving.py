@@ -17,7 +17,7 @@ from pushforward.training.going_back import state_of, stored_for, take_up
 from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
-from pushforward.training.space import bytes_of, tight
+from pushforward.training.space import bytes_of, check_space, tight
 from pushforward.training.stages import stages_of
 from pushforward.training.tensors import copied
 from pushforward.training.verifying import all_in
@@ -145,9 +145,11 @@ class Saver:
     ) -> None:
         """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
         processes, writes = trainer.processes, trainer.holding.writes
+        if writes:
+            check_space(where, bytes_of(tensors.values()))
         with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
             shared = Path(processes.first(str(temporary)))
-            written = processes.gathered(shards.fill(shared, tensors, processes.rank))
+            written = processes.gathered(shards.fill(shared, tensors, processes.rank, processes.control))
             if writes:
                 checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
                 checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})

@@ -96,7 +96,7 @@ def take_up(trainer: Trainer, folder: Path) -> None:
             f"The weights of {folder} do not fit the method: {wrong[0]} has another shape there, or is missing."
         )
     with torch.no_grad():
-        for _ in _loaded(folder, expected):
+        for _ in _loaded(folder, expected, trainer.processes.control):
             pass
     for player in trainer.players.values():
         player.restore(dict(groups["optimizer"]))
@@ -168,14 +168,14 @@ def _first_row(name: str, shape: Sequence[int], places: Any) -> int:
     return int(offsets[0]) if offsets else 0
 
 
-def _loaded(folder: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _loaded(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> Iterator[tuple[str, Tensor]]:
     """Read tensors in place; in several processes together where one of them is sharded."""
     from torch.distributed.checkpoint import HuggingFaceStorageReader, load
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
     with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Take another checkpoint."):
         warnings.filterwarnings("ignore", message="torch.distributed is")
-        load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
+        load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), process_group=control, no_dist=alone)
     yield from tensors.items()
 
 
