@@ -940,6 +940,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
+        ("Board(self._store, ", "Board(store, ", "processes"),
         ("if rank is not None:", "if False:", "launched"),
         ("        if len(wrong):", "        if False:", "launched"),
     ],

@@ -53,6 +53,22 @@ def test_a_sharded_checkpoint_is_written_by_the_control_group_where_there_is_spa
     assert "was not written: it takes" in done.stdout
 
 
+TWO_GROUPS = """
+import torch.distributed
+from pushforward.training.processes import Group
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+first, second = Group(), Group()
+first._settled(ValueError("of the first"))
+assert first._board._first(0.0)["words"] == "of the first"
+assert second._board._first(0.0) is None
+"""
+
+
+def test_the_error_of_a_training_is_not_that_of_the_next_one_in_the_same_processes():
+    done = forking.run(TWO_GROUPS)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes trained."""

@@ -113,7 +113,7 @@ class Group(Processes):
         # the store by which the processes have found each other
         store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
         self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
-        self._board = Board(store, self.rank, self.count)
+        self._board = Board(self._store, self.rank, self.count)
         self._where = ""
         self._failure: Exception | None = None
         self._exchanges = itertools.count()
