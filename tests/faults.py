@@ -853,7 +853,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training"),
     ],
     "training/trainer.py": [
-        ("        self.saver.join()\n        for observer", "        for observer", "saving"),
+        ("        self.saver.close(self)\n        for observer", "        for observer", "saving"),
         (
             "        self._check_weights(self.clock.step)\n        with self.processes.phase",
             "        with self.processes.phase",
@@ -880,6 +880,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
         (" and _fits(tensors)", "", "saving"),
+        ("error is not None and error is not self._reported:", "False:", "saving"),
+        (" and error is not self._reported:", ":", "saving"),
         ("            check_space(where, bytes_of(tensors.values()))\n", "            pass\n", "processes"),
         ("processes.rank, processes.control)", "processes.rank)", "processes"),
         ("            **trainer.recovery.state(),\n", "", "recovering"),

@@ -52,6 +52,7 @@ class Saver:
         self._before = self.step, self._seconds
         self._writer = Background()
         self._asked = False
+        self._reported: BaseException | None = None
 
     def due(self, trainer: Trainer) -> bool:
         """Whether a regular checkpoint is due."""
@@ -65,6 +66,14 @@ class Saver:
         """Wait until nothing is being written; an error stays for `wait`."""
         if self._writer.join():
             self.step, self._seconds = self._before
+
+    def close(self, trainer: Trainer) -> None:
+        """Wait until nothing is being written, and report an error, which `wait` may never raise: as a warning, once."""
+        self.join()
+        error = self._writer.error
+        if error is not None and error is not self._reported:
+            self._reported = error
+            trainer.progress.say(f"warning: {error}")
 
     def wait(self) -> None:
         """Wait until the newest checkpoint is written.
