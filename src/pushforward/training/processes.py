@@ -113,7 +113,8 @@ class Group(Processes):
         # the store by which the processes have found each other
         store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
         self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
-        self._board = Board(self._store, self.rank, self.count)
+        # a process may fail before it has come to the group that another one is in; a user's processes may go on after an error
+        self._board = Board(store if owned else self._store, self.rank, self.count)
         self._where = ""
         self._failure: Exception | None = None
         self._exchanges = itertools.count()
