@@ -854,7 +854,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training"),
     ],
     "training/trainer.py": [
-        ("        self.saver.join()\n        for observer", "        for observer", "saving"),
+        ("        self.saver.close(self)\n        for observer", "        for observer", "saving"),
         (
             "        self._check_weights(self.clock.step)\n        with self.processes.phase",
             "        with self.processes.phase",
@@ -881,6 +881,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
         (" and _fits(tensors)", "", "saving"),
+        ("error is not None and error is not self._reported:", "False:", "saving"),
+        (" and error is not self._reported:", ":", "saving"),
+        ("            check_space(where, bytes_of(tensors.values()))\n", "            pass\n", "processes"),
+        ("processes.rank, processes.control)", "processes.rank)", "processes"),
         ("            **trainer.recovery.state(),\n", "", "recovering"),
         ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
     ],
@@ -889,6 +893,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/journal.py": [
         ("if wait and self.writes:", "if False:", "interrupted"),
+        ("                flush(self.path)\n", "                pass\n", "crashes"),
+        ("step - last < FLUSH:", "True:", "crashes"),
         ("            checkpoints.write_latest(", "            str(", "interrupted"),
         ("self._append(rows[: count + 1])", "pass", "budgets run_folders"),
         ("if last and self.skips.all", "if False", "skipping"),
@@ -937,6 +943,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
+        ("Board(store if owned else self._store, ", "Board(store, ", "processes"),
+        ("Board(store if owned else self._store, ", "Board(self._store, ", "launched"),
         ("if rank is not None:", "if False:", "launched"),
         ("        if len(wrong):", "        if False:", "launched"),
     ],
@@ -1325,7 +1333,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/shards.py": [
         ("        player.restore(dict(groups", "        (dict(groups", "launched"),
-        ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
+        ("for _ in _loaded(folder, expected, trainer.processes.control):", "for _ in ():", "launched"),
+        ("start != end or kind", "kind", "hostile"),
+        ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/taking_up.py": [
         ("check_spec(folder, content, stored.state)", "pass", "training"),

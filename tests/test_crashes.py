@@ -14,8 +14,9 @@ import pushforward as pf
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.disks import DEATH, Disk, Stopped, damage
-from pushforward.training import checkpoint
+from pushforward.training import Silent, checkpoint, journal, log
 from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 from pushforward.training.verifying import all_in, fault
 
 SAVES = {
@@ -73,6 +74,34 @@ def test_a_crash_while_training_goes_on_costs_nothing(tmp_path):
     for folder, *_ in cases:
         assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / folder))
         assert not list((tmp_path / folder).rglob(".tmp*"))
+
+
+def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path, monkeypatch):
+    said = []
+
+    class Power(Silent):
+        def __call__(self, name, clock, samples, losses):
+            if clock.step == 4:
+                disk.stop()
+
+        def say(self, line):
+            said.append(line)
+
+    data, run, progress = space_data((2,), labels=False), tmp_path / "run", Power()
+    with Disk(power=True) as disk, contextlib.suppress(Stopped):
+        trainer = prepare(recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress)
+        trainer.saver.beside = False
+        trainer.advance()
+    assert disk.stopped
+    assert checkpoint.latest(run / "checkpoints").name == "step_000002"
+    assert log.last_step(run / "metrics.jsonl") == 2
+    monkeypatch.setattr(journal, "FLUSH", 2)
+    for name in ("whole", "lacking"):
+        shutil.copytree(run, tmp_path / name)
+        (tmp_path / "lacking" / "metrics.jsonl").unlink(missing_ok=True)
+        reopen(tmp_path / name, data=data, progress=progress).close()
+    assert len(said) == 1
+    assert "lacks the rows of the steps 1 to 2, which" in said[0]
 
 
 def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_path):

@@ -8,11 +8,12 @@ from typing import Literal
 import pytest
 import torch
 from programs import forking
+from safetensors.torch import save_file
 
 from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
-from pushforward.training import rebuilding
+from pushforward.training import rebuilding, shards
 from pushforward.training.run_data import _known
 
 ATTACKS = """
@@ -94,7 +95,7 @@ def test_json_is_read_up_to_its_limits():
 
 def test_every_type_of_tensors_is_known(tmp_path):
     """The file of a library passes, with tensors of every type, none and zero numbers."""
-    from safetensors.torch import _TYPES, save_file
+    from safetensors.torch import _TYPES
 
     assert set(_TYPES) <= safe_files.WIDTHS.keys()
     tensors = {f"{kind}/{n}": torch.zeros(n, 3).to(kind) for kind in set(_TYPES.values()) for n in (0, 2)}
@@ -103,6 +104,34 @@ def test_every_type_of_tensors_is_known(tmp_path):
     (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes() + b"0")
     with pytest.raises(CheckpointError, match="do not end with the file"):
         safe_files.check_tensors(tmp_path / "x")
+
+
+def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
+    """Else holes would be read as weights, and a text as a place would be an error of another kind."""
+
+    def written(second, rows=2, **others):
+        places = [{"method/w": {"saved_offsets": offsets}} for offsets in ([0, 0], second)]
+        places[1] = others.get("places", places[1])
+        for number, (place, count) in enumerate(zip(places, (2, rows), strict=True)):
+            content = {
+                "method/w": torch.full((count, 3), float(number), dtype=others.get("dtype", torch.float32) if number else None)
+            }
+            save_file(content, tmp_path / f"shard-0000{number}.safetensors", {"DCP_SHARDING_INFO": json.dumps(place)})
+        return shards.read(tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)])
+
+    assert written([2, 0])["method"]["w"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
+    assert written([2, 0], rows=0)["method"]["w"].shape == (2, 3), "a process may have no rows"
+    wrong = [[10**13, 0], [3, 0], [1, 0], [0, 0], [-2, 0], [2, 1], [2], [2.0, 0], ["2", 0], "20", None]
+    cases = [{"second": offsets} for offsets in wrong]
+    cases += [{"second": [2, 0], "places": places} for places in ({}, [], {"method/w": 3}, 7)]
+    for case in (*cases, {"second": [2, 0], "dtype": torch.float64}):
+        with pytest.raises(CheckpointError, match="cannot be put together"):
+            written(**case)
+    (tmp_path / "shard-00001.safetensors").write_bytes(b"0" * 40)
+    with pytest.raises(CheckpointError, match="cannot be read as tensors"):
+        shards.read(tmp_path, ["shard-00000.safetensors", "shard-00001.safetensors"])
+    with pytest.raises(CheckpointError, match=r"shard-00001\.safetensors is no file of it"):
+        shards.read(tmp_path, ["shard-00000.safetensors"])
 
 
 def test_a_method_takes_no_more_than_its_weights_account_for(monkeypatch):

@@ -19,6 +19,56 @@ from pushforward.training.sharding import called
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
 
+SHARDED = """
+import torch.distributed.checkpoint
+from pathlib import Path
+from unittest.mock import patch
+from pushforward.errors import CheckpointError
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import Budget, Trainer, space
+from pushforward.training.processes import Group
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
+group.control = torch.distributed.new_group(backend="gloo")
+def save(*given, process_group, **options):
+    used.append(process_group)
+    return usual(*given, process_group=process_group, **options)
+with patch("torch.distributed.checkpoint.save", save):
+    trainer = Trainer(recipe_for("flow", data), data, Budget(steps=1), out=Path("run"), processes=group)
+    group.sharded = True
+    trainer.save()
+    assert used == [group.control], used
+    try:
+        with patch.object(space, "_free", lambda path: 10):
+            trainer.save()
+    except CheckpointError as error:
+        print(error)
+    assert len(used) == 1
+"""
+
+
+def test_a_sharded_checkpoint_is_written_by_the_control_group_where_there_is_space(tmp_path):
+    done = forking.run(SHARDED, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "was not written: it takes" in done.stdout
+
+
+TWO_GROUPS = """
+import torch.distributed
+from pushforward.training.processes import Group
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+first, second = Group(), Group()
+first._settled(ValueError("of the first"))
+assert first._board._first(0.0)["words"] == "of the first"
+assert second._board._first(0.0) is None
+"""
+
+
+def test_the_error_of_a_training_is_not_that_of_the_next_one_in_the_same_processes():
+    done = forking.run(TWO_GROUPS)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes trained."""

@@ -94,6 +94,27 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
     assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 6
 
 
+def test_an_error_beside_training_is_reported_where_the_training_is_interrupted(tmp_path, monkeypatch):
+    stopped = threading.Event()
+
+    def full(step, background):
+        if background:
+            stopped.wait(WAIT)
+            raise OSError(28, "No space left on device")
+
+    def interrupt():
+        stopped.set()
+        raise KeyboardInterrupt
+
+    filled(monkeypatch, full)
+    watch = At(step_3=interrupt)
+    trainer = prepare(recipe_for("flow", DATA), DATA, steps=6, checkpoint_every=2, out=tmp_path / "run", progress=watch)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.advance()
+    trainer.close()
+    assert ["step_000002 could not be written: No space" in line for line in watch.said] == [True], watch.said
+
+
 def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
     stopped, order, close = threading.Event(), [], Holding.close
 

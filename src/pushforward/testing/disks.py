@@ -30,7 +30,7 @@ class Disk:
     """Within this context the disk stops after so many changes of it; from then on nothing changes any more.
 
     A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
-    counted and does nothing.
+    counted and does nothing. What is added to a file that `Path.open` opens is no change, and is lost where it was not flushed.
 
     Args:
         last: After how many changes; None counts them.
@@ -45,20 +45,21 @@ class Disk:
     def __init__(self, last: int | None = None, exits: bool = False, power: bool = False) -> None:
         self.last, self.exits, self.power = last, exits, power
         self.changes, self.stopped = 0, False
-        self._unflushed: dict[int, int] = {}
+        self._unflushed: dict[int, tuple[int, int]] = {}
 
     def __enter__(self) -> Disk:
         self._patches = contextlib.ExitStack()
         for name in CALLS:
             self._patches.enter_context(patch.object(os, name, self._call(name, getattr(os, name))))
         self._patches.enter_context(patch.object(Path, "write_text", self._text(Path.write_text)))
+        self._patches.enter_context(patch.object(Path, "open", self._open(Path.open)))
         whole = self._file(safetensors.torch.save_file)
         self._patches.enter_context(patch.object(safetensors.torch, "save_file", whole))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._patches.close()
-        for handle in self._unflushed.values():
+        for handle, _ in self._unflushed.values():
             os.close(handle)
 
     def _call(self, name: str, function: Callable[..., Any]) -> Callable[..., None]:
@@ -71,6 +72,16 @@ class Disk:
             self._changed()
 
         return call
+
+    def _open(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(path: Path, mode: str = "r", *given: Any, **options: Any) -> Any:
+            if "a" in mode:
+                self._alive()
+                path.touch()
+                self._wait(path, path.stat().st_size)
+            return function(path, mode, *given, **options)
+
+        return opened
 
     def _text(self, function: Callable[..., int]) -> Callable[..., None]:
         def write_text(path: Path, text: str, *given: Any, **options: Any) -> None:
@@ -94,15 +105,19 @@ class Disk:
         return save_file
 
     def _written(self, path: Path) -> None:
+        self._wait(path, 0)
+        self._changed()
+
+    def _wait(self, path: Path, size: int) -> None:
+        """From now on a file has so many bytes where the power fails, until it is flushed."""
         number = path.stat().st_ino
         if number not in self._unflushed:
-            self._unflushed[number] = os.open(path, os.O_RDWR)
-        self._changed()
+            self._unflushed[number] = os.open(path, os.O_RDWR), size
 
     def _flushed(self, handle: int) -> None:
         waiting = self._unflushed.pop(os.fstat(handle).st_ino, None)
         if waiting is not None:
-            os.close(waiting)
+            os.close(waiting[0])
 
     def _alive(self) -> None:
         if self.stopped:
@@ -110,11 +125,14 @@ class Disk:
 
     def _changed(self) -> None:
         self.changes += 1
-        if self.changes != self.last:
-            return
+        if self.changes == self.last:
+            self.stop()
+
+    def stop(self) -> None:
+        """Let the disk stop now."""
         self.stopped = True
-        for handle in self._unflushed.values() if self.power else ():
-            os.ftruncate(handle, 0)
+        for handle, size in self._unflushed.values() if self.power else ():
+            os.ftruncate(handle, size)
         if self.exits:
             os._exit(DEATH)
         raise Stopped

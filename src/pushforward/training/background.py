@@ -42,6 +42,11 @@ class Background:
         """Whether a piece of work has not ended yet."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the work that has ended last has raised, until `wait` raises it."""
+        return self._error
+
     def join(self) -> bool:
         """Wait for the end of the work; whether it has failed. The error stays for `wait`."""
         if self._thread is not None:

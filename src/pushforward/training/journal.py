@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
+from pushforward.training.disk import disk, flush
 from pushforward.training.health import in_numbers
 from pushforward.training.observing import Observer
 from pushforward.training.skipping import Skips
@@ -150,6 +151,34 @@ class Journal:
             log.cut(self.path, self._from)
             log.append(self.path, self._waiting)
             self._from, self._waiting = None, []
+
+    def sync(self) -> None:
+        """Wait until the rows that are written have reached the disk, so that a checkpoint never has steps that the log lacks.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        if self.path.is_file():
+            with disk(self.path):
+                flush(self.path)
+                flush(self.path.parent)
+
+    def lost(self, rows: Sequence[Mapping[str, Any]], step: int) -> str | None:
+        """A warning where the log ends long before a checkpoint; None where it is whole.
+
+        Up to `FLUSH` rows may be missing without any damage: those after a divergence are dropped.
+
+        Args:
+            rows: Those up to the checkpoint.
+            step: The checkpoint's.
+        """
+        last = rows[-1]["step"] if rows else 0
+        if not self.writes or step - last < FLUSH:
+            return None
+        return (
+            f"{self.path} lacks the rows of the steps {last + 1:,} to {step:,}, which the checkpoint has: the file was changed, "
+            "or a disk has lost its end. Training goes on; curves and alarms do without these steps."
+        )
 
 
 def _ends(row: Mapping[str, Any]) -> Mapping[str, Any] | None:

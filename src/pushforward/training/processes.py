@@ -35,11 +35,13 @@ class Processes:
         rank: The number of this process; the first one, 0, writes the run's files.
         count: How many there are. Each computes the same share of every batch.
         sharded: Whether each holds a share of the weights.
+        control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
     """
 
     rank: int = 0
     count: int = 1
     sharded: bool = False
+    control: Any = None
 
     def distribute(self, method: Method) -> Method:
         """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
@@ -107,11 +109,12 @@ class Group(Processes):
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
-        self._control = torch.distributed.new_group(backend="gloo") if device != "cpu" else None
+        self.control = torch.distributed.new_group(backend="gloo") if device != "cpu" else None
         # the store by which the processes have found each other
         store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
         self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
-        self._board = Board(store, self.rank, self.count)
+        # a process may fail before it has come to the group that another one is in; a user's processes may go on after an error
+        self._board = Board(store if owned else self._store, self.rank, self.count)
         self._where = ""
         self._failure: Exception | None = None
         self._exchanges = itertools.count()
@@ -151,7 +154,7 @@ class Group(Processes):
         """The numbers of all processes, one row for each."""
         own = torch.tensor(numbers, dtype=dtype)
         rows = [torch.empty_like(own) for _ in range(self.count)]
-        torch.distributed.all_gather(rows, own, group=self._control)
+        torch.distributed.all_gather(rows, own, group=self.control)
         return torch.stack(rows)
 
     @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pushforward.training.going_back import state_of, stored_for, take_up
 from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
-from pushforward.training.space import bytes_of, tight
+from pushforward.training.space import bytes_of, check_space, tight
 from pushforward.training.stages import stages_of
 from pushforward.training.tensors import copied
 from pushforward.training.verifying import all_in
@@ -52,6 +52,7 @@ class Saver:
         self._before = self.step, self._seconds
         self._writer = Background()
         self._asked = False
+        self._reported: BaseException | None = None
 
     def due(self, trainer: Trainer) -> bool:
         """Whether a regular checkpoint is due."""
@@ -65,6 +66,14 @@ class Saver:
         """Wait until nothing is being written; an error stays for `wait`."""
         if self._writer.join():
             self.step, self._seconds = self._before
+
+    def close(self, trainer: Trainer) -> None:
+        """Wait until nothing is being written, and report an error, which `wait` may never raise: as a warning, once."""
+        self.join()
+        error = self._writer.error
+        if error is not None and error is not self._reported:
+            self._reported = error
+            trainer.progress.say(f"warning: {error}")
 
     def wait(self) -> None:
         """Wait until the newest checkpoint is written.
@@ -122,6 +131,7 @@ class Saver:
         try:
             if trainer.holding.writes:
                 trainer.journal.settle()
+                trainer.journal.sync()
             options: dict[str, Any] = {"after": self.step, "held": stay}
             if trainer.processes.sharded:
                 self._write_shards(trainer, tensors, where / checkpoints.step_name(trainer.clock.step), options)
@@ -144,9 +154,11 @@ class Saver:
     ) -> None:
         """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
         processes, writes = trainer.processes, trainer.holding.writes
+        if writes:
+            check_space(where, bytes_of(tensors.values()))
         with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
             shared = Path(processes.first(str(temporary)))
-            written = processes.gathered(shards.fill(shared, tensors, processes.rank))
+            written = processes.gathered(shards.fill(shared, tensors, processes.rank, processes.control))
             if writes:
                 checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
                 checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})
@@ -184,8 +196,11 @@ class Saver:
         self._before = self.step, self._seconds
         trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
-        for row in trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder):
+        rows = trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder)
+        for row in rows:
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        if (warning := trainer.journal.lost(rows, state["step"])) is not None:
+            trainer.progress.say(f"warning: {warning}")
 
 
 def _fits(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:

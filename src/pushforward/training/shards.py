@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pushforward.errors import CheckpointError
-from pushforward.training.disk import flush, sha256
+from pushforward.safe_files import check_tensors
+from pushforward.strict_json import parse_json
+from pushforward.training.disk import flush, read_json, sha256
 from pushforward.training.verifying import is_shard
 
 if TYPE_CHECKING:
@@ -61,11 +64,9 @@ def read(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu"
         device: Where the tensors go.
 
     Raises:
-        OSError: If a file is damaged, or is not listed.
+        CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.
     """
-    unknown = {path.name for path in folder.glob("*.safetensors")} - set(listed)
-    if unknown:
-        raise OSError(f"{min(unknown)} is no file of it")
+    _refuse_unknown(folder, listed)
     groups: dict[str, dict[str, Tensor]] = {"method": {}, "average": {}, "optimizer": {}}
     for name, value in _loaded(folder, {name: torch.empty(size, dtype=dtype) for name, (size, dtype) in _sizes(folder).items()}):
         group, _, rest = name.partition("/")
@@ -79,6 +80,7 @@ def take_up(trainer: Trainer, folder: Path) -> None:
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.
     """
+    _refuse_unknown(folder, read_json(folder / "MANIFEST.json")["files"])
     groups: dict[str, Mapping[str, Tensor]] = {
         "method": trainer.method.state_dict(),
         "average": trainer.average.state_dict(),
@@ -94,7 +96,7 @@ def take_up(trainer: Trainer, folder: Path) -> None:
             f"The weights of {folder} do not fit the method: {wrong[0]} has another shape there, or is missing."
         )
     with torch.no_grad():
-        for _ in _loaded(folder, expected):
+        for _ in _loaded(folder, expected, trainer.processes.control):
             pass
     for player in trainer.players.values():
         player.restore(dict(groups["optimizer"]))
@@ -104,22 +106,76 @@ def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {f"{group}/{name}": value.detach() for group, tensors in groups.items() for name, value in tensors.items()}
 
 
+def _refuse_unknown(folder: Path, listed: Iterable[str]) -> None:
+    unknown = {path.name for path in folder.glob("*.safetensors")} - set(listed)
+    if unknown:
+        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} is no file of it. Remove this file.")
+
+
 def _sizes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Shape and type of each whole tensor, from the files' headers."""
+    """Shape and type of each whole tensor, from the files' headers, after these have been checked.
+
+    Raises:
+        CheckpointError: If a header is damaged, or the parts of a tensor leave gaps, overlap or differ in type.
+    """
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
-    metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
-    return {name: (entry.size, entry.properties.dtype) for name, entry in metadata.state_dict_metadata.items()}
+    try:
+        _check_parts(sorted(folder.glob("*.safetensors")))
+        metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
+        return {name: (entry.size, entry.properties.dtype) for name, entry in metadata.state_dict_metadata.items()}
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"The parts of {folder} cannot be put together: {error}. Take another checkpoint.") from error
 
 
-def _loaded(folder: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _check_parts(files: Iterable[Path]) -> None:
+    """Check that the parts of each tensor, which are rows of it, fill it from the first row to the last.
+
+    Tensors then take no more memory than the files have bytes.
+
+    Raises:
+        CheckpointError: If a file is no file of tensors.
+        ValueError: If the parts do not fill a tensor, or a file does not say where they lie.
+    """
+    parts: dict[str, list[tuple[int, int, list[int], str]]] = {}
+    for path in files:
+        check_tensors(path)
+        with safe_open(path, framework="pt") as file:
+            described = (file.metadata() or {}).get("DCP_SHARDING_INFO")
+            places = parse_json(described) if described else None
+            for name in file.keys():  # noqa: SIM118 - the file itself is no mapping
+                part = file.get_slice(name)
+                shape = part.get_shape()
+                start = _first_row(name, shape, places) if places is not None else 0
+                rows = shape[0] if shape else 1
+                parts.setdefault(name, []).append((start, start + rows, shape[1:], part.get_dtype()))
+    for name, pieces in parts.items():
+        end = 0
+        for start, stop, *kind in sorted(pieces):
+            if start != end or kind != [*pieces[0][2:]]:
+                raise ValueError(f"those of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
+            end = stop
+
+
+def _first_row(name: str, shape: Sequence[int], places: Any) -> int:
+    """The row of the whole tensor that is the first one of a part."""
+    entry = places.get(name) if isinstance(places, dict) else None
+    offsets = entry.get("saved_offsets") if isinstance(entry, dict) else None
+    if not isinstance(offsets, list) or len(offsets) != len(shape) or any(type(offset) is not int for offset in offsets):
+        raise ValueError(f"no file says where the part of the tensor {name[:80]!r} lies")
+    if any(offsets[1:]):
+        raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")
+    return int(offsets[0]) if offsets else 0
+
+
+def _loaded(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> Iterator[tuple[str, Tensor]]:
     """Read tensors in place; in several processes together where one of them is sharded."""
     from torch.distributed.checkpoint import HuggingFaceStorageReader, load
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
     with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Take another checkpoint."):
         warnings.filterwarnings("ignore", message="torch.distributed is")
-        load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
+        load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), process_group=control, no_dist=alone)
     yield from tensors.items()
 
 

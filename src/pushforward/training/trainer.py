@@ -256,7 +256,7 @@ class Trainer:
         Args:
             status: What trackers are told: "finished", "stopped" or "failed"; None goes by whether training is `done`.
         """
-        self.saver.join()
+        self.saver.close(self)
         for observer in self.observers:
             observer.close(status or ("finished" if self.done else "stopped"))
         self.holding.close()
