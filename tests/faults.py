@@ -944,6 +944,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
+        ('("device", "progress", "trackers")', '("device", "progress")', "launched"),
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),

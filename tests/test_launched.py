@@ -13,8 +13,10 @@ from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
+from pushforward.trackers import Tracker
 from pushforward.training.agreement import _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
+from pushforward.training.start import prepare
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -166,3 +168,28 @@ def test_a_run_is_continued_only_by_the_launch_that_began_it(tmp_path, monkeypat
     assert restarted(begun, "", "", "it") == begun
     assert restarted(begun, "", "", "something else") is None
     assert restarted(other, "", "", "it") is None
+
+
+class Quiet(Tracker):
+    """A tracker that keeps nothing."""
+
+    def start(self, folder, facts, config, known):
+        return "1"
+
+    def log(self, step, numbers):
+        pass
+
+    def finish(self, status):
+        pass
+
+
+def test_a_training_that_is_started_again_keeps_its_trackers(tmp_path, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "a"}.items():
+        monkeypatch.setenv(name, value)
+    options = {"out": tmp_path / "run", "steps": 2}
+    prepare(recipe_for("flow", DATA), DATA, **options).close()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    tracker = Quiet()
+    trainer = prepare(recipe_for("flow", DATA), DATA, trackers=[tracker], **options)
+    trainer.close()
+    assert trainer.settings.trackers == (tracker,)

@@ -182,7 +182,7 @@ def _continued(
     """The trainer of a run that this launch has begun, before its processes were started again."""
     method = None if from_seed else recipe.method
     again: ResumeOptions = {"data": data, "plugins": options.get("plugins", ()), "method": method}
-    again |= {name: options[name] for name in ("device", "progress") if name in options}  # type: ignore[literal-required, typeddict-item]
+    again |= {name: options[name] for name in ("device", "progress", "trackers") if name in options}  # type: ignore[literal-required, typeddict-item]
     return taken_up(folder, again, processes)
 
 
