@@ -1346,7 +1346,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/launching.py": [
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),
-        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
+        ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),
+        ("if not is_here(folder) and", "if", "launched"),
     ],
     "training/placing.py": [
         ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),

@@ -14,6 +14,7 @@ from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
+from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
 from pushforward.training.start import prepare
@@ -163,9 +164,10 @@ def test_a_run_is_continued_only_by_the_launch_that_began_it(tmp_path, monkeypat
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
-    assert restarted(begun, "", "", "it") is None, "nothing was started again"
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert restarted(begun, "", "", "it") == begun
+    assert restarted(begun, "", "", "it") == begun, "a launcher that has lost another machine counts from 0"
+    launching.note_here(begun)
+    assert restarted(begun, "", "", "it") is None, "this process has begun it itself"
+    launching._here.clear()
     assert restarted(begun, "", "", "something else") is None
     assert restarted(other, "", "", "it") is None
 
@@ -188,8 +190,14 @@ def test_a_training_that_is_started_again_keeps_its_trackers(tmp_path, monkeypat
         monkeypatch.setenv(name, value)
     options = {"out": tmp_path / "run", "steps": 2}
     prepare(recipe_for("flow", DATA), DATA, **options).close()
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(UsageError, match="exists already"):
+        prepare(recipe_for("flow", DATA), DATA, **options)
+    launching._here.clear()  # as in a process that was started again
     tracker = Quiet()
     trainer = prepare(recipe_for("flow", DATA), DATA, trackers=[tracker], **options)
     trainer.close()
     assert trainer.settings.trackers == (tracker,)
+    launching._here.clear()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
+    with pytest.raises(UsageError, match="exists already"):
+        prepare(recipe_for("flow", DATA), DATA, **options)

@@ -14,7 +14,7 @@ from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
 
-__all__ = ["check_devices", "joined", "leave", "restarted"]
+__all__ = ["check_devices", "is_here", "joined", "leave", "note_here", "restarted"]
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
@@ -122,8 +122,25 @@ def check_devices(devices: int | None) -> None:
         )
 
 
+_here: set[Path] = set()
+"""The folders of runs that this process has begun or taken up: another start of it has not."""
+
+
+def note_here(folder: Path) -> None:
+    """Keep in mind that this process has begun a run or taken it up: `restarted` does not return it again."""
+    _here.add(folder.resolve())
+
+
+def is_here(folder: Path) -> bool:
+    """Whether this process has begun a run or taken it up."""
+    return folder.resolve() in _here
+
+
 def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> Path | None:
-    """The run that this launch has begun, where its launcher has started the processes again; None where there is none.
+    """The run that this launch has begun in an earlier start of its processes; None where there is none.
+
+    The launcher's number of restarts says nothing: a launcher that was itself started again, or that has lost another machine,
+    counts from 0. Of several runs, which one program has trained one after the other, the first comes first.
 
     Args:
         out: Its folder, where one was named.
@@ -131,12 +148,13 @@ def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> P
         recipe: The recipe's name.
         command: The command that is running.
     """
-    launch = launched()
-    if not launch.restarts or launch.name is None:
+    name = launched().name
+    if name is None:
         return None
     usual = Path("runs").glob(f"{Path(data).stem or 'data'}-{recipe}*")
-    begun = [folder for folder in ([Path(out)] if out is not None else usual) if _of_launch(folder, launch.name, command)]
-    return max(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
+    named = [Path(out)] if out is not None else usual
+    begun = [folder for folder in named if not is_here(folder) and _of_launch(folder, name, command)]
+    return min(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
 
 
 def _of_launch(folder: Path, name: str, command: str) -> bool:

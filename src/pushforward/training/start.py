@@ -27,7 +27,7 @@ from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
 from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
-from pushforward.training.launching import check_devices, joined, restarted
+from pushforward.training.launching import check_devices, joined, note_here, restarted
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
 from pushforward.training.parts import adopt
@@ -172,6 +172,7 @@ def _prepared(
         raise
     if claimed is not None:
         claimed.settle()
+        note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 

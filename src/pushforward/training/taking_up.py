@@ -25,6 +25,7 @@ from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
 from pushforward.training.holding import Holding
+from pushforward.training.launching import note_here
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher, watcher_of
@@ -89,6 +90,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         if lock is not None:
             lock.release()
         raise
+    note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 
