@@ -1185,6 +1185,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
     "safe_files.py": [
+        ("and _is_own_folder(entry.path)", "and False", "hostile"),
+        ("os.lstat(link).st_uid == target.st_uid == os.getuid()", "True", "hostile"),
+        ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("if end != size:", "if False:", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),

@@ -9,10 +9,12 @@ import pytest
 import torch
 from programs import forking
 
+import pushforward as pf
 from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
-from pushforward.training import rebuilding
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import folders, rebuilding
 from pushforward.training.run_data import _known
 
 ATTACKS = """
@@ -135,3 +137,20 @@ def test_arguments_fit_their_annotations():
 def test_a_folder_starts_no_download():
     assert _known({"name_or_path": "mnist", "download": True, "limit": 3}) == {"name_or_path": "mnist", "limit": 3}
     assert _known({"name_or_path": 3}) == _known("mnist") == {}
+
+
+def test_a_user_may_have_checkpoints_on_another_disk_and_links_of_their_own(tmp_path, monkeypatch):
+    run, data = tmp_path / "run", space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=run, progress=False)
+    assert {path.name for path in run.iterdir()} <= {*folders._ENTRIES, ".lock"}
+    (run / "checkpoints").rename(tmp_path / "disk")
+    (run / "checkpoints").symlink_to(tmp_path / "disk")
+    (run / "notes").symlink_to("nowhere")
+    assert pf.resume(run, data=data, steps=2, progress=False).state["step"] == 2
+    (tmp_path / "disk" / "inner").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="inner cannot be read"):
+        pf.load(run)
+    (tmp_path / "disk" / "inner").unlink()
+    monkeypatch.setattr(safe_files.os, "getuid", lambda: -1)
+    with pytest.raises(CheckpointError, match="checkpoints cannot be read"):
+        pf.load(run)
