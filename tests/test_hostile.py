@@ -119,6 +119,15 @@ def test_a_method_takes_no_more_than_its_weights_account_for(monkeypatch):
         torch.empty(10**4, 10**4)
 
 
+def test_a_method_that_is_handed_over_is_not_limited(tmp_path, monkeypatch):
+    run, data = tmp_path / "run", space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=run, progress=False)
+    monkeypatch.setattr(rebuilding, "SPARE", -(10**9))
+    with pytest.raises(CheckpointError, match=r"hand the method over, which is not limited: pf\.load\(run, method=\.\.\.\)"):
+        pf.load(run)
+    assert pf.load(run, method=recipe_for("flow", data).method).state["step"] == 1
+
+
 class Part:
     def __init__(self, n: int, x: float, names: Sequence[str], place: Path | None = None, kind: Literal["a", "b"] = "a"):
         pass
