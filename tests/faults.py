@@ -1350,6 +1350,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/launching.py": [
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),
+        ('return before.get("newest") == newest', "return True", "launched"),
         ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),
         ("if not is_here(folder) and", "if", "launched"),
     ],

@@ -17,6 +17,7 @@ from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
+from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
@@ -201,3 +202,27 @@ def test_a_training_that_is_started_again_keeps_its_trackers(tmp_path, monkeypat
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
     with pytest.raises(UsageError, match="exists already"):
         prepare(recipe_for("flow", DATA), DATA, **options)
+
+
+def test_a_launch_that_went_back_to_a_checkpoint_goes_on_from_there_when_it_is_started_again(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "a"}.items():
+        monkeypatch.setenv(name, value)
+
+    def taken_up(train=False):
+        launching._here.clear()  # as in a process that was started again
+        trainer = reopen(run, data=DATA, checkpoint="step_000002", progress=False)
+        step = trainer.clock.step
+        if train:
+            trainer.advance()
+            trainer.finish()
+        trainer.close()
+        return step
+
+    assert taken_up() == 2
+    assert taken_up(train=True) == 2, "nothing was saved since"
+    with pytest.warns(UserWarning, match="gone on from step_000002 already"):
+        assert taken_up() == 4
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
+    assert taken_up() == 2

@@ -14,7 +14,7 @@ from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
 
-__all__ = ["check_devices", "is_here", "joined", "leave", "note_here", "restarted"]
+__all__ = ["check_devices", "is_here", "joined", "leave", "note_here", "restarted", "still_asked"]
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
@@ -157,11 +157,49 @@ def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> P
     return min(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
 
 
+def still_asked(folder: Path, checkpoint: str, command: str) -> bool:
+    """Whether a training is to go back to a checkpoint, which its launch has not done in an earlier start of its processes.
+
+    ``manifest.json`` notes the launch that does so, and which checkpoint was the newest: once there is another one, the launch
+    has gone on from there. Only the process that writes to the run may call it.
+
+    Args:
+        folder: The run's.
+        checkpoint: Its checkpoint's name.
+        command: The command that is running.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    name = launched().name
+    if name is None:
+        return True
+    manifest, newest = _manifest(folder), _newest(folder)
+    note = {"launch": name, "command": command, "checkpoint": checkpoint}
+    before = manifest.get("back")
+    if not is_here(folder) and isinstance(before, dict) and before | note == before:
+        return before.get("newest") == newest
+    checkpoints.write_json(folder / "manifest.json", {**manifest, "back": {**note, "newest": newest}})
+    return True
+
+
+def _newest(folder: Path) -> str | None:
+    """The hash of the file that names a run's newest checkpoint, which each save changes."""
+    path = folder / "checkpoints" / "latest.json"
+    return checkpoints.sha256(path) if path.is_file() else None
+
+
 def _of_launch(folder: Path, name: str, command: str) -> bool:
     if not (folder / "spec.json").is_file():
         return False
+    manifest = _manifest(folder)
+    return manifest.get("launch") == name and manifest.get("command") == command
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The content of a run's ``manifest.json``; empty where it cannot be read."""
     try:
         manifest: Any = checkpoints.read_json(folder / "manifest.json")
     except CheckpointError:
-        return False
-    return isinstance(manifest, dict) and manifest.get("launch") == name and manifest.get("command") == command
+        return {}
+    return manifest if isinstance(manifest, dict) else {}

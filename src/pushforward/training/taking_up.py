@@ -25,13 +25,13 @@ from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
 from pushforward.training.holding import Holding
-from pushforward.training.launching import note_here
+from pushforward.training.launching import note_here, still_asked
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher, watcher_of
 from pushforward.training.run import load, pick
 from pushforward.training.run_data import data_of_run
-from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, rebuilt, recipe_of
+from pushforward.training.run_spec import budget_of, check_spec, command, extend, read_spec, rebuilt, recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -51,6 +51,10 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
     lock = hold(folder) if writes else None
     try:
+        if checkpoint is not None and not processes.first(not writes or still_asked(folder, checkpoint, command())):
+            if writes:
+                _report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
+            checkpoint, options = None, {**options, "checkpoint": None}
         if checkpoint is None and lock is not None:
             _mend(folder)
         processes.agreed(False)  # nobody reads what an interrupted save has left
