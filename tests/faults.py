@@ -1327,6 +1327,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("for _ in _loaded(folder, expected):", "for _ in ():", "launched"),
     ],
     "training/taking_up.py": [
+        ("if fallback and processes.count == 1:", "if fallback:", "launched"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         ('budget.check_beyond(folder, stored.state["seconds"])', "pass", "training interrupted"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),

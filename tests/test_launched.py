@@ -17,8 +17,10 @@ from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
+from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
+from pushforward.training.taking_up import _stored, _whole
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -226,3 +228,28 @@ def test_a_launch_that_went_back_to_a_checkpoint_goes_on_from_there_when_it_is_s
         assert taken_up() == 4
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
     assert taken_up() == 2
+
+
+class Second(Processes):
+    """The second of two processes that share weights, which the first one tells these values."""
+
+    rank, count, sharded = 1, 2, True
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def first(self, value):
+        return self.values.pop(0)
+
+
+def test_the_first_process_alone_reads_sharded_checkpoints_for_a_whole_one(tmp_path):
+    (tmp_path / "step_000002").mkdir()
+    (tmp_path / "step_000002" / "shard-00001.safetensors").touch()
+    processes = Second("step_000002", {"step": 2})
+    stored, _ = _stored(tmp_path / "step_000004", "cpu", {"fallback": True}, processes)
+    assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
+    run = tmp_path / "run"
+    pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
+    (run / "checkpoints" / "step_000004" / "average.safetensors").write_bytes(b"")
+    where, damage = _whole(run / "checkpoints" / "step_000004", Processes())
+    assert (where.name, damage.before) == ("step_000002", "step_000002")

@@ -107,11 +107,27 @@ def _stored(
     if fallback and named:
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
-        return stored_in(where, device, fallback) if fallback else (stored_for(processes, where, device), None)
+        if fallback and processes.count == 1:
+            return stored_in(where, device, fallback)
+        where, damage = _whole(where, processes) if fallback else (where, None)
+        return stored_for(processes, where, device), damage
     except CheckpointError as error:
         if named or error.before is None:
             raise
         raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
+
+
+def _whole(where: Path, processes: Processes) -> tuple[Path, CheckpointError | None]:
+    """The checkpoint that all processes take, or the one before it where the first process sees that it is damaged, and how."""
+    damage = None
+    if processes.rank == 0:
+        try:
+            checkpoints.read_state(where)
+        except CheckpointError as error:
+            if error.before is None:
+                raise
+            damage = error
+    return where.with_name(processes.first(where.name if damage is None else damage.before)), damage
 
 
 def _report(watcher: Watcher, sentences: str) -> None:
