@@ -953,6 +953,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
+        ('("device", "progress", "trackers")', '("device", "progress")', "launched"),
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
@@ -1193,6 +1194,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
     "safe_files.py": [
+        ("and _is_own_folder(entry.path)", "and False", "hostile"),
+        ("os.lstat(link).st_uid == target.st_uid == os.getuid()", "True", "hostile"),
+        ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("if end != size:", "if False:", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
@@ -1214,6 +1218,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "training/rebuilding.py": [
+        ("hand the method ", "keep the method ", "hostile"),
         ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
         ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
         ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
@@ -1338,6 +1343,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/taking_up.py": [
+        ("if fallback and processes.count == 1:", "if fallback:", "launched"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         (
             'budget.check_beyond(folder, stored.state["seconds"]',
@@ -1365,7 +1371,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/launching.py": [
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),
-        ("    if not launch.restarts or launch.name is None:", "    if launch.name is None:", "launched"),
+        ('return before.get("newest") == newest', "return True", "launched"),
+        ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),
+        ("if not is_here(folder) and", "if", "launched"),
     ],
     "training/placing.py": [
         ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),

@@ -10,10 +10,12 @@ import torch
 from programs import forking
 from safetensors.torch import save_file
 
+import pushforward as pf
 from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
-from pushforward.training import rebuilding, shards
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import folders, rebuilding, shards
 from pushforward.training.run_data import _known
 
 ATTACKS = """
@@ -146,6 +148,15 @@ def test_a_method_takes_no_more_than_its_weights_account_for(monkeypatch):
         torch.empty(10**4, 10**4)
 
 
+def test_a_method_that_is_handed_over_is_not_limited(tmp_path, monkeypatch):
+    run, data = tmp_path / "run", space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=run, progress=False)
+    monkeypatch.setattr(rebuilding, "SPARE", -(10**9))
+    with pytest.raises(CheckpointError, match=r"hand the method over, which is not limited: pf\.load\(run, method=\.\.\.\)"):
+        pf.load(run)
+    assert pf.load(run, method=recipe_for("flow", data).method).state["step"] == 1
+
+
 class Part:
     def __init__(self, n: int, x: float, names: Sequence[str], place: Path | None = None, kind: Literal["a", "b"] = "a"):
         pass
@@ -164,3 +175,20 @@ def test_arguments_fit_their_annotations():
 def test_a_folder_starts_no_download():
     assert _known({"name_or_path": "mnist", "download": True, "limit": 3}) == {"name_or_path": "mnist", "limit": 3}
     assert _known({"name_or_path": 3}) == _known("mnist") == {}
+
+
+def test_a_user_may_have_checkpoints_on_another_disk_and_links_of_their_own(tmp_path, monkeypatch):
+    run, data = tmp_path / "run", space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=run, progress=False)
+    assert {path.name for path in run.iterdir()} <= {*folders._ENTRIES, ".lock"}
+    (run / "checkpoints").rename(tmp_path / "disk")
+    (run / "checkpoints").symlink_to(tmp_path / "disk")
+    (run / "notes").symlink_to("nowhere")
+    assert pf.resume(run, data=data, steps=2, progress=False).state["step"] == 2
+    (tmp_path / "disk" / "inner").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="inner cannot be read"):
+        pf.load(run)
+    (tmp_path / "disk" / "inner").unlink()
+    monkeypatch.setattr(safe_files.os, "getuid", lambda: -1)
+    with pytest.raises(CheckpointError, match="checkpoints cannot be read"):
+        pf.load(run)

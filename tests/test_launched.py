@@ -13,8 +13,14 @@ from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
+from pushforward.trackers import Tracker
+from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
+from pushforward.training.processes import Processes
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+from pushforward.training.taking_up import _stored, _whole
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -161,8 +167,89 @@ def test_a_run_is_continued_only_by_the_launch_that_began_it(tmp_path, monkeypat
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
-    assert restarted(begun, "", "", "it") is None, "nothing was started again"
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert restarted(begun, "", "", "it") == begun
+    assert restarted(begun, "", "", "it") == begun, "a launcher that has lost another machine counts from 0"
+    launching.note_here(begun)
+    assert restarted(begun, "", "", "it") is None, "this process has begun it itself"
+    launching._here.clear()
     assert restarted(begun, "", "", "something else") is None
     assert restarted(other, "", "", "it") is None
+
+
+class Quiet(Tracker):
+    """A tracker that keeps nothing."""
+
+    def start(self, folder, facts, config, known):
+        return "1"
+
+    def log(self, step, numbers):
+        pass
+
+    def finish(self, status):
+        pass
+
+
+def test_a_training_that_is_started_again_keeps_its_trackers(tmp_path, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "a"}.items():
+        monkeypatch.setenv(name, value)
+    options = {"out": tmp_path / "run", "steps": 2}
+    prepare(recipe_for("flow", DATA), DATA, **options).close()
+    with pytest.raises(UsageError, match="exists already"):
+        prepare(recipe_for("flow", DATA), DATA, **options)
+    launching._here.clear()  # as in a process that was started again
+    tracker = Quiet()
+    trainer = prepare(recipe_for("flow", DATA), DATA, trackers=[tracker], **options)
+    trainer.close()
+    assert trainer.settings.trackers == (tracker,)
+    launching._here.clear()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
+    with pytest.raises(UsageError, match="exists already"):
+        prepare(recipe_for("flow", DATA), DATA, **options)
+
+
+def test_a_launch_that_went_back_to_a_checkpoint_goes_on_from_there_when_it_is_started_again(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "a"}.items():
+        monkeypatch.setenv(name, value)
+
+    def taken_up(train=False):
+        launching._here.clear()  # as in a process that was started again
+        trainer = reopen(run, data=DATA, checkpoint="step_000002", progress=False)
+        step = trainer.clock.step
+        if train:
+            trainer.advance()
+            trainer.finish()
+        trainer.close()
+        return step
+
+    assert taken_up() == 2
+    assert taken_up(train=True) == 2, "nothing was saved since"
+    with pytest.warns(UserWarning, match="gone on from step_000002 already"):
+        assert taken_up() == 4
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")
+    assert taken_up() == 2
+
+
+class Second(Processes):
+    """The second of two processes that share weights, which the first one tells these values."""
+
+    rank, count, sharded = 1, 2, True
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def first(self, value):
+        return self.values.pop(0)
+
+
+def test_the_first_process_alone_reads_sharded_checkpoints_for_a_whole_one(tmp_path):
+    (tmp_path / "step_000002").mkdir()
+    (tmp_path / "step_000002" / "shard-00001.safetensors").touch()
+    processes = Second("step_000002", {"step": 2})
+    stored, _ = _stored(tmp_path / "step_000004", "cpu", {"fallback": True}, processes)
+    assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
+    run = tmp_path / "run"
+    pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
+    (run / "checkpoints" / "step_000004" / "average.safetensors").write_bytes(b"")
+    where, damage = _whole(run / "checkpoints" / "step_000004", Processes())
+    assert (where.name, damage.before) == ("step_000002", "step_000002")

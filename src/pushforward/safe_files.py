@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -162,12 +162,17 @@ def _check_filled(places: Iterable[tuple[int, int]], size: int) -> None:
         raise ValueError("its tensors do not end with the file")
 
 
-def refuse_links(folder: Path, inside: Iterable[str]) -> None:
+def refuse_links(
+    folder: Path, inside: Iterable[str], *, known: Container[str] | None = None, elsewhere: Container[str] = ()
+) -> None:
     """Refuse a run folder among whose entries are links, pipes or devices: reading or training would leave it, or never end.
 
     Args:
         folder: The run's folder, which may be a link itself.
         inside: Its folders that are checked with all that they hold.
+        known: The names of its entries that are checked, beside hidden ones; None checks all.
+        elsewhere: Those of its folders that may be links of the present user to a folder of this user; they are checked like
+            ``inside``.
 
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
@@ -179,8 +184,21 @@ def refuse_links(folder: Path, inside: Iterable[str]) -> None:
             count += 1
             if count > MOST_ENTRIES:
                 raise CheckpointError(f"{place} holds more than {MOST_ENTRIES:,} entries: it is no folder of a run.")
+            if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 if place != folder or entry.name in names:
                     waiting.append(Path(entry.path))
+            elif place == folder and entry.name in elsewhere and _is_own_folder(entry.path):
+                waiting.append(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 raise _not_plain(Path(entry.path))
+
+
+def _is_own_folder(link: str) -> bool:
+    """Whether a link of the present user leads to a folder of the present user."""
+    try:
+        target = os.stat(link)
+        return stat.S_ISDIR(target.st_mode) and os.lstat(link).st_uid == target.st_uid == os.getuid()
+    except (OSError, AttributeError):  # it leads nowhere; a system without users
+        return False

@@ -119,7 +119,8 @@ FOLDERS = {
 }
 for _kind, _make in SPECIAL.items():
     cases(f"{_kind} instead of", FILES, lambda run, name, make=_make: make(file_of(run, name)))
-    cases(f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run)))
+    _own = ("checkpoints", "samples") if _kind == "link" else ()  # a user may have them on another disk
+    cases(f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run)), harmless=_own)
 cases(
     "folder instead of",
     FILES,

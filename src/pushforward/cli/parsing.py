@@ -234,10 +234,12 @@ def _operations(text: str) -> float:
 
 
 def check_free(out: str | None) -> None:
-    """Refuse a folder that is taken before any data is read; None and "" are free."""
+    """Refuse a folder that is taken before any data is read; None, "" and a run that this launch has begun are free."""
     from pushforward.training.folders import free_folder
+    from pushforward.training.launching import restarted
+    from pushforward.training.run_spec import command
 
-    if out:
+    if out and restarted(out, "", "", command()) is None:
         free_folder(out, "", "")
 
 

@@ -33,6 +33,11 @@ _OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
 """The files of a folder while its training is set up, before ``spec.json``."""
 _FOLDERS = ("checkpoints", "parts", "cache", "samples")
 """The folders of a run, in which no entry is a link."""
+_ELSEWHERE = ("checkpoints", "samples")
+"""Those that may be links, to a folder on another disk."""
+_ENTRIES = {*_FOLDERS, "spec.json", "manifest.json", "metrics.jsonl", "rows.safetensors", "stages.json", "threads.json"}
+_ENTRIES |= {"rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html", "failure", "trackers"}
+"""What a run's folder holds; entries of other names are the user's, and never opened."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -162,7 +167,7 @@ def check_run(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
-        refuse_links(folder, _FOLDERS)
+        refuse_links(folder, _FOLDERS, known=_ENTRIES, elsewhere=_ELSEWHERE)
         return
     waiting = [
         f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "

@@ -14,7 +14,7 @@ from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
 
-__all__ = ["check_devices", "joined", "leave", "restarted"]
+__all__ = ["check_devices", "is_here", "joined", "leave", "note_here", "restarted", "still_asked"]
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
@@ -122,8 +122,25 @@ def check_devices(devices: int | None) -> None:
         )
 
 
+_here: set[Path] = set()
+"""The folders of runs that this process has begun or taken up: another start of it has not."""
+
+
+def note_here(folder: Path) -> None:
+    """Keep in mind that this process has begun a run or taken it up: `restarted` does not return it again."""
+    _here.add(folder.resolve())
+
+
+def is_here(folder: Path) -> bool:
+    """Whether this process has begun a run or taken it up."""
+    return folder.resolve() in _here
+
+
 def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> Path | None:
-    """The run that this launch has begun, where its launcher has started the processes again; None where there is none.
+    """The run that this launch has begun in an earlier start of its processes; None where there is none.
+
+    The launcher's number of restarts says nothing: a launcher that was itself started again, or that has lost another machine,
+    counts from 0. Of several runs, which one program has trained one after the other, the first comes first.
 
     Args:
         out: Its folder, where one was named.
@@ -131,19 +148,58 @@ def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> P
         recipe: The recipe's name.
         command: The command that is running.
     """
-    launch = launched()
-    if not launch.restarts or launch.name is None:
+    name = launched().name
+    if name is None:
         return None
     usual = Path("runs").glob(f"{Path(data).stem or 'data'}-{recipe}*")
-    begun = [folder for folder in ([Path(out)] if out is not None else usual) if _of_launch(folder, launch.name, command)]
-    return max(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
+    named = [Path(out)] if out is not None else usual
+    begun = [folder for folder in named if not is_here(folder) and _of_launch(folder, name, command)]
+    return min(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
+
+
+def still_asked(folder: Path, checkpoint: str, command: str) -> bool:
+    """Whether a training is to go back to a checkpoint, which its launch has not done in an earlier start of its processes.
+
+    ``manifest.json`` notes the launch that does so, and which checkpoint was the newest: once there is another one, the launch
+    has gone on from there. Only the process that writes to the run may call it.
+
+    Args:
+        folder: The run's.
+        checkpoint: Its checkpoint's name.
+        command: The command that is running.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    name = launched().name
+    if name is None:
+        return True
+    manifest, newest = _manifest(folder), _newest(folder)
+    note = {"launch": name, "command": command, "checkpoint": checkpoint}
+    before = manifest.get("back")
+    if not is_here(folder) and isinstance(before, dict) and before | note == before:
+        return before.get("newest") == newest
+    checkpoints.write_json(folder / "manifest.json", {**manifest, "back": {**note, "newest": newest}})
+    return True
+
+
+def _newest(folder: Path) -> str | None:
+    """The hash of the file that names a run's newest checkpoint, which each save changes."""
+    path = folder / "checkpoints" / "latest.json"
+    return checkpoints.sha256(path) if path.is_file() else None
 
 
 def _of_launch(folder: Path, name: str, command: str) -> bool:
     if not (folder / "spec.json").is_file():
         return False
+    manifest = _manifest(folder)
+    return manifest.get("launch") == name and manifest.get("command") == command
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The content of a run's ``manifest.json``; empty where it cannot be read."""
     try:
         manifest: Any = checkpoints.read_json(folder / "manifest.json")
     except CheckpointError:
-        return False
-    return isinstance(manifest, dict) and manifest.get("launch") == name and manifest.get("command") == command
+        return {}
+    return manifest if isinstance(manifest, dict) else {}

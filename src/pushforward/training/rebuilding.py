@@ -96,7 +96,8 @@ class Limited(TorchDispatchMode):
             what = f"over {self.most >> 20:,} MiB of memory" if self._bytes > self.most else "far more layers"
             raise CheckpointError(
                 f"The run's spec.json describes a method that would take {what}, which the weights of this run do not account "
-                "for. Restore the file."
+                "for. Restore the file. If the run is your own, and its method makes large tables that are not saved, "
+                "hand the method over, which is not limited: pf.load(run, method=...) or pf.resume(run, method=...)."
             )
         return func(*args, **given)
 

@@ -27,7 +27,7 @@ from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
 from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
-from pushforward.training.launching import check_devices, joined, restarted
+from pushforward.training.launching import check_devices, joined, note_here, restarted
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
 from pushforward.training.parts import adopt
@@ -172,6 +172,7 @@ def _prepared(
         raise
     if claimed is not None:
         claimed.settle()
+        note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 
@@ -182,7 +183,7 @@ def _continued(
     """The trainer of a run that this launch has begun, before its processes were started again."""
     method = None if from_seed else recipe.method
     again: ResumeOptions = {"data": data, "plugins": options.get("plugins", ()), "method": method}
-    again |= {name: options[name] for name in ("device", "progress") if name in options}  # type: ignore[literal-required, typeddict-item]
+    again |= {name: options[name] for name in ("device", "progress", "trackers") if name in options}  # type: ignore[literal-required, typeddict-item]
     return taken_up(folder, again, processes)
 
 

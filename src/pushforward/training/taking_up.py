@@ -25,12 +25,13 @@ from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
 from pushforward.training.holding import Holding
+from pushforward.training.launching import note_here, still_asked
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher, watcher_of
 from pushforward.training.run import load, pick
 from pushforward.training.run_data import data_of_run
-from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, rebuilt, recipe_of
+from pushforward.training.run_spec import budget_of, check_spec, command, extend, read_spec, rebuilt, recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -50,6 +51,10 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
     lock = hold(folder) if writes else None
     try:
+        if checkpoint is not None and not processes.first(not writes or still_asked(folder, checkpoint, command())):
+            if writes:
+                _report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
+            checkpoint, options = None, {**options, "checkpoint": None}
         if checkpoint is None and lock is not None:
             _mend(folder)
         processes.agreed(False)  # nobody reads what an interrupted save has left
@@ -89,6 +94,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         if lock is not None:
             lock.release()
         raise
+    note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 
@@ -101,11 +107,27 @@ def _stored(
     if fallback and named:
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
-        return stored_in(where, device, fallback) if fallback else (stored_for(processes, where, device), None)
+        if fallback and processes.count == 1:
+            return stored_in(where, device, fallback)
+        where, damage = _whole(where, processes) if fallback else (where, None)
+        return stored_for(processes, where, device), damage
     except CheckpointError as error:
         if named or error.before is None:
             raise
         raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
+
+
+def _whole(where: Path, processes: Processes) -> tuple[Path, CheckpointError | None]:
+    """The checkpoint that all processes take, or the one before it where the first process sees that it is damaged, and how."""
+    damage = None
+    if processes.rank == 0:
+        try:
+            checkpoints.read_state(where)
+        except CheckpointError as error:
+            if error.before is None:
+                raise
+            damage = error
+    return where.with_name(processes.first(where.name if damage is None else damage.before)), damage
 
 
 def _report(watcher: Watcher, sentences: str) -> None:
