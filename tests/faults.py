@@ -1261,6 +1261,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/checking.py": [
         ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
+        ('.get("sha256") != digest]', '.get("sha256") is None]', "packing"),
         ('"both" if len(inside) > 1 else', "", "data_check"),
     ],
     "data/packing.py": [
@@ -1297,6 +1298,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if file.parent != path or", "if", "packing"),
         ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
         ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
+    ],
+    "data/readers/shards.py": [
+        ("content_digest(content_hashes(content.x)) != packed.content", "False", "packing"),
     ],
     "data/tar_index.py": [
         ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),

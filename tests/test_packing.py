@@ -13,6 +13,7 @@ from PIL import Image
 from programs.photos import photos, picture
 
 import pushforward as pf
+from pushforward.cli import main
 from pushforward.data import Sampler
 from pushforward.data.tar_index import index_of
 from pushforward.data.tar_store import TarStore
@@ -258,3 +259,25 @@ def test_an_index_is_that_of_the_tar(packed):
         assert index.labels == known["labels"]
     store = TarStore(packed, {"train-000000.tar": index_of(packed / "train-000000.tar")})
     assert store.read(3).pixels is not None
+
+
+@pytest.mark.parametrize("encoding", ["png", "npy"])
+def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
+    pf.data.pack(folder, tmp_path / "packed", encoding=encoding)
+    file = tmp_path / "packed" / "train-000000.tar"
+    index, content = json.loads(file.with_suffix(".json").read_text()), bytearray(file.read_bytes())
+    content[index["offsets"][3] + index["sizes"][3] - 30] ^= 255  # of an image's pixels
+    file.write_bytes(content)
+    for stream, limit in ((False, None), (True, 9)):
+        with pytest.raises(DataError, match=r"differ from manifest.json"):
+            pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
+    assert main(["data", "check", str(tmp_path / "packed")]) == 3
+    assert "train-000000.tar in" in (shown := capsys.readouterr().err)
+    assert "differs from manifest.json" in shown
+
+
+def test_a_byte_between_images_is_found_by_a_check(packed):
+    file = packed / "train-000000.tar"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert pf.data.load(packed).fingerprint == json.loads((packed / "manifest.json").read_text())["fingerprint"]
+    assert "train-000000.tar" in pf.data.check(packed)["refused"]

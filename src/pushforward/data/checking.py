@@ -16,8 +16,9 @@ from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.dataset import Dataset
 from pushforward.data.file_hashes import compared, file_hashes, read_hashes, write_hashes
+from pushforward.data.packed import known_digests
 from pushforward.data.seen import shared_examples
-from pushforward.data.sources import LoadOptions, read
+from pushforward.data.sources import LoadOptions, names, read
 from pushforward.data.streamed import content_hashes
 
 __all__ = ["CheckOptions", "check"]
@@ -73,8 +74,16 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
     except RefusedError as error:
         report = _of_refused(os.fspath(name_or_path), error)
     report["changes"] = None
-    if out is not None or known is not None:
-        files = file_hashes(Path(name_or_path).expanduser(), options.get("progress"))
+    path = Path(name_or_path).expanduser()
+    digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
+    if out is not None or known is not None or digests:
+        files = file_hashes(path, options.get("progress"))
+        differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+        if differing:
+            report["refused"] = (
+                f"{', '.join(differing)} in {path} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is another "
+                "than when the images were packed. Restore the tars, or pack the images again."
+            )
         if known is not None:
             report["changes"] = compared(known[1], files)
         if out is not None:

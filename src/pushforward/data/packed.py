@@ -6,6 +6,7 @@ import json
 import sys
 from array import array
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pushforward.data.image_files import ENDINGS
 from pushforward.data.tar_index import TarIndex, index_of
 from pushforward.errors import DataError
 
-__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "indices_of", "packed_in", "tars_in"]
+__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "content_digest", "indices_of", "known_digests", "packed_in", "tars_in"]
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
 MAX_JSON = 256 * 2**20
@@ -34,6 +35,7 @@ class Packed:
         train: indices of the tars with training examples, by file name.
         held_out: those of held-out examples.
         hashes: of all images as their source held them, training examples first, uint64 (n,).
+        content: the `content_digest` of all images; empty where it is not known.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Packed:
     train: dict[str, TarIndex]
     held_out: dict[str, TarIndex]
     hashes: Hashes
+    content: str
 
 
 def tars_in(path: Path) -> list[Path]:
@@ -89,7 +92,25 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         hashes.append(known)
     if not sides[False] or not sides[True]:
         raise ValueError("it names no tars of one of the splits")
-    return Packed(path, str(content["name"]), classes, str(content["target"]), sides[False], sides[True], np.concatenate(hashes))
+    name, target, digest = str(content["name"]), str(content["target"]), str(content.get("content", ""))
+    return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), digest)
+
+
+def content_digest(hashes: Hashes) -> str:
+    """sha256 (hex) of the hashes of images as they are read (`content_hashes`), training examples first."""
+    return sha256(hashes.astype("<u8").tobytes()).hexdigest()
+
+
+def known_digests(path: Path) -> dict[str, str]:
+    """The sha256 of each tar by its file's name, as the manifest of packed images gives it; empty for other sources.
+
+    Raises:
+        DataError: a manifest that is damaged.
+    """
+    if packed_in(path) is None:
+        return {}
+    shards = _json(path / MANIFEST)["shards"]
+    return {str(shard["file"]): str(shard.get("sha256")) for shard in shards}
 
 
 def _index(file: Path) -> tuple[TarIndex, Hashes]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.packed import FORMAT, MANIFEST, TAR
+from pushforward.data.packed import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.sources import load
+from pushforward.data.streamed import content_hashes
 from pushforward.errors import UsageError, unknown
 from pushforward.replacing import replacing
 
@@ -116,6 +117,7 @@ def _manifest(data: Dataset, shards: list[dict[str, Any]], encoding: str) -> dic
         "classes": list(data.space.classes),
         "target": "" if data.space.label is None else data.space.label.target,
         "fingerprint": data.fingerprint,
+        "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
         "shards": shards,
     }
 
