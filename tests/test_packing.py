@@ -159,6 +159,13 @@ def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
     assert data.skipped == (("x.tar/100.png", "5,000 bytes, more than 0 MB"),)
 
 
+def test_a_tar_of_several_sizes_is_named(tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(picture(9, (7, 7, 3))).save(content, "PNG")
+    path = tar(tmp_path / "plain.tar", {"0.png": image(0), "1.png": content.getvalue()})
+    assert f"The images in {path} differ in size" in pf.data.check(path)["refused"]
+
+
 def test_arrays_in_tars_are_checked(tmp_path):
     def array(value):
         content = io.BytesIO()
