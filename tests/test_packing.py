@@ -245,6 +245,13 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
             pf.data.pack(name, tmp_path / "other", **options)
 
 
+def test_a_pack_inside_of_its_source_is_refused(tmp_path):
+    source = photos(tmp_path / "photos")
+    with pytest.raises(UsageError, match="lies inside of"):
+        pf.data.pack(source, source / "packs" / "packed")
+    assert not (source / "packs").exists()
+
+
 def test_a_tar_that_changes_is_named(packed):
     data = pf.data.load(packed, stream=True, workers=0)
     file = packed / "train-000001.tar"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.packed import FORMAT, MANIFEST, TAR, content_digest
+from pushforward.data.sets import registry
 from pushforward.data.sources import load
 from pushforward.data.streamed import content_hashes
 from pushforward.errors import UsageError, unknown
@@ -81,6 +82,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
+    source = Path(name_or_path).expanduser().resolve()
+    if os.fspath(name_or_path) not in registry() and source in folder.resolve().parents:
+        raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
     _check(data)
