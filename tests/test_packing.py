@@ -245,6 +245,11 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
             pf.data.pack(name, tmp_path / "other", **options)
 
 
+def test_files_that_are_left_out_of_a_pack_are_counted(folder, tmp_path, capsys):
+    assert main(["data", "pack", str(folder), "--out", str(tmp_path / "packed")]) == 0
+    assert f"1 image file cannot be used and was left out: `pushforward data check {folder}`" in capsys.readouterr().out
+
+
 def test_a_pack_inside_of_its_source_is_refused(tmp_path):
     source = photos(tmp_path / "photos")
     with pytest.raises(UsageError, match="lies inside of"):

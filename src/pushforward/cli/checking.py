@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,14 +105,17 @@ def data_pack(
     options: dict[str, Any] = {"encoding": encoding, "per_tar": per_tar, "resize": resize, "download": download}
     with counting(data) as progress:
         manifest = pack(data, out, **options, stream=stream or None, progress=progress)
-    show(manifest, json, lambda content: _packed(Path(out), content))
+    show(manifest, json, lambda content: _packed(Path(out), content, data))
 
 
-def _packed(out: Path, manifest: dict[str, Any]) -> str:
+def _packed(out: Path, manifest: dict[str, Any], data: str) -> str:
     """The report of packed images."""
     size = sum(shard["bytes"] for shard in manifest["shards"])
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    return f"{out}: {images} in {len(manifest['shards'])} tars, {size / 2**20:,.1f} MB. Train on them: --data {out}"
+    skipped = manifest["skipped"]
+    files = f"{skipped:,} image file{'s' * (skipped != 1)} cannot be used and {'was' if skipped == 1 else 'were'} left out"
+    hint = f" {files}: `pushforward data check {shlex.quote(data)}` lists the reasons." if skipped else ""
+    return f"{out}: {images} in {len(manifest['shards'])} tars, {size / 2**20:,.1f} MB. Train on them: --data {out}{'.' if hint else ''}{hint}"
 
 
 def _as_json(report: dict[str, Any]) -> dict[str, Any]:

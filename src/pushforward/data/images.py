@@ -290,7 +290,8 @@ def _too_many(store: ImageStore, skipped: Sequence[tuple[str, str]]) -> DataErro
     lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
     rest = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return DataError(
-        f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}:{lines}{rest}\n"
+        f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}:"
+        f"{lines}{rest}\n"
         f"Fix or remove them; `pushforward data check` lists them all.",
         skipped,
     )

@@ -82,9 +82,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
-    source = Path(name_or_path).expanduser().resolve()
-    if os.fspath(name_or_path) not in registry() and source in folder.resolve().parents:
-        raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
+    if isinstance(name_or_path, (str, os.PathLike)) and os.fspath(name_or_path) not in registry():
+        if Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
+            raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
     _check(data)
@@ -118,6 +118,7 @@ def _manifest(data: Dataset, shards: list[dict[str, Any]], encoding: str) -> dic
         "encoding": encoding,
         "train": len(data.train),
         "held_out": len(data.held_out),
+        "skipped": len(data.skipped),
         "classes": list(data.space.classes),
         "target": "" if data.space.label is None else data.space.label.target,
         "fingerprint": data.fingerprint,
