@@ -119,7 +119,8 @@ def test_files_of_other_sources(folder, tmp_path):
         ("x.npz", ["x.npz"]),
         ("packed", ["held-out-000000.tar", "train-000000.tar", "train-000001.tar"]),
     ):
-        check(tmp_path / source, out=tmp_path / "out.json")
+        (tmp_path / "out.json").unlink(missing_ok=True)
+        assert check(tmp_path / source, out=tmp_path / "out.json")["written"] == str(tmp_path / "out.json")
         assert list(json.loads((tmp_path / "out.json").read_text())["files"]) == names
         assert check(tmp_path / source, against=tmp_path / "out.json")["changes"] == {"added": [], "removed": [], "changed": []}
     assert check(tmp_path / "packed")["modes"] == {"RGBA": 62}
@@ -137,6 +138,18 @@ def test_what_is_too_little_to_train_on_is_reported(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "a\\udcff.png, b.png" in shown.out
     assert "All 2 examples are the same" in shown.err
+
+
+def test_a_file_that_is_there_is_not_replaced(folder, tmp_path, capsys):
+    for number in range(20):
+        (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
+    known = str(tmp_path / "known.json")
+    assert main(["data", "check", str(folder), "--out", known]) == 3
+    assert f"{known}, without a fingerprint" in capsys.readouterr().out
+    content = (tmp_path / "known.json").read_bytes()
+    assert main(["data", "check", str(folder), "--out", known, "--against", known]) == 2
+    assert f"{known} is there already. Choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "known.json").read_bytes() == content
 
 
 def test_progress_counts_every_file(folder):

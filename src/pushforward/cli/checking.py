@@ -50,7 +50,7 @@ def data_check(
         data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that
             defines data. A .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test,
             label_test and given_test.
-        out: Write size and sha256 of each file to this .json file, and the fingerprint of the data.
+        out: Write size and sha256 of each file to this new .json file, and the fingerprint of the data.
         against: Name the files that were added, removed or changed since an earlier check wrote this file.
     """
     load_plugins(plugin)
@@ -69,7 +69,9 @@ def data_check(
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if report["changes"] and any(report["changes"].values()):
         counts = ", ".join(f"{len(names)} {what}" for what, names in report["changes"].items() if names)
-        raise DataError(f"The files of {data} are not those of {against}: {counts}. Restore them, or check again with `out`.")
+        raise DataError(
+            f"The files of {data} are not those of {against}: {counts}. Restore them, or write what is there now with `out`."
+        )
 
 
 @data_app.command(name="pack")
@@ -114,8 +116,9 @@ def _packed(out: Path, manifest: dict[str, Any], data: str) -> str:
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
     skipped = manifest["skipped"]
     files = f"{skipped:,} image file{'s' * (skipped != 1)} cannot be used and {'was' if skipped == 1 else 'were'} left out"
-    hint = f" {files}: `pushforward data check {shlex.quote(data)}` lists the reasons." if skipped else ""
-    return f"{out}: {images} in {len(manifest['shards'])} tars, {size / 2**20:,.1f} MB. Train on them: --data {out}{'.' if hint else ''}{hint}"
+    hint = f". {files}: `pushforward data check {shlex.quote(data)}` lists the reasons." if skipped else ""
+    tars = f"{len(manifest['shards'])} tars, {size / 2**20:,.1f} MB"
+    return f"{out}: {images} in {tars}. Train on them: --data {out}{hint}"
 
 
 def _as_json(report: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +144,8 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     }
     if report["changes"] and not any(report["changes"].values()):
         shown["changes"] = "none"
+    if report["written"] and report["refused"]:
+        shown["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
     return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
 
 

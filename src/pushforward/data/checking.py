@@ -20,6 +20,7 @@ from pushforward.data.packed import known_digests
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import LoadOptions, names, read
 from pushforward.data.streamed import content_hashes
+from pushforward.errors import UsageError
 
 __all__ = ["CheckOptions", "check"]
 
@@ -30,7 +31,7 @@ class CheckOptions(LoadOptions, total=False):
     """The options of `check`, beside those of `load`.
 
     Args:
-        out: a file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
+        out: a new file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
         against: a file that an earlier check wrote; files that were added, removed or changed since are named.
     """
 
@@ -58,14 +59,17 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
         up to five of the groups of files with the same pixels, as {files, copies, split}. ``refused`` is the reason why training
         would refuse them, else None; then ``classes`` counts files, and what needs a data set is left out. ``changes`` has what
-        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None.
+        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None; ``written``
+        is the file that was written, else None; its fingerprint is null where training would refuse the data.
 
     Raises:
-        UsageError, DataError: as for `load`, but not for image files that training would refuse.
+        UsageError, DataError: as for `load`, but not for image files that training would refuse; a file `out` that is there.
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, CheckOptions, "data.check")
     out, against = options.get("out"), options.get("against")
+    if out is not None and Path(out).exists():
+        raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
     known = None if against is None else read_hashes(Path(against))
     loading: Any = {name: value for name, value in options.items() if name not in ("out", "against")}
     try:
@@ -73,7 +77,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         report = _of_data(data) | {"refused": None}
     except RefusedError as error:
         report = _of_refused(os.fspath(name_or_path), error)
-    report["changes"] = None
+    report |= {"changes": None, "written": None}
     path = Path(name_or_path).expanduser()
     digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
     if out is not None or known is not None or digests:
@@ -88,6 +92,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
             report["changes"] = compared(known[1], files)
         if out is not None:
             write_hashes(Path(out), os.fspath(name_or_path), report.get("fingerprint"), files)
+            report["written"] = os.fspath(out)
     return report
 
 
