@@ -69,9 +69,7 @@ def data_check(
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if report["changes"] and any(report["changes"].values()):
         counts = ", ".join(f"{len(names)} {what}" for what, names in report["changes"].items() if names)
-        raise DataError(
-            f"The files of {data} are not those of {against}: {counts}. Restore them, or write what is there now with `out`."
-        )
+        raise DataError(f"The files of {data} are not those of {against}: {counts}. Restore them, or write a new file: `out`.")
 
 
 @data_app.command(name="pack")

@@ -82,8 +82,8 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
-    source = None if name_or_path in registry() else Path(name_or_path).expanduser().resolve()
-    if source in folder.resolve().parents:
+    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in registry()
+    if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
         raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
