@@ -58,6 +58,17 @@ def test_files_are_counted_by_size_mode_and_copies(folder):
     assert report["fingerprint"] == pf.data.load(folder).fingerprint
 
 
+def test_groups_of_copies_that_are_not_listed_are_counted(folder, capsys):
+    for number in range(7):
+        shutil.copy(folder / "cats" / "002.png", folder / "cats" / f"a{number}.png")
+        Image.fromarray(picture(700 + number)).save(folder / "cats" / f"b{number}.png")
+        shutil.copy(folder / "cats" / f"b{number}.png", folder / "dogs" / f"b{number}.png")
+    report = check(folder)
+    assert (len(report["duplicates"]), report["more_duplicates"]) == (5, 4)
+    assert main(["data", "check", str(folder)]) == 0
+    assert "and 4 more groups of copies" in capsys.readouterr().out
+
+
 def test_what_training_refuses_is_reported_too(folder, capsys):
     for number in range(20):
         (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")

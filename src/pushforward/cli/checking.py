@@ -19,7 +19,7 @@ from pushforward.errors import DataError
 __all__ = ["data_check", "data_list", "data_pack"]
 
 _SHOWN = 12
-_UNSHOWN = ("held_out_classes", "changes", "refused")
+_UNSHOWN = ("held_out_classes", "changes", "refused", "more_duplicates")
 
 
 @data_app.command(name="list")
@@ -144,6 +144,8 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
         shown["changes"] = "none"
     if report["written"] and report["refused"]:
         shown["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
+    if more := report.get("more_duplicates"):
+        shown["duplicates"] = [*report["duplicates"], {"more": more}]
     return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
 
 
@@ -161,6 +163,8 @@ def _words(value: Any) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     """A file with its reason, or copies of an image."""
+    if "more" in row:
+        return f"and {row['more']:,} more group{'s' * (row['more'] != 1)} of copies"
     if "reason" in row:
         return f"{row['file']}: {row['reason']}"
     more = f" and {row['copies'] - len(row['files'])} more" if row["copies"] > len(row["files"]) else ""

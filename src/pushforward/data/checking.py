@@ -57,7 +57,8 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
 
         Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
-        up to five of the groups of files with the same pixels, as {files, copies, split}. ``refused`` is the reason why training
+        up to five of the groups of files with the same pixels, as {files, copies, split}; ``more_duplicates`` says how many
+        further groups there are. ``refused`` is the reason why training
         would refuse them, else None; then ``classes`` counts files, and what needs a data set is left out. ``changes`` has what
         was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None; ``written``
         is the file that was written, else None; its fingerprint is null where training would refuse the data.
@@ -141,6 +142,7 @@ def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict
             {"files": [census.files[i] for i in group[:_NAMED]], "copies": len(group), "split": _side(census, group, data)}
             for group in groups[:_GROUPS]
         ],
+        "more_duplicates": max(0, len(groups) - _GROUPS),
     }
 
 
