@@ -193,8 +193,9 @@ def broken(content):
     return [
         ({"shards": [{**shard, "file": "../x.tar"}]}, "no name of a tar"),
         ({"shards": [{**shard, "file": "/etc/passwd"}]}, "no name of a tar"),
-        ({"shards": [{**shard, "file": "no.tar"}]}, "not there"),
-        ({"shards": [{**shard, "bytes": 7}]}, "has not 7 bytes"),
+        ({"shards": [{**shard, "file": "no.tar"}]}, r"no.tar is missing, which"),
+        ({"shards": [{**shard, "bytes": 7}]}, "manifest.json says 7: it has been changed"),
+        ({"shards": [{**shard, "bytes": 10**9}]}, "manifest.json says 1,000,000,000: it is cut off"),
         ({"shards": 5}, "json is damaged"),
         ({"shards": []}, "names no tars"),
         ({"classes": None}, "json is damaged"),

@@ -83,8 +83,12 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
             raise ValueError(f"{str(shard['file'])[:100]} is no name of a tar")
-        if not file.is_file() or file.stat().st_size != shard["bytes"]:
-            raise DataError(f"{file} is not there or has not {shard['bytes']:,} bytes: it is cut off or missing. Pack again.")
+        if not file.is_file():
+            raise DataError(f"{file} is missing, which manifest.json names. Restore it, or pack the images again.")
+        if (size := file.stat().st_size) != shard["bytes"]:
+            what = f"{file} has {size:,} bytes, and manifest.json says {shard['bytes']:,}"
+            how = "it is cut off" if size < shard["bytes"] else "it has been changed"
+            raise DataError(f"{what}: {how}. Restore it, or pack the images again.")
         index, known = _index(file)
         if not numbers.issuperset(index.labels):
             raise ValueError(f"{file.stem}.json names classes that are not there")
