@@ -163,6 +163,14 @@ def test_a_file_that_is_there_is_not_replaced(folder, tmp_path, capsys):
     assert (tmp_path / "known.json").read_bytes() == content
 
 
+def test_a_packed_tar_with_another_sha256_is_refused(folder, tmp_path):
+    manifest = pf.data.pack(folder, tmp_path / "packed")
+    file = tmp_path / "packed" / "train-000000.tar"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # behind the images, which are the same
+    assert pf.data.load(tmp_path / "packed").fingerprint == manifest["fingerprint"]
+    assert "train-000000.tar" in check(tmp_path / "packed")["refused"]
+
+
 def test_progress_counts_every_file(folder):
     counts = []
     check(folder, progress=lambda done, total: counts.append((done, total)))

@@ -295,10 +295,3 @@ def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
     assert main(["data", "check", str(tmp_path / "packed")]) == 3
     assert "train-000000.tar in" in (shown := capsys.readouterr().err)
     assert "differs from manifest.json" in shown
-
-
-def test_a_byte_between_images_is_found_by_a_check(packed):
-    file = packed / "train-000000.tar"
-    file.write_bytes(file.read_bytes()[:-1] + b"x")
-    assert pf.data.load(packed).fingerprint == json.loads((packed / "manifest.json").read_text())["fingerprint"]
-    assert "train-000000.tar" in pf.data.check(packed)["refused"]
