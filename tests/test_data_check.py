@@ -58,6 +58,17 @@ def test_files_are_counted_by_size_mode_and_copies(folder):
     assert report["fingerprint"] == pf.data.load(folder).fingerprint
 
 
+def test_groups_of_copies_that_are_not_listed_are_counted(folder, capsys):
+    for number in range(7):
+        shutil.copy(folder / "cats" / "002.png", folder / "cats" / f"a{number}.png")
+        Image.fromarray(picture(700 + number)).save(folder / "cats" / f"b{number}.png")
+        shutil.copy(folder / "cats" / f"b{number}.png", folder / "dogs" / f"b{number}.png")
+    report = check(folder)
+    assert (len(report["duplicates"]), report["more_duplicates"]) == (5, 4)
+    assert main(["data", "check", str(folder)]) == 0
+    assert "and 4 more groups of copies" in capsys.readouterr().out
+
+
 def test_what_training_refuses_is_reported_too(folder, capsys):
     for number in range(20):
         (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
@@ -119,7 +130,8 @@ def test_files_of_other_sources(folder, tmp_path):
         ("x.npz", ["x.npz"]),
         ("packed", ["held-out-000000.tar", "train-000000.tar", "train-000001.tar"]),
     ):
-        check(tmp_path / source, out=tmp_path / "out.json")
+        (tmp_path / "out.json").unlink(missing_ok=True)
+        assert check(tmp_path / source, out=tmp_path / "out.json")["written"] == str(tmp_path / "out.json")
         assert list(json.loads((tmp_path / "out.json").read_text())["files"]) == names
         assert check(tmp_path / source, against=tmp_path / "out.json")["changes"] == {"added": [], "removed": [], "changed": []}
     assert check(tmp_path / "packed")["modes"] == {"RGBA": 62}
@@ -137,6 +149,26 @@ def test_what_is_too_little_to_train_on_is_reported(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "a\\udcff.png, b.png" in shown.out
     assert "All 2 examples are the same" in shown.err
+
+
+def test_a_file_that_is_there_is_not_replaced(folder, tmp_path, capsys):
+    for number in range(20):
+        (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
+    known = str(tmp_path / "known.json")
+    assert main(["data", "check", str(folder), "--out", known]) == 3
+    assert f"{known}, without a fingerprint" in capsys.readouterr().out
+    content = (tmp_path / "known.json").read_bytes()
+    assert main(["data", "check", str(folder), "--out", known, "--against", known]) == 2
+    assert f"{known} is there already. Choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "known.json").read_bytes() == content
+
+
+def test_a_packed_tar_with_another_sha256_is_refused(folder, tmp_path):
+    manifest = pf.data.pack(folder, tmp_path / "packed")
+    file = tmp_path / "packed" / "train-000000.tar"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # behind the images, which are the same
+    assert pf.data.load(tmp_path / "packed").fingerprint == manifest["fingerprint"]
+    assert "train-000000.tar" in check(tmp_path / "packed")["refused"]
 
 
 def test_progress_counts_every_file(folder):

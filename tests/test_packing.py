@@ -13,6 +13,7 @@ from PIL import Image
 from programs.photos import photos, picture
 
 import pushforward as pf
+from pushforward.cli import main
 from pushforward.data import Sampler
 from pushforward.data.tar_index import index_of
 from pushforward.data.tar_store import TarStore
@@ -145,9 +146,10 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_tars_are_refused(tmp_path, kind):
     content, says = HOSTILE[kind]
-    (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(DataError, match=says):
-        pf.data.load(tmp_path / "x.tar")
+    for name in ("x.tar", "x.tar.gz")[: 2 if kind == "compressed" else 1]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=says):
+            pf.data.load(tmp_path / name)
 
 
 def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
@@ -156,6 +158,13 @@ def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
     tar(tmp_path / "x.tar", members)
     data = pf.data.load(tmp_path / "x.tar")
     assert data.skipped == (("x.tar/100.png", "5,000 bytes, more than 0 MB"),)
+
+
+def test_a_tar_of_several_sizes_is_named(tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(picture(9, (7, 7, 3))).save(content, "PNG")
+    path = tar(tmp_path / "plain.tar", {"0.png": image(0), "1.png": content.getvalue()})
+    assert f"The images in {path} differ in size" in pf.data.check(path)["refused"]
 
 
 def test_arrays_in_tars_are_checked(tmp_path):
@@ -185,8 +194,9 @@ def broken(content):
     return [
         ({"shards": [{**shard, "file": "../x.tar"}]}, "no name of a tar"),
         ({"shards": [{**shard, "file": "/etc/passwd"}]}, "no name of a tar"),
-        ({"shards": [{**shard, "file": "no.tar"}]}, "not there"),
-        ({"shards": [{**shard, "bytes": 7}]}, "has not 7 bytes"),
+        ({"shards": [{**shard, "file": "no.tar"}]}, r"no.tar is missing, which"),
+        ({"shards": [{**shard, "bytes": 7}]}, "manifest.json says 7: it has been changed"),
+        ({"shards": [{**shard, "bytes": 10**9}]}, "manifest.json says 1,000,000,000: it is cut off"),
         ({"shards": 5}, "json is damaged"),
         ({"shards": []}, "names no tars"),
         ({"classes": None}, "json is damaged"),
@@ -237,6 +247,18 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
             pf.data.pack(name, tmp_path / "other", **options)
 
 
+def test_files_that_are_left_out_of_a_pack_are_counted(folder, tmp_path, capsys):
+    assert main(["data", "pack", str(folder), "--out", str(tmp_path / "packed")]) == 0
+    assert f"1 image file cannot be used and was left out: `pushforward data check {folder}`" in capsys.readouterr().out
+
+
+def test_a_pack_inside_of_its_source_is_refused(tmp_path):
+    source = photos(tmp_path / "photos")
+    with pytest.raises(UsageError, match="lies inside of"):
+        pf.data.pack(source, source / "packs" / "packed")
+    assert not (source / "packs").exists()
+
+
 def test_a_tar_that_changes_is_named(packed):
     data = pf.data.load(packed, stream=True, workers=0)
     file = packed / "train-000001.tar"
@@ -258,3 +280,18 @@ def test_an_index_is_that_of_the_tar(packed):
         assert index.labels == known["labels"]
     store = TarStore(packed, {"train-000000.tar": index_of(packed / "train-000000.tar")})
     assert store.read(3).pixels is not None
+
+
+@pytest.mark.parametrize("encoding", ["png", "npy"])
+def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
+    pf.data.pack(folder, tmp_path / "packed", encoding=encoding)
+    file = tmp_path / "packed" / "train-000000.tar"
+    index, content = json.loads(file.with_suffix(".json").read_text()), bytearray(file.read_bytes())
+    content[index["offsets"][3] + index["sizes"][3] - 30] ^= 255  # of an image's pixels
+    file.write_bytes(content)
+    for stream, limit in ((False, None), (True, 9)):
+        with pytest.raises(DataError, match=r"differ from manifest.json"):
+            pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
+    assert main(["data", "check", str(tmp_path / "packed")]) == 3
+    assert "train-000000.tar in" in (shown := capsys.readouterr().err)
+    assert "differs from manifest.json" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from pushforward.errors import DataError
 __all__ = ["data_check", "data_list", "data_pack"]
 
 _SHOWN = 12
-_UNSHOWN = ("held_out_classes", "changes", "refused")
+_UNSHOWN = ("held_out_classes", "changes", "refused", "more_duplicates")
 
 
 @data_app.command(name="list")
@@ -49,7 +50,7 @@ def data_check(
         data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that
             defines data. A .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test,
             label_test and given_test.
-        out: Write size and sha256 of each file to this .json file, and the fingerprint of the data.
+        out: Write size and sha256 of each file to this new .json file, and the fingerprint of the data.
         against: Name the files that were added, removed or changed since an earlier check wrote this file.
     """
     load_plugins(plugin)
@@ -68,7 +69,7 @@ def data_check(
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if report["changes"] and any(report["changes"].values()):
         counts = ", ".join(f"{len(names)} {what}" for what, names in report["changes"].items() if names)
-        raise DataError(f"The files of {data} are not those of {against}: {counts}. Restore them, or check again with `out`.")
+        raise DataError(f"The files of {data} are not those of {against}: {counts}. Restore them, or write a new file: `out`.")
 
 
 @data_app.command(name="pack")
@@ -104,14 +105,18 @@ def data_pack(
     options: dict[str, Any] = {"encoding": encoding, "per_tar": per_tar, "resize": resize, "download": download}
     with counting(data) as progress:
         manifest = pack(data, out, **options, stream=stream or None, progress=progress)
-    show(manifest, json, lambda content: _packed(Path(out), content))
+    show(manifest, json, lambda content: _packed(Path(out), content, data))
 
 
-def _packed(out: Path, manifest: dict[str, Any]) -> str:
+def _packed(out: Path, manifest: dict[str, Any], data: str) -> str:
     """The report of packed images."""
     size = sum(shard["bytes"] for shard in manifest["shards"])
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    return f"{out}: {images} in {len(manifest['shards'])} tars, {size / 2**20:,.1f} MB. Train on them: --data {out}"
+    skipped = manifest["skipped"]
+    files = f"{skipped:,} image file{'s' * (skipped != 1)} cannot be used and {'was' if skipped == 1 else 'were'} left out"
+    hint = f". {files}: `pushforward data check {shlex.quote(data)}` lists the reasons." if skipped else ""
+    tars = f"{len(manifest['shards'])} tars, {size / 2**20:,.1f} MB"
+    return f"{out}: {images} in {tars}. Train on them: --data {out}{hint}"
 
 
 def _as_json(report: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +142,10 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     }
     if report["changes"] and not any(report["changes"].values()):
         shown["changes"] = "none"
+    if report["written"] and report["refused"]:
+        shown["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
+    if more := report.get("more_duplicates"):
+        shown["duplicates"] = [*report["duplicates"], {"more": more}]
     return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
 
 
@@ -154,6 +163,8 @@ def _words(value: Any) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     """A file with its reason, or copies of an image."""
+    if "more" in row:
+        return f"and {row['more']:,} more group{'s' * (row['more'] != 1)} of copies"
     if "reason" in row:
         return f"{row['file']}: {row['reason']}"
     more = f" and {row['copies'] - len(row['files'])} more" if row["copies"] > len(row["files"]) else ""

@@ -16,9 +16,11 @@ from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.dataset import Dataset
 from pushforward.data.file_hashes import compared, file_hashes, read_hashes, write_hashes
+from pushforward.data.packed import known_digests
 from pushforward.data.seen import shared_examples
-from pushforward.data.sources import LoadOptions, read
+from pushforward.data.sources import LoadOptions, names, read
 from pushforward.data.streamed import content_hashes
+from pushforward.errors import UsageError
 
 __all__ = ["CheckOptions", "check"]
 
@@ -29,7 +31,7 @@ class CheckOptions(LoadOptions, total=False):
     """The options of `check`, beside those of `load`.
 
     Args:
-        out: a file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
+        out: a new file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
         against: a file that an earlier check wrote; files that were added, removed or changed since are named.
     """
 
@@ -55,16 +57,20 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
 
         Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
-        up to five of the groups of files with the same pixels, as {files, copies, split}. ``refused`` is the reason why training
+        up to five of the groups of files with the same pixels, as {files, copies, split}; ``more_duplicates`` says how many
+        further groups there are. ``refused`` is the reason why training
         would refuse them, else None; then ``classes`` counts files, and what needs a data set is left out. ``changes`` has what
-        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None.
+        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None; ``written``
+        is the file that was written, else None; its fingerprint is null where training would refuse the data.
 
     Raises:
-        UsageError, DataError: as for `load`, but not for image files that training would refuse.
+        UsageError, DataError: as for `load`, but not for image files that training would refuse; a file `out` that is there.
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, CheckOptions, "data.check")
     out, against = options.get("out"), options.get("against")
+    if out is not None and Path(out).exists():
+        raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
     known = None if against is None else read_hashes(Path(against))
     loading: Any = {name: value for name, value in options.items() if name not in ("out", "against")}
     try:
@@ -72,13 +78,22 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         report = _of_data(data) | {"refused": None}
     except RefusedError as error:
         report = _of_refused(os.fspath(name_or_path), error)
-    report["changes"] = None
-    if out is not None or known is not None:
-        files = file_hashes(Path(name_or_path).expanduser(), options.get("progress"))
+    report |= {"changes": None, "written": None}
+    path = Path(name_or_path).expanduser()
+    digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
+    if out is not None or known is not None or digests:
+        files = file_hashes(path, options.get("progress"))
+        differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+        if differing:
+            report["refused"] = (
+                f"{', '.join(differing)} in {path} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is another "
+                "than when the images were packed. Restore the tars, or pack the images again."
+            )
         if known is not None:
             report["changes"] = compared(known[1], files)
         if out is not None:
             write_hashes(Path(out), os.fspath(name_or_path), report.get("fingerprint"), files)
+            report["written"] = os.fspath(out)
     return report
 
 
@@ -127,6 +142,7 @@ def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict
             {"files": [census.files[i] for i in group[:_NAMED]], "copies": len(group), "split": _side(census, group, data)}
             for group in groups[:_GROUPS]
         ],
+        "more_duplicates": max(0, len(groups) - _GROUPS),
     }
 
 

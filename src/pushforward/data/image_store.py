@@ -47,6 +47,11 @@ class ImageStore(ABC):
         """How many images, those that cannot be used among them."""
         return len(self.names)
 
+    @property
+    def source(self) -> Path:
+        """What messages name: the folder or the archive that was given."""
+        return self.place
+
     @abstractmethod
     def open(self, i: int) -> BinaryIO:
         """The file of an image, opened for reading.

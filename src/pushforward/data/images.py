@@ -161,7 +161,7 @@ class _Images:
             self._note()
         elif self.held > MAX_BYTES:
             raise DataError(
-                f"The images in {self.store.place} take more than {MAX_BYTES >> 30} GB: leave them on disk with `stream=True`, "
+                f"The images in {self.store.source} take more than {MAX_BYTES >> 30} GB: leave them on disk with `stream=True`, "
                 "or scale them down with `resize=N`."
             )
 
@@ -281,7 +281,7 @@ def _uneven(store: ImageStore, counts: Counter[tuple[int, int]]) -> DataError:
     more = ", ..." if len(sizes or counts) > len(common) else ""
     usual = min(common[0][0])
     return DataError(
-        f"The images in {store.place} differ in size (height x width): {listed}{more}. "
+        f"The images in {store.source} differ in size (height x width): {listed}{more}. "
         f"A model needs one size: `resize={min(usual, 64)}`, for example, scales and crops them all."
     )
 
@@ -290,7 +290,8 @@ def _too_many(store: ImageStore, skipped: Sequence[tuple[str, str]]) -> DataErro
     lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
     rest = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return DataError(
-        f"{len(skipped)} of {len(store)} image files in {store.place} cannot be used, more than {MAX_SKIPPED:.0%}:{lines}{rest}\n"
+        f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}:"
+        f"{lines}{rest}\n"
         f"Fix or remove them; `pushforward data check` lists them all.",
         skipped,
     )

@@ -6,6 +6,7 @@ import json
 import sys
 from array import array
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pushforward.data.image_files import ENDINGS
 from pushforward.data.tar_index import TarIndex, index_of
 from pushforward.errors import DataError
 
-__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "indices_of", "packed_in", "tars_in"]
+__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "content_digest", "indices_of", "known_digests", "packed_in", "tars_in"]
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
 MAX_JSON = 256 * 2**20
@@ -34,6 +35,7 @@ class Packed:
         train: indices of the tars with training examples, by file name.
         held_out: those of held-out examples.
         hashes: of all images as their source held them, training examples first, uint64 (n,).
+        content: the `content_digest` of all images; empty where it is not known.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Packed:
     train: dict[str, TarIndex]
     held_out: dict[str, TarIndex]
     hashes: Hashes
+    content: str
 
 
 def tars_in(path: Path) -> list[Path]:
@@ -80,8 +83,12 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
             raise ValueError(f"{str(shard['file'])[:100]} is no name of a tar")
-        if not file.is_file() or file.stat().st_size != shard["bytes"]:
-            raise DataError(f"{file} is not there or has not {shard['bytes']:,} bytes: it is cut off or missing. Pack again.")
+        if not file.is_file():
+            raise DataError(f"{file} is missing, which manifest.json names. Restore it, or pack the images again.")
+        if (size := file.stat().st_size) != shard["bytes"]:
+            what = f"{file} has {size:,} bytes, and manifest.json says {shard['bytes']:,}"
+            how = "it is cut off" if size < shard["bytes"] else "it has been changed"
+            raise DataError(f"{what}: {how}. Restore it, or pack the images again.")
         index, known = _index(file)
         if not numbers.issuperset(index.labels):
             raise ValueError(f"{file.stem}.json names classes that are not there")
@@ -89,7 +96,25 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         hashes.append(known)
     if not sides[False] or not sides[True]:
         raise ValueError("it names no tars of one of the splits")
-    return Packed(path, str(content["name"]), classes, str(content["target"]), sides[False], sides[True], np.concatenate(hashes))
+    name, target, digest = str(content["name"]), str(content["target"]), str(content.get("content", ""))
+    return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), digest)
+
+
+def content_digest(hashes: Hashes) -> str:
+    """sha256 (hex) of the hashes of images as they are read (`content_hashes`), training examples first."""
+    return sha256(hashes.astype("<u8").tobytes()).hexdigest()
+
+
+def known_digests(path: Path) -> dict[str, str]:
+    """The sha256 of each tar by its file's name, as the manifest of packed images gives it; empty for other sources.
+
+    Raises:
+        DataError: a manifest that is damaged.
+    """
+    if packed_in(path) is None:
+        return {}
+    shards = _json(path / MANIFEST)["shards"]
+    return {str(shard["file"]): str(shard.get("sha256")) for shard in shards}
 
 
 def _index(file: Path) -> tuple[TarIndex, Hashes]:

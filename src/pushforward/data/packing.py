@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.packed import FORMAT, MANIFEST, TAR
+from pushforward.data.packed import FORMAT, MANIFEST, TAR, content_digest
+from pushforward.data.sets import registry
 from pushforward.data.sources import load
+from pushforward.data.streamed import content_hashes
 from pushforward.errors import UsageError, unknown
 from pushforward.replacing import replacing
 
@@ -80,6 +82,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
+    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in registry()
+    if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
+        raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
     _check(data)
@@ -113,9 +118,11 @@ def _manifest(data: Dataset, shards: list[dict[str, Any]], encoding: str) -> dic
         "encoding": encoding,
         "train": len(data.train),
         "held_out": len(data.held_out),
+        "skipped": len(data.skipped),
         "classes": list(data.space.classes),
         "target": "" if data.space.label is None else data.space.label.target,
         "fingerprint": data.fingerprint,
+        "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
         "shards": shards,
     }
 

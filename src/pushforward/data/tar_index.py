@@ -16,11 +16,13 @@ from typing import Any, BinaryIO
 from pushforward.data.image_files import ARRAYS, ENDINGS
 from pushforward.errors import DataError
 
-__all__ = ["TarIndex", "index_of"]
+__all__ = ["TarIndex", "index_of", "refuse_compressed"]
 
 MAX_HEADER = 2**20
 MAX_CLASS = 100
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
 
 @dataclass
@@ -49,17 +51,32 @@ def index_of(path: Path) -> TarIndex:
         DataError: a file that is compressed, no tar, or cut off.
     """
     with open(path, "rb") as file:
-        start = file.read(6)
-        for magic, name in _PACKED.items():
-            if start.startswith(magic):
-                raise DataError(
-                    f"{path} is compressed ({name}), so that no image in it can be read by itself: expected a plain tar. Unpack "
-                    "it first; images are compressed already."
-                )
+        _refuse_compressed(path, file)
         try:
             return _indexed(file)
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
             raise DataError(f"{path} is damaged or no tar: {str(error) or type(error).__name__}.") from error
+
+
+def refuse_compressed(path: Path) -> None:
+    """Refuse a file that is a compressed tar by its name and its content.
+
+    Raises:
+        DataError: with the compression.
+    """
+    if path.is_file() and path.name.lower().endswith(_ENDINGS):
+        with open(path, "rb") as file:
+            _refuse_compressed(path, file)
+
+
+def _refuse_compressed(path: Path, file: BinaryIO) -> None:
+    start = file.read(6)
+    for magic, name in _PACKED.items():
+        if start.startswith(magic):
+            raise DataError(
+                f"{path} is compressed ({name}), so that no image in it can be read by itself: expected a plain tar. Unpack it "
+                "first; images are compressed already."
+            )
 
 
 def _indexed(file: BinaryIO) -> TarIndex:

@@ -53,6 +53,11 @@ class TarStore(ImageStore):
         self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
         self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
 
+    @property
+    def source(self) -> Path:
+        """The tar, or the folder of several."""
+        return self.place / self.shards[0] if len(self.shards) == 1 else self.place
+
     def open(self, i: int) -> BinaryIO:
         """The member's content, in memory."""
         size = int(self._sizes[i])

@@ -14,6 +14,7 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.image_files import ENDINGS
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.source import Reading
+from pushforward.data.tar_index import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of
 from pushforward.spec import check_names
@@ -68,6 +69,7 @@ def read(path: Path, reading: Reading) -> Dataset:
     known, ending = registry(), FOLDER if path.is_dir() else path.suffix.lower()
     if ending not in known:
         reading.refuse_header(str(path))
+        refuse_compressed(path)
         hint = " For images give the folder that holds them." if ending in ENDINGS else ""
         hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint
         raise DataError(f"{path} cannot be read as data: expected {described()}.{hint}")
