@@ -59,7 +59,7 @@ class Disk:
 
     def __exit__(self, *_: object) -> None:
         self._patches.close()
-        for handle, _ in self._unflushed.values():
+        for handle, _size in self._unflushed.values():
             os.close(handle)
 
     def _call(self, name: str, function: Callable[..., Any]) -> Callable[..., None]:
