@@ -586,7 +586,8 @@ def run(name):
         assert exit_code == wanted, err
         assert f"next: pushforward resume {folder}" in err
         assert os.listdir(f"{folder}/checkpoints")
-        assert main(["resume", folder, "--steps", "1", "--json"]) == 0
+        step = int(max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json"))
+        assert main(["resume", folder, "--steps", str(step + 1), "--json"]) == 0
         shutil.rmtree(folder)
 
 

@@ -121,15 +121,15 @@ def compare(
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
-    options["trackers"] = track or ()
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
-    folder, trained = _trained(plan, runs, loaded, out, options)
+    folder, trained = _trained(plan, runs, loaded, out, options | {"trackers": track or ()})
     details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
-    _shown(_reported({**reports, **trained}, loaded, folder, details, plan.sweep(trained)), folder, json)
+    sweep = plan.sweep(trained)
+    _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
 
 
 def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[str | None, Plugins]:
