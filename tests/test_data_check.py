@@ -82,10 +82,10 @@ def test_what_training_refuses_is_reported_too(folder, capsys):
     assert (report["files"], report["repeats"]) == (83, 1)
     assert report["duplicates"][0]["files"] == ["cats/001.png", "dogs/copy.png"]
     assert main(["data", "check", str(folder)]) == 3
-    shown = capsys.readouterr()
-    assert all(f"bad{number}.png: no image that can be read" in shown.out for number in range(20))
-    assert "L 15" in shown.out
-    assert "21 of 83 image files" in shown.err
+    printed = capsys.readouterr()
+    assert all(f"bad{number}.png: no image that can be read" in printed.out for number in range(20))
+    assert "L 15" in printed.out
+    assert "21 of 83 image files" in printed.err
 
 
 def test_sizes_that_differ_are_counted(folder, capsys):
@@ -114,13 +114,13 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
     (folder / "cats" / "004.png").touch()
     capsys.readouterr()
     assert main(["data", "check", str(folder), "--against", known, "--json"]) == 3
-    shown = capsys.readouterr()
-    assert json.loads(shown.out)["changes"] == {
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["changes"] == {
         "added": ["cats/999.png"],
         "removed": ["cats/001.png"],
         "changed": ["dogs/003.png"],
     }
-    assert "1 added, 1 removed, 1 changed" in shown.err
+    assert "1 added, 1 removed, 1 changed" in printed.err
 
 
 def test_files_of_other_sources(folder, tmp_path):
@@ -146,9 +146,9 @@ def test_what_is_too_little_to_train_on_is_reported(tmp_path, capsys):
     for name in (b"a\xff.png", b"b.png"):
         shutil.copy(photos(tmp_path / "others", 3) / "cats" / "001.png", os.path.join(os.fsencode(tmp_path / "photos"), name))
     assert main(["data", "check", str(tmp_path / "photos")]) == 3
-    shown = capsys.readouterr()
-    assert "a\\udcff.png, b.png" in shown.out
-    assert "All 2 examples are the same" in shown.err
+    printed = capsys.readouterr()
+    assert "a\\udcff.png, b.png" in printed.out
+    assert "All 2 examples are the same" in printed.err
 
 
 def test_a_file_that_is_there_is_not_replaced(folder, tmp_path, capsys):

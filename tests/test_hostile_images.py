@@ -110,16 +110,16 @@ def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys)
     notes = {row["file"]: row["reason"] for row in report["converted"]}
     assert notes == {name: says for name, (_, says) in CONVERTED.items()}
     assert main(["data", "check", str(folder)]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"{name}: " in shown for name in refused)
+    output = capsys.readouterr().out
+    assert all(f"{name}: " in output for name in refused)
     data = pf.data.load(folder, stream=True)
     assert len(data.skipped) == 12
     assert pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run").state["step"] == 2
     for number in range(20):
         (folder / f"more{number}.png").write_bytes(b"")
     assert main(["data", "check", str(folder)]) == 3
-    shown = capsys.readouterr().out
-    assert all(f"more{number}.png: empty file" in shown for number in range(20))
+    output = capsys.readouterr().out
+    assert all(f"more{number}.png: empty file" in output for number in range(20))
     assert main(["train", "flow", "--data", str(folder), "--out", str(tmp_path / "refused")]) == 3
     assert not (tmp_path / "refused").exists()
 

@@ -293,5 +293,5 @@ def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
         with pytest.raises(DataError, match=r"differ from manifest.json"):
             pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
     assert main(["data", "check", str(tmp_path / "packed")]) == 3
-    assert "train-000000.tar in" in (shown := capsys.readouterr().err)
-    assert "differs from manifest.json" in shown
+    assert "train-000000.tar in" in (message := capsys.readouterr().err)
+    assert "differs from manifest.json" in message

@@ -136,17 +136,17 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     held_out = report.get("held_out_classes")
     sides = {name: n if held_out is None else f"{n}/{held_out[name]}" for name, n in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides and held_out is not None else {}
-    shown = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
-    shown |= {"header": header, "repeats": repeats} | {
+    facts = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
+    facts |= {"header": header, "repeats": repeats} | {
         f"files {what}": names for what, names in (report["changes"] or {}).items()
     }
     if report["changes"] and not any(report["changes"].values()):
-        shown["changes"] = "none"
+        facts["changes"] = "none"
     if report["written"] and report["refused"]:
-        shown["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
+        facts["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
     if more := report.get("more_duplicates"):
-        shown["duplicates"] = [*report["duplicates"], {"more": more}]
-    return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
+        facts["duplicates"] = [*report["duplicates"], {"more": more}]
+    return {name: value for name, value in facts.items() if value not in ([], {}, False, None)}
 
 
 def _words(value: Any) -> str:

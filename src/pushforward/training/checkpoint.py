@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "clean_up",
     "commit",
     "fill",
     "latest",
     "load",
-    "mend",
     "prune",
     "read_json",
     "read_state",
@@ -118,7 +118,7 @@ def staged(final: Path) -> Iterator[Path]:
     """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
 
     Args:
-        final: The checkpoint's folder. Whatever an interrupted save has left beside it is removed first (`mend`).
+        final: The checkpoint's folder. Whatever an interrupted save has left beside it is removed first (`clean_up`).
 
     Raises:
         CheckpointError: If the disk refuses, here or within the context.
@@ -129,7 +129,7 @@ def staged(final: Path) -> Iterator[Path]:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
                 _flush(folder.parent)
-            mend(folder)
+            clean_up(folder)
             temporary.mkdir()
             yield temporary
     finally:
@@ -175,14 +175,14 @@ def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint, which first loses its name: half of one never counts. What the disk holds back goes with `mend`."""
+    """Remove a checkpoint. It loses its name first, so that half of one never counts; `clean_up` removes what could not go."""
     gone = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     with contextlib.suppress(OSError):
         os.rename(folder, gone)
         shutil.rmtree(gone)
 
 
-def mend(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     """Remove what interrupted saves have left in a run's ``checkpoints`` folder; whoever calls this holds the run's lock.
 
     A checkpoint that was to be replaced by one of the same step takes its name again where the new one is not there.

@@ -108,7 +108,7 @@ def leave() -> None:
 
 
 def check_devices(devices: int | None) -> None:
-    """Refuse a number of processes that is not the present one: from Python none are started.
+    """Refuse a number of processes that is not the present one: Python starts no others.
 
     Raises:
         UsageError: With the command that starts them.

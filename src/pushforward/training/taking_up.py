@@ -56,7 +56,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
                 _report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
             checkpoint, options = None, {**options, "checkpoint": None}
         if checkpoint is None and lock is not None:
-            _mend(folder)
+            _clean_up(folder)
         processes.agreed(False)  # nobody reads what an interrupted save has left
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
@@ -138,12 +138,12 @@ def _report(watcher: Watcher, sentences: str) -> None:
         watcher.say(f"warning: {sentences}")
 
 
-def _mend(folder: Path) -> None:
+def _clean_up(folder: Path) -> None:
     """Remove what an interrupted save has left in a run's folder."""
     inside = folder / "checkpoints"
     if inside.is_dir():
         with checkpoints._disk(inside):
-            checkpoints.mend(inside)
+            checkpoints.clean_up(inside)
             _sweep(folder)
 
 

@@ -254,7 +254,7 @@ class Trainer:
         """Give the folder's lock back once nothing is being written; nothing more is saved. `advance` takes it again.
 
         Args:
-            status: What trackers are told: "finished", "stopped" or "failed"; None goes by whether training is `done`.
+            status: What trackers receive: "finished", "stopped" or "failed"; None goes by whether training is `done`.
         """
         self.saver.close(self)
         for observer in self.observers:
