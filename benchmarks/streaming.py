@@ -12,6 +12,7 @@ machine. Without --write it only prints.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -40,7 +41,9 @@ KINDS = {"folder": "folder of PNG", "png": "packed PNG", "npy": "packed pixels"}
 
 
 def make(folder: Path, images: int, side: int) -> Path:
-    """Smooth random images in colour, 100 folders of them that are no classes."""
+    """Smooth random images in colour, 100 folders of them that are no classes; those of an earlier run are taken."""
+    if folder.is_dir():
+        return folder
     random = np.random.default_rng(0)
     for number in range(images):
         place = folder / "all" / f"{number % 100:02}"
@@ -55,7 +58,7 @@ def sources(place: Path, kinds: list[str], images: int, side: int) -> dict[str, 
     folder = make(place / f"folder-{images}", images, side)
     paths = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
     for kind, path in paths.items():
-        if kind != "folder":
+        if kind != "folder" and not (path / "manifest.json").is_file():
             pf.data.pack(folder, path, encoding=kind, stream=True)
     return {kind: paths[kind] for kind in kinds}
 
@@ -184,15 +187,15 @@ def main(words: list[str]) -> None:
     parser.add_argument("--warm", type=int, default=24, help="steps before the first turn (default 24)")
     parser.add_argument("--batch", type=int, default=BATCH, help="images of a step")
     parser.add_argument("--side", type=int, default=SIDE, help="height and width")
-    parser.add_argument("--place", help="a folder for the images (default: a temporary one)")
+    parser.add_argument("--place", help="a folder that keeps the images for other runs (default: a temporary one)")
     parser.add_argument("--write", action="store_true", help="write results/streaming.md")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--streamed", action="store_true", help=argparse.SUPPRESS)
     given = parsed(parser, words, images=120, few=80, warm=1, turns=1, steps=1, batch=4, side=16)
     if given.child:
         return child(given)
-    with tempfile.TemporaryDirectory(dir=given.place) as place:
-        rows = measured(Path(place), given)
+    with contextlib.ExitStack() as stack:
+        rows = measured(Path(given.place or stack.enter_context(tempfile.TemporaryDirectory())), given)
     head = ["source", "MB, few", "MB, many", "more", "bar", "images/s", "from memory", "ratio", "bar", "same batches", "load, s"]
     lines = []
     for row in rows:
