@@ -555,6 +555,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("moment.average.transport()", "moment.method.transport()", "guard"),
         ("return now > before", "return True", "guard"),
         ("if not self._start:", "if True:", "guard"),
+        ("except Diverged:", "except ZeroDivisionError:", "guard"),
     ],
     "training/variety_alarm.py": [
         ("self.passed = step", "pass", "guard"),
@@ -906,6 +907,10 @@ FAULTS: dict[str, list[Fault]] = {
     "training/observers.py": [
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "training"),
         ("    late = True\n", "", "training observers"),
+        ("except Diverged as error:", "except ZeroDivisionError as error:", "observers"),
+    ],
+    "warned.py": [
+        ("            level = depth\n", "            level = 1\n", "observers"),
     ],
     "training/step.py": [
         ("seed_generators(key(self.seed,", "id(key(self.seed,", "training laws splitting"),
