@@ -874,7 +874,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self.saver.check()\n", "", "saving"),
         (" or self.done or self.stop))", "))", "saving"),
         ("or players_in(health)", "", "recovering"),
-        ("skipped = self.journal.skips.last == self.clock.step", "skipped = False", "skipping"),
+        ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
     "training/saving.py": [
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
@@ -908,6 +908,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "training"),
         ("    late = True\n", "", "training observers"),
         ("except Diverged as error:", "except ZeroDivisionError as error:", "observers"),
+    ],
+    "training/reading.py": [
+        ("            trainer.finish()\n", "            trainer.close()\n", "streaming"),
     ],
     "warned.py": [
         ("            level = depth\n", "            level = 1\n", "observers"),

@@ -17,7 +17,8 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.guess import levels_of
 from pushforward.evaluation.neighbours import nearest
-from pushforward.testing import recipe_for
+from pushforward.testing import assert_same, final_state, recipe_for
+from pushforward.training.start import prepare
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +189,24 @@ def test_evaluations_read_examples_in_parts(folder):
     assert levels_of(there) == levels_of(here)
     assert given_samples(x.numpy(), there).notes == given_samples(x.numpy(), here).notes
     assert "2 of the 6 samples are held-out examples" in given_samples(x.numpy(), there).notes[0]
+
+
+def test_a_file_that_vanishes_costs_no_step(tmp_path):
+    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is there again."""
+    folder = photos(tmp_path / "photos", 12)
+    data = pf.data.load(folder, stream=True)
+    recipe = recipe_for("flow", data)
+    whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")
+    trainer = prepare(recipe, data, steps=6, out=tmp_path / "run")
+    while trainer.clock.step < 2:
+        trainer.advance(1e-9)
+    (folder / "cats").rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png is gone") as caught:
+        trainer.advance()
+    step, words = trainer.clock.step, str(caught.value)
+    assert step >= 2
+    assert f"{tmp_path}/run/checkpoints/step_{step:06d}" in words
+    assert words.endswith(f"pushforward resume {tmp_path}/run")
+    assert pf.load(tmp_path / "run").state["step"] == step
+    (tmp_path / "away").rename(folder / "cats")
+    assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
