@@ -1,5 +1,7 @@
 """Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -93,12 +95,13 @@ def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
     assert looks.rows == [(1, True), (2, True), (3, True)]
 
 
-def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path):
+def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeypatch):
     """A late observer is not asked about weights that are not finite."""
+    monkeypatch.setattr(observers, "PICTURES", (0.4,))
     looks = Looks(late=True)
-    run = trainer(tmp_path / "run", looks)
+    run = trainer(tmp_path / "run", looks, Pictures())
     run.average.update = lambda *samples: next(run.average.method.parameters()).data.fill_(np.nan)
-    with pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
+    with warnings.catch_warnings(action="error"), pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
         run.advance()
     assert looks.steps == []
 

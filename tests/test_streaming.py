@@ -18,6 +18,7 @@ from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.guess import levels_of
 from pushforward.evaluation.neighbours import nearest
 from pushforward.testing import assert_same, final_state, recipe_for
+from pushforward.training.data_files import what_changed, write_files
 from pushforward.training.start import prepare
 
 
@@ -176,8 +177,28 @@ def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
     pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
     name = data.train.x.store.names[data.train.x.places[0]]
     shutil.copy(tmp_path / "photos" / data.train.x.store.names[data.train.x.places[1]], tmp_path / "photos" / name)
-    with pytest.raises(DataError, match="The data has changed"):
+    with pytest.raises(DataError, match=rf"The data has changed.*1 file changed: {name}\. Restore it"):
         pf.resume(tmp_path / "run", steps=2)
+
+
+def test_files_that_changed_since_a_run_are_named(tmp_path):
+    photos(tmp_path / "photos", 12)
+    there, here = (pf.data.load(tmp_path / "photos", stream=stream) for stream in (True, False))
+    write_files(tmp_path, there)
+    assert what_changed(tmp_path, here, str(tmp_path / "photos")) == ""
+    for number in range(7):
+        Image.fromarray(picture(500 + number)).save(tmp_path / "photos" / "cats" / f"new{number}.png")
+    (tmp_path / "photos" / "cats" / "001.png").unlink()
+    (tmp_path / "photos" / "dogs" / "003.png").write_bytes(b"no image")
+    words = what_changed(tmp_path, pf.data.load(tmp_path / "photos", resize=4), str(tmp_path / "photos"))
+    names = ", ".join(f"cats/new{number}.png" for number in range(5))
+    lost = "2 files removed: cats/001.png, dogs/003.png (no image that can be read)."
+    assert words == f" 7 files added: {names} and 2 more. {lost}"
+    (tmp_path / "files.json").write_text("[]")
+    assert "data check PLACE --against FILE" in what_changed(tmp_path, here, "PLACE")
+    table = tmp_path / "x.csv"
+    table.write_text("a\n" + "".join(f"{n}\n" for n in range(9)))
+    assert what_changed(tmp_path, pf.data.load(table), str(table)) == f" It is read from {table}."
 
 
 def test_evaluations_read_examples_in_parts(folder):

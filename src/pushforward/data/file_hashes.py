@@ -89,8 +89,8 @@ def read_hashes(path: Path) -> tuple[str | None, Files]:
 
 
 def compared(known: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names of files that were added, removed and changed since, each sorted."""
-    changed = [name for name, file in files.items() if name in known and known[name].get("sha256") != file["sha256"]]
+    """The names of files that were added, removed and changed since, each sorted; what is known of a file may be anything."""
+    changed = [name for name, file in files.items() if name in known and known[name] != file]
     return {
         "added": sorted(files.keys() - known.keys()),
         "removed": sorted(known.keys() - files.keys()),

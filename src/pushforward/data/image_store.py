@@ -52,6 +52,10 @@ class ImageStore(ABC):
         """What messages name: the folder or the archive that was given."""
         return self.place
 
+    def title(self, i: int) -> str:
+        """What messages call an image: its name, and that of the file that it was packed from."""
+        return self.names[i]
+
     @abstractmethod
     def open(self, i: int) -> BinaryIO:
         """The file of an image, opened for reading.
@@ -96,7 +100,7 @@ class ImageStore(ABC):
         Raises:
             DataError: If its file is gone, cannot be read any more, or holds other pixels.
         """
-        where = f"{self.place}/{self.names[i]}"
+        where = f"{self.place}/{self.title(i)}"
         try:
             stamp = self.stamp(i)
         except OSError as error:
