@@ -1286,6 +1286,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
     ],
     "data/file_hashes.py": [
+        ("for name in (known.reading | now.reading)", "for name in ()", "data_check"),
+        ('{"fingerprint": [known.fingerprint, now.fingerprint]}', "{}", "data_check"),
         ('!= file["sha256"]]', '== file["sha256"]]', "data_check"),
     ],
     "data/ahead.py": [
@@ -1299,6 +1301,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
         ("max(0, len(groups) - _GROUPS)", "0", "data_check"),
         ('"both" if len(inside) > 1 else', "", "data_check"),
+        ("if np.ptp(census.labels[group])", "", "data_check"),
+        ("group[first]", "group[:0]", "data_check"),
+        ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
     ],
     "data/packing.py": [
         ("archive.offset + _HEADER", "archive.offset", "packing"),
