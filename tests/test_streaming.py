@@ -10,6 +10,8 @@ from PIL import Image
 from programs.photos import photos, picture
 
 import pushforward as pf
+from pushforward.cli.groups import Reading
+from pushforward.cli.reading import source
 from pushforward.data import Sampler, fingerprints, images
 from pushforward.data.image_store import ImageStore
 from pushforward.data.levels import level_counts
@@ -153,6 +155,11 @@ def test_options_that_do_not_apply(folder, tmp_path):
     np.savez(tmp_path / "x.npz", x=picture(0, (9, 4)))
     with pytest.raises(UsageError, match=r"x.npz is neither"):
         pf.data.load(tmp_path / "x.npz", stream=True)
+    (tmp_path / "x.csv").write_text("a\n1\n2\n")
+    with pytest.raises(UsageError, match=r"x.csv is a table"):
+        pf.data.load(tmp_path / "x.csv", stream=True)
+    with pytest.raises(UsageError, match=r"holds vectors of shape 4, and only images .* are packed: folders"):
+        pf.data.pack(tmp_path / "x.npz", tmp_path / "packed")
     for workers in (-1, 65):
         with pytest.raises(UsageError, match="expected 0 to 64"):
             pf.data.load(folder, stream=True, workers=workers)
@@ -179,6 +186,12 @@ def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
     shutil.copy(tmp_path / "photos" / data.train.x.store.names[data.train.x.places[1]], tmp_path / "photos" / name)
     with pytest.raises(DataError, match=rf"The data has changed.*1 file changed: {name}\. Restore it"):
         pf.resume(tmp_path / "run", steps=2)
+
+
+def test_workers_without_effect_are_reported(folder, capsys):
+    for stream in (False, True):
+        source(str(folder), Reading(workers=2, stream=stream))
+        assert ("--workers has no effect: the examples are in memory" in capsys.readouterr().err) != stream
 
 
 def test_files_that_changed_since_a_run_are_named(tmp_path):

@@ -13,7 +13,7 @@ from pushforward.cli.groups import ALL_DATA, DATA, OUTPUT, Flag, Json, Reading
 from pushforward.cli.listing import Listed
 from pushforward.cli.parsing import data_file, load_plugins
 from pushforward.cli.reading import counting, options_of_reading
-from pushforward.cli.terminal import columns, data_app, show
+from pushforward.cli.terminal import columns, data_app, say, show
 from pushforward.errors import DataError
 
 __all__ = ["data_check", "data_list", "data_pack"]
@@ -57,6 +57,8 @@ def data_check(
     """
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
+    if reading.workers is not None:
+        say("--workers has no effect on a check, which reads everything once")
     from pushforward.data import check
 
     try:

@@ -104,7 +104,11 @@ def _check(data: Dataset) -> None:
         UsageError: with the reason.
     """
     if not data.space.has_pixels or data.space.shape[0] not in (1, 3, 4):
-        raise UsageError(f"{data.name} holds {data.space.noun}s of shape {data.space.shape}: only images are packed.")
+        shape = "x".join(map(str, data.space.shape))
+        raise UsageError(
+            f"{data.name} holds {data.space.noun}s of shape {shape}, and only images of 1, 3 or 4 channels are packed: folders "
+            "and tars of image files, or a .npz or .npy of images. Train on it as it is: such data is read whole."
+        )
     if data.probabilities is not None or data.train.given:
         what = "is drawn again in every epoch" if data.train.given == {} else "has attributes beside its classes"
         raise UsageError(f"{data.name} {what}, which packed images do not hold. Train on it as it is.")

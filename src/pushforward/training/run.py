@@ -15,7 +15,7 @@ from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
@@ -255,8 +255,7 @@ def pick(folder: Path, name: str | None) -> Path:
     name = best_name(folder) if name == "best" else name
     chosen = inside / name if name else checkpoints.latest(inside)
     if chosen is None or not chosen.is_dir():
-        which, how = (name, "") if name else ("yet", f" Start its training: pushforward resume {folder}")
-        raise CheckpointError(f"{folder} has no checkpoint {which}; nothing to load.{how}")
+        raise checkpoints.no_checkpoint(folder, name)
     return chosen
 
 

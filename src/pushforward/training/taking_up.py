@@ -47,7 +47,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         put_back(folder)
     processes.agreed(False)  # the run is there again for all of them
     content = read_spec(folder, plugins)
-    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
     lock = hold(folder) if writes else None
     try:
         if checkpoint is not None and not processes.first(not writes or still_asked(folder, checkpoint, command())):
