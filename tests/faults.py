@@ -922,11 +922,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("            missing.append(package)\n", "            pass\n", "cli"),
     ],
     "training/data_files.py": [
-        ("names[:SHOWN]", "names", "streaming"),
-        ("write_json(folder / FILE, {", "write_json(folder / 'no.json', {", "streaming"),
+        ("names[:SHOWN]", "names", "changing_data"),
+        ("write_json(folder / FILE, {", "write_json(folder / 'no.json', {", "changing_data"),
     ],
     "training/reading.py": [
-        ("            trainer.finish()\n", "            trainer.close()\n", "streaming"),
+        ("            trainer.finish()\n", "            trainer.close()\n", "changing_data"),
     ],
     "warned.py": [
         ("            level = depth\n", "            level = 1\n", "observers"),

@@ -19,9 +19,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.guess import levels_of
 from pushforward.evaluation.neighbours import nearest
-from pushforward.testing import assert_same, final_state, recipe_for
-from pushforward.training.data_files import what_changed, write_files
-from pushforward.training.start import prepare
+from pushforward.testing import recipe_for
 
 
 @pytest.fixture(scope="module")
@@ -178,40 +176,10 @@ def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp
     assert torch.equal(ends["resumed"], ends["here"])
 
 
-def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "photos")
-    data = pf.data.load(tmp_path / "photos", stream=True, resize=4)
-    pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
-    name = data.train.x.store.names[data.train.x.places[0]]
-    shutil.copy(tmp_path / "photos" / data.train.x.store.names[data.train.x.places[1]], tmp_path / "photos" / name)
-    with pytest.raises(DataError, match=rf"The data has changed.*1 file changed: {name}\. Restore it"):
-        pf.resume(tmp_path / "run", steps=2)
-
-
 def test_workers_without_effect_are_reported(folder, capsys):
     for stream in (False, True):
         source(str(folder), Reading(workers=2, stream=stream))
         assert ("--workers has no effect: the examples are in memory" in capsys.readouterr().err) != stream
-
-
-def test_files_that_changed_since_a_run_are_named(tmp_path):
-    photos(tmp_path / "photos", 12)
-    there, here = (pf.data.load(tmp_path / "photos", stream=stream) for stream in (True, False))
-    write_files(tmp_path, there)
-    assert what_changed(tmp_path, here, str(tmp_path / "photos")) == ""
-    for number in range(7):
-        Image.fromarray(picture(500 + number)).save(tmp_path / "photos" / "cats" / f"new{number}.png")
-    (tmp_path / "photos" / "cats" / "001.png").unlink()
-    (tmp_path / "photos" / "dogs" / "003.png").write_bytes(b"no image")
-    words = what_changed(tmp_path, pf.data.load(tmp_path / "photos", resize=4), str(tmp_path / "photos"))
-    names = ", ".join(f"cats/new{number}.png" for number in range(5))
-    lost = "2 files removed: cats/001.png, dogs/003.png (no image that can be read)."
-    assert words == f" 7 files added: {names} and 2 more. {lost}"
-    (tmp_path / "files.json").write_text("[]")
-    assert "data check PLACE --against FILE" in what_changed(tmp_path, here, "PLACE")
-    table = tmp_path / "x.csv"
-    table.write_text("a\n" + "".join(f"{n}\n" for n in range(9)))
-    assert what_changed(tmp_path, pf.data.load(table), str(table)) == f" It is read from {table}."
 
 
 def test_evaluations_read_examples_in_parts(folder):
@@ -223,24 +191,3 @@ def test_evaluations_read_examples_in_parts(folder):
     assert levels_of(there) == levels_of(here)
     assert given_samples(x.numpy(), there).notes == given_samples(x.numpy(), here).notes
     assert "2 of the 6 samples are held-out examples" in given_samples(x.numpy(), there).notes[0]
-
-
-def test_a_file_that_vanishes_costs_no_step(tmp_path):
-    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is there again."""
-    folder = photos(tmp_path / "photos", 12)
-    data = pf.data.load(folder, stream=True)
-    recipe = recipe_for("flow", data)
-    whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")
-    trainer = prepare(recipe, data, steps=6, out=tmp_path / "run")
-    while trainer.clock.step < 2:
-        trainer.advance(1e-9)
-    (folder / "cats").rename(tmp_path / "away")
-    with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png is gone") as caught:
-        trainer.advance()
-    step, words = trainer.clock.step, str(caught.value)
-    assert step >= 2
-    assert f"{tmp_path}/run/checkpoints/step_{step:06d}" in words
-    assert words.endswith(f"pushforward resume {tmp_path}/run")
-    assert pf.load(tmp_path / "run").state["step"] == step
-    (tmp_path / "away").rename(folder / "cats")
-    assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))

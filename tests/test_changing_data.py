@@ -1,0 +1,66 @@
+"""Data that change or vanish after a training has begun: nothing is lost, and what changed is named."""
+
+import shutil
+
+import pytest
+from PIL import Image
+from programs.photos import photos, picture
+
+import pushforward as pf
+from pushforward.errors import DataError
+from pushforward.testing import assert_same, final_state, recipe_for
+from pushforward.training.data_files import what_changed, write_files
+from pushforward.training.start import prepare
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return photos(tmp_path / "photos", 12)
+
+
+def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
+    data = pf.data.load(folder, stream=True, resize=4)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
+    name = data.train.x.store.names[data.train.x.places[0]]
+    shutil.copy(folder / data.train.x.store.names[data.train.x.places[1]], folder / name)
+    with pytest.raises(DataError, match=rf"The data has changed.*1 file changed: {name}\. Restore it"):
+        pf.resume(tmp_path / "run", steps=2)
+
+
+def test_files_that_changed_since_a_run_are_named(folder, tmp_path):
+    there, here = (pf.data.load(folder, stream=stream) for stream in (True, False))
+    write_files(tmp_path, there)
+    assert what_changed(tmp_path, here, str(folder)) == ""
+    for number in range(7):
+        Image.fromarray(picture(500 + number)).save(folder / "cats" / f"new{number}.png")
+    (folder / "cats" / "001.png").unlink()
+    (folder / "dogs" / "003.png").write_bytes(b"no image")
+    words = what_changed(tmp_path, pf.data.load(folder, resize=4), str(folder))
+    names = ", ".join(f"cats/new{number}.png" for number in range(5))
+    lost = "2 files removed: cats/001.png, dogs/003.png (no image that can be read)."
+    assert words == f" 7 files added: {names} and 2 more. {lost}"
+    (tmp_path / "files.json").write_text("[]")
+    assert "data check PLACE --against FILE" in what_changed(tmp_path, here, "PLACE")
+    table = tmp_path / "x.csv"
+    table.write_text("a\n" + "".join(f"{n}\n" for n in range(9)))
+    assert what_changed(tmp_path, pf.data.load(table), str(table)) == f" It is read from {table}."
+
+
+def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
+    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is there again."""
+    data = pf.data.load(folder, stream=True)
+    recipe = recipe_for("flow", data)
+    whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")
+    trainer = prepare(recipe, data, steps=6, out=tmp_path / "run")
+    while trainer.clock.step < 2:
+        trainer.advance(1e-9)
+    (folder / "cats").rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png is gone") as caught:
+        trainer.advance()
+    step, words = trainer.clock.step, str(caught.value)
+    assert step >= 2
+    assert f"{tmp_path}/run/checkpoints/step_{step:06d}" in words
+    assert words.endswith(f"pushforward resume {tmp_path}/run")
+    assert pf.load(tmp_path / "run").state["step"] == step
+    (tmp_path / "away").rename(folder / "cats")
+    assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
