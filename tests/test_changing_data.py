@@ -1,7 +1,9 @@
 """Data that change or vanish after a training has begun: nothing is lost, and what changed is named."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from programs.photos import photos, picture
@@ -64,3 +66,18 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == step
     (tmp_path / "away").rename(folder / "cats")
     assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
+
+
+def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, tmp_path):
+    packed = tmp_path / "packed"
+    pf.data.pack(folder, packed, per_tar=6)
+    indices = [json.loads(file.read_text()) for file in sorted(packed.glob("train-*.json"))]
+    names, index = [name for index in indices for name in index["originals"]], indices[0]
+    images = [np.asarray(Image.open(folder / name).convert("RGBA")).transpose(2, 0, 1) for name in names]
+    np.testing.assert_array_equal(np.stack(images), pf.data.load(folder).train.x)
+    assert {"cats/001.png", "dogs/copy.png"} <= set(names), "copies in turn"
+    content = bytearray((packed / "train-000000.tar").read_bytes())
+    content[index["offsets"][3] : index["offsets"][3] + 8] = b"no image"
+    (packed / "train-000000.tar").write_bytes(content)
+    (skipped,) = pf.data.check(packed)["skipped"]
+    assert skipped["file"] == f"train-000000.tar/000000003.png (packed from {index['originals'][3]})"

@@ -1,7 +1,6 @@
 """Images that stay on disk: the same data, bit for bit, as in memory, of which no more is read than is asked for."""
 
 import os
-import shutil
 
 import numpy as np
 import pytest
