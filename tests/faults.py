@@ -999,6 +999,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
     "evaluation/turns.py": [
+        ("except (CheckpointError, DataError):", "except CheckpointError:", "changing_data"),
         ("except Diverged as error:", "except KeyError as error:", "training"),
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
     ],

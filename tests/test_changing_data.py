@@ -10,7 +10,8 @@ from programs.photos import photos, picture
 
 import pushforward as pf
 from pushforward.errors import DataError
-from pushforward.testing import assert_same, final_state, recipe_for
+from pushforward.evaluation.turns import train_in_turns
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.data_files import what_changed, write_files
 from pushforward.training.start import prepare
 
@@ -81,3 +82,19 @@ def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, t
     (packed / "train-000000.tar").write_bytes(content)
     (skipped,) = pf.data.check(packed)["skipped"]
     assert skipped["file"] == f"train-000000.tar/000000003.png (packed from {index['originals'][3]})"
+
+
+def test_of_models_that_train_in_turns_all_are_saved(tmp_path):
+    data = space_data((2,), labels=False)
+    trainers = [prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / name) for name in "ab"]
+    batch = trainers[1].sampler.batch
+
+    def read(number, *where):
+        if number == 3:
+            raise DataError("x is gone.")
+        return batch(number, *where)
+
+    trainers[1].sampler.batch = read
+    with pytest.raises(DataError, match=r"x is gone\. Step 3 is saved as .*b/checkpoints/step_000003\..*resume .*/b$"):
+        train_in_turns(trainers, 1e-9)
+    assert [pf.load(tmp_path / name).state["step"] for name in "ab"] == [4, 3]
