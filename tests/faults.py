@@ -1312,7 +1312,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
         ("max(0, len(groups) - _GROUPS)", "0", "data_check"),
         ('"both" if len(inside) > 1 else', "", "data_check"),
-        ("if np.ptp(census.labels[group])", "", "data_check"),
+        ("if np.ptp(labels[group])", "", "data_check"),
         ("group[first]", "group[:0]", "data_check"),
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
     ],

@@ -67,6 +67,8 @@ def test_images_in_several_classes_are_reported(folder, tmp_path, capsys):
     for number in range(6):
         shutil.copy(folder / "dogs" / f"{3 * number:03}.png", folder / "cats" / f"other{number}.png")
     shutil.copy(folder / "dogs" / "000.png", folder / "dogs" / "same.png")
+    shutil.copy(folder / "cats" / "002.png", folder / "cats" / "again.png")
+    assert check(folder, labelled=False)["in_several_classes"] == []
     report = check(folder)
     assert (len(report["in_several_classes"]), report["more_in_several_classes"]) == (5, 2)
     assert report["in_several_classes"][0]["files"] == ["cats/other0.png", "dogs/000.png", "dogs/same.png"]

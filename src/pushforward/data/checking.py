@@ -143,7 +143,8 @@ def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict
     """What is reported of image files."""
     sizes = Counter(f"{height} x {width}" for height, width in census.sizes.tolist())
     groups = list(_copies(census))
-    mixed = [] if census.labels is None else [group for group in groups if np.ptp(census.labels[group])]
+    labels = census.labels if data is None or data.space.classes else None
+    mixed = [] if labels is None else [group for group in groups if np.ptp(labels[group])]
     return {
         "files": len(census.files) + skipped,
         "sizes": dict(sizes.most_common()),
