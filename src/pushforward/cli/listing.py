@@ -131,7 +131,7 @@ def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Print devices, versions of packages, extras, and what is missing."""
+    """Print devices, versions of packages, and missing extras."""
     show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 
