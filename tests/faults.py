@@ -862,7 +862,6 @@ FAULTS: dict[str, list[Fault]] = {
             "recovering",
         ),
         ("if self.processes.count == 1 and not seems_finite(self._moving):", "if False:", "recovering"),
-        ("self.clock.step // self.method.reuse", "self.clock.step", "training"),
         ("with generators_kept(self.device):", "if True:", "budgets run_folders"),
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
@@ -926,6 +925,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("write_json(folder / FILE, {", "write_json(folder / 'no.json', {", "changing_data"),
     ],
     "training/reading.py": [
+        ("step // trainer.method.reuse", "step", "training"),
         ("            trainer.finish()\n", "            trainer.close()\n", "changing_data"),
     ],
     "warned.py": [
