@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -591,7 +592,7 @@ def run(name):
         shutil.rmtree(folder)
 
 
-def test_lists(here, capsys):
+def test_lists(here, capsys, monkeypatch):
     for words, name in (
         (["list", "recipes"], "edm"),
         (["list", "solvers"], "heun"),
@@ -607,6 +608,14 @@ def test_lists(here, capsys):
     facts = json.loads(run(capsys, "doctor", "--json")[1])
     assert facts["threads"] == torch.get_num_threads()
     assert facts["cores"] == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = [f'{package} ; extra == "{name}"' for name, packages in extras.items() for package in packages]
+    others = ["no-such-package>=1; extra == 'other'", "torch>=2 ; extra == 'here'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["torch>=2", *others, *wanted])
+    facts = json.loads(run(capsys, "doctor", "--json")[1])
+    assert {name for name in facts if name.startswith("extra ")} == {f"extra {name}" for name in [*extras, "other", "here"]}
+    assert facts["extra other"] == "missing no-such-package: pip install 'pushforward[other]'"
+    assert facts["extra here"] == "installed"
     assert re.search(r"^cores: \d+\n+threads: \d+$", run(capsys, "doctor")[1], re.MULTILINE)
 
 

@@ -58,6 +58,29 @@ def test_files_are_counted_by_size_mode_and_copies(folder):
     assert report["fingerprint"] == pf.data.load(folder).fingerprint
 
 
+def test_images_in_several_classes_are_reported(folder, tmp_path, capsys):
+    report = check(folder)
+    assert report["in_several_classes"] == [
+        {"files": ["cats/001.png", "dogs/copy.png"], "copies": 2, "classes": ["cats", "dogs"]}
+    ]
+    assert any("1 image is in several classes" in warning for warning in report["warnings"])
+    for number in range(6):
+        shutil.copy(folder / "dogs" / f"{3 * number:03}.png", folder / "cats" / f"other{number}.png")
+    shutil.copy(folder / "dogs" / "000.png", folder / "dogs" / "same.png")
+    shutil.copy(folder / "cats" / "002.png", folder / "cats" / "again.png")
+    assert check(folder, labelled=False)["in_several_classes"] == []
+    report = check(folder)
+    assert (len(report["in_several_classes"]), report["more_in_several_classes"]) == (5, 2)
+    assert report["in_several_classes"][0]["files"] == ["cats/other0.png", "dogs/000.png", "dogs/same.png"]
+    assert main(["data", "check", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "cats/other0.png, dogs/000.png, dogs/same.png (cats, dogs)" in printed
+    assert "7 images are in several classes each" in printed
+    x, label = np.stack([picture(number % 40) for number in range(42)]).transpose(0, 3, 1, 2), np.arange(42) // 40
+    np.savez(tmp_path / "x.npz", x=x, label=label)
+    assert any("2 images are in several classes" in warning for warning in check(tmp_path / "x.npz")["warnings"])
+
+
 def test_groups_of_copies_that_are_not_listed_are_counted(folder, capsys):
     for number in range(7):
         shutil.copy(folder / "cats" / "002.png", folder / "cats" / f"a{number}.png")
@@ -121,6 +144,28 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
         "changed": ["dogs/003.png"],
     }
     assert "1 added, 1 removed, 1 changed" in printed.err
+    assert list(json.loads(printed.out)["differs"]) == ["fingerprint"]
+
+
+def test_other_differences_are_named(folder, tmp_path, capsys):
+    known, others = str(tmp_path / "known.json"), [f"cats/new{number}.png" for number in range(7)]
+    check(folder, out=known, resize=5)
+    folder = folder.rename(tmp_path / "moved")
+    report = check(folder, against=known, resize=5)
+    assert report["differs"] == {"source": [str(tmp_path / "photos"), str(tmp_path / "moved")]}
+    assert main(["data", "check", str(folder), "--against", known, "--resize", "5"]) == 0, "a folder may move"
+    for name in others:
+        shutil.copy(folder / "cats" / "002.png", folder / name)
+    capsys.readouterr()
+    assert main(["data", "check", str(folder), "--against", known]) == 3
+    printed = capsys.readouterr()
+    lines = [line.strip() for line in printed.out.splitlines()]
+    at = lines.index(others[0])
+    assert lines[at : at + 6] == [*others[:5], "and 2 more"]
+    assert any(line.split(maxsplit=2)[:2] == ["another", "resize"] and "was [5, 5], is none" in line for line in lines)
+    assert "7 added of its files; another fingerprint and resize" in printed.err
+    check("digits", out=tmp_path / "digits.json")
+    assert main(["data", "check", "moons", "--against", str(tmp_path / "digits.json")]) == 3
 
 
 def test_files_of_other_sources(folder, tmp_path):

@@ -25,6 +25,7 @@ WRONG = {
     "train flow --budget 60q": (2, '"60q" is no duration'),
     "compare gan flwo": (2, '"flwo" is neither a recipe'),
     "compare gan --data nope": (2, 'Unknown data "nope"'),
+    "data pack x.npy": (2, "data pack needs a new folder for the tars, such as"),
     "sample missing": (4, "There is no folder missing"),
     "resume missing": (4, "There is no folder missing"),
     "report missing": (4, "There is no run missing"),

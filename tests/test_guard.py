@@ -188,6 +188,14 @@ def test_measures_are_the_metrics_own_beside_the_reference():
         assert narrow[f"{name}_ratio"] < narrow[f"{name}_limit"] < 0.97
 
 
+def test_samples_that_are_not_finite_have_lost_all_variety():
+    watch = Variety(DATA)
+    watch.look(moment(1.0, 0, 0.2))
+    lost = watch.look(moment(float("inf"), 0.2, 0.4))
+    assert (lost["coverage_ratio"], lost["recall_ratio"]) == (0, 0)
+    assert min(lost["coverage_limit"], lost["recall_limit"]) > 0.5
+
+
 def test_a_fall_that_chance_explains_does_not_count():
     """A wider cloud covers some examples and loses others: the limit is two standard errors of the paired difference below 1."""
     watch, width = Variety(DATA), 1.4

@@ -17,6 +17,7 @@ FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name not in 
 OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
     "evaluation/commands.py": ("commands", "_amount", "_options"),
+    "plugins.py": ("plugin_options",),
     "training/budget.py": ("__str__",),
     "sampling_options.py": ("tuning",),
     "training/tuned.py": ("_which",),

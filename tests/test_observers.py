@@ -1,13 +1,16 @@
 """Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import pushforward as pf
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer, checkpoint
+from pushforward.training import Budget, Trainer, checkpoint, observers
 from pushforward.training.holding import Holding
+from pushforward.training.observers import Pictures
 from pushforward.training.observing import Observer
 from pushforward.training.run_spec import read_spec
 from pushforward.training.settings import Settings
@@ -92,11 +95,39 @@ def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
     assert looks.rows == [(1, True), (2, True), (3, True)]
 
 
-def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path):
+def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeypatch):
     """A late observer is not asked about weights that are not finite."""
+    monkeypatch.setattr(observers, "PICTURES", (0.4,))
     looks = Looks(late=True)
-    run = trainer(tmp_path / "run", looks)
+    run = trainer(tmp_path / "run", looks, Pictures())
     run.average.update = lambda *samples: next(run.average.method.parameters()).data.fill_(np.nan)
-    with pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
+    with warnings.catch_warnings(action="error"), pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
         run.advance()
     assert looks.steps == []
+
+
+class Overshooting:
+    """A method in place of an average, whose samples are not finite though its weights are."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def transport(self):
+        transport = self.method.transport()
+        transport.forward = lambda z, *_: z.masked_fill(torch.arange(len(z))[:, None] < 3, torch.inf)
+        return transport
+
+    def __getattr__(self, name):
+        return getattr(self.method, name)
+
+
+def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(observers, "PICTURES", (1.0,))
+    run = trainer(tmp_path / "run", Pictures(), steps=4)
+    run.average.method = Overshooting(run.average.method)
+    with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite") as given:
+        run.advance()
+    assert {warning.filename for warning in given} == {__file__}, "the line of the user, not of the library"
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
+    assert not list((tmp_path / "run").glob("samples/*"))

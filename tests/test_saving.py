@@ -192,7 +192,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
     with pytest.raises(UsageError, match="either `checkpoint`, or `fallback=True`"):
         pf.resume(run, data=DATA, checkpoint="step_000004", fallback=True)
     assert names(run) == ["latest.json", "step_000004", "step_000006"]
-    with pytest.warns(UserWarning, match=r"damaged.*aside as .*damaged-step_000006\. .* from step_000004: 2 steps are"):
+    with pytest.warns(UserWarning, match=r"damaged.*aside as .*damaged-step_000006\. .* delete it .* from step_000004: 2 steps"):
         pf.resume(run, data=DATA, fallback=True)
     assert names(run) == ["damaged-step_000006", "latest.json", "step_000004", "step_000006"]
     assert_same(final_state(run), final_state(trained))

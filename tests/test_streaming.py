@@ -1,7 +1,6 @@
 """Images that stay on disk: the same data, bit for bit, as in memory, of which no more is read than is asked for."""
 
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +9,8 @@ from PIL import Image
 from programs.photos import photos, picture
 
 import pushforward as pf
+from pushforward.cli.groups import Reading
+from pushforward.cli.reading import source
 from pushforward.data import Sampler, fingerprints, images
 from pushforward.data.image_store import ImageStore
 from pushforward.data.levels import level_counts
@@ -151,6 +152,11 @@ def test_options_that_do_not_apply(folder, tmp_path):
     np.savez(tmp_path / "x.npz", x=picture(0, (9, 4)))
     with pytest.raises(UsageError, match=r"x.npz is neither"):
         pf.data.load(tmp_path / "x.npz", stream=True)
+    (tmp_path / "x.csv").write_text("a\n1\n2\n")
+    with pytest.raises(UsageError, match=r"x.csv is a table"):
+        pf.data.load(tmp_path / "x.csv", stream=True)
+    with pytest.raises(UsageError, match=r"holds vectors of shape 4, and only images .* are packed: folders"):
+        pf.data.pack(tmp_path / "x.npz", tmp_path / "packed")
     for workers in (-1, 65):
         with pytest.raises(UsageError, match="expected 0 to 64"):
             pf.data.load(folder, stream=True, workers=workers)
@@ -169,14 +175,10 @@ def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp
     assert torch.equal(ends["resumed"], ends["here"])
 
 
-def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "photos")
-    data = pf.data.load(tmp_path / "photos", stream=True, resize=4)
-    pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
-    name = data.train.x.store.names[data.train.x.places[0]]
-    shutil.copy(tmp_path / "photos" / data.train.x.store.names[data.train.x.places[1]], tmp_path / "photos" / name)
-    with pytest.raises(DataError, match="The data has changed"):
-        pf.resume(tmp_path / "run", steps=2)
+def test_workers_without_effect_are_reported(folder, capsys):
+    for stream in (False, True):
+        source(str(folder), Reading(workers=2, stream=stream))
+        assert ("--workers has no effect: the examples are in memory" in capsys.readouterr().err) != stream
 
 
 def test_evaluations_read_examples_in_parts(folder):

@@ -160,6 +160,9 @@ def test_the_command_line_names_unknown_trackers(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "flow", "--data", "moons", "--steps", "1", "--track", "wandb,tensorbord"]) == 2
     assert 'Unknown tracker "tensorbord"' in capsys.readouterr().err
+    for nothing in ("", ","):
+        assert main(["train", "flow", "--data", "moons", "--steps", "1", "--track", nothing]) == 2
+        assert f'--track names no tracker, got "{nothing}". Known: ' in capsys.readouterr().err
 
 
 def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):

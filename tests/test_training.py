@@ -617,6 +617,12 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
 def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
+    with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* There are: step_000002, step_000004"):
+        pf.load(folder, checkpoint="step_000009")
+    for junk, says in (('{"a":', r"spec.json cannot be read: it is no JSON .* Restore it"), ("[1]", "no format. Restore it")):
+        (folder / "spec.json").write_text(junk)
+        with pytest.raises(CheckpointError, match=says):
+            pf.load(folder)
     (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
     for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
         with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d: use the version that trained it"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_needed", "only", "parts_of"]
+__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_needed", "only", "parts_of", "plugin_options"]
 
 KINDS = {
     "solver": "pushforward.solvers",
@@ -163,6 +164,11 @@ def line_of(error: BaseException) -> str | None:
     frames = traceback.extract_tb(error.__traceback__)
     last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(package)), None)
     return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
+
+
+def plugin_options(spec: Mapping[str, Any]) -> str:
+    """The options that name a run's plug-ins, as a command that uses the run needs them."""
+    return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
 
 
 def parts_of(module: ModuleType, kind: type) -> list[Any]:

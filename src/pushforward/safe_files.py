@@ -105,11 +105,13 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
     try:
         return parse_json(read_whole(path, most))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing.") from error
+        raise CheckpointError(f"{path} is missing. Restore it from a copy.") from error
     except CheckpointError:
         raise
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Check the path and its rights.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read: it is no JSON ({error}). Restore it from a copy.") from error
 
 
 def check_tensors(path: Path) -> None:

@@ -13,13 +13,15 @@ from pushforward.cli.groups import ALL_DATA, DATA, OUTPUT, Flag, Json, Reading
 from pushforward.cli.listing import Listed
 from pushforward.cli.parsing import data_file, load_plugins
 from pushforward.cli.reading import counting, options_of_reading
-from pushforward.cli.terminal import columns, data_app, show
+from pushforward.cli.terminal import columns, data_app, say, show
 from pushforward.errors import DataError
 
 __all__ = ["data_check", "data_list", "data_pack"]
 
 _SHOWN = 12
-_UNSHOWN = ("held_out_classes", "changes", "refused", "more_duplicates")
+_NAMED = 5
+"""Files that are named of each kind of change."""
+_UNSHOWN = ("held_out_classes", "changes", "differs", "refused", "more_duplicates", "more_in_several_classes")
 
 
 @data_app.command(name="list")
@@ -50,11 +52,13 @@ def data_check(
         data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that
             defines data. A .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test,
             label_test and given_test.
-        out: Write size and sha256 of each file to this new .json file, and the fingerprint of the data.
-        against: Name the files that were added, removed or changed since an earlier check wrote this file.
+        out: Write size and sha256 of each file to this new .json file, with the fingerprint of the data.
+        against: Name the files that were added, removed or changed since an earlier check wrote this file, and other differences.
     """
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
+    if reading.workers is not None:
+        say("--workers has no effect on a check, which reads everything once")
     from pushforward.data import check
 
     try:
@@ -67,9 +71,11 @@ def data_check(
     show(_as_json(report) if json else report, json, _in_words)
     if report["refused"]:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
-    if report["changes"] and any(report["changes"].values()):
-        counts = ", ".join(f"{len(names)} {what}" for what, names in report["changes"].items() if names)
-        raise DataError(f"The files of {data} are not those of {against}: {counts}. Restore them, or write a new file: `out`.")
+    changes = [f"{len(names):,} {what}" for what, names in (report["changes"] or {}).items() if names]
+    differs = [name.replace("_", " ") for name in report["differs"] or {} if name != "source"]
+    if changes or differs:
+        parts = [f"{', '.join(changes)} of its files"] * bool(changes) + [f"another {' and '.join(differs)}"] * bool(differs)
+        raise DataError(f"{data} is not what {against} says: {'; '.join(parts)}. Restore it, or write a new file: `out`.")
 
 
 @data_app.command(name="pack")
@@ -137,16 +143,29 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     sides = {name: n if held_out is None else f"{n}/{held_out[name]}" for name, n in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides and held_out is not None else {}
     facts = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
-    facts |= {"header": header, "repeats": repeats} | {
-        f"files {what}": names for what, names in (report["changes"] or {}).items()
-    }
-    if report["changes"] and not any(report["changes"].values()):
+    facts |= {"header": header, "repeats": repeats}
+    facts |= {f"files {what}": _first(names) for what, names in (report["changes"] or {}).items()}
+    facts |= {f"another {name}": f"was {_known(was)}, is {_known(now)}" for name, (was, now) in (report["differs"] or {}).items()}
+    if report["changes"] and not any(report["changes"].values()) and not report["differs"]:
         facts["changes"] = "none"
     if report["written"] and report["refused"]:
         facts["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
     if more := report.get("more_duplicates"):
         facts["duplicates"] = [*report["duplicates"], {"more": more}]
+    if more := report.get("more_in_several_classes"):
+        facts["in_several_classes"] = [*report["in_several_classes"], {"more": more}]
     return {name: value for name, value in facts.items() if value not in ([], {}, False, None)}
+
+
+def _first(names: list[str]) -> list[dict[str, str]]:
+    """The first of many files, a line each, and how many more there are."""
+    more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
+    return [{"line": line} for line in [*names[:_NAMED], *more]]
+
+
+def _known(value: Any) -> str:
+    """One side of a difference; of fingerprints, which have 64 digits, the first ones."""
+    return "none" if value is None else value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def _words(value: Any) -> str:
@@ -163,10 +182,14 @@ def _words(value: Any) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     """A file with its reason, or copies of an image."""
+    if "line" in row:
+        return str(row["line"])
     if "more" in row:
         return f"and {row['more']:,} more group{'s' * (row['more'] != 1)} of copies"
     if "reason" in row:
         return f"{row['file']}: {row['reason']}"
     more = f" and {row['copies'] - len(row['files'])} more" if row["copies"] > len(row["files"]) else ""
+    if "classes" in row:
+        return f"{', '.join(row['files'])}{more} ({', '.join(row['classes'])})"
     side = {None: "", "both": " (in training and held-out examples)"}.get(row["split"], f" ({row['split']})")
     return f"{', '.join(row['files'])}{more}{side}"

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say, show
+from pushforward.plugins import plugin_options
 from pushforward.training.best import BETTER, best_of
 from pushforward.training.latent_alarms import CODED, SILENT
 from pushforward.training.skipping import in_words

@@ -126,7 +126,7 @@ def compare(
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
-    folder, trained = _trained(plan, runs, loaded, out, options | {"trackers": track or ()})
+    folder, trained = _trained(plan, runs, loaded, out, options | {"trackers": track})
     details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
     sweep = plan.sweep(trained)
     _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)

@@ -85,7 +85,7 @@ def distil(
     seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
-    options |= {"trackers": track or (), **of_processes(sharing)}
+    options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and is_first_start() else None)
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)

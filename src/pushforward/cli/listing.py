@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,7 +131,7 @@ def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Print devices, versions of packages and what is missing."""
+    """Print devices, versions of packages, and missing extras."""
     show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 
@@ -166,4 +167,31 @@ def _offered() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = f"missing: pip install {name}"
-    return versions
+    return versions | _extras()
+
+
+def _extras() -> dict[str, str]:
+    """Each extra of the package: whether all that it needs is installed, else what is missing and how to install it."""
+    from importlib import metadata
+
+    needs: dict[str, list[str]] = {}
+    try:
+        wanted = metadata.requires("pushforward") or []
+    except metadata.PackageNotFoundError:  # run from its source
+        wanted = []
+    for requirement in wanted:
+        if parts := re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)", requirement):
+            needs.setdefault(parts[2], []).append(parts[1])
+    return {f"extra {name}": _installed(name, packages) for name, packages in needs.items()}
+
+
+def _installed(extra: str, packages: list[str]) -> str:
+    from importlib import metadata
+
+    missing = []
+    for package in packages:
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            missing.append(package)
+    return f"missing {', '.join(missing)}: pip install 'pushforward[{extra}]'" if missing else "installed"

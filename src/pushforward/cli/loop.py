@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pushforward.cli.launching import stop_launcher
-from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
+from pushforward.plugins import plugin_options
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ __all__ = [
     "device_of",
     "load_plugins",
     "options_of",
-    "plugin_options",
     "python_files",
     "recipe_of",
     "settings_of",
@@ -94,11 +92,6 @@ def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         return data, tuple(files)
     same = any(Path(file) == Path(data) for file in files)
     return plugins.only(data, "data set", "a Source"), (*files, *(() if same else (data,)))
-
-
-def plugin_options(spec: Mapping[str, Any]) -> str:
-    """The options that name a run's plugins, as a command that uses the run needs them."""
-    return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
 
 
 def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:

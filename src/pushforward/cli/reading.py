@@ -26,6 +26,8 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
     labelled = None if condition is None else condition == "label"
     with counting(data) as progress:
         loaded = load(data, **options_of_reading(reading), labelled=labelled, progress=progress)
+    if reading.workers is not None and not loaded.train.on_disk:
+        say("--workers has no effect: the examples are in memory (--stream leaves images on disk, and decodes them ahead)")
     if loaded.header is False and reading.header is None:
         say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]

@@ -46,6 +46,8 @@ _NEEDED = {
     ("upscale", "--run"): "a run's folder and a small image, such as: pushforward upscale runs/mnist-flow small.png",
     ("upscale", "--image"): "a small image after the run, such as: pushforward upscale runs/mnist-flow small.png",
     ("data check", "--data"): "a data set, such as: pushforward data check ./photos (see: pushforward data list)",
+    ("data pack", "--data"): "images and a new folder, such as: pushforward data pack ./photos --out packed",
+    ("data pack", "--out"): "a new folder for the tars, such as: pushforward data pack ./photos --out packed",
 }
 
 RENAMED = {("tune", "--rows"): "--examples"}

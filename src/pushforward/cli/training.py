@@ -129,7 +129,7 @@ def train(
         check_sharing(sharing)
         return report_needs(chosen, loaded, budget, sharing, json)
     options: dict[str, Any] = {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins}
-    options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track or ()}
+    options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track}
     options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
     report_run(_trained(chosen, loaded, budget | options | of_processes(sharing)), json, len(loaded.train))
 
@@ -213,7 +213,7 @@ def resume(
     from pushforward.training.resuming import reopen
 
     options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
-    options["trackers"] = track or ()
+    options["trackers"] = track
     trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])

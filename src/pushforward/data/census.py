@@ -30,6 +30,7 @@ class Census:
         modes: pixels of each as the file holds them, such as "RGB", "L", "P" or "CMYK".
         hashes: of the pixels of each before they were scaled (`example_hashes`), uint64 (n,).
         classes: how many are in each class, by its name; empty without classes.
+        labels: the number of the class of each in the order of ``classes``, int64 (n,); None without classes.
     """
 
     files: tuple[str, ...]
@@ -37,6 +38,7 @@ class Census:
     modes: tuple[str, ...]
     hashes: Hashes
     classes: dict[str, int]
+    labels: NDArray[np.int64] | None = None
 
 
 class RefusedError(DataError):
@@ -91,12 +93,12 @@ class Tally:
     def add(self, number: int, read: ImageFile) -> None:
         """Note an image that was read."""
         if read.pixels is None:
-            self.skipped.append((read.file, read.reason))
+            self.skipped.append((self.store.title(number), read.reason))
             return
         self._used.append(number)
         self.shapes[read.pixels.shape[0], read.pixels.shape[1]] += 1
         if read.notes:
-            self.converted.append((read.file, sys.intern(", ".join(read.notes))))
+            self.converted.append((self.store.title(number), sys.intern(", ".join(read.notes))))
         if read.hash is not None:
             self._hashes.append(int(read.hash[0]))
         elif self.whole:
@@ -126,14 +128,19 @@ class Tally:
         number = {name: i for i, name in enumerate(classes)}
         return np.array([number[name] for name in named], dtype=np.int64), classes
 
+    def names(self) -> tuple[str, ...]:
+        """The names of the images that can be used, as messages have them."""
+        return tuple(self.store.title(place) for place in self._used)
+
     def census(self) -> Census:
         """What is known of each file."""
         labels, classes = self.labels()
         counts = [] if labels is None else np.bincount(labels, minlength=len(classes)).tolist()
         return Census(
-            tuple(self.store.names[place] for place in self._used),
+            self.names(),
             np.array(self._sizes, dtype=np.int32).reshape(-1, 2),
             tuple(self._modes),
             self.hashes,
             dict(zip(classes, counts, strict=True)),
+            labels,
         )

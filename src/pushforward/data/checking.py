@@ -15,10 +15,10 @@ from pushforward.arguments import refuse_unknown
 from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.dataset import Dataset
-from pushforward.data.file_hashes import compared, file_hashes, read_hashes, write_hashes
+from pushforward.data.file_hashes import Record, compared, differences, file_hashes, read_hashes, write_hashes
 from pushforward.data.packed import known_digests
 from pushforward.data.seen import shared_examples
-from pushforward.data.sources import LoadOptions, names, read
+from pushforward.data.sources import LoadOptions, names, read, stated
 from pushforward.data.streamed import content_hashes
 from pushforward.errors import UsageError
 
@@ -31,8 +31,10 @@ class CheckOptions(LoadOptions, total=False):
     """The options of `check`, beside those of `load`.
 
     Args:
-        out: a new file, into which size and sha256 of each file of the source are written, as JSON, and the data's fingerprint.
-        against: a file that an earlier check wrote; files that were added, removed or changed since are named.
+        out: a new file, into which size and sha256 of each file of the source are written, as JSON, with its name, the data's
+            fingerprint, and the options that it was read with.
+        against: a file that an earlier check wrote; files that were added, removed or changed since are named, and what else
+            differs of the data.
     """
 
     out: str | os.PathLike[str] | None
@@ -58,9 +60,11 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
         up to five of the groups of files with the same pixels, as {files, copies, split}; ``more_duplicates`` says how many
-        further groups there are. ``refused`` is the reason why training
+        further groups there are. ``in_several_classes``: up to five of these groups whose files are in different classes, with
+        ``classes``, the names of these; ``more_in_several_classes``. ``refused`` is the reason why training
         would refuse them, else None; then ``classes`` counts files, and what needs a data set is left out. ``changes`` has what
-        was ``added``, ``removed`` and ``changed`` since the earlier check, else it is None; ``written``
+        was ``added``, ``removed`` and ``changed`` since the earlier check, and ``differs`` what else is another one, as {name:
+        [then, now]}: ``source``, ``fingerprint`` and options of `load`; without ``against`` both are None. ``written``
         is the file that was written, else None; its fingerprint is null where training would refuse the data.
 
     Raises:
@@ -78,7 +82,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         report = _of_data(data) | {"refused": None}
     except RefusedError as error:
         report = _of_refused(os.fspath(name_or_path), error)
-    report |= {"changes": None, "written": None}
+    report |= {"changes": None, "differs": None, "written": None}
     path = Path(name_or_path).expanduser()
     digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
     if out is not None or known is not None or digests:
@@ -89,10 +93,11 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
                 f"{', '.join(differing)} in {path} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is another "
                 "than when the images were packed. Restore the tars, or pack the images again."
             )
+        now = Record(os.fspath(name_or_path), report.get("fingerprint"), stated(loading), files)
         if known is not None:
-            report["changes"] = compared(known[1], files)
+            report |= {"changes": compared(known.files, files), "differs": differences(known, now)}
         if out is not None:
-            write_hashes(Path(out), os.fspath(name_or_path), report.get("fingerprint"), files)
+            write_hashes(Path(out), now)
             report["written"] = os.fspath(out)
     return report
 
@@ -119,7 +124,11 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "converted": _listed(data.converted),
         "ignored": data.ignored,
     }
-    return report if data.census is None else report | _of_files(data.census, len(data.skipped), data)
+    if data.census is None:
+        return report | {"warnings": [*report["warnings"], *_several(_contradictions(data))]}
+    report |= _of_files(data.census, len(data.skipped), data)
+    several = len(report["in_several_classes"]) + report["more_in_several_classes"]
+    return report | {"warnings": [*report["warnings"], *_several(several)]}
 
 
 def _of_refused(name: str, error: RefusedError) -> dict[str, Any]:
@@ -134,6 +143,8 @@ def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict
     """What is reported of image files."""
     sizes = Counter(f"{height} x {width}" for height, width in census.sizes.tolist())
     groups = list(_copies(census))
+    labels = census.labels if data is None or data.space.classes else None
+    mixed = [] if labels is None else [group for group in groups if np.ptp(labels[group])]
     return {
         "files": len(census.files) + skipped,
         "sizes": dict(sizes.most_common()),
@@ -143,7 +154,36 @@ def _of_files(census: Census, skipped: int, data: Dataset | None = None) -> dict
             for group in groups[:_GROUPS]
         ],
         "more_duplicates": max(0, len(groups) - _GROUPS),
+        "in_several_classes": [_contradicting(census, group) for group in mixed[:_GROUPS]],
+        "more_in_several_classes": max(0, len(mixed) - _GROUPS),
     }
+
+
+def _contradicting(census: Census, group: NDArray[np.int64]) -> dict[str, Any]:
+    """Copies of an image in several classes: the first file of each class is named first."""
+    assert census.labels is not None
+    numbers, first = np.unique(census.labels[group], return_index=True)
+    order = [*group[first], *np.delete(group, first)]
+    names = list(census.classes)
+    files = [census.files[i] for i in order[:_NAMED]]
+    return {"files": files, "copies": len(group), "classes": [names[number] for number in numbers[:_NAMED]]}
+
+
+def _contradictions(data: Dataset) -> int:
+    """How many images are in several classes; 0 for other data, in which classes may share an example."""
+    if not data.space.has_pixels or data.train.labels is None or data.held_out.labels is None:
+        return 0
+    hashes = np.concatenate([data.train.hashes, data.held_out.hashes])
+    pairs = np.unique(np.stack([hashes, np.concatenate([data.train.labels, data.held_out.labels]).view(np.uint64)]), axis=1)
+    return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+
+def _several(count: int) -> list[str]:
+    """The warning of images that are in several classes."""
+    if not count:
+        return []
+    which = "1 image is in several classes" if count == 1 else f"{count:,} images are in several classes each"
+    return [f"{which}: a model that knows classes learns it in each of them. Remove the copies that are in the wrong class."]
 
 
 def _copies(census: Census) -> Iterator[NDArray[np.int64]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,19 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Dataset", "Split"]
+__all__ = ["Dataset", "Files", "Split"]
+
+
+class Files(NamedTuple):
+    """The image files that a data set was read from, those of both splits.
+
+    Args:
+        names: of the files, in the source's order.
+        hashes: of their images (`example_hashes`), uint64 (n,).
+    """
+
+    names: Sequence[str]
+    hashes: Hashes
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ class Dataset:
         probabilities: grey images from which training examples of zeros and ones are drawn again in every epoch, uint8 of the
             shape of ``train.x``, which is one such draw; None for data that stays as it is.
         census: what is known of each image file, where `pushforward.data.check` wants it.
+        files: the image files that can be used; None for data that is no image files.
     """
 
     name: str
@@ -156,6 +169,7 @@ class Dataset:
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
     census: Census | None = None
+    files: Files | None = None
 
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pushforward.data.image_files import UnusableError, opened
 from pushforward.data.image_store import image_names
@@ -16,7 +16,7 @@ from pushforward.data.packed import tars_in
 from pushforward.errors import DataError
 from pushforward.replacing import replacing
 
-__all__ = ["compared", "file_hashes", "read_hashes", "write_hashes"]
+__all__ = ["Record", "compared", "differences", "file_hashes", "read_hashes", "write_hashes"]
 
 FORMAT = "pushforward-files-1"
 MAX_BYTES = 2**30
@@ -24,6 +24,22 @@ _BLOCK = 1024
 
 Files = dict[str, dict[str, Any]]
 """``bytes`` and ``sha256`` of each file by its name, None for one that cannot be read."""
+
+
+class Record(NamedTuple):
+    """What is written down of a source.
+
+    Args:
+        source: its name or path, as it was given.
+        fingerprint: of the data that was read from it; None where training would refuse the data.
+        reading: the options that decide what is read (`pushforward.data.sources.stated`); None of earlier versions.
+        files: of the source.
+    """
+
+    source: str
+    fingerprint: str | None
+    reading: dict[str, Any] | None
+    files: Files
 
 
 def file_hashes(path: Path, progress: Callable[[int, int], None] | None = None) -> Files:
@@ -56,19 +72,19 @@ def _described(path: Path) -> dict[str, Any]:
         return {"bytes": None, "sha256": None}
 
 
-def write_hashes(out: Path, source: str, fingerprint: str | None, files: Files) -> None:
-    """Write down the files of a source, and the fingerprint of the data that was read from it.
+def write_hashes(out: Path, record: Record) -> None:
+    """Write down what is known of a source.
 
     Raises:
         CheckpointError: If the disk refuses.
     """
-    content = {"format": FORMAT, "source": source, "fingerprint": fingerprint, "files": files}
+    content = {"format": FORMAT, **record._asdict()}
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(content, indent=1))
 
 
-def read_hashes(path: Path) -> tuple[str | None, Files]:
-    """The fingerprint and the files that `write_hashes` wrote down.
+def read_hashes(path: Path) -> Record:
+    """What `write_hashes` wrote down.
 
     Raises:
         DataError: a file that is not there or not of this kind.
@@ -79,7 +95,8 @@ def read_hashes(path: Path) -> tuple[str | None, Files]:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']}")
-        return content["fingerprint"], {str(name): dict(file) for name, file in content["files"].items()}
+        reading, files = content.get("reading"), {str(name): dict(file) for name, file in content["files"].items()}
+        return Record(str(content["source"]), content["fingerprint"], None if reading is None else dict(reading), files)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -88,9 +105,21 @@ def read_hashes(path: Path) -> tuple[str | None, Files]:
         ) from error
 
 
+def differences(known: Record, now: Record) -> dict[str, list[Any]]:
+    """What differs besides files, by name, as [what was written down, what is now].
+
+    These are "fingerprint", options of reading, and "source" where the last part of its path is another one.
+    """
+    pairs: dict[str, list[Any]] = {"fingerprint": [known.fingerprint, now.fingerprint]}
+    if known.reading is not None and now.reading is not None:
+        pairs |= {name: [known.reading.get(name), now.reading.get(name)] for name in (known.reading | now.reading)}
+    source = [known.source, now.source] if Path(known.source).name != Path(now.source).name else [None, None]
+    return {name: pair for name, pair in ({"source": source} | pairs).items() if pair[0] != pair[1]}
+
+
 def compared(known: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names of files that were added, removed and changed since, each sorted."""
-    changed = [name for name, file in files.items() if name in known and known[name].get("sha256") != file["sha256"]]
+    """The names of files that were added, removed and changed since, each sorted; what is known of a file may be anything."""
+    changed = [name for name, file in files.items() if name in known and known[name] != file]
     return {
         "added": sorted(files.keys() - known.keys()),
         "removed": sorted(known.keys() - files.keys()),

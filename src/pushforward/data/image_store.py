@@ -52,6 +52,10 @@ class ImageStore(ABC):
         """What messages name: the folder or the archive that was given."""
         return self.place
 
+    def title(self, i: int) -> str:
+        """What messages call an image: its name, and that of the file that it was packed from."""
+        return self.names[i]
+
     @abstractmethod
     def open(self, i: int) -> BinaryIO:
         """The file of an image, opened for reading.
@@ -96,19 +100,28 @@ class ImageStore(ABC):
         Raises:
             DataError: If its file is gone, cannot be read any more, or holds other pixels.
         """
-        where = f"{self.place}/{self.names[i]}"
-        try:
-            stamp = self.stamp(i)
-        except OSError as error:
-            raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
+        where = f"{self.place}/{self.title(i)}"
+        stamp = self._present(i, where)
         read = decoded(lambda: self.open(i), self.names[i], size)
         if read.pixels is None:
+            self._present(i, where)
             raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
         if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
             if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
                 raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training.")
             self._stamps[i] = stamp
         return read.pixels
+
+    def _present(self, i: int, where: str) -> tuple[int, int]:
+        """The stamp of an image.
+
+        Raises:
+            DataError: If its file is gone.
+        """
+        try:
+            return self.stamp(i)
+        except OSError as error:
+            raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
 
     def read_all(self, size: tuple[int, int] | None = None) -> Iterator[ImageFile]:
         """Every image in order, decoded by several threads."""

@@ -63,6 +63,7 @@ class Folder:
         hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
         places: the number of each image among the files of the store, int64 (n,).
         census: what is known of each file, where that was wanted.
+        names: of the files of the images.
     """
 
     x: NDArray[np.uint8]
@@ -74,6 +75,7 @@ class Folder:
     hashes: Hashes | None = None
     places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     census: Census | None = None
+    names: tuple[str, ...] = ()
 
 
 def read_folder(path: Path, way: Way = Way()) -> Folder:
@@ -127,6 +129,7 @@ def read_images(store: ImageStore, way: Way) -> Folder:
         hashes=tally.hashes if way.size or store.hashes is not None else None,
         places=tally.places,
         census=tally.census() if way.census else None,
+        names=tally.names(),
     )
 
 

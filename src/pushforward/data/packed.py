@@ -121,13 +121,14 @@ def _index(file: Path) -> tuple[TarIndex, Hashes]:
     """The index beside a tar, and the hashes of its images as their source held them."""
     content, end = _json(file.with_suffix(".json")), file.stat().st_size
     names, labels = [str(name) for name in content["names"]], [sys.intern(str(label)) for label in content["labels"]]
+    originals = [str(name) for name in content.get("originals", ())]
     offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
     hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
-    if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
+    if len({len(names), len(labels), len(offsets), len(sizes), len(hashes), len(originals) or len(names)}) > 1:
         raise ValueError(f"the lists of {file.stem}.json differ in length")
     if any(offset < 0 or size < 0 or offset + size > end for offset, size in zip(offsets, sizes, strict=True)):
         raise ValueError(f"{file.stem}.json names bytes beyond the end of the tar")
-    return TarIndex(names, offsets, sizes, labels), hashes
+    return TarIndex(names, offsets, sizes, labels, originals=originals), hashes
 
 
 def _json(path: Path) -> Any:

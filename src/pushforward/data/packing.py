@@ -90,7 +90,7 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     _check(data)
     with replacing(folder) as temporary:
         temporary.mkdir()
-        writer = _Writer(temporary, encoding, per_tar, options.get("progress"), len(data.train) + len(data.held_out))
+        writer = _Writer(temporary, data, encoding, per_tar, options.get("progress"))
         shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
         manifest = _manifest(data, shards, encoding)
         _write(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -104,7 +104,11 @@ def _check(data: Dataset) -> None:
         UsageError: with the reason.
     """
     if not data.space.has_pixels or data.space.shape[0] not in (1, 3, 4):
-        raise UsageError(f"{data.name} holds {data.space.noun}s of shape {data.space.shape}: only images are packed.")
+        shape = "x".join(map(str, data.space.shape))
+        raise UsageError(
+            f"{data.name} holds {data.space.noun}s of shape {shape}, and only images of 1, 3 or 4 channels are packed: folders "
+            "and tars of image files, or a .npz or .npy of images. Train on it as it is: such data is read whole."
+        )
     if data.probabilities is not None or data.train.given:
         what = "is drawn again in every epoch" if data.train.given == {} else "has attributes beside its classes"
         raise UsageError(f"{data.name} {what}, which packed images do not hold. Train on it as it is.")
@@ -132,17 +136,22 @@ class _Writer:
 
     Args:
         folder: where they go.
+        data: the data set of the splits.
         encoding: of the images.
         per_tar: images in each.
         progress: called with the number of images that have been written and that of all.
-        total: the latter.
     """
 
     def __init__(
-        self, folder: Path, encoding: str, per_tar: int, progress: Callable[[int, int], None] | None, total: int
+        self, folder: Path, data: Dataset, encoding: str, per_tar: int, progress: Callable[[int, int], None] | None
     ) -> None:
         self.folder, self.encoding, self.per_tar = folder, encoding, per_tar
-        self.progress, self.total, self.done = progress, total, 0
+        self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
+        self._files = data.files
+        if data.files is not None:
+            self._order = np.argsort(data.files.hashes, kind="stable")
+            self._known = data.files.hashes[self._order]
+            self._written = np.zeros(len(self._order), dtype=np.int64)
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
         """Write a split, and describe its tars."""
@@ -160,7 +169,7 @@ class _Writer:
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
         """Write some examples into a tar; where each image lies in it."""
-        index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": []}
+        index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": [], "originals": []}
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
             for start in range(examples.start, examples.stop, BLOCK):
                 block = range(start, min(start + BLOCK, examples.stop))
@@ -171,6 +180,7 @@ class _Writer:
                     index["sizes"].append(len(content))
                     index["labels"].append("" if split.labels is None else str(split.labels[i]))
                     index["hashes"].append(f"{split.hashes[i]:016x}")
+                    index["originals"].append(self._original(int(split.hashes[i])))
                     _add(archive, index["names"][-1], content)
                     if split.labels is not None:
                         _add(archive, f"{i:09}.cls", index["labels"][-1].encode())
@@ -178,6 +188,17 @@ class _Writer:
                 if self.progress is not None:
                     self.progress(self.done, self.total)
         return index
+
+    def _original(self, content: int) -> str:
+        """The file of an image, in turn of those that are copies; empty where it came from no file."""
+        if self._files is None:
+            return ""
+        first, end = (int(np.searchsorted(self._known, np.uint64(content), side)) for side in ("left", "right"))
+        if first == end:
+            return ""
+        at = min(first + int(self._written[first]), end - 1)
+        self._written[first] += 1
+        return self._files.names[self._order[at]]
 
 
 def _encoded(image: NDArray[np.uint8], encoding: str) -> bytes:

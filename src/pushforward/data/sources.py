@@ -17,7 +17,7 @@ from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read"]
+__all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read", "stated"]
 
 WORKERS = 1
 """Threads that decode ahead, by default: a second one takes more from a training on two cores than it gives."""
@@ -166,6 +166,11 @@ def _reading(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
     )
+
+
+def stated(options: LoadOptions) -> dict[str, Any]:
+    """Those options of `load` that were given and decide which examples are read, JSON-ready."""
+    return {k: v for k, v in _origin(_reading(options), options.get("labelled")).items() if k not in ("stream", "workers")}
 
 
 def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class TarIndex:
         sizes: bytes of each.
         labels: the class of each as its ``.cls`` says, empty for those without one.
         ignored: how many other members there are.
+        originals: the file that each was packed from, empty where that is not known; empty for all where none is.
     """
 
     names: list[str] = field(default_factory=list)
@@ -42,6 +43,7 @@ class TarIndex:
     sizes: array[int] = field(default_factory=lambda: array("q"))
     labels: list[str] = field(default_factory=list)
     ignored: int = 0
+    originals: list[str] = field(default_factory=list)
 
 
 def index_of(path: Path) -> TarIndex:

@@ -49,6 +49,7 @@ class TarStore(ImageStore):
         super().__init__(place, images, sum(index.ignored for index in shards.values()), labelled=all(labels))
         self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
         self._labels = labels
+        self._originals = [name for index in shards.values() for name in index.originals or [""] * len(index.names)]
         self._shard = np.repeat(np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()])
         self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
         self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
@@ -57,6 +58,10 @@ class TarStore(ImageStore):
     def source(self) -> Path:
         """The tar, or the folder of several."""
         return self.place / self.shards[0] if len(self.shards) == 1 else self.place
+
+    def title(self, i: int) -> str:
+        """The tar and the member, and the file that it was packed from."""
+        return f"{self.names[i]} (packed from {self._originals[i]})" if self._originals[i] else self.names[i]
 
     def open(self, i: int) -> BinaryIO:
         """The member's content, in memory."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pushforward.errors import CheckpointError, Diverged
+from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.training import Run, Trainer
 from pushforward.training.ending import finished, salvaged
 
@@ -32,10 +32,11 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Calla
     Raises:
         Diverged: If all of them diverge.
         CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
+        DataError: If data cannot be read any more; all trainings are saved where they are.
     """
     try:
         return _trained_in_turns(trainers, turn, after)
-    except CheckpointError:
+    except (CheckpointError, DataError):
         for trainer in trainers:
             with suppress(CheckpointError, Diverged):
                 trainer.finish()

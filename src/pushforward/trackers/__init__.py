@@ -33,20 +33,24 @@ def adopt(module: ModuleType) -> list[str]:
     return list(trackers)
 
 
-def trackers_of(given: str | Tracker | Iterable[str | Tracker]) -> tuple[Tracker, ...]:
+def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:
     """The trackers that were named, ready to start.
 
     Args:
-        given: Names (`registry`), also between commas, or objects of one's own.
+        given: Names (`registry`), also between commas, or objects of one's own; None for none.
 
     Raises:
-        UsageError: For an unknown name, or one that stands twice.
+        UsageError: For an unknown name, one that stands twice, or a text that names none.
         MissingExtra: If a tracker's library is not installed.
     """
+    if given is None:
+        return ()
     words = (
         given.replace(" ", "").split(",") if isinstance(given, str) else [given] if isinstance(given, Tracker) else list(given)
     )
     trackers = [_tracker(word) for word in words if word != ""]
+    if isinstance(given, str) and not trackers:
+        raise UsageError(f'`trackers` names no tracker, got "{given}". Known: {", ".join(registry())}; or leave it out.')
     names = [tracker.name for tracker in trackers]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"`trackers` names {min(twice)} twice: name each tracker once.")

@@ -17,15 +17,17 @@ def trained(trainer: Trainer) -> Run:
     """Train to the end of the budget; progress is closed however training ends.
 
     Raises:
-        KeyboardInterrupt: If SIGINT arrives, after the present step has been saved; at once if it arrives again.
+        KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
+            arrives again.
     """
     try:
         with interruptible([trainer], ending=False) as got:
             trainer.advance()
     finally:
         trainer.progress.close()
-    if got and not trainer.done:
-        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; go on with pf.resume({str(trainer.folder)!r})")
+    if got:
+        how = "read the finished run with pf.load" if trainer.done else "go on with pf.resume"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
     return finished(trainer)
 
 

@@ -26,6 +26,7 @@ from pushforward.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.machine import commit, machine, version
+from pushforward.training.reading import batch_of
 from pushforward.training.tensors import local, write
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | Non
 def _batch_of(trainer: Trainer, step: int) -> Batch | None:
     """The batch of a step, counted from 0; None where not even that is possible."""
     try:
-        return trainer.sampler.batch(step // trainer.method.reuse, trainer.device, trainer._step.index)
+        return batch_of(trainer, step)
     except (RuntimeError, MemoryError, OSError, ValueError):
         return None
 

@@ -53,4 +53,5 @@ def set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -
         os.rename(damaged, aside)
     checkpoints.write_latest(good.parent, good.name)
     again = f": {lost:,} steps are computed again" if lost > 0 else ""
-    return f"{error} The damaged one is set aside as {aside}. Training goes on from {good.name}{again}."
+    stays = "It is neither read nor removed: delete it once nobody wants to look into it."
+    return f"{error} The damaged one is set aside as {aside}. {stays} Training goes on from {good.name}{again}."

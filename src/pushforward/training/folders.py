@@ -29,7 +29,7 @@ _WAIT = 5.0
 """Seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment."""
 _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
-_OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
+_OWN = {_FILE, "parts", "cache", "rows.safetensors", "files.json", "threads.json"}
 """The files of a folder while its training is set up, before ``spec.json``."""
 _FOLDERS = ("checkpoints", "parts", "cache", "samples")
 """The folders of a run, in which no entry is a link."""
@@ -37,6 +37,7 @@ _ELSEWHERE = ("checkpoints", "samples")
 """Those that may be links, to a folder on another disk."""
 _ENTRIES = {*_FOLDERS, "spec.json", "manifest.json", "metrics.jsonl", "rows.safetensors", "stages.json", "threads.json"}
 _ENTRIES |= {"rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html", "failure", "trackers"}
+_ENTRIES |= {"files.json"}
 """What a run's folder holds; entries of other names are the user's, and never opened."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 

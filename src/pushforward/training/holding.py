@@ -14,6 +14,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
+from pushforward.training.data_files import write_files
 from pushforward.training.folders import claim, hold
 from pushforward.training.lineage import write_seen
 from pushforward.training.parts import write_parts
@@ -103,5 +104,6 @@ def begin(
         stored["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
     content = described(recipe, data, budget, stored | {"method": method}, settings.plugins)
     if holding.writes:
+        write_files(holding.folder, data)
         write_new(holding.folder, content, data)
     return content

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
+from pushforward.errors import Diverged
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch
 from pushforward.training.going_back import ending
@@ -21,7 +22,7 @@ from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
 from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment, Observer
-from pushforward.training.progress import Watcher
+from pushforward.training.progress import Silent, Watcher, report
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
 
@@ -35,7 +36,7 @@ SAMPLES = {False: 36, True: 1000}
 
 def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
     """The observers of every training: measures of samples, of one call or of jumps, a guard of variety, alarms, pictures."""
-    return FixedNoise(data, batch), Jumps(data, batch), Variety(data), Alarms(folder, progress), Pictures()
+    return FixedNoise(data, batch), Jumps(data, batch), Variety(data), Alarms(folder, progress), Pictures(progress)
 
 
 class Alarms(Observer):
@@ -87,9 +88,18 @@ class Alarms(Observer):
 
 
 class Pictures(Observer):
-    """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape."""
+    """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape.
+
+    Samples that are not finite, of weights that are, do not end a training: they are reported and not written.
+
+    Args:
+        progress: Receives that report.
+    """
 
     late = True
+
+    def __init__(self, progress: Watcher | None = None) -> None:
+        self.progress = progress or Silent()
 
     def due(self, moment: Moment) -> bool:
         """At 2, 10, 30, 60 and 100 % of the budget."""
@@ -102,8 +112,13 @@ class Pictures(Observer):
             CheckpointError: If the disk refuses.
         """
         data, folder = moment.data, moment.folder / "samples"
-        x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
-        arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
+        try:
+            x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
+            arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
+        except Diverged as error:
+            if moment.writes:
+                report(self.progress, _skipped(moment, error))
+            return {}
         if moment.writes:
             name = checkpoints.step_name(moment.step)
             with checkpoints._disk(folder):
@@ -117,6 +132,14 @@ def bytes_of_samples(data: Dataset) -> int:
     """Bytes of the samples that a whole training writes, at most."""
     each = SAMPLES[data.space.as_points] * math.prod(data.space.shape)
     return len(PICTURES) * each * (4 if data.space.as_points else 2)
+
+
+def _skipped(moment: Moment, error: Diverged) -> str:
+    """Why no samples are written, and what to do if that does not change."""
+    return (
+        f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. Training "
+        "goes on. If later samples are not finite either, train with a lower lr, or in float32."
+    )
 
 
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:

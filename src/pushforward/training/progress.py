@@ -13,8 +13,9 @@ from typing import Any
 
 from pushforward.errors import UsageError
 from pushforward.notebooks import display, in_notebook
+from pushforward.warned import warn
 
-__all__ = ["Progress", "Silent", "Watcher", "duration", "watcher_of"]
+__all__ = ["Progress", "Silent", "Watcher", "duration", "report", "watcher_of"]
 
 
 def duration(seconds: float) -> str:
@@ -72,6 +73,14 @@ class Silent(Watcher):
 
     def close(self) -> None:
         """Nothing."""
+
+
+def report(watcher: Watcher, sentences: str) -> None:
+    """Say what happened where somebody reads it: where the progress is shown, or else as a warning of Python."""
+    if isinstance(watcher, Silent):
+        warn(sentences)
+    else:
+        watcher.say(f"warning: {sentences}")
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:

@@ -43,6 +43,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Raises:
         CheckpointError: If the checkpoint is damaged or missing, or another training is writing to the folder.
-        DataError: If the data has changed.
+        DataError: If the data has changed; files that did are named. Also as `pushforward.fit`.
+        Diverged, OutOfMemory, KeyboardInterrupt: As `pushforward.fit`.
     """
     return trained(reopen(folder, **options))

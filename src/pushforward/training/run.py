@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,7 +15,7 @@ from pushforward import spec
 from pushforward.data import Space
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
@@ -32,6 +31,7 @@ from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import check_spec, read_spec, rebuilt
 from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
+from pushforward.warned import warn
 
 __all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
@@ -123,7 +123,7 @@ class Run:
         refuse_conditions(n, options, self.space.conditions)
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
-            warnings.warn(sentence, stacklevel=2)
+            warn(sentence)
         return Samples.of(run.transport.sample(n, condition, seed=seed, batch=batch), self.space)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
@@ -255,8 +255,7 @@ def pick(folder: Path, name: str | None) -> Path:
     name = best_name(folder) if name == "best" else name
     chosen = inside / name if name else checkpoints.latest(inside)
     if chosen is None or not chosen.is_dir():
-        which, how = (name, "") if name else ("yet", f" Start its training: pushforward resume {folder}")
-        raise CheckpointError(f"{folder} has no checkpoint {which}; nothing to load.{how}")
+        raise checkpoints.no_checkpoint(folder, name)
     return chosen
 
 

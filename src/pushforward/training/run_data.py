@@ -8,6 +8,7 @@ from typing import Any
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
+from pushforward.training.data_files import what_changed
 from pushforward.training.lineage import earlier_split
 
 __all__ = ["data_of_run"]
@@ -49,8 +50,9 @@ def data_of_run(
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
     was = content.get("fingerprint")
     if was not in (None, dataset.fingerprint):
+        files = what_changed(folder, dataset, None if dataset.origin is None else str(dataset.origin["name_or_path"]))
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}). "
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}).{files} "
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
     return dataset

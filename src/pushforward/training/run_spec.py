@@ -135,6 +135,8 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
     check_run(folder)
     content = checkpoints.read_json(folder / "spec.json")
     number = content.get("format_version") if isinstance(content, dict) else None
+    if not isinstance(number, int):
+        raise CheckpointError(f"{folder}/spec.json is damaged: it states no format. Restore it from a copy.")
     if number != FORMAT:
         raise CheckpointError(
             f"{folder}/spec.json is of format {number}, and this version reads {FORMAT}: use the version that trained it, or "

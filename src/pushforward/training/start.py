@@ -114,7 +114,7 @@ def _prepared(
     plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
-    trackers = trackers_of(options.get("trackers") or ())
+    trackers = trackers_of(options.get("trackers"))
     dataset = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     budget = budget_in(options)
@@ -207,8 +207,12 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
 
     Raises:
         UsageError: For settings that do not fit each other or the data.
-        Diverged: If a loss is not finite.
+        DataError: If the data cannot be read, or a file of images that stay on disk is gone; the steps before are saved.
+        Diverged: If losses, gradients or weights are not finite again after training went back to its newest checkpoint with half
+            the learning rate, or the logit gap of a GAN runs away. The newest checkpoint is sound.
+        OutOfMemory: If a batch cannot be split further.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
+        KeyboardInterrupt: After SIGINT, once the present step has been saved.
     """
     refuse_settings(recipe, options, FitOptions.__annotations__)
     refuse_unknown(options, FitOptions, "fit", HINTS)

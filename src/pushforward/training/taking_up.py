@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +27,7 @@ from pushforward.training.holding import Holding
 from pushforward.training.launching import note_here, still_asked
 from pushforward.training.marks import mark
 from pushforward.training.processes import Processes
-from pushforward.training.progress import Silent, Watcher, watcher_of
+from pushforward.training.progress import report, watcher_of
 from pushforward.training.run import load, pick
 from pushforward.training.run_data import data_of_run
 from pushforward.training.run_spec import budget_of, check_spec, command, extend, read_spec, rebuilt, recipe_of
@@ -48,12 +47,12 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         put_back(folder)
     processes.agreed(False)  # the run is there again for all of them
     content = read_spec(folder, plugins)
-    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers") or ())
+    budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
     lock = hold(folder) if writes else None
     try:
         if checkpoint is not None and not processes.first(not writes or still_asked(folder, checkpoint, command())):
             if writes:
-                _report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
+                report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
             checkpoint, options = None, {**options, "checkpoint": None}
         if checkpoint is None and lock is not None:
             _clean_up(folder)
@@ -86,7 +85,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
         if where is not None:
             if damage is not None and writes:
-                _report(watcher, set_aside(folder, where, stored.folder, damage))
+                report(watcher, set_aside(folder, where, stored.folder, damage))
             trainer.restore(stored)
         processes.agreed(False)  # all have read the spec
         extend(folder, content, budget, trainer.clock.step, writes)
@@ -128,14 +127,6 @@ def _whole(where: Path, processes: Processes) -> tuple[Path, CheckpointError | N
                 raise
             damage = error
     return where.with_name(processes.first(where.name if damage is None else damage.before)), damage
-
-
-def _report(watcher: Watcher, sentences: str) -> None:
-    """Say what happened where somebody reads it."""
-    if isinstance(watcher, Silent):
-        warnings.warn(sentences, stacklevel=4)
-    else:
-        watcher.say(f"warning: {sentences}")
 
 
 def _clean_up(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from operator import methodcaller
 from pathlib import Path
@@ -15,6 +14,7 @@ from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.observing import Moment, Observer
+from pushforward.warned import warn
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
@@ -142,10 +142,9 @@ class Tracked(Observer):
         except Exception as error:
             self._followers.remove(follower)
             why = f"{type(error).__name__}: {error}"
-            warnings.warn(
+            warn(
                 f"The tracker {follower.tracker.name} failed and gets nothing more of {self.folder}, whose training goes on; "
-                f"metrics.jsonl has every step ({why:.300}).",
-                stacklevel=2,
+                f"metrics.jsonl has every step ({why:.300})."
             )
 
     def _start(self, follower: _Follower) -> None:

@@ -32,6 +32,7 @@ from pushforward.training.placing import placed
 from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
+from pushforward.training.reading import next_batch
 from pushforward.training.recovering import Recovery, diverged
 from pushforward.training.saving import Saver
 from pushforward.training.settings import Settings, started_with
@@ -215,11 +216,11 @@ class Trainer:
         """Compute one step only: the losses of the players, and the method's notes.
 
         Raises:
-            OutOfMemory: If memory does not suffice.
+            OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
             Diverged: If a weight is not finite after it; the average does not follow.
         """
         with network_precision(self.precision), in_step(self.clock.step + 1):
-            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
+            batch = next_batch(self)
             losses, health = self._step(batch, self.clock)
             if self._step.moved:
                 # several processes look where they save, together
@@ -268,8 +269,7 @@ class Trainer:
     def _sound(self) -> bool:
         """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
         self._flush()
-        skipped = self.journal.skips.last == self.clock.step
-        return not (skipped or any(observer.suspect for observer in self.observers))
+        return self.journal.skips.last != self.clock.step and not any(observer.suspect for observer in self.observers)
 
     def _check_weights(self, step: int) -> None:
         """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
+from pushforward.errors import Diverged
 from pushforward.methods.guard import Guard
 from pushforward.metrics.manifold import reached
 from pushforward.training.health import NEIGHBOURS, principal
@@ -49,16 +50,20 @@ class Variety(Observer):
         """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are compared with the same examples.
+        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached.
 
         Raises:
-            Diverged: If a sample is not finite.
+            Diverged: If a sample of the reference is not finite.
         """
         guard = moment.method.guard
         assert guard is not None
         if not self._start:
             self._prepare(guard, moment.method.reference())
-        now, measures = self._reached(guard, moment.average.transport()), {}
+        measures = {}
+        try:
+            now = self._reached(guard, moment.average.transport())
+        except Diverged:
+            now = {name: np.zeros_like(before) for name, before in self._start.items()}
         for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
             before, after = self._start[name], now[name]
             share = max(float(before.mean()), 1 / len(before))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, did_you_mean
 from pushforward.training.disk import read_json, sha256, write_json
 
 __all__ = [
@@ -76,6 +76,14 @@ def all_in(folder: Path) -> list[Path]:
     return sorted(
         (path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=lambda path: (step_of(path), path)
     )
+
+
+def no_checkpoint(folder: Path, name: str | None) -> CheckpointError:
+    """The error for a run without any checkpoint, or without one of a name, which lists those that there are."""
+    names = [path.name for path in all_in(folder / "checkpoints")]
+    if not names:
+        return CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
+    return CheckpointError(f"{folder} has no checkpoint {name}.{did_you_mean(name or '', names)} There are: {', '.join(names)}.")
 
 
 def write_latest(folder: Path, name: str) -> None:

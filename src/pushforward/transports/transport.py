@@ -181,6 +181,7 @@ def finite(x: Tensor) -> Tensor:
         bad = int((~x.isfinite().flatten(1).all(1)).sum())
         raise Diverged(
             f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an earlier "
-            "checkpoint, more steps, less guidance, or float32."
+            "checkpoint, more steps, less guidance, or float32.",
+            what=f"{bad} of {len(x)} samples are not finite",
         )
     return x

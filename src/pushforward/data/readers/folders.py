@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pushforward.data.building import Schema, build
 from pushforward.data.census import described
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.dataset import Dataset, Files, Split
 from pushforward.data.images import Way, read_folder
 from pushforward.data.packed import packed_in, tars_in
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
@@ -24,10 +24,11 @@ def _read(path: Path, reading: Reading) -> Dataset:
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
     content = read_folder(path, reading.images)
+    examples = Split(content.x, content.labels, content.hashes)
     with described(content.census, content.skipped):
         return build(
             path.resolve().name or "images",
-            Split(content.x, content.labels, content.hashes),
+            examples,
             schema=Schema(content.classes),
             limit=reading.limit,
             seed=reading.seed,
@@ -35,6 +36,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
             converted=content.converted,
             ignored=content.ignored,
             census=content.census,
+            files=Files(content.names, examples.hashes),
         )
 
 

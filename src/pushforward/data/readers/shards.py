@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.data.building import Schema, build
 from pushforward.data.census import described
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.dataset import Dataset, Files, Split
 from pushforward.data.images import Folder, Way, read_images
 from pushforward.data.packed import TAR, Packed, content_digest, indices_of
 from pushforward.data.readers.reader import Examples, Reader
@@ -37,8 +37,9 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
     if packed is None:
         content = read_images(TarStore(folder, indices_of(tars)), reading.images)
         name = tars[0].stem if len(tars) == 1 else folder.resolve().name
+        both = _split(content)
         with described(content.census, content.skipped):
-            return build(name, _split(content), schema=Schema(content.classes), **options, **_files(content))
+            return build(name, both, schema=Schema(content.classes), **options, **_files(content, both))
     content = read_images(_store(packed), reading.images)
     count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
     both = _split(content)
@@ -46,7 +47,7 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
     with described(content.census, content.skipped):
         _check_content(packed, content, reading.size)
         schema = Schema(content.classes, target=packed.target)
-        return build(packed.name, train, held_out, schema=schema, **options, **_files(content))
+        return build(packed.name, train, held_out, schema=schema, **options, **_files(content, both))
 
 
 def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Examples:
@@ -80,9 +81,9 @@ def _split(content: Folder) -> Split:
     return Split(content.x, content.labels, content.hashes)
 
 
-def _files(content: Folder) -> dict[str, Any]:
+def _files(content: Folder, both: Split) -> dict[str, Any]:
     names = ("skipped", "converted", "ignored", "census")
-    return {name: getattr(content, name) for name in names}
+    return {name: getattr(content, name) for name in names} | {"files": Files(content.names, both.hashes)}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:

@@ -24,7 +24,8 @@ __all__ = ["CSV"]
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
-    reading.refuse_stream(str(path))
+    if reading.stream:
+        raise UsageError(f"`stream=True` is for images, and {path} is a table, which is always read whole: leave it out.")
     if reading.size:
         raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
     rows, schema, header = _contents(path, reading)

@@ -1,0 +1,100 @@
+"""Data that change or vanish after a training has begun: nothing is lost, and what changed is named."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs.photos import photos, picture
+
+import pushforward as pf
+from pushforward.errors import DataError
+from pushforward.evaluation.turns import train_in_turns
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training.data_files import what_changed, write_files
+from pushforward.training.start import prepare
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return photos(tmp_path / "photos", 12)
+
+
+def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
+    data = pf.data.load(folder, stream=True, resize=4)
+    pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
+    name = data.train.x.store.names[data.train.x.places[0]]
+    shutil.copy(folder / data.train.x.store.names[data.train.x.places[1]], folder / name)
+    with pytest.raises(DataError, match=rf"The data has changed.*1 file changed: {name}\. Restore it"):
+        pf.resume(tmp_path / "run", steps=2)
+
+
+def test_files_that_changed_since_a_run_are_named(folder, tmp_path):
+    there, here = (pf.data.load(folder, stream=stream) for stream in (True, False))
+    write_files(tmp_path, there)
+    assert what_changed(tmp_path, here, str(folder)) == ""
+    for number in range(7):
+        Image.fromarray(picture(500 + number)).save(folder / "cats" / f"new{number}.png")
+    (folder / "cats" / "001.png").unlink()
+    (folder / "dogs" / "003.png").write_bytes(b"no image")
+    words = what_changed(tmp_path, pf.data.load(folder, resize=4), str(folder))
+    names = ", ".join(f"cats/new{number}.png" for number in range(5))
+    lost = "2 files removed: cats/001.png, dogs/003.png (no image that can be read)."
+    assert words == f" 7 files added: {names} and 2 more. {lost}"
+    (tmp_path / "files.json").write_text("[]")
+    assert "data check PLACE --against FILE" in what_changed(tmp_path, here, "PLACE")
+    table = tmp_path / "x.csv"
+    table.write_text("a\n" + "".join(f"{n}\n" for n in range(9)))
+    assert what_changed(tmp_path, pf.data.load(table), str(table)) == f" It is read from {table}."
+
+
+def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
+    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is there again."""
+    data = pf.data.load(folder, stream=True)
+    recipe = recipe_for("flow", data)
+    whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")
+    trainer = prepare(recipe, data, steps=6, out=tmp_path / "run")
+    while trainer.clock.step < 2:
+        trainer.advance(1e-9)
+    (folder / "cats").rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png is gone") as caught:
+        trainer.advance()
+    step, words = trainer.clock.step, str(caught.value)
+    assert step >= 2
+    assert f"{tmp_path}/run/checkpoints/step_{step:06d}" in words
+    assert words.endswith(f"pushforward resume {tmp_path}/run")
+    assert pf.load(tmp_path / "run").state["step"] == step
+    (tmp_path / "away").rename(folder / "cats")
+    assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
+
+
+def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, tmp_path):
+    packed = tmp_path / "packed"
+    pf.data.pack(folder, packed, per_tar=6)
+    indices = [json.loads(file.read_text()) for file in sorted(packed.glob("train-*.json"))]
+    names, index = [name for index in indices for name in index["originals"]], indices[0]
+    images = [np.asarray(Image.open(folder / name).convert("RGBA")).transpose(2, 0, 1) for name in names]
+    np.testing.assert_array_equal(np.stack(images), pf.data.load(folder).train.x)
+    assert {"cats/001.png", "dogs/copy.png"} <= set(names), "copies in turn"
+    content = bytearray((packed / "train-000000.tar").read_bytes())
+    content[index["offsets"][3] : index["offsets"][3] + 8] = b"no image"
+    (packed / "train-000000.tar").write_bytes(content)
+    (skipped,) = pf.data.check(packed)["skipped"]
+    assert skipped["file"] == f"train-000000.tar/000000003.png (packed from {index['originals'][3]})"
+
+
+def test_of_models_that_train_in_turns_all_are_saved(tmp_path):
+    data = space_data((2,), labels=False)
+    trainers = [prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / name) for name in "ab"]
+    batch = trainers[1].sampler.batch
+
+    def read(number, *where):
+        if number == 3:
+            raise DataError("x is gone.")
+        return batch(number, *where)
+
+    trainers[1].sampler.batch = read
+    with pytest.raises(DataError, match=r"x is gone\. Step 3 is saved as .*b/checkpoints/step_000003\..*resume .*/b$"):
+        train_in_turns(trainers, 1e-9)
+    assert [pf.load(tmp_path / name).state["step"] for name in "ab"] == [4, 3]
