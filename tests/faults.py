@@ -925,6 +925,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(all_parts) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
         ("self.rate * schedule.rate", "schedule.rate", "recovering"),
+        ("_fits(size, count * parts, unit)]", "True]", "planning"),
+        ("step * math.ceil(size / step)", "step", "planning"),
     ],
     "training/tuned.py": [
         ('bool(entry["weights"] == run.weights)', "True", "tuned"),
@@ -939,6 +941,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("            self._steps.clear()\n", "            pass\n", "skipping"),
     ],
     "training/processes.py": [
+        ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
@@ -1061,6 +1064,21 @@ FAULTS: dict[str, list[Fault]] = {
     "recipes/options.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
+    ],
+    "cli/announcing.py": [
+        ("    say_news(trainer)\n", "", "launched"),
+    ],
+    "cli/training.py": [
+        ("if overwrite or dry_run or not", "if overwrite or not", "planning"),
+    ],
+    "cli/foreseen.py": [
+        ("if size < 2**20", "if False", "planning"),
+    ],
+    "cli/launching.py": [
+        ("not (stopped and code == -signal.SIGTERM)", "True", "launched"),
+        ('words[0] == "resume" or launch in', "launch in", "launched"),
+        ("run is None or words[0] not in TRAINING", "run is None", "launched"),
+        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),
@@ -1340,6 +1358,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],
     "training/agreement.py": [
+        ("if launch.restarts < (launch.most_restarts or 0):", "if False:", "launched"),
         ("            self._post(error)\n", "            pass\n", "launched"),
         ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
         ("        leave()\n", "", "launched"),
@@ -1378,6 +1397,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/launching.py": [
+        ("and launch.restarts <= most", "and False", "launched"),
+        ("if not processes.sharded and has_shards", "if has_shards", "launched"),
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),
         ('return before.get("newest") == newest', "return True", "launched"),
         ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),

@@ -9,6 +9,7 @@ from filelock import FileLock
 from programs import forking
 
 import pushforward as pf
+from pushforward.cli.launching import _killed, _next
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
@@ -16,7 +17,7 @@ from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
-from pushforward.training.launching import check_devices, restarted
+from pushforward.training.launching import check_devices, news, restarted
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -88,6 +89,42 @@ def test_the_launcher_starts_killed_processes_again(folder, results):
     assert_same(final_state(folder / "whole"), final_state(folder / "again"))
     manifest = json.loads((folder / "again" / "manifest.json").read_text())
     assert len(manifest["launch"]) == 32
+    printed = (folder / "again-0.txt").read_text()
+    assert "has ended, as a process that is killed does. What was saved is intact: the launcher starts all" in printed
+    assert "again: restart 1 of 1, from step 2\n" in printed
+
+
+def test_the_first_line_says_how_many_processes_train(results):
+    assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
+    assert "pair.cc" not in results["killed"][1][0]
+
+
+def test_a_killed_process_is_named_with_what_goes_on(tmp_path, monkeypatch):
+    assert _killed({0: 1, 1: -9}) == 1
+    assert _killed({0: 1, 1: -15}) is None, "the launcher has ended it"
+    assert _killed({0: -15, 1: -15}) == 0
+    monkeypatch.chdir(tmp_path)
+    for name, launch in (("other", "first"), ("own", "second")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "spec.json").write_text("{}")
+        (tmp_path / "runs" / name / "manifest.json").write_text(json.dumps({"launch": launch}))
+    assert _next(["train", "flow", "--shard"], "second", 2).endswith("pushforward resume runs/own --devices 2 --shard")
+    assert _next(["resume", "--steps", "9", "runs/other"], "second", 3).endswith("pushforward resume runs/other --devices 3")
+    assert _next(["train", "flow"], "none", 2) == _next(["sample", "runs/own"], "second", 2) == "next: the same command again"
+
+
+def test_what_is_new_of_the_processes_of_a_run(tmp_path, monkeypatch):
+    stored = tmp_path / "checkpoints" / "step_000004"
+    stored.mkdir(parents=True)
+    assert news(Processes(), tmp_path, 4) == []
+    (stored / "shard-00001-model-00001-of-00001.safetensors").touch()
+    assert "on this process holds all of them" in news(Processes(), tmp_path, 4)[0]
+    assert news(Second(), tmp_path, 4) == []
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert news(Second(), tmp_path, 4) == ["restart 2, from step 4"]
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert news(Second(), tmp_path, 4) == ["restart 2 of 3, from step 4"]
 
 
 def test_samples_of_several_processes_are_those_of_one(folder, results):

@@ -157,7 +157,11 @@ def started_again(folder):
     def entry(words):
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             at_step(1, 3, killed)(int(os.environ["RANK"]))
-        with open(os.devnull, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        with (
+            open(folder.with_name(f"again-{os.environ['RANK']}.txt"), "a") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
             sys.exit(command_line(words))
 
     return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
