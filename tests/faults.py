@@ -1397,6 +1397,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/launching.py": [
+        ("    import torch.distributed.nn.functional\n", "", "launched"),
+        ("        release()\n", "", "launched"),
+        ("        gc.collect()", "        pass", "launched"),
         ("and launch.restarts <= most", "and False", "launched"),
         ("if not processes.sharded and has_shards", "if has_shards", "launched"),
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),

@@ -2,9 +2,13 @@
 
 import json
 import os
+import socket
+import sys
+from datetime import timedelta
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from programs import forking
 
@@ -182,6 +186,30 @@ def test_python_starts_no_processes():
 
 
 DATA = space_data((2,), labels=False)
+
+
+@pytest.mark.parametrize("kind", ["plain", "sharded"])
+def test_no_thread_of_the_group_outlives_it(kind, folder, results):
+    """torch aborts a process whose interpreter ends while such a thread runs."""
+    left = [json.loads(path.read_text()) for path in (folder / kind).glob("threads-*.json")]
+    assert len(left) == 7
+    assert not [name for names in left for name in names if "gloo" in name], results[kind]
+
+
+def test_no_module_holds_the_group(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch.distributed.nn.functional", raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    launching._meet(Launch(), "gloo", timedelta(seconds=9))
+    try:
+        from torch.distributed.nn.functional import all_reduce  # as torch's optimisers import it
+
+        assert all_reduce.__defaults__[-1] is None
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_errors_of_another_process_have_its_code():

@@ -23,6 +23,7 @@ from pushforward.cli.launching import start
 from pushforward.data import Sampler
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
+from pushforward.training.launching import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 
@@ -76,6 +77,11 @@ def turned(trainer):
     """A bit of a weight changes by itself."""
     with torch.no_grad():
         next(trainer.method.parameters()).view(-1)[0].add_(1e-3)
+
+
+def threads():
+    """The names of the threads of this process, as the system has them."""
+    return [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").glob("*")]
 
 
 def full_disk(rank):
@@ -145,6 +151,8 @@ def handed_on(folder, shard):
             else:
                 pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, out=out, seed=4, steps=6, **options)
             (folder / f"{count}-{rank}.json").write_text(json.dumps(noted))
+            leave()
+            (folder / f"threads-{count}-{rank}.json").write_text(json.dumps(threads()))
 
         return inner
 

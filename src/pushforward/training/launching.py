@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from pushforward.errors import CheckpointError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
+from pushforward.training.sharding import release
 
 __all__ = ["check_devices", "is_here", "joined", "leave", "news", "note_here", "restarted", "still_asked"]
 
@@ -84,10 +87,13 @@ def _form(launch: Launch, place: torch.device) -> None:
             "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
         ) from error
     _formed_here = True
+    atexit.register(leave)
 
 
 def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
-    """Form the default group of torch.distributed."""
+    """Form the default group of torch.distributed, which ends with `leave`."""
+    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    import torch.distributed.nn.functional
     from torch.distributed.rendezvous import rendezvous
 
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
@@ -103,10 +109,15 @@ def _cores() -> int:
 
 
 def leave() -> None:
-    """Leave the group that `joined` has formed, if any, once all processes have come so far."""
+    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+
+    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
+    """
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        release()
+        gc.collect()  # sharded networks, which refer to themselves, hold the group as well
     _formed_here = False
 
 
