@@ -133,6 +133,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.seconds += time.perf_counter() - started", "self.seconds = time.perf_counter() - started", "trajectory_store"),
         ("return budget.after(self.seconds)", "return budget", "trajectory_store"),
         ("SHARE * budget.seconds", "budget.seconds", "trajectory_store"),
+        ("            if parts < len(self._hashes):", "            if False:", "trajectory_store"),
+        ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
     ],
     "predictor.py": [
         ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "jumps"),
@@ -715,6 +717,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
         ("observer.decides and observer.due(moment)", "False", "guard"),
+        ("measured if processes is None else", "measured if True else", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
     "training/latent_data.py": [

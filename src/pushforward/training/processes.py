@@ -75,7 +75,7 @@ class Processes:
         yield
 
     def gathered(self, value: Any) -> list[Any]:
-        """A value of JSON from each process, in their order."""
+        """A value of JSON from each process, in their order; numbers of torch and numpy become those of Python."""
         return [value]
 
     def first(self, value: Any) -> Any:
@@ -199,7 +199,7 @@ class Group(Processes):
     def gathered(self, value: Any) -> list[Any]:
         """A value of JSON from each process, in their order."""
         number = next(self._exchanges)
-        self._store.set(f"{number}/{self.rank}", json.dumps(value))
+        self._store.set(f"{number}/{self.rank}", json.dumps(value, default=float))
         self._all([0])
         return [json.loads(self._store.get(f"{number}/{rank}")) for rank in range(self.count)]
 
