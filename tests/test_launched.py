@@ -56,6 +56,7 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
     codes, printed, _ = results[case]
     assert codes == [CODES[case]] * 2, printed
     assert printed[0]
+    assert printed[0].count("error:") == (CODES[case] not in (0, 75))
     assert not printed[1], printed[1]
 
 
@@ -67,7 +68,7 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
         ("unlike", "differ in data: process 0 has"),
         ("turned", "At step 4 the weights of process 1 are no longer those of process 0"),
         ("stopped", "stopped and saved at step 3"),
-        ("lacking", "out of memory (In process 1: out of memory)"),
+        ("lacking", "error: In process 1: the memory does not suffice for step 3 (out of memory). Use a smaller --batch"),
         ("hanging", "within 4 seconds"),
         ("killed", "another process of this training has ended"),
     ],

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
-from pushforward.training.processes import Processes
+
+if TYPE_CHECKING:
+    from pushforward.training.processes import Processes
 
 __all__ = ["Moment", "Observer", "decide", "due_at", "ended", "held", "measures", "observing", "passed"]
 
