@@ -1300,6 +1300,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
     ],
     "data/checking.py": [
+        ("None if _is_part(loading) else report", "report", "packing"),
         ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
         ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
@@ -1338,6 +1339,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
     "data/packed.py": [
+        ("if getattr(index, name) != getattr(known, name)]", "if False]", "packing"),
+        ("if stated != total else []", "if False else []", "packing"),
+        ("if count != counts[file]]", "if False]", "packing"),
+        ('content.get("fingerprint") != fingerprint:', "False:", "packing"),
         ("if file.parent != path or", "if", "packing"),
         ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
         ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),

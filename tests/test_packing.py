@@ -288,7 +288,11 @@ def test_a_check_compares_the_manifest_and_the_indices_with_the_tars(packed, cap
         ("manifest.json", lambda m: m | {"shards": [m["shards"][0] | {"images": 7}, *m["shards"][1:]]}, "counts 7 images in"),
         ("manifest.json", lambda m: m | {"fingerprint": "0"}, "another fingerprint"),
         ("train-000000.json", lambda index: index | {"names": index["names"][::-1]}, "other names than train-000000.tar"),
-        ("train-000000.json", lambda index: index | {"labels": ["1", *index["labels"][1:]]}, "other labels than train-000000.tar"),
+        (
+            "train-000000.json",
+            lambda index: index | {"labels": ["1", *index["labels"][1:]]},
+            "other labels than train-000000.tar",
+        ),
     ]
     for file, change, words in wrong:
         before = (packed / file).read_text()
