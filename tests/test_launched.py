@@ -2,18 +2,13 @@
 
 import json
 import os
-import socket
-import sys
-from datetime import timedelta
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from programs import forking
 
 import pushforward as pf
-from pushforward.cli.launching import _killed, _next
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
@@ -21,7 +16,7 @@ from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.agreement import _rebuilt, is_loss
-from pushforward.training.launching import check_devices, news, restarted
+from pushforward.training.launching import check_devices, restarted
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -104,34 +99,6 @@ def test_the_first_line_says_how_many_processes_train(results):
     assert "pair.cc" not in results["killed"][1][0]
 
 
-def test_a_killed_process_is_named_with_what_goes_on(tmp_path, monkeypatch):
-    assert _killed({0: 1, 1: -9}) == 1
-    assert _killed({0: 1, 1: -15}) is None, "the launcher has ended it"
-    assert _killed({0: -15, 1: -15}) == 0
-    monkeypatch.chdir(tmp_path)
-    for name, launch in (("other", "first"), ("own", "second")):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "spec.json").write_text("{}")
-        (tmp_path / "runs" / name / "manifest.json").write_text(json.dumps({"launch": launch}))
-    assert _next(["train", "flow", "--shard"], "second", 2).endswith("pushforward resume runs/own --devices 2 --shard")
-    assert _next(["resume", "--steps", "9", "runs/other"], "second", 3).endswith("pushforward resume runs/other --devices 3")
-    assert _next(["train", "flow"], "none", 2) == _next(["sample", "runs/own"], "second", 2) == "next: the same command again"
-
-
-def test_what_is_new_of_the_processes_of_a_run(tmp_path, monkeypatch):
-    stored = tmp_path / "checkpoints" / "step_000004"
-    stored.mkdir(parents=True)
-    assert news(Processes(), tmp_path, 4) == []
-    (stored / "shard-00001-model-00001-of-00001.safetensors").touch()
-    assert "on this process holds all of them" in news(Processes(), tmp_path, 4)[0]
-    assert news(Second(), tmp_path, 4) == []
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}.items():
-        monkeypatch.setenv(name, value)
-    assert news(Second(), tmp_path, 4) == ["restart 2, from step 4"]
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    assert news(Second(), tmp_path, 4) == ["restart 2 of 3, from step 4"]
-
-
 def test_samples_of_several_processes_are_those_of_one(folder, results):
     assert results["drawn"][0] == [0, 0]
     assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
@@ -195,22 +162,6 @@ def test_no_thread_of_the_group_outlives_it(kind, folder, results):
     left = [json.loads(path.read_text()) for path in (folder / kind).glob("threads-*.json")]
     assert len(left) == 7
     assert not [name for names in left for name in names if "gloo" in name], results[kind]
-
-
-def test_no_module_holds_the_group(monkeypatch):
-    monkeypatch.delitem(sys.modules, "torch.distributed.nn.functional", raising=False)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "1"}.items():
-        monkeypatch.setenv(name, value)
-    launching._meet(Launch(), "gloo", timedelta(seconds=9))
-    try:
-        from torch.distributed.nn.functional import all_reduce  # as torch's optimisers import it
-
-        assert all_reduce.__defaults__[-1] is None
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_errors_of_another_process_have_its_code():
