@@ -1081,7 +1081,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
         ('words[0] == "resume" or launch in', "launch in", "started_again"),
         ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
+        ('file for file in words[1:2] if file.endswith(".py")', "file for file in ()", "started_again"),
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
+    ],
+    "cli/terminal.py": [
+        ("7 a missing extra, ", "", "help"),
     ],
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),

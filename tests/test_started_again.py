@@ -29,7 +29,8 @@ def test_a_killed_process_is_named_with_what_goes_on(tmp_path, monkeypatch):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "spec.json").write_text("{}")
         (tmp_path / "runs" / name / "manifest.json").write_text(json.dumps({"launch": launch}))
-    assert _next(["train", "flow", "--shard"], "second", 2).endswith("pushforward resume runs/own --devices 2 --shard")
+    command = ["train", "mine.py", "--plugin", "other.py", "--shard"]
+    assert _next(command, "second", 2).endswith("resume runs/own --devices 2 --plugin mine.py --plugin other.py --shard")
     assert _next(["resume", "--steps", "9", "runs/other"], "second", 3).endswith("pushforward resume runs/other --devices 3")
     assert _next(["train", "flow"], "none", 2) == _next(["sample", "runs/own"], "second", 2) == "next: the same command again"
 

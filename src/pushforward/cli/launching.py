@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -116,8 +117,10 @@ def _next(words: Sequence[str], launch: str, count: int) -> str:
     run = next((folder for folder in begun if (folder / "spec.json").is_file()), None)
     if run is None or words[0] not in TRAINING:
         return "next: the same command again"
-    shard = " --shard" if "--shard" in words else ""
-    return f"What was saved is intact.\nnext: pushforward resume {shlex.quote(str(run))} --devices {count}{shard}"
+    own = [file for file in words[1:2] if file.endswith(".py")] if words[0] == "train" else []
+    own += [file for option, file in itertools.pairwise(words) if option == "--plugin"]
+    options = "".join(f" --plugin {shlex.quote(file)}" for file in own) + " --shard" * ("--shard" in words)
+    return f"What was saved is intact.\nnext: pushforward resume {shlex.quote(str(run))} --devices {count}{options}"
 
 
 def _text(path: Path) -> str:
