@@ -1410,8 +1410,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/launching.py": [
         ("    import torch.distributed.nn.functional\n", "", "started_again"),
-        ("        release()\n", "", "launched"),
-        ("        gc.collect()", "        pass", "launched"),
+        ("    release()\n", "", "launched"),
+        ("    gc.collect()", "    pass", "launched"),
         ("and launch.restarts <= most", "and False", "started_again"),
         ("if not processes.sharded and has_shards", "if has_shards", "started_again"),
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),

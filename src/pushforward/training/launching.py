@@ -87,7 +87,7 @@ def _form(launch: Launch, place: torch.device) -> None:
             "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
         ) from error
     _formed_here = True
-    atexit.register(leave)
+    atexit.register(leave)  # an error in flight holds what has failed until it is printed
 
 
 def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
@@ -116,9 +116,9 @@ def leave() -> None:
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        release()
-        gc.collect()  # sharded networks, which refer to themselves, hold the group as well
     _formed_here = False
+    release()
+    gc.collect()  # sharded networks, which refer to themselves, hold the group as well
 
 
 def check_devices(devices: int | None) -> None:
