@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, parsed, printed_by, table, write
+from protocol import benchmark, parsed, printed_by, relative, table, write
 
 import numpy as np
 
@@ -37,11 +37,7 @@ def ran(*words: object) -> Any:
 
 def apart(losses: list[dict[str, float]], wanted: list[dict[str, float]]) -> np.ndarray:
     """The largest relative distance of a loss at each step."""
-
-    def far(a, b):
-        return max(abs(a[name] - b[name]) / max(abs(b[name]), 1e-12) for name in b)
-
-    return np.array([far(a, b) for a, b in zip(losses, wanted, strict=True)])
+    return np.array([max(relative(a[name], b[name]) for name in b) for a, b in zip(losses, wanted, strict=True)])
 
 
 def gradient(given: dict[str, list[float]], wanted: dict[str, list[float]]) -> float:

@@ -233,6 +233,11 @@ def printed_by(program: Path, words: list[str], source: Path, given: str = "") -
     return done.stdout
 
 
+def relative(value: float, wanted: float) -> float:
+    """The relative distance of a value from the one that is wanted."""
+    return abs(value - wanted) / max(abs(wanted), 1e-12)
+
+
 def mean_and_spread(values: list[float]) -> str:
     """ "mean ± standard deviation" over seeds, in four significant digits."""
     spread = f" ± {deviation(values):.2g}" if len(values) > 1 else ""

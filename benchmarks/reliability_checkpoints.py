@@ -27,7 +27,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from protocol import benchmark, parsed, table, write
 
@@ -37,9 +36,8 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.testing.disks import DEATH, Disk, Stopped, damage
+from pushforward.testing.disks import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent, checkpoint
-from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
 STEPS, EVERY = 4, 2
@@ -68,19 +66,7 @@ def died(work: Callable[[], None], here: bool = False) -> bool:
 
 def training(folder: Path, disk: Disk | None = None, beside: bool = True) -> None:
     """Train, or resume; the save of step 2 is on a disk that stops."""
-    data, save = space_data((2,), labels=False), checkpoint.save
-
-    def dying(where: Path, step: int, *given: Any, **options: Any) -> None:
-        with disk if step == EVERY and disk is not None else contextlib.nullcontext():
-            save(where, step, *given, **options)
-
-    if folder.exists():
-        trainer = reopen(folder, data=data)
-    else:
-        trainer = prepare(recipe_for("flow", data), data, steps=STEPS, checkpoint_every=EVERY, out=folder)
-    trainer.saver.beside = beside
-    with patch.object(checkpoint, "save", dying):
-        trainer.advance()
+    train_on(folder, disk or contextlib.nullcontext(), STEPS, EVERY, beside)
 
 
 def same(a: Path, b: Path) -> bool:

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from protocol import BEFORE, benchmark, parsed, printed_by, source_of, table, write
+from protocol import BEFORE, benchmark, parsed, printed_by, relative, source_of, table, write
 
 import pushforward as pf
 
@@ -41,7 +41,7 @@ def compared(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]
     for case, players in now.items():
         for player, values in players.items():
             wanted = before[case][player]
-            apart = [abs(a - b) / abs(b) if b else abs(a) for a, b in zip(values, wanted, strict=True)]
+            apart = [relative(a, b) for a, b in zip(values, wanted, strict=True)]
             first = next((step for step, value in enumerate(apart, 1) if value), None)
             rows.append({"case": case, "player": player, "apart": max(apart), "first": first, "last": values[-1]})
     return rows

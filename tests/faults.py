@@ -133,6 +133,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.seconds += time.perf_counter() - started", "self.seconds = time.perf_counter() - started", "trajectory_store"),
         ("return budget.after(self.seconds)", "return budget", "trajectory_store"),
         ("SHARE * budget.seconds", "budget.seconds", "trajectory_store"),
+        ("            if parts < len(self._hashes):", "            if False:", "trajectory_store"),
+        ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
     ],
     "predictor.py": [
         ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "jumps"),
@@ -716,6 +718,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
         ("observer.decides and observer.due(moment)", "False", "guard"),
+        ("measured if processes is None else", "measured if True else", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
     "training/latent_data.py": [
@@ -949,6 +952,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(all_parts) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
         ("self.rate * schedule.rate", "schedule.rate", "recovering"),
+        ("_fits(size, count * parts, unit)]", "True]", "planning"),
+        ("step * math.ceil(size / step)", "step", "planning"),
     ],
     "training/tuned.py": [
         ('bool(entry["weights"] == run.weights)', "True", "tuned"),
@@ -963,6 +968,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("            self._steps.clear()\n", "            pass\n", "skipping"),
     ],
     "training/processes.py": [
+        ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
@@ -1087,6 +1093,25 @@ FAULTS: dict[str, list[Fault]] = {
     "recipes/options.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
+    ],
+    "cli/announcing.py": [
+        ("    say_news(trainer)\n", "", "launched"),
+    ],
+    "cli/training.py": [
+        ("if overwrite or dry_run or not", "if overwrite or not", "planning"),
+    ],
+    "cli/foreseen.py": [
+        ("if size < 2**20", "if False", "planning"),
+    ],
+    "cli/launching.py": [
+        ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
+        ('words[0] == "resume" or launch in', "launch in", "started_again"),
+        ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
+        ('file for file in words[1:2] if file.endswith(".py")', "file for file in ()", "started_again"),
+        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
+    ],
+    "cli/terminal.py": [
+        ("7 a missing extra, ", "", "help"),
     ],
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),
@@ -1307,6 +1332,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
     ],
     "data/checking.py": [
+        ("None if _is_part(loading) else report", "report", "data_check"),
         ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
         ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
@@ -1349,6 +1375,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
     "data/packed.py": [
+        ("if getattr(index, name) != getattr(known, name)]", "if False]", "data_check"),
+        ("if stated != total else []", "if False else []", "data_check"),
+        ("if count != counts[file]]", "if False]", "data_check"),
+        ('content.get("fingerprint") != fingerprint:', "False:", "data_check"),
         ("if file.parent != path or", "if", "packing"),
         ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
         ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
@@ -1372,6 +1402,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],
     "training/agreement.py": [
+        ("if launch.restarts < (launch.most_restarts or 0):", "if False:", "launched"),
         ("            self._post(error)\n", "            pass\n", "launched"),
         ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
         ("        leave()\n", "", "launched"),
@@ -1410,6 +1441,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/launching.py": [
+        ("    import torch.distributed.nn.functional\n", "", "started_again"),
+        ("    release()\n", "", "launched"),
+        ("    gc.collect()", "    pass", "launched"),
+        ("and launch.restarts <= most", "and False", "started_again"),
+        ("if not processes.sharded and has_shards", "if has_shards", "started_again"),
         ('manifest.get("launch") == name and manifest', "manifest", "launched"),
         ('return before.get("newest") == newest', "return True", "launched"),
         ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),

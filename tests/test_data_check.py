@@ -220,3 +220,27 @@ def test_progress_counts_every_file(folder):
     counts = []
     check(folder, progress=lambda done, total: counts.append((done, total)))
     assert counts[-1] == (63, 63)
+
+
+def test_a_check_compares_the_manifest_and_the_indices_with_the_tars(folder, tmp_path, capsys):
+    packed = tmp_path / "packed"
+    pf.data.pack(folder, packed, per_tar=20)
+    wrong = [
+        ("manifest.json", lambda m: m | {"train": 1}, "counts 1 examples of train"),
+        ("manifest.json", lambda m: m | {"shards": [m["shards"][0] | {"images": 7}, *m["shards"][1:]]}, "counts 7 images in"),
+        ("manifest.json", lambda m: m | {"fingerprint": "0"}, "another fingerprint"),
+        ("train-000000.json", lambda index: index | {"names": index["names"][::-1]}, "other names than train-000000.tar"),
+        (
+            "train-000000.json",
+            lambda index: index | {"labels": ["1", *index["labels"][1:]]},
+            "other labels than train-000000.tar",
+        ),
+    ]
+    for file, change, words in wrong:
+        before = (packed / file).read_text()
+        (packed / file).write_text(json.dumps(change(json.loads(before))))
+        assert main(["data", "check", str(packed)]) == 3
+        assert words in capsys.readouterr().err
+        (packed / file).write_text(before)
+    assert check(packed)["refused"] is None
+    assert check(packed, limit=9)["refused"] is None, "the fingerprint is that of all images"

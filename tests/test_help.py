@@ -1,12 +1,13 @@
 """Help pages: grouped, one line for each verb, one style, defaults as numbers."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 
 import pushforward as pf
-from pushforward import recipes
+from pushforward import errors, recipes
 from pushforward.cli import app, main
 from pushforward.recipes.options import GROUPS, LOSS, options_of
 
@@ -38,6 +39,14 @@ def test_verbs_are_grouped_and_have_one_line_each(capsys):
     assert sorted(verbs) == sorted(name for name in app if not name.startswith("-"))
     assert [verbs[0], verbs[6], verbs[12]] == ["train", "sample", "evaluate"]
     assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(printed)[:3] for line in printed[title])
+
+
+def test_exit_codes_are_listed(capsys):
+    codes = {str(kind.exit_code) for kind in vars(errors).values() if hasattr(kind, "exit_code")} | {"0", "75", "130"}
+    printed = " ".join(page(capsys).split()).partition("Exit codes: ")[2]
+    assert codes == set(re.findall(r"\b(\d+) \w", printed)) == {"0", "1", "2", "3", "4", "5", "6", "7", "75", "130"}
+    listed = (Path(__file__).parents[1] / "docs" / "exit-codes.md").read_text()
+    assert codes <= set(re.findall(r"\d+", " ".join(re.findall(r"^\| ([\d, ]+) \|", listed, re.M))))
 
 
 @pytest.mark.parametrize("verb", sorted(name for name in app if not name.startswith("-") and name not in ("data", "list")))

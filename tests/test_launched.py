@@ -51,6 +51,7 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
     codes, printed, _ = results[case]
     assert codes == [CODES[case]] * 2, printed
     assert printed[0]
+    assert printed[0].count("error:") == (CODES[case] not in (0, 75))
     assert not printed[1], printed[1]
 
 
@@ -62,7 +63,7 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
         ("unlike", "differ in data: process 0 has"),
         ("turned", "At step 4 the weights of process 1 are no longer those of process 0"),
         ("stopped", "stopped and saved at step 3"),
-        ("lacking", "out of memory (In process 1: out of memory)"),
+        ("lacking", "error: In process 1: the memory does not suffice for step 3 (out of memory). Use a smaller --batch"),
         ("hanging", "within 4 seconds"),
         ("killed", "another process of this training has ended"),
     ],
@@ -88,6 +89,14 @@ def test_the_launcher_starts_killed_processes_again(folder, results):
     assert_same(final_state(folder / "whole"), final_state(folder / "again"))
     manifest = json.loads((folder / "again" / "manifest.json").read_text())
     assert len(manifest["launch"]) == 32
+    printed = (folder / "again-0.txt").read_text()
+    assert "has ended, as a process that is killed does. What was saved is intact: the launcher starts all" in printed
+    assert "again: restart 1 of 1, from step 2\n" in printed
+
+
+def test_the_first_line_says_how_many_processes_train(results):
+    assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
+    assert "pair.cc" not in results["killed"][1][0]
 
 
 def test_samples_of_several_processes_are_those_of_one(folder, results):
@@ -145,6 +154,14 @@ def test_python_starts_no_processes():
 
 
 DATA = space_data((2,), labels=False)
+
+
+@pytest.mark.parametrize("kind", ["plain", "sharded"])
+def test_no_thread_of_the_group_outlives_it(kind, folder, results):
+    """torch aborts a process whose interpreter ends while such a thread runs."""
+    left = [json.loads(path.read_text()) for path in (folder / kind).glob("threads-*.json")]
+    assert len(left) == 7
+    assert not [name for names in left for name in names if "gloo" in name], results[kind]
 
 
 def test_errors_of_another_process_have_its_code():

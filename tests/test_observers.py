@@ -12,6 +12,7 @@ from pushforward.training import Budget, Trainer, checkpoint, observers
 from pushforward.training.holding import Holding
 from pushforward.training.observers import Pictures
 from pushforward.training.observing import Observer
+from pushforward.training.processes import Processes
 from pushforward.training.run_spec import read_spec
 from pushforward.training.settings import Settings
 
@@ -36,10 +37,24 @@ class Looks(Observer):
         return {"noticed": row["step"]} if row["step"] == 3 and not again else {}
 
 
-def trainer(folder, *observers, steps=5):
+def trainer(folder, *observers, steps=5, **options):
+    settings = Settings(seed=1)
     return Trainer(
-        recipe_for("flow", DATA), DATA, Budget(steps=steps), out=folder, observers=observers, settings=Settings(seed=1)
+        recipe_for("flow", DATA), DATA, Budget(steps=steps), out=folder, observers=observers, settings=settings, **options
     )
+
+
+class Second(Processes):
+    """One of several processes, of which the first has measured 1 everywhere."""
+
+    def first(self, value):
+        return dict.fromkeys(value, 1.0)
+
+
+def test_the_first_process_decides_what_was_measured(tmp_path):
+    here = trainer(tmp_path / "run", Looks(lambda moment: {"frechet": np.nan}), steps=2, processes=Second())
+    here.advance()
+    assert pf.load(tmp_path / "run").losses()[1]["health"]["frechet"] == 1.0
 
 
 def final(folder):

@@ -56,8 +56,10 @@ def test_activations_grow_with_the_part():
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
-    with pytest.raises(UsageError, match="Choose `batch=512`"):
+    with pytest.raises(UsageError, match=r"128 does not divide by 8 processes: .* `batch=512`; this one fits 1, 2 processes"):
         plan(recipe(batch=128), DATA, Budget(steps=1), processes=8)
+    with pytest.raises(UsageError, match=r"divide by 3 processes: .* `batch=576`; this one fits 1, 2, 4, 8 processes"):
+        plan(recipe(batch=512), DATA, Budget(steps=1), processes=3)
     with pytest.raises(UsageError, match="among several"):
         plan(recipe(batch=128), DATA, Budget(steps=1), sharded=True)
     spread = plan(
@@ -72,6 +74,12 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     assert main([*words, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)
-    assert main(words) == 0
-    assert "nothing was started or written" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "taken").mkdir()
+    assert main([*words, "--out", "taken"]) == 0, "a folder that is there is nothing to a dry run"
+    printed = capsys.readouterr().out
+    assert "nothing was started or written" in printed
+    assert "0.0 MiB" not in printed
+    assert "KiB" in printed
+    assert main([*words[:-1], "1", "--shard"]) == 2
+    assert "give --devices 2 or more" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken"]

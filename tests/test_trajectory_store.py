@@ -14,8 +14,10 @@ from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress, storing
 from pushforward.training.frozen import with_frozen
+from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
+from pushforward.training.storing import Store
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,16 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     assert again.store.whole
     assert again.store.trajectories.ready == 50
     again.close()
+    again.store.trajectories.ready = 0
+    shared = Store(again.method, tmp_path / "cut", processes=Second())
+    assert (shared.trajectories.ready, shared.whole) == (32, False), "what one process cannot read is missing in all"
+
+
+class Second(Processes):
+    """One of two processes, of which the other can read two parts."""
+
+    def gathered(self, value):
+        return [2, value]
 
 
 def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_half(flow, moons, small_parts, tmp_path, monkeypatch, capsys):

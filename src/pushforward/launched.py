@@ -26,6 +26,7 @@ class Launch:
         local_count: How many there are on its machine.
         name: Of the launch, the same after a restart of its processes; None where no launcher names it.
         restarts: How often the launcher has started the processes again.
+        most_restarts: How often it will, where it says so.
     """
 
     rank: int = 0
@@ -34,6 +35,7 @@ class Launch:
     local_count: int = 1
     name: str | None = None
     restarts: int = 0
+    most_restarts: int | None = None
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
@@ -60,7 +62,8 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
             f"The launcher has set {names[1]}={count}, but not {missing[0]}, where the processes meet. Start them with torchrun, "
             f"or set {missing[0]} to the same value for all of them."
         )
-    return Launch(rank, count, local_rank, local_count, _name(given), _restarts(given))
+    most = given.get("TORCHELASTIC_MAX_RESTARTS", "")
+    return Launch(rank, count, local_rank, local_count, _name(given), _restarts(given), int(most) if most.isdecimal() else None)
 
 
 def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:

@@ -5,16 +5,13 @@ import json
 import os
 import signal
 import threading
-from unittest.mock import patch
+from pathlib import Path
 
 import torch
 
 from pushforward import spec
-from pushforward.testing import recipe_for, space_data
-from pushforward.testing.disks import Disk
+from pushforward.testing.disks import Disk, train_on
 from pushforward.training import checkpoint, observers
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
 
 AT, STEPS = 2, 4
 """The step whose save is interrupted, and the steps of a training."""
@@ -35,23 +32,15 @@ def value_in(folder):
 
 def train(folder, last=None, beside=True):
     """Train, or go on; the process dies after so many changes of the disk in the save of one step."""
-    data, save = space_data((2,), labels=False), checkpoint.save
 
-    def dying(where, step, *args, **options):
-        if last is None or step != AT:
-            return save(where, step, *args, **options)
+    @contextlib.contextmanager
+    def dying():
         if beside is (threading.current_thread() is threading.main_thread()):
             os._exit(1)
         with Disk(last, exits=True):
-            return save(where, step, *args, **options)
+            yield
 
-    if os.path.exists(folder):
-        trainer = reopen(folder, data=data)
-    else:
-        trainer = prepare(recipe_for("flow", data), data, steps=STEPS, out=folder, checkpoint_every=AT)
-    trainer.saver.beside = beside
-    with patch.object(checkpoint, "save", dying):
-        trainer.advance()
+    train_on(Path(folder), contextlib.nullcontext() if last is None else dying(), STEPS, AT, beside)
 
 
 def forked(*case):

@@ -125,7 +125,7 @@ def file_of(run, name):
 def signed(run):
     """Write sizes and hashes of all that is there anew."""
     for folder in (newest(run), run / "parts" / "teacher"):
-        remanifest(folder, lambda files, folder=folder: files.update(_listing(folder)))
+        remanifest(folder, lambda files, folder=folder: files.update(listing(folder)))
     store = run / "cache" / "trajectories"
     parts = [checkpoints.sha256(path) for path in sorted(store.glob("*.safetensors"))]
     change(store / "index.json", lambda index: index.update(parts=parts))
@@ -137,7 +137,8 @@ def signed(run):
     respec(run, rehashed)
 
 
-def _listing(folder):
+def listing(folder):
+    """Size and hash of each file of a checkpoint, as its manifest lists them."""
     files = [path for path in folder.iterdir() if path.name != "MANIFEST.json" and path.is_file()]
     return {path.name: {"size": path.stat().st_size, "sha256": checkpoints.sha256(path)} for path in files}
 
@@ -159,7 +160,7 @@ def respec(run, function):
 def restate(run, function):
     """Change the counters of the newest checkpoint, and let its manifest agree."""
     change(newest(run) / "state.json", function)
-    remanifest(newest(run), lambda files: files.update(_listing(newest(run))))
+    remanifest(newest(run), lambda files: files.update(listing(newest(run))))
 
 
 def remanifest(folder, function):

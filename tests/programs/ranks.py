@@ -23,6 +23,7 @@ from pushforward.cli.launching import start
 from pushforward.data import Sampler
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
+from pushforward.training.launching import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 
@@ -64,8 +65,18 @@ def stopped(trainer):
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def lacking(trainer):
-    raise MemoryError("out of memory")
+def lacking(rank):
+    """One process has no memory for its part of the third batch, when the others wait for its gradients."""
+    from pushforward.training.step import Step
+
+    usual = Step._backward
+
+    def backward(step, part, player, loss):
+        if rank == 1 and part.now.step == 2:
+            raise MemoryError("out of memory")
+        return usual(step, part, player, loss)
+
+    Step._backward = backward
 
 
 def hanging(trainer):
@@ -76,6 +87,11 @@ def turned(trainer):
     """A bit of a weight changes by itself."""
     with torch.no_grad():
         next(trainer.method.parameters()).view(-1)[0].add_(1e-3)
+
+
+def threads():
+    """The names of the threads of this process, as the system has them."""
+    return [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").glob("*")]
 
 
 def full_disk(rank):
@@ -145,6 +161,8 @@ def handed_on(folder, shard):
             else:
                 pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, out=out, seed=4, steps=6, **options)
             (folder / f"{count}-{rank}.json").write_text(json.dumps(noted))
+            leave()
+            (folder / f"threads-{count}-{rank}.json").write_text(json.dumps(threads()))
 
         return inner
 
@@ -157,7 +175,11 @@ def started_again(folder):
     def entry(words):
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             at_step(1, 3, killed)(int(os.environ["RANK"]))
-        with open(os.devnull, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        with (
+            open(folder.with_name(f"again-{os.environ['RANK']}.txt"), "a") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
             sys.exit(command_line(words))
 
     return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
@@ -174,7 +196,7 @@ def main(folder):
         "unlike": other_data,
         "turned": often_compared(at_step(1, 3, turned)),
         "stopped": at_step(1, 3, stopped),
-        "lacking": at_step(1, 3, lacking),
+        "lacking": lacking,
         "hanging": at_step(1, 3, hanging),
         "killed": at_step(1, 5, killed),
     }

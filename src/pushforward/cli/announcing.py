@@ -14,7 +14,7 @@ from pushforward.cli.terminal import say
 if TYPE_CHECKING:
     from pushforward.training import Trainer
 
-__all__ = ["announce", "nothing_left"]
+__all__ = ["announce", "nothing_left", "say_news"]
 
 
 @contextmanager
@@ -39,13 +39,23 @@ def announce(trainer: Trainer) -> None:
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
         f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
+        f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
+    say_news(trainer)
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
     of_data = (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data))
     for warning in (*of_data, *filter(None, [memory_warning(trainer)])):
         say(f"{trainer.folder}: warning: {as_options(warning)}")
+
+
+def say_news(trainer: Trainer) -> None:
+    """Say what is new of the processes that take up a run, if anything."""
+    from pushforward.training.launching import news
+
+    for line in news(trainer.processes, trainer.folder, trainer.clock.step):
+        say(f"{trainer.folder}: {line}")
 
 
 def _sizes(trainer: Trainer) -> str:

@@ -61,14 +61,15 @@ def _text(needs: Plan) -> str:
         ["steps", f"{steps}; an epoch takes {needs.steps_per_epoch:,.1f}"],
         [
             "checkpoint",
-            f"{_mib(needs.checkpoint)}" + (f", {_mib(needs.checkpoint / count)} of each process" if needs.sharded else ""),
+            f"{_size(needs.checkpoint)}" + (f", {_size(needs.checkpoint / count)} of each process" if needs.sharded else ""),
         ],
     ]
     memory = {name: getattr(needs.memory, name) for name in _WORDS}
-    table = [[f"  {_WORDS[name]}", "unknown" if value is None else _mib(value)] for name, value in memory.items() if value != 0]
-    total = [["  in all", _mib(needs.memory.total)]]
+    table = [[f"  {_WORDS[name]}", "unknown" if value is None else _size(value)] for name, value in memory.items() if value != 0]
+    total = [["  in all", _size(needs.memory.total)]]
     return f"{columns(rows)}\n\nmemory of a process\n{columns(table + total)}\n\nactivations: {needs.activations}"
 
 
-def _mib(size: float) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+def _size(size: float) -> str:
+    """Bytes in words: 12,738 as "12.4 KiB"."""
+    return f"{size / 2**10:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"

@@ -74,7 +74,10 @@ COMPUTE = Group("Weights and device", sort_key=90)
 
 Track = Annotated[
     str | None,
-    Parameter(group=OUTPUT, help="Log to tensorboard, wandb or mlflow too, or several: a,b."),
+    Parameter(
+        group=OUTPUT,
+        help="Send the log and the pictures to tensorboard, wandb or mlflow as well, or to several: tensorboard,wandb.",
+    ),
 ]
 Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -128,12 +131,7 @@ Given = Annotated[
 ]
 Resize = Annotated[
     bool,
-    Parameter(
-        group=MODEL,
-        negative=(),
-        show_default=False,
-        help="Scale and crop images of another size than the model's.",
-    ),
+    Parameter(group=MODEL, negative=(), show_default=False, help="Scale and crop images of another size than the model's."),
 ]
 
 
@@ -178,7 +176,7 @@ class Reading:
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
-        workers: Threads that read batches ahead; default 1.
+        workers: Threads that read the next batches of images that stay on disk; with 0 each is read when it is needed. Default 1.
     """
 
     target: str | None = None
@@ -197,7 +195,7 @@ class Changes:
     """Changes to how a recipe trains; None leaves the recipe's value.
 
     Args:
-        batch: Training examples per step.
+        batch: Training examples of a step, in all processes together; each of several processes computes a multiple of 64.
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
         optimizer: adamw, or muon, which moves kernels of convolutions as matrices.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pushforward.cli.sharing import Sharing, Spreading
@@ -29,7 +32,8 @@ __all__ = [
     "stop_launcher",
 ]
 
-TOGETHER = ("train", "resume", "distil", "sample", "evaluate")
+TRAINING = ("train", "resume", "distil")
+TOGETHER = (*TRAINING, "sample", "evaluate")
 """The verbs whose work several processes share."""
 _LAUNCHER = "PUSHFORWARD_LAUNCHER"
 """The number of the process that ``--devices`` has started the others from."""
@@ -90,18 +94,40 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     except SignalException as stopped:
         return 130 if stopped.sigval == signal.SIGINT else 75
     except ChildFailedError as error:
-        return _failed({rank: failure.exitcode for rank, failure in error.failures.items()}, error.get_first_failure()[0])
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        if (killed := _killed(codes)) is not None:
+            say(f"error: process {killed} of {count} was ended by {signal.Signals(-codes[killed]).name}, and the others with it.")
+            say(_next(words, config.run_id, count))
+        first = codes[error.get_first_failure()[0]]
+        return first if first > 0 else 1
     return 0
 
 
-def _failed(codes: dict[int, int], first: int) -> int:
-    """The exit code of processes that have failed; a killed one is named, since it could say nothing itself."""
+def _killed(codes: dict[int, int]) -> int | None:
+    """The process that was killed, by the exit codes of those that have failed; it could say nothing itself."""
     stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
-    killed = [rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)]
-    for rank in killed[:1]:
-        name = signal.Signals(-codes[rank]).name
-        say(f"error: process {rank} was ended by {name}, and the others ended with it. What was saved is intact: resume the run.")
-    return codes[first] if codes[first] > 0 else 1
+    return next((rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)), None)
+
+
+def _next(words: Sequence[str], launch: str, count: int) -> str:
+    """The command that goes on after a process was killed: with the run that the launch has begun or taken up, if any."""
+    out = _option(words, "--out")
+    folders = [Path(word) for word in ([out] if out else words[1:])] + list(Path("runs").glob("*"))
+    begun = [folder for folder in folders if words[0] == "resume" or launch in _text(folder / "manifest.json")]
+    run = next((folder for folder in begun if (folder / "spec.json").is_file()), None)
+    if run is None or words[0] not in TRAINING:
+        return "next: the same command again"
+    own = [file for file in words[1:2] if file.endswith(".py")] if words[0] == "train" else []
+    own += [file for option, file in itertools.pairwise(words) if option == "--plugin"]
+    options = "".join(f" --plugin {shlex.quote(file)}" for file in own) + " --shard" * ("--shard" in words)
+    return f"What was saved is intact.\nnext: pushforward resume {shlex.quote(str(run))} --devices {count}{options}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def of_processes(sharing: Sharing) -> dict[str, Any]:
@@ -121,6 +147,8 @@ def check_sharing(sharing: Sharing) -> None:
         UsageError: Naming the option.
     """
     _check_devices(sharing.devices)
+    if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
+        raise UsageError("--shard divides the weights among several processes: give --devices 2 or more, or use torchrun.")
     if sharing.max_restarts < 0:
         raise UsageError(f"--max-restarts {sharing.max_restarts} is no number of restarts: give 0 or more.")
     if sharing.max_restarts and sharing.devices is None and launched().count == 1:

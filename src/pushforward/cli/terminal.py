@@ -101,6 +101,8 @@ app = App(
     name="pushforward",
     help="Train, sample and compare GANs, VAEs, diffusion models and flows behind one interface.",
     help_format="markdown",
+    help_epilogue="Exit codes: 0 done, 1 a bug or a lost process, 2 usage, 3 data, 4 checkpoint or disk, 5 diverged, "
+    "6 out of memory, 7 a missing extra, 75 stopped after saving, 130 Ctrl-C. What to do then: docs/exit-codes.md.",
     version_flags=["--version"],
     error_formatter=_error,
     suppress_keyboard_interrupt=False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.announcing import announce
+from pushforward.cli.announcing import announce, say_news
 from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.foreseen import report_needs
@@ -121,7 +121,7 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite or not is_first_start() else out)
+    check_free(None if overwrite or dry_run or not is_first_start() else out)
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
@@ -216,6 +216,7 @@ def resume(
     options["trackers"] = track
     trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
+    say_news(trainer)
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
 
@@ -230,4 +231,5 @@ def _standing(run: str, trainer: Trainer) -> str:
     if not trainer.saved:
         return f"{run} was never saved: starting it from its first step"
     total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
-    return f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified"
+    together = f"; {trainer.processes.words}" if trainer.processes.words else ""
+    return f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified{together}"

@@ -16,7 +16,7 @@ from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.dataset import Dataset
 from pushforward.data.file_hashes import Record, compared, differences, file_hashes, read_hashes, write_hashes
-from pushforward.data.packed import known_digests
+from pushforward.data.packed import known_digests, manifest_differences
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import LoadOptions, names, read, stated
 from pushforward.data.streamed import content_hashes
@@ -93,6 +93,9 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
                 f"{', '.join(differing)} in {path} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is another "
                 "than when the images were packed. Restore the tars, or pack the images again."
             )
+        elif digests and (wrong := manifest_differences(path, None if _is_part(loading) else report.get("fingerprint"))):
+            more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
+            report["refused"] = f"In {path} {wrong[0]}{more}. Restore these files, or pack the images again."
         now = Record(os.fspath(name_or_path), report.get("fingerprint"), stated(loading), files)
         if known is not None:
             report |= {"changes": compared(known.files, files), "differs": differences(known, now)}
@@ -100,6 +103,11 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
             write_hashes(Path(out), now)
             report["written"] = os.fspath(out)
     return report
+
+
+def _is_part(loading: LoadOptions) -> bool:
+    """Whether the options of `load` leave out or change some of the data."""
+    return any(loading.get(name) not in (None, ()) for name in ("resize", "limit", "labelled"))
 
 
 def _of_data(data: Dataset) -> dict[str, Any]:

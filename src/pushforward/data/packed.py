@@ -17,7 +17,18 @@ from pushforward.data.image_files import ENDINGS
 from pushforward.data.tar_index import TarIndex, index_of
 from pushforward.errors import DataError
 
-__all__ = ["FORMAT", "MANIFEST", "TAR", "Packed", "content_digest", "indices_of", "known_digests", "packed_in", "tars_in"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "TAR",
+    "Packed",
+    "content_digest",
+    "indices_of",
+    "known_digests",
+    "manifest_differences",
+    "packed_in",
+    "tars_in",
+]
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
 MAX_JSON = 256 * 2**20
@@ -115,6 +126,36 @@ def known_digests(path: Path) -> dict[str, str]:
         return {}
     shards = _json(path / MANIFEST)["shards"]
     return {str(shard["file"]): str(shard.get("sha256")) for shard in shards}
+
+
+def manifest_differences(path: Path, fingerprint: str | None) -> list[str]:
+    """What the manifest and the indices of packed images say that their tars do not hold, in sentences; empty for other sources.
+
+    Args:
+        path: the folder.
+        fingerprint: of the data that is read from it; None where it is not that of all packed images.
+
+    Raises:
+        DataError: a manifest that is damaged, or a tar that cannot be read.
+    """
+    packed = packed_in(path)
+    if packed is None:
+        return []
+    content, sentences, counts = _json(path / MANIFEST), [], {}
+    noted = {str(shard["file"]): shard.get("images") for shard in content["shards"]}
+    for side, tars in (("train", packed.train), ("held_out", packed.held_out)):
+        for file, known in tars.items():
+            index = index_of(path / file)
+            other = [name for name in ("names", "offsets", "sizes", "labels") if getattr(index, name) != getattr(known, name)]
+            sentences += [f"{Path(file).with_suffix('.json')} has other {other[0]} than {file}"] if other else []
+            counts[file] = len(index.names)
+        total, stated = sum(counts[file] for file in tars), content.get(side)
+        sentences += [f"{MANIFEST} counts {stated} examples of {side}, and the tars hold {total}"] if stated != total else []
+    wrong = [(file, count) for file, count in noted.items() if count != counts[file]]
+    sentences += [f"{MANIFEST} counts {count} images in {file}, which holds {counts[file]}" for file, count in wrong]
+    if fingerprint is not None and content.get("fingerprint") != fingerprint:
+        sentences.append(f"{MANIFEST} has another fingerprint than the images")
+    return sentences
 
 
 def _index(file: Path) -> tuple[TarIndex, Hashes]:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import safetensors.torch
 
-__all__ = ["DEATH", "Disk", "Stopped", "damage"]
+__all__ = ["DEATH", "Disk", "Stopped", "damage", "train_on"]
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 """The functions of `os` after each of which a disk can stop."""
@@ -20,6 +20,36 @@ DEATH = 9
 """The exit status of a process that dies with its disk."""
 PAGE = 4096
 """Bytes that are lost together."""
+
+
+def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = True) -> None:
+    """Train a small flow, or go on with it; its first checkpoint after a step is saved on a disk that stops.
+
+    Args:
+        folder: The run's, taken up where it is there.
+        disk: A context such as `Disk`, within which that checkpoint is saved.
+        steps: Of the training.
+        every: Steps between checkpoints.
+        beside: Whether checkpoints are written beside the next steps, or while training waits.
+    """
+    from pushforward.testing.recipes import recipe_for, space_data
+    from pushforward.training import checkpoint
+    from pushforward.training.resuming import reopen
+    from pushforward.training.start import prepare
+
+    data, save = space_data((2,), labels=False), checkpoint.save
+
+    def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
+        with disk if step == every else contextlib.nullcontext():
+            save(where, step, *given, **options)
+
+    if folder.exists():
+        trainer = reopen(folder, data=data)
+    else:
+        trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
+    trainer.saver.beside = beside
+    with patch.object(checkpoint, "save", saved):
+        trainer.advance()
 
 
 class Stopped(BaseException):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pushforward import errors
 from pushforward.errors import GroupError, PushforwardError
+from pushforward.launched import launched
 
 __all__ = ["Board", "is_loss"]
 
@@ -107,11 +108,12 @@ class Board:
 def _lost(error: Exception, where: str, seconds: float) -> GroupError:
     late = re.search(r"[Tt]imed out|[Tt]imeout", str(error)) is not None
     what = f"did not answer within {seconds:g} seconds" if late else "has ended, as a process that is killed does"
-    return GroupError(
-        f"In {where} another process of this training {what} ({str(error).splitlines()[0][:200]}). What was saved is intact: "
-        "look for the reason on its machine, then start all processes again with pushforward resume. Processes that may be slow "
-        "have more time with PUSHFORWARD_TIMEOUT=600 (seconds)."
-    )
+    launch = launched()
+    then = "look for the reason on its machine, then start all processes again with pushforward resume"
+    if launch.restarts < (launch.most_restarts or 0):
+        then = "the launcher starts all processes again"
+    more = " Processes that may be slow have more time with PUSHFORWARD_TIMEOUT=600 (seconds)." if late else ""
+    return GroupError(f"In {where} another process of this training {what}. What was saved is intact: {then}.{more}")
 
 
 def _rebuilt(content: dict[str, Any]) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pushforward.errors import Diverged
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.interrupting import interruptible
+from pushforward.training.launching import news
 from pushforward.training.run import Run, pick
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
@@ -20,6 +21,8 @@ def trained(trainer: Trainer) -> Run:
         KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
             arrives again.
     """
+    for line in filter(None, (trainer.processes.words, *news(trainer.processes, trainer.folder, trainer.clock.step))):
+        trainer.progress.say(f"{trainer.folder.name}: {line}")
     try:
         with interruptible([trainer], ending=False) as got:
             trainer.advance()

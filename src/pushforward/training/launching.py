@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +15,9 @@ from pushforward.errors import CheckpointError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.processes import TIMEOUT, Group, Processes
+from pushforward.training.sharding import release
 
-__all__ = ["check_devices", "is_here", "joined", "leave", "note_here", "restarted", "still_asked"]
+__all__ = ["check_devices", "is_here", "joined", "leave", "news", "note_here", "restarted", "still_asked"]
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
@@ -37,7 +40,10 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Proces
         _form(launch, place)
     if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
         if shard:
-            raise UsageError("`shard=True` divides weights among several processes, and this is one: start them with torchrun.")
+            raise UsageError(
+                "`shard=True` divides weights among several processes, and this is one: start them with torchrun. The command "
+                "line starts them itself, with `devices=2`."
+            )
         return Processes()
     return Group(shard, place.type, seconds(), owned=not formed or _formed_here)
 
@@ -81,10 +87,13 @@ def _form(launch: Launch, place: torch.device) -> None:
             "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
         ) from error
     _formed_here = True
+    atexit.register(leave)  # an error in flight holds what has failed until it is printed
 
 
 def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
-    """Form the default group of torch.distributed."""
+    """Form the default group of torch.distributed, which ends with `leave`."""
+    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    import torch.distributed.nn.functional
     from torch.distributed.rendezvous import rendezvous
 
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
@@ -100,11 +109,16 @@ def _cores() -> int:
 
 
 def leave() -> None:
-    """Leave the group that `joined` has formed, if any, once all processes have come so far."""
+    """Leave the group that `joined` has formed, if any, once all processes have come so far.
+
+    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
+    """
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     _formed_here = False
+    release()
+    gc.collect()  # sharded networks, which refer to themselves, hold the group as well
 
 
 def check_devices(devices: int | None) -> None:
@@ -120,6 +134,27 @@ def check_devices(devices: int | None) -> None:
             f"{'is alone' if count == 1 else f'was started as one of {count}'}. Python starts no others of itself: run the "
             f"program under torchrun with {devices} processes per node, and leave `devices` out."
         )
+
+
+def news(processes: Processes, folder: Path, step: int) -> list[str]:
+    """What is new of the processes that take up a run: that they were started again, or hold all weights where each had a share.
+
+    Args:
+        processes: Which train it now.
+        folder: The run's.
+        step: From which they go on.
+    """
+    from pushforward.training.shards import has_shards
+
+    launch, lines = launched(), []
+    if launch.restarts:
+        most = launch.most_restarts
+        of = f" of {most}" if most is not None and launch.restarts <= most else ""
+        lines.append(f"restart {launch.restarts}{of}, from step {step:,}")
+    if not processes.sharded and has_shards(folder / "checkpoints" / checkpoints.step_name(step)):
+        holds = "this process holds" if processes.count == 1 else "each process holds"
+        lines.append(f"its weights were saved in shares of several processes; from step {step:,} on {holds} all of them")
+    return lines
 
 
 _here: set[Path] = set()

@@ -6,13 +6,16 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
+
+if TYPE_CHECKING:
+    from pushforward.training.processes import Processes
 
 __all__ = ["Moment", "Observer", "decide", "due_at", "ended", "held", "measures", "observing", "passed"]
 
@@ -94,12 +97,19 @@ def due_at(observers: Sequence[Observer], moment: Moment, late: bool) -> list[Ob
     return [observer for observer in observers if observer.late == late and observer.due(moment)]
 
 
-def measures(observers: Sequence[Observer], moment: Moment) -> dict[str, Any]:
-    """What observers measure at a step, by name; they change nothing (`observing`)."""
+def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
+    """What observers measure at a step, by name; they change nothing (`observing`).
+
+    Args:
+        observers: Who looks.
+        moment: The training.
+        processes: Those that train together: what the first one measures decides in all of them. None does not ask.
+    """
     if not observers:
         return {}
     with observing(moment.method, moment.average):
-        return {name: value for observer in observers for name, value in observer.look(moment).items()}
+        measured = {name: value for observer in observers for name, value in observer.look(moment).items()}
+    return measured if processes is None else dict(processes.first(measured))
 
 
 def ended(observers: Sequence[Observer]) -> str | None:

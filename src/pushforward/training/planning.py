@@ -131,7 +131,9 @@ def plan(
     """
     settings = replace(settings or Settings(), device="cpu")
     if processes < 1 or (sharded and processes == 1):
-        raise UsageError(f"`shard=True` divides weights among several processes; got `devices={processes}`.")
+        raise UsageError(
+            f"`shard=True` divides weights among several processes; got `devices={processes}`. Choose `devices=2` or more."
+        )
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise UsageError("A plan is made by one process: start it without torchrun.")
     with tempfile.TemporaryDirectory() as nowhere:

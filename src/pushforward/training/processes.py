@@ -36,12 +36,14 @@ class Processes:
         count: How many there are. Each computes the same share of every batch.
         sharded: Whether each holds a share of the weights.
         control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
+        words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
     """
 
     rank: int = 0
     count: int = 1
     sharded: bool = False
     control: Any = None
+    words: str = ""
 
     def distribute(self, method: Method) -> Method:
         """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
@@ -73,7 +75,7 @@ class Processes:
         yield
 
     def gathered(self, value: Any) -> list[Any]:
-        """A value of JSON from each process, in their order."""
+        """A value of JSON from each process, in their order; numbers of torch and numpy become those of Python."""
         return [value]
 
     def first(self, value: Any) -> Any:
@@ -107,6 +109,8 @@ class Group(Processes):
     def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT, owned: bool = False) -> None:
         self.sharded, self.device, self.timeout, self.owned = sharded, device, timeout, owned
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
+        self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
         self.control = torch.distributed.new_group(backend="gloo") if device != "cpu" else None
@@ -195,7 +199,7 @@ class Group(Processes):
     def gathered(self, value: Any) -> list[Any]:
         """A value of JSON from each process, in their order."""
         number = next(self._exchanges)
-        self._store.set(f"{number}/{self.rank}", json.dumps(value))
+        self._store.set(f"{number}/{self.rank}", json.dumps(value, default=float))
         self._all([0])
         return [json.loads(self._store.get(f"{number}/{rank}")) for rank in range(self.count)]
 

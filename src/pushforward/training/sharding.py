@@ -10,7 +10,10 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 
-__all__ = ["called", "shard"]
+__all__ = ["called", "release", "shard"]
+
+_meshes: list[Any] = []
+"""What `shard` has laid weights out on."""
 
 
 def shard(method: Method, device: str, count: int) -> list[Any]:
@@ -29,6 +32,7 @@ def shard(method: Method, device: str, count: int) -> list[Any]:
 
     method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
     mesh = init_device_mesh(device, (count,))
+    _meshes.append(mesh)
     networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
     for network in networks:
         fully_shard(network, mesh=mesh, reshard_after_forward=True)
@@ -38,6 +42,12 @@ def shard(method: Method, device: str, count: int) -> list[Any]:
         # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
         network.set_reshard_after_backward(False)
     return networks
+
+
+def release() -> None:
+    """Let go of the processes' group, which torch's caches of sharded tensors hold by their mesh until the interpreter ends."""
+    while _meshes:
+        getattr(_meshes.pop(), "_pg_registry", {}).clear()
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:

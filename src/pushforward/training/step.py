@@ -271,14 +271,28 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
     share = math.ceil(size / count)
-    if count > 1 and (share % unit or size < count * unit):
-        how = (
-            f"accumulated in {training.accumulate} parts"
-            if processes == 1
-            else f"split over {count} parts of {processes} processes"
-        )
-        raise UsageError(
-            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} examples. "
-            f"Choose `batch={unit * count}` or fewer parts."
-        )
+    if not _fits(size, count, unit):
+        raise UsageError(_indivisible(training, processes, unit))
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]
+
+
+def _fits(size: int, count: int, unit: int) -> bool:
+    """Whether a batch can be split into so many parts."""
+    return count == 1 or (math.ceil(size / count) % unit == 0 and size >= count * unit)
+
+
+def _indivisible(training: Training, processes: int, unit: int) -> str:
+    """Why a batch cannot be split, and what fits."""
+    size, parts = training.batch, training.accumulate
+    step = unit * parts * processes
+    larger = f"`batch={step * math.ceil(size / step)}`"
+    if processes == 1:
+        return (
+            f"A batch of {size} cannot be accumulated in {parts} parts: each must be a multiple of {unit} examples. "
+            f"Choose {larger} or fewer parts."
+        )
+    fitting = [str(count) for count in range(1, max(1, size // unit) + 1) if _fits(size, count * parts, unit)]
+    each = f"{unit} examples" if parts == 1 else f"{unit * parts} examples, since it computes them in {parts} parts"
+    others = f"; this one fits {', '.join(fitting)} process{'es' * (len(fitting) > 1)}" if fitting else ""
+    what = f"A batch of {size} does not divide by {processes} processes: each computes a multiple of {each}"
+    return f"{what}. Choose {larger}{others}."

@@ -19,6 +19,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.budget import Budget
 from pushforward.training.preparing import CACHE
+from pushforward.training.processes import Processes
 from pushforward.training.progress import Watcher, duration
 
 __all__ = ["Store"]
@@ -39,19 +40,33 @@ class Store:
         folder: The run's.
         writes: Whether parts are written.
         precision: Of the teacher's network calls.
+        processes: Those that train together; a part that one of them cannot read is missing in all.
 
     Attributes:
         seconds: Their time in all.
     """
 
-    def __init__(self, method: Method, folder: Path, writes: bool = True, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        method: Method,
+        folder: Path,
+        writes: bool = True,
+        precision: str = "float32",
+        processes: Processes | None = None,
+    ) -> None:
         self.folder, self.writes, self.precision, self.seconds = folder / CACHE / "trajectories", writes, precision, 0.0
         self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
         self._hashes: list[str] = []
+        self._ends = [0]
+        """How many trajectories are there after each part that was read."""
         self._finished = False
         self._count: int | None = None
         if self.trajectories is not None and not self.trajectories.ready:
             self._read(self.trajectories)
+            parts = min((processes or Processes()).gathered(len(self._hashes)))
+            if parts < len(self._hashes):
+                del self._hashes[parts:]
+                self.trajectories.ready, self._finished = self._ends[parts], False
 
     def _read(self, trajectories: Trajectories) -> None:
         try:
@@ -65,6 +80,7 @@ class Store:
                     return
                 trajectories.put(index, tensors.read(path, trajectories.teacher.device))
                 self._hashes.append(written)
+                self._ends.append(index.stop)
             self._finished = finished
         except (CheckpointError, OSError, TypeError, KeyError, ValueError, RuntimeError):
             pass  # missing or damaged parts are computed again

@@ -98,7 +98,7 @@ class Trainer:
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
-        self.store = Store(self.method, self.folder, writes, self.precision)
+        self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
         self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
@@ -235,7 +235,7 @@ class Trainer:
         if due and late:
             self._flush()
             self._check_weights(self.clock.step)
-        return measures(due, moment)
+        return measures(due, moment, None if late else self.processes)
 
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""

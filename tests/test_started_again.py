@@ -1,0 +1,65 @@
+"""Processes that are lost and started again: who is named, what is said, and that nothing of their group outlives it."""
+
+import json
+import socket
+import sys
+from datetime import timedelta
+
+import torch
+
+from pushforward.cli.launching import _killed, _next
+from pushforward.launched import Launch
+from pushforward.training import launching
+from pushforward.training.launching import news
+from pushforward.training.processes import Processes
+
+
+class Sharded(Processes):
+    """One of two processes that share weights."""
+
+    count, sharded = 2, True
+
+
+def test_a_killed_process_is_named_with_what_goes_on(tmp_path, monkeypatch):
+    assert _killed({0: 1, 1: -9}) == 1
+    assert _killed({0: 1, 1: -15}) is None, "the launcher has ended it"
+    assert _killed({0: -15, 1: -15}) == 0
+    monkeypatch.chdir(tmp_path)
+    for name, launch in (("other", "first"), ("own", "second")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "spec.json").write_text("{}")
+        (tmp_path / "runs" / name / "manifest.json").write_text(json.dumps({"launch": launch}))
+    command = ["train", "mine.py", "--plugin", "other.py", "--shard"]
+    assert _next(command, "second", 2).endswith("resume runs/own --devices 2 --plugin mine.py --plugin other.py --shard")
+    assert _next(["resume", "--steps", "9", "runs/other"], "second", 3).endswith("pushforward resume runs/other --devices 3")
+    assert _next(["train", "flow"], "none", 2) == _next(["sample", "runs/own"], "second", 2) == "next: the same command again"
+
+
+def test_what_is_new_of_the_processes_of_a_run(tmp_path, monkeypatch):
+    stored = tmp_path / "checkpoints" / "step_000004"
+    stored.mkdir(parents=True)
+    assert news(Processes(), tmp_path, 4) == []
+    (stored / "shard-00001-model-00001-of-00001.safetensors").touch()
+    assert "on this process holds all of them" in news(Processes(), tmp_path, 4)[0]
+    assert news(Sharded(), tmp_path, 4) == []
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert news(Sharded(), tmp_path, 4) == ["restart 2, from step 4"]
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert news(Sharded(), tmp_path, 4) == ["restart 2 of 3, from step 4"]
+
+
+def test_no_module_holds_the_group(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch.distributed.nn.functional", raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    launching._meet(Launch(), "gloo", timedelta(seconds=9))
+    try:
+        from torch.distributed.nn.functional import all_reduce  # as torch's optimisers import it
+
+        assert all_reduce.__defaults__[-1] is None
+    finally:
+        torch.distributed.destroy_process_group()
