@@ -48,4 +48,4 @@ def _saved(trainer: Trainer) -> str:
     step = trainer.saver.step
     again = f"pushforward resume {shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
     where = f"{trainer.folder}/checkpoints/{checkpoints.step_name(step)}"
-    return f"{refused}Step {step:,} is saved as {where}. With the data as it was, go on: {again}"
+    return f"{refused}Step {step:,} is saved as {where}. Once the data is restored, go on: {again}"
