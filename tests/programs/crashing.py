@@ -9,10 +9,9 @@ from unittest.mock import patch
 
 import torch
 
-from pushforward import spec
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.disks import Disk
-from pushforward.training import checkpoint, observers
+from pushforward.training import checkpoint
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
@@ -68,10 +67,4 @@ def forked(*case):
 
 def main(cases):
     """Train each case, a (folder, last, beside), until it dies, and go on; prints the exit statuses of both."""
-    import scipy.optimize  # noqa: F401 - what every training imports, once
-    import sklearn.neighbors  # noqa: F401
-    import torch._dynamo  # noqa: F401
-
-    spec.registered()
-    observers.PICTURES = ()
     print(json.dumps([(forked(*case), forked(case[0])) for case in cases]))
