@@ -20,13 +20,15 @@ REGISTRIES = {
     **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes", "trackers"), "_ADDED"),
 }
 """Where the parts of plug-ins are kept, by module."""
+TRACED = {False: (256, 8), True: (1000, 16)}
+"""Examples and steps of trajectories: the usual examples in a quarter of the steps."""
 QUICK = {
     "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
-    "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50},
-    "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
+    "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
+    "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
 """What is drawn of a model, how long a classifier of features learns and how long a model is timed, by module: tests
 of these set numbers of their own. Processes that are forked for tests have them too."""
