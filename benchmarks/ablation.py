@@ -54,7 +54,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=N, help="samples of the ring that are judged; of stacked digits 26,000 or fewer")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
-    given = parsed(parser, words, seconds=0.02, seeds=1, rows=["default"], n=100)
+    given = parsed(parser, words, seconds=0.02, seeds=1, rows=["default"], n=40)
     judges = {"stacked-digits": judge_of("stacked-digits", given.n)} if "stacked-digits" in given.data else {}
     cases = [
         (data, name, seed, given.seconds, given.n, given.runs)

@@ -170,7 +170,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=2)
     few = ["start (mean flow, alpha-flow)", "stored"]
-    given = parsed(parser, words, seconds=0.02, seeds=1, n=200, data=["checkerboard", "c2ot"], methods=few)
+    given = parsed(parser, words, seconds=0.02, seeds=1, n=60, data=["checkerboard", "c2ot"], methods=few)
     cases = [
         (name, method, given.seconds, seed, given.n)
         for name, method, seed in itertools.product(given.data, given.methods, range(given.seeds))

@@ -51,7 +51,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--recipes", nargs="*", default=RECIPES)
     parser.add_argument("--runs", default="runs/mnist-benchmark", help="finished runs found here are judged, not trained again")
-    given = parsed(parser, words, seconds=0.01, repeats=1, turns=1, n=40, recipes=["flow"])
+    given = parsed(parser, words, seconds=0.01, repeats=1, turns=1, n=20, recipes=["flow"])
     torch.set_num_threads(1)
     data = load("mnist")
     folder = Path(given.runs)

@@ -226,7 +226,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--cycles", type=int, default=12, help="blocks of each way")
     parser.add_argument("--steps", type=int, default=20, help="steps of a block")
     parser.add_argument("--every", type=int, default=1, help="crash after every n-th change only")
-    options = parsed(parser, words, cases=5, gigabytes=0.02, cycles=1, steps=1, every=15)
+    options = parsed(parser, words, cases=3, gigabytes=0.01, cycles=1, steps=1, every=30)
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "crashes": lambda folder: crashes(folder, options.every, options.smoke),
         "damage": lambda folder: damages(folder, options.cases),

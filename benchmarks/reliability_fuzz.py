@@ -95,7 +95,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to fuzz")
     parser.add_argument("--seed", type=int, default=0, help="of the first random damage")
     parser.add_argument("--most", type=int, default=10**9, help="copies of either part at most")
-    given = parsed(parser, words, minutes=0.2, most=12)
+    given = parsed(parser, words, minutes=0.2, most=8)
     os.environ["PUSHFORWARD_DATA"] = os.devnull  # nothing that was downloaded is read
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))

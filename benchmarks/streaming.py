@@ -191,7 +191,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--write", action="store_true", help="write results/streaming.md")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--streamed", action="store_true", help=argparse.SUPPRESS)
-    given = parsed(parser, words, images=120, few=80, warm=1, turns=1, steps=1, batch=4, side=16)
+    given = parsed(parser, words, images=60, few=48, kinds="folder,npy", warm=1, turns=1, steps=1, batch=4, side=16)
     if given.child:
         return child(given)
     with contextlib.ExitStack() as stack:

@@ -20,16 +20,27 @@ REGISTRIES = {
     **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes", "trackers"), "_ADDED"),
 }
 """Where the parts of plug-ins are kept, by module."""
+TRACED = {False: (256, 8), True: (1000, 16)}
+"""Examples and steps of trajectories: the usual examples in a quarter of the steps."""
 QUICK = {
     "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
-    "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50},
-    "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
+    "evaluation.drawing": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
+    "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
 """What is drawn of a model, how long a classifier of features learns and how long a model is timed, by module: tests
-of these set numbers of their own."""
+of these set numbers of their own. Processes that are forked for tests have them too."""
+
+
+def _set_quick(put=setattr):
+    """Set the numbers of `QUICK`; yields each with its module and its usual value."""
+    for name, numbers in QUICK.items():
+        module = importlib.import_module(f"pushforward.{name}")
+        for number, value in numbers.items():
+            yield module, number, getattr(module, number)
+            put(module, number, value)
 
 
 def pytest_collection_finish():
@@ -39,7 +50,7 @@ def pytest_collection_finish():
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    forking.start()
+    forking.start(lambda: list(_set_quick()))
     gc.enable()
     importlib.import_module("torch.fx.config").do_not_emit_stack_traces = True
 
@@ -51,16 +62,11 @@ def pytest_sessionfinish():
 @pytest.fixture(scope="session", autouse=True)
 def _quick(tmp_path_factory):
     """No pictures while it trains, short timings; features and floors are computed once. Yields the usual numbers."""
-    usual, base = [], tmp_path_factory.getbasetemp()
+    base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(shared / "cache"))
-        for name, numbers in QUICK.items():
-            module = importlib.import_module(f"pushforward.{name}")
-            for number, value in numbers.items():
-                usual.append((module, number, getattr(module, number)))
-                patch.setattr(module, number, value)
-        yield usual
+        yield list(_set_quick(patch.setattr))
 
 
 @pytest.fixture(scope="session")

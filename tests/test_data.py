@@ -546,7 +546,7 @@ def test_data_folder(monkeypatch):
 @pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
 def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
     x, _ = toys.TOYS[name].examples(name, 1000)
-    low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 100
+    low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 70
     axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
     log_p, cell = toys.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)

@@ -149,10 +149,10 @@ def test_p_values_of_samplings_and_of_trainings_are_merged():
 @pytest.mark.parametrize(
     "sampled",
     [
-        lambda draw: draw.standard_normal((200, 2)),
-        lambda draw: 0.3 * draw.standard_normal((200, 2)),
-        lambda draw: random(98).standard_normal((32, 2))[draw.integers(0, 32, 200)],
-        lambda draw: np.zeros((200, 2)),
+        lambda draw: draw.standard_normal((100, 2)),
+        lambda draw: 0.3 * draw.standard_normal((100, 2)),
+        lambda draw: random(98).standard_normal((32, 2))[draw.integers(0, 32, 100)],
+        lambda draw: np.zeros((100, 2)),
     ],
     ids=["healthy", "narrow", "memorised", "collapsed"],
 )
@@ -161,7 +161,7 @@ def test_the_interval_of_density_holds_for_sick_models_too(sampled):
     scores = []
     for seed in range(40):
         draw = random(seed)
-        x, y = sampled(draw), draw.standard_normal((200, 2))
+        x, y = sampled(draw), draw.standard_normal((100, 2))
         density = Manifold()(Samples(x, y, y, x, y, (2,)))["density"]
         scores.append(with_interval(density, describe()["density"]))
     truth = np.mean([score.value for score in scores])

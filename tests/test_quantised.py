@@ -180,7 +180,7 @@ def test_shares_are_those_of_each_place():
 @pytest.mark.parametrize("book", ["vq", "fsq"])
 def test_digits_use_their_book(book, tmp_path):
     data = pf.data.load("digits")
-    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", codebook=book, codes=64), data, steps=150, out=tmp_path / "run")
+    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", codebook=book, codes=64), data, steps=100, out=tmp_path / "run")
     health = [row["health"] for row in run.losses() if "perplexity" in row.get("health", {})]
     assert health[-1]["perplexity"] > 12
     assert health[-1]["explained"] > 0.5

@@ -27,15 +27,13 @@ TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
 AT_ONCE = 3
 RACE = """
     import json, os, sys, time
-    import safetensors.torch, torch, torch._dynamo
+    import torch
     torch.set_num_threads(1)
     from pathlib import Path
     from pushforward.testing import recipe_for, space_data
     import pushforward as pf
-    from pushforward import spec
     from pushforward.training import Silent
 
-    spec.registered()
     data = space_data((2,), labels=False)
 
     class Waiting(Silent):

@@ -243,7 +243,7 @@ def test_the_flows_grid_of_25_steps_is_what_it_was():
 
 
 WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
-BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": ADAPTIVE}
+BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}
 # an adaptive solver takes its smallest steps at each kink of a tabulated path: a fixed one does there
 INVERTED = [(path, solver) for path in WAYS for solver in BACK if (path, solver) != ("tabulated", "adaptive")]
 

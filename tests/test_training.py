@@ -48,9 +48,9 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     """
     data, precision = space_data(shape_for(name), labels=True, n=64), ("float32", "bfloat16")[RECIPES.index(name) % 2]
     recipe = lambda: recipe_for(name, data, batch=32, precision=precision)  # noqa: E731
-    whole = pf.fit(recipe(), data, steps=7, out=tmp_path / "whole", seed=3)
-    trainer = prepare(recipe(), data, steps=7, out=tmp_path / "cut", seed=3)
-    for stop in (2, 3, 5):
+    whole = pf.fit(recipe(), data, steps=5, out=tmp_path / "whole", seed=3)
+    trainer = prepare(recipe(), data, steps=5, out=tmp_path / "cut", seed=3)
+    for stop in (2, 3):
         consumed(trainer)
         while trainer.clock.step < stop:
             trainer.advance(1e-9)
@@ -62,7 +62,7 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
     logs = [without_times(run.losses()) for run in (whole, pf.load(tmp_path / "cut"))]
     assert logs[0] == logs[1]
-    assert len(logs[0]) == 7
+    assert len(logs[0]) == 5
     assert state_digest(tmp_path / "whole") == state_digest(tmp_path / "cut")
 
 

@@ -370,7 +370,7 @@ def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):
     """The bound rises, and labels reach both networks."""
     data = pf.data.load("digits")
     recipe = pf.recipes.named(name)(data.space, "tiny", **options)
-    recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=64))
+    recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=32))
     run = pf.fit(recipe, data, steps=40, out=tmp_path / "run")
     losses = [row["loss"]["autoencoder"] for row in run.losses()]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from pushforward import spec
 from pushforward.testing.disks import Disk, train_on
-from pushforward.training import checkpoint, observers
+from pushforward.training import checkpoint
 
 AT, STEPS = 2, 4
 """The step whose save is interrupted, and the steps of a training."""
@@ -57,10 +56,4 @@ def forked(*case):
 
 def main(cases):
     """Train each case, a (folder, last, beside), until it dies, and go on; prints the exit statuses of both."""
-    import scipy.optimize  # noqa: F401 - what every training imports, once
-    import sklearn.neighbors  # noqa: F401
-    import torch._dynamo  # noqa: F401
-
-    spec.registered()
-    observers.PICTURES = ()
     print(json.dumps([(forked(*case), forked(case[0])) for case in cases]))

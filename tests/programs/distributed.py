@@ -14,9 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-import torch._dynamo
 
-from pushforward import spec
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.processes import Group
@@ -66,7 +64,6 @@ def work(rank, folder):
 
 def main(folder):
     torch.set_num_threads(1)
-    spec.registered()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}

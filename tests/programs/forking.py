@@ -7,6 +7,7 @@ is forked. It holds no file of the tests, and ends when they end.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -16,16 +17,19 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 LIMIT = 600
 """Seconds that code may take."""
+LOADED = ("safetensors.torch", "scipy.optimize", "sklearn.neighbors", "torch._dynamo", "torch.distributed.checkpoint")
+"""What trainings import when they first need it; the source does so once, before its first process is forked."""
 _sources: dict[int, tuple[int, socket.socket]] = {}
 """The source and the way to it, by the process that may use it."""
 
 
-def start():
-    """Fork the source; before any test runs."""
+def start(prepare: Callable[[], object] = lambda: None):
+    """Fork the source; before any test runs. It does what ``prepare`` does once code is to be run."""
     if os.getpid() in _sources:
         return
     ours, theirs = socket.socketpair()
@@ -33,7 +37,7 @@ def start():
     if source == 0:
         try:
             ours.close()
-            _serve(theirs)
+            _serve(theirs, prepare)
         finally:
             os._exit(0)
     theirs.close()
@@ -61,16 +65,27 @@ def run(code, *, given="", cwd=None):
     return subprocess.CompletedProcess(["forked"], status, out, err)
 
 
-def _serve(channel):
+def _serve(channel, prepare):
     """Fork a process for each request, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _let_go(channel.fileno())
     with channel.makefile() as requests:
-        for line in requests:
+        for number, line in enumerate(requests):
+            if number == 0:
+                prepare()
+                _load()
             child = os.fork()
             if child == 0:
                 os._exit(_status(**json.loads(line)))
             channel.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+
+
+def _load():
+    from pushforward import spec
+
+    for name in LOADED:
+        importlib.import_module(name)
+    spec.registered()
 
 
 def _let_go(but):

@@ -6,14 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-# loaded once, before processes are forked
-import safetensors.torch  # noqa: F401
-import scipy.optimize  # noqa: F401
-import sklearn.neighbors  # noqa: F401
 import torch
-import torch._dynamo
 
-from pushforward import spec
 from pushforward.methods import trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.kills import Chain, forked
@@ -32,11 +26,14 @@ def chain(name, folder, keep):
 def main(root):
     """The kills of each case that is given, as JSON."""
     torch.set_num_threads(1)
-    spec.registered()
     trajectories.CHUNK = 16  # a teacher's trajectories are written in four parts
     observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
-    for name, keep, kinds, seed in json.load(sys.stdin):
-        outcome = chain(name, root / name, keep).killed(kinds, seed, forked)
+    cases = json.load(sys.stdin)
+    chains = {name: chain(name, root / name, keep) for name, keep, *_ in cases}
+    _, wholes = forked(lambda: {name: undisturbed.run("whole") for name, undisturbed in chains.items()})
+    for name, _, kinds, seed in cases:
+        chains[name].whole = wholes[name]
+        outcome = chains[name].killed(kinds, seed, forked)
         print(json.dumps([name, outcome]), flush=True)
 
 

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 
 import torch
-import torch._dynamo
 
 import pushforward as pf
-from pushforward import spec
 from pushforward.cli import main as command_line
 from pushforward.cli.launching import start
 from pushforward.data import Sampler
@@ -187,7 +185,6 @@ def started_again(folder):
 
 def main(folder):
     torch.set_num_threads(1)
-    spec.registered()
     train = [*TRAIN, "--steps", "6", "--out"]
     cases = {
         "whole": (lambda rank: None),

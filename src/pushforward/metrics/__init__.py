@@ -6,6 +6,7 @@ the direction and the place in the report of each of its scores (`MetricInfo`). 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -22,12 +23,14 @@ _ADDED: dict[str, type[Metric]] = {}
 
 def registry() -> dict[str, type[Metric]]:
     """Every metric by the name of its file, then those that `register` added; all are built without arguments."""
-    metrics: dict[str, type[Metric]] = {}
-    for entry in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{entry.name}")
-        for part in _defined(module):
-            metrics[entry.name] = part
-    return metrics | _ADDED
+    return _own() | _ADDED
+
+
+@functools.cache
+def _own() -> dict[str, type[Metric]]:
+    """The package's own metrics, which stay the same while it runs."""
+    modules = {entry.name: importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)}
+    return {name: part for name, module in modules.items() for part in _defined(module)}
 
 
 def _defined(module: ModuleType) -> list[type[Metric]]:

@@ -204,9 +204,10 @@ class Chain:
         """The last step whose save has returned; -1 where there is none. With ``step``, it is that from now on."""
         file = self.folder / f"{name}.saved"
         if step is not None:
-            with file.open("wb", buffering=0) as handle:
-                handle.write(str(step).encode())
-        return int(file.read_text()) if file.exists() else -1
+            with file.open("ab", buffering=0) as handle:  # in one piece, whenever the process dies
+                handle.write(f"{step}\n".encode())
+        steps = file.read_text().split() if file.exists() else []
+        return int(steps[-1]) if steps else -1
 
     def killed(self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut") -> list[dict[str, Any]]:
         """Kill a run once for each of ``kinds``, then let it end.

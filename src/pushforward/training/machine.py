@@ -57,6 +57,7 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+@functools.cache
 def version(name: str) -> str | None:
     """The version of an installed package; None where it is not installed."""
     try:
