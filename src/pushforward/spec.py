@@ -37,6 +37,7 @@ _FOLDERS = (
     "networks",
     "methods",
     "data.spaces",
+    "data.tables",
     "interop",
 )
 _PLUGINS: dict[str, type] = {}
