@@ -108,8 +108,8 @@ def build(
 
 def _table(name: str, train: Split, held_out: Split, space: TableSpace, **extra: Any) -> Dataset:
     """The rows of a table as coordinates, which keep the hashes of their values."""
-    encoded = [Split(space.encoded(split.x), source_hashes=split.hashes) for split in (train, held_out)]
-    return Dataset(name, space, *encoded, **extra)
+    here, there = (Split(space.encoded(split.x), source_hashes=split.hashes) for split in (train, held_out))
+    return Dataset(name, space, here, there, **extra)
 
 
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:

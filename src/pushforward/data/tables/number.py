@@ -75,9 +75,9 @@ class Format:
 class Number(Column):
     """A column of numbers, as normal scores of their ranks and indicators of atoms.
 
-    The score of a value x is the standard normal quantile of its share among the values that are no atoms. A closed column has
-    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many: scores are
-    linear between the knots.
+    The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
+    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many:
+    scores are linear between the knots.
 
     Args:
         name: The column's name.
@@ -152,7 +152,7 @@ class Number(Column):
         return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score, which is 0 for atoms and missing values, and indicators; values outside of the knots take the nearest one's."""
+        """The score, 0 for atoms and missing values, and indicators; values beyond the knots take the nearest score."""
         chosen = self._indicator(values)
         scores = np.where(chosen == 0, self._scores(values), 0.0)
         return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
