@@ -171,14 +171,20 @@ class Reading:
     """How a data source is read.
 
     Args:
-        target: The .csv column that becomes the label.
+        target: The column of a table that is to be predicted; of a .csv of plain numbers it becomes the label.
         given: The .csv columns that the model is conditioned on, not generates: age,income. NAME:KIND names a kind of condition.
-        header: Whether the first line of a .csv holds column names; default: decided from its content.
+        header: Whether the first line of a table holds column names; default: decided from its content.
         resize: Make images this wide and high.
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
         workers: Threads that read batches ahead; default 1.
+        columns: The columns of a table to keep: age,sex. Names all of them where the file has no line of names.
+        drop: The columns of a table to leave out: id,note.
+        missing: Cells that hold no value, beside empty ones: "?,NA"; default: ?, NA, N/A, NaN, null and None.
+        schema: A file that says what the columns of a table hold; `pushforward data check --write-schema` writes it.
+        constraint: What each row of a table meets, and each sample: "end >= start"; may be repeated.
+        table: yes reads a .csv of plain numbers as a table, no as vectors; default: as vectors.
     """
 
     target: str | None = None
@@ -189,6 +195,12 @@ class Reading:
     download: Flag = False
     stream: Flag = False
     workers: int | None = None
+    columns: str | None = None
+    drop: str | None = None
+    missing: str | None = None
+    schema: str | None = None
+    constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
+    table: Header | None = None
 
 
 @Parameter(name="*", group=TRAINING)

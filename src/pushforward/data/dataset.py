@@ -17,6 +17,7 @@ from pushforward.data.fingerprints import fingerprints
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.streamed import Streamed, content_hashes, selected
+from pushforward.data.tables.facts import TableFacts
 from pushforward.data.truth import Composed, Truth
 from pushforward.errors import DataError
 
@@ -141,6 +142,7 @@ class Dataset:
         probabilities: grey images from which training examples of zeros and ones are drawn again in every epoch, uint8 of the
             shape of ``train.x``, which is one such draw; None for data that stays as it is.
         census: what is known of each image file, where `pushforward.data.check` wants it.
+        table: what was decided of each column of a table of mixed types; None for other data.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Dataset:
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
     census: Census | None = None
+    table: TableFacts | None = None
 
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""

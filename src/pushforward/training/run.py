@@ -102,7 +102,7 @@ class Run:
 
     def sample(
         self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
-    ) -> Samples:
+    ) -> Any:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
@@ -114,7 +114,8 @@ class Run:
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
 
         Returns:
-            float32, (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw them.
+            `Samples`, float32 (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw
+            them. Of a table of mixed types a pandas data frame, where pandas is installed.
 
         Raises:
             UsageError: For numbers, conditions or options that the model cannot take.
@@ -124,7 +125,9 @@ class Run:
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warnings.warn(sentence, stacklevel=2)
-        return Samples.of(run.transport.sample(n, condition, seed=seed, batch=batch), self.space)
+        x = run.transport.sample(n, condition, seed=seed, batch=batch)
+        frame = self.space.frame(x)
+        return Samples.of(x, self.space) if frame is None else frame
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.

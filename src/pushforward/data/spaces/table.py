@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.layout import Layout
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,10 +36,14 @@ class TableSpace(ScaledSpace):
     Args:
         fields: The table's columns.
         target: The name of the column that a predictor of the table would predict; empty without one.
+        layout: The form of the table's file.
+        constraints: What every row meets.
     """
 
     fields: tuple[Column, ...] = ()
     target: str = ""
+    layout: Layout = Layout()
+    constraints: tuple[Constraint, ...] = ()
 
     noun = "row"
     sides = ("d",)
@@ -50,6 +56,7 @@ class TableSpace(ScaledSpace):
         """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
         if sum(field.width for field in self.fields) != self.shape[0]:
             raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
@@ -79,7 +86,12 @@ class TableSpace(ScaledSpace):
         Args:
             x: Values, float64 (n, columns).
             names: ``fields``, and further arguments.
+
+        Raises:
+            DataError: Without fields.
         """
+        if "fields" not in names:
+            raise DataError("float64 numbers (n, d) are values of a table: expected vectors, as x.astype(np.float32) makes them.")
         return cls.of(**names)
 
     def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
@@ -125,11 +137,30 @@ class TableSpace(ScaledSpace):
         ends = zip(self.fields, self.starts[:-1], self.starts[1:], strict=True)
         return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in ends])
 
-    def cells(self, x: Tensor | NDArray[Any], missing: str = "") -> list[list[str]]:
+    def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
         """Rows as the file writes them."""
-        values = self.values(x)
-        columns = [field.cells(values[:, place], missing) for place, field in enumerate(self.fields)]
+        values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
+        columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]
         return [list(row) for row in zip(*columns, strict=True)]
+
+    def records(self, x: Tensor) -> list[list[Any]]:
+        """As `cells`."""
+        return self.cells(x)
+
+    def frame(self, x: Tensor) -> Any:
+        """The rows as a pandas data frame; None where pandas is not installed."""
+        from pushforward.data.tables.frames import frame_of, has_pandas
+
+        return frame_of(self.fields, self.values(x)) if has_pandas() else None
+
+    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+        """Which rows meet all constraints, (n,); None without constraints."""
+        return self.met(self.values(x)) if self.constraints else None
+
+    def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows of values (n, columns) meet all constraints, (n,)."""
+        named = {field.name: field.numbers(values[:, place]) for place, field in enumerate(self.fields)}
+        return np.all([constraint.holds(named) for constraint in self.constraints], axis=0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Coordinates of the values that they stand for, float32 (n, d)."""
@@ -144,4 +175,4 @@ class TableSpace(ScaledSpace):
     @property
     def endings(self) -> Mapping[str, str]:
         """Tables."""
-        return {".csv": ".csv", ".npz": ".npz"}
+        return {".csv": ".csv", ".tsv": ".tsv", ".parquet": ".parquet", ".npz": ".npz"}

@@ -1,4 +1,4 @@
-"""Columns of categories, and of two values that mean no and yes."""
+"""Columns of categories, ordered ones among them, and of two values that mean no and yes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Category(Column):
         names: The texts, as the file writes them.
         shares: The share of each in the training split, and after them that of missing values, where there are such.
         missing: Whether values may be missing; a missing value is an indicator of its own.
-        kind: "category" or "boolean".
+        kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
 
     Raises:
         DataError: If the shares do not fit the names.
@@ -51,7 +51,7 @@ class Category(Column):
             name: Its name.
             values: Numbers of categories, NaN where missing, (n,).
             names: The categories' texts.
-            kind: "category" or "boolean".
+            kind: "category", "boolean" or "ordinal".
         """
         absent = np.isnan(values)
         counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
@@ -82,6 +82,14 @@ class Category(Column):
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
         """The texts."""
         return [missing if np.isnan(value) else self.names[int(value)] for value in values]
+
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers that the categories name, where all do, else their places."""
+        try:
+            named = np.array([*map(float, self.names), np.nan])
+        except ValueError:
+            return values
+        return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         """The texts' numbers."""

@@ -62,6 +62,10 @@ class Column(ABC):
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         """Values of cells, NaN for one that this column does not have; cells of missing values are left to the caller."""
 
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (n,) as numbers that can be compared: those that ordered categories name, else the values themselves."""
+        return values
+
     @property
     def width(self) -> int:
         """How many coordinates there are."""

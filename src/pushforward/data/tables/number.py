@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.column import Column, indicators
+from pushforward.data.tables.format import Format
 from pushforward.errors import DataError
 
 __all__ = ["ATOM_SHARE", "Format", "Number"]
@@ -24,51 +24,6 @@ CLOSED = 1024
 """A column of at most so many different values takes no others."""
 TAIL = 24
 """How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the cells of a column of numbers are written.
-
-    Args:
-        decimals: Digits after the point; None for the shortest text of the number.
-        pattern: Of dates, as `datetime.strftime` reads it; empty for numbers.
-        levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
-    """
-
-    decimals: int | None = None
-    pattern: str = ""
-    levels: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Turn a list into a tuple."""
-        object.__setattr__(self, "levels", tuple(map(str, self.levels)))
-
-    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values that cells can hold."""
-        return values if self.decimals is None else np.round(values, self.decimals) + 0.0
-
-    def cell(self, value: float) -> str:
-        """A value as text."""
-        if self.levels:
-            return self.levels[int(value)]
-        if self.pattern:
-            return datetime.fromtimestamp(value, UTC).strftime(self.pattern)
-        if self.decimals is not None:
-            return f"{value:.{self.decimals}f}"
-        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
-
-    def value(self, cell: str) -> float:
-        """The value of a text; NaN for one that is none."""
-        try:
-            if self.levels:
-                return float(self.levels.index(cell))
-            if self.pattern:
-                return datetime.strptime(cell, self.pattern).replace(tzinfo=UTC).timestamp()
-            value = float(cell)
-        except ValueError:
-            return math.nan
-        return value if math.isfinite(value) else math.nan
 
 
 @dataclass(frozen=True)
@@ -214,7 +169,9 @@ class Number(Column):
         if self.closed:
             return np.array(self.knots)[np.searchsorted(self._edges, scores)]
         values = self.form.rounded(np.interp(scores, self._edges, self.knots))
-        return np.clip(values, self.knots[0], self.knots[-1])
+        place = np.clip(np.searchsorted(self._edges, scores - 1e-6), 0, len(self.knots) - 1)
+        stored = self._edges.astype(np.float32)[place] == np.asarray(scores, dtype=np.float32)  # a knot that was rounded
+        return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
 
 
 def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
