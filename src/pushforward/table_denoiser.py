@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.conditions.kind import mask_of
+from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.denoiser import Denoiser
 from pushforward.paths import Path
@@ -17,10 +18,10 @@ from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition, TimeColumns, affine_columns, blend
 from pushforward.table_layout import TableLayout
 
-__all__ = ["KNOWN", "TableDenoiser"]
+__all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
-KNOWN = "known"
-"""The condition that holds the columns that are given."""
+REACH = 1.5
+"""The greatest logarithm of a column's factor."""
 NAT = 4096
 """Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
 
@@ -51,6 +52,19 @@ class RowEstimate:
 
     v: Tensor
     log_probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """The errors of rows by column, (n, columns) each.
+
+    Args:
+        indicators: Cross-entropy of the block over the entropy of its shares; 0 without one.
+        scores: Squared error of v, where the score counts; 0 without one.
+    """
+
+    indicators: Tensor
+    scores: Tensor
 
 
 class TableDenoiser(Denoiser):
@@ -93,6 +107,7 @@ class TableDenoiser(Denoiser):
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
         self.table, self.clock = table, clock
         self.layout = TableLayout(table)
+        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
 
     @property
@@ -149,6 +164,27 @@ class TableDenoiser(Denoiser):
         width = self._width(columns)
         return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
 
+    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor) -> RowErrors:
+        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``."""
+        layout = self.layout
+        cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
+        counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))
+        return RowErrors(cross_entropy, layout.by_column(counts * (estimate.v - target).square()))
+
+    def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
+        """The share of each column's information that noise has taken, about 0 to 1, (n, columns).
+
+        It is the cross-entropy of a column with indicators over their entropy, and the squared error of the data of another.
+        """
+        noise = (columns["sigma"] / self._width(columns)) ** 2
+        squared = errors.scores * noise[:, self.layout.first]
+        return torch.where(self.layout.blocked, errors.indicators, squared)
+
+    def move(self, step: Tensor) -> None:
+        """Add ``step`` (columns,) to the logarithms of the columns' factors, which stay within `REACH` of 0."""
+        moved = self.shift + torch.round(step.double() * NAT).long()
+        self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
+
     def features(self, noisy: Tensor, given: Given | None) -> Tensor:
         """The network's input, (n, d + columns): coordinates, then which columns are given."""
         if given is None:
@@ -178,13 +214,12 @@ class TableDenoiser(Denoiser):
         return self.factors * (x - self.layout.mean) / self.layout.scale
 
     def _given(self, condition: Condition) -> tuple[Given | None, Condition]:
-        if condition is None or KNOWN not in condition:
+        if condition is None or self.known is None or self.known not in condition:
             return None, condition
-        names = (KNOWN, mask_of(KNOWN))
-        rest = {name: value for name, value in condition.items() if name not in names}
-        values = condition[KNOWN]
+        mask, values = mask_of(self.known), condition[self.known]
+        rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
         x, known = values[:, : self.layout.size], values[:, self.layout.size :] > 0.5
-        return Given(x, known, condition.get(mask_of(KNOWN))), rest or None
+        return Given(x, known, condition.get(mask)), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The prediction at x_t (n, d) and t (n,), in the units of `space`."""

@@ -33,6 +33,8 @@ class TableLayout(nn.Module):
     entropy: Tensor
     place: Tensor
     score: Tensor
+    first: Tensor
+    blocked: Tensor
     edges: Tensor
     closed: Tensor
 
@@ -57,6 +59,8 @@ class TableLayout(nn.Module):
         self._hold("prior", prior, torch.float32)
         self._hold("gate", gate)
         self._hold("entropy", np.maximum(entropy, LEAST_ENTROPY), torch.float32)
+        self._hold("first", np.array(table.starts[:-1]))
+        self._hold("blocked", np.array([bool(field.shares) for field in table.fields]))
         self._hold("score", np.flatnonzero(~indicator))
         self._group(table)
         self._intervals(table)

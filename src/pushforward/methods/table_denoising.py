@@ -12,17 +12,23 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.predictions import gain
-from pushforward.predictor import over
-from pushforward.solvers import Heun, Solver
-from pushforward.table_denoiser import Given, TableDenoiser
+from pushforward.predictor import TimeColumns, over
+from pushforward.solvers import DPM, Solver
+from pushforward.table_denoiser import Given, RowErrors, TableDenoiser
 from pushforward.times import Flat, Stratified, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["TableDenoising"]
+__all__ = ["LEARNED", "TableDenoising"]
+
+LEARNED = 1 / 3
+"""The share of training in which the factors of columns are learned; then they stay."""
 
 
 class TableDenoising(Method):
     """Denoising of the rows of a table, each column of which counts equally.
+
+    In the first third of training the factors of columns (`TableDenoiser`) move until each column loses half of its information,
+    on average over the times of training.
 
     loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v - target|^2 of its score, where that
     counts: not for atoms and missing values. In a share of the rows a random set of columns is given, and does not count.
@@ -32,6 +38,8 @@ class TableDenoising(Method):
         times: The law of training times.
         weight: The weight of each time in the squared error.
         known: The share of rows in training in which columns are given.
+        rate: How far, in nats, a step moves the logarithm of the factor of a column that has lost everything, or nothing, at the
+            times of training; 0 leaves the factors at 1.
         solver: The default solver of the transport.
         steps: Its default number of steps.
         grid: Its default grid; None is the solver's own.
@@ -48,6 +56,7 @@ class TableDenoising(Method):
         times: Times | None = None,
         weight: Weight | None = None,
         known: float = 0.5,
+        rate: float = 0.05,
         solver: Solver | None = None,
         steps: int = 50,
         grid: str | None = None,
@@ -56,8 +65,8 @@ class TableDenoising(Method):
         if not 0 <= known < 1:
             raise UsageError(f"`known` is a share of rows from 0 to below 1, got {known}.")
         self.denoiser, self.space = denoiser, denoiser.table
-        self.times, self.weight, self.known = times or Stratified(Uniform()), weight or Flat(), known
-        self.solver, self.steps, self.grid = solver or Heun(), steps, grid
+        self.times, self.weight, self.known, self.rate = times or Stratified(Uniform()), weight or Flat(), known, rate
+        self.solver, self.steps, self.grid = solver or DPM(order=2), steps, grid
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -87,15 +96,21 @@ class TableDenoising(Method):
         estimate = denoiser.estimate(x_t, columns, given, batch.condition)
         k = denoiser.path.at(t)
         weight = self.weight(denoiser.prediction, k) * gain("v", denoiser.prediction, k) ** 2
-        error = self._errors(estimate.v, estimate.log_probabilities, rows, denoiser.v(u, z, columns), weight)
-        yield "denoiser", (error * ~given.known).mean()
+        error = denoiser.errors(estimate, rows, denoiser.v(u, z, columns))
+        if self.rate and now.progress < LEARNED:
+            yield self._lost(error, columns, ~given.known)
+        yield "denoiser", ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean()
 
-    def _errors(self, v: Tensor, log_probabilities: Tensor, rows: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The error of each column, (n, columns)."""
-        layout = self.denoiser.layout
-        cross_entropy = layout.by_column(-rows * log_probabilities) / layout.entropy
-        counts = torch.where(layout.indicator, 0.0, layout.ordinary(rows))
-        return cross_entropy + weight[:, None] * layout.by_column(counts * (v - target).square())
+    def _lost(self, error: RowErrors, columns: TimeColumns, unknown: Tensor) -> Sums:
+        """The share of each column's information that noise has taken, in its unknown cells: at the loss of half it stays."""
+        with torch.no_grad():
+            lost = self.denoiser.lost(error, columns) * unknown
+        return Sums(len(lost), {"lost": lost.sum(0), "cells": unknown.sum(0).to(lost)}, then=self._move)
+
+    @torch.no_grad()
+    def _move(self, total: Sums) -> None:
+        lost, cells = total.values["lost"], total.values["cells"]
+        self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))
 
     def _known(self, draws: Draws, columns: int) -> Tensor:
         """Which columns are given, bool (n, columns): a share of them that is uniform, or none."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.conditions import Known
 from pushforward.data import Space
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import UsageError, did_you_mean
@@ -28,7 +29,9 @@ def is_table(space: Space) -> bool:
     return isinstance(space, TableSpace)
 
 
-def table_denoising(space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any) -> TableDenoising:
+def table_denoising(
+    space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any
+) -> TableDenoising:
     """The method that denoises rows of a table.
 
     Args:
@@ -43,6 +46,7 @@ def table_denoising(space: Space, size: str, network: str | nn.Module, path: Pat
         UsageError: For an unknown network or size.
     """
     assert isinstance(space, TableSpace)
+    space = _with_known(space)
     net = network if isinstance(network, nn.Module) else _network(space, size, network)
     return TableDenoising(TableDenoiser(net, path, prediction, space), **options)
 
@@ -50,8 +54,15 @@ def table_denoising(space: Space, size: str, network: str | nn.Module, path: Pat
 def _network(space: TableSpace, size: str, kind: str) -> nn.Module:
     if kind not in NETWORKS:
         raise UsageError(f'Unknown network "{kind}" for a table; choose {", ".join(NETWORKS)}.{did_you_mean(kind, NETWORKS)}')
+    conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
     width, depth = size_choice(size, SIZES)
-    return MLP(space.size + len(space.fields), space.size, width=width, depth=depth)
+    return MLP(space.size + len(space.fields), space.size, width=width, depth=depth, conditions=conditions)
+
+
+def _with_known(space: TableSpace) -> TableSpace:
+    """The table whose columns are conditions of one another."""
+    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
+    return space.with_conditions({**space.conditions, name: Known(space.fields)})
 
 
 def table_training() -> Training:
