@@ -20,6 +20,7 @@ from pushforward.table_layout import TableLayout
 
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
+LEAST_LOGIT = -1e9
 REACH = 1.5
 """The greatest logarithm of a column's factor."""
 NAT = 4096
@@ -33,12 +34,14 @@ class Given:
     Args:
         x: Coordinates in data units, (n, d).
         known: Which columns, bool (n, columns).
-        hide: In which examples the network is not told of them, for guidance, bool (n,); None is in none.
+        hide: In which examples the network does not see them, for guidance, bool (n,); None is in none.
+        present: Which columns are not missing, bool (n, columns); None where nothing is known of that.
     """
 
     x: Tensor
     known: Tensor
     hide: Tensor | None = None
+    present: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ class TableDenoiser(Denoiser):
             condition: Other conditions.
         """
         layout, own = self.layout, self._own(x_t, columns)
+        if given is not None and given.present is not None:
+            own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         posterior = layout.log_softmax(own)
         noisy = torch.where(layout.indicator, (posterior.exp() - layout.mean) / layout.scale, x_t / self._width(columns))
         output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
@@ -218,8 +223,8 @@ class TableDenoiser(Denoiser):
             return None, condition
         mask, values = mask_of(self.known), condition[self.known]
         rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
-        x, known = values[:, : self.layout.size], values[:, self.layout.size :] > 0.5
-        return Given(x, known, condition.get(mask)), rest or None
+        x, marks = values[:, : self.layout.size], values[:, self.layout.size :]
+        return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The prediction at x_t (n, d) and t (n,), in the units of `space`."""

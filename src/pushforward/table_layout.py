@@ -35,6 +35,7 @@ class TableLayout(nn.Module):
     score: Tensor
     first: Tensor
     blocked: Tensor
+    absent: Tensor
     edges: Tensor
     closed: Tensor
 
@@ -61,6 +62,9 @@ class TableLayout(nn.Module):
         self._hold("entropy", np.maximum(entropy, LEAST_ENTROPY), torch.float32)
         self._hold("first", np.array(table.starts[:-1]))
         self._hold("blocked", np.array([bool(field.shares) for field in table.fields]))
+        absent = np.zeros(self.size, dtype=bool)
+        absent[[stop - 1 for field, stop in zip(table.fields, table.starts[1:], strict=True) if field.missing]] = True
+        self._hold("absent", absent)
         self._hold("score", np.flatnonzero(~indicator))
         self._group(table)
         self._intervals(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,10 @@ class Field(Protocol):
         """Coordinates of values."""
         ...
 
+    def cells(self, values: NDArray[np.float64]) -> list[str]:
+        """Cells of values."""
+        ...
+
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         """Values of cells, NaN for those that it does not have."""
         ...
@@ -43,9 +47,9 @@ class Field(Protocol):
 class Known(ConditionKind):
     """The values of any columns of a table; the others are drawn given these.
 
-    A value is the coordinates of the known columns, zeros for the others, and after them a 1 for each known column, in the
-    order of the table: (d + columns,), float32, data units. Only a method that hides columns in training learns it; no data
-    holds it.
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
+    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float32, in data
+    units. Only a method that hides columns in training learns it; no data holds it.
 
     Args:
         fields: The table's columns.
@@ -80,17 +84,17 @@ class Known(ConditionKind):
             )
         return values
 
-    def of(self, values: NDArray[np.float64], known: NDArray[np.bool_]) -> Tensor:
+    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
         """The condition of rows.
 
         Args:
             values: Values of columns, NaN where missing, (n, columns).
-            known: Which of them are given, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
         """
         import torch
 
-        parts = [field.encode(values[:, place]) * known[:, place, None] for place, field in enumerate(self.fields)]
-        return torch.from_numpy(np.concatenate([*parts, known], axis=1).astype(np.float32))
+        parts = [field.encode(values[:, place]) * (marks[:, place, None] > 0) for place, field in enumerate(self.fields)]
+        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float32))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """The condition of n rows with one more known column.
@@ -117,6 +121,20 @@ class Known(ConditionKind):
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
+
+    def beyond(self, requested: Mapping[str, Any]) -> list[str]:
+        """A note on each number that lies outside the range of the training rows, and is replaced by its nearest value."""
+        notes = []
+        for field in self.fields:
+            ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
+            for cell in _listed(requested[field.name]) if ends and field.name in requested else []:
+                value, (low, high) = _value(field, cell), field.cells(np.array([min(ends), max(ends)]))
+                if value < min(ends) or value > max(ends):
+                    nearest = high if value > max(ends) else low
+                    notes.append(
+                        f"note: {field.name}={cell} lies outside the {low} to {high} of the training data: {nearest} is given."
+                    )
+        return notes
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         """No column is known."""

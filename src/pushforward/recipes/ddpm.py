@@ -35,7 +35,7 @@ def ddpm(
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
         levels: T, the number of noise levels.
         preconditioned: Predict the noise as sigma x_t + alpha network(x_t, t), so that the network need not copy x_t at high
             noise; the loss is the squared error of the noise either way. False: the network's own output is the noise, as in

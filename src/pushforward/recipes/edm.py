@@ -34,7 +34,7 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
 
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022), table 1.

@@ -42,7 +42,7 @@ def flow(
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
         coupling: independent; ot for minibatch optimal transport; or reflow, for noise with the sample that a teacher makes of
             it.
         reuse: Steps for which one batch and its transport plan are kept.

@@ -11,7 +11,7 @@ from pushforward.data import Space
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.table_denoising import TableDenoising
-from pushforward.networks import MLP
+from pushforward.networks import MLP, ColumnTransformer
 from pushforward.networks.checks import size_choice
 from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
@@ -19,7 +19,7 @@ from pushforward.table_denoiser import TableDenoiser
 
 __all__ = ["is_table", "table_denoising", "table_training"]
 
-NETWORKS = ("auto", "mlp")
+NETWORKS = ("auto", "mlp", "columns")
 SIZES = {"tiny": (64, 3), "small": (512, 4), "base": (1024, 6)}
 """Width and depth of the MLP."""
 
@@ -37,7 +37,7 @@ def table_denoising(
     Args:
         space: The table.
         size: "tiny", "small" or "base".
-        network: "auto", "mlp", or a module.
+        network: "auto", "mlp", "columns" for a transformer with a token for each column, or a module.
         path: The path.
         prediction: The prediction whose squared error is the loss of scores.
         options: Of `TableDenoising`.
@@ -55,6 +55,8 @@ def _network(space: TableSpace, size: str, kind: str) -> nn.Module:
     if kind not in NETWORKS:
         raise UsageError(f'Unknown network "{kind}" for a table; choose {", ".join(NETWORKS)}.{did_you_mean(kind, NETWORKS)}')
     conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
+    if kind == "columns":
+        return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
     width, depth = size_choice(size, SIZES)
     return MLP(space.size + len(space.fields), space.size, width=width, depth=depth, conditions=conditions)
 
