@@ -28,6 +28,7 @@ _FOLDERS = (
     "predictor",
     "wrapped",
     "denoiser",
+    "table_denoiser",
     "preconditioning",
     "guidance",
     "solvers",

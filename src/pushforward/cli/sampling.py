@@ -161,7 +161,7 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
 
-def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, float] | None:
+def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
     """A label by number or name, and columns by name such as age=40,income=2, as a condition.
 
     Raises:
@@ -169,23 +169,39 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     """
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
-    requested: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
-    for word in [] if given is None else given.split(","):
-        name, _, value = (part.strip() for part in word.partition("="))
+    requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
+    for name, value in _words(given, run):
         if name in requested:
             raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
-        try:
-            requested[name] = float(value)
-        except ValueError:
-            raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+        requested[name] = value
     for note in _beyond_data(run, requested):
         say(note)
     return requested or None
 
 
-def _beyond_data(run: Run, requested: Mapping[str, float]) -> list[str]:
+def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
+    """Columns and values of age=40,sex=Female: numbers, or of columns of a table texts, which may hold commas."""
+    texts = {column for kind in run.space.conditions.values() if kind.learned for column in kind.entries}
+    words: list[str] = []
+    for word in [] if given is None else given.split(","):
+        if texts and words and "=" not in word:
+            words[-1] += f",{word}"
+        else:
+            words.append(word)
+    pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
+    return [(name, value if name in texts else _number(word, value)) for word, name, value in pairs]
+
+
+def _number(word: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+
+
+def _beyond_data(run: Run, requested: Mapping[str, Any]) -> list[str]:
     """Notes on numbers that lie outside the range of the training examples that a condition holds."""
-    from pushforward.conditions import Numbers
+    from pushforward.conditions import Known, Numbers
 
     notes = []
     kinds = [kind for kind in run.space.conditions.values() if isinstance(kind, Numbers) and kind.examples]
@@ -195,6 +211,8 @@ def _beyond_data(run: Run, requested: Mapping[str, float]) -> list[str]:
             if value < low or value > high:
                 learned = "the model has not learned what belongs to it"
                 notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
+    for known in run.space.conditions.values():
+        notes += known.beyond(requested) if isinstance(known, Known) else []
     return notes
 
 
@@ -257,7 +275,7 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
 
 def editing_condition(
     run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
-) -> dict[str, float] | None:
+) -> dict[str, Any] | None:
     """The condition for editing, where guidance needs one."""
     if label is None and given is None and guiding.scale is not None and needed:
         raise UsageError("--scale guides towards a label: give --label as well (or --given).")

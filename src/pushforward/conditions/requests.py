@@ -56,7 +56,7 @@ class Request:
             if columns or mask not in requested or not bool(values[mask].all()):
                 values[name] = kind.draw(u, bounds)
             for column in columns:
-                values[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
+                values[name] = kind.entered(values[name], column, requested[column], n)
             if columns:
                 values[name] = kind.read(values[name])
         return values or None
@@ -113,19 +113,3 @@ class Request:
         if mask.dtype != torch.bool or mask.dim() > 1:
             raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
         return self._expanded(mask_of(name), mask, n, 0)
-
-    def _column(self, column: str, value: Any, n: int) -> Tensor:
-        import torch
-
-        try:
-            numbers = torch.as_tensor(value)
-            if numbers.is_complex() or numbers.dtype == torch.bool:
-                raise TypeError
-            numbers = numbers.to(torch.float32)
-        except (TypeError, ValueError, RuntimeError):
-            raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
-        if numbers.dim() > 1:
-            raise UsageError(f'"{column}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
-        if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{column}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
-        return self._expanded(column, numbers, n, 0)
