@@ -8,11 +8,12 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.augmentation import DiffAugment
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
+from pushforward.networks.straight_through import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
@@ -98,12 +99,14 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
-    convolutional, vector = not flat(space), len(space.shape) == 1
+    convolutional, vector, table = not flat(space), len(space.shape) == 1, isinstance(space, TableSpace)
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
     sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
     fourier_features = (
-        (32 if vector and network in ("auto", "mlp") and not spectral else 0) if fourier_features is None else fourier_features
+        (32 if vector and not table and network in ("auto", "mlp") and not spectral else 0)
+        if fourier_features is None
+        else fourier_features
     )
     loss = ("hinge" if network == "projected" else "relativistic") if loss is None else loss
     if penalty is None:
@@ -130,8 +133,12 @@ def gan(
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
     strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
+    if generator is None:
+        generator = choose_generator(space, size, latent, network, sign_codes)
+    if isinstance(space, TableSpace):
+        generator, latent = StraightThrough(generator, space, latent), StraightThrough.noise_size(space, latent)
     method = GAN(
-        generator or choose_generator(space, size, latent, network, sign_codes),
+        generator,
         critic,
         space,
         latent=latent,

@@ -211,9 +211,11 @@ def _small(comparison: Comparison) -> Iterator[Sentence]:
 
 def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
-    if labels:
+    base = comparison.baseline
+    if labels and base is not None:
+        fitted = "mixtures" if "mixture" in base.name else "Gaussians"
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: Gaussians fitted to the "
+            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: {fitted} fitted to the "
             "training data, without any network (the no-network row), score as real data does, within noise."
         )
 
