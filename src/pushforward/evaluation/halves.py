@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
 from pushforward.data.truth import Composed
+from pushforward.evaluation.rows import is_table
 from pushforward.extractors.labels import labelled
+from pushforward.extractors.raw import MOST
 
 __all__ = ["Halves", "Kind", "halves", "kind_of"]
 
@@ -84,8 +86,10 @@ def _with_every_class(
 
 
 def kind_of(dataset: Dataset) -> Kind:
-    """Which features a data set has: "raw" for toys, "classifier" where there are labels, "pca" for the rest."""
+    """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
+    if is_table(space):
+        return "raw" if space.size <= MOST else "pca"
     if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"
     return "classifier" if labelled(dataset) else "pca"

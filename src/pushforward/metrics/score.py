@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkabl
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
+from pushforward.metrics.table import Table
 from pushforward.numbers import measured, plain
 from pushforward.records import Record
 
@@ -143,6 +144,7 @@ class Samples:
             numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
         reference_classes: The class of each held-out example by its label, (m,), or None.
         classes: How many classes the data has; 0 where it has none.
+        table: The rows as a table's own values; None for data that is no table of mixed types.
         errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
 
     Raises:
@@ -161,6 +163,7 @@ class Samples:
     generated_classes: np.ndarray | None = None
     reference_classes: np.ndarray | None = None
     classes: int = 0
+    table: Table | None = None
     errors: bool = True
 
     def __post_init__(self) -> None:

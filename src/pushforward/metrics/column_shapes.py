@@ -1,0 +1,153 @@
+"""Shapes of columns: how far each column's distribution alone is from the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.table import Table, codes
+from pushforward.metrics.uncertainty import errors
+
+__all__ = ["ColumnShapes", "kolmogorov_smirnov", "shape_errors"]
+
+DRAWN, BINS, BARS = 24, 24, 12
+"""Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one."""
+
+
+def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The greatest distance of two distribution functions, the value at which it lies, and its sign.
+
+    A missing value (NaN) counts as less than every number, so that shares of missing values count too.
+
+    Args:
+        x: (n,).
+        y: (m,).
+
+    Returns:
+        Distance, value, and 1 where more of ``x`` lies at or below the value, else -1.
+    """
+    x, y = (np.sort(np.where(np.isnan(side), -np.inf, side)) for side in (x, y))
+    places = np.unique(np.concatenate([x, y]))
+    gaps = np.searchsorted(x, places, "right") / len(x) - np.searchsorted(y, places, "right") / len(y)
+    at = int(np.argmax(np.abs(gaps)))
+    return float(abs(gaps[at])), float(places[at]), float(np.sign(gaps[at]))
+
+
+def shape_errors(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The error of each column, and what each row adds to their mean.
+
+    Of numbers it is the Kolmogorov-Smirnov distance, of categories the total variation; missing values are a category of their
+    own, and of numbers count as the least. 1 minus it is the score of each column in the package sdmetrics (KSComplement,
+    TVComplement) where nothing is missing.
+
+    Returns:
+        Errors (columns,) from 0 to 1, and terms as `pushforward.metrics.uncertainty.errors` takes them, (n,) and (m,).
+    """
+    each: list[float] = []
+    terms: tuple[Any, Any] = (np.zeros(len(table.generated)), np.zeros(len(table.reference)))
+    for place, discrete in enumerate(table.categorical):
+        x, y = table.generated[:, place], table.reference[:, place]
+        if discrete:
+            count = len(table.labels[place]) + 1
+            share, real = (np.bincount(codes(side, count - 1), minlength=count) / len(side) for side in (x, y))
+            sign = np.sign(share - real) / 2
+            distance, of_x, of_y = np.abs(share - real).sum() / 2, sign[codes(x, count - 1)], -sign[codes(y, count - 1)]
+        else:
+            distance, at, side = kolmogorov_smirnov(x, y)
+            of_x, of_y = side * ~(x > at), -side * ~(y > at)
+        each.append(distance)
+        terms = terms[0] + of_x, terms[1] + of_y
+    columns = len(table.names)
+    return np.array(each), terms[0] / columns, terms[1] / columns
+
+
+def histograms(table: Table) -> dict[str, Any]:
+    """The shares of values of the first columns in bins, for pictures.
+
+    Returns:
+        "counts", how many bins each column has; "edges" of the bins of numbers, those of each column after those of the last;
+        "texts" of the bins of categories, and "missing" for the last bin where values are missing; "share" and "real", the
+        shares of generated and held-out rows, one after the other.
+    """
+    parts: dict[str, list[Any]] = {"counts": [], "edges": [], "texts": [], "share": [], "real": []}
+    for place in range(min(DRAWN, len(table.names))):
+        sides = table.generated[:, place], table.reference[:, place]
+        if table.categorical[place]:
+            cells, texts, count = _bars(sides, table.labels[place])
+        else:
+            edges = _edges(sides[1])
+            cells, texts, count = [_bins(side, edges) for side in sides], (), len(edges) - 1
+            parts["edges"] += edges.tolist()
+        if any(np.isnan(side).any() for side in sides):
+            texts, count = (*texts, "missing"), count + 1
+        parts["counts"].append(count)
+        parts["texts"].append(texts)
+        for name, cell in zip(("share", "real"), cells, strict=True):
+            parts[name] += (np.bincount(cell, minlength=count) / len(cell)).tolist()
+    return {name: tuple(part) for name, part in parts.items()}
+
+
+def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ends of bins of numbers, from the .5 % to the 99.5 % quantile; bins of few whole numbers lie around them."""
+    known = real[~np.isnan(real)]
+    low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
+    if high - low < BINS and np.array_equal(known, np.round(known)):
+        return np.arange(low - 0.5, np.ceil(high) + 1)
+    return np.linspace(low, high if high > low else low + 1, BINS + 1)
+
+
+def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each value, the first or the last for values beyond them, and one more for missing values."""
+    cells = np.searchsorted(edges[1:-1], values, "right")
+    return np.where(np.isnan(values), len(edges) - 1, cells)
+
+
+def _bars(
+    sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...]
+) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
+    """The bar of each category, the most frequent of the held-out rows first, the texts of the bars, and their number."""
+    count = len(labels)
+    order = np.argsort(-np.bincount(codes(sides[1], count), minlength=count + 1)[:count], kind="stable")
+    bars = count if count <= BARS else BARS
+    place = np.empty(count + 1, np.int64)
+    place[order], place[count] = np.minimum(np.arange(count), bars - 1), bars
+    texts = tuple(labels[at] for at in order[:bars]) if count <= BARS else (*(labels[at] for at in order[: bars - 1]), "others")
+    return [place[codes(side, count)] for side in sides], texts, bars
+
+
+class ColumnShapes:
+    """Mean error of the columns' distributions, each alone."""
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "column_error": MetricInfo(
+            "Column shape error",
+            "lower",
+            "How far the distribution of each column alone is from the real one, mean over columns: Kolmogorov-Smirnov distance "
+            "of numbers, total variation of categories. Says nothing of how columns go together.",
+            unit="%",
+            group="Columns and pairs",
+            least=0.0,
+            most=1.0,
+        )
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        """For tables."""
+        return samples.table is not None
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """One score, "column_error".
+
+        ``extra`` has the names of the columns as "columns", their errors as "errors", and `histograms`.
+        """
+        assert samples.table is not None
+        each, *terms = shape_errors(samples.table)
+        if not samples.errors:
+            return {"column_error": Score(float(each.mean()))}
+        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **histograms(samples.table)}
+        error, shared = errors(terms[0], terms[1])
+        return {"column_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
