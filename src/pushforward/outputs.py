@@ -22,6 +22,7 @@ from pushforward.data import Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
+from pushforward.transports.redrawing import check_valid
 from pushforward.transports.spreading import stream, writes
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
@@ -237,13 +238,18 @@ def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str |
         if space.layout.header:
             writer.writerow(space.names)
         for x, _ in parts:
+            check_valid(space, x)
             writer.writerows(space.records(x))
 
 
 def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
     from pushforward.data.tables.frames import write_parquet
 
-    write_parquet(path, [space.frame(x) for x, _ in parts])
+    frames = []
+    for x, _ in parts:
+        check_valid(space, x)
+        frames.append(space.frame(x))
+    write_parquet(path, frames)
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

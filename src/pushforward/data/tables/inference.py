@@ -125,7 +125,7 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     """A column that holds text."""
     name, counts = column.name, column.counts[list(places)]
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
-    if counts[are].sum() > MIXED * n and are.sum() > FEW:
+    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2):
         odd = [place for place, number in zip(places, numeric, strict=True) if not number]
         hint = f'; or say that it is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
         faults.add(
