@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
+from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
@@ -50,6 +51,8 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         drawn = path.suffix.lower() in PICTURES and space.as_points
         why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
+    if path.suffix.lower() == ".parquet":
+        for_parquet(path)
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
@@ -243,8 +246,6 @@ def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str |
 
 
 def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
-    from pushforward.data.tables.frames import write_parquet
-
     frames = []
     for x, _ in parts:
         check_valid(space, x)

@@ -138,7 +138,7 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     odd = [place for place in places if np.isnan(texts[place])]
     if odd:
         faults.add(
-            f'the column "{field.name}" is a {field.kind} and has {int(column.counts[odd].sum()):,} cells that it cannot hold: '
+            f'the column "{field.name}" is a {field.kind} and has cells that it cannot hold, {int(column.counts[odd].sum()):,} in all: '
             f"{column.where(odd, lines)}."
         )
     return column.numbered(texts)

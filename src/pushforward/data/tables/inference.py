@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
-from pushforward.data.tables.faults import Faults
+from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.numerals import form_of, is_number, is_whole, numbers
@@ -127,9 +127,9 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
     if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2):
         odd = [place for place, number in zip(places, numeric, strict=True) if not number]
-        hint = f'; or say that it is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
+        hint = f'; or say that this is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
         faults.add(
-            f'the column "{name}" holds numbers, and {int(counts[~are].sum()):,} cells that are none: '
+            f'the column "{name}" holds numbers, and {count(int(counts[~are].sum()), "cell")} of other text: '
             f'{column.where(odd, lines)}. Correct or remove these rows{hint}; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers with other text among them")
