@@ -120,8 +120,8 @@ def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
     if isinstance(field, Category) and field.names and all(name.lstrip("-").isdecimal() for name in field.names):
         numbers = pd.Series(field.numbers(values))
         exact = all(str(int(name)) == name for name in field.names)
-        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts, dtype=object)
-    return pd.Series(texts, dtype=object)
+        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts)
+    return pd.Series(texts)
 
 
 def read_parquet(path: Path) -> RawTable:

@@ -99,7 +99,8 @@ def _lines(numbers: list[int]) -> str:
 
 def _separator(text: str) -> str:
     """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
-    head = "\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT])
+    lines = text.split("\n", LOOKED_AT)[:LOOKED_AT]
+    head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or "\n".join(lines)
     best, most = ",", 0.0
     for separator in SEPARATORS:
         rows, _ = _split(head, separator, Faults())
