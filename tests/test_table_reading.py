@@ -211,6 +211,18 @@ def test_columns_are_chosen_and_named(tmp_path):
         load("digits", drop="x")
 
 
+def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
+    columns = mixed_columns(200)
+    before = load(write(tmp_path / "t.csv", columns))
+    more = {name: [*cells, *cell] for (name, cells), cell in zip(columns.items(), mixed_columns(1, 9).values(), strict=True)}
+    more["colour"][-1] = "amber"
+    after = load(write(tmp_path / "t.csv", more))
+    assert len(after.space.fields[3].names) == 4
+    sides = [{*map(tuple, data.space.cells(split.x))} for data in (before, after) for split in (data.train, data.held_out)]
+    assert len(np.setxor1d(before.held_out.hashes, after.held_out.hashes)) <= 1
+    assert sides[0] <= sides[2]
+
+
 def test_missing_values_are_what_is_said(tmp_path):
     columns = {"a": ["1.5", "-", "2.5", "x"] * 9, "b": ["u", "None", "", "v"] * 9, "c": [f"{i}.25" for i in range(36)]}
     path = write(tmp_path / "t.csv", columns)

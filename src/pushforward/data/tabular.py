@@ -86,7 +86,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     facts = TableFacts.of(table, columns, findings, wanted.missing)
     return build(
         name,
-        Split(rows),
+        Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),
         schema=Schema(fit=partial(_space, fields, parts)),
         limit=reading.limit,
         seed=reading.seed,
