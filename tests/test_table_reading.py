@@ -71,6 +71,7 @@ def test_open_columns_come_back_too():
     for cells, whole in (
         ([str(v) for v in rng.integers(-(10**6), 10**6, 4000)], True),
         ([f"{v:.4f}" for v in rng.normal(0, 90, 4000)], False),
+        ([str(np.datetime64("2021-02-27 00:00:00") + int(v)).replace("T", " ") for v in rng.permutation(10**5)[:2000]], False),
         ([f"{v:.9f}".rstrip("0").rstrip(".") for v in rng.exponential(900, 4000)], False),
     ):
         decided, _ = finding(cells)

@@ -124,10 +124,11 @@ def _split(text: str, separator: str, faults: Faults) -> tuple[list[list[str]], 
     reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
+    known: dict[str, str] = {}  # equal cells are one text in memory
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
-                rows.append([cell.strip() for cell in row])
+                rows.append([known.setdefault(cell, cell) for cell in map(str.strip, row)])
                 lines.append(reader.line_num)
     except csv.Error as error:
         faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
