@@ -54,9 +54,10 @@ def test_samples_of_other_columns_and_values_are_refused(tmp_path):
         (tmp_path / "new.csv").write_text(text)
         with pytest.raises(DataError, match=says):
             read_samples(tmp_path / "new.csv", data)
-    (tmp_path / "new.csv").write_text("flag,more,start,end\nno,1,3,4\nyes,2,,5\n")
+    (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,,5\n")
     values = data.space.values(read_samples(tmp_path / "new.csv", data).x)
-    assert values[0].tolist() == [3, 4, 0]
+    assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]
+    assert data.space.cells(data.space.encoded(values))[0] == ["3", "4", "no"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -62,7 +62,7 @@ def data_check(
 
     try:
         with counting(data) as progress:
-            options = {"out": out, "against": against, "write_schema": write_schema, "progress": progress}
+            options: dict[str, Any] = {"out": out, "against": against, "write_schema": write_schema, "progress": progress}
             report = check(data, **options_of_reading(reading), **options)
     except DataError as error:
         if json:
