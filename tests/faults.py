@@ -1418,7 +1418,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
-        ('if kind == "drop":', "if False:", "table_reading"),
+        ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
     ],
     "data/tables/frames.py": [

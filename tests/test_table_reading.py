@@ -226,7 +226,11 @@ def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
 
 
 def test_missing_values_are_what_is_said(tmp_path):
-    columns = {"a": ["1.5", "-", "2.5", "x"] * 9, "b": ["u", "None", "", "v"] * 9, "c": [f"{i}.25" for i in range(36)]}
+    columns = {
+        "a": ["1.5", "-", "2.5", "x", "-", "3.5"] * 6,
+        "b": ["u", "None", "", "v"] * 9,
+        "c": [f"{i}.25" for i in range(36)],
+    }
     path = write(tmp_path / "t.csv", columns)
     data = load(path, missing="-,x")
     assert [field.missing for field in data.space.fields] == [True, True, False]
@@ -276,6 +280,8 @@ def test_frames_are_read_as_files_are(tmp_path):
     back = data.space.frame(data.train.x)
     assert back.dtypes.to_dict() == frame.dtypes.to_dict() | {"since": back["since"].dtype}
     assert str(back["since"].dtype).startswith("datetime64")
+    counts = load(pandas.DataFrame({"n": [5, None, 7, 6] * 9, "x": [i / 4 for i in range(36)]}))
+    assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
     with pytest.raises(DataError, match="stand over"):
         load(pandas.concat([frame, frame], axis=1))
     with pytest.raises(DataError, match="holds a list"):

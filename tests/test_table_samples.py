@@ -112,6 +112,8 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
     }.items():
         with pytest.raises(UsageError, match=says):
             table(tmp_path, constraints=[constraint])
+    levels = "a;b\n" + "".join(f"{7 + i % 5};{i % 2}\n" for i in range(90))
+    assert table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind == "ordinal"
     data = table(tmp_path, constraints=["end >= start", "end - start <= 2"])
     assert load(**data.origin).space == data.space == spec.build(spec.describe(data.space))
     assert data.space.valid(torch.from_numpy(data.train.x)).all()
