@@ -1386,6 +1386,71 @@ FAULTS: dict[str, list[Fault]] = {
     "training/placing.py": [
         ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),
     ],
+    "data/tables/text.py": [
+        ("if share > most + ", "if share >= most + ", "table_reading"),
+        ("elif row[0].startswith(COMMENTS):", "elif False:", "table_reading"),
+        ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
+        ("if rows and any(", "if rows and not any(", "table_reading"),
+        ("[lines[i] for i in usual]", "lines", "table_reading"),
+    ],
+    "data/tables/format.py": [
+        ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_reading"),
+        ('"%S": 1.0', '"%S": 60.0', "table_reading"),
+    ],
+    "data/tables/number.py": [
+        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_reading"),
+    ],
+    "data/tables/numerals.py": [
+        ("or is_code(text)", "", "table_reading"),
+        ("and not is_whole(text))", "and False)", "table_reading"),
+        ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_reading"),
+    ],
+    "data/tables/dates.py": [
+        ("and form.cell(value) == text", "", "table_reading"),
+    ],
+    "data/tables/inference.py": [
+        ("if n > IDENTIFIER_ROWS and ", "if ", "table_reading"),
+        ("if different > MOST_CATEGORIES:", "if False:", "table_reading"),
+        ("> MIXED * n and", "> n and", "table_reading"),
+        ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
+    ],
+    "data/tables/raw.py": [
+        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
+    ],
+    "data/tables/schema.py": [
+        ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
+        ("if odd:", "if False:", "table_reading"),
+    ],
+    "data/tables/frames.py": [
+        ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
+    ],
+    "data/tables/category.py": [
+        ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+    ],
+    "data/tables/constraints.py": [
+        ("(plain & ~near) if strict else (plain | near)", "plain", "table_samples"),
+        ("| np.isnan(left) | np.isnan(right)", "", "table_samples"),
+        ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
+    ],
+    "data/tabular.py": [
+        ("if broken:", "if False:", "table_samples"),
+        ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
+        ("table.header is not False", "True", "table_samples"),
+        ('("", *missing)', "missing", "table_reading"),
+    ],
+    "data/vectors.py": [
+        ("or _has_atom(values)", "", "table_reading"),
+    ],
+    "transports/redrawing.py": [
+        ("waiting = waiting[~met]", "break", "table_samples"),
+        ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
+        ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
+        (
+            "seeds = [draws.seeds[place] for place in waiting.tolist()]",
+            "seeds = list(draws.seeds)[: len(waiting)]",
+            "table_samples",
+        ),
+    ],
 }
 
 

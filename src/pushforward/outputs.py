@@ -19,9 +19,11 @@ from torch import Tensor
 
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
+from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
+from pushforward.transports.redrawing import check_valid
 from pushforward.transports.spreading import stream, writes
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
@@ -49,6 +51,8 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         drawn = path.suffix.lower() in PICTURES and space.as_points
         why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
+    if path.suffix.lower() == ".parquet":
+        for_parquet(path)
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
@@ -237,13 +241,16 @@ def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str |
         if space.layout.header:
             writer.writerow(space.names)
         for x, _ in parts:
+            check_valid(space, x)
             writer.writerows(space.records(x))
 
 
 def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
-    from pushforward.data.tables.frames import write_parquet
-
-    write_parquet(path, [space.frame(x) for x, _ in parts])
+    frames = []
+    for x, _ in parts:
+        check_valid(space, x)
+        frames.append(space.frame(x))
+    write_parquet(path, frames)
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

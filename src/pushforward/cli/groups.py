@@ -109,7 +109,8 @@ Conditioned = Annotated[
     Literal["label", "none"] | None,
     Parameter(
         group=DATA,
-        help="label: train with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
+        show_choices=False,
+        help="label: with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
     ),
 ]
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
@@ -171,25 +172,25 @@ class Reading:
     """How a data source is read.
 
     Args:
-        target: The column of a table that is to be predicted; of a .csv of plain numbers it becomes the label.
-        given: The .csv columns that the model is conditioned on, not generates: age,income. NAME:KIND names a kind of condition.
-        header: Whether the first line of a table holds column names; default: decided from its content.
+        target: A table's column to predict, or the label.
+        given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
+        header: The first line of a table holds names: yes or no.
         resize: Make images this wide and high.
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
         workers: Threads that read batches ahead; default 1.
-        columns: The columns of a table to keep: age,sex. Names all of them where the file has no line of names.
-        drop: The columns of a table to leave out: id,note.
-        missing: Cells that hold no value, beside empty ones: "?,NA"; default: ?, NA, N/A, NaN, null and None.
-        schema: A file that says what the columns of a table hold; `pushforward data check --write-schema` writes it.
-        constraint: What each row of a table meets, and each sample: "end >= start"; may be repeated.
-        table: yes reads a .csv of plain numbers as a table, no as vectors; default: as vectors.
+        columns: Columns of a table to keep: age,sex; or names for all.
+        drop: Columns of a table to leave out: id,note.
+        missing: Cells without a value, in place of the usual: "?,NA".
+        schema: A table's kinds: data check --write-schema FILE.
+        constraint: Rows and samples meet it: "end >= start". Repeatable.
+        table: A .csv of plain numbers is a table: yes or no.
     """
 
     target: str | None = None
     given: str | None = None
-    header: Header | None = None
+    header: Annotated[Header | None, Parameter(show_choices=False)] = None
     resize: int | None = None
     limit: int | None = None
     download: Flag = False
@@ -200,7 +201,7 @@ class Reading:
     missing: str | None = None
     schema: str | None = None
     constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
-    table: Header | None = None
+    table: Annotated[Header | None, Parameter(show_choices=False)] = None
 
 
 @Parameter(name="*", group=TRAINING)
@@ -213,7 +214,7 @@ class Changes:
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
         optimizer: adamw, or muon, which moves kernels of convolutions as matrices.
-        ema: Half-life of the averaged weights, in training examples.
+        ema: Half-life of averaged weights, in training examples.
         precision: Precision of the network calls.
         augment: flip, shift, dequantise, or several: flip,shift.
     """

@@ -86,18 +86,22 @@ def sample(
 
     Args:
         label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
+        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors and tables, or .gif (noise to data).
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.outputs import draw_to
+    from pushforward.transports.redrawing import counted
 
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
-    with precision_of(loading):
+    with precision_of(loading), counted() as tally:
         draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
+    if tally.drawn:
+        result["drawn_again"] = tally.share
+        say(f"{tally.share:.1%} of {tally.drawn:,} draws broke a constraint and were drawn again")
     show(result, json, lambda r: r["out"])
 
 

@@ -17,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.facts import TableFacts
-from pushforward.data.tables.faults import Faults, some
+from pushforward.data.tables.faults import Faults, count, some
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding
 from pushforward.data.tables.layout import Layout
@@ -69,14 +69,16 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     fields = [finding for finding in findings if finding.kind != "drop"]
     if not fields and not faults.sentences:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
+    if len(set(table.names)) < len(table.names) or not fields:
+        faults.refuse(where)
     _check_target(where, wanted.target, findings)
     known = {finding.name: finding.kind for finding in fields}
     used = [column for column in columns if column.name in known]
     values = [finding.values(column, wanted.missing) for finding, column in zip(fields, used, strict=True)]
     for constraint in wanted.constraints:
-        constraint.check(known)
-    if not faults.sentences:
-        _check_rows(wanted.constraints, fields, values, table.lines, faults)
+        if not faults.sentences or set(constraint.names) <= set(known):
+            constraint.check(known)
+            _check_rows(constraint, fields, values, table.lines, faults)
     faults.refuse(where)
     layout = Layout(table.separator, table.header is not False, tuple(column.missing_text(wanted.missing) for column in used))
     parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
@@ -84,7 +86,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     facts = TableFacts.of(table, columns, findings, wanted.missing)
     return build(
         name,
-        Split(rows),
+        Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),
         schema=Schema(fit=partial(_space, fields, parts)),
         limit=reading.limit,
         seed=reading.seed,
@@ -137,10 +139,8 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     texts[places] = field.read([column.texts[place] for place in places])
     odd = [place for place in places if np.isnan(texts[place])]
     if odd:
-        faults.add(
-            f'the column "{field.name}" is a {field.kind} and has {int(column.counts[odd].sum()):,} cells that it cannot hold: '
-            f"{column.where(odd, lines)}."
-        )
+        cells = count(int(column.counts[odd].sum()), "cell")
+        faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
     return column.numbered(texts)
 
 
@@ -183,22 +183,18 @@ def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
 
 
 def _check_rows(
-    constraints: Sequence[Constraint],
+    constraint: Constraint,
     findings: Sequence[Finding],
     values: Sequence[NDArray[np.float64]],
     lines: Sequence[int],
     faults: Faults,
 ) -> None:
     """Note rows that break a constraint."""
-    if not constraints:
-        return
-    fields = [finding.measured(column) for finding, column in zip(findings, values, strict=True)]
-    named = {field.name: field.numbers(column) for field, column in zip(fields, values, strict=True)}
-    for constraint in constraints:
-        broken = np.flatnonzero(~constraint.holds(named)).tolist()
-        if len(broken):
-            rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
-            faults.add(
-                f'{rows} the constraint "{constraint.text}": line{"s" * (len(broken) > 1)} '
-                f"{some([lines[row] for row in broken])}. Correct or remove these rows, or change the constraint."
-            )
+    parts = [(f, column) for f, column in zip(findings, values, strict=True) if f.name in constraint.names]
+    broken = np.flatnonzero(~constraint.holds({f.name: f.measured(column).numbers(column) for f, column in parts})).tolist()
+    if broken:
+        rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
+        faults.add(
+            f'{rows} the constraint "{constraint.text}": line{"s" * (len(broken) > 1)} {some([lines[row] for row in broken])}. '
+            "Correct or remove these rows, or change the constraint."
+        )

@@ -24,6 +24,7 @@ from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Watcher
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
+from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
 
@@ -102,7 +103,8 @@ class Pictures(Observer):
             CheckpointError: If the disk refuses.
         """
         data, folder = moment.data, moment.folder / "samples"
-        x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
+        with as_drawn():
+            x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
         arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         if moment.writes:
             name = checkpoints.step_name(moment.step)

@@ -32,6 +32,7 @@ from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import check_spec, read_spec, rebuilt
 from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
+from pushforward.transports.redrawing import check_valid, counted
 
 __all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
@@ -115,7 +116,8 @@ class Run:
 
         Returns:
             `Samples`, float32 (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw
-            them. Of a table of mixed types a pandas data frame, where pandas is installed.
+            them. Of a table of mixed types a pandas data frame, where pandas is installed; its ``attrs["drawn_again"]`` is the
+            share of draws that broke a constraint and were drawn again.
 
         Raises:
             UsageError: For numbers, conditions or options that the model cannot take.
@@ -125,9 +127,14 @@ class Run:
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warnings.warn(sentence, stacklevel=2)
-        x = run.transport.sample(n, condition, seed=seed, batch=batch)
+        with counted() as tally:
+            x = run.transport.sample(n, condition, seed=seed, batch=batch)
+        check_valid(self.space, x)
         frame = self.space.frame(x)
-        return Samples.of(x, self.space) if frame is None else frame
+        if frame is None:
+            return Samples.of(x, self.space)
+        frame.attrs["drawn_again"] = tally.share
+        return frame
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.

@@ -133,6 +133,8 @@ def _split(path: Path, header: bool | None, columns: Sequence[str], target: str 
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first) and not faults.sentences:
         raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")
+    if len(cells.rows) < 2:
+        faults.refuse(str(path))
     if header is None:
         header = _headed(cells, columns, target)
     if header is None:

@@ -92,6 +92,13 @@ class Category(Column):
         return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """The texts' numbers."""
+        """The texts' numbers; 3.0 is read as 3, and True as TRUE, since other programs write them so."""
         places = {text: float(place) for place, text in enumerate(self.names)}
-        return np.array([places.get(cell, np.nan) for cell in cells], dtype=np.float64)
+        plain = {_plain(text): place for text, place in places.items()} if self.kind != "category" else {}
+        return np.array([places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64)
+
+
+def _plain(cell: str) -> str:
+    """A text in lower case, and a whole number without a fraction of zeros."""
+    head, point, fraction = cell.lower().partition(".")
+    return head if point and not fraction.strip("0") else cell.lower()

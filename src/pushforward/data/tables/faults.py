@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pushforward.errors import DataError
 
-__all__ = ["Faults", "some"]
+__all__ = ["Faults", "count", "some"]
 
 SHOWN = 5
 
@@ -40,6 +40,11 @@ class Faults:
         if self.sentences:
             listed = "".join(f"\n  {number}. {sentence}" for number, sentence in enumerate(self.sentences, 1))
             raise DataError(f"{name} cannot be read as a table, for {len(self.sentences)} reasons:{listed}")
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 cell, 1,000 cells."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def some(items: Iterable[object], shown: int = SHOWN) -> str:

@@ -19,7 +19,7 @@ from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.errors import DataError, MissingExtra
 
-__all__ = ["frame_of", "frame_table", "has_pandas", "is_frame", "read_parquet", "write_parquet"]
+__all__ = ["for_parquet", "frame_of", "frame_table", "has_pandas", "is_frame", "read_parquet", "write_parquet"]
 
 TRUTHS = {"true": True, "false": False}
 
@@ -120,8 +120,8 @@ def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
     if isinstance(field, Category) and field.names and all(name.lstrip("-").isdecimal() for name in field.names):
         numbers = pd.Series(field.numbers(values))
         exact = all(str(int(name)) == name for name in field.names)
-        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts, dtype=object)
-    return pd.Series(texts, dtype=object)
+        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts)
+    return pd.Series(texts)
 
 
 def read_parquet(path: Path) -> RawTable:
@@ -131,7 +131,7 @@ def read_parquet(path: Path) -> RawTable:
         MissingExtra: Where pandas or pyarrow is not installed.
         DataError: For a file that cannot be read.
     """
-    pandas = _pandas(path)
+    pandas = for_parquet(path)
     try:
         frame = pandas.read_parquet(path, engine="pyarrow")
     except Exception as error:
@@ -145,10 +145,18 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
     Raises:
         MissingExtra: Where pandas or pyarrow is not installed.
     """
-    _pandas(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)
+    for_parquet(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)
 
 
-def _pandas(path: Path) -> Any:
+def for_parquet(path: Path) -> Any:
+    """Pandas, which reads and writes Parquet files by pyarrow.
+
+    Args:
+        path: The file, for the message.
+
+    Raises:
+        MissingExtra: Where one of them is not installed.
+    """
     try:
         importlib.import_module("pyarrow")
         return importlib.import_module("pandas")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
-from pushforward.data.tables.faults import Faults
+from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.numerals import form_of, is_number, is_whole, numbers
@@ -66,6 +67,17 @@ class Finding:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
         return column.numbered(texts)
+
+    def hashes(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.uint64]:
+        """A hash of each cell's name and value, (n,), which other cells and the number of a category do not change."""
+        present = set(column.present(missing))
+        words = [self._word(text) if place in present else "" for place, text in enumerate(column.texts)]
+        keyed = (hashlib.blake2b(f"{self.name}\x1f{word}".encode(), digest_size=8).digest() for word in words)
+        return np.array([int.from_bytes(key, "little") for key in keyed], dtype=np.uint64)[column.codes]
+
+    def _word(self, text: str) -> str:
+        """The value of a cell, the same however a number is written."""
+        return repr(self.form.value(text) + 0.0) if self.numeric else text
 
     def measured(self, values: NDArray[np.float64]) -> Column:
         """The column of training values, float64 (n,)."""
@@ -125,11 +137,11 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     """A column that holds text."""
     name, counts = column.name, column.counts[list(places)]
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
-    if counts[are].sum() > MIXED * n and are.sum() > FEW:
+    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2):
         odd = [place for place, number in zip(places, numeric, strict=True) if not number]
-        hint = f'; or say that it is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
+        hint = f'; or say that this is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
         faults.add(
-            f'the column "{name}" holds numbers, and {int(counts[~are].sum()):,} cells that are none: '
+            f'the column "{name}" holds numbers, and {count(int(counts[~are].sum()), "cell")} of other text: '
             f'{column.where(odd, lines)}. Correct or remove these rows{hint}; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers with other text among them")

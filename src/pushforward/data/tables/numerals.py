@@ -22,9 +22,11 @@ MOST_DECIMALS = 12
 
 
 def is_number(text: str, point: str = ".") -> bool:
-    """Whether a text is a finite number, with a decimal point or comma."""
+    """Whether a text is a finite number, with a decimal point or comma; a whole number that float64 rounds is none."""
     pattern = _NUMBER if point == "." else _COMMA
-    return bool(pattern.match(text)) and not is_code(text) and np.isfinite(float(text.replace(point, ".")))
+    if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
+        return False
+    return bool(np.isfinite(float(text.replace(point, "."))))
 
 
 def is_code(text: str) -> bool:

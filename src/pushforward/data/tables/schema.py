@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data.tables.dates import patterns
-from pushforward.data.tables.faults import Faults
+from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import KINDS, Finding, infer, ordered
 from pushforward.data.tables.numerals import form_of, is_number, is_whole
@@ -162,8 +162,9 @@ def decide(
         odd = [place for place, text in zip(places, texts, strict=True) if text not in set(names)]
         _check_count(finding, faults)
     if odd:
+        cells = count(int(column.counts[odd].sum()), "cell")
         faults.add(
-            f'the column "{column.name}" is a {kind} in the schema, and {int(column.counts[odd].sum()):,} cells do not fit: '
+            f'the column "{column.name}" is a {kind} in the schema, and {cells} cannot be: '
             f"{column.where(odd, lines)}. Correct the schema or these rows."
         )
     return finding

@@ -99,7 +99,8 @@ def _lines(numbers: list[int]) -> str:
 
 def _separator(text: str) -> str:
     """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
-    head = "\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT])
+    lines = text.split("\n", LOOKED_AT)[:LOOKED_AT]
+    head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or "\n".join(lines)
     best, most = ",", 0.0
     for separator in SEPARATORS:
         rows, _ = _split(head, separator, Faults())
@@ -123,10 +124,11 @@ def _split(text: str, separator: str, faults: Faults) -> tuple[list[list[str]], 
     reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
+    known: dict[str, str] = {}  # equal cells are one text in memory
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
-                rows.append([cell.strip() for cell in row])
+                rows.append([known.setdefault(cell, cell) for cell in map(str.strip, row)])
                 lines.append(reader.line_num)
     except csv.Error as error:
         faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
