@@ -73,9 +73,9 @@ class GappyFile:
         if ragged:
             listed = ", ".join(map(str, ragged[:5])) + (f" and {len(ragged) - 5} more" if len(ragged) > 5 else "")
             raise DataError(f"{path} has {len(header)} columns, but another number of cells in the rows {listed}.")
-        kept = [(cells, text) for cells, text in rest if cells]
+        filled = [(cells, text) for cells, text in rest if cells]
         names = tuple(name.strip() for name in header)
-        return cls(path, separator, names, tuple(cells for cells, _ in kept), tuple(text for _, text in kept), head)
+        return cls(path, separator, names, tuple(cells for cells, _ in filled), tuple(text for _, text in filled), head)
 
     def values(self, fields: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The values of a table's columns, and which cells are missing in the file, (n, columns) each.
