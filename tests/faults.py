@@ -74,7 +74,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "table_denoiser.py": [
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
-        ("* layout.ordinary(probabilities)", "* 1", "table_denoiser"),
+        ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),
         ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
         ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),

@@ -88,6 +88,19 @@ def test_of_a_single_score_the_estimate_is_the_conditional_mean():
     torch.testing.assert_close(denoiser.space.to_data(denoiser.predict("data", x, t))[:, 0], wanted)
 
 
+def test_a_score_that_may_not_count_is_noise_in_so_much():
+    values = np.where(np.arange(3000) % 4, np.random.default_rng(0).normal(size=3000), 7.0)
+    space = TableSpace.of([Number.measured("x", values)])
+    denoiser = single(space)
+    denoiser.network.forward = lambda x, t, condition=None: torch.tensor([[0.5, 0.0, 0.0]]).expand(len(x), 3)
+    x, t = torch.tensor([[0.3, 0.4, -0.2]]), torch.tensor([0.8])
+    data = denoiser.space.to_data(denoiser.predict("data", x, t))[0]
+    assert data[1] + data[2] == pytest.approx(1, abs=1e-6)
+    assert 0.6 < data[1] < 0.99
+    r = math.hypot(0.2, 0.8)
+    assert float(data[0]) == pytest.approx((0.2 * 0.3 / r - 0.8 * 0.5 * float(data[1])) / r, abs=1e-6)
+
+
 @pytest.mark.parametrize("path", [Linear(), VE(0.01, 20)], ids=["linear", "ve"])
 def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
     denoiser = single(mixed, path, network=nn.Identity())
