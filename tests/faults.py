@@ -102,6 +102,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("seed + draw * PERIOD + index)", "seed + draw * PERIOD + start + np.arange(len(index)))", "imputation"),
     ],
     "data/tables/gaps.py": [
+        (' and cell not in getattr(field, "names", ())', "", "imputation"),
         ("old[: len(old) - len(old.lstrip())] + cell", "cell", "imputation"),
         ("lineterminator=ending", 'lineterminator="\\n"', "imputation"),
         ("in rows else text for number", "in rows else text.strip() for number", "imputation"),

@@ -48,6 +48,13 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
 
 
+def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
+    space = TableSpace.of([Category("a", ("None", "u"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.5, 0.5))])
+    (tmp_path / "t.csv").write_text("a,b\nNone,None\n")
+    imputed = pf.impute(pf.recipes.flow(space, "tiny").method.transport(), tmp_path / "t.csv")
+    assert imputed.missing.tolist() == [[False, True]]
+
+
 def test_imputation_refuses_what_it_cannot_do(tmp_path):
     space = pairs()
     transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
