@@ -64,6 +64,49 @@ FAULTS: dict[str, list[Fault]] = {
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
+    "table_layout.py": [
+        ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
+        ("place[order] = np.arange", "place[order] = 0 * np.arange", "table_denoiser"),
+        ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
+        ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
+        ("gate[start - 1] = start", "gate[start - 1] = start + 1", "table_denoiser"),
+        ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
+    ],
+    "table_denoiser.py": [
+        ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
+        ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
+        ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),
+        ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
+        ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
+        ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
+        ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
+        ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
+        (
+            "counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))",
+            "counts = torch.where(layout.indicator, 0.0, 1.0)",
+            "table_denoiser",
+        ),
+    ],
+    "methods/table_denoising.py": [
+        ("* ~given.known).mean()", ").mean()", "table_denoiser"),
+        ("now.progress < LEARNED", "True", "table_denoiser"),
+        (".clamp(min=0) / max(self.known, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
+    "networks/columns.py": [
+        ("order.argsort()", "order", "table_denoiser"),
+        ("flat.argsort()", "flat", "table_denoiser"),
+    ],
+    "editing/imputation.py": [
+        ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
+        ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
+        ("seed + draw * PERIOD + index)", "seed + draw * PERIOD + start + np.arange(len(index)))", "imputation"),
+    ],
+    "data/tables/gaps.py": [
+        (' and cell not in getattr(field, "names", ())', "", "imputation"),
+        ("old[: len(old) - len(old.lstrip())] + cell", "cell", "imputation"),
+        ("lineterminator=ending", 'lineterminator="\\n"', "imputation"),
+        ("in rows else text for number", "in rows else text.strip() for number", "imputation"),
+    ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
@@ -481,10 +524,18 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "conditions/kind.py": [
         ("hide | condition[mask]", "hide", "guidance conditions"),
+        ("self.entries.index(entry)", "0", "conditions"),
+        ("if not kind.learned}", "}", "table_denoiser"),
+        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+    ],
+    "conditions/known.py": [
+        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
+        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+        ("or value > max(ends):", ":", "imputation"),
     ],
     "conditions/requests.py": [
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
-        ("kind.entries.index(column)", "0", "conditions"),
     ],
     "conditions/embeddings.py": [
         ("(like - mean) / std", "like / std * 0", "conditions"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces import TableSpace
+from pushforward.data.tables import Number
 
 __all__ = ["LEAST_ENTROPY", "TableLayout"]
 
@@ -87,13 +88,14 @@ class TableLayout(nn.Module):
     def _intervals(self, table: TableSpace) -> None:
         """The scores between the values of each closed column, -inf before the first and inf after the last."""
         scored = [field for field in table.fields if field.scores]
-        ranks = [np.array(field.ranks[:-1] if field.closed and field.knots else ()) for field in scored]
+        closed = [isinstance(field, Number) and field.closed and bool(field.knots) for field in scored]
+        ranks = [np.array(getattr(field, "ranks", ())[:-1] if whole else ()) for field, whole in zip(scored, closed, strict=True)]
         longest = max((len(rank) for rank in ranks), default=0)
         edges = np.ones((len(scored), longest + 1))
         for row, rank in zip(edges, ranks, strict=True):
             row[: len(rank)] = rank
         self._hold("edges", edges, torch.float64)
-        self._hold("closed", np.array([bool(field.closed) for field in scored], dtype=bool))
+        self._hold("closed", np.array(closed, dtype=bool))
 
     def log_softmax(self, logits: Tensor) -> Tensor:
         """Log-probabilities of the indicators of each block, (n, d); 0 at scores."""

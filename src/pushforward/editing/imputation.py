@@ -137,7 +137,8 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
     fields = transport.space.fields if known_columns(transport) else ()
     if isinstance(table, (str, Path)):
         file = GappyFile.read(Path(table))
-        return _imputed(transport, *file.values(fields), file, draws=draws, seed=seed, batch=batch)
+        absent = getattr(getattr(transport.space, "layout", None), "missing", ())
+        return _imputed(transport, *file.values(fields, absent), file, draws=draws, seed=seed, batch=batch)
     if hasattr(table, "columns") and hasattr(table, "assign"):
         return _imputed(transport, *_values_of(table, fields), table, draws=draws, seed=seed, batch=batch)
     values = np.asarray(table, dtype=np.float64)

@@ -37,6 +37,9 @@ class ColumnTransformer(nn.Module):
         Scalable Diffusion Models with Transformers, 2023, for the blocks.
     """
 
+    order: Tensor
+    outputs: Tensor
+
     def __init__(
         self, starts: Sequence[int], *, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
     ) -> None:
@@ -108,13 +111,18 @@ class ColumnTransformer(nn.Module):
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None
         films = self.modulation(vector)
-        parts = [torch.bmm(x[:, getattr(self, f"inputs{i}")].transpose(0, 1), weight) for i, weight in enumerate(self.enter)]
+        parts = [
+            torch.bmm(x[:, index].transpose(0, 1), weight) for index, weight in zip(self._held("inputs"), self.enter, strict=True)
+        ]
         h = torch.cat(parts)[self.order].transpose(0, 1) + self.position
         for index, block in enumerate(self.layers):
             h = block(h, films[6 * index : 6 * index + 6])
         h = rescale(h, films[-2:]).transpose(0, 1)
-        ends = [self._left(h[getattr(self, f"tokens{i}")], weight) for i, weight in enumerate(self.leave)]
+        ends = [self._left(h[index], weight) for index, weight in zip(self._held("tokens"), self.leave, strict=True)]
         return torch.cat(ends, dim=1)[:, self.outputs].to(x.dtype)
+
+    def _held(self, name: str) -> list[Tensor]:
+        return [self.get_buffer(f"{name}{number}") for number in range(len(self.enter))]
 
     @staticmethod
     def _left(h: Tensor, weight: Tensor) -> Tensor:

@@ -73,25 +73,30 @@ class GappyFile:
         if ragged:
             listed = ", ".join(map(str, ragged[:5])) + (f" and {len(ragged) - 5} more" if len(ragged) > 5 else "")
             raise DataError(f"{path} has {len(header)} columns, but another number of cells in the rows {listed}.")
-        kept = [(cells, text) for cells, text in rest if cells]
+        filled = [(cells, text) for cells, text in rest if cells]
         names = tuple(name.strip() for name in header)
-        return cls(path, separator, names, tuple(cells for cells, _ in kept), tuple(text for _, text in kept), head)
+        return cls(path, separator, names, tuple(cells for cells, _ in filled), tuple(text for _, text in filled), head)
 
-    def values(self, fields: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The values of a table's columns, and which cells are missing in the file, (n, columns) each.
 
-        A column that the file does not have is NaN, and no cell of it is missing.
+        A column that the file does not have is NaN, and no cell of it is missing. A text that a column has as a category is a
+        value, whatever it means elsewhere.
+
+        Args:
+            fields: The table's columns.
+            absent: Texts that mean that there is no value, beside `MISSING`.
 
         Raises:
             DataError: For a file without any of the columns, or cells that a column does not have, all of them listed.
         """
-        places = {name: place for place, name in enumerate(self.header)}
+        places, texts = {name: place for place, name in enumerate(self.header)}, {*MISSING, *absent}
         values = np.full((len(self.rows), len(fields)), np.nan)
         missing, faults = np.zeros(values.shape, dtype=bool), []
         for number, field in enumerate(fields):
             if field.name in places:
                 cells = [row[places[field.name]].strip() for row in self.rows]
-                missing[:, number] = [cell in MISSING for cell in cells]
+                missing[:, number] = [cell in texts and cell not in getattr(field, "names", ()) for cell in cells]
                 values[:, number] = np.where(missing[:, number], np.nan, field.read(cells))
                 faults += self._strange(field.name, cells, np.isnan(values[:, number]) & ~missing[:, number])
         if not any(field.name in places for field in fields):
