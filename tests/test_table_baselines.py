@@ -1,13 +1,14 @@
 """Baselines of tables: mixtures, independent columns, copies."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from programs.tables import mixed_table
 from scipy import stats
 
-from programs.tables import mixed_table
 from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
@@ -19,7 +20,6 @@ from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
 from pushforward.report.tables import scorecards
 from pushforward.report.verdict import claims
-
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
 """Of the letters, in rows of either kind."""
@@ -79,7 +79,7 @@ def test_the_density_of_a_mixture_is_scipys(data):
 def test_each_iteration_of_a_fit_is_at_least_as_likely(mixed):
     rows = mixed.train.data_units()
     likely = [float(RowMixture.fit(mixed, 4, iterations).log_prob(rows).mean()) for iterations in (0, 1, 3, 10)]
-    assert all(later >= earlier - 0.01 for earlier, later in zip(likely, likely[1:], strict=False))
+    assert all(later >= earlier - 0.01 for earlier, later in pairwise(likely))
     assert likely[-1] > likely[0] + 0.05
 
 

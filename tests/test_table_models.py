@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from programs.tables import mixed_space, mixed_table, mixed_values
 from scipy import stats
 from torch import nn
 
 import pushforward as pf
-from programs.tables import mixed_space, mixed_table, mixed_values
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.layout import Layout

@@ -89,8 +89,8 @@ class Request:
                 continue
             if name in self.columns:
                 raise UsageError(
-                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. Models of '
-                    "the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
+                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
                 )
             if not self.kinds:
                 raise UsageError(
