@@ -73,7 +73,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/health.py": [
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
     ],
-    "data/tables/layout.py": [
+    "data/tables/coordinates.py": [
         ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
         ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),

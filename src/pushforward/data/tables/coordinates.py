@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from pushforward.data.spaces.table import TableSpace
 from pushforward.data.tables.number import Number
 
-__all__ = ["Layout", "gumbel"]
+__all__ = ["Places", "gumbel"]
 
 FARTHEST = 30.0
 """Scores beyond it do not occur: the outer ends of the first and the last value of a closed column."""
 
 
-class Layout(nn.Module):
+class Places(nn.Module):
     """The places of scores and blocks, and the scores that each value of a closed column holds.
 
     With d coordinates, b blocks of at most w indicators, s scores and closed columns of at most e values:
