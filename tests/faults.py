@@ -92,7 +92,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "methods/table_likelihood.py": [
         ("(layout.gated(rows) * each)", "each", "table_models"),
-        ("torch.where(layout.closed, _log_between(low, high), densities)", "densities", "table_models"),
+        ("torch.where(layout.closed, log_between(low, high), densities)", "densities", "table_models"),
         ("self.log_variance + math.log", "math.log", "table_models"),
         ("torch.exp(self.log_variance / 2) * noise", "noise", "table_models"),
         ("torch.where(turned, -high, low), torch.where(turned, -low, high)", "low, high", "table_models"),

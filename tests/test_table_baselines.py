@@ -123,6 +123,13 @@ def test_copies_are_training_rows(mixed):
     assert copies.all()
 
 
+def test_each_training_row_has_an_equal_share_of_the_noise(mixed):
+    model, n = drawn_rows(mixed)[ROW_COPIES], len(mixed.train)
+    places = torch.from_numpy(stats.norm.ppf((np.arange(n) + 0.5) / n)).float()[:, None]
+    drawn = mixed.space.quantise(mixed.space.to_data(model(places)))
+    np.testing.assert_allclose(drawn, mixed.train.x, atol=1e-6)
+
+
 def test_a_judge_scores_the_baselines_of_a_table(mixed):
     judge = Judge(mixed, repeats=1, metrics=["near_copies"])
     comparison = judge.comparison((), judge.baseline())

@@ -14,7 +14,7 @@ from pushforward.data.tables.coordinates import Places
 from pushforward.errors import UsageError
 from pushforward.export import exported
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.methods.table_likelihood import Rows
+from pushforward.methods.table_likelihood import Rows, log_between
 from pushforward.networks.straight_through import StraightThrough
 from pushforward.training.latent_data import in_latent
 
@@ -175,6 +175,14 @@ def test_far_values_have_finite_probabilities_and_gradients(space):
     assert log_prob.isfinite().all()
     assert decoded.grad.isfinite().all()
     assert likelihood.spread.grad.isfinite().all()
+
+
+def test_intervals_in_either_tail_do_not_cancel():
+    low = torch.tensor([8.0, -9.0, -1.0, 20.0], dtype=torch.float64)
+    high = torch.tensor([9.0, -8.0, 2.0, 20.5], dtype=torch.float64)
+    far, farthest = (np.log(stats.norm.sf(a) - stats.norm.sf(b)) for a, b in ((8, 9), (20, 20.5)))
+    wanted = [far, far, np.log(stats.norm.cdf(2) - stats.norm.cdf(-1)), farthest]
+    np.testing.assert_allclose(log_between(low, high), wanted, rtol=1e-10)
 
 
 def test_tables_take_the_likelihood_of_rows(space):
