@@ -79,6 +79,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
         ("torch.log_softmax(padded, dim=2)", "torch.log_softmax(logits[:, self.places], dim=2)", "table_models"),
     ],
+    "recipes/waves.py": [
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
+    ],
+    "data/spaces/table.py": [
+        ("strict=False) if field.scores)", "strict=False))", "table_models"),
+    ],
     "networks/straight_through.py": [
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
         ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),

@@ -15,6 +15,7 @@ from pushforward.errors import UsageError
 from pushforward.export import exported
 from pushforward.methods.likelihoods import likelihood_of
 from pushforward.methods.table_likelihood import Rows, log_between
+from pushforward.networks import FourierFeatures
 from pushforward.networks.straight_through import StraightThrough
 from pushforward.training.latent_data import in_latent
 
@@ -222,6 +223,20 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
     assert len(np.unique(rows, axis=0)) > 10
     with pytest.raises(UsageError, match="the table itself"):
         exported(latent)
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
+    critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
+    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
+    assert waves.shape == (32, pack * space.size)
+    seen = waves.abs().amax(0).view(pack, -1)
+    assert space.scored == (0, 1, 4)
+    assert (seen[:, list(space.scored)] > 0).all()
+    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
+    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
+    letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
+    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())
 
 
 def test_a_category_with_a_single_value_trains():
