@@ -25,6 +25,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
+        ("for further in comparison.further_baselines:", "for further in ():", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
     "report/choosing.py": [
@@ -32,6 +33,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
     ],
@@ -113,6 +115,50 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/health.py": [
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
+    ],
+    "data/tables/coordinates.py": [
+        ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
+        ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
+        ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
+        ("torch.log_softmax(padded, dim=2)", "torch.log_softmax(logits[:, self.places], dim=2)", "table_models"),
+    ],
+    "recipes/waves.py": [
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
+    ],
+    "data/spaces/table.py": [
+        ("strict=False) if field.scores)", "strict=False))", "table_models"),
+    ],
+    "networks/straight_through.py": [
+        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
+        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
+        (
+            "torch.where(layout.closed, codes - scores, 0.0).detach()",
+            "torch.where(layout.closed, codes - scores, 0.0)",
+            "table_models",
+        ),
+        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
+        ("layout.gated(rows) * scores", "scores", "table_models"),
+    ],
+    "methods/table_likelihood.py": [
+        ("(layout.gated(rows) * each)", "each", "table_models"),
+        ("torch.where(layout.closed, log_between(low, high), densities)", "densities", "table_models"),
+        ("self.log_variance + math.log", "math.log", "table_models"),
+        ("torch.exp(self.log_variance / 2) * noise", "noise", "table_models"),
+        ("torch.where(turned, -high, low), torch.where(turned, -low, high)", "low, high", "table_models"),
+        ("+ gumbel(noise)", "", "table_models"),
+    ],
+    "evaluation/row_mixture.py": [
+        ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "table_baselines"),
+        ("+ mixture.weights.log()", "", "table_baselines"),
+        ("(squares - means.square())", "squares", "table_baselines"),
+        ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "table_baselines"),
+        ("/ 2 - mixture.deviations.log()", "/ 2", "table_baselines"),
+    ],
+    "evaluation/table_baselines.py": [
+        ("torch.zeros(space.size, dtype=torch.int64) if whole", "torch.tensor(space.owners) if whole", "table_baselines"),
+        ("else torch.tensor(space.owners)", "else torch.zeros(space.size, dtype=torch.int64)", "table_baselines"),
+        ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "table_baselines"),
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
@@ -516,6 +562,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
     ],
     "transports/latent.py": [
+        (
+            "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",
+            "self.decode(self.inner(z, condition, draws), condition)",
+            "table_models",
+        ),
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
     ],
@@ -535,6 +586,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or value > max(ends):", ":", "imputation"),
     ],
     "conditions/requests.py": [
+        ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
     ],
     "conditions/embeddings.py": [
@@ -1056,6 +1108,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
+        ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
     ],
     "training/run.py": [

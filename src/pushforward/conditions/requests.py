@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pushforward.conditions.kind import ConditionKind, mask_of
@@ -21,10 +21,11 @@ class Request:
 
     Args:
         kinds: By name.
+        columns: Names of a table's columns, which only some models can be given.
     """
 
-    def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
-        self.kinds = kinds
+    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = ()) -> None:
+        self.kinds, self.columns = kinds, columns
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
@@ -86,6 +87,11 @@ class Request:
         for name in requested:
             if name in names or name in map(mask_of, self.kinds):
                 continue
+            if name in self.columns:
+                raise UsageError(
+                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
+                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                )
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -246,7 +246,8 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     from pushforward.methods.table_likelihood import Rows
 
     plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
-    chosen, kinds = plain if name == "auto" else name, {**LIKELIHOODS, "rows": Rows}
+    chosen = plain if name == "auto" else name
+    kinds: dict[str, Callable[..., Likelihood]] = {**LIKELIHOODS, "rows": Rows}
     if chosen not in kinds:
         known: Sequence[str] = ("auto", *kinds)
         raise UsageError(f'Unknown likelihood "{name}"; choose {", ".join(known)}.{did_you_mean(name, known)}')

@@ -12,7 +12,7 @@ from pushforward.data.tables.coordinates import Places, gumbel
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import SPEED, START, Likelihood
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "log_between"]
 
 
 class Rows(Likelihood):
@@ -58,7 +58,7 @@ class Rows(Likelihood):
         densities = -(errors.square() + self.log_variance + math.log(2 * math.pi)) / 2
         place = layout.value_of(scores).T
         low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
-        each = torch.where(layout.closed, _log_between(low, high), densities)
+        each = torch.where(layout.closed, log_between(low, high), densities)
         return shares + (layout.gated(rows) * each).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Rows(Likelihood):
         return (drawn - layout.mean) / layout.std
 
 
-def _log_between(low: Tensor, high: Tensor) -> Tensor:
+def log_between(low: Tensor, high: Tensor) -> Tensor:
     """Log of Phi(high) - Phi(low), low < high, without cancellation in either tail."""
     turned = low + high > 0
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)

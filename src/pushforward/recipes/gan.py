@@ -72,7 +72,7 @@ def gan(
         sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
             can jump between modes. The default is 10 for vectors, none for images.
         fourier_features: Fourier features of a vector that the critic receives, so that it resolves narrow modes.
-            The default is 32 for a perceptron on vectors without spectral norms, none for images.
+            The default is 32 for a perceptron on vectors without spectral norms, of a table of its numbers; none for images.
         loss: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the loss
@@ -99,12 +99,13 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
-    convolutional, vector, table = not flat(space), len(space.shape) == 1, isinstance(space, TableSpace)
+    convolutional, vector = not flat(space), len(space.shape) == 1
+    resolved = bool(space.scored) if isinstance(space, TableSpace) else True
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
     sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
     fourier_features = (
-        (32 if vector and not table and network in ("auto", "mlp") and not spectral else 0)
+        (32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0)
         if fourier_features is None
         else fourier_features
     )

@@ -42,10 +42,10 @@ def verdict(comparison: Comparison) -> list[Sentence]:
     single = [
         _best(comparison, "quality"),
         _best(comparison, "diversity"),
+        _row_copies(comparison),
         sweep_sentence(comparison),
         sampling_sentence(comparison),
         _training(comparison),
-        _row_copies(comparison),
     ]
     sentences = [sentence for sentence in single if sentence is not None]
     sentences += [*ladder.claims(comparison), *warnings(comparison)]

@@ -132,6 +132,11 @@ class Space(ABC):
     def log_det(self) -> float:
         """Logarithm of |det d(model units) / d(data units)| of a whole sample: log p(x) = log p(u) + log_det."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of a table's columns, each of which may be several numbers of a sample; empty for other data."""
+        return ()
+
     # What suits it
 
     @property

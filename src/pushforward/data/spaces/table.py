@@ -120,6 +120,11 @@ class TableSpace(ScaledSpace):
         return tuple((start + field.scores, stop) for field, start, stop in ends if field.shares)
 
     @cached_property
+    def scored(self) -> tuple[int, ...]:
+        """The coordinates that are scores."""
+        return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.scores)
+
+    @cached_property
     def owners(self) -> NDArray[np.int64]:
         """The number of the column that each coordinate belongs to, (d,)."""
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
