@@ -47,7 +47,6 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
 class NearestRows:
     """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units."""
 
-    floor_redraws: ClassVar[int] = 10
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "nearest_ratio": MetricInfo(
             "Distance to training rows",

@@ -145,6 +145,8 @@ class Samples:
         reference_classes: The class of each held-out example by its label, (m,), or None.
         classes: How many classes the data has; 0 where it has none.
         table: The rows as a table's own values; None for data that is no table of mixed types.
+        generated_more: (k, d) all examples of the model that there are, ``generated`` among them, for attacks, which may use
+            more than are compared; None where there are no others.
         errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
 
     Raises:
@@ -164,6 +166,7 @@ class Samples:
     reference_classes: np.ndarray | None = None
     classes: int = 0
     table: Table | None = None
+    generated_more: np.ndarray | None = None
     errors: bool = True
 
     def __post_init__(self) -> None:
