@@ -110,11 +110,12 @@ def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ends of bins of numbers, from the .5 % to the 99.5 % quantile; bins of whole numbers hold as many of them each."""
     known = real[~np.isnan(real)]
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
-    if np.array_equal(known, np.round(known)):
-        low, high = np.floor(low), np.ceil(high)
-        width = max(1.0, np.ceil((high - low + 1) / BINS))
-        return low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
-    return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    if not np.array_equal(known, np.round(known)):
+        return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    low, high = np.floor(low), np.ceil(high)
+    width = max(1.0, np.ceil((high - low + 1) / BINS))
+    count = int(np.ceil((high - low + 1) / width))
+    return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
 
 
 def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ LEAST = 0.01
 """How far an area must fall without a column for the column to be named."""
 NAMED = 15
 """Characters of a name in a chart."""
-WIDTH, HEIGHT, EDGE, LABELS, ROW = 300, 168, 10, 112, 17
+WIDTH, HEIGHT, EDGE, LABELS, ROW = 300, 168, 10, 124, 17
 """Of a column's chart: its size, its margin, the room for names of categories, and the height of a category."""
 SHAPES_NOTE = (
     "Held-out rows as gray areas or bars, each model as a line or as signs. Values beyond the outer half per cent of real ones "

@@ -22,8 +22,8 @@ def _attacked(comparison: Comparison) -> Iterator[Sentence]:
         who = listing(f"{marked(name)} ({text})" for name, text in named.items())
         yield Sentence(
             "warning",
-            f"Memorisation: who has samples of {who} can tell training rows from new rows better than by chance, AUC 0.5. Another "
-            "attack may reach more.",
+            f"Memorisation: an attacker who has samples of {who} tells training rows from new rows better than by chance, AUC "
+            "0.5. Another attack may reach more.",
             "scorecard",
         )
 
