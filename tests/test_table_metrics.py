@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from itertools import combinations
 
 import numpy as np
 import pytest
+from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import Samples, registry
+from pushforward.metrics import registry
 from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
 from pushforward.metrics.detection import Detection, detected
 from pushforward.metrics.fidelity import Fidelity, fidelity
-from pushforward.metrics.membership import Membership, attack
-from pushforward.metrics.nearest_rows import NearestRows, distance_ratio, nearer
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
 from pushforward.metrics.table import Table, embedded, shuffled
 from pushforward.metrics.trees import classifier, inputs
 from pushforward.metrics.uncertainty import area, area_errors, errors
 from pushforward.metrics.utility import Utility, utility
 from pushforward.testing import sample_sets
-
-KINDS = ("number", "whole", "category", "boolean")
-
-
-def random(seed):
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def rows(n, seed, missing=0.1):
-    """Numbers that depend on each other, a category that depends on the first, some of it missing, and a class."""
-    r = random(seed)
-    number = r.standard_normal(n)
-    whole = np.round(3 * number + r.standard_normal(n))
-    category = np.digitize(number + 0.3 * r.standard_normal(n), [-1.0, 0.5]).astype(float)
-    category[r.random(n) < missing] = np.nan
-    return np.column_stack([number, whole, category, whole > 0]).astype(np.float64)
-
-
-def table(generated, reference, target="y"):
-    return Table(generated, reference, ("x", "w", "c", "y"), KINDS, ((), (), ("a", "b", "d"), ("no", "yes")), target)
-
-
-def samples_of(generated, reference, training=None, **more):
-    """Samples whose coordinates are the values, missing ones as 9."""
-    points = [np.nan_to_num(side, nan=9.0).astype(np.float32) for side in (generated, reference)]
-    training = points[1] if training is None else np.nan_to_num(training, nan=9.0).astype(np.float32)
-    return Samples(*points, training, *(p.astype(float) for p in points), (4,), table=table(generated, reference), **more)
-
 
 # --- columns alone ---
 
@@ -151,14 +121,14 @@ def test_trees_tell_rows_apart_by_the_columns_that_differ():
     same = Detection()(samples_of(x, y))["detection"]
     assert same.value > 0.7
     x[:, 1] += 40
-    told = Detection()(samples_of(x, y))["detection"]
-    assert told.value == pytest.approx(0, abs=0.02)
-    falls = dict(zip(told.extra["columns"], told.extra["falls"], strict=True))
+    apart = Detection()(samples_of(x, y))["detection"]
+    assert apart.value == pytest.approx(0, abs=0.02)
+    falls = dict(zip(apart.extra["columns"], apart.extra["falls"], strict=True))
     assert max(falls, key=falls.get) == "w"
     assert falls["w"] > 0.3
     assert abs(falls["c"]) < 0.05
-    assert told.extra["auc"] == pytest.approx(1, abs=0.01)
-    assert same.error > told.error >= told.reference_error >= 0
+    assert apart.extra["auc"] == pytest.approx(1, abs=0.01)
+    assert same.error > apart.error >= apart.reference_error >= 0
 
 
 def test_folds_are_unseen_and_equal():
@@ -248,53 +218,6 @@ def test_the_error_of_a_number_is_in_its_standard_deviations():
     assert utility(table(x, y, "w"))[1] == pytest.approx(1), "the mean alone has an error of one standard deviation"
     y[:, 1] = 3
     assert utility(table(x, y, "w")) is None
-
-
-# --- nearest rows and attack ---
-
-
-def test_ratios_of_distances_and_shares_are_plain():
-    value, (error, shared) = distance_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0]))
-    assert (value, shared) == (0.5, 0)
-    assert error == pytest.approx(1 / np.sqrt(3) / 4)
-    assert nearer(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])) == pytest.approx(0.5)
-
-
-def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
-    train, held = (random(seed).standard_normal((200, 4)) for seed in (26, 27))
-    copies, new = (NearestRows()(samples_of(side, held, train)) for side in (train[:150], random(28).standard_normal((150, 4))))
-    assert copies["nearest_ratio"].value == 0
-    assert copies["nearer_training"].value == 1
-    assert new["nearest_ratio"].value == pytest.approx(1, abs=3 * new["nearest_ratio"].error)
-    assert new["nearer_training"].value == pytest.approx(0.5, abs=3 * new["nearer_training"].error)
-    assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), "copies of training rows have no distance"
-
-
-def test_an_attack_ranks_rows_by_their_nearest_sample():
-    members, others, samples, known = (random(seed).standard_normal((30, 2)).astype(np.float32) for seed in range(29, 33))
-    labels, both = np.r_[np.ones(30), np.zeros(30)], np.concatenate([members, others])
-    near = {name: np.linalg.norm(both[:, None] - side, axis=2).min(1) for name, side in (("own", samples), ("known", known))}
-    assert attack(members, others, samples)[0].mean() == pytest.approx(roc_auc_score(labels, -near["own"]))
-    ratio = attack(members, others, samples, known)[0].mean()
-    assert ratio == pytest.approx(roc_auc_score(labels, near["known"] / near["own"]), abs=1e-3)
-
-
-def test_the_attack_sees_a_model_that_repeats_200_rows_and_lets_new_draws_pass():
-    train, held, new = (random(seed).standard_normal((200, 4)) for seed in (33, 34, 35))
-    repeated = train[random(36).integers(200, size=400)] + 0.05 * random(37).standard_normal((400, 4))
-    for name, score in Membership()(samples_of(repeated, held, train)).items():
-        assert score.value >= 0.8, name
-    for name, score in Membership()(samples_of(new, held, train)).items():
-        assert abs(score.value - 0.5) < 1.96 * score.error, name
-        assert score.error == score.reference_error, "all samplings share the candidates"
-
-
-def test_the_attack_uses_all_samples_that_there_are():
-    train, held = (random(seed).standard_normal((200, 4)) for seed in (38, 39))
-    some = samples_of(train[:40], held, train)
-    more = dataclasses.replace(some, generated_more=train.astype(np.float32))
-    few, many = (Membership()(side)["membership"].value for side in (some, more))
-    assert few < 0.75 < 0.95 < many
 
 
 # --- all of them ---

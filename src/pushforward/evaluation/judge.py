@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -108,7 +108,7 @@ class Judge:
         for repeat in range(times):
             if self.tell is not None and name:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
-            n = attacked(self.data, self.n) if isinstance(sampler, Transport) else self.n
+            n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
             x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS, n)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():

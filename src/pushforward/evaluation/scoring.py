@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.stacked import numbered
 from pushforward.data.streamed import without
 from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
@@ -33,6 +34,9 @@ MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
 REDRAWS, OF_TABLES = 20, 10
 """How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long."""
+
+PARTS = (copied, halves, numbered, class_fields, table_of)
+"""What draws a floor's examples, beside this file: another source makes another floor."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -146,7 +150,7 @@ def floors(
     n, choice = compared(dataset, n), chosen(metrics)
     redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
     folder = None if cache is False else Path(cache) if cache else cache_folder()
-    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, __file__)
+    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, (score, *PARTS))
     if path is not None and (stored := read_floors(path)) is not None:
         return stored
     values: dict[str, list[float]] = {}

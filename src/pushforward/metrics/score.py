@@ -7,14 +7,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from html import escape
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
-from pushforward.metrics.table import Table
 from pushforward.numbers import measured, plain
 from pushforward.records import Record
+
+if TYPE_CHECKING:
+    from pushforward.metrics.table import Table
 
 __all__ = ["FURTHER", "Better", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 

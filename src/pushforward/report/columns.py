@@ -16,7 +16,7 @@ from pushforward.report.charts import COLOURS, dash, marker, svg_open
 from pushforward.report.distributions import steps
 from pushforward.report.markup import side_by_side, signs, titled
 
-__all__ = ["columns_section", "told_by"]
+__all__ = ["columns_section"]
 
 SHAPES, PAIRS, TOLD = "column_error", "pair_error", "detection"
 """The scores whose numbers are drawn."""
@@ -49,15 +49,6 @@ def columns_section(comparison: Comparison) -> str:
     """Charts of the columns, of pairs and of what gives samples away; empty for data that is no table."""
     parts = [_told(comparison, _with(comparison, TOLD, "falls")), _shapes(comparison, _with(comparison, SHAPES, "counts"))]
     return "".join([*parts, _pairs(comparison, _with(comparison, PAIRS, "matrix"))])
-
-
-def told_by(model: ModelResult) -> list[str]:
-    """The columns by which most samples of a model are told from real rows, three at most, the first the most telling."""
-    score = model.scores.get(TOLD)
-    extra = {} if score is None else score.extra
-    falls = {name: finite(fall) or 0.0 for name, fall in zip(extra.get("columns", ()), extra.get("falls", ()), strict=False)}
-    ranked = sorted(falls, key=lambda name: -falls[name])
-    return [name for name in ranked[:3] if falls[name] >= LEAST]
 
 
 def _with(comparison: Comparison, metric: str, name: str) -> list[Numbered]:

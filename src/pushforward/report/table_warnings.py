@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import listing, plain
-from pushforward.report.columns import told_by
+from pushforward.numbers import finite, listing, plain
 from pushforward.report.sentences import Sentence, marked
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, floor_statistic, statistic
 
-__all__ = ["TABLE_RULES"]
+__all__ = ["TABLE_RULES", "told_by"]
 
 ATTACKS = ("membership", "membership_ratio")
+TELLING = 0.01
+"""How far an area must fall where a column is shuffled for the column to be named."""
 
 
 def _attacked(comparison: Comparison) -> Iterator[Sentence]:
@@ -58,6 +59,15 @@ def _given_away(comparison: Comparison) -> Iterator[Sentence]:
         yield Sentence(
             "warning", f"Boosted trees tell samples from real rows most by these columns: {'; '.join(parts)}.", "columns"
         )
+
+
+def told_by(model: ModelResult) -> list[str]:
+    """The columns by which most samples of a model are told from real rows, three at most, the first the most telling."""
+    score = model.scores.get("detection")
+    extra = {} if score is None else score.extra
+    falls = {name: finite(fall) or 0.0 for name, fall in zip(extra.get("columns", ()), extra.get("falls", ()), strict=False)}
+    ranked = sorted(falls, key=lambda name: -falls[name])
+    return [name for name in ranked[:3] if falls[name] >= TELLING]
 
 
 TABLE_RULES = (_attacked, _given_away)
