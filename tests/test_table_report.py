@@ -2,17 +2,17 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table
 
-from pushforward.evaluation import halves
+from pushforward.evaluation import halves, lag
 from pushforward.evaluation.floor_cache import floor_path
 from pushforward.evaluation.halves import kind_of
 from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.lag import lag_warnings
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.rows import attacked, table_of
@@ -142,12 +142,19 @@ def test_a_curve_of_a_score_that_rises_is_read_upwards():
     assert "are enough" in note
 
 
-def test_lag_is_a_matter_of_distances():
+def test_lag_is_a_matter_of_distances(monkeypatch):
     """A score that is better the higher would say that good weights lag."""
-    ranking = {"detection": Score(0.9, error=0.01), "energy": Score(0.01, error=0.01)}
-    by_name = describe()
-    assert by_name["detection"].better == "higher"
-    assert lag_warnings(Rows(), lambda transport, n: ranking, 10) == ()
+    run = SimpleNamespace(method=SimpleNamespace(transport=lambda: "averaged"))
+    for name, value in (("Run", SimpleNamespace), ("_long", lambda run: True), ("_last", lambda run: "last")):
+        monkeypatch.setattr(lag, name, value)
+
+    def scored(transport, n):
+        better = transport == "averaged"
+        return {"detection": Score(0.9 if better else 0.1, error=0.01), "energy": Score(0.1 if better else 0.9, error=0.01)}
+
+    assert lag.lag_warnings(run, scored, 10) == ()
+    (warning,) = lag.lag_warnings(run, lambda transport, n: scored("last" if transport == "averaged" else "averaged", n), 10)
+    assert "their Energy distance is 0.9" in warning
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
