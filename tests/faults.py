@@ -276,16 +276,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("known.mean(), known.std()", "known.mean(), 1.0", "table_metrics"),
     ],
     "metrics/trees.py": [
-        (
-            "rank[side[some, place].astype(np.int64)], CODES - 1",
-            "rank[side[some, place].astype(np.int64)], CODES",
-            "table_metrics",
-        ),
-        (
-            "generated, reference = table.generated.copy(), table.reference.copy()",
-            "generated, reference = table.generated, table.reference",
-            "table_metrics",
-        ),
+        ("CODES - 1)", "CODES)", "table_metrics"),
+        ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
+        ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
     ],
     "metrics/uncertainty.py": [
         ("1 - (ranks[n:] - rankdata(y)) / n", "(ranks[n:] - rankdata(y)) / n", "table_metrics"),

@@ -139,6 +139,17 @@ def test_folds_are_unseen_and_equal():
     assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
 
 
+def test_missing_values_are_values_of_their_own_to_trees():
+    x, y = rows(20, 42), rows(20, 43)
+    x[0], y[:, 1] = np.nan, np.nan
+    read, real = inputs(table(x, y))
+    assert read[0].tolist() == [min(np.nanmin(x[:, 0]), y[:, 0].min()) - 1, np.nanmin(x[:, 1]) - 1, 3, 2]
+    assert np.all(real[:, 1] == read[0, 1])
+    assert not np.isnan(real).any()
+    empty = Table(np.full((5, 1), np.nan), np.full((6, 1), np.nan), ("x",), ("number",), ((),))
+    assert not inputs(empty)[0].any()
+
+
 def test_rare_categories_are_one_to_trees():
     y = np.repeat(np.arange(300.0), 2)[:, None]
     many = Table(y[:5], y, ("c",), ("category",), (tuple(map(str, range(300))),))
@@ -190,8 +201,10 @@ def test_rows_are_embedded_by_standardised_numbers_and_indicators():
 def test_use_is_the_area_of_trees_that_learn_from_samples():
     x, y = rows(200, 20), rows(150, 21)
     name, value, error = utility(table(x, y))
-    trees = classifier(np.array([False, False, True])).fit(x[shuffled(x, 0)][:, :3], x[shuffled(x, 0)][:, 3])
-    assert (name, value) == ("utility_auc", pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(y[:, :3])[:, 1])))
+    known, test = (np.nan_to_num(side, nan=3) for side in (x, y))
+    known = known[shuffled(known, 0)]
+    trees = classifier(np.array([False, False, True])).fit(known[:, :3], known[:, 3])
+    assert (name, value) == ("utility_auc", pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(test[:, :3])[:, 1])))
     assert 0 <= error < 0.05
     x[:, 3] = 1
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
