@@ -288,6 +288,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("low - 0.5 + width", "low + width", "table_metrics"),
+        ("if table.missing[place] if table.missing else any(", "if any(", "table_metrics"),
         ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
     ],
     "metrics/pair_trends.py": [

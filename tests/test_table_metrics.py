@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from itertools import combinations
 
@@ -57,6 +58,15 @@ def test_histograms_hold_all_rows_and_name_their_bins():
     assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
 
 
+def test_bins_of_missing_values_do_not_depend_on_the_sampling():
+    """A report averages the bins of several samplings, of which one may lack missing values."""
+    x, y = rows(50, 44, missing=0.0), rows(50, 45, missing=0.0)
+    given = dataclasses.replace(table(x, y), missing=(False, True, True, False))
+    assert histograms(given)["texts"][1] == ("missing",)
+    assert "missing" in histograms(given)["texts"][2]
+    assert "missing" not in histograms(table(x, y))["texts"][2]
+
+
 # --- pairs ---
 
 
@@ -76,6 +86,13 @@ def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
     assert each == pytest.approx([wanted[pair] for pair in pairs])
     assert len(terms[0]) == 60
     assert len(terms[1]) == 90
+
+
+def test_missing_numbers_are_a_cell_of_their_own():
+    real, below = np.array([[np.nan, 0], [1, 0], [2, 0], [3, 0]]), np.array([[-9.0, 0], [1, 0], [2, 0], [3, 0]])
+    names = ("x", "c"), ("number", "category"), ((), ("a",))
+    assert pair_errors(Table(below, real, *names))[1].tolist() == [0.25]
+    assert pair_errors(Table(real, real, *names))[1].tolist() == [0]
 
 
 def test_the_terms_of_a_correlation_are_its_derivative():

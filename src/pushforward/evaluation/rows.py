@@ -53,6 +53,7 @@ def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | n
         kinds=tuple(field.kind for field in space.fields),
         labels=tuple(_labels(field) for field in space.fields),
         target=space.target,
+        missing=tuple(field.missing for field in space.fields),
     )
 
 

@@ -97,7 +97,7 @@ def histograms(table: Table) -> dict[str, Any]:
             edges = _edges(sides[1])
             cells, texts, count = [_bins(side, edges) for side in sides], (), len(edges) - 1
             parts["edges"] += edges.tolist()
-        if any(np.isnan(side).any() for side in sides):
+        if table.missing[place] if table.missing else any(np.isnan(side).any() for side in sides):
             texts, count = (*texts, "missing"), count + 1
         parts["counts"].append(count)
         parts["texts"].append(texts)

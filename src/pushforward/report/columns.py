@@ -47,7 +47,7 @@ Numbered = tuple[int, ModelResult, Mapping[str, Any]]
 
 def columns_section(comparison: Comparison) -> str:
     """Charts of the columns, of pairs and of what gives samples away; empty for data that is no table."""
-    parts = [_told(comparison, _with(comparison, TOLD, "falls")), _shapes(comparison, _with(comparison, SHAPES, "counts"))]
+    parts = [_told(comparison, _with(comparison, TOLD, "falls")), _shapes(comparison, _with(comparison, SHAPES, "share"))]
     return "".join([*parts, _pairs(comparison, _with(comparison, PAIRS, "matrix"))])
 
 
