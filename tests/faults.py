@@ -321,6 +321,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
         ("a / b**2 * of_b", "a * of_b", "table_copies"),
         ("if not distances[1].any():", "if False:", "table_copies"),
+        ("if len(x) > KNOWN:", "if False:", "table_copies"),
     ],
     "metrics/membership.py": [
         ("return -near if known is None", "return near if known is None", "table_copies"),

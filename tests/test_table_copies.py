@@ -7,6 +7,7 @@ import pytest
 from programs.rows import random, samples_of
 from sklearn.metrics import roc_auc_score
 
+from pushforward.metrics import nearest_rows
 from pushforward.metrics.membership import Membership, attack
 from pushforward.metrics.nearest_rows import NearestRows, distance_ratio, nearer
 
@@ -26,6 +27,16 @@ def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
     assert new["nearest_ratio"].value == pytest.approx(1, abs=3 * new["nearest_ratio"].error)
     assert new["nearer_training"].value == pytest.approx(0.5, abs=3 * new["nearer_training"].error)
     assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), "copies of training rows have no distance"
+
+
+def test_of_many_rows_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(nearest_rows, "KNOWN", 50)
+    x = random(46).standard_normal((200, 4)).astype(np.float32)
+    chosen = nearest_rows.some(x, 50, 0)
+    assert len(chosen) == 50
+    assert len(nearest_rows.some(x, 20, 0)) == 20
+    assert {row.tobytes() for row in chosen} < {row.tobytes() for row in x}
+    assert NearestRows()(samples_of(x[:150], x[150:], x)).keys() == {"nearest_ratio", "nearer_training"}
 
 
 def test_an_attack_ranks_rows_by_their_nearest_sample():

@@ -225,6 +225,8 @@ def test_use_is_the_area_of_trees_that_learn_from_samples():
     assert 0 <= error < 0.05
     x[:, 3] = 1
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
+    x[:, 3] = np.nan
+    assert utility(table(x, y))[1] == 0.5, "nor does a target that is always missing"
 
 
 def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
