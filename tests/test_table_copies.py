@@ -13,9 +13,9 @@ from pushforward.metrics.nearest_rows import NearestRows, distance_ratio, nearer
 
 
 def test_ratios_of_distances_and_shares_are_plain():
-    value, (error, shared) = distance_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0]))
-    assert (value, shared) == (0.5, 0)
-    assert error == pytest.approx(1 / np.sqrt(3) / 4)
+    value, (error, shared) = distance_ratio(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0]))
+    assert (value, shared) == pytest.approx((0.5, 2 / 4**2))
+    assert error == pytest.approx(np.hypot(1 / np.sqrt(3) / 4, 2 / 4**2))
     assert nearer(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])) == pytest.approx(0.5)
 
 
