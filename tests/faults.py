@@ -326,6 +326,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or not _long(model)", "or True", "planted_faults"),
         ("old.number - new.number <= 2 * noise or old.number <= WORSE * new.number", "False", "planted_faults"),
         ("weights(raw=True)", "weights()", "planted_faults"),
+        (' and by_name[name].better == "lower"]', "]", "table_report"),
     ],
     "evaluation/p_values.py": [
         ("min(len(values), 2)", "1", "intervals"),
@@ -358,6 +359,79 @@ FAULTS: dict[str, list[Fault]] = {
         ("return distances <= threshold", "return distances < threshold", "metrics"),
         ("np.hypot(share_error(copies.sum(), len(copies)), shared)", "shared", "intervals"),
         ("if threshold == 0:", "if False:", "metrics held_out"),
+    ],
+    "metrics/table.py": [
+        ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
+        ("known.mean(), known.std()", "known.mean(), 1.0", "table_metrics"),
+    ],
+    "metrics/trees.py": [
+        ("CODES - 1)", "CODES)", "table_metrics"),
+        ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
+        ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
+    ],
+    "metrics/uncertainty.py": [
+        ("1 - (ranks[n:] - rankdata(y)) / n", "(ranks[n:] - rankdata(y)) / n", "table_metrics"),
+        ("math.sqrt(of_first + of_second), math.sqrt(of_second)", "math.sqrt(of_first), math.sqrt(of_second)", "table_metrics"),
+    ],
+    "metrics/column_shapes.py": [
+        ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
+        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
+        ("low - 0.5 + width", "low + width", "table_metrics"),
+        ("if table.missing[place] if table.missing else any(", "if any(", "table_metrics"),
+        ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
+    ],
+    "metrics/pair_trends.py": [
+        ("abs(gap) / 2, np.sign(gap) / 2", "abs(gap), np.sign(gap) / 2", "table_metrics"),
+        ("np.where(np.isnan(side), BINS + 2", "np.where(np.isnan(side), 0", "table_metrics"),
+        ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
+        (
+            "if all(value is None for value, _ in correlations):",
+            "if any(value is None for value, _ in correlations):",
+            "table_metrics",
+        ),
+        ("first[0] * second[2] + second[0]", "first[0] + second[0]", "table_metrics"),
+    ],
+    "metrics/detection.py": [
+        ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
+        ("mixed[:, column] = rows[order, column]", "mixed[:, 0] = rows[order, 0]", "table_metrics"),
+        ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
+    ],
+    "metrics/fidelity.py": [
+        ("_nearest(real, real, 1)", "_nearest(real, real, 0)", "table_metrics"),
+        ("generated - centre, axis=1)", "generated - generated.mean(0), axis=1)", "table_metrics"),
+        ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
+    ],
+    "metrics/utility.py": [
+        ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
+        ("(y - mean) / std", "y - mean", "table_metrics"),
+        ("if len(seen) > 1 else", "if True else", "table_metrics"),
+    ],
+    "metrics/nearest_rows.py": [
+        ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
+        ("a / b**2 * of_b", "a * of_b", "table_copies"),
+        ("if not distances[1].any():", "if False:", "table_copies"),
+        ("if len(x) > KNOWN:", "if False:", "table_copies"),
+    ],
+    "metrics/membership.py": [
+        ("return -near if known is None", "return near if known is None", "table_copies"),
+        ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
+        ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
+    ],
+    "evaluation/rows.py": [
+        ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
+        ("return field.form.levels if isinstance(field, Number) else ()", 'return ("a",)', "table_report"),
+    ],
+    "evaluation/floor_cache.py": [
+        ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
+    ],
+    "report/columns.py": [
+        ("    return escape(name if len(name) <= NAMED", "    return (name if len(name) <= NAMED", "table_report"),
+        ("if np.isnan(error):", "if False:", "table_report"),
+    ],
+    "report/table_warnings.py": [
+        ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
+        ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
+        ("columns and (floor is None or floor.better_than(score))", "columns", "table_report"),
     ],
     "couplings.py": [
         ("if dataset.examples_fingerprint != self.fingerprint:", "if False:", "flow_source"),
@@ -835,6 +909,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/captions.py": [
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
+        ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],
     "report/charts.py": [
         ("bool((xs == np.round(xs)).all())", "False", "report"),
@@ -842,6 +917,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/scoring.py": [
         ("if np.ptp(values) == 0 else", "if False else", "features"),
+        ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
+        ("(OF_TABLES if is_table(dataset.space) else REDRAWS)", "REDRAWS", "table_report"),
     ],
     "evaluation/likelihood.py": [
         ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
@@ -1110,6 +1187,7 @@ FAULTS: dict[str, list[Fault]] = {
     "evaluation/judge.py": [
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
+        ("else attacked(self.data, self.n)", "else self.n", "table_report"),
     ],
     "training/run.py": [
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
@@ -1232,6 +1310,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/halves.py": [
         (" and not learned:", ":", "extractors"),
+        ("    if is_table(space):", "    if False:", "table_report"),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),

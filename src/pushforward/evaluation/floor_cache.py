@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushforward.data.stacked import numbered
 from pushforward.evaluation.cache import write_whole
-from pushforward.evaluation.copies import copied
-from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice
-from pushforward.evaluation.read_classes import class_fields
-from pushforward.evaluation.rows import table_of
 from pushforward.metrics import Score
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.subsets import drawn
@@ -25,7 +20,7 @@ from pushforward.metrics.uncertainty import area
 __all__ = ["floor_path", "read_floors", "write_floors"]
 
 
-def floor_path(folder: Path, key: str, n: int, redraws: int, chosen: Choice, source: str) -> Path:
+def floor_path(folder: Path, key: str, n: int, redraws: int, chosen: Choice, parts: Sequence[Any]) -> Path:
     """The floors' file; its name hashes everything that they depend on, the metrics' source included.
 
     Args:
@@ -34,21 +29,20 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, chosen: Choice, sou
         n: Examples on either side.
         redraws: How often they are drawn.
         chosen: The metrics.
-        source: The file of the code that draws them.
+        parts: Functions whose files hold the code that draws the examples.
     """
     named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in chosen]
     words = hashlib.sha256(repr((key, n, redraws, named)).encode())
-    words.update(_source(chosen, source))
+    words.update(_source(chosen, parts))
     return folder / "floors" / f"{words.hexdigest()[:32]}.json"
 
 
-def _source(chosen: Choice, source: str) -> bytes:
+def _source(chosen: Choice, parts: Sequence[Any]) -> bytes:
     import inspect
     import sys
 
-    files = {source, *(inspect.getfile(type(metric)) for metric, _ in chosen)}
-    parts = (copied, halves, numbered, drawn, class_fields, Memorisation, table_of, Table, inputs, area)
-    files |= {inspect.getfile(sys.modules[part.__module__]) for part in parts}
+    files = {inspect.getfile(type(metric)) for metric, _ in chosen}
+    files |= {inspect.getfile(sys.modules[part.__module__]) for part in (*parts, drawn, Memorisation, Table, inputs, area)}
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 

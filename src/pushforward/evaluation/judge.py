@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -30,6 +30,7 @@ from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
+from pushforward.evaluation.rows import attacked, column_names
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
@@ -109,7 +110,8 @@ class Judge:
         for repeat in range(times):
             if self.tell is not None and name:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
-            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS)
+            n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
+            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS, n)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
@@ -162,7 +164,7 @@ class Judge:
             tuple(space.shape),
             space.noun,
             tuple(space.classes),
-            tuple(space.columns),
+            column_names(space),
             len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,

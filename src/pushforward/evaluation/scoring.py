@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.stacked import numbered
 from pushforward.data.streamed import without
 from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
@@ -23,7 +24,7 @@ from pushforward.evaluation.floor_cache import floor_path, read_floors, write_fl
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
-from pushforward.evaluation.rows import table_of
+from pushforward.evaluation.rows import is_table, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 
@@ -31,8 +32,11 @@ __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_exampl
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
-REDRAWS = 20
-"""How often a floor's examples are drawn again unless another number is asked for."""
+REDRAWS, OF_TABLES = 20, 10
+"""How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long."""
+
+PARTS = (copied, halves, numbered, class_fields, table_of)
+"""What draws a floor's examples, beside this file: another source makes another floor."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -80,7 +84,7 @@ def score(
     """Score generated examples against held-out ones, equally many on either side.
 
     Args:
-        generated: (n or more, *shape) in data units; the first n are used.
+        generated: (n or more, *shape) in data units; the first n are used, and of tables all for attacks.
         dataset: The data.
         features: From `fit_features`.
         n: Examples on either side; None means `compared`.
@@ -108,6 +112,7 @@ def score(
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
         table=table_of(dataset.space, examples, held_out),
+        generated_more=_flat(quantised(generated, dataset.space)) if is_table(dataset.space) else None,
         **_known(dataset, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
@@ -132,8 +137,8 @@ def floors(
         dataset: The data.
         features: From `fit_features`.
         n: Examples on either side; None means `compared`.
-        redraws: How often the examples are drawn again; None means `REDRAWS`. Metrics that take long have an attribute
-            ``floor_redraws`` with the most of them.
+        redraws: How often the examples are drawn again; None means `REDRAWS`, of tables `OF_TABLES`. Metrics that take long
+            have an attribute ``floor_redraws`` with the most of them.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
 
@@ -143,9 +148,9 @@ def floors(
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
-    redraws = REDRAWS if redraws is None else redraws
+    redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
     folder = None if cache is False else Path(cache) if cache else cache_folder()
-    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, __file__)
+    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, (score, *PARTS))
     if path is not None and (stored := read_floors(path)) is not None:
         return stored
     values: dict[str, list[float]] = {}

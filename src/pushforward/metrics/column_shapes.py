@@ -47,42 +47,57 @@ def shape_errors(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]
     Returns:
         Errors (columns,) from 0 to 1, and terms as `pushforward.metrics.uncertainty.errors` takes them, (n,) and (m,).
     """
-    each: list[float] = []
-    terms: tuple[Any, Any] = (np.zeros(len(table.generated)), np.zeros(len(table.reference)))
+    each, terms = [], [np.zeros(len(table.generated)), np.zeros(len(table.reference))]
     for place, discrete in enumerate(table.categorical):
         x, y = table.generated[:, place], table.reference[:, place]
-        if discrete:
-            count = len(table.labels[place]) + 1
-            share, real = (np.bincount(codes(side, count - 1), minlength=count) / len(side) for side in (x, y))
-            sign = np.sign(share - real) / 2
-            distance, of_x, of_y = np.abs(share - real).sum() / 2, sign[codes(x, count - 1)], -sign[codes(y, count - 1)]
-        else:
-            distance, at, side = kolmogorov_smirnov(x, y)
-            of_x, of_y = side * ~(x > at), -side * ~(y > at)
+        distance, *added = _of_categories(x, y, len(table.labels[place])) if discrete else _of_numbers(x, y)
         each.append(distance)
-        terms = terms[0] + of_x, terms[1] + of_y
+        terms = [term + part for term, part in zip(terms, added, strict=True)]
     columns = len(table.names)
     return np.array(each), terms[0] / columns, terms[1] / columns
+
+
+Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
+"""The error of a column, and what each generated and each held-out row adds to it."""
+
+
+def _of_categories(x: NDArray[np.float64], y: NDArray[np.float64], count: int) -> Parts:
+    of_x, of_y = codes(x, count), codes(y, count)
+    share, real = (np.bincount(side, minlength=count + 1) / len(side) for side in (of_x, of_y))
+    sign = np.sign(share - real) / 2
+    return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]
+
+
+def _of_numbers(x: NDArray[np.float64], y: NDArray[np.float64]) -> Parts:
+    distance, at, sign = kolmogorov_smirnov(x, y)
+    return distance, sign * (~(x > at)).astype(np.float64), -sign * (~(y > at)).astype(np.float64)
 
 
 def histograms(table: Table) -> dict[str, Any]:
     """The shares of values of the first columns in bins, for pictures.
 
     Returns:
-        "counts", how many bins each column has; "edges" of the bins of numbers, those of each column after those of the last;
-        "texts" of the bins of categories, and "missing" for the last bin where values are missing; "share" and "real", the
-        shares of generated and held-out rows, one after the other.
+        "kinds" of the columns; "counts", how many bins each has; "edges" of the bins of numbers, those of each column after those
+        of the last; "texts" of the bins of categories, and "missing" for the last bin where values are missing; "share" and
+        "real", the shares of generated and held-out rows, one after the other.
     """
-    parts: dict[str, list[Any]] = {"counts": [], "edges": [], "texts": [], "share": [], "real": []}
+    parts: dict[str, list[Any]] = {
+        "kinds": list(table.kinds[:DRAWN]),
+        "counts": [],
+        "edges": [],
+        "texts": [],
+        "share": [],
+        "real": [],
+    }
     for place in range(min(DRAWN, len(table.names))):
         sides = table.generated[:, place], table.reference[:, place]
-        if table.categorical[place]:
-            cells, texts, count = _bars(sides, table.labels[place])
+        if table.categorical[place] or 0 < len(table.labels[place]) <= BARS:
+            cells, texts, count = _bars(sides, table.labels[place], bool(table.categorical[place]))
         else:
             edges = _edges(sides[1])
             cells, texts, count = [_bins(side, edges) for side in sides], (), len(edges) - 1
             parts["edges"] += edges.tolist()
-        if any(np.isnan(side).any() for side in sides):
+        if table.missing[place] if table.missing else any(np.isnan(side).any() for side in sides):
             texts, count = (*texts, "missing"), count + 1
         parts["counts"].append(count)
         parts["texts"].append(texts)
@@ -92,12 +107,15 @@ def histograms(table: Table) -> dict[str, Any]:
 
 
 def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ends of bins of numbers, from the .5 % to the 99.5 % quantile; bins of few whole numbers lie around them."""
+    """The ends of bins of numbers, from the .5 % to the 99.5 % quantile; bins of whole numbers hold as many of them each."""
     known = real[~np.isnan(real)]
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
-    if high - low < BINS and np.array_equal(known, np.round(known)):
-        return np.arange(low - 0.5, np.ceil(high) + 1)
-    return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    if not np.array_equal(known, np.round(known)):
+        return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    low, high = np.floor(low), np.ceil(high)
+    width = max(1.0, np.ceil((high - low + 1) / BINS))
+    count = int(np.ceil((high - low + 1) / width))
+    return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
 
 
 def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -107,16 +125,17 @@ def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np
 
 
 def _bars(
-    sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...]
+    sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...], by_share: bool
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
-    """The bar of each category, the most frequent of the held-out rows first, the texts of the bars, and their number."""
-    count = len(labels)
-    order = np.argsort(-np.bincount(codes(sides[1], count), minlength=count + 1)[:count], kind="stable")
-    bars = count if count <= BARS else BARS
-    place = np.empty(count + 1, np.int64)
-    place[order], place[count] = np.minimum(np.arange(count), bars - 1), bars
-    texts = tuple(labels[at] for at in order[:bars]) if count <= BARS else (*(labels[at] for at in order[: bars - 1]), "others")
-    return [place[codes(side, count)] for side in sides], texts, bars
+    """The bar of each value, the texts of the bars, and their number; in their own order, or the most frequent first."""
+    count, bars = len(labels), min(len(labels), BARS)
+    shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
+    order = np.argsort(-shares, kind="stable") if by_share else np.arange(count)
+    place = np.full(count + 1, bars)
+    place[order] = np.minimum(np.arange(count), bars - 1)
+    texts = [labels[at] for at in order[:bars]]
+    texts = texts if count <= BARS else [*texts[:-1], "others"]
+    return [place[codes(side, count)] for side in sides], tuple(texts), bars
 
 
 class ColumnShapes:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import classifier, inputs
+from pushforward.metrics.trees import classifier, inputs, most_rows
 from pushforward.metrics.uncertainty import area, area_errors
 
 __all__ = ["Detection", "detected"]
 
 FOLDS = 3
-MOST, ASKED = 10_000, 1000
-"""Rows of either side at most, and rows of a fold by which columns are told apart."""
+ASKED = 1000
+"""Rows of either side in a fold by which columns are told apart, at most."""
 TAUGHT = 1.5
 """The error of an area, measured over new rows on both sides, over that for trees that are given, about."""
 
@@ -39,7 +39,8 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray
     """
     from sklearn import config_context
 
-    sides = [side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(inputs(table))]
+    most = most_rows(len(table.names))
+    sides = [side[shuffled(side, seed)[:most]] for seed, side in enumerate(inputs(table))]
     rows, own = np.concatenate(sides), np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
     fold = np.concatenate([np.arange(len(side)) % FOLDS for side in sides])
     areas, falls = [], np.zeros(rows.shape[1])

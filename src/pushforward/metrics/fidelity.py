@@ -68,7 +68,6 @@ def _nearest(x: NDArray[np.float64], others: NDArray[np.float64], skipped: int) 
 class Fidelity:
     """Alpha-precision and beta-recall of the rows of a table."""
 
-    floor_redraws: ClassVar[int] = 10
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "alpha_precision": MetricInfo(
             "Alpha-precision",

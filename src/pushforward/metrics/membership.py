@@ -59,7 +59,6 @@ def attack(
 class Membership:
     """Areas under the ROC curves of two attacks, in the table's coordinates in model units."""
 
-    floor_redraws: ClassVar[int] = 10
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "membership": MetricInfo(
             "Membership attack, AUC",
@@ -93,11 +92,14 @@ class Membership:
         """
         training, reference = samples.training, samples.reference
         members, others = some(training, min(MOST, len(reference)), 0), some(reference, MOST, 1)
-        members = members[: len(others)]
+        members, generated = (
+            members[: len(others)],
+            samples.generated if samples.generated_more is None else samples.generated_more,
+        )
         half = len(others) // 2
         attacks = {
-            "membership": attack(members, others[: len(members)], samples.generated, None, samples.scale),
-            "membership_ratio": attack(members[:half], others[:half], samples.generated, others[half:], samples.scale),
+            "membership": attack(members, others[: len(members)], generated, None, samples.scale),
+            "membership_ratio": attack(members[:half], others[:half], generated, others[half:], samples.scale),
         }
         scores = {}
         for name, (above, below) in attacks.items():

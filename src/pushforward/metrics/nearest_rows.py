@@ -15,8 +15,8 @@ from pushforward.metrics.uncertainty import Errors, share_error
 
 __all__ = ["NearestRows", "distance_ratio", "nearer", "some"]
 
-MOST = 2000
-"""Rows of either side that look for their nearest training row, at most."""
+MOST, KNOWN = 2000, 100_000
+"""Rows of either side that look for their nearest training row, and training rows among which they look, at most."""
 SHARED = 1.5
 """The error of a share of samples that have real rows as neighbours in common, over that of independent ones, about."""
 
@@ -40,14 +40,15 @@ def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """At most so many rows of x (n, d), by their values and the seed alone."""
-    return x[shuffled(x.astype(np.float64), seed)[:most]]
+    """At most so many rows of x (n, d), by their values and the seed; of more than 100,000 rows by their place as well."""
+    if len(x) > KNOWN:
+        x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
+    return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
 
 
 class NearestRows:
     """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units."""
 
-    floor_redraws: ClassVar[int] = 10
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
@@ -82,7 +83,8 @@ class NearestRows:
         share = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
         error = SHARED * share_error(share * len(generated), len(generated))
         scores = {"nearer_training": Score(share, error=error, reference_error=error * (1 - SHARED**-2) ** 0.5)}
-        distances = [nearest_distance(side, samples.training, samples.scale) for side in (generated, held_out)]
+        known = some(samples.training, KNOWN, 3)
+        distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
         if not distances[1].any():
             return scores
         value, (error, shared) = distance_ratio(distances[0], distances[1])

@@ -99,7 +99,6 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float 
 class PairTrends:
     """Mean error of the dependence of pairs of columns."""
 
-    floor_redraws: ClassVar[int] = 10
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "pair_error": MetricInfo(
             "Pair trend error",

@@ -26,6 +26,7 @@ class Table:
         kinds: "number", "whole", "ordinal", "date", "category" or "boolean", for each column.
         labels: The texts of a column's categories or ordered levels, by their number; empty for other columns.
         target: The name of the column that a predictor would predict; empty without one.
+        missing: Whether values of a column may be missing, for each; empty for what the rows show.
     """
 
     generated: NDArray[np.float64]
@@ -34,6 +35,7 @@ class Table:
     kinds: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     target: str = ""
+    missing: tuple[bool, ...] = ()
 
     @property
     def categorical(self) -> NDArray[np.bool_]:

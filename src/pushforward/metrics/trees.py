@@ -9,28 +9,44 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.table import Table
 
-__all__ = ["classifier", "inputs", "regressor"]
+__all__ = ["classifier", "inputs", "most_rows", "regressor"]
 
+ROWS, CELLS = 10_000, 300_000
+"""Rows, and cells of a table, that trees are given at most; time grows with their number."""
 CODES = 250
 """Categories of a column that trees tell apart, at most; the rarest are one."""
 
 
 def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Generated and held-out rows as trees read them: categories by their frequency among held-out rows, the rarest as one."""
+    """Generated and held-out rows as trees read them, without missing values.
+
+    A missing number becomes the least of its column, a missing category one more. Of many categories, which are then numbered by
+    their frequency among held-out rows, the rarest are one.
+    """
     generated, reference = table.generated.copy(), table.reference.copy()
-    for place in np.flatnonzero(table.categorical):
+    for place, discrete in enumerate(table.categorical):
+        sides = [side[:, place] for side in (generated, reference)]
+        known = [side[~np.isnan(side)] for side in sides]
         count = len(table.labels[place])
-        if count > CODES:
-            known = reference[~np.isnan(reference[:, place]), place].astype(np.int64)
-            rank = np.argsort(np.argsort(-np.bincount(known, minlength=count), kind="stable"), kind="stable")
-            for side in (generated, reference):
-                some = ~np.isnan(side[:, place])
-                side[some, place] = np.minimum(rank[side[some, place].astype(np.int64)], CODES - 1)
+        absent = float(count) if discrete else min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+        for side in sides:
+            side[np.isnan(side)] = absent
+        if discrete and count >= CODES:
+            rank = np.argsort(
+                np.argsort(-np.bincount(sides[1].astype(np.int64), minlength=count + 1), kind="stable"), kind="stable"
+            )
+            for side in sides:
+                side[:] = np.minimum(rank[side.astype(np.int64)], CODES - 1)
     return generated, reference
 
 
+def most_rows(columns: int) -> int:
+    """How many rows trees are given at most: 10,000, of more than 30 columns fewer, but no less than 1,000."""
+    return max(1000, min(ROWS, CELLS // max(1, columns)))
+
+
 def classifier(categorical: NDArray[np.bool_]) -> Any:
-    """Boosted trees for classes; numbers and categories may be missing.
+    """Boosted trees for classes.
 
     Args:
         categorical: Which of the columns hold categories, (columns,).

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import classifier, inputs, regressor
+from pushforward.metrics.trees import classifier, inputs, most_rows, regressor
 from pushforward.metrics.uncertainty import area
 
 __all__ = ["Utility", "utility"]
 
 Array = NDArray[np.float64]
-MOST, CLASSES = 10_000, 20
-"""Samples that trees learn from, and classes of a target that they tell apart, at most."""
+CLASSES = 20
+"""Classes of a target that are told apart, at most."""
 OTHERS = "Real data's score is that of trees trained on as many real rows, tested on the same held-out rows."
 
 
@@ -47,7 +47,7 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     )
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
-    order = shuffled(np.column_stack([x, y]), 0)[:MOST]
+    order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names))]
     if table.categorical[place]:
         return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))

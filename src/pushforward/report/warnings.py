@@ -29,6 +29,7 @@ from pushforward.report.statistics import (
     statistics,
     values_of,
 )
+from pushforward.report.table_warnings import TABLE_RULES
 
 __all__ = ["unbeaten", "warnings"]
 
@@ -245,6 +246,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _against_guess,
     *SAMPLE_RULES,
     *LEARNED_RULES,
+    *TABLE_RULES,
     disagreements,
     rises,
     _alarms,
