@@ -26,7 +26,7 @@ from pushforward.report.table_warnings import told_by
 from pushforward.report.verdict import verdict
 from pushforward.transports import Transport
 
-DATA = mixed_table(1000)
+DATA = mixed_table(1200)
 SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc"}
 COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training"}
 ATTACKS = {"membership", "membership_ratio"}
