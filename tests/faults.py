@@ -1577,22 +1577,22 @@ FAULTS: dict[str, list[Fault]] = {
         ("[lines[i] for i in usual]", "lines", "table_reading"),
     ],
     "data/tables/format.py": [
-        ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_reading"),
-        ('"%S": 1.0', '"%S": 60.0', "table_reading"),
+        ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
+        ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
     ],
     "data/tables/number.py": [
-        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_reading"),
+        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
     ],
     "data/tables/numerals.py": [
-        ("or is_code(text)", "", "table_reading"),
-        ("and not is_whole(text))", "and False)", "table_reading"),
-        ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_reading"),
+        ("or is_code(text)", "", "table_kinds"),
+        ("and not is_whole(text))", "and False)", "table_kinds"),
+        ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
     ],
     "data/tables/dates.py": [
-        ("and form.cell(value) == text", "", "table_reading"),
+        ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
-        ("if n > IDENTIFIER_ROWS and ", "if ", "table_reading"),
+        ("if n > IDENTIFIER_ROWS and ", "if ", "table_kinds"),
         ("if different > MOST_CATEGORIES:", "if False:", "table_reading"),
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),

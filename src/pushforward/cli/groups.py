@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from pushforward.cli.data_group import DATA, Flag, Header, Reading
+
 __all__ = [
     "ALL_DATA",
     "AS_IT_IS",
@@ -60,7 +62,6 @@ __all__ = [
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
 """The groups of verbs."""
 MODEL = Group("Model", sort_key=10)
-DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
 STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
@@ -76,9 +77,7 @@ Track = Annotated[
     str | None,
     Parameter(group=OUTPUT, help="Log to tensorboard, wandb or mlflow too, or several: a,b."),
 ]
-Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Plugins = Annotated[
     tuple[str, ...],
     Parameter(
@@ -164,44 +163,6 @@ class Sweeping(Budgeting):
     """
 
     budget: str | None = None
-
-
-@Parameter(name="*", group=DATA)
-@dataclass(frozen=True)
-class Reading:
-    """How a data source is read.
-
-    Args:
-        target: A table's column to predict, or the label.
-        given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
-        header: The first line of a table holds names: yes or no.
-        resize: Make images this wide and high.
-        limit: Use at most this many training examples.
-        download: Fetch a named data set that is not there yet.
-        stream: Read images from disk as they are needed.
-        workers: Threads that read batches ahead; default 1.
-        columns: Columns of a table to keep: age,sex; or names for all.
-        drop: Columns of a table to leave out: id,note.
-        missing: Cells without a value, in place of the usual: "?,NA".
-        schema: A table's kinds: data check --write-schema FILE.
-        constraint: Rows and samples meet it: "end >= start". Repeatable.
-        table: A .csv of plain numbers is a table: yes or no.
-    """
-
-    target: str | None = None
-    given: str | None = None
-    header: Annotated[Header | None, Parameter(show_choices=False)] = None
-    resize: int | None = None
-    limit: int | None = None
-    download: Flag = False
-    stream: Flag = False
-    workers: int | None = None
-    columns: str | None = None
-    drop: str | None = None
-    missing: str | None = None
-    schema: str | None = None
-    constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
-    table: Annotated[Header | None, Parameter(show_choices=False)] = None
 
 
 @Parameter(name="*", group=TRAINING)

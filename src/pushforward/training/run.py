@@ -19,7 +19,7 @@ from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
-from pushforward.samples import Samples
+from pushforward.samples import drawn_from
 from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, refuse_conditions
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
@@ -32,7 +32,6 @@ from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import check_spec, read_spec, rebuilt
 from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
-from pushforward.transports.redrawing import check_valid, counted
 
 __all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
@@ -115,9 +114,7 @@ class Run:
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
 
         Returns:
-            `Samples`, float32 (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw
-            them. Of a table of mixed types a pandas data frame, where pandas is installed; its ``attrs["drawn_again"]`` is the
-            share of draws that broke a constraint and were drawn again.
+            `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
 
         Raises:
             UsageError: For numbers, conditions or options that the model cannot take.
@@ -127,14 +124,7 @@ class Run:
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warnings.warn(sentence, stacklevel=2)
-        with counted() as tally:
-            x = run.transport.sample(n, condition, seed=seed, batch=batch)
-        check_valid(self.space, x)
-        frame = self.space.frame(x)
-        if frame is None:
-            return Samples.of(x, self.space)
-        frame.attrs["drawn_again"] = tally.share
-        return frame
+        return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
