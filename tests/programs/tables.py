@@ -1,41 +1,40 @@
-"""A small table of mixed types for tests."""
-
-from __future__ import annotations
+"""Small made-up tables of mixed kinds."""
 
 import numpy as np
 
-from pushforward.data import Dataset, Split, TableSpace
+from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.number import Format
 
-COLOURS = ("red", "green", "blue")
+
+def mixed_values(n=600, seed=0):
+    """Values (n, 5): a number, a number that is 0 in half of the rows, a whole number, a category of 3, a boolean.
+
+    The category leads the whole number and the boolean; a tenth of the categories is missing.
+    """
+    r = np.random.default_rng(seed)
+    kind = r.choice(3, n, p=[0.5, 0.3, 0.2]).astype(float)
+    number = r.normal(size=n) + kind
+    gain = np.where(r.random(n) < 0.5, 0.0, np.round(r.lognormal(3, 1, n), 2))
+    whole = r.poisson(3 + 4 * kind).astype(float)
+    boolean = (r.random(n) < 0.2 + 0.3 * kind).astype(float)
+    kind[r.random(n) < 0.1] = np.nan
+    return np.column_stack([number, gain, whole, kind, boolean])
 
 
-def mixed_values(n: int, seed: int = 0) -> np.ndarray:
-    """Values (n, 5): a number that is 0 in half of the rows, a number, a whole number, a colour, missing in a tenth, a boolean."""
-    rng = np.random.default_rng(seed)
-    colour = rng.choice(3, n, p=(0.6, 0.3, 0.1)).astype(float)
-    gain = np.where(rng.random(n) < 0.5, 0.0, np.exp(rng.normal(size=n)))
-    height = np.round(rng.normal(size=n) + colour, 2)
-    age = np.clip(np.round(rng.normal(40, 10, n)), 18, 80)
-    tall = (height > 0.5).astype(float)
-    return np.column_stack([gain, height, age, np.where(rng.random(n) < 0.1, np.nan, colour), tall])
-
-
-def mixed_space(values: np.ndarray) -> TableSpace:
-    """The space of `mixed_values`."""
-    gain, height, age, colour, tall = values.T
+def mixed_space(values):
+    """The space of such values."""
     fields = [
-        Number.measured("gain", gain),
-        Number.measured("height", height, "number", Format(2)),
-        Number.measured("age", age, "whole", Format(0)),
-        Category.measured("colour", colour, COLOURS),
-        Category.measured("tall", tall, ("no", "yes"), "boolean"),
+        Number.measured("number", values[:, 0]),
+        Number.measured("gain", values[:, 1], form=Format(2)),
+        Number.measured("whole", values[:, 2], "whole", Format(0)),
+        Category.measured("kind", values[:, 3], ["a", "b", "c"]),
+        Category.measured("member", values[:, 4], ["no", "yes"], "boolean"),
     ]
-    return TableSpace.of(fields, "tall")
+    return TableSpace.of(fields, target="member")
 
 
-def mixed_table(n: int = 400, seed: int = 0) -> Dataset:
-    """A data set of `mixed_values`."""
+def mixed_table(n=600, seed=0):
+    """A data set of such values."""
     return build("mixed", Split(mixed_values(n, seed)), schema=Schema(fit=mixed_space))
