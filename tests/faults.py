@@ -431,7 +431,8 @@ FAULTS: dict[str, list[Fault]] = {
     "report/table_warnings.py": [
         ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
-        ("columns and (floor is None or floor.better_than(score))", "columns", "table_report"),
+        ("columns and (floor is None or _below(score, floor))", "columns", "table_report"),
+        ("score.interval[1] < floor.value", "True", "table_report"),
     ],
     "couplings.py": [
         ("if dataset.examples_fingerprint != self.fingerprint:", "if False:", "flow_source"),

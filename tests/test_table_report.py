@@ -33,7 +33,7 @@ ATTACKS = {"membership", "membership_ratio"}
 
 
 class Rows(Transport):
-    """Training rows, whose height may be moved."""
+    """Training rows, the first number of which may be moved."""
 
     calls = 1
 
@@ -44,7 +44,7 @@ class Rows(Transport):
     def forward(self, z, condition=None, draws=None):
         chosen_rows = (torch.special.ndtr(z[:, 0].double()) * len(DATA.train)).long()
         x = DATA.train.data_units(chosen_rows.numpy())
-        x[:, DATA.space.starts[1]] += self.moved
+        x[:, 0] += self.moved
         return self.space.to_model(x)
 
 
@@ -94,7 +94,7 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     said = [sentence.text for sentence in verdict(comparison)]
     attack = next(text for text in said if "an attacker" in text)
     assert re.search(r"samples of copy \(AUC 0\.\d+, 95 % interval 0\.\d+ to (0\.\d+|1)\)", attack)
-    first = DATA.space.names[1]
+    first = DATA.space.names[0]
     assert told_by(comparison["moved"])[0] == first
     assert any(f"moved by {first}" in text for text in said)
     assert not any("copy by" in text for text in said)
@@ -126,7 +126,7 @@ def test_the_page_draws_columns_pairs_and_what_gives_samples_away(comparison):
 def test_names_in_charts_are_escaped_and_short(comparison):
     model = comparison["moved"]
     detection = model.scores["detection"]
-    names = (detection.extra["columns"][0], "<b>&" + "x" * 40, *detection.extra["columns"][2:])
+    names = ("<b>&" + "x" * 40, *detection.extra["columns"][1:])
     changed = dataclasses.replace(detection, extra={**detection.extra, "columns": names})
     renamed = dataclasses.replace(model, scores={"detection": changed})
     section = columns_section(dataclasses.replace(comparison, models=(renamed,)))
