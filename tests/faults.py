@@ -25,6 +25,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
+        ("for further in comparison.further_baselines:", "for further in ():", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
     "report/choosing.py": [
@@ -32,6 +33,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
     ],
@@ -64,12 +66,99 @@ FAULTS: dict[str, list[Fault]] = {
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
+    "table_layout.py": [
+        ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
+        ("place[order] = np.arange", "place[order] = 0 * np.arange", "table_denoiser"),
+        ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
+        ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
+        ("gate[start - 1] = start", "gate[start - 1] = start + 1", "table_denoiser"),
+        ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
+    ],
+    "table_denoiser.py": [
+        ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
+        ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
+        ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),
+        ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
+        ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
+        ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
+        ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
+        ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
+        (
+            "counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))",
+            "counts = torch.where(layout.indicator, 0.0, 1.0)",
+            "table_denoiser",
+        ),
+    ],
+    "methods/table_denoising.py": [
+        ("* ~given.known).mean()", ").mean()", "table_denoiser"),
+        ("now.progress < LEARNED", "True", "table_denoiser"),
+        (".clamp(min=0) / max(self.known, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
+    "networks/columns.py": [
+        ("order.argsort()", "order", "table_denoiser"),
+        ("flat.argsort()", "flat", "table_denoiser"),
+    ],
+    "editing/imputation.py": [
+        ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
+        ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
+        ("seed + draw * PERIOD + index)", "seed + draw * PERIOD + start + np.arange(len(index)))", "imputation"),
+    ],
+    "data/tables/gaps.py": [
+        (' and cell not in getattr(field, "names", ())', "", "imputation"),
+        ("old[: len(old) - len(old.lstrip())] + cell", "cell", "imputation"),
+        ("lineterminator=ending", 'lineterminator="\\n"', "imputation"),
+        ("in rows else text for number", "in rows else text.strip() for number", "imputation"),
+    ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
     ],
     "training/health.py": [
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
+    ],
+    "data/tables/coordinates.py": [
+        ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
+        ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
+        ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
+        ("torch.log_softmax(padded, dim=2)", "torch.log_softmax(logits[:, self.places], dim=2)", "table_models"),
+    ],
+    "recipes/waves.py": [
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
+    ],
+    "data/spaces/table.py": [
+        ("strict=False) if field.scores)", "strict=False))", "table_models"),
+    ],
+    "networks/straight_through.py": [
+        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
+        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
+        (
+            "torch.where(layout.closed, codes - scores, 0.0).detach()",
+            "torch.where(layout.closed, codes - scores, 0.0)",
+            "table_models",
+        ),
+        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
+        ("layout.gated(rows) * scores", "scores", "table_models"),
+    ],
+    "methods/table_likelihood.py": [
+        ("(layout.gated(rows) * each)", "each", "table_models"),
+        ("torch.where(layout.closed, log_between(low, high), densities)", "densities", "table_models"),
+        ("self.log_variance + math.log", "math.log", "table_models"),
+        ("torch.exp(self.log_variance / 2) * noise", "noise", "table_models"),
+        ("torch.where(turned, -high, low), torch.where(turned, -low, high)", "low, high", "table_models"),
+        ("+ gumbel(noise)", "", "table_models"),
+    ],
+    "evaluation/row_mixture.py": [
+        ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "table_baselines"),
+        ("+ mixture.weights.log()", "", "table_baselines"),
+        ("(squares - means.square())", "squares", "table_baselines"),
+        ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "table_baselines"),
+        ("/ 2 - mixture.deviations.log()", "/ 2", "table_baselines"),
+    ],
+    "evaluation/table_baselines.py": [
+        ("torch.zeros(space.size, dtype=torch.int64) if whole", "torch.tensor(space.owners) if whole", "table_baselines"),
+        ("else torch.tensor(space.owners)", "else torch.zeros(space.size, dtype=torch.int64)", "table_baselines"),
+        ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "table_baselines"),
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
@@ -239,6 +328,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("or not _long(model)", "or True", "planted_faults"),
         ("old.number - new.number <= 2 * noise or old.number <= WORSE * new.number", "False", "planted_faults"),
         ("weights(raw=True)", "weights()", "planted_faults"),
+        (' and by_name[name].better == "lower"]', "]", "table_report"),
     ],
     "evaluation/p_values.py": [
         ("min(len(values), 2)", "1", "intervals"),
@@ -271,6 +361,80 @@ FAULTS: dict[str, list[Fault]] = {
         ("return distances <= threshold", "return distances < threshold", "metrics"),
         ("np.hypot(share_error(copies.sum(), len(copies)), shared)", "shared", "intervals"),
         ("if threshold == 0:", "if False:", "metrics held_out"),
+    ],
+    "metrics/table.py": [
+        ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
+        ("known.mean(), known.std()", "known.mean(), 1.0", "table_metrics"),
+    ],
+    "metrics/trees.py": [
+        ("CODES - 1)", "CODES)", "table_metrics"),
+        ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
+        ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
+    ],
+    "metrics/uncertainty.py": [
+        ("1 - (ranks[n:] - rankdata(y)) / n", "(ranks[n:] - rankdata(y)) / n", "table_metrics"),
+        ("math.sqrt(of_first + of_second), math.sqrt(of_second)", "math.sqrt(of_first), math.sqrt(of_second)", "table_metrics"),
+    ],
+    "metrics/column_shapes.py": [
+        ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
+        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
+        ("low - 0.5 + width", "low + width", "table_metrics"),
+        ("if table.missing[place] if table.missing else any(", "if any(", "table_metrics"),
+        ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
+    ],
+    "metrics/pair_trends.py": [
+        ("abs(gap) / 2, np.sign(gap) / 2", "abs(gap), np.sign(gap) / 2", "table_metrics"),
+        ("np.where(np.isnan(side), BINS + 2", "np.where(np.isnan(side), 0", "table_metrics"),
+        ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
+        (
+            "if all(value is None for value, _ in correlations):",
+            "if any(value is None for value, _ in correlations):",
+            "table_metrics",
+        ),
+        ("first[0] * second[2] + second[0]", "first[0] + second[0]", "table_metrics"),
+    ],
+    "metrics/detection.py": [
+        ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
+        ("mixed[:, column] = rows[order, column]", "mixed[:, 0] = rows[order, 0]", "table_metrics"),
+        ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
+    ],
+    "metrics/fidelity.py": [
+        ("_nearest(real, real, 1)", "_nearest(real, real, 0)", "table_metrics"),
+        ("generated - centre, axis=1)", "generated - generated.mean(0), axis=1)", "table_metrics"),
+        ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
+    ],
+    "metrics/utility.py": [
+        ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
+        ("(y - mean) / std", "y - mean", "table_metrics"),
+        ("if len(seen) > 1 else", "if True else", "table_metrics"),
+    ],
+    "metrics/nearest_rows.py": [
+        ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
+        ("a / b**2 * of_b", "a * of_b", "table_copies"),
+        ("if not distances[1].any():", "if False:", "table_copies"),
+        ("if len(x) > KNOWN:", "if False:", "table_copies"),
+    ],
+    "metrics/membership.py": [
+        ("return -near if known is None", "return near if known is None", "table_copies"),
+        ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
+        ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
+    ],
+    "evaluation/rows.py": [
+        ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
+        ("return field.form.levels if isinstance(field, Number) else ()", 'return ("a",)', "table_report"),
+    ],
+    "evaluation/floor_cache.py": [
+        ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
+    ],
+    "report/columns.py": [
+        ("    return escape(name if len(name) <= NAMED", "    return (name if len(name) <= NAMED", "table_report"),
+        ("if np.isnan(error):", "if False:", "table_report"),
+    ],
+    "report/table_warnings.py": [
+        ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
+        ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
+        ("columns and (floor is None or _below(score, floor))", "columns", "table_report"),
+        ("score.interval[1] < floor.value", "True", "table_report"),
     ],
     "couplings.py": [
         ("if dataset.examples_fingerprint != self.fingerprint:", "if False:", "flow_source"),
@@ -475,6 +639,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
     ],
     "transports/latent.py": [
+        (
+            "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",
+            "self.decode(self.inner(z, condition, draws), condition)",
+            "table_models",
+        ),
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
     ],
@@ -483,10 +652,19 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "conditions/kind.py": [
         ("hide | condition[mask]", "hide", "guidance conditions"),
+        ("self.entries.index(entry)", "0", "conditions"),
+        ("if not kind.learned}", "}", "table_denoiser"),
+        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+    ],
+    "conditions/known.py": [
+        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
+        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+        ("or value > max(ends):", ":", "imputation"),
     ],
     "conditions/requests.py": [
+        ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
-        ("kind.entries.index(column)", "0", "conditions"),
     ],
     "conditions/embeddings.py": [
         ("(like - mean) / std", "like / std * 0", "conditions"),
@@ -736,6 +914,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/captions.py": [
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
+        ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],
     "report/charts.py": [
         ("bool((xs == np.round(xs)).all())", "False", "report"),
@@ -743,6 +922,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/scoring.py": [
         ("if np.ptp(values) == 0 else", "if False else", "features"),
+        ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
+        ("(OF_TABLES if is_table(dataset.space) else REDRAWS)", "REDRAWS", "table_report"),
     ],
     "evaluation/likelihood.py": [
         ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
@@ -1037,7 +1218,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
+        ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
+        ("else attacked(self.data, self.n)", "else self.n", "table_report"),
     ],
     "training/run.py": [
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
@@ -1179,6 +1362,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/halves.py": [
         (" and not learned:", ":", "extractors"),
+        ("    if is_table(space):", "    if False:", "table_report"),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
@@ -1453,6 +1637,71 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/placing.py": [
         ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),
+    ],
+    "data/tables/text.py": [
+        ("if share > most + ", "if share >= most + ", "table_reading"),
+        ("elif row[0].startswith(COMMENTS):", "elif False:", "table_reading"),
+        ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
+        ("if rows and any(", "if rows and not any(", "table_reading"),
+        ("[lines[i] for i in usual]", "lines", "table_reading"),
+    ],
+    "data/tables/format.py": [
+        ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
+        ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
+    ],
+    "data/tables/number.py": [
+        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
+    ],
+    "data/tables/numerals.py": [
+        ("or is_code(text)", "", "table_kinds"),
+        ("and not is_whole(text))", "and False)", "table_kinds"),
+        ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
+    ],
+    "data/tables/dates.py": [
+        ("and form.cell(value) == text", "", "table_kinds"),
+    ],
+    "data/tables/inference.py": [
+        ("if n > IDENTIFIER_ROWS and ", "if ", "table_kinds"),
+        ("if different > MOST_CATEGORIES:", "if False:", "table_reading"),
+        ("> MIXED * n and", "> n and", "table_reading"),
+        ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
+    ],
+    "data/tables/raw.py": [
+        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
+    ],
+    "data/tables/schema.py": [
+        ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
+        ("if odd:", "if False:", "table_reading"),
+    ],
+    "data/tables/frames.py": [
+        ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
+    ],
+    "data/tables/category.py": [
+        ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+    ],
+    "data/tables/constraints.py": [
+        ("(plain & ~near) if strict else (plain | near)", "plain", "table_samples"),
+        ("| np.isnan(left) | np.isnan(right)", "", "table_samples"),
+        ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
+    ],
+    "data/tabular.py": [
+        ("if broken:", "if False:", "table_samples"),
+        ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
+        ("table.header is not False", "True", "table_samples"),
+        ('("", *missing)', "missing", "table_reading"),
+    ],
+    "data/vectors.py": [
+        ("or _has_atom(values)", "", "table_reading"),
+    ],
+    "transports/redrawing.py": [
+        ("waiting = waiting[~met]", "break", "table_samples"),
+        ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
+        ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
+        (
+            "seeds = [draws.seeds[place] for place in waiting.tolist()]",
+            "seeds = list(draws.seeds)[: len(waiting)]",
+            "table_samples",
+        ),
     ],
 }
 

@@ -76,7 +76,7 @@ def run(capsys, *words):
         (["train", "gan", "--latent-size", "many"], 2, "needs a number"),
         (["train", "gan", "--latent-size", "0"], 2, "at least one number"),
         (["train", "flow", "--device", "tpu"], 2, "device"),
-        (["train", "flow", "--data", "table.csv"], 3, "kind"),
+        (["train", "flow", "--data", "table.csv", "--table", "no"], 3, "kind"),
         (["resume", "nothing"], 4, "There is no folder nothing."),
         (["sample", "nothing"], 4, "There is no folder nothing."),
         (["sample", "flow", "--solver", "hein"], 2, "heun"),

@@ -579,7 +579,7 @@ def test_the_only_row_of_a_class_is_never_held_out():
 @pytest.mark.parametrize(
     ("x", "labels", "says"),
     [
-        (np.zeros((4, 2)), None, r"astype\(np.float32\)"),
+        (np.zeros((4, 2), dtype=np.int64), None, r"astype\(np.float32\)"),
         (np.zeros((4, 1, 3, 3), dtype=np.float32), None, "uint8 images"),
         (np.zeros((4, 3, 3), dtype=np.float32), None, "or float32 vectors"),
         (np.zeros((4, 2), dtype=np.float32), np.zeros(4), "expected int64"),

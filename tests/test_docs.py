@@ -133,6 +133,8 @@ def _prepared(folder, patch):
     for name in ("table.csv", "samples.csv"):
         lines = [f"{x:.4f},{y:.4f},{'ab'[int(x > 0)]}" for x, y in random.standard_normal((400, 2))]
         (folder / name).write_text("\n".join(["width,height,kind", *lines]) + "\n")
+    people = [f"{20 + i % 40},{'fm'[i % 2]},{i % 7}.5,{('low', 'high')[i % 3 > 1]}" for i in range(200)]
+    (folder / "people.csv").write_text("\n".join(["age,sex,weight,income", *people]) + "\n")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
     for page in ("one-new-file.md", "add-a-method.md"):

@@ -66,9 +66,9 @@ def test_all_columns_of_text_are_named_at_once(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("a,kind,note\n" + "".join(f"{i},{'uv'[i % 2]},word {i}\n" for i in range(40)))
     with pytest.raises(DataError, match=r'Columns with text: kind, note\. Drop them, or make one the label: `target="kind"`'):
-        load(file)
+        load(file, table=False)
     with pytest.raises(DataError, match=r"is not a number \(40 such cells in this column\)\. Drop the column\.$"):
-        load(file, target="kind")
+        load(file, target="kind", table=False)
 
 
 def test_classes_are_counted_on_both_sides_and_small_ones_named(tmp_path):

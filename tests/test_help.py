@@ -37,7 +37,7 @@ def test_verbs_are_grouped_and_have_one_line_each(capsys):
     assert list(printed) == ["Train", "Use a run", "Inspect", "Other"]
     verbs = [line.split()[0] for title in list(printed)[:3] for line in printed[title]]
     assert sorted(verbs) == sorted(name for name in app if not name.startswith("-"))
-    assert [verbs[0], verbs[6], verbs[12]] == ["train", "sample", "evaluate"]
+    assert [verbs[0], verbs[6], verbs[13]] == ["train", "sample", "evaluate"]
     assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(printed)[:3] for line in printed[title])
 
 

@@ -202,7 +202,7 @@ def test_a_format_is_one_file(run, here):
     np.savetxt(here / "some.dat", np.random.RandomState(0).standard_normal((30, 3)))
     code, _, err = run("data", "check", "./some.dat")
     assert code == 3
-    assert "expected an image folder, .npz, .npy, .tar or .csv." in err
+    assert ".data, .txt or .parquet." in err
     assert json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])["shape"] == [3]
     assert pf.data.load("some.dat", limit=7).train.x.shape == (7, 3)
 

@@ -29,7 +29,7 @@ from pushforward.training.fit_options import BudgetOptions, FitOptions, ResumeOp
     ],
 )
 def test_metrics_by_other_names(name, meant):
-    with pytest.raises(UsageError, match=rf'Unknown metric "{name}"; known: authenticity, bpd, .*Did you mean "{meant}"'):
+    with pytest.raises(UsageError, match=rf'Unknown metric "{name}"; known: .*, bpd, .*Did you mean "{meant}"'):
         pf.evaluate("there is no such run", metrics=[name])
 
 

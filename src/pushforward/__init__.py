@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         transports,
     )
     from pushforward.denoiser import Denoiser, Repathed
+    from pushforward.editing import impute
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
     from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
@@ -98,6 +99,7 @@ _MODULES = (
 )
 _HOMES = {
     "denoiser": ("Denoiser", "FlowMap", "Repathed"),
+    "editing": ("impute",),
     "evaluation": ("Comparison", "Score", "compare", "evaluate"),
     "guidance": ("AtScale", "Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
@@ -154,6 +156,7 @@ __all__ = [
     "fit",
     "grid_learning",
     "guidance",
+    "impute",
     "in_latent",
     "interop",
     "likelihood",

@@ -20,7 +20,7 @@ from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
-from pushforward.transports import Flow, Map, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
 __all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_count", "scan_inputs"]
 
@@ -104,8 +104,13 @@ def exported(transport: Transport) -> ExportedProgram:
         ``program.module()(z, condition, noise)``, with None for inputs that the model does not take.
 
     Raises:
-        UsageError: For an adaptive solver or one whose steps are not affine.
+        UsageError: For an adaptive solver or one whose steps are not affine, and for a model on codes of a table.
     """
+    if isinstance(transport, Latent) and transport.autoencoder.likelihood is not None:
+        raise UsageError(
+            "This model draws rows around decoded codes, and a program cannot draw them: export a model that is trained on the "
+            "table itself."
+        )
     device, n, draws = transport.device, Dim("n", min=1), noise_count(transport)
     z = torch.randn(BATCH, *transport.noise_shape, device=device)
     condition = transport.conditions(BATCH, None, 0)

@@ -18,10 +18,12 @@ import numpy as np
 from torch import Tensor
 
 from pushforward.conditions.kind import cells_of
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
+from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
+from pushforward.transports.redrawing import check_valid
 from pushforward.transports.spreading import stream, writes
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
@@ -49,6 +51,8 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         drawn = path.suffix.lower() in PICTURES and space.as_points
         why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
+    if path.suffix.lower() == ".parquet":
+        for_parquet(path)
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
@@ -150,7 +154,7 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
     """Write n samples by the ending of ``path``.
 
     Args:
-        path: .png, .npz, .csv, or no ending for a folder of PNGs.
+        path: .png, .npz, .csv, or no ending for a folder of PNGs; of tables .tsv and .parquet too.
         space: The data's shape and names.
         n: How many samples the parts hold in all.
         parts: (samples in data units, condition), as `Transport.stream` yields them.
@@ -163,12 +167,15 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
     """
     check_target(path, space, n, overwrite, zoom)
-    writers: dict[str, Callable[[Path, Space, int, Parts], None]] = {
+    writers: dict[str, Callable[..., None]] = {
         ".npz": _npz,
         ".csv": _csv,
+        ".tsv": partial(_csv, separator="\t"),
         ".png": partial(_picture, zoom=zoom),
         "": partial(_folder, zoom=zoom or 1),
     }
+    if isinstance(space, TableSpace):
+        writers |= {".csv": _table, ".tsv": partial(_table, separator="\t"), ".parquet": _parquet}
     with replacing(path) as temporary:
         writers[path.suffix.lower()](temporary, space, n, _counted(n, parts))
 
@@ -216,18 +223,34 @@ def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     np.lib.format.write_array_header_1_0(file, entry)
 
 
-def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
+def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str = ",") -> None:
     names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    whole = [column in space.integer for column in range(len(names))]
     with path.open("w", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, delimiter=separator)
         for number, (x, condition) in enumerate(parts):
             known = cells_of(space.conditions, condition, len(x))
             if number == 0:
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
-            for example, more in zip(space.quantise(x), known, strict=True):
-                cells = [int(v) if flag else float(v) for v, flag in zip(example, whole, strict=True)]
-                writer.writerow([*cells, *more.values()])
+            writer.writerows([*cells, *more.values()] for cells, more in zip(space.records(x), known, strict=True))
+
+
+def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str | None = None) -> None:
+    """A file as that of the data is, with its own separator unless another is given."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator or space.layout.separator, lineterminator="\n")
+        if space.layout.header:
+            writer.writerow(space.names)
+        for x, _ in parts:
+            check_valid(space, x)
+            writer.writerows(space.records(x))
+
+
+def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
+    frames = []
+    for x, _ in parts:
+        check_valid(space, x)
+        frames.append(space.frame(x))
+    write_parquet(path, frames)
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

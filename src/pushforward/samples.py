@@ -9,11 +9,13 @@ from torch import Tensor
 
 from pushforward.data import Space
 from pushforward.errors import UsageError
+from pushforward.transports import ConditionLike, Transport
+from pushforward.transports.redrawing import check_valid, counted
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Samples"]
+__all__ = ["Samples", "drawn_from"]
 
 LARGEST_GRID = 256
 """The most images of one picture; the rest is left out."""
@@ -88,6 +90,31 @@ class Samples(Tensor):
         file = io.BytesIO()
         self.to_pil().save(file, format="PNG")
         return file.getvalue()
+
+
+def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: int, batch: int) -> Any:
+    """New samples as a person takes them: `Samples`, or of a table a data frame where pandas is installed.
+
+    The frame's ``attrs["drawn_again"]`` is the share of draws that broke a constraint and were drawn again.
+
+    Args:
+        transport: The model.
+        n: How many.
+        condition: As `Transport.sample` takes it.
+        seed: The seed of the first sample.
+        batch: Examples computed at a time.
+
+    Raises:
+        Diverged: For samples that break a constraint of the data still.
+    """
+    with counted() as tally:
+        x = transport.sample(n, condition, seed=seed, batch=batch)
+    check_valid(transport.space, x)
+    frame = transport.space.frame(x)
+    if frame is None:
+        return Samples.of(x, transport.space)
+    frame.attrs["drawn_again"] = tally.share
+    return frame
 
 
 def _rebuilt(x: Tensor, space: Space) -> Samples:

@@ -28,6 +28,7 @@ _FOLDERS = (
     "predictor",
     "wrapped",
     "denoiser",
+    "table_denoiser",
     "preconditioning",
     "guidance",
     "solvers",
@@ -37,6 +38,7 @@ _FOLDERS = (
     "networks",
     "methods",
     "data.spaces",
+    "data.tables",
     "interop",
 )
 _PLUGINS: dict[str, type] = {}

@@ -10,7 +10,7 @@ from pushforward.cli.terminal import app, typed
 __all__ = ["as_options"]
 
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
-_NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track"}
+_NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
 """Options that are called otherwise than their arguments."""
 _WHOLE = {
     "download=True": "--download",
@@ -21,6 +21,8 @@ _WHOLE = {
     "labelled=True": "--condition label",
     "overwrite=True": "--overwrite",
     "stream=True": "--stream",
+    "table=False": "--table no",
+    "table=True": "--table yes",
     "shard=False": "no --shard",
     "shard=True": "--shard",
 }

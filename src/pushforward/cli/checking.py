@@ -13,6 +13,7 @@ from pushforward.cli.groups import ALL_DATA, DATA, OUTPUT, Flag, Json, Reading
 from pushforward.cli.listing import Listed
 from pushforward.cli.parsing import data_file, load_plugins
 from pushforward.cli.reading import counting, options_of_reading
+from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import columns, data_app, say, show
 from pushforward.errors import DataError
 
@@ -41,6 +42,7 @@ def data_check(
     plugin: Listed = (),
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     against: Annotated[str | None, Parameter(group=DATA)] = None,
+    write_schema: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
 ) -> None:
     """Read a data source as training would and say what is in it.
@@ -49,11 +51,12 @@ def data_check(
     data, and where files have changed since an earlier check.
 
     Args:
-        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file, or a Python file that
-            defines data. A .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test,
-            label_test and given_test.
+        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file or another table, or
+            a Python file that defines data. A .npz holds x, and where there are any label (or y), given and its columns'
+            given_names, x_test, label_test and given_test.
         out: Write size and sha256 of each file to this new .json file, with the fingerprint of the data.
         against: Name the files that were added, removed or changed since an earlier check wrote this file, and other differences.
+        write_schema: Write what was decided of each column of a table to this new .json file, to be edited and read: --schema.
     """
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
@@ -63,7 +66,8 @@ def data_check(
 
     try:
         with counting(data) as progress:
-            report = check(data, **options_of_reading(reading), out=out, against=against, progress=progress)
+            options: dict[str, Any] = {"out": out, "against": against, "write_schema": write_schema, "progress": progress}
+            report = check(data, **options_of_reading(reading), **options)
     except DataError as error:
         if json:
             show({"error": as_options(str(error)), "skipped": []}, json, str)
@@ -132,6 +136,9 @@ def _as_json(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(report: dict[str, Any]) -> str:
+    if (table := report.get("table")) is not None:
+        rest = {name: value for name, value in report.items() if name not in ("table", "columns", "shape")}
+        return f"{_in_words(rest)}\n{of_table(table)}"
     return columns([[name, _words(value)] for name, value in _for_people(report).items()])
 
 

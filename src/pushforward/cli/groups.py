@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from pushforward.cli.data_group import DATA, Flag, Header, Reading
+
 __all__ = [
     "ALL_DATA",
     "AS_IT_IS",
@@ -60,7 +62,6 @@ __all__ = [
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
 """The groups of verbs."""
 MODEL = Group("Model", sort_key=10)
-DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
 STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
@@ -79,9 +80,7 @@ Track = Annotated[
         help="Send the log and the pictures to tensorboard, wandb or mlflow as well, or to several: tensorboard,wandb.",
     ),
 ]
-Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Plugins = Annotated[
     tuple[str, ...],
     Parameter(
@@ -112,7 +111,8 @@ Conditioned = Annotated[
     Literal["label", "none"] | None,
     Parameter(
         group=DATA,
-        help="label: train with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
+        show_choices=False,
+        help="label: with labels, as is usual where there are any; none: without. Columns of --given are used either way.",
     ),
 ]
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
@@ -163,32 +163,6 @@ class Sweeping(Budgeting):
     budget: str | None = None
 
 
-@Parameter(name="*", group=DATA)
-@dataclass(frozen=True)
-class Reading:
-    """How a data source is read.
-
-    Args:
-        target: The .csv column that becomes the label.
-        given: The .csv columns that the model is conditioned on, not generates: age,income. NAME:KIND names a kind of condition.
-        header: Whether the first line of a .csv holds column names; default: decided from its content.
-        resize: Make images this wide and high.
-        limit: Use at most this many training examples.
-        download: Fetch a named data set that is not there yet.
-        stream: Read images from disk as they are needed.
-        workers: Threads that read the next batches of images that stay on disk; with 0 each is read when it is needed. Default 1.
-    """
-
-    target: str | None = None
-    given: str | None = None
-    header: Header | None = None
-    resize: int | None = None
-    limit: int | None = None
-    download: Flag = False
-    stream: Flag = False
-    workers: int | None = None
-
-
 @Parameter(name="*", group=TRAINING)
 @dataclass(frozen=True)
 class Changes:
@@ -199,7 +173,7 @@ class Changes:
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
         optimizer: adamw, or muon, which moves kernels of convolutions as matrices.
-        ema: Half-life of the averaged weights, in training examples.
+        ema: Half-life of averaged weights, in training examples.
         precision: Precision of the network calls.
         augment: flip, shift, dequantise, or several: flip,shift.
     """

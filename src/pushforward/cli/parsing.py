@@ -36,7 +36,7 @@ YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 def typed_options(group: Any) -> dict[str, Any]:
     """The options of a group that were given, as they are typed, with their values."""
-    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False)}
+    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False, ())}
 
 
 def words(text: str) -> tuple[str, ...]:

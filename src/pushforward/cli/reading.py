@@ -31,6 +31,7 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
     if loaded.header is False and reading.header is None:
         say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    notes += [] if loaded.table is None else loaded.table.sentences
     if loaded.removed:
         notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
     notes += [f"converted {name}: {what}" for name, what in loaded.converted]
@@ -51,6 +52,12 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
         "given": column_names(reading.given) or None,
         "stream": reading.stream or None,
         "workers": reading.workers,
+        "columns": reading.columns,
+        "drop": reading.drop,
+        "missing": reading.missing,
+        "schema": reading.schema,
+        "constraints": reading.constraint or None,
+        "table": _yes(reading.table),
     }
     return {name: value for name, value in options.items() if value is not None} | {"download": reading.download}
 

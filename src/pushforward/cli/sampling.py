@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.given import condition_of
 from pushforward.cli.groups import (
     AS_IT_IS,
     NEWEST,
@@ -34,7 +35,7 @@ from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from PIL import Image
@@ -86,18 +87,22 @@ def sample(
 
     Args:
         label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
+        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors and tables, or .gif (noise to data).
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.outputs import draw_to
+    from pushforward.transports.redrawing import counted
 
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
-    with precision_of(loading):
+    with precision_of(loading), counted() as tally:
         draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
+    if tally.drawn:
+        result["drawn_again"] = tally.share
+        say(f"{tally.share:.1%} of {tally.drawn:,} draws broke a constraint and were drawn again")
     show(result, json, lambda r: r["out"])
 
 
@@ -161,43 +166,6 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
 
-def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, float] | None:
-    """A label by number or name, and columns by name such as age=40,income=2, as a condition.
-
-    Raises:
-        UsageError: For a class or column that the model does not know, several classes, or a value that is no number.
-    """
-    if label is not None and "," in label and run.space.classes and label not in run.space.classes:
-        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
-    requested: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
-    for word in [] if given is None else given.split(","):
-        name, _, value = (part.strip() for part in word.partition("="))
-        if name in requested:
-            raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
-        try:
-            requested[name] = float(value)
-        except ValueError:
-            raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
-    for note in _beyond_data(run, requested):
-        say(note)
-    return requested or None
-
-
-def _beyond_data(run: Run, requested: Mapping[str, float]) -> list[str]:
-    """Notes on numbers that lie outside the range of the training examples that a condition holds."""
-    from pushforward.conditions import Numbers
-
-    notes = []
-    kinds = [kind for kind in run.space.conditions.values() if isinstance(kind, Numbers) and kind.examples]
-    for kind in kinds:
-        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
-            value, low, high = requested.get(name, column[0]), min(column), max(column)
-            if value < low or value > high:
-                learned = "the model has not learned what belongs to it"
-                notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
-    return notes
-
-
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
     """A file in the run's ``samples`` folder whose name is not taken."""
     from pushforward.outputs import usual_ending
@@ -257,7 +225,7 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
 
 def editing_condition(
     run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
-) -> dict[str, float] | None:
+) -> dict[str, Any] | None:
     """The condition for editing, where guidance needs one."""
     if label is None and given is None and guiding.scale is not None and needed:
         raise UsageError("--scale guides towards a label: give --label as well (or --given).")

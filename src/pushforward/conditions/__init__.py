@@ -12,6 +12,7 @@ from pushforward.lazy import exports
 if TYPE_CHECKING:
     from pushforward.conditions.columns import Columns
     from pushforward.conditions.kind import ConditionKind, hidden, mask_of, registry
+    from pushforward.conditions.known import Known
     from pushforward.conditions.label import Label
     from pushforward.conditions.numbers import Numbers
     from pushforward.conditions.requests import Request
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Columns",
     "ConditionKind",
+    "Known",
     "Label",
     "Numbers",
     "Request",
@@ -32,6 +34,7 @@ __getattr__ = exports(
     {
         "columns": ("Columns",),
         "kind": ("ConditionKind", "hidden", "mask_of", "registry"),
+        "known": ("Known",),
         "label": ("Label",),
         "numbers": ("Numbers",),
         "requests": ("Request",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pushforward.errors import UsageError
 
@@ -36,6 +36,9 @@ class ConditionKind(ABC):
     A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
     space stores its kinds as class name and arguments. Equal arguments make equal kinds.
     """
+
+    learned: ClassVar[bool] = False
+    """Whether methods make its values from the examples themselves, so that no data holds it."""
 
     @property
     @abstractmethod
@@ -133,9 +136,48 @@ class ConditionKind(ABC):
         """Values as plain numbers without parameters, (n, channels), to be appended to data."""
         raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
 
+    def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
+        """The values of n samples with those of one entry in place.
+
+        Args:
+            values: (n, *shape).
+            entry: One of `entries`.
+            request: A number for all samples, or one for each.
+            n: How many.
+
+        Raises:
+            UsageError: For what is no number, or another count.
+        """
+        values[:, self.entries.index(entry)] = numbers_of(entry, request, n)
+        return values
+
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
+
+
+def numbers_of(entry: str, request: Any, n: int) -> Tensor:
+    """One number for all of n samples, or one for each, float32 (n,).
+
+    Raises:
+        UsageError: For what is no number, or another count.
+    """
+    import torch
+
+    try:
+        numbers = torch.as_tensor(request)
+        if numbers.is_complex() or numbers.dtype == torch.bool:
+            raise TypeError
+        numbers = numbers.to(torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.') from None
+    if numbers.dim() > 1:
+        raise UsageError(f'"{entry}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
+    if not bool(numbers.isfinite().all()):
+        raise UsageError(f'"{entry}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
+    if numbers.dim() and len(numbers) != n:
+        raise UsageError(f'The condition "{entry}" has {len(numbers)} values: expected one, or one for each of {n} samples.')
+    return numbers.expand(n)
 
 
 def mask_of(name: str) -> str:
@@ -161,7 +203,8 @@ def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Te
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
     """Whether data that offers some conditions has all that are wanted."""
-    return all(name in offered and kind.fits(offered[name]) for name, kind in wanted.items())
+    needed = {name: kind for name, kind in wanted.items() if not kind.learned}
+    return all(name in offered and kind.fits(offered[name]) for name, kind in needed.items())
 
 
 def described(conditions: Mapping[str, ConditionKind]) -> str:
@@ -196,8 +239,9 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
             raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
         if not isinstance(kind, ConditionKind):
             raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+        free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
         for entry in kind.entries:
-            if entry in taken - ({name} if kind.entries == (name,) and name != "label" else set()):
+            if entry in taken - free:
                 raise UsageError(f'A given column cannot be called "{entry}", as a condition is called so: rename the column.')
         taken.update(kind.entries)
     return dict(conditions)

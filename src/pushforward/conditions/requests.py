@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pushforward.conditions.kind import ConditionKind, mask_of
@@ -21,10 +21,11 @@ class Request:
 
     Args:
         kinds: By name.
+        columns: Names of a table's columns, which only some models can be given.
     """
 
-    def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
-        self.kinds = kinds
+    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = ()) -> None:
+        self.kinds, self.columns = kinds, columns
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
@@ -56,7 +57,7 @@ class Request:
             if columns or mask not in requested or not bool(values[mask].all()):
                 values[name] = kind.draw(u, bounds)
             for column in columns:
-                values[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
+                values[name] = kind.entered(values[name], column, requested[column], n)
             if columns:
                 values[name] = kind.read(values[name])
         return values or None
@@ -86,6 +87,11 @@ class Request:
         for name in requested:
             if name in names or name in map(mask_of, self.kinds):
                 continue
+            if name in self.columns:
+                raise UsageError(
+                    f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
+                    "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                )
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
@@ -113,19 +119,3 @@ class Request:
         if mask.dtype != torch.bool or mask.dim() > 1:
             raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
         return self._expanded(mask_of(name), mask, n, 0)
-
-    def _column(self, column: str, value: Any, n: int) -> Tensor:
-        import torch
-
-        try:
-            numbers = torch.as_tensor(value)
-            if numbers.is_complex() or numbers.dtype == torch.bool:
-                raise TypeError
-            numbers = numbers.to(torch.float32)
-        except (TypeError, ValueError, RuntimeError):
-            raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
-        if numbers.dim() > 1:
-            raise UsageError(f'"{column}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
-        if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{column}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
-        return self._expanded(column, numbers, n, 0)

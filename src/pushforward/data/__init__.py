@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pushforward.data.sets import register
     from pushforward.data.source import Derived, Reading, Source
     from pushforward.data.sources import listing, load, names
-    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace, kinds, measure
+    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
     from pushforward.data.truth import Truth
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Source",
     "Space",
     "Split",
+    "TableSpace",
     "Truth",
     "VectorSpace",
     "check",
@@ -58,7 +59,7 @@ __getattr__ = exports(
         "sets": ("register",),
         "source": ("Derived", "Reading", "Source"),
         "sources": ("listing", "load", "names"),
-        "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"),
+        "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
         "truth": ("Truth",),
     },
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
@@ -14,6 +15,7 @@ from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.example_hashes import ATOM, among, held_out_indices, repeated
 from pushforward.data.keys import permutation
+from pushforward.data.spaces import TableSpace
 from pushforward.data.spaces.registry import measure
 from pushforward.data.streamed import content_hashes
 from pushforward.errors import DataError, UsageError
@@ -32,6 +34,8 @@ class Schema:
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
+        fit: a function that makes the space of a table from the values of its training rows, float64 (n, columns); None for
+            examples that are stored as they are.
         kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
             ``chosen`` of those to draw from; see `ConditionKind.measure`.
     """
@@ -40,6 +44,7 @@ class Schema:
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     target: str = ""
+    fit: Callable[[NDArray[np.float64]], TableSpace] | None = None
     kinds: Mapping[str, Callable[..., ConditionKind]] = field(default_factory=dict)
 
 
@@ -88,6 +93,8 @@ def build(
             raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
         if limit < len(train):
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
+    if schema.fit is not None:
+        return _table(name, train, held_out, schema.fit(train.x), removed=removed, **extra)
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]
@@ -97,6 +104,12 @@ def build(
         conditions = {"label": Label.of(train.labels, schema.classes, schema.target), **conditions}
     space = measure(train.x, conditions, columns=schema.columns, integer=schema.integer)
     return Dataset(name, space, train, held_out, removed=removed, **extra)
+
+
+def _table(name: str, train: Split, held_out: Split, space: TableSpace, **extra: Any) -> Dataset:
+    """The rows of a table as coordinates, which keep the hashes of their values."""
+    here, there = (Split(space.encoded(split.x), source_hashes=split.hashes) for split in (train, held_out))
+    return Dataset(name, space, here, there, **extra)
 
 
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:

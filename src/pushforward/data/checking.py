@@ -19,7 +19,11 @@ from pushforward.data.file_hashes import Record, compared, differences, file_has
 from pushforward.data.packed import known_digests, manifest_differences
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import LoadOptions, names, read, stated
+from pushforward.data.spaces import TableSpace
 from pushforward.data.streamed import content_hashes
+from pushforward.data.tables.facts import TableFacts
+from pushforward.data.tables.frames import is_frame
+from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import UsageError
 
 __all__ = ["CheckOptions", "check"]
@@ -35,18 +39,20 @@ class CheckOptions(LoadOptions, total=False):
             fingerprint, and the options that it was read with.
         against: a file that an earlier check wrote; files that were added, removed or changed since are named, and what else
             differs of the data.
+        write_schema: a new file, into which the schema of a table is written: what was decided of each column, to be edited.
     """
 
     out: str | os.PathLike[str] | None
     against: str | os.PathLike[str] | None
+    write_schema: str | os.PathLike[str] | None
 
 
-def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions]) -> dict[str, Any]:
+def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     """Read all data as training would, and report on it; also on a folder of images that training would refuse.
 
     Args:
         name_or_path: as for `load`.
-        options: out and against (`CheckOptions`), and those of `load`.
+        options: out, against and write_schema (`CheckOptions`), and those of `load`.
 
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` and ``held_out_classes`` as {name: number of examples},
@@ -56,6 +62,11 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
         splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
         ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
         as lists of {file, reason}, and ``ignored``.
+
+        Of a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
+        ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range
+        (as it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares,
+        missing (share of cells without a value), examples, and why. Units of coordinates are left out.
 
         Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:
@@ -75,14 +86,18 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[CheckOptions])
     out, against = options.get("out"), options.get("against")
     if out is not None and Path(out).exists():
         raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
-    known = None if against is None else read_hashes(Path(against))
-    loading: Any = {name: value for name, value in options.items() if name not in ("out", "against")}
+    known, schema = None if against is None else read_hashes(Path(against)), options.get("write_schema")
+    loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
     try:
         data = read(name_or_path, loading, census=True)
         report = _of_data(data) | {"refused": None}
+        if schema is not None:
+            _write_schema(Path(schema), data)
     except RefusedError as error:
         report = _of_refused(os.fspath(name_or_path), error)
     report |= {"changes": None, "differs": None, "written": None}
+    if is_frame(name_or_path):
+        return report
     path = Path(name_or_path).expanduser()
     digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
     if out is not None or known is not None or digests:
@@ -132,11 +147,31 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "converted": _listed(data.converted),
         "ignored": data.ignored,
     }
+    if data.table is not None and isinstance(space, TableSpace):
+        units = ("range", "mean", "std", "constant", "integer", "binary", "classes", "held_out_classes")
+        report |= {"table": _of_table(data.table, space), "columns": list(space.names)}
+        return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
     if data.census is None:
         return report | {"warnings": [*report["warnings"], *_several(_contradictions(data))]}
     report |= _of_files(data.census, len(data.skipped), data)
     several = len(report["in_several_classes"]) + report["more_in_several_classes"]
     return report | {"warnings": [*report["warnings"], *_several(several)]}
+
+
+def _of_table(table: TableFacts, space: TableSpace) -> dict[str, Any]:
+    """What is reported of a table of mixed types."""
+    stated = {"target": space.target or None, "constraints": [constraint.text for constraint in space.constraints]}
+    return {"rows": table.rows, **table.layout, **stated, "notes": list(table.notes), "fields": table.columns(space.fields)}
+
+
+def _write_schema(path: Path, data: Dataset) -> None:
+    if data.table is None or not isinstance(data.space, TableSpace):
+        raise UsageError(
+            f"`write_schema` is for tables of mixed types, and {data.name} is read as {data.space.noun}s. A .csv of numbers is "
+            "read as a table with `table=True`."
+        )
+    constraints = [constraint.text for constraint in data.space.constraints]
+    write_schema(path, schema_of(data.table.findings, data.space.target, data.table.texts, constraints))
 
 
 def _of_refused(name: str, error: RefusedError) -> dict[str, Any]:

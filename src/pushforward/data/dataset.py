@@ -17,6 +17,7 @@ from pushforward.data.fingerprints import fingerprints
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.streamed import Streamed, content_hashes, selected
+from pushforward.data.tables.facts import TableFacts
 from pushforward.data.truth import Composed, Truth
 from pushforward.errors import DataError
 
@@ -154,6 +155,7 @@ class Dataset:
             shape of ``train.x``, which is one such draw; None for data that stays as it is.
         census: what is known of each image file, where `pushforward.data.check` wants it.
         files: the image files that can be used; None for data that is no image files.
+        table: what was decided of each column of a table of mixed types; None for other data.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Dataset:
     probabilities: NDArray[np.uint8] | None = None
     census: Census | None = None
     files: Files | None = None
+    table: TableFacts | None = None
 
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""

@@ -85,7 +85,7 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
     plain = [column for column in columns if ":" not in column]
     chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
     for column, _, kind in (column.partition(":") for column in columns if ":" in column):
-        known = {name: part for name, part in registry().items() if part is not Label}
+        known = {name: part for name, part in registry().items() if part is not Label and not part.learned}
         if kind not in known:
             hint = "A label is a column too: `target`." if kind == "Label" else did_you_mean(kind, known).strip()
             raise UsageError(

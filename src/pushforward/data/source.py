@@ -12,6 +12,7 @@ from typing import Any
 from pushforward.data import images
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.tables.options import TableReading
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, UsageError
 
@@ -34,6 +35,7 @@ class Reading:
         workers: threads that decode batches ahead where images stay on disk.
         progress: called with the number of images that have been read and that of all.
         census: whether all is read, and each file described, also where training would refuse (`check`).
+        table: the options of tables alone.
     """
 
     target: str | None = None
@@ -47,6 +49,7 @@ class Reading:
     workers: int = 0
     progress: Callable[[int, int], None] | None = None
     census: bool = False
+    table: TableReading = TableReading()
 
     @property
     def images(self) -> images.Way:
@@ -66,13 +69,16 @@ class Reading:
             )
 
     def refuse_header(self, text: str) -> None:
-        """Refuse ``header`` for data that is no table.
+        """Refuse ``header`` and the options of tables for data that is no table.
 
         Raises:
-            UsageError: where it was given.
+            UsageError: where one was given.
         """
-        if self.header is not None:
-            raise UsageError(f"`header={self.header}` is for .csv files, and {text} is none: leave it out.")
+        stated = {"header": self.header, **self.table.stated}
+        name, value = next(((name, value) for name, value in stated.items() if value is not None), ("", None))
+        if name:
+            given = f"`{name}={value}`" if isinstance(value, bool) else f"`{name}`"
+            raise UsageError(f"{given} is for .csv files and other tables, and {text} is none: leave it out.")
 
 
 def folder() -> Path:

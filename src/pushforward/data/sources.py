@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -15,6 +15,10 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.given import check_names, given_columns
 from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
+from pushforward.data.tables.frames import is_frame
+from pushforward.data.tables.options import TableReading
+from pushforward.data.tables.schema import read_schema
+from pushforward.data.tabular import frame_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read", "stated"]
@@ -62,8 +66,8 @@ class LoadOptions(TypedDict, total=False):
     """The options of `load`.
 
     Args:
-        target: the column of a ``.csv`` that becomes the label.
-        header: whether the first line of a ``.csv`` holds column names. By default this is decided by comparing it with the
+        target: the column of a table that a predictor would predict; of a ``.csv`` of plain numbers it becomes the label.
+        header: whether the first line of a table holds column names. By default this is decided by comparing it with the
             rows below (`pushforward.data.header`); `check` and ``Dataset.header`` report the choice.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
@@ -79,6 +83,14 @@ class LoadOptions(TypedDict, total=False):
         workers: threads that decode the next batches while a model trains, where images stay on disk; 1 by default, with 0 each
             batch is decoded when it is needed.
         progress: called with the number of images that have been read, and that of all, where images are read.
+        columns: the columns of a table to keep; the names of all its columns where it has none. In a list or between commas.
+        drop: columns of a table to leave out, in a list or between commas.
+        missing: texts that mean that there is no value, beside an empty cell; in a list or between commas. By default
+            `pushforward.data.tables.raw.MISSING`.
+        schema: what the columns of a table hold: a file of `pushforward.data.tables.schema`, or its content.
+        constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
+            `pushforward.data.tables.constraints.Constraint`.
+        table: True reads a ``.csv`` of plain numbers as a table, as other tables are read, False as vectors.
     """
 
     target: str | None
@@ -92,15 +104,22 @@ class LoadOptions(TypedDict, total=False):
     stream: bool | None
     workers: int
     progress: Callable[[int, int], None] | None
+    columns: str | Sequence[str] | None
+    drop: str | Sequence[str] | None
+    missing: str | Sequence[str] | None
+    schema: str | os.PathLike[str] | Mapping[str, Any] | None
+    constraints: str | Sequence[str] | None
+    table: bool | None
 
 
-def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
+def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
     """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
     Args:
         name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
-            ``.tar``, ``.npz``, ``.npy`` or ``.csv``. A name wins over a path: write ``./digits`` for a folder of that name.
-        options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress: `LoadOptions`.
+            ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
+            that name. Or a data frame of pandas or polars.
+        options: `LoadOptions`.
 
     Returns:
         The dataset.
@@ -113,13 +132,15 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     return read(name_or_path, options)
 
 
-def read(name_or_path: str | os.PathLike[str], options: LoadOptions, *, census: bool = False) -> Dataset:
+def read(name_or_path: Any, options: LoadOptions, *, census: bool = False) -> Dataset:
     """Read data as `load` does; a ``census`` describes each file, also of a source that training would refuse."""
+    if is_frame(name_or_path):
+        return frame_dataset(name_or_path, _reading(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
-            f'A name or a path is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become a data set by '
-            "pf.data.from_arrays(x, labels)."
+            f'A name, a path or a data frame is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become '
+            "a data set by pf.data.from_arrays(x, labels)."
         )
     text, known = os.fspath(name_or_path), registry()
     reading = dataclasses.replace(_reading(options), census=census)
@@ -165,6 +186,7 @@ def _reading(options: LoadOptions) -> Reading:
         stream=options.get("stream"),
         workers=workers,
         progress=options.get("progress"),
+        table=_table_reading(options),
     )
 
 
@@ -173,11 +195,41 @@ def stated(options: LoadOptions) -> dict[str, Any]:
     return {k: v for k, v in _origin(_reading(options), options.get("labelled")).items() if k not in ("stream", "workers")}
 
 
+def _table_reading(options: LoadOptions) -> TableReading:
+    """The options of tables.
+
+    Raises:
+        UsageError: an option that cannot be.
+        DataError: a schema that cannot be.
+    """
+    words: Any = {name: _words(name, options.get(name)) for name in ("columns", "drop", "missing")}
+    constraints, schema = options.get("constraints") or (), options.get("schema")
+    return TableReading(
+        words["columns"] or (),
+        words["drop"] or (),
+        words["missing"],
+        read_schema(schema) if schema is not None else {},
+        (constraints,) if isinstance(constraints, str) else tuple(constraints),
+        options.get("table"),
+    )
+
+
+def _words(name: str, value: Any) -> tuple[str, ...] | None:
+    """Texts of a list, or between commas."""
+    words = value.split(",") if isinstance(value, str) else value
+    if words is None:
+        return None
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"`{name}` is a list of texts, got {value!r:.60}.")
+    return tuple(word.strip() for word in words)
+
+
 def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
     """The options that are needed to read the same data again."""
     stated: dict[str, Any] = {"target": reading.target, "header": reading.header, "limit": reading.limit, "labelled": labelled}
     stated |= {"resize": list(reading.size) if reading.size else None, "given": list(reading.given) or None}
     stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream}
+    stated |= reading.table.stated
     stated["workers"] = reading.workers if reading.stream and reading.workers != WORKERS else None
     return {name: value for name, value in stated.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pushforward.editing.any_model import between, edited_condition, variations
+from pushforward.editing.imputation import Imputed, impute
 from pushforward.editing.inpainting import Masked, inpaint, inpainting
 from pushforward.editing.interpolation import INTERPOLATIONS, interpolate, interpolate_noise, interpolate_seeds, lerp, slerp, walk
 from pushforward.editing.inversion import Inversion, Search, invert
@@ -13,6 +14,7 @@ from pushforward.editing.variation import Nearby, Variation, variation, vary
 
 __all__ = [
     "INTERPOLATIONS",
+    "Imputed",
     "Inversion",
     "Leading",
     "Masked",
@@ -25,6 +27,7 @@ __all__ = [
     "Variation",
     "between",
     "edited_condition",
+    "impute",
     "inpaint",
     "inpainting",
     "interpolate",

@@ -21,7 +21,7 @@ __all__ = ["quality_curve", "trajectory_of"]
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
-CURVE_SCORES = ("energy", "frechet", "coverage")
+CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 TRACED_SECONDS = 4.0
 """About the most that one model's trajectories, and as much again its losses by noise level, may take."""
 LEVELS = 13

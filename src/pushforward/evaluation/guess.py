@@ -8,7 +8,7 @@ from collections.abc import Collection
 import numpy as np
 import torch
 
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.results import ModelResult
 from pushforward.likelihood import bits_per_dim
@@ -31,9 +31,11 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collecti
 
     Returns:
         A name and the score "bpd", bits per dimension with its standard error over examples (None for a uniform guess, which is
-        the same for all examples); None for vectors whose covariance is singular, or where the model is given
+        the same for all examples); None for vectors whose covariance is singular, for tables, and where the model is given
         more than labels, which the Gaussian is not.
     """
+    if isinstance(data.space, TableSpace):
+        return None
     if data.space.levels is not None or (discrete and data.space.binary):
         levels = levels_of(data)
         return ModelResult(f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)})

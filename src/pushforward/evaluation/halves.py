@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
 from pushforward.data.truth import Composed
+from pushforward.evaluation.rows import is_table
 from pushforward.extractors.labels import labelled
 
 __all__ = ["Halves", "Kind", "halves", "kind_of"]
@@ -23,6 +24,8 @@ __all__ = ["Halves", "Kind", "halves", "kind_of"]
 Kind = Literal["raw", "classifier", "pca"]
 
 _KEY = 0xF1_7ED
+COLUMNS = 1024
+"""Coordinates of a table that are compared as they are, at most: as many as the features "raw" take."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,10 @@ def _with_every_class(
 
 
 def kind_of(dataset: Dataset) -> Kind:
-    """Which features a data set has: "raw" for toys, "classifier" where there are labels, "pca" for the rest."""
+    """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
+    if is_table(space):
+        return "raw" if space.size <= COLUMNS else "pca"
     if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"
     return "classifier" if labelled(dataset) else "pca"

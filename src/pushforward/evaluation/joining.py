@@ -108,6 +108,7 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         models=models,
         sweep={name: parts[at].sweep[model.name] for at, name, model in renamed if model.name in parts[at].sweep},
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
+        further_baselines=tuple({row.name: row for part in reversed(parts) for row in part.further_baselines}.values()),
         guesses=tuple({guess.name: guess for part in parts for guess in part.guesses}.values()),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
         pictures=pictures | ({} if real is None else {"real": real}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -29,9 +29,12 @@ from pushforward.evaluation.measurements import SamplingCost
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.row_mixture import RowMixture
+from pushforward.evaluation.rows import attacked, column_names
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
+from pushforward.evaluation.table_baselines import drawn_rows
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe, registry
@@ -107,7 +110,8 @@ class Judge:
         for repeat in range(times):
             if self.tell is not None and name:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
-            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS)
+            n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
+            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS, n)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
@@ -139,13 +143,20 @@ class Judge:
         return combined(samplings, self.n, self.floors.get(name), info)
 
     def baseline(self) -> ModelResult:
-        """The no-network row: a Gaussian for each class, or one in all."""
+        """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
+        if isinstance(self.data.space, TableSpace):
+            mixture = RowMixture.fit(self.data)
+            return ModelResult(f"no network (mixture of {len(mixture.weights)})", scores=self.scores(mixture)[0])
         scores, agreement = self.scores(GaussianBaseline.fit(self.data))
         kind = "one Gaussian per class" if self.data.space.classes else "one Gaussian"
         return ModelResult(f"no network ({kind})", scores=scores, label_agreement=agreement)
 
+    def further_baselines(self) -> tuple[ModelResult, ...]:
+        """Of a table its columns drawn independently, and copies of its training rows; none of other data."""
+        return tuple(ModelResult(name, scores=self.scores(drawn)[0]) for name, drawn in drawn_rows(self.data).items())
+
     def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
-        """Results of models with data, settings, machine, metrics and floors."""
+        """Results of models with data, settings, machine, metrics and floors; with a baseline the further ones of a table."""
         space, known = self.data.space, describe()
         known |= infos_in(self.others, known, self.n)
         data = DataInfo(
@@ -153,7 +164,7 @@ class Judge:
             tuple(space.shape),
             space.noun,
             tuple(space.classes),
-            tuple(space.columns),
+            column_names(space),
             len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
@@ -178,6 +189,7 @@ class Judge:
             unscored=self.unscored,
             models=tuple(models),
             baseline=baseline,
+            further_baselines=() if baseline is None else self.further_baselines(),
         )
 
     def judge(

@@ -41,7 +41,8 @@ def lag_warnings(model: Run | Transport, scored: Scored, n: int) -> tuple[str, .
         return ()
     by_name = describe()
     averaged, newest = scored(model.method.transport(), n), scored(last, n)
-    ranking = [name for name in averaged if name in newest and by_name.get(name) and by_name[name].role == "quality"]
+    known = [name for name in averaged if name in newest and name in by_name]
+    ranking = [name for name in known if by_name[name].role == "quality" and by_name[name].better == "lower"]
     if not ranking:
         return ()
     name = min(ranking, key=lambda name: by_name[name].priority)

@@ -33,10 +33,12 @@ from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
 from pushforward.records import Damaged, Record
 
-__all__ = ["FORMAT", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
+__all__ = ["FORMAT", "ROW_COPIES", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
 
 FORMAT = 2
 """Of the JSON; other formats are refused."""
+ROW_COPIES = "baseline: copies of training rows"
+"""The name of the row of a table's training rows, drawn with replacement."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ class Comparison(Record):
         models: In the order of a report.
         sweep: By model its recipe's trainings for several budgets, rising, the longest of which is the model.
         baseline: The no-network row.
+        further_baselines: Rows that stand beside it and are never ranked (`pushforward.evaluation.table_baselines`).
         guesses: Rows that belong to one score, such as the uniform guess of bits per dimension.
         commands: Command lines that repeat the comparison.
         pictures: Arrays by model, and under "real"; not part of the JSON, and ignored where comparisons are compared.
@@ -197,6 +200,7 @@ class Comparison(Record):
     models: tuple[ModelResult, ...] = ()
     sweep: Mapping[str, tuple[SweepPoint, ...]] = field(default_factory=dict)
     baseline: ModelResult | None = None
+    further_baselines: tuple[ModelResult, ...] = ()
     guesses: tuple[ModelResult, ...] = ()
     commands: tuple[str, ...] = ()
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
@@ -261,7 +265,7 @@ class Comparison(Record):
 
     def _table(self) -> list[list[str]]:
         """A heading, then models, the rows without a network, and real data: one column for each score that any of them has."""
-        rows = [*self.models, *([self.baseline] if self.baseline else []), *self.guesses]
+        rows = [*self.models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
         known = [name for name in names if any(name in row.scores for row in rows)]

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.label import Label
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.data.dataset import Split
 from pushforward.data.readers import examples_in, left_out
 from pushforward.data.readers.reader import Examples
+from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.source import Reading
 from pushforward.errors import DataError
 
@@ -53,7 +54,8 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
     """Samples of a file or a folder of images, checked against the data.
 
     Args:
-        path: An .npz, .npy or .csv file, or a folder of images. Of an .npz ``x`` and ``label`` (or ``y``) are read.
+        path: An .npz, .npy or .csv file, another table, or a folder of images. Of an .npz ``x`` and ``label`` (or ``y``) are
+            read.
         data: What they are to be compared with.
 
     Raises:
@@ -98,6 +100,8 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
+    if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
+        return Split(read_rows(path, data.space)), ()
     if path.suffix.lower() != ".csv":
         return _in_order(path, examples_in(path, Reading()), data)
     names, own = _header(path), tuple(data.space.columns)

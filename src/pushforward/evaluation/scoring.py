@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,22 +17,26 @@ from pushforward.data.stacked import numbered
 from pushforward.data.streamed import without
 from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.cache import Cache, cache_folder, write_whole
+from pushforward.evaluation.cache import Cache, cache_folder
 from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Features, quantised
+from pushforward.evaluation.floor_cache import floor_path, read_floors, write_floors
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
+from pushforward.evaluation.rows import is_table, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
-from pushforward.metrics.subsets import drawn
 
 __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_examples", "score"]
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
-REDRAWS = 20
-"""How often a floor's examples are drawn again unless another number is asked for."""
+REDRAWS, OF_TABLES = 20, 10
+"""How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long."""
+
+PARTS = (copied, halves, numbered, class_fields, table_of)
+"""What draws a floor's examples, beside this file: another source makes another floor."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -82,7 +84,7 @@ def score(
     """Score generated examples against held-out ones, equally many on either side.
 
     Args:
-        generated: (n or more, *shape) in data units; the first n are used.
+        generated: (n or more, *shape) in data units; the first n are used, and of tables all for attacks.
         dataset: The data.
         features: From `fit_features`.
         n: Examples on either side; None means `compared`.
@@ -109,6 +111,8 @@ def score(
         training=dataset.train.x.reshape(len(dataset.train), -1),
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
+        table=table_of(dataset.space, examples, held_out),
+        generated_more=_flat(quantised(generated, dataset.space)) if is_table(dataset.space) else None,
         **_known(dataset, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
@@ -133,7 +137,8 @@ def floors(
         dataset: The data.
         features: From `fit_features`.
         n: Examples on either side; None means `compared`.
-        redraws: How often the examples are drawn again; None means `REDRAWS`.
+        redraws: How often the examples are drawn again; None means `REDRAWS`, of tables `OF_TABLES`. Metrics that take long
+            have an attribute ``floor_redraws`` with the most of them.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
 
@@ -143,9 +148,10 @@ def floors(
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
-    redraws = REDRAWS if redraws is None else redraws
-    path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, choice)
-    if path is not None and (stored := _read(path)) is not None:
+    redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
+    folder = None if cache is False else Path(cache) if cache else cache_folder()
+    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, (score, *PARTS))
+    if path is not None and (stored := read_floors(path)) is not None:
         return stored
     values: dict[str, list[float]] = {}
     drawn = _Redraws(dataset, features, n, redraws)
@@ -154,8 +160,7 @@ def floors(
             values.setdefault(name, []).append(value)
     by_score = {name: _floor(row, drawn.share, n) for name, row in values.items()}
     if path is not None:
-        content = {name: floor.to_plain() for name, floor in by_score.items()}
-        write_whole(path, json.dumps({"format_version": 2, "key": path.stem, "floors": content}).encode())
+        write_floors(path, by_score)
     return by_score
 
 
@@ -201,20 +206,24 @@ class _Redraws:
         read = reads_classes(chosen, self.dataset, self.features)
         classes = classes_of(self.split, self.used, self.features) if read else None
         copies = {number: self._copies(metric) for number, (metric, _) in enumerate(chosen) if self._leaves_out(metric)}
-        for picked, reference in zip(self.picks, self.references, strict=True):
+        for redraw, (picked, reference) in enumerate(zip(self.picks, self.references, strict=True)):
             at = np.searchsorted(self.used, picked)
+            generated, real = self.split.data_units(picked), held_out.data_units(reference)
             samples = Samples(
-                generated=_flat(self.split.data_units(picked)),
-                reference=_flat(held_out.data_units(reference)),
+                generated=_flat(generated),
+                reference=_flat(real),
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
+                table=table_of(self.dataset.space, generated, real),
                 errors=False,
                 **known,
                 **({} if classes is None else class_fields(classes[at], self.dataset, reference)),
             )
             values: dict[str, float] = {}
             for number, (metric, names) in enumerate(chosen):
+                if redraw >= getattr(metric, "floor_redraws", redraw + 1):
+                    continue
                 if number not in copies:
                     values |= {name: result.number for name, result in measured(samples, [(metric, names)]).items()}
                 elif (flags := copies[number]) is not None:
@@ -270,31 +279,3 @@ class _Read:
     def read(self, examples: np.ndarray) -> np.ndarray:
         """The mode of each flat example, by the classifier of the channels."""
         return self.features.classify(examples.reshape(-1, *self.features.space.shape))
-
-
-def _path(folder: Path, features: Features, n: int, redraws: int, chosen: Choice) -> Path:
-    """The floors' cache file; its name hashes everything that they depend on, the metrics' source included."""
-    named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in chosen]
-    words = hashlib.sha256(repr((features.key, n, redraws, named)).encode())
-    words.update(_source(chosen))
-    return folder / "floors" / f"{words.hexdigest()[:32]}.json"
-
-
-def _source(chosen: Choice) -> bytes:
-    import inspect
-    import sys
-
-    files = {inspect.getfile(type(metric)) for metric, _ in chosen}
-    parts = (score, copied, halves, numbered, drawn, class_fields, Memorisation)
-    files |= {inspect.getfile(sys.modules[part.__module__]) for part in parts}
-    return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
-
-
-def _read(path: Path) -> dict[str, Score] | None:
-    try:
-        content: Mapping[str, Any] = json.loads(path.read_text())
-        if content["key"] != path.stem:
-            return None
-        return {name: Score.from_plain(row) for name, row in content["floors"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
 
@@ -238,13 +238,17 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": B
 
 
 def likelihood_of(name: str, space: Space) -> Likelihood:
-    """A likelihood by name; "auto" is Bernoulli for zeros and ones, else Gaussian.
+    """A likelihood by name; "auto" is `Rows` for a table, Bernoulli for zeros and ones, else Gaussian.
 
     Raises:
         UsageError: For an unknown name, or one that does not suit the data.
     """
-    chosen = ("bernoulli" if space.binary else "gaussian") if name == "auto" else name
-    if chosen not in LIKELIHOODS:
-        known: Sequence[str] = ("auto", *LIKELIHOODS)
+    from pushforward.methods.table_likelihood import Rows
+
+    plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
+    chosen = plain if name == "auto" else name
+    kinds: dict[str, Callable[..., Likelihood]] = {**LIKELIHOODS, "rows": Rows}
+    if chosen not in kinds:
+        known: Sequence[str] = ("auto", *kinds)
         raise UsageError(f'Unknown likelihood "{name}"; choose {", ".join(known)}.{did_you_mean(name, known)}')
-    return LIKELIHOODS[chosen](space)
+    return kinds[chosen](space)

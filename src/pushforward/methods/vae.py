@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, Space, TableSpace
 from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
@@ -169,7 +169,8 @@ class VAE(Method):
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
-        return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space)
+        drawn = self.likelihood if isinstance(self.space, TableSpace) else None
+        return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn)
 
     def transport(self) -> Map:
         """Codes drawn from the prior, decoded: draws from p(x | z), or its means for pictures (`drawn_from`)."""

@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.metrics.memorisation import strong_columns
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
-from pushforward.metrics.uncertainty import share_error
+from pushforward.metrics.uncertainty import area, share_error
 
 __all__ = ["Copying", "cell_scores", "copying"]
 
@@ -187,17 +187,9 @@ def _cell_tests(
 
 
 def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """The z-score of the pairs in which a value of x is above one of y, ties counting half; its variances from x and from y.
-
-    References:
-        DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating characteristic
-        curves, 1988, for the variances.
-    """
-    from scipy.stats import rankdata
-
+    """The z-score of the pairs in which a value of x is above one of y, ties counting half; its variances from x and from y."""
     n, m = len(x), len(y)
-    ranks = rankdata(np.concatenate([x, y]))
-    above, below = (ranks[:n] - rankdata(x)) / m, (ranks[n:] - rankdata(y)) / n
+    above, below = area(x, y)
     scale = 12 * n * m / (n + m + 1)
     z = (above.mean() - 0.5) * np.sqrt(scale)
     return float(z), float(scale * above.var(ddof=1) / n), float(scale * below.var(ddof=1) / m)

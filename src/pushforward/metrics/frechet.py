@@ -117,8 +117,8 @@ class Frechet:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side."""
-        return min(len(samples.generated), len(samples.reference)) > 1
+        """From two examples on either side, of data that is no table."""
+        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""

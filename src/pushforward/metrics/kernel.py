@@ -83,8 +83,8 @@ class Kernel:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From three examples on either side."""
-        return min(len(samples.generated), len(samples.reference)) > 2
+        """From three examples on either side, of data that is no table."""
+        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 2
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "kid", with its standard error."""

@@ -155,8 +155,8 @@ class Manifold:
         self.k = k
 
     def applies(self, samples: Samples) -> bool:
-        """Where both sides have the same number of examples, more than k."""
-        return samples.equal and len(samples.generated) > self.k
+        """Where both sides have the same number of examples, more than k, of data that is no table."""
+        return samples.table is None and samples.equal and len(samples.generated) > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Four scores."""

@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from html import escape
-from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
 from pushforward.numbers import measured, plain
 from pushforward.records import Record
+
+if TYPE_CHECKING:
+    from pushforward.metrics.table import Table
 
 __all__ = ["FURTHER", "Better", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
@@ -143,6 +146,9 @@ class Samples:
             numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
         reference_classes: The class of each held-out example by its label, (m,), or None.
         classes: How many classes the data has; 0 where it has none.
+        table: The rows as a table's own values; None for data that is no table of mixed types.
+        generated_more: (k, d) all examples of the model that there are, ``generated`` among them, for attacks, which may use
+            more than are compared; None where there are no others.
         errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
 
     Raises:
@@ -161,6 +167,8 @@ class Samples:
     generated_classes: np.ndarray | None = None
     reference_classes: np.ndarray | None = None
     classes: int = 0
+    table: Table | None = None
+    generated_more: np.ndarray | None = None
     errors: bool = True
 
     def __post_init__(self) -> None:

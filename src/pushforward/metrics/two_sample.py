@@ -191,10 +191,12 @@ class TwoSample:
         return samples.equal and len(samples.generated) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Scores "neighbour_test", "classifier_test" from 10 examples on either side, "energy" of points.
+        """Scores "neighbour_test", "classifier_test" from 10 examples on either side, "energy" of points, the only one of tables.
 
         ``extra`` of "energy" has the p-value as "p".
         """
+        if samples.table is not None:
+            return {"energy": _energy(samples)}
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
         accuracy = neighbour_accuracy(x, y)
         error = _accuracy_error(accuracy, len(x))
@@ -205,8 +207,13 @@ class TwoSample:
             scores["classifier_test"] = Score(right, error=error, reference_error=error * np.sqrt(OF_REFERENCE))
         if len(samples.shape) > 1:
             return scores
-        unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
-        x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
-        _, p = energy_test(x[:TESTED], y[:TESTED])
-        error, shared = energy_errors(x, y)
-        return {"energy": Score(energy_distance(x, y), error=error, reference_error=shared, extra={"p": p}), **scores}
+        return {"energy": _energy(samples), **scores}
+
+
+def _energy(samples: Samples) -> Score:
+    """The energy distance of points in model units, with its p-value."""
+    unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
+    x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
+    _, p = energy_test(x[:TESTED], y[:TESTED])
+    error, shared = energy_errors(x, y)
+    return Score(energy_distance(x, y), error=error, reference_error=shared, extra={"p": p})

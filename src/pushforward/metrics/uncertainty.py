@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Errors",
+    "area",
+    "area_errors",
     "by_blocks",
     "divergence_error",
     "errors",
@@ -71,6 +73,36 @@ def share_error(count: float, n: float) -> float:
     """
     share = (count + 2) / (n + 4)
     return math.sqrt(share * (1 - share) / (n + 4))
+
+
+def area(x: Array, y: Array) -> tuple[Array, Array]:
+    """How often values of x are above values of y, ties counting half: the area under the ROC curve, by its terms.
+
+    The area is the mean of either side's terms. Its variance is the sum of both sides' variances over their numbers.
+
+    Args:
+        x: (n,).
+        y: (m,).
+
+    Returns:
+        For each of x the share of y below it, (n,), and for each of y the share of x above it, (m,).
+
+    References:
+        DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating characteristic
+        curves, 1988.
+    """
+    from scipy.stats import rankdata
+
+    n, m = len(x), len(y)
+    ranks = rankdata(np.concatenate([x, y]))
+    return (ranks[:n] - rankdata(x)) / m, 1 - (ranks[n:] - rankdata(y)) / n
+
+
+def area_errors(above: Array, below: Array) -> Errors:
+    """The standard error of an `area` over new values on both sides, and the part of it that comes from the second."""
+    of_second = float(np.var(below, ddof=1)) / len(below) if len(below) > 1 else 0.0
+    of_first = float(np.var(above, ddof=1)) / len(above) if len(above) > 1 else 0.0
+    return math.sqrt(of_first + of_second), math.sqrt(of_second)
 
 
 def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:

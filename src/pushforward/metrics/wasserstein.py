@@ -152,8 +152,8 @@ class Wasserstein:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side."""
-        return min(len(samples.generated), len(samples.reference)) > 1
+        """From two examples on either side, of data that is no table."""
+        return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""

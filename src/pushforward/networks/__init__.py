@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from pushforward.networks.autoencoder import Decoder, Encoder
+from pushforward.networks.columns import ColumnTransformer
 from pushforward.networks.compression import Compressor, Expander
 from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
@@ -33,6 +34,7 @@ from pushforward.networks.unet import UNet
 __all__ = [
     "MLP",
     "Codebook",
+    "ColumnTransformer",
     "Compressor",
     "Conditioning",
     "Critic",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ class FourierFeatures(nn.Module):
         fourier_features: Number of directions; each has its own frequency and gives a sine and a cosine.
         low: The lowest frequency, in radians per model unit.
         high: The highest; those between are spaced geometrically.
+        columns: The numbers of x along which directions run; None for all.
 
     Raises:
         UsageError: A number is out of range.
@@ -38,14 +40,25 @@ class FourierFeatures(nn.Module):
     frequencies: Tensor
 
     def __init__(
-        self, network: nn.Module, inputs: int, fourier_features: int = 32, *, low: float = 1.0, high: float = 60.0
+        self,
+        network: nn.Module,
+        inputs: int,
+        fourier_features: int = 32,
+        *,
+        low: float = 1.0,
+        high: float = 60.0,
+        columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         positive(inputs=inputs, fourier_features=fourier_features)
         if not 0 < low <= high < math.inf:
             raise UsageError(f"Frequencies rise from low to high, both above 0 and finite; got {low} and {high}.")
         self.network, self.inputs, self.fourier_features, self.low, self.high = network, inputs, fourier_features, low, high
+        self.columns = None if columns is None else tuple(columns)
         directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
+        if self.columns is not None:
+            seen = torch.zeros(inputs).index_fill(0, torch.tensor(self.columns), 1.0)
+            directions = nn.functional.normalize(directions * seen, dim=1)
         frequencies = torch.logspace(math.log10(low), math.log10(high), fourier_features)
         self.register_buffer("frequencies", directions * frequencies[:, None])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated
 
 from torch import nn
 
-from pushforward.data import ImageSpace, Space
+from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
 from pushforward.methods.perceptual_autoencoder import LossWeights
@@ -17,9 +18,12 @@ from pushforward.recipes.choice import batch_size, check_size, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.vae import vae
 
 __all__ = ["autoencoder"]
 
+ROW_CODE = 32
+"""Numbers of the code of a row at most, by default."""
 FEATURES = ("critic", "pretrained", "none")
 
 
@@ -34,32 +38,40 @@ def autoencoder(
     features: Annotated[float, LOSS] = 1.0,
     adversarial: Annotated[float, LOSS] = 0.1,
     start: Annotated[float, SCHEDULE] = 0.5,
-    kl_weight: Annotated[float, REGULARISATION] = 1e-3,
+    kl_weight: Annotated[float | None, REGULARISATION] = None,
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 
-    It receives no labels; models in its latent space may.
+    It receives no labels; models in its latent space may. Of a table of mixed types it is a VAE with a small weight of the KL
+    term, whose codes hold nearly all of a row; of the settings it takes channels and kl_weight alone.
 
     Args:
-        space: The data's shape and units; images.
+        space: The data's shape and units; images, or a table of mixed types.
         size: The networks' size: tiny, small or base.
         factor: Pixels of the image for one of the map, along a side: 2, 4 or 8. The default is 2 below 16 pixels, 4 below 64,
             else 8.
         channels: Numbers at each place of the map; the default is 4, or 8 where the factor is 8, and never more than make the
-            code half as large as the image.
+            code half as large as the image. Of a table the numbers of a code; the default is 32, or 2 for each column where that
+            is less.
         critic: patch, or one of the recipe gan's for images: dcgan, residual, textbook, projected.
         perceptual_loss: Features in which reconstructions are compared beside pixels: those of the critic of patches (critic), of
             EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
         features: The weight of the perceptual loss.
         adversarial: The weight of the critic relative to the other terms; 0 for none.
         start: The share of training from which the critic counts.
-        kl_weight: The weight of the KL term, in nats per number of the code.
+        kl_weight: The weight of the KL term, in nats per number of the code; the default is 0.001. Of a table the weight of the
+            whole term beside the log-likelihood of a row; the default is 0.1.
 
     References:
-        Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
+        Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`. Zhang et al., TabSyn
+        (2024), for latents of tables.
     """
+    if isinstance(space, TableSpace):
+        codes, weight = channels or min(ROW_CODE, 2 * len(space.fields)), 0.1 if kl_weight is None else kl_weight
+        rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
+        return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
-        raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
+        raise UsageError("An autoencoder for latents squeezes images and tables; for other data train a vae and build on that.")
     if perceptual_loss not in FEATURES:
         raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
     if perceptual_loss == "pretrained" and space.low is None:
@@ -84,7 +96,9 @@ def autoencoder(
         plain,
         latent=latent,
         feature_extractor=feature_extractor,
-        weights=LossWeights(0.0 if perceptual_loss == "none" else features, adversarial, start, kl_weight),
+        weights=LossWeights(
+            0.0 if perceptual_loss == "none" else features, adversarial, start, 1e-3 if kl_weight is None else kl_weight
+        ),
     )
     return Recipe(method, _training(space), "autoencoder", "autoencoder")
 

@@ -18,7 +18,6 @@ from pushforward.networks import (
     Decoder,
     DiT,
     Encoder,
-    FourierFeatures,
     Generator,
     Packed,
     Perceptron,
@@ -32,6 +31,7 @@ from pushforward.networks import (
 )
 from pushforward.networks.checks import count
 from pushforward.recipes.recipe import Training
+from pushforward.recipes.waves import with_waves
 
 __all__ = [
     "MEMORY",
@@ -208,11 +208,12 @@ def critic(
         raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
+    single = space
     if pack > 1:
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
-        network = FourierFeatures(network, space.size, fourier_features) if fourier_features else network
+        network = with_waves(network, single, pack, fourier_features) if fourier_features else network
     else:
         dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.times import Levels, Stratified
@@ -34,7 +35,7 @@ def ddpm(
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
         levels: T, the number of noise levels.
         preconditioned: Predict the noise as sigma x_t + alpha network(x_t, t), so that the network need not copy x_t at high
             noise; the loss is the squared error of the noise either way. False: the network's own output is the noise, as in
@@ -43,9 +44,13 @@ def ddpm(
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
     """
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
     betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
+    if isinstance(space, TableSpace):
+        path, times = Tabulated(betas), Stratified(Levels(levels))
+        rows = table_denoising(space, size, network, path, "noise", times=times)
+        return Recipe(rows, table_training(), "ddpm", "diffusion")
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
         times=Stratified(Levels(levels)),

@@ -7,13 +7,14 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.paths import VE
 from pushforward.recipes.choice import denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK
 from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
 
@@ -33,11 +34,15 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
 
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022), table 1.
     """
+    if isinstance(space, TableSpace):
+        path, times = VE(sigma_max=sigma_max(space.size)), Stratified(LogNormal(-0.5, 1.2))
+        rows = table_denoising(space, size, network, path, "v", times=times, weight=EDMWeight())
+        return Recipe(rows, table_training(), "edm", "diffusion")
     net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),

@@ -7,7 +7,7 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.couplings import Coupling, Independent, OptimalTransport, Source
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
@@ -16,6 +16,7 @@ from pushforward.recipes.choice import MEMORY, batch_size, denoising_network, de
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import times_for
+from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM
 from pushforward.transports import Flow
 
@@ -41,7 +42,7 @@ def flow(
     Args:
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
         coupling: independent; ot for minibatch optimal transport; or reflow, for noise with the sample that a teacher makes of
             it.
         reuse: Steps for which one batch and its transport plan are kept.
@@ -63,6 +64,11 @@ def flow(
             "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
             "Leave coupling out."
         )
+    if isinstance(space, TableSpace):
+        if coupling != "independent" or source is not None or teacher is not None:
+            raise UsageError("A flow of a table of mixed types pairs rows with noise: leave coupling, source and teacher out.")
+        rows = table_denoising(space, size, network, Linear(), "velocity", grid="shifted:0.3")
+        return Recipe(rows, table_training(), "flow", "flow matching")
     start = Source(source, space) if isinstance(source, str) else source
     if start is not None and start.space.shape != space.shape:
         raise UsageError(

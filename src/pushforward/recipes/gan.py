@@ -8,11 +8,12 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.augmentation import DiffAugment
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
+from pushforward.networks.straight_through import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
@@ -71,7 +72,7 @@ def gan(
         sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
             can jump between modes. The default is 10 for vectors, none for images.
         fourier_features: Fourier features of a vector that the critic receives, so that it resolves narrow modes.
-            The default is 32 for a perceptron on vectors without spectral norms, none for images.
+            The default is 32 for a perceptron on vectors without spectral norms, of a table of its numbers; none for images.
         loss: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the loss
@@ -99,11 +100,14 @@ def gan(
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
     convolutional, vector = not flat(space), len(space.shape) == 1
+    resolved = bool(space.scored) if isinstance(space, TableSpace) else True
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
     sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
     fourier_features = (
-        (32 if vector and network in ("auto", "mlp") and not spectral else 0) if fourier_features is None else fourier_features
+        (32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0)
+        if fourier_features is None
+        else fourier_features
     )
     loss = ("hinge" if network == "projected" else "relativistic") if loss is None else loss
     if penalty is None:
@@ -130,8 +134,12 @@ def gan(
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
     strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
+    if generator is None:
+        generator = choose_generator(space, size, latent, network, sign_codes)
+    if isinstance(space, TableSpace):
+        generator, latent = StraightThrough(generator, space, latent), StraightThrough.noise_size(space, latent)
     method = GAN(
-        generator or choose_generator(space, size, latent, network, sign_codes),
+        generator,
         critic,
         space,
         latent=latent,

@@ -16,6 +16,7 @@ from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
 from pushforward.recipes.choice import denoising_network, flat
 from pushforward.solvers import grids
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
 __all__ = ["copy_of", "jump_grid", "new_map", "student_of", "times_for", "times_of_jumps"]
@@ -56,6 +57,8 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
         UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
             whose network's input or output depends on its path.
     """
+    if isinstance(teacher, TableDenoiser):
+        raise UsageError("A denoiser of tables has no student that jumps: sample it in fewer `steps`, or train a gan or a vae.")
     path = teacher.path
     straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
     if teacher.source is not None:

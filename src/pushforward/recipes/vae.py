@@ -47,8 +47,8 @@ def vae(
         network: auto, mlp, convolutional, or textbook (two hidden layers of tanh).
         latent_size: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their
             prior only after long training), at most 16 otherwise.
-        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, or logistic (a mixture of logistics
-            over the 256 levels of images).
+        likelihood: auto (rows for a table of mixed types, Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, rows
+            (each kind of column its own), or logistic (a mixture of logistics over the 256 levels of images).
         beta: The weight of the KL term; 0 is the plain autoencoder.
         warmup: The share of training over which beta rises from 0.
         free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.

@@ -60,9 +60,10 @@ def _enough(comparison: Comparison, model: ModelResult, metric: str) -> str:
     if len(points) < 3:
         return ""
     name = marked(model.name)
-    best = min(points, key=lambda point: point[1])
+    turn = -1.0 if comparison.info(metric).better == "higher" else 1.0
+    best = min(points, key=lambda point: turn * point[1])
     margin = THRESHOLDS["enough"] * floor_of(comparison, metric)[1]
-    beyond = [at for at, (_, value, _) in enumerate(points) if value - best[1] > margin]
+    beyond = [at for at, (_, value, _) in enumerate(points) if turn * (value - best[1]) > margin]
     first = beyond[-1] + 1 if beyond else 0
     if blind(comparison, metric):
         return _unseen(comparison, model, metric, points[first:])

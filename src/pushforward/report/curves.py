@@ -97,8 +97,8 @@ def _against(
     band = floor_band(comparison, metric)
     if band is not None and band[0] > 0:
         values.append(band[0])
-    log = bool(values) and max(values) > 8 * min(values)
     info = comparison.info(metric)
+    log = info.better == "lower" and bool(values) and max(values) > 8 * min(values)
     arrow = {"lower": " ↓", "higher": " ↑"}.get(info.better, "")
     chart = line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
     return chart, bars_note(comparison, barred)

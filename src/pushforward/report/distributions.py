@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.report.axes import Axis, padded, start_note, tick_text
 from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 
-__all__ = ["histogram_chart", "interval_chart"]
+__all__ = ["histogram_chart", "interval_chart", "steps"]
 
 
 TOP = 20
@@ -87,12 +87,12 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     width, height = 300, 154
     x, y = Axis(edges[0], edges[-1], 12, width - 12, ticks=4), Axis(0, top * 1.05, height - 28, 8)
     parts = [f'<figure><p class="figtitle">{escape(label)}</p>', svg_open(width, height, f"Histogram of {label}", "small")]
-    parts.append(f'<path class="area" d="{_steps(under, edges, x, y)}"/>')
+    parts.append(f'<path class="area" d="{steps(under, edges, x, y)}"/>')
     for name, index, rows in heights:
         dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
         parts.append(
             f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title>'
-            f'<path class="line thin" d="{_steps(rows, edges, x, y)}"{dashes}/></g>'
+            f'<path class="line thin" d="{steps(rows, edges, x, y)}"{dashes}/></g>'
         )
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
@@ -107,7 +107,15 @@ def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _steps(heights: np.ndarray, edges: np.ndarray, x: Axis, y: Axis) -> str:
+def steps(heights: np.ndarray, edges: np.ndarray, x: Axis, y: Axis) -> str:
+    """The path of a histogram's outline.
+
+    Args:
+        heights: (bins,).
+        edges: (bins + 1,).
+        x: Of the edges.
+        y: Of the heights.
+    """
     parts = [f"M{x(edges[0]):.1f} {y(0):.1f}"]
     for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True):
         parts.append(f"L{x(left):.1f} {y(height):.1f}L{x(right):.1f} {y(height):.1f}")

@@ -27,6 +27,12 @@ SHOWN_BEHIND = 400
 """Examples of real data behind points that are moved."""
 
 
+def _metric(comparison: Comparison) -> str:
+    """The distance that ladders show."""
+    metric = curve_metric(comparison)
+    return metric if comparison.info(metric).better == "lower" else "energy"
+
+
 def _width(ladder: Ladder, metric: str) -> float:
     """The spread of real data's score at the ladder's n."""
     floor = ladder.floors.get(metric)
@@ -43,7 +49,7 @@ def _above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
 
 def claims(comparison: Comparison) -> Iterator[Sentence]:
     """How each map compares with its teacher: the ratio in one call, and from how many calls it is no worse."""
-    metric = curve_metric(comparison)
+    metric = _metric(comparison)
     for model in comparison.models:
         ladder = model.ladder
         own = None if ladder is None else rung_of(ladder.own, metric)
@@ -90,7 +96,7 @@ def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 
 def rises(comparison: Comparison) -> Iterator[Sentence]:
     """Warnings: a curve over calls that rises, and coverage that is lost on the way from the teacher."""
-    metric = curve_metric(comparison)
+    metric = _metric(comparison)
     for model in comparison.models:
         if model.ladder is not None:
             yield from _rising(comparison, model, model.ladder, metric)
@@ -214,7 +220,7 @@ def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) ->
 
 
 def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str:
-    metric = curve_metric(comparison)
+    metric = _metric(comparison)
     rungs, taught, own = rungs_of(ladder.points, metric), rungs_of(ladder.teacher, metric), rung_of(ladder.own, metric)
     lines = [Series(name, index, [rung.calls for rung in rungs], [rung.value for rung in rungs], style="solid")]
     if taught:

@@ -22,6 +22,7 @@ from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
 from pushforward.report.class_chart import class_section
+from pushforward.report.columns import columns_section
 from pushforward.report.costs import costs
 from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
@@ -83,6 +84,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         ("remarks", "What to keep in mind", ""),
         ("choose", "Which to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
+        ("columns", "Columns", columns_section(comparison)),
         ("calls", "Quality against calls", curve(comparison)),
         ("ladder", "Few calls", ladder.section(comparison, look)),
         ("trajectories", "Trajectories", trajectories(comparison, look)),
@@ -128,6 +130,7 @@ HEADINGS = {
     "sweep": HEADING,
     "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",
+    "columns": "Columns and pairs of columns",
     "calls": "Quality against network calls",
     "health": "How training went",
     "ladder": "Few calls, beside the teacher",
@@ -252,7 +255,7 @@ def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> 
     info = comparison.info(metric)
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
-    wide = is_distance and min(values) > 0 and max(values) > 8 * min(values)
+    wide = is_distance and info.better == "lower" and min(values) > 0 and max(values) > 8 * min(values)
     arrow = tables.DIRECTIONS.get(info.better, "")
     return f"<figure>{interval_chart(rows, f'{info.label} {arrow}'.strip(), band, log=wide)}</figure>"
 

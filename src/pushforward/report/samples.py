@@ -10,6 +10,7 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.captions import shared_noise
+from pushforward.report.columns import columns_section
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.facts import scored_trainings
 from pushforward.report.limits import not_stored, without_pictures
@@ -196,7 +197,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
 
 
 def _columns(comparison: Comparison, look: Look) -> str:
-    if look.columns() < 3 and look.columns() != 1:
+    if (look.columns() < 3 and look.columns() != 1) or columns_section(comparison):
         return ""
     names = comparison.data.columns
     charts = []

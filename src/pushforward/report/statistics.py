@@ -52,6 +52,7 @@ THRESHOLDS: dict[str, float] = {
     "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised
     "copying": -3.0,  # C_T from which samples count as copies (Meehan et al. 2020), below real data's where that is less than 0
     "held_out_ratio": 0.2,  # how far from real data's: below, samples repeat training examples; above, held-out ones
+    "attack": 0.02,  # area of a membership attack above chance
     "class_held": 0.2,  # share of a class's fair share from which it is held
     "class_read": 0.8,  # accuracy of the classifier that reads classes: below, it may misread one of them always
     "class_expected": 15.0,  # samples that a class should have: with fewer, a lack may be chance

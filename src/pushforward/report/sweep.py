@@ -59,8 +59,8 @@ def sweep(comparison: Comparison) -> str:
     if not lines:
         return ""
     values = [value for line in lines for value in line.y if value is not None]
-    wide = min(values) > 0 and max(values) > 8 * min(values)
     info = comparison.info(metric)
+    wide = info.better == "lower" and min(values) > 0 and max(values) > 8 * min(values)
     better = {"lower": ", lower is better", "higher": ", higher is better"}.get(info.better, "")
     plot = Plot(log_x=True, log_y=wide)
     chart = line_chart(lines, "seconds of training", f"{info.label}{better}", plot, floor=floor_band(comparison, metric))

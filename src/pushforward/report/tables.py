@@ -172,6 +172,8 @@ def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     baseline = comparison.baseline
     if baseline is not None:
         rows.append(Row(baseline.name, [score_cell(comparison, baseline, metric) for metric in metrics], "baseline"))
+    for further in comparison.further_baselines:
+        rows.append(Row(further.name, [score_cell(comparison, further, metric) for metric in metrics], "baseline"))
     rows += _guesses(comparison, metrics)
     rows.append(Row("real data against real data", [_floor(comparison, metric) for metric in metrics], "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)

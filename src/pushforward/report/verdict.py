@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pushforward.evaluation.results import Comparison
+from pushforward.evaluation.results import ROW_COPIES, Comparison
 from pushforward.metrics.score import Role
-from pushforward.numbers import count, duration, listing, plain
+from pushforward.numbers import count, duration, listing, percent, plain
 from pushforward.report import facts, ladder
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.speeds import sampling_sentence
@@ -42,6 +42,7 @@ def verdict(comparison: Comparison) -> list[Sentence]:
     single = [
         _best(comparison, "quality"),
         _best(comparison, "diversity"),
+        _row_copies(comparison),
         sweep_sentence(comparison),
         sampling_sentence(comparison),
         _training(comparison),
@@ -114,6 +115,19 @@ def _unproven(comparison: Comparison, metric: str, lead: Sequence[Statistic]) ->
     if main is None or main == metric:
         return [], ""
     return [score.name for score in lead if stronger_baseline(comparison, score.name)], inside(comparison.info(main).label)
+
+
+def _row_copies(comparison: Comparison) -> Sentence | None:
+    """Says of the baseline of copies that it is one, and how well copies do in the score that ranks models."""
+    copies = next((row for row in comparison.further_baselines if row.name == ROW_COPIES), None)
+    metric = metric_for(comparison, "quality")
+    score = None if copies is None or metric is None else statistic(comparison, copies, metric)
+    if copies is None or metric is None or score is None:
+        return None
+    near, label = statistic(comparison, copies, "near_copies"), inside(comparison.info(metric).label)
+    share = "" if near is None else f" ({percent(near.value)} near-copies)"
+    text = f"{named([copies.name])} is a copy of the training data{share} and scores {score.text} in {label}"
+    return Sentence("copies", f"{text}: a good {label} alone does not show that a model has learned.", "scorecard")
 
 
 def _differences(comparison: Comparison, metric: str) -> list[str]:

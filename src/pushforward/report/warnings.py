@@ -29,6 +29,7 @@ from pushforward.report.statistics import (
     statistics,
     values_of,
 )
+from pushforward.report.table_warnings import TABLE_RULES
 
 __all__ = ["unbeaten", "warnings"]
 
@@ -211,9 +212,11 @@ def _small(comparison: Comparison) -> Iterator[Sentence]:
 
 def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
-    if labels:
+    base = comparison.baseline
+    if labels and base is not None:
+        fitted = "mixtures" if "mixture" in base.name else "Gaussians"
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: Gaussians fitted to the "
+            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: {fitted} fitted to the "
             "training data, without any network (the no-network row), score as real data does, within noise."
         )
 
@@ -243,6 +246,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _against_guess,
     *SAMPLE_RULES,
     *LEARNED_RULES,
+    *TABLE_RULES,
     disagreements,
     rises,
     _alarms,

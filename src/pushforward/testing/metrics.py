@@ -12,6 +12,7 @@ import numpy as np
 
 from pushforward.errors import Diverged
 from pushforward.metrics import Metric, Samples, Score
+from pushforward.metrics.table import Table
 from pushforward.testing.laws import law
 
 __all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
@@ -20,13 +21,34 @@ EXAMPLES, SIDE = 240, 6
 
 
 def sample_sets() -> list[Samples]:
-    """Samples of a good model in each kind of data: vectors with known modes, and images."""
+    """Samples of a good model in each kind of data: vectors with known modes, images, and rows of a table."""
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
     vectors = [centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2)) for _ in range(3)]
     images = [np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)]
-    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None)]
+    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), _table([_rows(random) for _ in range(3)])]
+
+
+def _rows(random: np.random.Generator) -> np.ndarray:
+    """Two numbers that depend on each other, and indicators of a category of three and of a class that depends on both."""
+    number = random.standard_normal(EXAMPLES)
+    other = number + random.standard_normal(EXAMPLES)
+    category = np.searchsorted([-0.5, 0.5], number + 0.5 * random.standard_normal(EXAMPLES))
+    return np.column_stack([number, other, np.eye(3)[category], np.eye(2)[np.asarray(other > 0, int)]])
+
+
+def _values(x: np.ndarray) -> np.ndarray:
+    """The values of the rows of `_rows`."""
+    rows = x.astype(np.float32)
+    return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
+
+
+def _table(splits: Sequence[np.ndarray]) -> Samples:
+    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
+    labels = (), (), ("low", "middle", "high"), ("no", "yes")
+    table = Table(_values(splits[0]), _values(splits[1]), names, kinds, labels, "target")
+    return dataclasses.replace(_samples(splits, (7,), None), table=table)
 
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
@@ -44,10 +66,9 @@ def _classes(x: np.ndarray) -> np.ndarray:
 
 def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
     classes = None if samples.generated_classes is None else _classes(generated)
-    features = generated.astype(np.float64)
-    return dataclasses.replace(
-        samples, generated=generated.astype(np.float32), generated_features=features, generated_classes=classes
-    )
+    fields = {"generated": generated.astype(np.float32), "generated_features": generated.astype(np.float64)}
+    table = None if samples.table is None else dataclasses.replace(samples.table, generated=_values(generated))
+    return dataclasses.replace(samples, **fields, generated_classes=classes, table=table)
 
 
 def check_metric(
@@ -64,7 +85,7 @@ def check_metric(
     Args:
         metric: A metric, or a class that needs no arguments.
         samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
-            `sample_sets` that it applies to.
+            `sample_sets` that it applies to; a metric of tables takes none but these.
         worse: From the samples to generated examples (n, d) that must not score better; None takes one example far from all
             data, n times. A metric of copying takes the training examples.
 

@@ -10,6 +10,7 @@ from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
 from pushforward.training.health import SAMPLES, as_sampled
+from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["SIDE", "landscape"]
 
@@ -47,7 +48,8 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         transport = method.transport()
         x = method.space.to_model(points).to(transport.device)
         scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
-        raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
+        with as_drawn():
+            raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
         "limits": np.array([low[0], high[0], low[1], high[1]]),

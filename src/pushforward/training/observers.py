@@ -25,6 +25,7 @@ from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Silent, Watcher, report
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
+from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
 
@@ -113,7 +114,8 @@ class Pictures(Observer):
         """
         data, folder = moment.data, moment.folder / "samples"
         try:
-            x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
+            with as_drawn():
+                x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             if moment.writes:

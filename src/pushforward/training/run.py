@@ -18,7 +18,7 @@ from pushforward.devices import device_named
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
-from pushforward.samples import Samples
+from pushforward.samples import drawn_from
 from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, refuse_conditions
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
@@ -102,7 +102,7 @@ class Run:
 
     def sample(
         self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
-    ) -> Samples:
+    ) -> Any:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
@@ -114,7 +114,7 @@ class Run:
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
 
         Returns:
-            float32, (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw them.
+            `Samples` in data units (see `pushforward.samples`); of a table a pandas data frame, where pandas is installed.
 
         Raises:
             UsageError: For numbers, conditions or options that the model cannot take.
@@ -124,7 +124,7 @@ class Run:
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
             warn(sentence)
-        return Samples.of(run.transport.sample(n, condition, seed=seed, batch=batch), self.space)
+        return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.

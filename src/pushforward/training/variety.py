@@ -15,6 +15,7 @@ from pushforward.metrics.manifold import reached
 from pushforward.training.health import NEIGHBOURS, principal
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Transport
+from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["Variety"]
 
@@ -83,5 +84,7 @@ class Variety(Observer):
         self._start = self._reached(guard, reference)
 
     def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
-        examples = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
+        with as_drawn():
+            x = transport.sample(self._count(guard), seed=0)
+        examples = self.data.space.to_model(x).flatten(1).double().numpy()
         return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)

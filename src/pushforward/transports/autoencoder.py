@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces import Space
+from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.precision import call
 from pushforward.predictor import Condition
+from pushforward.transports.map import Observed
 
 __all__ = ["Autoencoder"]
 
@@ -23,11 +25,20 @@ class Autoencoder(nn.Module):
         decoder: ``decoder(latent, None, condition) -> x``.
         space: The data's shape and units, with the conditions that both receive.
         standard: Whether codes of all examples together are meant to lie as N(0, 1) does, as those of a VAE are.
+        likelihood: From which samples are drawn around the decoder's output; with None the output is the sample.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        space: Space,
+        standard: bool = True,
+        likelihood: Observed | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard
+        self.likelihood = likelihood
 
     def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
@@ -46,6 +57,12 @@ class Autoencoder(nn.Module):
     def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
         """Data in model units from codes."""
         return call(self.decoder, latent, None, self._own(condition))
+
+    def drawn(self, x: Tensor, draws: Draws | None) -> Tensor:
+        """A draw around decoded data x in model units; x itself without draws, or without a likelihood."""
+        if self.likelihood is None or draws is None:
+            return x
+        return self.likelihood.sample(x, draws.stream("decoder").normal(self.space.shape))
 
     def _own(self, condition: Condition) -> Condition:
         """The conditions that the autoencoder receives; the models in its latent space may know more than it."""

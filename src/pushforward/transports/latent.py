@@ -32,8 +32,8 @@ class Latent(Transport):
         self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """decode(inner(z))."""
-        return self.decode(self.inner(z, condition, draws), condition)
+        """decode(inner(z)); with draws, a draw from the decoder's likelihood where the autoencoder has one."""
+        return self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)
 
     def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
         """Data in model units from codes in their own model units."""

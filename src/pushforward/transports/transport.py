@@ -17,6 +17,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
+from pushforward.transports.redrawing import redrawn
 
 __all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
@@ -82,7 +83,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        values = Request(self.space.conditions).values(n, condition, seed)
+        values = Request(self.space.conditions, self.space.names).values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
@@ -120,7 +121,7 @@ class Transport(nn.Module, ABC):
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
-        return None if condition is None else Request(self.space.conditions).values(n, condition, seed)
+        return None if condition is None else Request(self.space.conditions, self.space.names).values(n, condition, seed)
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """The conditions of some of the samples; see `part`."""
@@ -130,6 +131,8 @@ class Transport(nn.Module, ABC):
     @torch.no_grad()
     def part(self, start: int, size: int, wanted: Condition, seed: int) -> tuple[Tensor, Condition]:
         """Some of the samples of `stream`, in data units on the CPU, with their conditions.
+
+        Those that break a constraint of the data are drawn again (`pushforward.transports.redrawing`).
 
         Args:
             start: The number of the first one.
@@ -141,8 +144,12 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
-        x = finite(self(self.noise(draws), given, draws))
-        return self.space.to_data(x).float().cpu(), given
+        return redrawn(self.space, self._drawn(given, draws), given, draws, self._drawn), given
+
+    def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
+        """One sample for each of the draws, in data units on the CPU."""
+        x = finite(self(self.noise(draws), condition, draws))
+        return self.space.to_data(x).float().cpu()
 
 
 def as_examples(space: Space, x: Any) -> Tensor:

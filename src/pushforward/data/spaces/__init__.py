@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pushforward.data.spaces.registry import kinds, measure
     from pushforward.data.spaces.scaled import ScaledSpace
     from pushforward.data.spaces.space import Space
+    from pushforward.data.spaces.table import TableSpace
     from pushforward.data.spaces.vector import VectorSpace
 
-__all__ = ["ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"]
+__all__ = ["ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"]
 
 __getattr__ = exports(
     __name__,
@@ -25,6 +26,7 @@ __getattr__ = exports(
         "registry": ("kinds", "measure"),
         "scaled": ("ScaledSpace",),
         "space": ("Space",),
+        "table": ("TableSpace",),
         "vector": ("VectorSpace",),
     },
 )

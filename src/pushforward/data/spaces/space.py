@@ -132,6 +132,11 @@ class Space(ABC):
     def log_det(self) -> float:
         """Logarithm of |det d(model units) / d(data units)| of a whole sample: log p(x) = log p(u) + log_det."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of a table's columns, each of which may be several numbers of a sample; empty for other data."""
+        return ()
+
     # What suits it
 
     @property
@@ -163,6 +168,18 @@ class Space(ABC):
     def endings(self) -> Mapping[str, str]:
         """The endings of the files that samples are written to, each with its description."""
         return {".npz": ".npz"} if self.as_points else PICTURE_FILES
+
+    def records(self, x: Tensor) -> list[list[Any]]:
+        """The rows of a file for samples in data units: a cell for each of ``columns``, or of the numbers of a vector."""
+        return [list(map(float, example)) for example in self.drawing(self.quantise(x))]
+
+    def frame(self, x: Tensor) -> Any:
+        """Samples in data units as a data frame of their table; None where they are no rows of one, or pandas is not there."""
+        return None
+
+    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+        """Which samples in data units meet the constraints of the data, (n,); None where there are none."""
+        return None
 
     # Conditions
 

@@ -58,6 +58,11 @@ class VectorSpace(ScaledSpace):
 
         return torch.from_numpy(self.quantise(x)) if self.integer else x
 
+    def records(self, x: Tensor) -> list[list[Any]]:
+        """Numbers, whole ones without a point."""
+        whole = [column in self.integer for column in range(self.shape[0])]
+        return [[int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)] for row in self.quantise(x)]
+
     @property
     def endings(self) -> Mapping[str, str]:
         """Tables, and pictures of points in the plane."""

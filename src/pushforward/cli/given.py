@@ -1,0 +1,70 @@
+"""Conditions as the command line gives them: a label, and columns with their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.terminal import say
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pushforward.training import Run
+
+__all__ = ["condition_of"]
+
+
+def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
+    """A label by number or name, and columns by name such as age=40,income=2, as a condition.
+
+    Raises:
+        UsageError: For a class or column that the model does not know, several classes, or a value that is no number.
+    """
+    if label is not None and "," in label and run.space.classes and label not in run.space.classes:
+        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
+    requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
+    for name, value in _words(given, run):
+        if name in requested:
+            raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
+        requested[name] = value
+    for note in _beyond_data(run, requested):
+        say(note)
+    return requested or None
+
+
+def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
+    """Columns and values of age=40,sex=Female: numbers, or of columns of a table texts, which may hold commas."""
+    texts = {column for kind in run.space.conditions.values() if kind.learned for column in kind.entries}
+    words: list[str] = []
+    for word in [] if given is None else given.split(","):
+        if texts and words and "=" not in word:
+            words[-1] += f",{word}"
+        else:
+            words.append(word)
+    pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
+    return [(name, value if name in texts else _number(word, value)) for word, name, value in pairs]
+
+
+def _number(word: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+
+
+def _beyond_data(run: Run, requested: Mapping[str, Any]) -> list[str]:
+    """Notes on numbers that lie outside the range of the training examples that a condition holds."""
+    from pushforward.conditions import Known, Numbers
+
+    notes = []
+    kinds = [kind for kind in run.space.conditions.values() if isinstance(kind, Numbers) and kind.examples]
+    for kind in kinds:
+        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
+            value, low, high = requested.get(name, column[0]), min(column), max(column)
+            if value < low or value > high:
+                learned = "the model has not learned what belongs to it"
+                notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
+    for known in run.space.conditions.values():
+        notes += known.beyond(requested) if isinstance(known, Known) else []
+    return notes

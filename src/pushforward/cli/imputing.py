@@ -1,0 +1,78 @@
+"""The verb impute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
+    AS_IT_IS,
+    DATA,
+    NEWEST,
+    OUTPUT,
+    SAMPLES,
+    UNGUIDED,
+    USE,
+    Flag,
+    Guiding,
+    Json,
+    Loading,
+    RunFolder,
+    Seed,
+    Solving,
+)
+from pushforward.cli.sampling import configured_run, precision_of
+from pushforward.cli.terminal import app, say, show
+from pushforward.errors import UsageError
+
+__all__ = ["impute"]
+
+
+@app.command(group=USE, sort_key=4)
+def impute(
+    run: RunFolder,
+    table: Annotated[str, Parameter(group=DATA)],
+    *,
+    out: Annotated[str, Parameter(group=OUTPUT)],
+    draws: Annotated[int, Parameter(group=SAMPLES)] = 1,
+    seed: Seed = 0,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Fill in the missing cells of a table.
+
+    Each row's missing cells are drawn from the model, given its other cells. All other cells stay byte for byte. Example:
+    `pushforward impute runs/people-flow people.csv --out full.csv`
+
+    Args:
+        table: A file with a header and the model's columns, in any order; other columns are left alone.
+        out: The file to write; with several draws full-1.csv, full-2.csv, ...
+        draws: How many files are drawn; how they differ shows how certain the values are.
+        overwrite: Replace what is there.
+    """
+    loaded = configured_run(run, loading, solving, guiding)
+    from pushforward.editing import impute as filled_in
+
+    targets = _targets(Path(out), draws)
+    taken = [str(target) for target in targets if target.exists()]
+    if taken and not overwrite:
+        raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
+    with precision_of(loading):
+        imputed = filled_in(loaded, table, draws=draws, seed=seed, batch=loading.batch)
+    for draw, target in enumerate(targets):
+        imputed.write(target, draw)
+    cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
+    say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
+    result = {"out": [str(target) for target in targets], "cells": cells, "rows": rows, "seed": seed}
+    show(result, json, lambda r: "\n".join(r["out"]))
+
+
+def _targets(out: Path, draws: int) -> list[Path]:
+    if draws < 1:
+        raise UsageError(f"--draws must be at least 1, got {draws}.")
+    return [out] if draws == 1 else [out.with_name(f"{out.stem}-{draw}{out.suffix}") for draw in range(1, draws + 1)]

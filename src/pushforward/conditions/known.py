@@ -1,0 +1,193 @@
+"""Any columns of a table as a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.conditions.kind import ConditionKind
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Known"]
+
+
+class Field(Protocol):
+    """A column of a table (`pushforward.data.tables.Column`)."""
+
+    name: str
+    kind: str
+    missing: bool
+
+    @property
+    def width(self) -> int:
+        """How many coordinates it has."""
+        ...
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coordinates of values."""
+        ...
+
+    def cells(self, values: NDArray[np.float64]) -> list[str]:
+        """Cells of values."""
+        ...
+
+    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+        """Values of cells, NaN for those that it does not have."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known(ConditionKind):
+    """The values of any columns of a table; the others are drawn given these.
+
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
+    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float32, in data
+    units. Only a method that hides columns in training learns it; no data holds it.
+
+    Args:
+        fields: The table's columns.
+    """
+
+    fields: tuple[Field, ...]
+
+    learned = True
+
+    def __post_init__(self) -> None:
+        """Turn a list into a tuple."""
+        object.__setattr__(self, "fields", tuple(self.fields))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(d + columns,)."""
+        return (sum(field.width for field in self.fields) + len(self.fields),)
+
+    def read(self, request: Any) -> Tensor:
+        """Coordinates and marks, of `shape` or (n, *shape)."""
+        import torch
+
+        values = torch.as_tensor(request, dtype=torch.float32)
+        if values.shape[-1:] != self.shape or values.dim() > 2:
+            raise UsageError(
+                f"Known columns are numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+            )
+        return values
+
+    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
+        """The condition of rows.
+
+        Args:
+            values: Values of columns, NaN where missing, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
+        """
+        import torch
+
+        parts = [field.encode(values[:, place]) * (marks[:, place, None] > 0) for place, field in enumerate(self.fields)]
+        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float32))
+
+    def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
+        """The condition of n rows with one more known column.
+
+        Args:
+            values: What is known so far, (n, *shape).
+            entry: The column.
+            request: Its value: a number, a category's text, None or an empty text where it is known to be missing; or n of them.
+            n: How many.
+
+        Raises:
+            UsageError: For a value that the column does not have.
+        """
+        import torch
+
+        place = self.entries.index(entry)
+        field, start = self.fields[place], sum(other.width for other in self.fields[:place])
+        cells = _listed(request)
+        if len(cells) not in (1, n):
+            raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
+        numbers = np.array([_value(field, cell) for cell in cells])
+        coordinates = torch.from_numpy(field.encode(numbers).astype(np.float32)).expand(n, -1)
+        values = values.clone()
+        values[:, start : start + field.width] = coordinates
+        values[:, self.shape[0] - len(self.fields) + place] = 1.0
+        return values
+
+    def beyond(self, requested: Mapping[str, Any]) -> list[str]:
+        """A note on each number that lies outside the range of the training rows, and is replaced by its nearest value."""
+        notes = []
+        for field in self.fields:
+            ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
+            for cell in _listed(requested[field.name]) if ends and field.name in requested else []:
+                value, (low, high) = _value(field, cell), field.cells(np.array([min(ends), max(ends)]))
+                if value < min(ends) or value > max(ends):
+                    nearest = high if value > max(ends) else low
+                    notes.append(
+                        f"note: {field.name}={cell} lies outside the {low} to {high} of the training data: {nearest} is given."
+                    )
+        return notes
+
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        """No column is known."""
+        return self.blank(len(u), u.device)
+
+    def blank(self, n: int, device: Any) -> Tensor:
+        """Zeros: no column is known."""
+        import torch
+
+        return torch.zeros(n, *self.shape, device=device)
+
+    def embedding(self, width: int) -> nn.Module:
+        """None: a denoiser of tables puts the known columns into its network's input.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
+
+    def describe(self) -> str:
+        """Any columns."""
+        return "any columns given"
+
+    def check(self, values: Tensor, n: int) -> None:
+        """Refuse another shape."""
+        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
+            raise UsageError(
+                f"Got known columns of shape {tuple(values.shape)}; expected float32 of shape ({n}, {self.shape[0]})."
+            )
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        """Nothing: the columns are in the rows themselves."""
+        return [{} for _ in range(len(values))]
+
+
+def _listed(request: Any) -> list[Any]:
+    """One value or several as a list."""
+    if hasattr(request, "tolist"):
+        request = request.tolist()
+    return list(request) if isinstance(request, (list, tuple)) else [request]
+
+
+def _value(field: Field, cell: Any) -> float:
+    """A column's value as the column holds it."""
+    text = "" if cell is None or cell != cell else str(cell).strip()
+    value = float(field.read([text])[0])
+    if not np.isnan(value):
+        return value
+    if not text and field.missing:
+        return value
+    names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
+    if not names:
+        expected = "a date as the file writes it" if field.kind == "date" else "a number"
+        raise UsageError(f'"{field.name}" takes {expected}, got {cell!r}.')
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    raise UsageError(f'"{field.name}" has no category "{text}".{did_you_mean(text, names)} Expected one of: {listed}.')

@@ -1,0 +1,183 @@
+"""Tables of mixed types: numbers, dates, categories, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.data.spaces.vector import VectorSpace
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.layout import Layout
+from pushforward.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["TableSpace"]
+
+INDICATOR_SCALE = 0.5**0.5
+"""The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1."""
+
+
+@dataclass(frozen=True)
+class TableSpace(ScaledSpace):
+    """Rows of a table as coordinates (d,): a score for each column of numbers, and blocks of indicators.
+
+    Data units are scores and indicators, of which exactly one of a block is 1; model units have the indicators' means taken off.
+    `values` and `encoded` lead from coordinates to the table's own values and back.
+
+    Args:
+        fields: The table's columns.
+        target: The name of the column that a predictor of the table would predict; empty without one.
+        layout: The form of the table's file.
+        constraints: What every row meets.
+    """
+
+    fields: tuple[Column, ...] = ()
+    target: str = ""
+    layout: Layout = Layout()
+    constraints: tuple[Constraint, ...] = ()
+
+    noun = "row"
+    sides = ("d",)
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples, and check that the columns fit the shape.
+
+        Raises:
+            DataError: If they do not, or the target is no column.
+        """
+        super().__post_init__()
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        if sum(field.width for field in self.fields) != self.shape[0]:
+            raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
+        if self.target and self.target not in self.names:
+            raise DataError(f'The target "{self.target}" is no column of the table.')
+
+    @classmethod
+    def accepts(cls, x: NDArray[Any]) -> bool:
+        """Whether an array holds values of a table, float64 (n, columns), from which coordinates are computed."""
+        return x.ndim == 2 and x.dtype == np.float64
+
+    @classmethod
+    def stores(cls) -> str:
+        """Values of a table."""
+        return "float64 values of a table (n, columns)"
+
+    @classmethod
+    def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
+        """The space of columns."""
+        mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
+        std = [scale for field in fields for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)]
+        return cls((len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
+
+    @classmethod
+    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+        """The space of columns that are measured already; see `of`.
+
+        Args:
+            x: Values, float64 (n, columns).
+            names: ``fields``, and further arguments.
+
+        Raises:
+            DataError: Without fields.
+        """
+        if "fields" not in names:
+            raise DataError("float64 numbers (n, d) are values of a table: expected vectors, as x.astype(np.float32) makes them.")
+        return cls.of(**names)
+
+    def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
+        """Vectors of the same conditions, which are no rows of a table."""
+        return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the table's columns."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """A name for each coordinate."""
+        return tuple(name for field in self.fields for name in field.coordinates)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The first coordinate of each column, and after them the number of coordinates."""
+        return tuple(int(start) for start in np.cumsum([0, *(field.width for field in self.fields)]))
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """Where each block of indicators begins and ends among the coordinates."""
+        ends = zip(self.fields, self.starts[:-1], self.starts[1:], strict=True)
+        return tuple((start + field.scores, stop) for field, start, stop in ends if field.shares)
+
+    @cached_property
+    def scored(self) -> tuple[int, ...]:
+        """The coordinates that are scores."""
+        return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.scores)
+
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """The number of the column that each coordinate belongs to, (d,)."""
+        return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
+
+    def encoded(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Coordinates in data units, float32 (n, d), of values (n, columns)."""
+        parts = [field.encode(values[:, place]) for place, field in enumerate(self.fields)]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
+        """The table's values, float64 (n, columns), NaN where missing, of coordinates in data units, which need not be exact."""
+        import torch
+
+        examples = x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        ends = zip(self.fields, self.starts[:-1], self.starts[1:], strict=True)
+        return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in ends])
+
+    def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
+        """Rows as the file writes them."""
+        values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
+        columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def records(self, x: Tensor) -> list[list[Any]]:
+        """As `cells`."""
+        return self.cells(x)
+
+    def frame(self, x: Tensor) -> Any:
+        """The rows as a pandas data frame; None where pandas is not installed."""
+        from pushforward.data.tables.frames import frame_of, has_pandas
+
+        return frame_of(self.fields, self.values(x)) if has_pandas() else None
+
+    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+        """Which rows meet all constraints, (n,); None without constraints."""
+        return self.met(self.values(x)) if self.constraints else None
+
+    def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows of values (n, columns) meet all constraints, (n,)."""
+        named = {field.name: field.numbers(values[:, place]) for place, field in enumerate(self.fields)}
+        return np.all([constraint.holds(named) for constraint in self.constraints], axis=0)
+
+    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+        """Coordinates of the values that they stand for, float32 (n, d)."""
+        return self.encoded(self.values(x))
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """Coordinates of the values that they stand for."""
+        import torch
+
+        return torch.from_numpy(self.quantise(x))
+
+    @property
+    def endings(self) -> Mapping[str, str]:
+        """Tables."""
+        return {".csv": ".csv", ".tsv": ".tsv", ".parquet": ".parquet", ".npz": ".npz"}

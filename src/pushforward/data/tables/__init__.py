@@ -1,0 +1,16 @@
+"""Columns of tables of mixed types: their kinds, and how each becomes coordinates and is written again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.data.tables.category import Category
+    from pushforward.data.tables.column import Column
+    from pushforward.data.tables.number import Number
+
+__all__ = ["Category", "Column", "Number"]
+
+__getattr__ = exports(__name__, {"category": ("Category",), "column": ("Column",), "number": ("Number",)})

@@ -1,0 +1,104 @@
+"""Columns of categories, ordered ones among them, and of two values that mean no and yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.column import Column, indicators
+from pushforward.errors import DataError
+
+__all__ = ["Category"]
+
+
+@dataclass(frozen=True)
+class Category(Column):
+    """A value of a fixed set of texts; its number is its place in ``names``.
+
+    Args:
+        name: The column's name.
+        names: The texts, as the file writes them.
+        shares: The share of each in the training split, and after them that of missing values, where there are such.
+        missing: Whether values may be missing; a missing value is an indicator of its own.
+        kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
+
+    Raises:
+        DataError: If the shares do not fit the names.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+    missing: bool = False
+    kind: str = "category"
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples, and check that they fit one another."""
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        object.__setattr__(self, "shares", tuple(map(float, self.shares)))
+        if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
+            raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
+
+    @classmethod
+    def measured(cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category") -> Self:
+        """The column of training values.
+
+        Args:
+            name: Its name.
+            values: Numbers of categories, NaN where missing, (n,).
+            names: The categories' texts.
+            kind: "category", "boolean" or "ordinal".
+        """
+        absent = np.isnan(values)
+        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
+        missing = bool(absent.any()) or not names
+        counts += [int(absent.sum())] if missing else []
+        return cls(name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind)
+
+    @property
+    def scores(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """The column's name with each category."""
+        return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Indicators; a value that may not be missing and is takes the most frequent category."""
+        absent = len(self.names) if self.missing else int(np.argmax(self.shares))
+        return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))
+
+    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+        """The number of the largest indicator."""
+        chosen = np.argmax(coordinates, axis=1).astype(np.float64)
+        return np.where(chosen == len(self.names), np.nan, chosen)
+
+    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+        """The texts."""
+        return [missing if np.isnan(value) else self.names[int(value)] for value in values]
+
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers that the categories name, where all do, else their places."""
+        try:
+            named = np.array([*map(float, self.names), np.nan])
+        except ValueError:
+            return values
+        return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
+
+    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+        """The texts' numbers; 3.0 is read as 3, and True as TRUE, since other programs write them so."""
+        places = {text: float(place) for place, text in enumerate(self.names)}
+        plain = {_plain(text): place for text, place in places.items()} if self.kind != "category" else {}
+        return np.array([places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64)
+
+
+def _plain(cell: str) -> str:
+    """A text in lower case, and a whole number without a fraction of zeros."""
+    head, point, fraction = cell.lower().partition(".")
+    return head if point and not fraction.strip("0") else cell.lower()

@@ -1,0 +1,77 @@
+"""The interface of a column of a table: values of the file, coordinates of a model, and cells."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Column", "indicators"]
+
+
+class Column(ABC):
+    """One column of a table.
+
+    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN where it is missing.
+    *Coordinates* are what a model learns: at most one score, then a block of indicators of which exactly one is 1. A *cell* is
+    text as the file writes it.
+
+    Attributes:
+        name: The column's name.
+        kind: "number", "whole", "ordinal", "date", "category" or "boolean".
+        missing: Whether values may be missing.
+        shares: The share of each indicator in the training split; empty without indicators.
+    """
+
+    name: str
+    kind: str
+    missing: bool
+    shares: tuple[float, ...]
+
+    @property
+    @abstractmethod
+    def coordinates(self) -> tuple[str, ...]:
+        """A name for each coordinate."""
+
+    @property
+    @abstractmethod
+    def scores(self) -> int:
+        """How many coordinates are scores, 0 or 1; they come first, and indicators follow."""
+
+    @abstractmethod
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coordinates (n, width) of values (n,)."""
+
+    @abstractmethod
+    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+        """Values (n,) of coordinates (n, width), which need not be exact: the indicator is the largest one."""
+
+    @abstractmethod
+    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+        """Values as the file writes them.
+
+        Args:
+            values: (n,).
+            missing: The text of a missing value.
+        """
+
+    @abstractmethod
+    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+        """Values of cells, NaN for one that this column does not have; cells of missing values are left to the caller."""
+
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (n,) as numbers that can be compared: those that ordered categories name, else the values themselves."""
+        return values
+
+    @property
+    def width(self) -> int:
+        """How many coordinates there are."""
+        return self.scores + len(self.shares)
+
+
+def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Rows of zeros with a 1 at the place chosen, (n, count)."""
+    return np.asarray(np.eye(count)[chosen])

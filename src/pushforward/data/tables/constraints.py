@@ -1,0 +1,157 @@
+"""Conditions that every row of a table meets, such as "end >= start"."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.errors import UsageError, did_you_mean
+
+__all__ = ["Constraint"]
+
+_COMPARED: dict[type, Callable[..., Any]] = {
+    ast.LtE: operator.le,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.Gt: operator.gt,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_COMPUTED: dict[type, Callable[..., Any]] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+_QUOTED = re.compile(r"`([^`]+)`")
+LONGEST, DEEPEST = 500, 50
+_ROUNDING = 1e-12
+"""Relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A comparison of columns of numbers or dates and numbers, joined by + - and *.
+
+    A row with a missing value in one of the columns meets it. Sides that differ by rounding alone are equal.
+
+    Args:
+        text: Such as "end >= start", "a + b <= 100" or "`hours-per-week` > 0"; backquotes stand around names that hold other
+            characters than letters, digits and underscores.
+
+    Raises:
+        UsageError: For anything else.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Check that it can be computed."""
+        self._parsed  # noqa: B018
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that it compares."""
+        tree, quoted = self._parsed
+        names = (quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name))
+        return tuple(dict.fromkeys(names))
+
+    def check(self, known: Mapping[str, str]) -> None:
+        """Refuse columns that there are not, or that hold no numbers.
+
+        Args:
+            known: The kind of each column of the table.
+
+        Raises:
+            UsageError: Where it names one.
+        """
+        for name in self.names:
+            if name not in known:
+                longer = [other for other in known if other.startswith(name) and not other.isidentifier()]
+                hint = f" Put backquotes around such names: `{longer[0]}`." if longer else did_you_mean(name, known)
+                raise UsageError(
+                    f'The constraint "{self.text}" names "{name}", which is no column.{hint} Columns: {", ".join(known)}.'
+                )
+            if known[name] not in ("number", "whole", "ordinal", "date"):
+                raise UsageError(
+                    f'The constraint "{self.text}" compares "{name}", which is a {known[name]}: expected numbers or dates.'
+                )
+
+    def holds(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """Whether each row meets it, (n,).
+
+        Args:
+            values: The numbers of each column, (n,), NaN where missing.
+        """
+        tree, quoted = self._parsed
+        sides = [_computed(side, quoted, values) for side in (tree.left, *tree.comparators)]
+        met: Any = True
+        for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
+            near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
+            strict = isinstance(op, (ast.Lt, ast.Gt, ast.NotEq))
+            plain = _COMPARED[type(op)](left, right)
+            met = met & ((plain & ~near) if strict else (plain | near)) | np.isnan(left) | np.isnan(right)
+        return np.broadcast_to(met, np.shape(next(iter(values.values())))).copy()
+
+    @cached_property
+    def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
+        """The comparison, and the names in backquotes by what stands for them in it."""
+        quoted: dict[str, str] = {}
+
+        def named(match: re.Match[str]) -> str:
+            quoted[f"_quoted_{len(quoted)}"] = match[1]
+            return f" {list(quoted)[-1]} "
+
+        text = _QUOTED.sub(named, self.text)
+        try:
+            if len(text) > LONGEST:
+                raise SyntaxError("it is too long")
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise _refused(self.text) from error
+        if not isinstance(tree, ast.Compare):
+            raise _refused(self.text)
+        if not all(type(op) in _COMPARED for op in tree.ops):
+            raise _refused(self.text)
+        for side in (tree.left, *tree.comparators):
+            _check(side, self.text)
+        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+            raise _refused(self.text)
+        return tree, quoted
+
+
+def _check(node: ast.AST, text: str, depth: int = 0) -> None:
+    if depth > DEEPEST:
+        raise _refused(text)
+    if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
+        _check(node.left, text, depth + 1)
+        _check(node.right, text, depth + 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        _check(node.operand, text, depth + 1)
+    elif isinstance(node, ast.Constant):
+        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or abs(node.value) > 1e300:
+            raise _refused(text)
+    elif not isinstance(node, ast.Name):
+        raise _refused(text)
+
+
+def _computed(node: ast.AST, quoted: Mapping[str, str], values: Mapping[str, NDArray[np.float64]]) -> Any:
+    if isinstance(node, ast.BinOp):
+        left, right = _computed(node.left, quoted, values), _computed(node.right, quoted, values)
+        return _COMPUTED[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp):
+        return -_computed(node.operand, quoted, values)
+    if isinstance(node, ast.Constant):
+        return np.float64(node.value)  # type: ignore[arg-type]
+    assert isinstance(node, ast.Name)
+    return values[quoted.get(node.id, node.id)]
+
+
+def _refused(text: str) -> UsageError:
+    return UsageError(
+        f'"{text[:80]}" is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and numbers, joined by +, - '
+        "and *, such as end >= start; names with other characters than letters, digits and _ stand in backquotes."
+    )

@@ -1,0 +1,94 @@
+"""What is known of a table that was read: what each column holds, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.inference import Finding
+from pushforward.data.tables.number import Number
+from pushforward.data.tables.raw import RawColumn, RawTable
+from pushforward.data.tables.text import NAMES
+
+__all__ = ["TableFacts"]
+
+EXAMPLES, NAMED = 3, 20
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What was read of a table and decided.
+
+    Args:
+        findings: What each column holds, those that are left out among them.
+        examples: The first different cells of each column.
+        missing: The share of cells of each column that hold no value.
+        texts: Texts that mean that there is no value.
+        rows: How many rows there are.
+        separator: Between cells; empty for a table that is no text.
+        notes: Sentences about lines that were left out.
+    """
+
+    findings: tuple[Finding, ...]
+    examples: tuple[tuple[str, ...], ...]
+    missing: tuple[float, ...]
+    texts: tuple[str, ...]
+    rows: int
+    separator: str = ""
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, table: RawTable, columns: Sequence[RawColumn], findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
+        """The facts of a table, some of whose columns were chosen."""
+        examples, shares = [], []
+        for column in columns:
+            present = column.present(missing)
+            examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
+            shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
+        separator = "" if table.header is None else table.separator
+        texts = tuple(dict.fromkeys(missing))
+        return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, table.notes)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a person who trains should know: columns and lines that were left out."""
+        dropped = [finding for finding in self.findings if finding.kind == "drop"]
+        return [*(f'left out the column "{finding.name}": {finding.why}' for finding in dropped), *self.notes]
+
+    def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
+        """A plain dict for each column: name, kind, range or categories, missing, atoms, examples and why.
+
+        Args:
+            fields: The columns as they were measured on the training rows.
+        """
+        measured = {field.name: field for field in fields}
+        parts = zip(self.findings, self.examples, self.missing, strict=True)
+        return [
+            {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
+            | _content(finding, measured.get(finding.name))
+            | {"missing": round(missing, 6), "examples": list(examples), "why": finding.why}
+            for finding, examples, missing in parts
+        ]
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """Separator and texts of missing values, in words."""
+        separator = NAMES.get(self.separator, self.separator) or None
+        return {"separator": separator, "missing_texts": list(self.texts)}
+
+
+def _content(finding: Finding, field: Column | None) -> dict[str, Any]:
+    """Range and atoms of numbers, the categories of others."""
+    if isinstance(field, Number):
+        ends = [*field.knots[:1], *field.knots[-1:], *field.atoms]
+        cells = [field.form.cell(end) for end in ((min(ends), max(ends)) if ends else ())]
+        shares = dict(zip(map(field.form.cell, field.atoms), np.round(field.shares[1:], 4).tolist(), strict=False))
+        return {"range": cells, "atoms": shares}
+    if field is None:
+        return {}
+    shares = dict(zip(field.names, np.round(field.shares, 4).tolist(), strict=False))  # type: ignore[attr-defined]
+    return {"categories": len(shares), "shares": dict(list(shares.items())[:NAMED])}

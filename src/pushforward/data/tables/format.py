@@ -1,0 +1,93 @@
+"""How the cells of a column of numbers or dates are written and read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Format"]
+
+_PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
+"""Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the cells of a column of numbers are written.
+
+    Args:
+        decimals: Digits after the point; None for the shortest text of the number.
+        pattern: Of dates, as `datetime.strftime` reads it, and %-d, %-m and %-H for parts without a zero before them; empty for
+            numbers.
+        levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
+        least: The fewest digits after the point, so that zeros beyond them are left out; None for ``decimals``.
+        digits: The most digits that count of a number without fixed decimals; None for all.
+        point: The decimal point.
+    """
+
+    decimals: int | None = None
+    pattern: str = ""
+    levels: tuple[str, ...] = ()
+    least: int | None = None
+    digits: int | None = None
+    point: str = "."
+
+    def __post_init__(self) -> None:
+        """Turn a list into a tuple."""
+        object.__setattr__(self, "levels", tuple(map(str, self.levels)))
+
+    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values that cells can hold."""
+        if self.pattern:
+            return np.round(values / self._unit) * self._unit
+        if self.digits is not None:
+            return np.array([float(f"{value:.{self.digits}g}") for value in values.tolist()])
+        return values if self.decimals is None else np.round(values, self.decimals) + 0.0
+
+    def cell(self, value: float) -> str:
+        """A value as text."""
+        if self.levels:
+            return self.levels[int(value)]
+        if self.pattern:
+            return _date(value, self.pattern)
+        return self._number(value).replace(".", self.point)
+
+    def value(self, cell: str) -> float:
+        """The value of a text; NaN for one that is none."""
+        try:
+            if self.levels:
+                return float(self.levels.index(cell))
+            if self.pattern:
+                return datetime.strptime(cell, self.pattern.replace("%-", "%")).replace(tzinfo=UTC).timestamp()
+            value = float(cell.replace(self.point, "."))
+        except ValueError:
+            return math.nan
+        return value if math.isfinite(value) else math.nan
+
+    def _number(self, value: float) -> str:
+        if self.decimals is not None:
+            text = f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
+            if self.least is None or self.least >= self.decimals:
+                return text
+            whole, fraction = text.split(".")
+            fraction = fraction.rstrip("0").ljust(self.least, "0")
+            return f"{whole}.{fraction}" if fraction else whole
+        value = value if self.digits is None else float(f"{value:.{self.digits}g}")
+        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
+
+    @property
+    def _unit(self) -> float:
+        """Seconds between dates that the pattern tells apart."""
+        units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
+        return next((unit for part, unit in units.items() if part in self.pattern), 86400.0)
+
+
+def _date(value: float, pattern: str) -> str:
+    moment = datetime.fromtimestamp(value, UTC)
+    for part, name in _PARTS.items():
+        pattern = pattern.replace(part, str(getattr(moment, name)))
+    return moment.strftime(pattern)

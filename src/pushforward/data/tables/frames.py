@@ -1,0 +1,166 @@
+"""Data frames of pandas and polars: read as tables, and written from samples."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.number import Number
+from pushforward.data.tables.raw import RawColumn, RawTable
+from pushforward.errors import DataError, MissingExtra
+
+__all__ = ["for_parquet", "frame_of", "frame_table", "has_pandas", "is_frame", "read_parquet", "write_parquet"]
+
+TRUTHS = {"true": True, "false": False}
+
+
+def has_pandas() -> bool:
+    """Whether pandas is installed."""
+    return importlib.util.find_spec("pandas") is not None
+
+
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame of pandas or polars; neither is imported."""
+    kind = type(value)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] in ("pandas", "polars")
+
+
+def frame_table(frame: Any) -> RawTable:
+    """A data frame as the text of a file would hold it.
+
+    Raises:
+        DataError: For values that no cell of a table holds, such as lists.
+    """
+    names, columns = [str(name) for name in frame.columns], []
+    for place, name in enumerate(names):
+        series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
+        columns.append(RawColumn.of(name, _cells(name, series.to_list())))
+    return RawTable(tuple(columns), range(1, len(frame) + 1))
+
+
+def _cells(name: str, values: Sequence[Any]) -> list[str]:
+    """The texts of values; dates of one column at midnight lose their time, and whole floats beside missing ones their point."""
+    present = [value for value in values if not _missing(value)]
+    whole = len(present) < len(values) and all(isinstance(value, float) and value == int(value) for value in present)
+    days = all(isinstance(value, date) for value in present) and all(_midnight(value) for value in present)
+    known: dict[Any, str] = {}
+    cells = []
+    for value in values:
+        if _missing(value):
+            cells.append("")
+            continue
+        key = (type(value), value) if isinstance(value, (str, int, float)) else None
+        if key is None or key not in known:
+            text = _cell(name, int(value) if whole else value, days)
+            if key is None:
+                cells.append(text)
+                continue
+            known[key] = text
+        cells.append(known[key])
+    return cells
+
+
+def _midnight(value: date) -> bool:
+    return not isinstance(value, datetime) or value.time() == time()
+
+
+def _missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or the NA or NaT of pandas."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _cell(name: str, value: Any, days: bool) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))
+    if isinstance(value, datetime):
+        pattern = "%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"
+        return value.strftime(pattern)
+    if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
+        return str(value).strip()
+    raise DataError(f'The column "{name}" holds a {type(value).__name__}: expected numbers, texts, dates or booleans.')
+
+
+def frame_of(fields: Sequence[Column], values: NDArray[np.float64]) -> Any:
+    """Values of a table (n, columns) as a pandas data frame, each column in the type that its kind has there."""
+    import pandas as pd
+
+    columns = {field.name: _series(pd, field, values[:, place]) for place, field in enumerate(fields)}
+    return pd.DataFrame(columns)
+
+
+def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
+    absent = np.isnan(values)
+    if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
+        return pd.to_datetime(pd.Series(np.where(absent, np.nan, values)), unit="s").dt.round("us")
+    if isinstance(field, Number) and not field.form.pattern:
+        rounded = field.form.rounded(values)
+        if field.kind == "whole":
+            return pd.Series(rounded).astype("Int64") if absent.any() else pd.Series(rounded.astype(np.int64))
+        return pd.Series(rounded)
+    texts = [None if missing else cell for cell, missing in zip(field.cells(values), absent, strict=True)]
+    if isinstance(field, Category) and {name.lower() for name in field.names} == set(TRUTHS):
+        truths = [None if text is None else TRUTHS[text.lower()] for text in texts]
+        return pd.Series(truths, dtype="boolean" if absent.any() else bool)
+    if isinstance(field, Category) and field.names and all(name.lstrip("-").isdecimal() for name in field.names):
+        numbers = pd.Series(field.numbers(values))
+        exact = all(str(int(name)) == name for name in field.names)
+        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts)
+    return pd.Series(texts)
+
+
+def read_parquet(path: Path) -> RawTable:
+    """The table of a Parquet file.
+
+    Raises:
+        MissingExtra: Where pandas or pyarrow is not installed.
+        DataError: For a file that cannot be read.
+    """
+    pandas = for_parquet(path)
+    try:
+        frame = pandas.read_parquet(path, engine="pyarrow")
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as a Parquet file: {error}.") from error
+    return frame_table(frame)
+
+
+def write_parquet(path: Path, frames: Sequence[Any]) -> None:
+    """Write data frames below one another.
+
+    Raises:
+        MissingExtra: Where pandas or pyarrow is not installed.
+    """
+    for_parquet(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)
+
+
+def for_parquet(path: Path) -> Any:
+    """Pandas, which reads and writes Parquet files by pyarrow.
+
+    Args:
+        path: The file, for the message.
+
+    Raises:
+        MissingExtra: Where one of them is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow")
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise MissingExtra(
+            f"{path} needs a library that cannot be imported ({error}). Install it: pip install 'pushforward[tables]'"
+        ) from error

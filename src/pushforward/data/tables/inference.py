@@ -1,0 +1,165 @@
+"""What the columns of a table hold, decided from their cells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.dates import patterns
+from pushforward.data.tables.faults import Faults, count
+from pushforward.data.tables.format import Format
+from pushforward.data.tables.number import Number
+from pushforward.data.tables.numerals import form_of, is_number, is_whole, numbers
+from pushforward.data.tables.raw import RawColumn
+
+__all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "ordered"]
+
+KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
+NUMERIC = ("number", "whole", "date")
+MOST_CATEGORIES = 1000
+FEW = 20
+"""Whole numbers of at most so many different values are ordered categories."""
+REPEATED = 5
+"""How often each value of ordered categories must occur on average."""
+IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95
+"""A column of text is an identifier where at least so many rows and this share of them differ."""
+MIXED = 0.5
+"""A column of texts that holds more than this share of numbers holds numbers with errors among them."""
+TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a column holds.
+
+    Args:
+        name: The column's name.
+        kind: One of `KINDS`; "drop" for a column that is left out.
+        why: The reason, in words.
+        form: How numbers and dates are written.
+        names: The texts of categories, in their order.
+    """
+
+    name: str
+    kind: str
+    why: str = ""
+    form: Format = Format()
+    names: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values are numbers or dates, in place of numbers of categories."""
+        return self.kind in NUMERIC
+
+    def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
+        """The values of a column's cells, NaN where they are missing or unknown."""
+        texts, places = np.full(len(column.texts), np.nan), column.present(missing)
+        if self.numeric:
+            texts[places] = [self.form.value(column.texts[place]) for place in places]
+            texts[places] = texts[places] + 0.0
+        else:
+            known = {name: float(number) for number, name in enumerate(self.names)}
+            texts[places] = [known.get(column.texts[place], np.nan) for place in places]
+        return column.numbered(texts)
+
+    def hashes(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.uint64]:
+        """A hash of each cell's name and value, (n,), which other cells and the number of a category do not change."""
+        present = set(column.present(missing))
+        words = [self._word(text) if place in present else "" for place, text in enumerate(column.texts)]
+        keyed = (hashlib.blake2b(f"{self.name}\x1f{word}".encode(), digest_size=8).digest() for word in words)
+        return np.array([int.from_bytes(key, "little") for key in keyed], dtype=np.uint64)[column.codes]
+
+    def _word(self, text: str) -> str:
+        """The value of a cell, the same however a number is written."""
+        return repr(self.form.value(text) + 0.0) if self.numeric else text
+
+    def measured(self, values: NDArray[np.float64]) -> Column:
+        """The column of training values, float64 (n,)."""
+        if self.numeric:
+            return Number.measured(self.name, values, self.kind, self.form)
+        return Category.measured(self.name, values, self.names, self.kind)
+
+
+def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
+    """Decide what a column holds.
+
+    Args:
+        column: Its cells.
+        missing: Texts that mean that there is no value.
+        lines: The line of each row, for messages.
+        faults: Notes what is wrong with it.
+    """
+    places = column.present(missing)
+    texts, n = [column.texts[place] for place in places], int(column.counts[places].sum())
+    if not texts:
+        return Finding(column.name, "category", "every cell is missing; samples leave it empty")
+    if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
+        return Finding(column.name, "boolean", "two values that mean no and yes", names=ordered(texts))
+    point = "," if any("," in text for text in texts) and all(is_number(text, ",") for text in texts) else "."
+    numeric = [is_number(text, point) for text in texts]
+    if all(numeric):
+        return _of_numbers(column, texts, n, point, n == len(column.codes))
+    if not any(numeric) and (fitting := patterns(texts)):
+        other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
+        return Finding(column.name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0]))
+    return _of_texts(column, places, numeric, lines, faults)
+
+
+def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, point: str, whole_column: bool) -> Finding:
+    """A column of numbers."""
+    name, different = column.name, len(texts)
+    if not all(map(is_whole, texts)):
+        form = form_of(texts, point)
+        comma = ", with a decimal comma" if point == "," else ""
+        return Finding(name, "number", f"numbers of up to {_digits(form)}{comma}", form)
+    values = numbers(texts)
+    steps = np.diff(values[column.codes]) if whole_column else np.zeros(1)
+    if different == n >= REPEATED and (np.abs(steps) == 1).all() and len(set(steps.tolist())) == 1 and n > FEW:
+        return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
+    if different <= FEW and n >= REPEATED * different:
+        why = f"{different} different whole number{'s' * (different != 1)}"
+        return Finding(name, "ordinal", f"{why}, taken as ordered categories", names=ordered(texts))
+    return Finding(name, "whole", "whole numbers", Format(0))
+
+
+def _digits(form: Format) -> str:
+    count = form.digits if form.decimals is None else form.decimals
+    return f"{count} {'significant digits' if form.decimals is None else 'decimals'}"
+
+
+def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:
+    """A column that holds text."""
+    name, counts = column.name, column.counts[list(places)]
+    n, different, are = int(counts.sum()), len(places), np.array(numeric)
+    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2):
+        odd = [place for place, number in zip(places, numeric, strict=True) if not number]
+        hint = f'; or say that this is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
+        faults.add(
+            f'the column "{name}" holds numbers, and {count(int(counts[~are].sum()), "cell")} of other text: '
+            f'{column.where(odd, lines)}. Correct or remove these rows{hint}; or drop the column: `drop="{name}"`.'
+        )
+        return Finding(name, "drop", "numbers with other text among them")
+    if n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n:
+        alike = "every cell is another text" if different == n else f"{different:,} different texts in {n:,} cells"
+        return Finding(name, "drop", f"an identifier: {alike}")
+    if different > MOST_CATEGORIES:
+        faults.add(
+            f'the column "{name}" holds {different:,} different texts, more than {MOST_CATEGORIES:,} categories, such as '
+            f'"{column.texts[places[0]][:40]}". Drop it: `drop="{name}"`; or write groups of them into the file.'
+        )
+        return Finding(name, "drop", "too many categories")
+    texts = [column.texts[place] for place in places]
+    return Finding(name, "category", f"{different} different text{'s' * (different != 1)}", names=ordered(texts))
+
+
+def ordered(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts in the order of their numbers, where all are numbers, else of the alphabet."""
+    if all(map(is_number, texts)):
+        return tuple(sorted(texts, key=lambda text: (float(text), text)))
+    return tuple(sorted(texts, key=lambda text: (text.lower(), text)))

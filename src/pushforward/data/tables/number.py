@@ -1,0 +1,195 @@
+"""Columns of numbers, whole numbers, ordered levels and dates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.column import Column, indicators
+from pushforward.data.tables.format import Format
+from pushforward.errors import DataError
+
+__all__ = ["ATOM_SHARE", "Format", "Number"]
+
+ATOM_SHARE = 0.02
+"""A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom."""
+ATOM_RATIO = 3.0
+CLOSED = 1024
+"""A column of at most so many different values takes no others."""
+TAIL = 24
+"""How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well."""
+
+
+@dataclass(frozen=True)
+class Number(Column):
+    """A column of numbers, as normal scores of their ranks and indicators of atoms.
+
+    The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
+    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many:
+    scores are linear between the knots.
+
+    Args:
+        name: The column's name.
+        knots: Values, rising: all that occur in a closed column, quantiles in an open one.
+        ranks: The share of values up to each knot, rising, above 0 and at most 1; in an open column below 1.
+        closed: Whether no other values occur.
+        kind: "number", "whole", "ordinal" or "date".
+        form: How cells are written.
+        atoms: Values that are so frequent that each has an indicator of its own.
+        shares: The shares of values that are no atoms, of each atom, and of missing values where there are such; empty without
+            atoms and missing values.
+        missing: Whether values may be missing.
+
+    Raises:
+        DataError: If arguments do not fit one another.
+    """
+
+    name: str
+    knots: tuple[float, ...]
+    ranks: tuple[float, ...]
+    closed: bool
+    kind: str = "number"
+    form: Format = Format()
+    atoms: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
+    missing: bool = False
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples, and check that they fit one another."""
+        for field in ("knots", "ranks", "atoms", "shares"):
+            object.__setattr__(self, field, tuple(map(float, getattr(self, field))))
+        expected = 1 + len(self.atoms) + self.missing
+        if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
+            raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
+        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0):
+            raise DataError(f'"{self.name}": knots and ranks must rise.')
+
+    @classmethod
+    def measured(cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format = Format()) -> Self:
+        """The column of training values.
+
+        Args:
+            name: Its name.
+            values: (n,), NaN where missing.
+            kind: "number", "whole", "ordinal" or "date".
+            form: How its cells are written.
+        """
+        absent = np.isnan(values)
+        different, counts = np.unique(values[~absent], return_counts=True)
+        share = counts / max(1, len(values))
+        atomic = (share > ATOM_SHARE) & (share > ATOM_RATIO / max(1, len(different))) & (kind != "ordinal")
+        atoms, shares = different[atomic], share[atomic]
+        rest, missing = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0, bool(absent.any())
+        block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
+        different, counts = different[~atomic], counts[~atomic]
+        closed = len(different) <= CLOSED
+        knots, ranks = (different, _upper(counts)) if closed else _quantiles(different, counts)
+        chosen = tuple(block) if len(block) > 1 else ()
+        return cls(name, tuple(knots), tuple(ranks), closed, kind, form, tuple(atoms), chosen, missing)
+
+    @property
+    def scores(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """The column's name, and with indicators that of each."""
+        if not self.shares:
+            return (self.name,)
+        atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
+        return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score, 0 for atoms and missing values, and indicators; values beyond the knots take the nearest score."""
+        chosen = self._indicator(values)
+        scores = np.where(chosen == 0, self._scores(values), 0.0)
+        return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
+
+    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+        """The atom of the largest indicator, or the value of the score."""
+        ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
+        if not self.shares:
+            return ordinary
+        block = np.asarray(coordinates[:, 1:], dtype=np.float64)
+        chosen = np.argmax(block if self.knots else block[:, 1:], axis=1) + (0 if self.knots else 1)
+        special = np.array([math.nan, *self.atoms, *((math.nan,) if self.missing else ())])[chosen]
+        return np.where(chosen == 0, ordinary, special)
+
+    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+        """Numbers with the column's own decimals, dates in its own pattern."""
+        return [missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()]
+
+    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+        """Numbers or dates."""
+        return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
+
+    def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ranks, from 0 to 1, between which a value of a closed column lies; of an open one its rank, twice; (n,) each."""
+        if not self.closed or not self.knots:
+            rank = np.interp(values, self.knots, self.ranks) if self.knots else np.full(len(values), 0.5)
+            return rank, rank
+        place, upper = self._nearest(values), np.array([0.0, *self.ranks])
+        return upper[place], upper[place + 1]
+
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        """Scores between the values of a closed column; scores of an open one's knots."""
+        return _normal_quantile(np.array(self.ranks[:-1] if self.closed else self.ranks))
+
+    def _indicator(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        chosen = np.zeros(len(values), dtype=np.int64)
+        for place, atom in enumerate(self.atoms):
+            chosen[values == atom] = 1 + place
+        if self.missing:
+            chosen[np.isnan(values)] = len(self.shares) - 1
+        return chosen
+
+    def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        knots = np.array(self.knots)
+        return np.searchsorted((knots[1:] + knots[:-1]) / 2, np.nan_to_num(values))
+
+    def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.knots:
+            return np.zeros(len(values))
+        if not self.closed:
+            return np.interp(np.nan_to_num(values), self.knots, self._edges)
+        upper = np.array([0.0, *self.ranks])
+        return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
+
+    def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.knots:
+            return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
+        if self.closed:
+            return np.array(self.knots)[np.searchsorted(self._edges, scores)]
+        values = self.form.rounded(np.interp(scores, self._edges, self.knots))
+        place = np.clip(np.searchsorted(self._edges, scores - 1e-6), 0, len(self.knots) - 1)
+        stored = self._edges.astype(np.float32)[place] == np.asarray(scores, dtype=np.float32)  # a knot that was rounded
+        return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
+
+
+def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(share))
+
+
+def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of values up to each, the last exactly 1."""
+    return np.cumsum(counts) / max(1, counts.sum())
+
+
+def _quantiles(different: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Knots of an open column and their ranks, those of the middle of each value."""
+    upper = _upper(counts)
+    middle = upper - counts / counts.sum() / 2
+    inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
+    ends = np.r_[np.arange(TAIL), np.arange(len(different) - TAIL, len(different))]
+    places = np.unique(np.clip(np.r_[inner, ends], 0, len(different) - 1))
+    return different[places], middle[places]

@@ -1,0 +1,58 @@
+"""Texts that are numbers, and how a column of them is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.format import Format
+
+__all__ = ["form_of", "is_code", "is_number", "is_whole", "numbers"]
+
+_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+_COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
+_WHOLE = re.compile(r"-?\d+$")
+_CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
+EXACT = 2**53
+"""Whole numbers up to here are float64 numbers."""
+MOST_DECIMALS = 12
+
+
+def is_number(text: str, point: str = ".") -> bool:
+    """Whether a text is a finite number, with a decimal point or comma; a whole number that float64 rounds is none."""
+    pattern = _NUMBER if point == "." else _COMMA
+    if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
+        return False
+    return bool(np.isfinite(float(text.replace(point, "."))))
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is of digits that a number would lose, such as 007 and +49."""
+    return bool(_CODE.match(text))
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number, which float64 holds exactly."""
+    return bool(_WHOLE.match(text)) and abs(int(text)) <= EXACT
+
+
+def numbers(texts: Sequence[str], point: str = ".") -> NDArray[np.float64]:
+    """The values of numbers, (n,)."""
+    return np.array([float(text.replace(point, ".")) for text in texts], dtype=np.float64) + 0.0
+
+
+def form_of(texts: Iterable[str], point: str = ".") -> Format:
+    """How a column of numbers is written: with the most decimals that occur, and as few as occur."""
+    most, fewest, digits = 0, MOST_DECIMALS, 0
+    for text in texts:
+        plain, _, exponent = text.lower().partition("e")
+        whole, _, fraction = plain.partition(point)
+        decimals = len(fraction) - int(exponent or 0)
+        most, fewest = max(most, decimals), min(fewest, MOST_DECIMALS if exponent else max(0, decimals))
+        digits = max(digits, len((whole.lstrip("-") + fraction).lstrip("0")))
+    if most > MOST_DECIMALS:
+        return Format(digits=min(17, max(1, digits)), point=point)
+    return Format(most, least=min(fewest, most), point=point)

@@ -1,0 +1,91 @@
+"""Columns of a table as text, before it is decided what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.faults import some
+
+__all__ = ["MISSING", "RawColumn", "RawTable"]
+
+MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+"""Cells that mean that there is no value, unless others are named."""
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """The cells of a column.
+
+    Args:
+        name: Its name.
+        texts: The different texts, in the order of their first cells.
+        codes: The number of each cell's text, int64 (n,).
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
+        """The column of cells."""
+        places: dict[str, int] = {}
+        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int64)
+        return cls(name, tuple(places), codes)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many cells hold each text."""
+        return np.bincount(self.codes, minlength=len(self.texts))
+
+    def present(self, missing: Iterable[str]) -> list[int]:
+        """The numbers of the texts that are values."""
+        absent = set(missing)
+        return [place for place, text in enumerate(self.texts) if text not in absent]
+
+    def missing_text(self, missing: Iterable[str]) -> str:
+        """The most frequent text of missing values, an empty one where none is missing."""
+        absent = set(missing)
+        known = [(count, text) for text, count in zip(self.texts, self.counts.tolist(), strict=True) if text in absent]
+        return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
+
+    def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values of all cells, from those of the texts."""
+        return values[self.codes] if len(self.texts) else np.zeros(0)
+
+    def where(self, places: Sequence[int], lines: Sequence[int], shown: int = 5) -> str:
+        """The lines of the first cells that hold some of the texts, each with its text, in words."""
+        wanted = np.zeros(len(self.texts), dtype=bool)
+        wanted[list(places)] = True
+        rows = np.flatnonzero(wanted[self.codes])
+        words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:shown].tolist()]
+        return some(words) + (f" and {len(rows) - shown:,} more" if len(rows) > shown else "")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as text.
+
+    Args:
+        columns: Its columns, all of one length.
+        lines: The line of each row in the file, or the row's number, for messages.
+        header: Whether the file's first line holds the names; None for a table that is no file.
+        separator: Between cells.
+        notes: Sentences about what was left out or decided.
+    """
+
+    columns: tuple[RawColumn, ...]
+    lines: Sequence[int]
+    header: bool | None = None
+    separator: str = ","
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(column.name for column in self.columns)

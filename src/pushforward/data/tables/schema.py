@@ -1,0 +1,194 @@
+"""The schema of a table: a JSON file that says what each column holds, which a person may edit.
+
+    {
+      "columns": {
+        "age": {"kind": "whole"},
+        "size": {"kind": "ordinal", "names": ["S", "M", "L"]},
+        "born": {"kind": "date", "pattern": "%d.%m.%Y"},
+        "note": {"kind": "drop"}
+      },
+      "target": "size",
+      "missing": ["", "?"],
+      "constraints": ["end >= start"]
+    }
+
+Columns that it does not name are decided from their cells. "why" of a column is for the reader alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pushforward.data.tables.dates import patterns
+from pushforward.data.tables.faults import Faults, count
+from pushforward.data.tables.format import Format
+from pushforward.data.tables.inference import KINDS, Finding, infer, ordered
+from pushforward.data.tables.numerals import form_of, is_number, is_whole
+from pushforward.data.tables.raw import RawColumn
+from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
+
+__all__ = ["decide", "read_schema", "schema_of", "write_schema"]
+
+MOST_NAMED = 10_000
+"""The most categories of a column that a schema makes a category."""
+_WHOLE = ("columns", "target", "missing", "constraints")
+_FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
+_ENTRY = ("kind", "why", "names", *_FORM)
+_LARGEST = 1 << 24
+
+
+def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a schema file, checked.
+
+    Args:
+        source: The file, or its content.
+
+    Raises:
+        DataError: If it is no schema.
+    """
+    if isinstance(source, Mapping):
+        content, name = dict(source), "The schema"
+    elif isinstance(source, (str, os.PathLike)):
+        content, name = _loaded(Path(source)), os.fspath(source)
+    else:
+        raise UsageError(f"`schema` is a file or a mapping, got a {type(source).__name__}.")
+    _check_names(name, content, _WHOLE)
+    columns = content.get("columns", {})
+    if not isinstance(columns, Mapping) or not all(isinstance(entry, Mapping) for entry in columns.values()):
+        raise DataError(f'{name}: "columns" is {{"NAME": {{"kind": KIND}}, ...}}.')
+    for column, entry in columns.items():
+        _check_names(f'{name}, column "{column}"', entry, _ENTRY)
+        if entry.get("kind") not in KINDS:
+            raise DataError(f'{name}, column "{column}": the kind is {entry.get("kind")!r}, expected one of {", ".join(KINDS)}.')
+        wrong = [key for key, value in entry.items() if not _fits(key, value)]
+        if wrong:
+            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be.')
+    for key in ("missing", "constraints"):
+        if not _texts(content.get(key, [])):
+            raise DataError(f'{name}: "{key}" is a list of texts.')
+    if not isinstance(content.get("target", ""), str):
+        raise DataError(f'{name}: "target" is the name of a column.')
+    return content
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key == "names":
+        return _texts(value) and len(set(value)) == len(value)
+    if key in ("decimals", "least", "digits"):
+        return value is None or (type(value) is int and 0 <= value <= 17)
+    return isinstance(value, str)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"There is no schema {path}. Write one with `pushforward data check FILE --write-schema {path}`.")
+    if path.stat().st_size > _LARGEST:
+        raise DataError(f"{path} is larger than {_LARGEST >> 20} MB, which no schema is.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f'{path} is no schema: expected {{"columns": {{...}}}}.')
+    return content
+
+
+def _check_names(name: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in content:
+        if key not in known:
+            raise DataError(f'{name}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
+
+
+def schema_of(findings: Sequence[Finding], target: str, missing: Sequence[str], constraints: Sequence[str]) -> dict[str, Any]:
+    """The schema of a table as it was decided."""
+    columns = {}
+    for finding in findings:
+        plain = {name: getattr(finding.form, name) for name in _FORM}
+        form = {name: value for name, value in plain.items() if finding.numeric and value != getattr(Format(), name)}
+        names = {"names": list(finding.names)} if finding.names else {}
+        columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
+    return {"columns": columns, "target": target, "missing": list(missing), "constraints": list(constraints)}
+
+
+def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
+    """Write a schema to a new file.
+
+    Raises:
+        UsageError: For a file that is there.
+        CheckpointError: If the disk refuses.
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
+    try:
+        path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}.") from error
+
+
+def decide(
+    column: RawColumn, entry: Mapping[str, Any] | None, missing: Sequence[str], lines: Sequence[int], faults: Faults
+) -> Finding:
+    """What a column holds, by its entry of the schema, or by its cells where there is none.
+
+    Args:
+        column: Its cells.
+        entry: The entry.
+        missing: Texts that mean that there is no value.
+        lines: The line of each row, for messages.
+        faults: Notes what is wrong.
+    """
+    if entry is None:
+        return infer(column, missing, lines, faults)
+    kind, why = entry["kind"], str(entry.get("why") or "as the schema says")
+    places = column.present(missing)
+    texts = [column.texts[place] for place in places]
+    if kind == "drop":
+        return Finding(column.name, kind, why)
+    if kind in ("number", "whole", "date"):
+        finding = Finding(column.name, kind, why, _form(kind, entry, texts))
+        odd = [place for place, text in zip(places, texts, strict=True) if not _readable(finding, text)]
+    else:
+        names = tuple(entry["names"]) if "names" in entry else ordered(texts)
+        finding = Finding(column.name, kind, why, names=names)
+        odd = [place for place, text in zip(places, texts, strict=True) if text not in set(names)]
+        _check_count(finding, faults)
+    if odd:
+        cells = count(int(column.counts[odd].sum()), "cell")
+        faults.add(
+            f'the column "{column.name}" is a {kind} in the schema, and {cells} cannot be: '
+            f"{column.where(odd, lines)}. Correct the schema or these rows."
+        )
+    return finding
+
+
+def _check_count(finding: Finding, faults: Faults) -> None:
+    limit = 2 if finding.kind == "boolean" else MOST_NAMED
+    if len(finding.names) > limit:
+        faults.add(f'the column "{finding.name}" has {len(finding.names):,} categories: a {finding.kind} has at most {limit:,}.')
+
+
+def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
+    """How the cells are written: by the entry where it says so, else by the cells."""
+    given = {name: entry[name] for name in _FORM if name in entry}
+    if given:
+        return Format(**given)
+    if kind == "date":
+        fitting = patterns(texts) if texts else []
+        return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
+    point = "," if not all(map(is_number, texts)) and all(is_number(text, ",") for text in texts) else "."
+    return Format(0) if kind == "whole" else form_of([text for text in texts if is_number(text, point)], point)
+
+
+def _readable(finding: Finding, text: str) -> bool:
+    if finding.kind == "date":
+        return finding.form.value(text) == finding.form.value(text)
+    return is_whole(text) if finding.kind == "whole" else is_number(text, finding.form.point)

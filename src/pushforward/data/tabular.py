@@ -1,0 +1,200 @@
+"""Tables of mixed types: from the text of their columns to a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.source import Reading
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.facts import TableFacts
+from pushforward.data.tables.faults import Faults, count, some
+from pushforward.data.tables.frames import frame_table
+from pushforward.data.tables.inference import Finding
+from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
+from pushforward.data.tables.schema import decide
+from pushforward.errors import DataError, UsageError, did_you_mean
+
+__all__ = ["check_names", "frame_dataset", "rows_of", "table_dataset"]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The options of a reading and of its schema together; options come first."""
+
+    target: str
+    missing: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    entries: Mapping[str, Mapping[str, Any]]
+    columns: tuple[str, ...]
+    drop: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reading: Reading) -> _Wanted:
+        table, schema = reading.table, reading.table.schema
+        missing = table.missing if table.missing is not None else tuple(schema.get("missing", MISSING))
+        constraints = table.constraints or tuple(schema.get("constraints", ()))
+        target = reading.target if reading.target is not None else str(schema.get("target", ""))
+        entries = schema.get("columns", {})
+        return cls(target, ("", *missing), tuple(map(Constraint, constraints)), entries, table.columns, table.drop)
+
+
+def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
+    """The data set of a table.
+
+    Args:
+        name: Of the data set.
+        where: What messages call the table.
+        table: Its columns as text.
+        reading: How it is to be read.
+        faults: What is wrong with the file already.
+
+    Raises:
+        UsageError: For options that name columns which the table does not have.
+        DataError: With all that is wrong with the table.
+    """
+    faults, wanted = faults or Faults(), _Wanted.of(reading)
+    columns = _chosen(where, table, wanted)
+    findings = [_finding(column, wanted, table.lines, faults) for column in columns]
+    fields = [finding for finding in findings if finding.kind != "drop"]
+    if not fields and not faults.sentences:
+        raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
+    if len(set(table.names)) < len(table.names) or not fields:
+        faults.refuse(where)
+    _check_target(where, wanted.target, findings)
+    known = {finding.name: finding.kind for finding in fields}
+    used = [column for column in columns if column.name in known]
+    values = [finding.values(column, wanted.missing) for finding, column in zip(fields, used, strict=True)]
+    for constraint in wanted.constraints:
+        if not faults.sentences or set(constraint.names) <= set(known):
+            constraint.check(known)
+            _check_rows(constraint, fields, values, table.lines, faults)
+    faults.refuse(where)
+    layout = Layout(table.separator, table.header is not False, tuple(column.missing_text(wanted.missing) for column in used))
+    parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
+    rows = np.column_stack(values)
+    facts = TableFacts.of(table, columns, findings, wanted.missing)
+    return build(
+        name,
+        Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),
+        schema=Schema(fit=partial(_space, fields, parts)),
+        limit=reading.limit,
+        seed=reading.seed,
+        header=table.header,
+        table=facts,
+    )
+
+
+def frame_dataset(frame: Any, reading: Reading) -> Dataset:
+    """The data set of a data frame of pandas or polars.
+
+    Raises:
+        UsageError: For options that are for files or images.
+        DataError: With all that is wrong with the table.
+    """
+    reading.refuse_stream("a data frame")
+    if reading.size or reading.header is not None or reading.given or reading.table.table is False:
+        raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame: leave them out.")
+    faults, table = Faults(), frame_table(frame)
+    check_names(table.names, faults)
+    return table_dataset("frame", "The data frame", table, reading, faults)
+
+
+def check_names(names: Sequence[str], faults: Faults) -> None:
+    """Note columns without a name, and names of several columns."""
+    empty = [place for place, name in enumerate(names, 1) if not name]
+    if empty:
+        several = len(empty) > 1
+        faults.add(
+            f"column{'s' * several} {some(empty)} {'have' if several else 'has'} no name. (pandas: save with index=False.)"
+        )
+    repeated = dict.fromkeys(name for place, name in enumerate(names) if name and name in names[:place])
+    if repeated:
+        shown = some(f'"{name}"' for name in repeated)
+        faults.add(f"the name{'s' * (len(repeated) > 1)} {shown} stand{'s' * (len(repeated) == 1)} over more than one column.")
+
+
+def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
+    """The values of cells of a column that is known, (n,).
+
+    Args:
+        field: The column.
+        column: The cells.
+        missing: The text of a missing value; an empty cell is one as well.
+        lines: The line of each row, for messages.
+        faults: Notes cells that the column cannot hold.
+    """
+    places = column.present(("", missing))
+    texts = np.full(len(column.texts), np.nan)
+    texts[places] = field.read([column.texts[place] for place in places])
+    odd = [place for place in places if np.isnan(texts[place])]
+    if odd:
+        cells = count(int(column.counts[odd].sum()), "cell")
+        faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
+    return column.numbered(texts)
+
+
+def _space(findings: Sequence[Finding], parts: Mapping[str, Any], values: NDArray[np.float64]) -> TableSpace:
+    """The space that is measured on training values (n, columns)."""
+    return TableSpace.of([finding.measured(values[:, place]) for place, finding in enumerate(findings)], **parts)
+
+
+def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
+    """The columns that the options leave, in the table's order.
+
+    Raises:
+        UsageError: For an unknown name.
+    """
+    for option, names in (("columns", wanted.columns), ("drop", wanted.drop), ("schema", tuple(wanted.entries))):
+        for name in names:
+            if name not in table.names:
+                close = did_you_mean(name, table.names)
+                raise UsageError(
+                    f'{where} has no column "{name}", which `{option}` names.{close} Columns: {", ".join(table.names)}.'
+                )
+    if wanted.target and wanted.target not in table.names:
+        hint = f"{did_you_mean(wanted.target, table.names)} Columns: {', '.join(table.names)}"
+        raise UsageError(f'{where} has no column "{wanted.target}".{hint}.')
+    left = [column for column in table.columns if not wanted.columns or column.name in wanted.columns]
+    left = [column for column in left if column.name not in wanted.drop]
+    if not left:
+        raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
+    return left
+
+
+def _finding(column: RawColumn, wanted: _Wanted, lines: Sequence[int], faults: Faults) -> Finding:
+    return decide(column, wanted.entries.get(column.name), wanted.missing, lines, faults)
+
+
+def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
+    left = {finding.name: finding for finding in findings if finding.kind != "drop"}
+    if target and target not in left:
+        raise UsageError(f'{where}: the target "{target}" is a column that is left out. Keep it, or name another `target`.')
+
+
+def _check_rows(
+    constraint: Constraint,
+    findings: Sequence[Finding],
+    values: Sequence[NDArray[np.float64]],
+    lines: Sequence[int],
+    faults: Faults,
+) -> None:
+    """Note rows that break a constraint."""
+    parts = [(f, column) for f, column in zip(findings, values, strict=True) if f.name in constraint.names]
+    broken = np.flatnonzero(~constraint.holds({f.name: f.measured(column).numbers(column) for f, column in parts})).tolist()
+    if broken:
+        rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
+        faults.add(
+            f'{rows} the constraint "{constraint.text}": line{"s" * (len(broken) > 1)} {some([lines[row] for row in broken])}. '
+            "Correct or remove these rows, or change the constraint."
+        )

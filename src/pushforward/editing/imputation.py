@@ -1,0 +1,209 @@
+"""Imputation: missing values of a table, drawn from a model given the values that are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pushforward.arguments import whole
+from pushforward.conditions.known import Known
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.gaps import GappyFile
+from pushforward.draws import ExampleDraws
+from pushforward.errors import DataError, UsageError
+from pushforward.replacing import replacing
+from pushforward.transports import BATCH, Transport
+from pushforward.transports.transport import finite
+
+__all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
+
+PERIOD = 1_000_000
+"""Seeds from one draw to the next."""
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Tables whose missing values are filled in.
+
+    Args:
+        values: float64 (draws, n, columns): numbers, dates as seconds since 1970, numbers of categories.
+        missing: Which were missing, bool (n, columns).
+        space: The table's space.
+        source: The file or the frame that they come from; None for values.
+    """
+
+    values: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+    space: TableSpace
+    source: Any = None
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean over the draws, (n, columns); of a category the most frequent one."""
+        out = self.values.mean(0)
+        for place, field in enumerate(self.space.fields):
+            if field.kind in ("category", "boolean"):
+                drawn = self.values[:, :, place]
+                counts = np.stack([(drawn == number).sum(0) for number in range(len(field.shares))])
+                out[:, place] = np.where(np.isnan(drawn[0]), np.nan, counts.argmax(0))
+        return np.asarray(out)
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """The standard deviation over the draws, (n, columns), 0 where a value is known.
+
+        Of a category it is the share of the draws that are not the most frequent one.
+        """
+        out = self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
+        for place, field in enumerate(self.space.fields):
+            if field.kind in ("category", "boolean"):
+                out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)
+        return np.where(self.missing, out, 0.0)
+
+    def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
+        """The values that were missing, as the table writes them: by column and row."""
+        filled: dict[str, dict[int, str]] = {}
+        for place, field in enumerate(self.space.fields):
+            rows = np.flatnonzero(self.missing[:, place])
+            texts = field.cells(self.values[draw, rows, place])
+            filled[field.name] = dict(zip(rows.tolist(), texts, strict=True))
+        return filled
+
+    def text(self, draw: int = 0) -> str:
+        """The file with its missing cells filled in; every other cell is byte for byte as it was.
+
+        Raises:
+            UsageError: For a table that is no file.
+        """
+        if not isinstance(self.source, GappyFile):
+            raise UsageError("These values do not come from a file: take `values`, or `frame` where they come from a frame.")
+        return self.source.filled(self.cells(draw))
+
+    def write(self, path: str | Path, draw: int = 0) -> None:
+        """Write `text` to a file."""
+        text = self.text(draw)
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
+
+    def frame(self, draw: int = 0) -> Any:
+        """The pandas frame with its missing values filled in.
+
+        Raises:
+            UsageError: For a table that is no frame.
+        """
+        if not hasattr(self.source, "assign"):
+            raise UsageError(
+                "These values do not come from a pandas frame: take `values`, or `text` where they come from a file."
+            )
+        columns = {}
+        for place, field in enumerate(self.space.fields):
+            rows = np.flatnonzero(self.missing[:, place])
+            if not len(rows):
+                continue
+            column, drawn = self.source[field.name].tolist(), self.values[draw, rows, place]
+            values = drawn.tolist() if field.kind in ("number", "whole") else field.cells(drawn)
+            for row, value in zip(rows.tolist(), values, strict=True):
+                column[row] = value
+            columns[field.name] = column
+        return self.source.assign(**columns)
+
+
+def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = BATCH) -> Imputed:
+    """Fill in a table's missing values by draws from a model, each row given its other values.
+
+    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is.
+
+    Args:
+        run: A run of a model of tables that was trained by flow, ddpm or edm, or its transport.
+        table: A file with a header, a pandas frame, or values, float64 (n, columns), NaN where missing, with categories as
+            their numbers. Columns that the model does not have are left alone; those that the table does not have are unknown.
+        draws: How many tables are made.
+        seed: The seed of the first row.
+        batch: Rows that are computed at a time.
+
+    Returns:
+        The tables, with the mean and the spread of what was drawn.
+
+    Raises:
+        UsageError: For a model that takes no known columns, or numbers that cannot be.
+        DataError: For a table without any of the model's columns, or cells that they do not have.
+    """
+    transport = getattr(run, "transport", run)
+    fields = transport.space.fields if known_columns(transport) else ()
+    if isinstance(table, (str, Path)):
+        file = GappyFile.read(Path(table))
+        absent = getattr(getattr(transport.space, "layout", None), "missing", ())
+        return _imputed(transport, *file.values(fields, absent), file, draws=draws, seed=seed, batch=batch)
+    if hasattr(table, "columns") and hasattr(table, "assign"):
+        return _imputed(transport, *_values_of(table, fields), table, draws=draws, seed=seed, batch=batch)
+    values = np.asarray(table, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != len(fields):
+        names = ", ".join(field.name for field in fields)
+        raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {names}.")
+    return _imputed(transport, values, np.isnan(values), None, draws=draws, seed=seed, batch=batch)
+
+
+def known_columns(transport: Transport) -> tuple[str, Known]:
+    """The name and the kind of the condition that holds known columns.
+
+    Raises:
+        UsageError: For a model that has none.
+    """
+    for name, kind in transport.space.conditions.items():
+        if isinstance(kind, Known):
+            return name, kind
+    raise UsageError(
+        "This model cannot be given columns of its rows. Models of tables that were trained by flow, ddpm or edm can: "
+        "`pushforward train flow --data FILE`."
+    )
+
+
+def _imputed(
+    transport: Transport,
+    values: NDArray[np.float64],
+    missing: NDArray[np.bool_],
+    source: Any,
+    *,
+    draws: int,
+    seed: int,
+    batch: int,
+) -> Imputed:
+    """The tables; row i of draw k comes from ``seed + k PERIOD + i`` alone."""
+    name, kind = known_columns(transport)
+    draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
+    space = transport.space
+    assert isinstance(space, TableSpace)
+    rows = np.flatnonzero(missing.any(1))
+    marks = np.where(missing[rows], -1, ~np.isnan(values[rows]))
+    condition = kind.of(values[rows], marks)
+    out = np.repeat(values[None], draws, axis=0)
+    for draw in range(draws):
+        for start in range(0, len(rows), batch):
+            index = rows[start : start + batch]
+            filled = _rows(transport, {name: condition[start : start + batch]}, seed + draw * PERIOD + index)
+            out[draw, index] = np.where(missing[index], filled, values[index])
+    return Imputed(out, missing, space, source)
+
+
+def _values_of(frame: Any, fields: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The values of a pandas frame's columns, and which are missing; see `GappyFile.values`."""
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
+    rows = zip(*columns.values(), strict=True)
+    cells = tuple(tuple("" if cell is None or cell != cell else str(cell) for cell in row) for row in rows)
+    return GappyFile(Path("The frame"), ",", tuple(columns), cells, (), "").values(fields)
+
+
+@torch.no_grad()
+def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Values of rows drawn from their own seeds."""
+    draws = ExampleDraws(seeds.tolist(), device=transport.device)
+    given = {name: part.to(transport.device) for name, part in condition.items()}
+    x = finite(transport(transport.noise(draws), given, draws))
+    space = transport.space
+    assert isinstance(space, TableSpace)
+    return space.values(space.to_data(x).float())

@@ -1,0 +1,63 @@
+"""Rows of a table of mixed types, as metrics see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables import Category, Number
+from pushforward.metrics.table import Table
+
+__all__ = ["attacked", "column_names", "is_table", "table_of"]
+
+MOST = 10_000
+"""Samples that an attack uses at most, unless more are compared."""
+
+
+def is_table(space: Space) -> bool:
+    """Whether examples are rows of a table of mixed types, whose features are their coordinates."""
+    return isinstance(space, TableSpace)
+
+
+def attacked(dataset: Dataset, n: int) -> int:
+    """How many samples an attack on a model may use, where n are compared: of tables twice the training rows, at most 10,000.
+
+    A model that repeats rows is told by the rows that it has repeated, so that few samples hide it.
+    """
+    return max(n, min(2 * len(dataset.train), MOST)) if is_table(dataset.space) else n
+
+
+def column_names(space: Space) -> tuple[str, ...]:
+    """The names of a table's columns, or of a vector's numbers."""
+    return space.names if isinstance(space, TableSpace) else tuple(space.columns)
+
+
+def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray) -> Table | None:
+    """The values of generated and held-out rows; None for data that is no table of mixed types.
+
+    Args:
+        space: Of the data.
+        generated: (n, d) coordinates in data units.
+        reference: (m, d).
+    """
+    if not isinstance(space, TableSpace):
+        return None
+    return Table(
+        generated=space.values(generated),
+        reference=space.values(reference),
+        names=space.names,
+        kinds=tuple(field.kind for field in space.fields),
+        labels=tuple(_labels(field) for field in space.fields),
+        target=space.target,
+        missing=tuple(field.missing for field in space.fields),
+    )
+
+
+def _labels(field: Any) -> tuple[str, ...]:
+    if isinstance(field, Category):
+        return field.names
+    return field.form.levels if isinstance(field, Number) else ()

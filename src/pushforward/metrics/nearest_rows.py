@@ -1,0 +1,91 @@
+"""Nearest rows: are samples nearer to training rows than held-out rows are?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.metrics.memorisation import nearest_distance
+from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.table import shuffled
+from pushforward.metrics.uncertainty import Errors, share_error
+
+__all__ = ["NearestRows", "distance_ratio", "nearer", "some"]
+
+MOST, KNOWN = 2000, 100_000
+"""Rows of either side that look for their nearest training row, and training rows among which they look, at most."""
+SHARED = 1.5
+"""The error of a share of samples that have real rows as neighbours in common, over that of independent ones, about."""
+
+
+def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, Errors]:
+    """The mean distance of samples to their nearest training row over that of held-out rows, and its standard errors.
+
+    Args:
+        generated: Distances, (n,).
+        held_out: Distances, (m,), not all 0.
+    """
+    a, b = generated.mean(), held_out.mean()
+    of_a, of_b = (float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0 for side in (generated, held_out))
+    shared = float(a / b**2 * of_b)
+    return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
+
+
+def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The share of distances (n,) that are less than the other ones (n,), equal ones counting half."""
+    return float(((first < other) + 0.5 * (first == other)).mean())
+
+
+def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
+    """At most so many rows of x (n, d), by their values and the seed; of more than 100,000 rows by their place as well."""
+    if len(x) > KNOWN:
+        x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
+    return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
+
+
+class NearestRows:
+    """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units."""
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "nearest_ratio": MetricInfo(
+            "Distance to training rows",
+            "target",
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row over that of held-out rows: less than real "
+            "data's is nearer to training rows than new data. A good value does not rule out copies.",
+            group="Memorisation",
+            least=0.0,
+        ),
+        "nearer_training": MetricInfo(
+            "Nearest is training",
+            "target",
+            "Share of samples whose nearest real row is a training row, of as many training as held-out rows: 50 % for new data. "
+            "A good value does not rule out copies.",
+            unit="%",
+            group="Memorisation",
+            target=0.5,
+            least=0.0,
+            most=1.0,
+        ),
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        """For tables."""
+        return samples.table is not None
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too."""
+        generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
+        training = some(samples.training, len(held_out), 2)
+        real = training, held_out[: len(training)]
+        share = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
+        error = SHARED * share_error(share * len(generated), len(generated))
+        scores = {"nearer_training": Score(share, error=error, reference_error=error * (1 - SHARED**-2) ** 0.5)}
+        known = some(samples.training, KNOWN, 3)
+        distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
+        if not distances[1].any():
+            return scores
+        value, (error, shared) = distance_ratio(distances[0], distances[1])
+        return {"nearest_ratio": Score(value, error=error, reference_error=shared), **scores}

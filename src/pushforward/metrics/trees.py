@@ -1,0 +1,67 @@
+"""Boosted trees over the columns of a table, as learners that tell rows apart or predict a column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.metrics.table import Table
+
+__all__ = ["classifier", "inputs", "most_rows", "regressor"]
+
+ROWS, CELLS = 10_000, 300_000
+"""Rows, and cells of a table, that trees are given at most; time grows with their number."""
+CODES = 250
+"""Categories of a column that trees tell apart, at most; the rarest are one."""
+
+
+def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Generated and held-out rows as trees read them, without missing values.
+
+    A missing number becomes the least of its column, a missing category one more. Of many categories, which are then numbered by
+    their frequency among held-out rows, the rarest are one.
+    """
+    generated, reference = table.generated.copy(), table.reference.copy()
+    for place, discrete in enumerate(table.categorical):
+        sides = [side[:, place] for side in (generated, reference)]
+        known = [side[~np.isnan(side)] for side in sides]
+        count = len(table.labels[place])
+        absent = float(count) if discrete else min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+        for side in sides:
+            side[np.isnan(side)] = absent
+        if discrete and count >= CODES:
+            rank = np.argsort(
+                np.argsort(-np.bincount(sides[1].astype(np.int64), minlength=count + 1), kind="stable"), kind="stable"
+            )
+            for side in sides:
+                side[:] = np.minimum(rank[side.astype(np.int64)], CODES - 1)
+    return generated, reference
+
+
+def most_rows(columns: int) -> int:
+    """How many rows trees are given at most: 10,000, of more than 30 columns fewer, but no less than 1,000."""
+    return max(1000, min(ROWS, CELLS // max(1, columns)))
+
+
+def classifier(categorical: NDArray[np.bool_]) -> Any:
+    """Boosted trees for classes.
+
+    Args:
+        categorical: Which of the columns hold categories, (columns,).
+
+    References:
+        Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017; scikit-learn's implementation, with its
+        default settings: 100 trees of at most 31 leaves.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0)
+
+
+def regressor(categorical: NDArray[np.bool_]) -> Any:
+    """The same for numbers."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(early_stopping=False, categorical_features=categorical, random_state=0)

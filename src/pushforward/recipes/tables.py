@@ -1,0 +1,72 @@
+"""Denoisers of tables: their networks, conditions and training, for every recipe that trains one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from pushforward.conditions import Known
+from pushforward.data import Space
+from pushforward.data.spaces import TableSpace
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.methods.table_denoising import TableDenoising
+from pushforward.networks import MLP, ColumnTransformer
+from pushforward.networks.checks import size_choice
+from pushforward.paths import Path
+from pushforward.recipes.recipe import Training
+from pushforward.table_denoiser import TableDenoiser
+
+__all__ = ["is_table", "table_denoising", "table_training"]
+
+NETWORKS = ("auto", "mlp", "columns")
+SIZES = {"tiny": (64, 3), "small": (512, 4), "base": (1024, 6)}
+"""Width and depth of the MLP."""
+
+
+def is_table(space: Space) -> bool:
+    """Whether a space holds rows of a table of mixed types."""
+    return isinstance(space, TableSpace)
+
+
+def table_denoising(
+    space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any
+) -> TableDenoising:
+    """The method that denoises rows of a table.
+
+    Args:
+        space: The table.
+        size: "tiny", "small" or "base".
+        network: "auto", "mlp", "columns" for a transformer with a token for each column, or a module.
+        path: The path.
+        prediction: The prediction whose squared error is the loss of scores.
+        options: Of `TableDenoising`.
+
+    Raises:
+        UsageError: For an unknown network or size.
+    """
+    assert isinstance(space, TableSpace)
+    space = _with_known(space)
+    net = network if isinstance(network, nn.Module) else _network(space, size, network)
+    return TableDenoising(TableDenoiser(net, path, prediction, space), **options)
+
+
+def _network(space: TableSpace, size: str, kind: str) -> nn.Module:
+    if kind not in NETWORKS:
+        raise UsageError(f'Unknown network "{kind}" for a table; choose {", ".join(NETWORKS)}.{did_you_mean(kind, NETWORKS)}')
+    conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
+    if kind == "columns":
+        return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
+    width, depth = size_choice(size, SIZES)
+    return MLP(space.size + len(space.fields), space.size, width=width, depth=depth, conditions=conditions)
+
+
+def _with_known(space: TableSpace) -> TableSpace:
+    """The table whose columns are conditions of one another."""
+    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
+    return space.with_conditions({**space.conditions, name: Known(space.fields)})
+
+
+def table_training() -> Training:
+    """How a denoiser of rows is trained."""
+    return Training(512, lr=1e-3, precision="float32")

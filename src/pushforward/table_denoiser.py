@@ -1,0 +1,236 @@
+"""A denoiser of tables: squared error for scores, softmax for blocks of indicators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.conditions.kind import mask_of
+from pushforward.conditions.known import Known
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.denoiser import Denoiser
+from pushforward.paths import Path
+from pushforward.precision import call
+from pushforward.preconditioning import Preconditioning
+from pushforward.predictor import Condition, TimeColumns, affine_columns, blend
+from pushforward.table_layout import TableLayout
+
+__all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
+
+LEAST_LOGIT = -1e9
+REACH = 1.5
+"""The greatest logarithm of a column's factor."""
+NAT = 4096
+"""Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Columns whose values are given.
+
+    Args:
+        x: Coordinates in data units, (n, d).
+        known: Which columns, bool (n, columns).
+        hide: In which examples the network does not see them, for guidance, bool (n,); None is in none.
+        present: Which columns are not missing, bool (n, columns); None where nothing is known of that.
+    """
+
+    x: Tensor
+    known: Tensor
+    hide: Tensor | None = None
+    present: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class RowEstimate:
+    """What the network says of rows.
+
+    Args:
+        v: Of scores, (n, d); without meaning at indicators.
+        log_probabilities: Of indicators, (n, d); 0 at scores.
+    """
+
+    v: Tensor
+    log_probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """The errors of rows by column, (n, columns) each.
+
+    Args:
+        indicators: Cross-entropy of the block over the entropy of its shares; 0 without one.
+        scores: Squared error of v, where the score counts; 0 without one.
+    """
+
+    indicators: Tensor
+    scores: Tensor
+
+
+class TableDenoiser(Denoiser):
+    """A denoiser of the rows of a table, for every path and solver.
+
+    Scores are denoised as vectors are: the network puts out v. For a block of indicators it puts out logits, to which are added
+    the logarithms of the categories' shares and the log-likelihoods of the block's own noisy indicators. The softmax of the sum
+    is the estimate of the indicators. So a network that puts out zeros is the model of independent columns. Every estimate is
+    computed from that of data.
+
+    Each column has a factor of its model units: with a factor f, its log-SNR is at all times that of the path plus 2 log f. The
+    states of solvers are in these units, which are those of `space`.
+
+    Args:
+        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`.
+        path: The path it is trained on.
+        prediction: The prediction whose squared error is the loss of scores.
+        table: The table's space.
+        clock: The network's input for time; see `Preconditioning`.
+        unconditional: Whether it has been trained without given columns as well.
+
+    References:
+        Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
+        Continuous Diffusion for Mixed-Type Tabular Data (2024), for schedules of columns.
+    """
+
+    shift: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        table: TableSpace,
+        *,
+        clock: str = "log_snr",
+        unconditional: bool = True,
+    ) -> None:
+        preconditioning = Preconditioning(clock=clock, output="v")
+        super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
+        self.table, self.clock = table, clock
+        self.layout = TableLayout(table)
+        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
+        self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        """The table, in units that hold the columns' factors."""
+        shift = self._buffers.get("shift")
+        if shift is None or not bool(shift.any()):
+            return self._table
+        std = np.array(self._table.std) / self.factors.double().cpu().numpy()
+        return replace(self._table, std=tuple(std.tolist()))
+
+    @space.setter
+    def space(self, table: Space) -> None:
+        assert isinstance(table, TableSpace)
+        self._table = table
+
+    @property
+    def factors(self) -> Tensor:
+        """The factor of each coordinate's model units, (d,)."""
+        return torch.exp(self.shift / NAT)[self.layout.owner]
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The network's time, the path's alpha and sigma, and how data is read as ``kind``."""
+        k = self.path.at(t)
+        return {"time": self.time(t), "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind``; the data of columns that are given are the given values."""
+        given, rest = self._given(condition)
+        estimate = self.estimate(x_t, columns, given, rest)
+        data = self._data(estimate, x_t, columns)
+        if given is not None:
+            known = given.known[:, self.layout.owner]
+            data = torch.where(known, self._units(given.x).to(data), data)
+        return blend(columns, x_t, data)
+
+    def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
+        """The network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
+
+        Args:
+            x_t: The state, in the units of `space`.
+            columns: Of any kind.
+            given: Columns whose values are given.
+            condition: Other conditions.
+        """
+        layout, own = self.layout, self._own(x_t, columns)
+        if given is not None and given.present is not None:
+            own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
+        posterior = layout.log_softmax(own)
+        noisy = torch.where(layout.indicator, (posterior.exp() - layout.mean) / layout.scale, x_t / self._width(columns))
+        output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
+        return RowEstimate(output, layout.log_softmax(own + output))
+
+    def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
+        """The v of data u (n, d), in model units without factors, and noise z."""
+        width = self._width(columns)
+        return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
+
+    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor) -> RowErrors:
+        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``."""
+        layout = self.layout
+        cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
+        counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))
+        return RowErrors(cross_entropy, layout.by_column(counts * (estimate.v - target).square()))
+
+    def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
+        """The share of each column's information that noise has taken, about 0 to 1, (n, columns).
+
+        It is the cross-entropy of a column with indicators over their entropy, and the squared error of the data of another.
+        """
+        noise = (columns["sigma"] / self._width(columns)) ** 2
+        squared = errors.scores * noise[:, self.layout.first]
+        return torch.where(self.layout.blocked, errors.indicators, squared)
+
+    def move(self, step: Tensor) -> None:
+        """Add ``step`` (columns,) to the logarithms of the columns' factors, which stay within `REACH` of 0."""
+        moved = self.shift + torch.round(step.double() * NAT).long()
+        self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
+
+    def features(self, noisy: Tensor, given: Given | None) -> Tensor:
+        """The network's input, (n, d + columns): coordinates, then which columns are given."""
+        if given is None:
+            return torch.cat([noisy, noisy.new_zeros(len(noisy), self.layout.count)], dim=1)
+        known = given.known if given.hide is None else given.known & ~given.hide[:, None]
+        clean = (given.x.to(noisy) - self.layout.mean) / self.layout.scale
+        return torch.cat([torch.where(known[:, self.layout.owner], clean, noisy), known.to(noisy)], dim=1)
+
+    def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
+        """Log-probabilities of indicators, up to a constant of each block, by their shares and their own noisy state."""
+        layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.scale
+        return layout.prior + alpha / columns["sigma"] ** 2 * (x_t + alpha * layout.mean)
+
+    def _width(self, columns: TimeColumns) -> Tensor:
+        """The standard deviation of a state's scores, with their factors."""
+        return ((columns["alpha"] * self.factors) ** 2 + columns["sigma"] ** 2).sqrt()
+
+    def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
+        """The data, in the units of `space`. The score of an atom or a missing value is noise, of which v is 0."""
+        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        probabilities = estimate.log_probabilities.exp()
+        v = estimate.v * layout.ordinary(probabilities)
+        scores = (alpha * x_t / width - columns["sigma"] * v) / width
+        return self.factors * torch.where(layout.indicator, (probabilities - layout.mean) / layout.scale, scores)
+
+    def _units(self, x: Tensor) -> Tensor:
+        return self.factors * (x - self.layout.mean) / self.layout.scale
+
+    def _given(self, condition: Condition) -> tuple[Given | None, Condition]:
+        if condition is None or self.known is None or self.known not in condition:
+            return None, condition
+        mask, values = mask_of(self.known), condition[self.known]
+        rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
+        x, marks = values[:, : self.layout.size], values[:, self.layout.size :]
+        return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The prediction at x_t (n, d) and t (n,), in the units of `space`."""
+        return self.predict(self.prediction, x_t, t, condition)
+
+    def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """The estimates of data and noise from one network call."""
+        k, data = self.coefficients(x_t, t), self.predict("data", x_t, t, condition)
+        return data, (x_t - k.alpha * data) / k.sigma

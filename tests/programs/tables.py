@@ -1,0 +1,40 @@
+"""Small made-up tables of mixed kinds."""
+
+import numpy as np
+
+from pushforward.data import Split, TableSpace
+from pushforward.data.building import Schema, build
+from pushforward.data.tables import Category, Number
+from pushforward.data.tables.number import Format
+
+
+def mixed_values(n=600, seed=0):
+    """Values (n, 5): a number, a number that is 0 in half of the rows, a whole number, a category of 3, a boolean.
+
+    The category leads the whole number and the boolean; a tenth of the categories is missing.
+    """
+    r = np.random.default_rng(seed)
+    kind = r.choice(3, n, p=[0.5, 0.3, 0.2]).astype(float)
+    number = r.normal(size=n) + kind
+    gain = np.where(r.random(n) < 0.5, 0.0, np.round(r.lognormal(3, 1, n), 2))
+    whole = r.poisson(3 + 4 * kind).astype(float)
+    boolean = (r.random(n) < 0.2 + 0.3 * kind).astype(float)
+    kind[r.random(n) < 0.1] = np.nan
+    return np.column_stack([number, gain, whole, kind, boolean])
+
+
+def mixed_space(values):
+    """The space of such values."""
+    fields = [
+        Number.measured("number", values[:, 0]),
+        Number.measured("gain", values[:, 1], form=Format(2)),
+        Number.measured("whole", values[:, 2], "whole", Format(0)),
+        Category.measured("kind", values[:, 3], ["a", "b", "c"]),
+        Category.measured("member", values[:, 4], ["no", "yes"], "boolean"),
+    ]
+    return TableSpace.of(fields, target="member")
+
+
+def mixed_table(n=600, seed=0):
+    """A data set of such values."""
+    return build("mixed", Split(mixed_values(n, seed)), schema=Schema(fit=mixed_space))

@@ -1,0 +1,94 @@
+"""Missing cells are drawn from models of tables, and given columns on the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from programs.tables import mixed_table
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import TableSpace
+from pushforward.data.tables import Category
+from pushforward.errors import DataError, UsageError
+
+
+def pairs():
+    """A model of two columns, the second of which is a copy of the first wherever that is given."""
+    return TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.4, 0.2), True)])
+
+
+class CopyingOrMissing(nn.Module):
+    def forward(self, x, t, condition=None):
+        return torch.cat([0 * x[:, :2], 60 * x[:, :2] * x[:, 5:6], 0 * x[:, :1]], dim=1)
+
+
+def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
+    space = pairs()
+    transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
+    text = 'b,"note, free",a\r\nno,"x ""y""",u\r\n ?,  1.50,v\r\n?,,u\nyes,z,NA\r\n,z,?'
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    imputed = pf.impute(transport, tmp_path / "t.csv", draws=12, seed=1)
+    drawn = imputed.values
+    assert (drawn[:, 1, 1] == 1).all()
+    assert (drawn[:, 2, 1] == 0).all()
+    assert not np.isnan(drawn).any()
+    assert set(np.unique(drawn[:, 4])) == {0, 1}
+    a, b = (["u", "v"][int(drawn[7, row, 0])] for row in (3, 4)), ["no", "yes"][int(drawn[7, 4, 1])]
+    first, second = a
+    imputed.write(tmp_path / "full.csv", 7)
+    wanted = f'b,"note, free",a\r\nno,"x ""y""",u\r\n yes,  1.50,v\r\nno,,u\nyes,z,{first}\r\n{b},z,{second}'
+    assert (tmp_path / "full.csv").read_bytes().decode() == wanted
+    assert imputed.spread[1].tolist() == [0, 0]
+    assert 0.2 < imputed.spread[4, 1] <= 0.5
+    again = pf.impute(transport, imputed.values[0], draws=2)
+    np.testing.assert_array_equal(again.values, np.stack([imputed.values[0]] * 2))
+    np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
+
+
+def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
+    space = TableSpace.of([Category("a", ("None", "u"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.5, 0.5))])
+    (tmp_path / "t.csv").write_text("a,b\nNone,None\n")
+    imputed = pf.impute(pf.recipes.flow(space, "tiny").method.transport(), tmp_path / "t.csv")
+    assert imputed.missing.tolist() == [[False, True]]
+
+
+def test_imputation_refuses_what_it_cannot_do(tmp_path):
+    space = pairs()
+    transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
+    (tmp_path / "t.csv").write_text("a,b\nu,no\nw,maybe\nx,?\n")
+    with pytest.raises(DataError, match=r'a: "w" in row 2, "x" in row 3; b: "maybe" in row 2'):
+        pf.impute(transport, tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a,b\nu\n")
+    with pytest.raises(DataError, match="another number of cells in the rows 2"):
+        pf.impute(transport, tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("c,d\nu,v\n")
+    with pytest.raises(DataError, match="none is one of the model's"):
+        pf.impute(transport, tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="cannot be given columns of its rows"):
+        pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
+
+
+def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = mixed_table(200)
+    pf.fit(pf.recipes.flow(data.space, "tiny"), data, steps=2, out="run", progress=False)
+    assert main(["sample", "run", "--n", "3", "--given", "kind=b, whole=99", "--steps", "2", "--out", "s.npz"]) == 0
+    said = capsys.readouterr().err
+    assert "whole=99 lies outside the 0 to" in said
+    assert "of the training data" in said
+    values = data.space.values(np.load("s.npz")["x"])
+    assert (values[:, 3] == 1).all()
+    assert (values[:, 2] == data.space.fields[2].knots[-1]).all()
+    assert main(["sample", "run", "--n", "3", "--given", "kind=B"]) == 2
+    assert 'no category "B"' in capsys.readouterr().err
+    Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
+    assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
+    assert capsys.readouterr().out.split() == ["f-1.csv", "f-2.csv"]
+    lines = Path("f-2.csv").read_text().splitlines()
+    assert lines[1].startswith("b,")
+    assert lines[1][2:].isdigit()
+    assert lines[2] in ("a,4", "b,4", "c,4")
+    assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2"]) == 2

@@ -1,0 +1,82 @@
+"""What a column of a table holds is decided from its cells, and every cell comes back as it was."""
+
+import numpy as np
+import pytest
+
+from pushforward.data.tables.faults import Faults
+from pushforward.data.tables.inference import infer
+from pushforward.data.tables.raw import MISSING, RawColumn
+
+
+def finding(cells, missing=MISSING):
+    faults = Faults()
+    decided = infer(RawColumn.of("c", cells), missing, range(2, len(cells) + 2), faults)
+    return decided, faults.sentences
+
+
+def test_open_columns_come_back_too():
+    """Of more different values than there are knots: in float64 always, in float32 where they are whole numbers."""
+    rng = np.random.default_rng(0)
+    for cells, whole in (
+        ([str(v) for v in rng.integers(-(10**6), 10**6, 4000)], True),
+        ([f"{v:.4f}" for v in rng.normal(0, 90, 4000)], False),
+        ([str(np.datetime64("2021-02-27 00:00:00") + int(v)).replace("T", " ") for v in rng.permutation(10**5)[:2000]], False),
+        ([f"{v:.9f}".rstrip("0").rstrip(".") for v in rng.exponential(900, 4000)], False),
+    ):
+        decided, _ = finding(cells)
+        values = decided.values(RawColumn.of("c", cells), MISSING)
+        field = decided.measured(values)
+        assert not field.closed
+        assert field.cells(field.decode(field.encode(values))) == cells
+        if whole:
+            assert field.cells(field.decode(field.encode(values).astype(np.float32))) == cells
+        exact = np.isin(values, field.knots)
+        stored = field.decode(field.encode(values).astype(np.float32))
+        assert (stored == values)[exact].all(), "a knot was rounded"
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "written"),
+    [
+        (["1.50", "2.25", "10.00"] * 9, "number", None),
+        (["1.5", "2", "10"] * 9, "number", None),
+        (["1.0", "2.25", "-3.5"] * 9, "number", None),
+        (["1e-5", "0.25", "3"] * 9, "number", ["0.00001", "0.25", "3"] * 9),
+        (["1e-20", "2.5e-7", "3"] * 9, "number", ["1e-20", "2.5e-07", "3"] * 9),
+        (["1,5", "2,25", "3"] * 9, "number", None),
+        ([str(v) for v in range(3, 90, 3)], "whole", None),
+        ([str(v) for v in range(1, 90)], "drop", None),
+        (["3", "1", "2"] * 9, "ordinal", None),
+        (["-1", "10", "2"] * 9, "ordinal", None),
+        (["007", "010", "123"] * 9, "category", None),
+        (["+49", "+33", "+1"] * 9, "category", None),
+        (["9" * 17, "8" * 17, "7"] * 9, "category", None),
+        (["TRUE", "FALSE"] * 9, "boolean", None),
+        (["1", "0", "?"] * 9, "boolean", ["1", "0", "?"] * 9),
+        (["Yes", "No", "N/A"] * 9, "boolean", None),
+        (["yes", "no", "maybe"] * 9, "category", None),
+        (["2021-03-04", "1969-12-31"] * 9, "date", None),
+        (["2021-03-04 05:06:07", "2021-12-31 23:59:59"] * 9, "date", None),
+        (["31.12.2020", "01.02.2021"] * 9, "date", None),
+        (["12/31/2020", "01/02/2021"] * 9, "date", None),
+        (["12/31/2020", "1/2/2021"] * 9, "date", None),
+        (["03 Feb 2020", "29 Feb 2020"] * 9, "date", None),
+        (["2021-03-04", "2021-02-30"] * 9, "category", None),
+        (["", "NA"] * 9, "category", None),
+        (["7"] * 9, "ordinal", None),
+        ([f"user {i}" for i in range(40)], "drop", None),
+        ([f"user {i}" for i in range(9)], "category", None),
+    ],
+)
+def test_kinds(cells, kind, written):
+    decided, faults = finding(cells)
+    assert (decided.kind, faults) == (kind, [])
+    if kind == "drop":
+        assert "identifier" in decided.why
+        return
+    column = RawColumn.of("c", cells)
+    values = decided.values(column, MISSING)
+    field = decided.measured(values)
+    missing = column.missing_text(MISSING)
+    usual = written or [missing if cell in MISSING else cell for cell in cells]
+    assert field.cells(field.decode(field.encode(values).astype(np.float32)), missing) == usual

@@ -1,0 +1,286 @@
+"""Metrics of tables against closed forms, the formulas of other packages written out anew, and planted faults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pytest
+from programs.rows import random, rows, samples_of, table
+from scipy.stats import ks_2samp
+from sklearn.metrics import roc_auc_score
+
+from pushforward.metrics import registry
+from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
+from pushforward.metrics.detection import Detection, detected
+from pushforward.metrics.fidelity import Fidelity, fidelity
+from pushforward.metrics.pair_trends import PairTrends, pair_errors
+from pushforward.metrics.table import Table, embedded, shuffled
+from pushforward.metrics.trees import classifier, inputs
+from pushforward.metrics.uncertainty import area, area_errors, errors
+from pushforward.metrics.utility import Utility, utility
+from pushforward.testing import sample_sets
+
+# --- columns alone ---
+
+
+def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
+    x, y = rows(60, 0), rows(80, 1)
+    each, *terms = shape_errors(table(x, y))
+    shares = [Counter(np.nan_to_num(side[:, 2], nan=-1).tolist()) for side in (x, y)]
+    variation = sum(abs(shares[0][v] / 60 - shares[1][v] / 80) for v in shares[0] | shares[1]) / 2
+    wanted = [ks_2samp(x[:, 0], y[:, 0]).statistic, ks_2samp(x[:, 1], y[:, 1]).statistic, variation]
+    assert each == pytest.approx([*wanted, abs(x[:, 3].mean() - y[:, 3].mean())])
+    assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), "the terms add up to the score"
+
+
+def test_missing_numbers_count_as_the_least():
+    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
+    assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
+    assert kolmogorov_smirnov(y, x)[2] == -1
+    assert kolmogorov_smirnov(x, x)[0] == 0
+
+
+def test_histograms_hold_all_rows_and_name_their_bins():
+    x, y = rows(50, 2), rows(400, 3)
+    drawn = histograms(table(x, y))
+    ends = np.cumsum(drawn["counts"])
+    for side in ("share", "real"):
+        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx([1, 1, 1, 1])
+    assert drawn["texts"][:2] == ((), ())
+    assert drawn["texts"][2][-1] == "missing"
+    assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
+    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), "the most frequent category stands first"
+    assert len(drawn["edges"]) == drawn["counts"][0] + 1 + drawn["counts"][1] + 1
+    whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
+    assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
+
+
+def test_bins_of_missing_values_do_not_depend_on_the_sampling():
+    """A report averages the bins of several samplings, of which one may lack missing values."""
+    x, y = rows(50, 44, missing=0.0), rows(50, 45, missing=0.0)
+    given = dataclasses.replace(table(x, y), missing=(False, True, True, False))
+    assert histograms(given)["texts"][1] == ("missing",)
+    assert "missing" in histograms(given)["texts"][2]
+    assert "missing" not in histograms(table(x, y))["texts"][2]
+
+
+# --- pairs ---
+
+
+def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
+    x, y = rows(60, 4), rows(90, 5)
+    pairs, each, terms = pair_errors(table(x, y))
+    assert pairs == list(combinations(range(4), 2))
+    gap = abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1] - np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
+    wanted = {(0, 1): gap}
+    edges = {column: np.histogram_bin_edges(y[:, column], 10) for column in (0, 1)}
+    for first, second in pairs[1:]:
+        joint = []
+        for side in (x, y):
+            cells = [np.digitize(side[:, c], edges[c]) if c < 2 else np.nan_to_num(side[:, c], nan=7) for c in (first, second)]
+            joint.append({pair: count / len(side) for pair, count in Counter(zip(*map(list, cells), strict=True)).items()})
+        wanted[first, second] = sum(abs(joint[0].get(p, 0) - joint[1].get(p, 0)) for p in joint[0] | joint[1]) / 2
+    assert each == pytest.approx([wanted[pair] for pair in pairs])
+    assert len(terms[0]) == 60
+    assert len(terms[1]) == 90
+
+
+def test_missing_numbers_are_a_cell_of_their_own():
+    real, below = np.array([[np.nan, 0], [1, 0], [2, 0], [3, 0]]), np.array([[-9.0, 0], [1, 0], [2, 0], [3, 0]])
+    names = ("x", "c"), ("number", "category"), ((), ("a",))
+    assert pair_errors(Table(below, real, *names))[1].tolist() == [0.25]
+    assert pair_errors(Table(real, real, *names))[1].tolist() == [0]
+
+
+def test_the_terms_of_a_correlation_are_its_derivative():
+    """Leaving a row out moves the score by its term over n, to first order."""
+    x, y = rows(200, 6, missing=0)[:, :2], rows(200, 7, missing=0)[:, :2]
+    names = ("x", "w"), ("number", "number"), ((), ())
+    whole, (terms, _) = (pair_errors(Table(x, y, *names))[at] for at in (1, 2))
+    for out in (0, 50):
+        less = pair_errors(Table(np.delete(x, out, 0), y, *names))[1]
+        assert (whole - less)[0] == pytest.approx(terms[out] / 199, rel=0.1)
+
+
+def test_pairs_of_constant_columns_are_left_out():
+    x, y = rows(30, 8), rows(30, 9)
+    for side in (x, y):
+        side[:, :2] = 1.0
+    assert (0, 1) not in pair_errors(table(x, y))[0]
+    y[:, :2] = rows(30, 9)[:, :2]
+    pairs, each, _ = pair_errors(table(x, y))
+    assert each[pairs.index((0, 1))] == pytest.approx(abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2)
+
+
+# --- areas ---
+
+
+def test_an_area_is_the_mean_of_its_terms_and_has_delongs_error():
+    x, y = np.round(random(10).normal(0.4, 1, 40), 1), np.round(random(11).normal(0, 1, 30), 1)
+    above, below = area(x, y)
+    wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    assert above == pytest.approx(wins.mean(1))
+    assert below == pytest.approx(wins.mean(0))
+    labels = np.r_[np.ones(40), np.zeros(30)]
+    assert above.mean() == pytest.approx(roc_auc_score(labels, np.r_[x, y]))
+    of_x, of_y = np.cov(wins.mean(1)) / 40, np.cov(wins.mean(0)) / 30
+    assert area_errors(above, below) == pytest.approx((np.sqrt(of_x + of_y), np.sqrt(of_y)))
+
+
+# --- detection ---
+
+
+def test_trees_tell_rows_apart_by_the_columns_that_differ():
+    x, y = rows(150, 12), rows(150, 13)
+    same = Detection()(samples_of(x, y))["detection"]
+    assert same.value > 0.7
+    x[:, 1] += 40
+    apart = Detection()(samples_of(x, y))["detection"]
+    assert apart.value == pytest.approx(0, abs=0.02)
+    falls = dict(zip(apart.extra["columns"], apart.extra["falls"], strict=True))
+    assert max(falls, key=falls.get) == "w"
+    assert falls["w"] > 0.3
+    assert abs(falls["c"]) < 0.05
+    assert apart.extra["auc"] == pytest.approx(1, abs=0.01)
+    assert same.error > apart.error >= apart.reference_error >= 0
+
+
+def test_folds_are_unseen_and_equal():
+    """Rows that no tree has seen cannot be told by their number alone: unique rows of one distribution stay near 1/2."""
+    r = random(14)
+    noise = [Table(*(r.standard_normal((90, 4)) for _ in range(2)), tuple("abcd"), ("number",) * 4, ((),) * 4) for _ in range(4)]
+    areas = [above.mean() for one_table in noise for above, _ in detected(one_table, False)[0]]
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
+
+
+def test_missing_values_are_values_of_their_own_to_trees():
+    x, y = rows(20, 42), rows(20, 43)
+    x[0], y[:, 1] = np.nan, np.nan
+    read, real = inputs(table(x, y))
+    assert read[0].tolist() == [min(np.nanmin(x[:, 0]), y[:, 0].min()) - 1, np.nanmin(x[:, 1]) - 1, 3, 2]
+    assert np.all(real[:, 1] == read[0, 1])
+    assert not np.isnan(real).any()
+    empty = Table(np.full((5, 1), np.nan), np.full((6, 1), np.nan), ("x",), ("number",), ((),))
+    assert not inputs(empty)[0].any()
+
+
+def test_rare_categories_are_one_to_trees():
+    y = np.repeat(np.arange(300.0), 2)[:, None]
+    many = Table(y[:5], y, ("c",), ("category",), (tuple(map(str, range(300))),))
+    assert inputs(many)[1].max() == 249
+    assert np.array_equal(many.reference, y), "the rows themselves stay"
+
+
+# --- fidelity ---
+
+
+def test_fidelity_is_1_for_the_data_itself_and_0_far_away():
+    real = random(15).standard_normal((200, 3))
+    assert fidelity(real, real) == pytest.approx((1, 1), abs=0.02)
+    assert fidelity(real + 100, real) == pytest.approx((0, 0), abs=0.05)
+    middle = np.tile(real.mean(0), (200, 1))
+    assert fidelity(middle, real)[0] == pytest.approx(0, abs=0.05), "typical rows alone are not enough"
+
+
+def test_fidelity_agrees_with_its_definition_in_loops():
+    x, y = random(16).standard_normal((40, 2)), random(17).standard_normal((40, 2)) * 1.3
+    levels = np.linspace(0, 1, 30)
+    gaps = {"precision": 0.0, "recall": 0.0}
+    own = [min(np.linalg.norm(y[i] - y[j]) for j in range(40) if j != i) for i in range(40)]
+    nearest = [min(range(40), key=lambda j, i=i: np.linalg.norm(y[i] - x[j])) for i in range(40)]
+    out = [np.linalg.norm(x[j] - x.mean(0)) for j in nearest]
+    for level in levels:
+        radius = np.quantile([np.linalg.norm(p - y.mean(0)) for p in y], level)
+        gaps["precision"] += abs(np.mean([np.linalg.norm(p - y.mean(0)) <= radius for p in x]) - level)
+        edge = np.quantile(out, level)
+        hit = [np.linalg.norm(y[i] - x[nearest[i]]) <= own[i] and out[i] <= edge for i in range(40)]
+        gaps["recall"] += abs(np.mean(hit) - level)
+    assert fidelity(x, y) == pytest.approx([1 - gap / levels.sum() for gap in gaps.values()])
+
+
+def test_rows_are_embedded_by_standardised_numbers_and_indicators():
+    x, y = rows(40, 18), rows(50, 19)
+    x[0, 0] = np.nan
+    points, real = embedded(table(x, y))
+    assert points.shape == (40, 1 + 1 + 1 + 4 + 3)  # a number and whether it is missing, a whole one, 3 + missing, 2 + missing
+    assert real[:, 0].mean() == pytest.approx(0)
+    assert real[:, 0].std() == pytest.approx(1)
+    assert points[0, :2].tolist() == [0, 1]
+    assert np.all(points[:, 3:7].sum(1) == 1)
+
+
+# --- use ---
+
+
+def test_use_is_the_area_of_trees_that_learn_from_samples():
+    x, y = rows(200, 20), rows(150, 21)
+    name, value, error = utility(table(x, y))
+    known, test = (np.nan_to_num(side, nan=3) for side in (x, y))
+    known = known[shuffled(known, 0)]
+    trees = classifier(np.array([False, False, True])).fit(known[:, :3], known[:, 3])
+    assert (name, value) == ("utility_auc", pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(test[:, :3])[:, 1])))
+    assert 0 <= error < 0.05
+    x[:, 3] = 1
+    assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
+    x[:, 3] = np.nan
+    assert utility(table(x, y))[1] == 0.5, "nor does a target that is always missing"
+
+
+def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
+    x, y = rows(200, 22), rows(150, 23)
+    name, value, _ = utility(table(x, y, "c"))
+    (x, y), order = (side[~np.isnan(side[:, 2])] for side in (x, y)), None
+    columns = [0, 1, 3]
+    order = shuffled(np.column_stack([x[:, columns], x[:, 2]]), 0)
+    trees = classifier(np.array([False, False, True])).fit(x[order][:, columns], x[order][:, 2])
+    wanted = roc_auc_score(y[:, 2], trees.predict_proba(y[:, columns]), multi_class="ovr")
+    assert (name, value) == ("utility_auc", pytest.approx(wanted))
+
+
+def test_the_error_of_a_number_is_in_its_standard_deviations():
+    x, y = rows(200, 24), rows(150, 25)
+    name, value, error = utility(table(x, y, "w"))
+    assert name == "utility_rmse"
+    assert 0.2 < value < 0.6  # the noise alone is 1 / sqrt(10) of it
+    assert error < 0.1
+    x[:, 1] = y[:, 1].mean()
+    assert utility(table(x, y, "w"))[1] == pytest.approx(1), "the mean alone has an error of one standard deviation"
+    y[:, 1] = 3
+    assert utility(table(x, y, "w")) is None
+
+
+# --- all of them ---
+
+
+def test_errors_have_the_size_of_what_new_rows_change():
+    """Over repeats with new rows on both sides scores vary by no more than twice their error, and by a fifth at least."""
+    scored = {}
+    for repeat in range(12):
+        x, y = rows(150, 100 + repeat), rows(150, 200 + repeat)
+        x[:, 0] *= 1.5
+        for metric in (ColumnShapes(), PairTrends(), Fidelity()):
+            for name, score in metric(samples_of(x, y)).items():
+                scored.setdefault(name, []).append((score.value, score.error))
+    for name, pairs in scored.items():
+        values, stated = np.array(pairs).T
+        assert 0.2 * stated.mean() < values.std(ddof=1) < 2 * stated.mean(), name
+
+
+def test_only_metrics_that_suit_tables_apply_to_them():
+    rows_of_table = sample_sets()[2]
+    applying = {name for name, metric in registry().items() if metric().applies(rows_of_table)}
+    own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
+    assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
+    assert set(registry()["two_sample"]()(rows_of_table)) == {"energy"}
+    assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
+
+
+def test_subsets_do_not_depend_on_the_order_of_rows_of_few_values():
+    x = random(40).integers(0, 2, (300, 12)).astype(float)
+    mixed = x[random(41).permutation(300)]
+    assert np.array_equal(x[shuffled(x, 0)], mixed[shuffled(mixed, 0)])
+    assert not np.array_equal(x[shuffled(x, 0)], x[shuffled(x, 1)])
+    assert errors(np.ones(4))[0] == 0

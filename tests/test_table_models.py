@@ -1,0 +1,247 @@
+"""Models of tables of mixed types: rows of a generator, likelihoods of each kind, codes."""
+
+import numpy as np
+import pytest
+import torch
+from programs.tables import mixed_space, mixed_table, mixed_values
+from scipy import stats
+from torch import nn
+
+import pushforward as pf
+from pushforward.data import TableSpace
+from pushforward.data.tables import Category, Number
+from pushforward.data.tables.coordinates import Places
+from pushforward.errors import UsageError
+from pushforward.export import exported
+from pushforward.methods.likelihoods import likelihood_of
+from pushforward.methods.table_likelihood import Rows, log_between
+from pushforward.networks import FourierFeatures
+from pushforward.networks.straight_through import StraightThrough
+from pushforward.training.latent_data import in_latent
+
+
+class Constant(nn.Module):
+    """The same output for each row of z."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = nn.Parameter(out)
+
+    def forward(self, z, t=None, condition=None):
+        return self.out.expand(len(z), -1)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return mixed_space(mixed_values())
+
+
+def open_space():
+    """A column of numbers with a density, and one that is 0 in a third of the rows."""
+    r = np.random.default_rng(0)
+    values = r.normal(size=(2000, 2))
+    values[:700, 1] = 0.0
+    return TableSpace.of([Number.measured(name, values[:, place]) for place, name in enumerate("ab")])
+
+
+def noise_of(space, n, latent=1, seed=0):
+    size = StraightThrough.noise_size(space, latent)
+    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_rows_of_a_generator_are_exactly_rows_of_the_table(space):
+    network = nn.Linear(3, space.size)
+    head = StraightThrough(Called(network), space, 3)
+    rows = space.to_data(head(noise_of(space, 200, 3)))
+    for start, stop in space.blocks:
+        block = rows[:, start:stop].detach()
+        torch.testing.assert_close(block.sum(1), torch.ones(200))
+        torch.testing.assert_close(block.amax(1), torch.ones(200))
+    np.testing.assert_allclose(space.quantise(rows), rows.detach().numpy(), atol=1e-5)
+    gates = Places(space).gated(rows.detach())
+    assert (gates == 0).any()
+    assert (rows.detach()[:, Places(space).scores][gates == 0] == 0).all()
+
+
+class Called(nn.Module):
+    """A layer as a network."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z, t=None, condition=None):
+        return self.layer(z)
+
+
+def test_gradients_are_those_of_the_softmax(space):
+    out, weights = torch.randn(space.size), torch.randn(space.size)
+    head, z, layout = StraightThrough(Constant(out), space, 1), noise_of(space, 1), Places(space)
+    weights[layout.scores] = 0.0  # scores are gated by indicators
+    (space.to_data(head(z)) @ weights).sum().backward()
+    logits = out.clone().requires_grad_()
+    total, at = 0.0, 1
+    for start, stop in space.blocks:
+        gumbel = -torch.log(-torch.log(torch.special.ndtr(z[0, at : at + stop - start].double()))).float()
+        total = total + torch.softmax(logits[start:stop] + gumbel, 0) @ weights[start:stop]
+        at += stop - start
+    total.backward()
+    torch.testing.assert_close(head.network.out.grad, logits.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_scores_pass_their_gradient_where_a_row_has_one(space):
+    head, layout = StraightThrough(Constant(torch.zeros(space.size)), space, 1), Places(space)
+    rows = head(noise_of(space, 50))
+    rows[:, layout.scores[1]].sum().backward()
+    assert layout.gates[1] < space.size
+    taken = (space.to_data(rows)[:, layout.gates[1]] > 0.5).sum()
+    assert 0 < taken < 50
+    torch.testing.assert_close(head.network.out.grad[layout.scores[1]], taken.float())
+
+
+def test_categories_of_noise_have_the_shares_of_their_logits(space):
+    shares = torch.tensor([0.6, 0.25, 0.05, 0.1])
+    out, (start, stop) = torch.zeros(space.size), space.blocks[-2]
+    out[start:stop] = shares.log()
+    n = 20_000
+    drawn = space.to_data(StraightThrough(Constant(out), space, 1)(noise_of(space, n)))[:, start:stop].detach().mean(0)
+    assert ((drawn - shares).abs() < 4.5 * (shares * (1 - shares) / n).sqrt()).all()
+
+
+def test_a_generator_of_another_noise_is_refused(space):
+    with pytest.raises(UsageError, match="shape"):
+        StraightThrough(Constant(torch.zeros(space.size)), space, 1)(torch.zeros(3, 2))
+
+
+def test_the_likelihood_of_densities_is_scipys():
+    space = open_space()
+    likelihood, rows = Rows(space), torch.tensor([[0.3, 0.7, 1.0, 0.0], [-1.2, 0.0, 0.0, 1.0]])
+    decoded = torch.tensor([[0.1, 0.4, 0.2, -0.3], [0.5, 9.0, 1.0, 0.6]])
+    with torch.no_grad():
+        likelihood.spread.copy_(torch.tensor([-0.1, 0.05]))
+    a, b = np.exp([-0.5, 0.25])
+    blocks = torch.log_softmax(decoded[:, 2:].double(), 1).numpy()
+    first = stats.norm.logpdf(0.3, 0.1, a) + stats.norm.logpdf(0.7, 0.4, b) + blocks[0, 0]
+    second = stats.norm.logpdf(-1.2, 0.5, a) + blocks[1, 1]  # an atom has no score
+    got = likelihood.log_prob(space.to_model(rows), decoded)
+    np.testing.assert_allclose(got.detach(), [first, second], rtol=1e-5)
+
+
+def rows_of(field):
+    """Every value that a column can have."""
+    values = [*(field.knots if isinstance(field, Number) else map(float, range(len(field.names))))]
+    values += [*getattr(field, "atoms", ())] + ([np.nan] if field.missing else [])
+    return np.array(values)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_probabilities_of_all_values_of_a_column_add_up_to_one(space, place):
+    field = space.fields[place]
+    alone, values = TableSpace.of([field]), rows_of(field)
+    decoded = 3 * torch.randn(1, alone.size, generator=torch.Generator().manual_seed(place))
+    rows = alone.to_model(torch.from_numpy(alone.encoded(values[:, None])))
+    log_prob = Rows(alone).log_prob(rows, decoded.expand(len(rows), -1))
+    assert float(log_prob.detach().double().exp().sum()) == pytest.approx(1, abs=1e-4)
+
+
+def test_draws_have_the_probabilities_of_the_likelihood():
+    r = np.random.default_rng(1)
+    values = np.where(r.random(400) < 0.3, 7.0, r.integers(0, 4, 400).astype(float))
+    values[:40] = np.nan
+    space = TableSpace.of(
+        [Number("n", (0, 1, 2, 3), (0.2, 0.5, 0.7, 1), True, "whole", atoms=(7,), shares=(0.6, 0.3, 0.1), missing=True)]
+    )
+    likelihood, n = Rows(space), 20_000
+    decoded = torch.tensor([[0.4, 0.5, -0.2, 0.3]])
+    with torch.no_grad():
+        likelihood.spread.fill_(0.03)
+        mean = likelihood.mean(decoded).expand(n, -1)
+        noise = torch.randn(n, space.size, generator=torch.Generator().manual_seed(0))
+        drawn = space.values(space.to_data(likelihood.sample(mean, noise)))[:, 0]
+        every = np.array([0.0, 1, 2, 3, 7, np.nan])
+        rows = space.to_model(torch.from_numpy(space.encoded(every[:, None])))
+        wanted = likelihood.log_prob(rows, decoded.expand(6, -1)).exp().numpy()
+    got = np.array([(drawn == value).mean() if value == value else np.isnan(drawn).mean() for value in every])
+    assert (np.abs(got - wanted) < 4.5 * np.sqrt(wanted * (1 - wanted) / n)).all()
+
+
+def test_far_values_have_finite_probabilities_and_gradients(space):
+    rows = space.to_model(torch.from_numpy(space.encoded(mixed_values(8))))
+    decoded = torch.full((8, space.size), 25.0).requires_grad_()
+    likelihood = Rows(space)
+    with torch.no_grad():
+        likelihood.spread.fill_(-0.9)
+    log_prob = likelihood.log_prob(rows, decoded)
+    log_prob.sum().backward()
+    assert log_prob.isfinite().all()
+    assert decoded.grad.isfinite().all()
+    assert likelihood.spread.grad.isfinite().all()
+
+
+def test_intervals_in_either_tail_do_not_cancel():
+    low = torch.tensor([8.0, -9.0, -1.0, 20.0], dtype=torch.float64)
+    high = torch.tensor([9.0, -8.0, 2.0, 20.5], dtype=torch.float64)
+    far, farthest = (np.log(stats.norm.sf(a) - stats.norm.sf(b)) for a, b in ((8, 9), (20, 20.5)))
+    wanted = [far, far, np.log(stats.norm.cdf(2) - stats.norm.cdf(-1)), farthest]
+    np.testing.assert_allclose(log_between(low, high), wanted, rtol=1e-10)
+
+
+def test_tables_take_the_likelihood_of_rows(space):
+    assert isinstance(likelihood_of("auto", space), Rows)
+    with pytest.raises(UsageError, match="tables"):
+        likelihood_of("rows", space.unscaled((3,)))
+
+
+def test_gan_vae_and_a_flow_on_codes_sample_valid_rows(tmp_path):
+    data = mixed_table(200)
+    known = [set(field.knots) | set(field.atoms) if isinstance(field, Number) else set(range(3)) for field in data.space.fields]
+    vae = pf.fit("vae", data, steps=3, size="tiny", out=tmp_path / "vae")
+    models = {
+        "vae": vae,
+        "gan": pf.fit("gan", data, steps=3, size="tiny", out=tmp_path / "gan"),
+        "flow": pf.fit(in_latent("flow", data, vae, "tiny"), data, steps=3, out=tmp_path / "flow"),
+        "autoencoder": pf.fit("autoencoder", data, steps=3, size="tiny", out=tmp_path / "autoencoder"),
+    }
+    for name, run in models.items():
+        again = pf.load(tmp_path / name).transport
+        rows = again.sample(20, seed=3)
+        assert torch.equal(rows, run.transport.sample(20, seed=3, batch=7)), name
+        for field, values in enumerate(data.space.values(rows).T):
+            assert set(values[~np.isnan(values)]) <= known[field], name
+        with pytest.raises(UsageError, match="flow, ddpm and edm"):
+            again.sample(2, {"kind": "a"})
+
+
+def test_models_on_codes_draw_rows_around_decoded_codes(space):
+    data = mixed_table(200)
+    vae = pf.recipes.vae(data.space, "tiny").method
+    latent = in_latent("flow", data, vae.autoencoder(), "tiny").method.transport()
+    z = torch.zeros(40, *latent.noise_shape)
+    draws = pf.draws.ExampleDraws(0, 40)
+    rows, certain = (data.space.to_data(latent(z, None, given).detach()) for given in (draws, None))
+    torch.testing.assert_close(certain, certain[:1].expand(40, -1), rtol=0, atol=1e-3)
+    assert len(np.unique(data.space.values(rows), axis=0)) > 10
+    start, stop = space.blocks[-1]
+    torch.testing.assert_close(rows[:, start:stop].amax(1), torch.ones(40))
+    with pytest.raises(UsageError, match="the table itself"):
+        exported(latent)
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
+    critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
+    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
+    assert waves.shape == (32, pack * space.size)
+    seen = waves.abs().amax(0).view(pack, -1)
+    assert space.scored == (0, 1, 4)
+    assert (seen[:, list(space.scored)] > 0).all()
+    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
+    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
+    letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
+    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())
+
+
+def test_a_category_with_a_single_value_trains():
+    field = Category.measured("only", np.zeros(4), ["a"])
+    space = TableSpace.of([field])
+    assert float(Rows(space).log_prob(torch.zeros(4, 1), torch.randn(4, 1)).detach().abs().sum()) == 0

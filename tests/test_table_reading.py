@@ -1,0 +1,235 @@
+"""Tables of mixed types are read as they are written: separators, kinds, missing values, schemas, and all faults at once."""
+
+import csv
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from programs.table_files import mixed_columns
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import TableSpace, check, load
+from pushforward.data.readers.tables import read_text
+from pushforward.errors import DataError, MissingExtra, UsageError
+
+
+def rows_of(columns):
+    return [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def write(path, columns, separator=",", header=True, encoding="utf-8"):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator)
+    writer.writerows([list(columns)] * header + rows_of(columns))
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+def assert_rows(data, rows):
+    """The training rows are rows of the file, cell by cell, and together with the held-out ones they are as many."""
+    left = Counter(map(tuple, rows))
+    left.subtract(map(tuple, data.space.cells(data.train.x)))
+    assert min(left.values()) >= 0, [row for row, count in left.items() if count < 0][:3]
+    assert len(data.train) + len(data.held_out) + data.removed == len(rows)
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), ("|", "utf-8")])
+def test_every_cell_comes_back(tmp_path, separator, encoding):
+    columns = mixed_columns(150, seed=ord(separator))
+    data = load(write(tmp_path / "t.csv", columns, separator, encoding=encoding))
+    assert isinstance(data.space, TableSpace)
+    assert data.space.names == tuple(columns)
+    assert_rows(data, rows_of(columns))
+    assert data.space.layout.separator == separator
+    kinds = {field.name: field.kind for field in data.space.fields}
+    assert kinds == {
+        "height": "number",
+        "net gain": "number",
+        "count": "whole",
+        "colour": "category",
+        "stars": "ordinal",
+        "member": "boolean",
+        "since": "date",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("a b  c\n1 x   2.5\n2 y 3.5\n", ["a b c", "1 x 2.5", "2 y 3.5"]),
+        ("a\tb\n1\tx y\n2\tz, w\n", ["a b", "1 x y", "2 z, w"]),
+        ('a;b\n1,5;"x;1"\n2,5; y \n', ["a b", "1,5 x;1", "2,5 y"]),
+        ("a;b,c\n1,5;x\n2,5;y\n", ["a b,c", "1,5 x", "2,5 y"]),
+        ('|1x3 comment\na, b\n1.5, "x, ""1"""\n2.5, y\n', ["a b", '1.5 x, "1"', "2.5 y"]),
+        ('a,b\n1.5,"two\nlines"\n2.5,y\n', ["a b", "1.5 two\nlines", "2.5 y"]),
+        ("# note\n\na|b\n1.5|x\n% note\n2.5|y\n", ["a b", "1.5 x", "2.5 y"]),
+        ("a,b\r\n1.5,?\r\n2.5,y\r\n", ["a b", "1.5 ?", "2.5 y"]),
+    ],
+)
+def test_dialects_of_tables(tmp_path, text, rows):
+    (tmp_path / "t.txt").write_bytes(text.encode())
+    table = read_text(tmp_path / "t.txt")
+    cells = [[column.texts[column.codes[i]] for column in table.columns] for i in range(len(table.lines))]
+    assert [" ".join(row) for row in (table.names, *cells)] == rows
+
+
+def test_all_faults_are_listed_at_once(tmp_path):
+    good = [f"{i}.5,{i % 3},word {i // 2},9" for i in range(4000)]
+    lines = ["a,,b,b", *good]
+    lines[5], lines[9], lines[20], lines[33] = "1,2,3", "oops,1,w,9", "1,2,3,4,5", "x\u00e9,1,w,9"
+    (tmp_path / "t.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        load(tmp_path / "t.csv")
+    message = str(caught.value)
+    for expected in (
+        "for 6 reasons",
+        "1 line is not UTF-8 text: line 34.",
+        "2 lines have another number of cells than the other lines, which have 4: line 6 (3 cells), line 21 (5 cells).",
+        "column 2 has no name",
+        'the name "b" stands over more than one column',
+        'the column "a" holds numbers, and 2 cells of other text: line 10 ("oops"), line 34',
+        "different texts, more than 1,000 categories",
+    ):
+        assert expected in message, message
+    (tmp_path / "q.csv").write_text('a,b\n1,x\n2,"y\n3,x\n')
+    with pytest.raises(DataError, match="quote that is opened on line 3 is never closed"):
+        load(tmp_path / "q.csv")
+
+
+def test_plain_numbers_stay_vectors_unless_one_is_frequent(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {"a": [f"{v:.3f}" for v in rng.normal(size=60)], "b": [f"{v:.3f}" for v in rng.normal(size=60)]}
+    path = write(tmp_path / "t.csv", columns)
+    assert not isinstance(load(path).space, TableSpace)
+    assert isinstance(load(path, table=True).space, TableSpace)
+    columns["b"][:40] = ["0"] * 40
+    path = write(tmp_path / "u.csv", columns)
+    assert load(path).space.fields[1].atoms == (0.0,)
+    assert not isinstance(load(path, table=False).space, TableSpace)
+
+
+def test_columns_are_chosen_and_named(tmp_path):
+    columns = mixed_columns(60)
+    path = write(tmp_path / "t.csv", columns)
+    data = load(path, columns="height, colour,member", drop=["height"], target="member")
+    assert (data.space.names, data.space.target) == (("colour", "member"), "member")
+    assert load(**data.origin).fingerprint == data.fingerprint
+    bare = write(tmp_path / "u.csv", columns, header=False)
+    data = load(bare, columns=list("abcdefg"), header=False)
+    assert data.space.names == tuple("abcdefg")
+    assert not data.space.layout.header
+    for options, says in (
+        ({"columns": "a,b", "header": False}, "names 2 columns, and .* has 7"),
+        ({"drop": "hight"}, 'no column "hight", which `drop` names. Did you mean "height"'),
+        ({"target": "colr"}, 'no column "colr"'),
+        ({"drop": list(columns)}, "leave no column"),
+        ({"drop": "member", "target": "member"}, "left out"),
+        ({"given": "member"}, "is missing"),
+        ({"missing": 3}, "list of texts"),
+    ):
+        with pytest.raises((UsageError, DataError), match=says):
+            load(bare if "header" in options else path, **options)
+    with pytest.raises(UsageError, match=r"`drop` is for \.csv files"):
+        load("digits", drop="x")
+
+
+def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
+    columns = mixed_columns(200)
+    before = load(write(tmp_path / "t.csv", columns))
+    more = {name: [*cells, *cell] for (name, cells), cell in zip(columns.items(), mixed_columns(1, 9).values(), strict=True)}
+    more["colour"][-1] = "amber"
+    after = load(write(tmp_path / "t.csv", more))
+    assert len(after.space.fields[3].names) == 4
+    sides = [{*map(tuple, data.space.cells(split.x))} for data in (before, after) for split in (data.train, data.held_out)]
+    assert len(np.setxor1d(before.held_out.hashes, after.held_out.hashes)) <= 1
+    assert sides[0] <= sides[2]
+
+
+def test_missing_values_are_what_is_said(tmp_path):
+    columns = {
+        "a": ["1.5", "-", "2.5", "x", "-", "3.5"] * 6,
+        "b": ["u", "None", "", "v"] * 9,
+        "c": [f"{i}.25" for i in range(36)],
+    }
+    path = write(tmp_path / "t.csv", columns)
+    data = load(path, missing="-,x")
+    assert [field.missing for field in data.space.fields] == [True, True, False]
+    assert data.space.layout.missing == ("-", "", "")
+    assert data.space.fields[1].names == ("None", "u", "v")
+    assert np.isnan(data.space.values(data.train.x)[:, 0]).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
+    path, file = write(tmp_path / "t.csv", mixed_columns(90)), tmp_path / "t.json"
+    assert main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("net gain", "atoms 0", "2020-", "ordered categories", "comma", "blue, dark"))
+    first, schema = load(path, target="member"), json.loads(file.read_text())
+    assert load(path, schema=file).space == first.space
+    assert load(path, schema=schema).fingerprint == first.fingerprint
+    schema["columns"] |= {"since": {"kind": "drop"}, "count": {"kind": "ordinal"}, "colour": {"kind": "category"}}
+    schema["columns"]["stars"] = {"kind": "whole"}
+    file.write_text(json.dumps(schema))
+    data = load(path, schema=str(file))
+    assert {field.name: field.kind for field in data.space.fields}["count"] == "ordinal"
+    assert "since" not in data.space.names
+    assert load(**data.origin).fingerprint == data.fingerprint
+    assert main(["data", "check", str(path), "--write-schema", str(file)]) == 2
+    for entry, says in (
+        ({"kind": "nubmer"}, "expected one of number"),
+        ({"kind": "number", "decimal": 2}, 'Did you mean "decimals"'),
+        ({"kind": "number", "decimals": -2}, "which cannot be"),
+        ({"kind": "number"}, r'is a number in the schema, and 90 cells cannot be: line 2 \("'),
+        ({"kind": "category", "names": ["red"]}, "is a category in the schema"),
+        ({"kind": "boolean"}, "at most 2"),
+    ):
+        with pytest.raises(DataError, match=says):
+            load(path, schema={"columns": {"colour": entry}})
+    with pytest.raises(DataError, match="There is no schema"):
+        load(path, schema=tmp_path / "none.json")
+
+
+def test_frames_are_read_as_files_are(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = write(tmp_path / "t.csv", mixed_columns(80))
+    frame = pandas.read_csv(path, parse_dates=["since"])
+    data, other = load(frame, target="member"), load(path, target="member")
+    assert [field.kind for field in data.space.fields] == [field.kind for field in other.space.fields]
+    assert np.array_equal(data.train.x, other.train.x)
+    assert check(frame)["table"]["rows"] == 80
+    back = data.space.frame(data.train.x)
+    assert back.dtypes.to_dict() == frame.dtypes.to_dict() | {"since": back["since"].dtype}
+    assert str(back["since"].dtype).startswith("datetime64")
+    counts = load(pandas.DataFrame({"n": [5, None, 7, 6] * 9, "x": [i / 4 for i in range(36)]}))
+    assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
+    with pytest.raises(DataError, match="stand over"):
+        load(pandas.concat([frame, frame], axis=1))
+    with pytest.raises(DataError, match="holds a list"):
+        load(pandas.DataFrame({"a": [[1], [2]]}))
+    with pytest.raises(UsageError, match="do not apply"):
+        load(frame, header=True)
+
+
+def test_parquet_needs_its_extra(tmp_path):
+    if pf.data.tables.frames.importlib.util.find_spec("pyarrow"):
+        pytest.skip("pyarrow is installed")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingExtra, match=r"pushforward\[tables\]"):
+        load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": ["x", "y"]},
+        {"a": ["1.5", "2.5"], "b": ["", ""]},
+        {f"c{i}": [("u", "v")[(i + j) % 2] for j in range(30)] for i in range(300)},
+        {"k": ["same"] * 30, "one": ["3"] * 30, "v": [f"{i}.5" for i in range(30)]},
+    ],
+)
+def test_unusual_tables_are_read(tmp_path, columns):
+    data = load(write(tmp_path / "t.csv", columns), header=True, table=True)
+    assert_rows(data, rows_of(columns))

@@ -1,0 +1,168 @@
+"""Tables in evaluations and reports: what is scored, floors, attacks on models, pictures and warnings."""
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from programs.tables import mixed_table
+
+from pushforward.evaluation import halves, lag
+from pushforward.evaluation.floor_cache import floor_path
+from pushforward.evaluation.halves import kind_of
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.naming import chosen
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.rows import attacked, table_of
+from pushforward.evaluation.scoring import score
+from pushforward.extractors import raw
+from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.report import Report
+from pushforward.report.captions import curve_notes
+from pushforward.report.columns import columns_section
+from pushforward.report.table_warnings import told_by
+from pushforward.report.verdict import verdict
+from pushforward.transports import Transport
+
+DATA = mixed_table(1200)
+SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc"}
+COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training"}
+ATTACKS = {"membership", "membership_ratio"}
+
+
+class Rows(Transport):
+    """Training rows, the first number of which may be moved."""
+
+    calls = 1
+
+    def __init__(self, moved=0.0):
+        super().__init__()
+        self.moved, self.space, self.noise_shape = moved, DATA.space, (1,)
+
+    def forward(self, z, condition=None, draws=None):
+        chosen_rows = (torch.special.ndtr(z[:, 0].double()) * len(DATA.train)).long()
+        x = DATA.train.data_units(chosen_rows.numpy())
+        x[:, 0] += self.moved
+        return self.space.to_model(x)
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        judge = Judge(DATA, repeats=1)
+        models = [ModelResult(name, scores=judge.scores(Rows(moved))[0]) for name, moved in (("copy", 0.0), ("moved", 2.0))]
+        return judge.comparison(models, judge.baseline())
+
+
+def test_the_coordinates_of_rows_are_what_is_compared():
+    assert kind_of(DATA) == "raw"
+    assert halves.COLUMNS == raw.MOST
+    seen = table_of(DATA.space, DATA.train.x[:5], DATA.held_out.x)
+    assert np.array_equal(seen.reference, DATA.space.values(DATA.held_out.x), equal_nan=True)
+    assert seen.missing == tuple(field.missing for field in DATA.space.fields)
+    assert True in seen.missing
+    assert False in seen.missing
+    assert (seen.names, seen.target) == (DATA.space.names, DATA.space.target)
+    assert [len(labels) for labels in seen.labels] == [len(getattr(field, "names", ())) for field in DATA.space.fields]
+
+
+def test_a_table_has_its_own_scores_and_floors(comparison):
+    for model in comparison.models:
+        assert set(model.scores) == SHOWN | COPIES | ATTACKS
+        assert all(score.interval is not None for name, score in model.scores.items() if name != "utility_auc")
+    floors = comparison.floors
+    assert set(floors) == SHOWN | COPIES | ATTACKS
+    assert len(floors["detection"].values) == len(floors["utility_auc"].values) == 5
+    assert len(floors["energy"].values) == 10
+    assert floors["detection"].value > 0.7
+    for name in ATTACKS:
+        assert abs(floors[name].value - 0.5) < 0.15
+    assert comparison.data.columns == DATA.space.names
+    assert [name for name, info in describe().items() if info.role == "quality" and info.priority == 0] == ["detection"]
+
+
+def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
+    assert attacked(DATA, 10) == 2 * len(DATA.train) > comparison.settings.n
+    assert comparison["copy"].scores["membership"].value > 0.8
+    assert comparison["copy"].scores["nearest_ratio"].value == 0
+
+
+def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away(comparison):
+    said = [sentence.text for sentence in verdict(comparison)]
+    attack = next(text for text in said if "an attacker" in text)
+    assert re.search(r"samples of copy \(AUC 0\.\d+, 95 % interval 0\.\d+ to (0\.\d+|1)\)", attack)
+    first = DATA.space.names[0]
+    assert told_by(comparison["moved"])[0] == first
+    assert any(f"moved by {first}" in text for text in said)
+    assert not any("copy by" in text for text in said)
+
+
+def test_no_text_of_a_report_calls_samples_private(comparison):
+    report = Report(comparison)
+    known = " ".join(info.what + info.label for info in describe().values())
+    for text in (report.to_html(), report.to_markdown(), report.to_text(), known):
+        assert not re.search(r"priva(te|cy)|anonym", text, re.IGNORECASE)
+
+
+def test_the_page_draws_columns_pairs_and_what_gives_samples_away(comparison):
+    section = columns_section(comparison)
+    titles = ["Each column alone", "Each two columns", "What gives samples away"]
+    assert all(f"<h3>{title}</h3>" in section for title in titles)
+    columns = len(DATA.space.names)
+    assert section.count('aria-label="Distribution of') + section.count("<title>Distribution of") == columns
+    assert section.count('class="cell"') == 2 * columns * (columns - 1)
+    again = Comparison.from_json(comparison.to_json())
+    assert columns_section(again) == section, "a stored report draws the same"
+    page = Report(comparison).to_html()
+    assert '<section id="columns">' in page
+    assert page.count("Histogram of") == 0, "coordinates are not drawn beside columns"
+    plain = dataclasses.replace(comparison, models=(ModelResult("a", scores={"energy": Score(1.0)}),))
+    assert columns_section(plain) == ""
+
+
+def test_names_in_charts_are_escaped_and_short(comparison):
+    model = comparison["moved"]
+    detection = model.scores["detection"]
+    names = ("<b>&" + "x" * 40, *detection.extra["columns"][1:])
+    changed = dataclasses.replace(detection, extra={**detection.extra, "columns": names})
+    renamed = dataclasses.replace(model, scores={"detection": changed})
+    section = columns_section(dataclasses.replace(comparison, models=(renamed,)))
+    assert "<b>" not in section
+    assert "&lt;b&gt;&amp;xxxxxxxxxx…</text>" in section
+
+
+def test_a_curve_of_a_score_that_rises_is_read_upwards():
+    from pushforward.evaluation.measurements import CurvePoint
+
+    points = tuple(CurvePoint(steps, steps, {"s": value}) for steps, value in ((1, 0.1), (2, 0.79), (4, 0.8), (8, 0.8)))
+    info = MetricInfo("Score", "higher", role="quality")
+    model = ModelResult("flow", scores={"s": Score(0.8, 0.01)}, curve=points)
+    (note,) = curve_notes(Comparison(metrics={"s": info}, floors={"s": Score(0.9, 0.02)}, models=(model,)))
+    assert "2 calls" in note
+    assert "are enough" in note
+
+
+def test_lag_is_a_matter_of_distances(monkeypatch):
+    """A score that is better the higher would say that good weights lag."""
+    run = SimpleNamespace(method=SimpleNamespace(transport=lambda: "averaged"))
+    for name, value in (("Run", SimpleNamespace), ("_long", lambda run: True), ("_last", lambda run: "last")):
+        monkeypatch.setattr(lag, name, value)
+
+    def scored(transport, n):
+        better = transport == "averaged"
+        return {"detection": Score(0.9 if better else 0.1, error=0.01), "energy": Score(0.1 if better else 0.9, error=0.01)}
+
+    assert lag.lag_warnings(run, scored, 10) == ()
+    (warning,) = lag.lag_warnings(run, lambda transport, n: scored("last" if transport == "averaged" else "averaged", n), 10)
+    assert "their Energy distance is 0.9" in warning
+
+
+def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
+    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
+    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
+    others = [("key", 10, 6, ["detection"]), ("other", 10, 5, ["detection"]), ("key", 10, 5, ["energy"])]
+    paths = {floor_path(tmp_path, key, n, redraws, chosen(names), [score]) for key, n, redraws, names in others}
+    assert len(paths | {first}) == 4

@@ -1,0 +1,185 @@
+"""Samples of tables: written as the file of the data is, read again, and drawn again where they break a constraint."""
+
+import ast
+
+import numpy as np
+import pytest
+import torch
+from programs.table_files import mixed_columns, mixed_table
+from torch import nn
+
+import pushforward as pf
+from pushforward import spec
+from pushforward.cli import main
+from pushforward.data import load
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.options import TableReading
+from pushforward.draws import ExampleDraws
+from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.evaluation.sample_files import read_samples
+from pushforward.outputs import write_samples
+from pushforward.transports import Map
+from pushforward.transports.redrawing import as_drawn, counted
+
+TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
+
+
+def table(tmp_path, text=TEXT, name="t.csv", **options):
+    (tmp_path / name).write_text(text)
+    return load(tmp_path / name, **options)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "npz"])
+@pytest.mark.parametrize("header", [True, False])
+def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, header):
+    columns = mixed_columns(90)
+    rows = [";".join(f'"{cell}"' if ";" in cell else cell for cell in row) for row in zip(*columns.values(), strict=True)]
+    rows = [";".join(columns), *rows] if header else rows
+    data = table(tmp_path, "\n".join(rows) + "\n", header=header, target="member" if header else None)
+    x, file = torch.from_numpy(data.train.x), tmp_path / f"new.{ending}"
+    write_samples(file, data.space, len(x), [(x[:7], None), (x[7:], None)])
+    if ending != "npz":
+        lines = [line.replace("\t", ";").replace('"', "") for line in file.read_text().split("\n")[:-1]]
+        assert set(lines) <= {row.replace('"', "") for row in rows}
+        assert lines[0] == rows[0] or not header
+    assert np.array_equal(read_samples(file, data).x, data.train.x)
+
+
+def test_samples_of_other_columns_and_values_are_refused(tmp_path):
+    data = table(tmp_path)
+    for text, says in {
+        "start;end\n1;2\n1;3\n": "lacks the column flag",
+        "start;end;flag\n1;2;maybe\nx;3;no\n": r'(?s)for 2 reasons.*"start".*line 3 \("x"\).*"flag".*line 2 \("maybe"\)',
+    }.items():
+        (tmp_path / "new.csv").write_text(text)
+        with pytest.raises(DataError, match=says):
+            read_samples(tmp_path / "new.csv", data)
+    (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,,5\n")
+    values = data.space.values(read_samples(tmp_path / "new.csv", data).x)
+    assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]
+    assert data.space.cells(data.space.encoded(values))[0] == ["3", "4", "no"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_constraints_are_what_python_says(seed):
+    rng = np.random.default_rng(seed)
+    values = {name: rng.integers(-3, 4, 50).astype(float) for name in ("a", "b", "c")}
+    values["b"][:5] = np.nan
+    for text in ("a >= b", "a - 2 * b < c + 1", "a != c", "a == -c", "-1 <= a < b + c", "a * b <= 3.5"):
+        expected = [
+            eval(compile(ast.parse(text, mode="eval"), "", "eval"), {name: v[i] for name, v in values.items()}) for i in range(50)
+        ]
+        absent = np.isnan(values["b"]) & ("b" in text)
+        assert (Constraint(text).holds(values) == np.where(absent, True, expected)).all(), text
+    quoted = Constraint("`a b` >= `c-d`")
+    assert quoted.names == ("a b", "c-d")
+    assert quoted.holds({"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}).tolist() == [False, True]
+    assert Constraint("a + b == c").holds({"a": np.array([0.1]), "b": np.array([0.2]), "c": np.array([0.3])}).all()
+    assert not Constraint("a < b").holds({"a": np.array([0.3]), "b": np.array([0.1 + 0.2])}).any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a and b > 1",
+        "a >= __import__('os')",
+        "a.b > 1",
+        "a[0] > 1",
+        "a > 'x'",
+        "1 < 2",
+        "a ** 9 > 1",
+        "a in b",
+        "a >",
+        "",
+        "a > True",
+        "a" + " + a" * 300 + " > 0",
+    ],
+)
+def test_what_is_no_constraint_is_refused(text):
+    with pytest.raises(UsageError, match="is no constraint"):
+        Constraint(text)
+
+
+def test_rows_that_break_a_constraint_are_named(tmp_path):
+    text = TEXT.replace("\n4;4;no\n", "\n4;3;no\n", 1)
+    with pytest.raises(DataError, match=r'1 row breaks the constraint "end >= start": line \d+'):
+        table(tmp_path, text, constraints="end >= start")
+    for constraint, says in {
+        "end >= begin": 'names "begin", which is no column',
+        "flag > 0": "which is a boolean",
+        "`end` >= x": "no column",
+    }.items():
+        with pytest.raises(UsageError, match=says):
+            table(tmp_path, constraints=[constraint])
+    levels = "a;b\n" + "".join(f"{7 + i % 5};{i % 2}\n" for i in range(90))
+    assert table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind == "ordinal"
+    data = table(tmp_path, constraints=["end >= start", "end - start <= 2"])
+    assert load(**data.origin).space == data.space == spec.build(spec.describe(data.space))
+    assert data.space.valid(torch.from_numpy(data.train.x)).all()
+
+
+class Rough(nn.Module):
+    """Noise as the scores and indicators of a table."""
+
+    def forward(self, z, t=None, condition=None):
+        return z
+
+
+def rough(space):
+    return Map(Rough(), space, space.shape)
+
+
+def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
+    free, bound = (rough(table(tmp_path, constraints=c).space) for c in ((), ("end >= start",)))
+    with counted() as tally:
+        x = bound.sample(60, seed=5)
+    values, plain = bound.space.values(x), free.sample(60, seed=5)
+    broken = ~bound.space.valid(plain)
+    assert (values[:, 1] >= values[:, 0]).all()
+    assert 10 < broken.sum() < 50
+    assert torch.equal(x[~broken], plain[~broken])
+    assert tally.drawn == 60 + tally.refused
+    assert tally.refused >= broken.sum()
+    assert all(torch.equal(bound.sample(1, seed=5 + i)[0], x[i]) for i in range(0, 60, 7))
+    assert torch.equal(bound.sample(60, seed=5, batch=7), x)
+    with as_drawn():
+        assert torch.equal(bound.sample(60, seed=5), plain)
+    again = bound.part(0, 60, None, 5)[0]
+    assert torch.equal(again, x)
+    assert not torch.equal(ExampleDraws([5], name="sample/again 1").normal((3,)), ExampleDraws([5]).normal((3,)))
+
+
+def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 2)
+    data = table(tmp_path, constraints="start * start >= 0 * end")
+    assert data.space.constraints[0].names == ("start", "end")
+    space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
+    transport = rough(space)
+    with pytest.raises(Diverged, match="of 9 samples break a constraint of the data after 2 draws each"):
+        pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TEXT)
+    options = ["--constraint", "end >= start", "--constraint", "end <= start + 2", "--target", "flag"]
+    assert main(["train", "flow", "--size", "tiny", "--data", "t.csv", *options, "--steps", "2", "--out", "run"]) == 0
+    assert main(["sample", "run", "--n", "9", "--out", "new.csv"]) == 0
+    assert "draws broke a constraint and were drawn again" in capsys.readouterr().err
+    header, *rows = (tmp_path / "new.csv").read_text().split()
+    assert (header, len(rows)) == ("start;end;flag", 9)
+    for row in rows:
+        start, end, flag = row.split(";")
+        assert int(start) <= int(end) <= int(start) + 2
+        assert flag in ("no", "yes")
+    frame = pf.load("run").sample(9)
+    assert [";".join(map(str, row)) for row in frame.itertuples(index=False)] == rows
+    assert 0 < frame.attrs["drawn_again"] < 1
+
+
+def test_a_table_of_columns_is_one_of_text(tmp_path):
+    data = mixed_table(90, table=TableReading(drop=("since",)))
+    assert data.space.names == tuple(mixed_columns(2))[:-1]
+    assert data.table.sentences == []
