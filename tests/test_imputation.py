@@ -11,7 +11,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace
-from pushforward.data.tables import Category
+from pushforward.data.tables import Category, Number
 from pushforward.errors import DataError, UsageError
 
 
@@ -46,6 +46,15 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     again = pf.impute(transport, imputed.values[0], draws=2)
     np.testing.assert_array_equal(again.values, np.stack([imputed.values[0]] * 2))
     np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
+
+
+def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
+    fields = [Number.measured("x", np.arange(50.0)), Category("b", ("no", "yes"), (0.5, 0.5))]
+    transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
+    values = np.array([[3.0, 1], [99, np.nan], [np.nan, 0], [np.nan, np.nan], [-5, np.nan]])
+    whole, rest = pf.impute(transport, values, seed=4), pf.impute(transport, values[1:], seed=5)
+    np.testing.assert_array_equal(whole.values[0, 1:], rest.values[0])
+    np.testing.assert_array_equal(whole.values[0][~np.isnan(values)], values[~np.isnan(values)])
 
 
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):

@@ -215,11 +215,13 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
 
 
 def test_the_loss_of_the_independent_model_is_known(mixed):
-    """Of a network of zeros that is told all columns nothing counts; at pure noise each column loses its entropy or variance."""
+    """At pure noise each column loses its entropy or variance, and where all columns are given nothing counts."""
     method = table_denoising(mixed, "tiny", Nothing(mixed.shape[0]), VE(199.0, 200.0), "v", known=0.0, rate=0)
     loss = float(turns(method, 4096)[0][1])
     # a block counts once, and so does a score where it counts: in half of the rows of "gain"
     assert loss == pytest.approx((1 + (1 + 0.5) + 1 + 1 + 1) / 5, abs=0.05)
+    method._known = lambda draws, columns: torch.ones(64, columns, dtype=torch.bool)
+    assert float(turns(method, 64)[0][1]) == 0
 
 
 def test_columns_are_given_in_half_of_the_rows_of_training(mixed):
