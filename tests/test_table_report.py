@@ -19,14 +19,15 @@ from pushforward.evaluation.rows import attacked, table_of
 from pushforward.evaluation.scoring import score
 from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
-from pushforward.report import Report
+from pushforward.report import Report, table_warnings
 from pushforward.report.captions import curve_notes
 from pushforward.report.columns import columns_section
+from pushforward.report.statistics import Statistic
 from pushforward.report.table_warnings import told_by
 from pushforward.report.verdict import verdict
 from pushforward.transports import Transport
 
-DATA = mixed_table(1200)
+DATA = mixed_table(1000, seed=1)
 SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc"}
 COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training"}
 ATTACKS = {"membership", "membership_ratio"}
@@ -98,6 +99,12 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     assert told_by(comparison["moved"])[0] == first
     assert any(f"moved by {first}" in text for text in said)
     assert not any("copy by" in text for text in said)
+
+
+def test_columns_are_named_only_where_the_whole_interval_is_below_real_data():
+    floor = Statistic("real data", 0.95, 0.01, 0.01, -0.95)
+    assert table_warnings._below(Statistic("a", 0.5, None, 0.01, -0.5, (0.4, 0.6)), floor)
+    assert not table_warnings._below(Statistic("a", 0.8, None, 0.01, -0.8, (0.5, 0.97)), floor)
 
 
 def test_no_text_of_a_report_calls_samples_private(comparison):

@@ -66,9 +66,14 @@ def _classes(x: np.ndarray) -> np.ndarray:
 
 def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
     classes = None if samples.generated_classes is None else _classes(generated)
-    fields = {"generated": generated.astype(np.float32), "generated_features": generated.astype(np.float64)}
     table = None if samples.table is None else dataclasses.replace(samples.table, generated=_values(generated))
-    return dataclasses.replace(samples, **fields, generated_classes=classes, table=table)
+    return dataclasses.replace(
+        samples,
+        generated=generated.astype(np.float32),
+        generated_features=generated.astype(np.float64),
+        generated_classes=classes,
+        table=table,
+    )
 
 
 def check_metric(
