@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward.pictures import grid_picture
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.kills import Chain, killed_by_signal
 from pushforward.testing.samples import teachers_for
@@ -42,6 +44,22 @@ class Case:
     def data(self) -> Any:
         """The data, with labels: an epoch has two steps."""
         return space_data(self.shape or shape_for(str(self.recipe)), labels=True, n=2 * self.batch)
+
+    @property
+    def images(self) -> bool:
+        """Whether its data can stay on disk."""
+        return bool(self.data.space.has_pixels)
+
+    def streamed(self, folder: Path, workers: int) -> Case:
+        """This training on images of a folder, which stay on disk and are read by so many workers."""
+        if not folder.is_dir():
+            pictures = space_data(self.data.space.shape, labels=True, n=3 * self.batch).train
+            for number, (picture, label) in enumerate(zip(pictures.x, pictures.labels, strict=True)):
+                (folder / str(label)).mkdir(parents=True, exist_ok=True)
+                grid_picture(np.moveaxis(picture, 0, -1)[None]).save(folder / str(label) / f"{number}.png")
+        case = replace(self)
+        case.__dict__["data"] = pf.data.load(folder, stream=True, workers=workers, limit=2 * self.batch)
+        return case
 
     def build(self, **training: Any) -> pf.Recipe:
         """The recipe, always of the same first weights."""

@@ -45,22 +45,23 @@ def _cells(case: Case, precisions: Sequence[str], workers: Sequence[int]) -> lis
 
 
 def _of_precision(case: Case, precision: str, workers: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Each stopped training against a single whole one, which has no workers."""
+    """Each stopped training against a single whole one, which has no workers; only images that stay on disk have workers."""
+    streams = case.images and any(workers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _new(case, precision, folder / "whole", {}).advance()
-        for position, count in itertools.product(POSITIONS, workers):
+        read = {count: case.streamed(folder / "images", count) if streams else case for count in {0, *workers}}
+        _new(read[0], precision, folder / "whole").advance()
+        for position, count in itertools.product(POSITIONS, workers if streams else (0,)):
             cut = folder / f"{position} {count}"
-            options = {"workers": count} if count else {}
-            _stopped(_new(case, precision, cut, options), position)
-            reopen(cut, data=case.data, **options).advance()
+            _stopped(_new(read[count], precision, cut), position)
+            reopen(cut, data=read[count].data).advance()
             cell = {"precision": precision, "position": position, "workers": count}
             yield {**cell, "wrong": _difference(folder / "whole", cut)}
 
 
-def _new(case: Case, precision: str, folder: Path, options: dict[str, Any]) -> Trainer:
+def _new(case: Case, precision: str, folder: Path) -> Trainer:
     recipe = case.build(precision=precision)
-    return prepare(recipe, case.data, steps=STEPS, checkpoint_every=1, out=folder, seed=3, **case.fit, **options)
+    return prepare(recipe, case.data, steps=STEPS, checkpoint_every=1, out=folder, seed=3, **case.fit)
 
 
 def _stopped(trainer: Trainer, position: str) -> None:
