@@ -1251,9 +1251,11 @@ FAULTS: dict[str, list[Fault]] = {
     "evaluation/drawing.py": [
         ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
+    "data/spaces/vector.py": [
+        ("int(v) if flag else float(v)", "float(v)", "cli"),
+    ],
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli"),
-        ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pushforward.arguments import whole
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.category import Category
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
@@ -47,7 +48,7 @@ class Imputed:
         """The mean over the draws, (n, columns); of a category the most frequent one."""
         out = self.values.mean(0)
         for place, field in enumerate(self.space.fields):
-            if field.kind in ("category", "boolean"):
+            if isinstance(field, Category):
                 drawn = self.values[:, :, place]
                 counts = np.stack([(drawn == number).sum(0) for number in range(len(field.shares))])
                 out[:, place] = np.where(np.isnan(drawn[0]), np.nan, counts.argmax(0))
@@ -61,7 +62,7 @@ class Imputed:
         """
         out = self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
         for place, field in enumerate(self.space.fields):
-            if field.kind in ("category", "boolean"):
+            if isinstance(field, Category):
                 out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)
         return np.where(self.missing, out, 0.0)
 
@@ -106,7 +107,8 @@ class Imputed:
             if not len(rows):
                 continue
             column, drawn = self.source[field.name].tolist(), self.values[draw, rows, place]
-            values = drawn.tolist() if field.kind in ("number", "whole") else field.cells(drawn)
+            numbers = drawn if field.kind in ("number", "whole") else field.numbers(drawn) if field.kind == "ordinal" else None
+            values = field.cells(drawn) if numbers is None else numbers.tolist()
             for row, value in zip(rows.tolist(), values, strict=True):
                 column[row] = value
             columns[field.name] = column
