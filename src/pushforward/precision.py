@@ -24,7 +24,7 @@ _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
 @contextlib.contextmanager
 def network_precision(name: str) -> Iterator[None]:
     """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
-    if name not in _TYPES:
+    if not isinstance(name, str) or name not in _TYPES:
         raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
     token = _ACTIVE.set(_TYPES[name])
     try:
