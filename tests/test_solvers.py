@@ -193,6 +193,7 @@ def test_calls_are_what_is_said(name, steps):
         (lambda: grids.times([1.0, 1e-4, 0.0], VP(), 2), "between the path's ends"),
         (lambda: grids.times([1.0, math.nan, 0.0], VP(), 2), "must fall"),
         (lambda: Flow(ring(VP()), solvers.Adaptive(), 1), "at least 2 steps"),
+        (lambda: Flow(ring(VP()), solvers.Euler(), 10_001), "at most 10,000"),
     ],
 )
 def test_bad_names_and_counts(bad, says):

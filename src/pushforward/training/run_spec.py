@@ -200,7 +200,9 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
     except (CheckpointError, MissingExtra):
         raise
     except _UNFIT as error:
-        raise CheckpointError(f"The run's spec.json describes no recipe of this version: {error}. Restore the file.") from error
+        raise CheckpointError(
+            f"The run's spec.json describes no recipe of this version: {str(error).rstrip('.')}. Restore the file."
+        ) from error
 
 
 def rebuilt(folder: Path, content: dict[str, Any], checkpoint: Path, method: Method | None = None) -> Recipe:

@@ -26,7 +26,10 @@ from pushforward.solvers.table import Table
 from pushforward.solvers.table_cache import TableCache
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
-__all__ = ["Flow"]
+__all__ = ["MOST_STEPS", "Flow"]
+
+MOST_STEPS = 10_000
+"""Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more."""
 
 
 class Flow(Transport):
@@ -45,7 +48,8 @@ class Flow(Transport):
             times, as in `encode` and `solve`, the solver's are used.
 
     Raises:
-        UsageError: For a grid that cannot be, an adaptive solver in one step, or a learned table for other times.
+        UsageError: For more than `MOST_STEPS` steps, a grid that cannot be, an adaptive solver in one step, or a learned table
+            for other times.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Flow(Transport):
         check_predictor(denoiser)
         solver = as_solver(solver)
         self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
+        if self.steps > MOST_STEPS:
+            raise UsageError(f"`steps` is at most {MOST_STEPS:,}, got {self.steps:,}: samples would take hours.")
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self._where(), denoiser.path, self.steps)
