@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError, did_you_mean
+from pushforward.safe_files import MOST_BYTES
 from pushforward.training.disk import read_json, sha256, write_json
 
 __all__ = [
@@ -92,9 +93,9 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def _seal(folder: Path) -> str | None:
-    """The hash of a checkpoint's manifest; None where it is missing."""
+    """The hash of a checkpoint's manifest; None where it is missing, or larger than one can be."""
     path = folder / _MANIFEST
-    return sha256(path) if path.is_file() else None
+    return sha256(path) if path.is_file() and path.stat().st_size <= MOST_BYTES else None
 
 
 def latest(folder: Path) -> Path | None:
