@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.raw import MISSING
 from pushforward.errors import DataError
 
-__all__ = ["MISSING", "GappyFile"]
+__all__ = ["GappyFile"]
 
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-"""Cells that mean that there is no value."""
 SEPARATORS = ",;\t|"
 
 
