@@ -36,9 +36,11 @@ def announce(trainer: Trainer) -> None:
     from pushforward.training.lineage import leaks
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
+    space = trainer.data.space
+    shape = f"{len(space.names)} columns" if space.names else "x".join(map(str, space.shape))
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
-        f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
+        f"{shape}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
     say_news(trainer)

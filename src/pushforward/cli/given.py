@@ -43,7 +43,7 @@ def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
         else:
             words.append(word)
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
-    return [(name, value if name in texts else _number(word, value)) for word, name, value in pairs]
+    return [(name, value if texts else _number(word, value)) for word, name, value in pairs]
 
 
 def _number(word: str, value: str) -> float:

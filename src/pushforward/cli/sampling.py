@@ -87,7 +87,8 @@ def sample(
 
     Args:
         label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors and tables, or .gif (noise to data).
+        out: .png (grid), no ending (folder of PNGs), .npz, .gif (noise to data), .csv for vectors and tables; of tables also .tsv
+            and .parquet.
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
@@ -102,6 +103,7 @@ def sample(
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
     if tally.drawn:
         result["drawn_again"] = tally.share
+    if tally.share:
         say(f"{tally.share:.1%} of {tally.drawn:,} draws broke a constraint and were drawn again")
     show(result, json, lambda r: r["out"])
 

@@ -156,7 +156,7 @@ class Known(ConditionKind):
 
     def describe(self) -> str:
         """Any columns."""
-        return "any columns given"
+        return "any of them can be given"
 
     def check(self, values: Tensor, n: int) -> None:
         """Refuse another shape."""

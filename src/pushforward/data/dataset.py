@@ -177,7 +177,8 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes and shape; not the examples."""
         shape = self.space.shape
-        columns = f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
+        count = len(self.space.names) or shape[0]
+        columns = f"{count} column{'' if count == 1 else 's'}"
         what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"
         known = "".join(f", {kind.describe()}" for kind in self.space.conditions.values())
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{known})'

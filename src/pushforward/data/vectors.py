@@ -41,6 +41,12 @@ class TextRows:
     named: bool
 
 
+TABLE = (
+    " `given` reads a table as plain numbers. Without it the table is read with its texts, and a flow, ddpm or edm of it can be "
+    "given any columns when it is sampled."
+)
+
+
 def are_vectors(table: TextRows, target: str | None) -> bool:
     """Whether all columns beside the target hold finite numbers, none missing, and no number that is much more frequent."""
     if target is not None and target not in table.names:
@@ -100,7 +106,9 @@ def vectors_of(path: Path, table: TextRows, reading: Reading) -> tuple[Split, Sc
     try:
         x = np.stack([_column(path, name, cells, lines) for name, cells in cells_by_name.items()], axis=1)
     except _TextColumn as error:
-        raise DataError(f"{error} {_without_text(cells_by_name, target, reading.given)}") from None
+        raise DataError(
+            f"{error} {_without_text(cells_by_name, target, reading.given)}{TABLE if reading.given else ''}"
+        ) from None
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
         refuse_rounding(x[:, i], f'{path}, column "{column_names[i]}"')

@@ -160,7 +160,7 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
         if isinstance(kind, Known):
             return name, kind
     raise UsageError(
-        "This model cannot be given columns of its rows. Models of tables that were trained by flow, ddpm or edm can: "
+        "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
         "`pushforward train flow --data FILE`."
     )
 

@@ -216,7 +216,7 @@ class Judge:
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
-            conditioned=names_of(transport.space.conditions),
+            conditioned=names_of({k: v for k, v in transport.space.conditions.items() if not v.learned}),
             parameters=cost.parameters(transport),
             sampling=sampling,
             scores=scores,

@@ -47,7 +47,8 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
 
 def _unscored_conditions(model: Run | Transport) -> tuple[str, ...]:
     """What a report says of conditions that no score looks at."""
-    entries = [entry for name, kind in model.space.conditions.items() if name != "label" for entry in kind.entries or (name,)]
+    others = [(name, kind) for name, kind in model.space.conditions.items() if name != "label" and not kind.learned]
+    entries = [entry for name, kind in others for entry in kind.entries or (name,)]
     if not entries:
         return ()
     return (f"scores do not look at {', '.join(entries)}: they do not find out a model that ignores what it is given.",)

@@ -206,8 +206,12 @@ class Space(ABC):
             UsageError: no such class, or no labels at all.
         """
         if self.label is None:
-            raise UsageError(f'There is no label "{label}": this data has no labels. Leave the label out.')
+            raise UsageError(f'There is no label "{label}": this data has no labels. {self._without_label(label)}')
         return self.label.index(label)
+
+    def _without_label(self, label: str | int) -> str:
+        """What to do where there are no labels."""
+        return "Leave the label out."
 
     def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
         """This space with other conditions, or without any."""

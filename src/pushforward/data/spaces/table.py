@@ -98,6 +98,11 @@ class TableSpace(ScaledSpace):
         """Vectors of the same conditions, which are no rows of a table."""
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
 
+    def _without_label(self, label: str | int) -> str:
+        """The column that may be meant."""
+        column = self.target or "COLUMN"
+        return f"Rows of a table have columns; a flow, ddpm or edm can be given any of them: `given={column}={label}`."
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the table's columns."""

@@ -38,7 +38,7 @@ def patterns(texts: Sequence[str]) -> list[str]:
     """
     if not all(_LIKE.match(text) for text in texts[:_FIRST]):
         return []
-    fitting = [pattern for pattern in _ALL if _fits(pattern, texts[:_FIRST])]
+    fitting = [pattern for pattern in dict.fromkeys(_ALL) if _fits(pattern, texts[:_FIRST])]
     return [pattern for pattern in fitting if _fits(pattern, texts)]
 
 
