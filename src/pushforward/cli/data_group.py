@@ -27,7 +27,7 @@ class Reading:
         limit: Use at most this many training examples.
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
-        workers: Threads that read the next batches of images that stay on disk; with 0 each is read when it is needed. Default 1.
+        workers: Threads that read batches from disk ahead; default 1.
         columns: Columns of a table to keep: age,sex; or names for all.
         drop: Columns of a table to leave out: id,note.
         missing: Cells without a value, in place of the usual: "?,NA".

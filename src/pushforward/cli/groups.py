@@ -77,7 +77,7 @@ Track = Annotated[
     str | None,
     Parameter(
         group=OUTPUT,
-        help="Send the log and the pictures to tensorboard, wandb or mlflow as well, or to several: tensorboard,wandb.",
+        help="Log to tensorboard, wandb or mlflow too, or several: a,b.",
     ),
 ]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -169,7 +169,7 @@ class Changes:
     """Changes to how a recipe trains; None leaves the recipe's value.
 
     Args:
-        batch: Training examples of a step, in all processes together; each of several processes computes a multiple of 64.
+        batch: Examples of a step in all; 64 N in each process.
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
         optimizer: adamw, or muon, which moves kernels of convolutions as matrices.

@@ -18,8 +18,8 @@ class Sharing:
 
     Args:
         devices: Start this many processes here, each with a CUDA device of its own or a share of the cores.
-        shard: Each process holds a share of the weights, their average and the optimisers, not all of them.
-        max_restarts: Where a process of --devices is lost, start all again from the last checkpoint, at most this many times.
+        shard: Each process holds a share of weights and optimisers.
+        max_restarts: Restarts from the last checkpoint where one is lost.
     """
 
     devices: int | None = None

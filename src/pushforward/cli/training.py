@@ -104,7 +104,7 @@ def train(
         size: Size of the networks: tiny, small or base.
         init: A run whose weights to start from.
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
-        teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
+        teacher: A run to learn from: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
         data: A name, a folder of images or tars, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`.
         flops: Budget in floating point operations of training steps: 1e15.
@@ -112,7 +112,7 @@ def train(
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
         overwrite: Replace the run that is in --out.
-        dry_run: Only say what the training will need, in --devices processes: memory, steps, size of a checkpoint.
+        dry_run: Say what training will need in --devices, then end.
     """
     ends = amounts(budgeting, flops=flops)
     _check_names(recipe, None if settings else data, plugin)  # wrong options are named first
