@@ -101,7 +101,10 @@ FAULTS: dict[str, list[Fault]] = {
     "editing/imputation.py": [
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
-        ("seed + draw * PERIOD + index)", "seed + draw * PERIOD + start + np.arange(len(index)))", "imputation"),
+        ("seed + draw * PERIOD + index,", "seed + draw * PERIOD + start + np.arange(len(index)),", "imputation"),
+        ('"sample/again {turn}"', '"sample/again"', "imputation"),
+        ("waiting[possible[waiting] & ", "waiting[", "imputation"),
+        ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
         (' and cell not in getattr(field, "names", ())', "", "imputation"),

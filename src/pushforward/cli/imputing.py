@@ -46,7 +46,8 @@ def impute(
 ) -> None:
     """Fill in the missing cells of a table.
 
-    Each row's missing cells are drawn from the model, given its other cells. All other cells stay byte for byte. Example:
+    Each row's missing cells are drawn from the model, given its other cells, again where they break a constraint of the table.
+    All other cells stay byte for byte. Example:
     `pushforward impute runs/people-flow people.csv --out full.csv`
 
     Args:
@@ -57,6 +58,7 @@ def impute(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.editing import impute as filled_in
+    from pushforward.transports.redrawing import TURNS
 
     targets = _targets(Path(out), draws)
     taken = [str(target) for target in targets if target.exists()]
@@ -69,6 +71,17 @@ def impute(
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
     result = {"out": [str(target) for target in targets], "cells": cells, "rows": rows, "seed": seed}
+    if imputed.space.constraints:
+        result |= {name: getattr(imputed, name) for name in ("drawn_again", "unmet", "given_unmet")}
+        say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
+    for rows_of, words in (
+        (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
+        (imputed.given_unmet, "break a constraint by the cells that they had"),
+    ):
+        if rows_of:
+            listed = ", ".join(f"{row + 1:,}" for row in rows_of[:5])
+            more = f" and {len(rows_of) - 5:,} more" if len(rows_of) > 5 else ""
+            say(f"rows that {words}: {listed}{more}")
     show(result, json, lambda r: "\n".join(r["out"]))
 
 

@@ -19,6 +19,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.replacing import replacing
 from pushforward.transports import BATCH, Transport
+from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
 
 __all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
@@ -36,12 +37,18 @@ class Imputed:
         missing: Which were missing, bool (n, columns).
         space: The table's space.
         source: The file or the frame that they come from; None for values.
+        drawn_again: The share of drawn rows that broke a constraint of the table and were drawn again.
+        unmet: Rows, counted from 0, that break a constraint still in some draw after `TURNS` further draws.
+        given_unmet: Rows with missing values whose other values break a constraint by themselves; they are drawn once.
     """
 
     values: NDArray[np.float64]
     missing: NDArray[np.bool_]
     space: TableSpace
     source: Any = None
+    drawn_again: float = 0.0
+    unmet: tuple[int, ...] = ()
+    given_unmet: tuple[int, ...] = ()
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -118,7 +125,8 @@ class Imputed:
 def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = BATCH) -> Imputed:
     """Fill in a table's missing values by draws from a model, each row given its other values.
 
-    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is.
+    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is. A row
+    that breaks a constraint of the table is drawn again, at most `TURNS` times.
 
     Args:
         run: A run of a model of tables that was trained by flow, ddpm or edm, or its transport.
@@ -184,12 +192,28 @@ def _imputed(
     marks = np.where(missing[rows], -1, ~np.isnan(values[rows]))
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
+    possible = _met(space, values[rows])
+    tally, unmet = Tally(), np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
-        for start in range(0, len(rows), batch):
-            index = rows[start : start + batch]
-            filled = _rows(transport, {name: condition[start : start + batch]}, seed + draw * PERIOD + index)
-            out[draw, index] = np.where(missing[index], filled, values[index])
-    return Imputed(out, missing, space, source)
+        waiting = np.arange(len(rows))
+        for turn in range(1 + TURNS):
+            for start in range(0, len(waiting), batch):
+                part = waiting[start : start + batch]
+                index = rows[part]
+                filled = _rows(transport, {name: condition[part]}, seed + draw * PERIOD + index, turn)
+                out[draw, index] = np.where(missing[index], filled, values[index])
+            broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
+            tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)
+            waiting = broken
+            if not len(waiting):
+                break
+        unmet[waiting] = True
+    return Imputed(out, missing, space, source, tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist()))
+
+
+def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows of values meet all constraints, (n,); missing values meet any."""
+    return space.met(values) if space.constraints else np.ones(len(values), dtype=bool)
 
 
 def _values_of(frame: Any, fields: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -201,9 +225,9 @@ def _values_of(frame: Any, fields: Any) -> tuple[NDArray[np.float64], NDArray[np
 
 
 @torch.no_grad()
-def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values of rows drawn from their own seeds."""
-    draws = ExampleDraws(seeds.tolist(), device=transport.device)
+def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int) -> NDArray[np.float64]:
+    """Values of rows drawn from their own seeds for the first time, turn 0, or again."""
+    draws = ExampleDraws(seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space
