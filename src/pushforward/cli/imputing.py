@@ -51,7 +51,8 @@ def impute(
     `pushforward impute runs/people-flow people.csv --out full.csv`
 
     Args:
-        table: A file with a header and the model's columns, in any order; other columns are left alone.
+        table: A file as training reads it, with the model's columns in any order; other columns are left alone. Without a line
+            of names it has the model's columns in their order.
         out: The file to write; with several draws full-1.csv, full-2.csv, ...
         draws: How many files are drawn; how they differ shows how certain the values are.
         overwrite: Replace what is there.
@@ -61,6 +62,8 @@ def impute(
     from pushforward.transports.redrawing import TURNS
 
     targets = _targets(Path(out), draws)
+    if (Path(table).suffix.lower() == ".parquet") != (targets[0].suffix.lower() == ".parquet"):
+        raise UsageError(f"{table} and --out {out}: expected both to be Parquet files, or both files of text.")
     taken = [str(target) for target in targets if target.exists()]
     if taken and not overwrite:
         raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
