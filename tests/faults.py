@@ -101,13 +101,21 @@ FAULTS: dict[str, list[Fault]] = {
     "editing/imputation.py": [
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
-        ("seed + draw * PERIOD + index)", "seed + draw * PERIOD + start + np.arange(len(index)))", "imputation"),
+        ("seed + draw * PERIOD + index,", "seed + draw * PERIOD + start + np.arange(len(index)),", "imputation"),
+        ('"sample/again {turn}"', '"sample/again"', "imputation"),
+        ("waiting[possible[waiting] & ", "waiting[", "imputation"),
+        ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
-        (' and cell not in getattr(field, "names", ())', "", "imputation"),
-        ("old[: len(old) - len(old.lstrip())] + cell", "cell", "imputation"),
-        ("lineterminator=ending", 'lineterminator="\\n"', "imputation"),
-        ("in rows else text for number", "in rows else text.strip() for number", "imputation"),
+        (' and text not in getattr(field, "names", ())', "", "imputation"),
+        ("return before + cell + after", "return cell + after", "gaps"),
+        ("""if text.startswith('"') or any(""", "if any(", "gaps"),
+        ("for first in range(after, last):", "for first in (after,):", "gaps"),
+        ("parts, done = [self.mark], 0", "parts, done = [], 0", "gaps"),
+        ("if not layout.header:", "if False:", "gaps"),
+        ("== len(names) else numbered", "== len(names) else names", "gaps"),
+        ("    if repeated:", "    if False:", "gaps"),
+        ('if dates and field.kind == "date":', "if False:", "gaps"),
     ],
     "editing/variation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
@@ -1677,6 +1685,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
+        (" and not pd.api.types.is_bool_dtype(source)", "", "gaps"),
+        ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
     ],
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),

@@ -12,6 +12,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.constraints import Constraint
+from pushforward.editing import imputation
 from pushforward.errors import DataError, UsageError
 
 
@@ -71,13 +73,31 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(DataError, match=r'a: "w" in row 2, "x" in row 3; b: "maybe" in row 2'):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b\nu\n")
-    with pytest.raises(DataError, match="another number of cells in the rows 2"):
+    with pytest.raises(DataError, match=r"line 2 \(1 cell\)"):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("c,d\nu,v\n")
     with pytest.raises(DataError, match="none is one of the model's"):
         pf.impute(transport, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="trained by flow, ddpm or edm, and this is none"):
         pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
+
+
+def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
+    monkeypatch.setattr(imputation, "TURNS", 12)
+    fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end", "x")]
+    spaces = [TableSpace.of(fields, constraints=rules) for rules in ((), (Constraint("end >= start"), Constraint("x < 90")))]
+    plain, bound = (pf.recipes.flow(space, "tiny").method.transport() for space in spaces)
+    values = np.array([[25, np.nan, 3], [np.nan, 25, 3]] * 20 + [[70, np.nan, 3], [9, 8, np.nan]])
+    free, bounded = pf.impute(plain, values, seed=4), pf.impute(bound, values, seed=4)
+    broken = free.values[0, :40, 1] < free.values[0, :40, 0]
+    assert 5 < broken.sum() < 35
+    assert (bounded.values[0, :40, 1] >= bounded.values[0, :40, 0]).all()
+    np.testing.assert_array_equal(bounded.values[0, :40][~broken], free.values[0, :40][~broken])
+    assert 0.2 < bounded.drawn_again < 0.9
+    assert bounded.unmet == (40,)
+    assert bounded.given_unmet == (41,)
+    some = pf.impute(bound, values[30:40], seed=34, batch=3)
+    np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

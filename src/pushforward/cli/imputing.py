@@ -46,19 +46,24 @@ def impute(
 ) -> None:
     """Fill in the missing cells of a table.
 
-    Each row's missing cells are drawn from the model, given its other cells. All other cells stay byte for byte. Example:
+    Each row's missing cells are drawn from the model, given its other cells, again where they break a constraint of the table.
+    All other cells stay byte for byte. Example:
     `pushforward impute runs/people-flow people.csv --out full.csv`
 
     Args:
-        table: A file with a header and the model's columns, in any order; other columns are left alone.
+        table: A file as training reads it, with the model's columns in any order; other columns are left alone. Without a line
+            of names it has the model's columns in their order.
         out: The file to write; with several draws full-1.csv, full-2.csv, ...
         draws: How many files are drawn; how they differ shows how certain the values are.
         overwrite: Replace what is there.
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.editing import impute as filled_in
+    from pushforward.transports.redrawing import TURNS
 
     targets = _targets(Path(out), draws)
+    if (Path(table).suffix.lower() == ".parquet") != (targets[0].suffix.lower() == ".parquet"):
+        raise UsageError(f"{table} and --out {out}: expected both to be Parquet files, or both files of text.")
     taken = [str(target) for target in targets if target.exists()]
     if taken and not overwrite:
         raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
@@ -69,6 +74,17 @@ def impute(
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
     result = {"out": [str(target) for target in targets], "cells": cells, "rows": rows, "seed": seed}
+    if imputed.space.constraints:
+        result |= {name: getattr(imputed, name) for name in ("drawn_again", "unmet", "given_unmet")}
+        say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
+    for rows_of, words in (
+        (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
+        (imputed.given_unmet, "break a constraint by the cells that they had"),
+    ):
+        if rows_of:
+            listed = ", ".join(f"{row + 1:,}" for row in rows_of[:5])
+            more = f" and {len(rows_of) - 5:,} more" if len(rows_of) > 5 else ""
+            say(f"rows that {words}: {listed}{more}")
     show(result, json, lambda r: "\n".join(r["out"]))
 
 

@@ -14,11 +14,14 @@ from pushforward.arguments import whole
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.gaps import GappyFile
+from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
+from pushforward.data.tables.gaps import GappyFile, gappy_values
+from pushforward.data.tables.layout import Layout
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.replacing import replacing
 from pushforward.transports import BATCH, Transport
+from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
 
 __all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
@@ -36,12 +39,18 @@ class Imputed:
         missing: Which were missing, bool (n, columns).
         space: The table's space.
         source: The file or the frame that they come from; None for values.
+        drawn_again: The share of drawn rows that broke a constraint of the table and were drawn again.
+        unmet: Rows, counted from 0, that break a constraint still in some draw after `TURNS` further draws.
+        given_unmet: Rows with missing values whose other values break a constraint by themselves; they are drawn once.
     """
 
     values: NDArray[np.float64]
     missing: NDArray[np.bool_]
     space: TableSpace
     source: Any = None
+    drawn_again: float = 0.0
+    unmet: tuple[int, ...] = ()
+    given_unmet: tuple[int, ...] = ()
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -76,20 +85,32 @@ class Imputed:
         return filled
 
     def text(self, draw: int = 0) -> str:
-        """The file with its missing cells filled in; every other cell is byte for byte as it was.
+        """The file with its missing cells filled in; every other character is as it was, a byte order mark included.
 
         Raises:
-            UsageError: For a table that is no file.
+            UsageError: For a table that is no file of text.
         """
         if not isinstance(self.source, GappyFile):
-            raise UsageError("These values do not come from a file: take `values`, or `frame` where they come from a frame.")
+            raise UsageError(
+                "These values do not come from a file of text: take `values`, or `frame` where they come from a frame."
+            )
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
-        """Write `text` to a file."""
+        """Write `text` to a file, in the encoding of the file that it comes from; of a frame `frame` to a Parquet file.
+
+        Raises:
+            UsageError: For values that come neither from a file nor from a frame, and a frame and another kind of file.
+        """
+        target = Path(path)
+        if hasattr(self.source, "assign") and target.suffix.lower() == ".parquet":
+            frame = self.frame(draw)
+            with replacing(target) as temporary:
+                write_parquet(temporary, [frame])
+            return
         text = self.text(draw)
-        with replacing(Path(path)) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+        with replacing(target) as temporary:
+            temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
         """The pandas frame with its missing values filled in.
@@ -101,29 +122,20 @@ class Imputed:
             raise UsageError(
                 "These values do not come from a pandas frame: take `values`, or `text` where they come from a file."
             )
-        columns = {}
-        for place, field in enumerate(self.space.fields):
-            rows = np.flatnonzero(self.missing[:, place])
-            if not len(rows):
-                continue
-            column, drawn = self.source[field.name].tolist(), self.values[draw, rows, place]
-            numbers = drawn if field.kind in ("number", "whole") else field.numbers(drawn) if field.kind == "ordinal" else None
-            values = field.cells(drawn) if numbers is None else numbers.tolist()
-            for row, value in zip(rows.tolist(), values, strict=True):
-                column[row] = value
-            columns[field.name] = column
-        return self.source.assign(**columns)
+        return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 
 def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = BATCH) -> Imputed:
     """Fill in a table's missing values by draws from a model, each row given its other values.
 
-    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is.
+    Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is. A row
+    that breaks a constraint of the table is drawn again, at most `TURNS` times.
 
     Args:
         run: A run of a model of tables that was trained by flow, ddpm or edm, or its transport.
-        table: A file with a header, a pandas frame, or values, float64 (n, columns), NaN where missing, with categories as
-            their numbers. Columns that the model does not have are left alone; those that the table does not have are unknown.
+        table: A file of text as training reads it, a Parquet file, a frame of pandas or polars, or values, float64 (n, columns),
+            NaN where missing, with categories as their numbers. Columns that the model does not have are left alone; those that
+            the table does not have are unknown. A file without a line of names has the model's columns in their order.
         draws: How many tables are made.
         seed: The seed of the first row.
         batch: Rows that are computed at a time.
@@ -136,13 +148,17 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
         DataError: For a table without any of the model's columns, or cells that they do not have.
     """
     transport = getattr(run, "transport", run)
-    fields = transport.space.fields if known_columns(transport) else ()
+    known_columns(transport)
+    fields = transport.space.fields
+    layout = getattr(transport.space, "layout", Layout())
+    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
+        table = parquet_frame(Path(table))
     if isinstance(table, (str, Path)):
-        file = GappyFile.read(Path(table))
-        absent = getattr(getattr(transport.space, "layout", None), "missing", ())
-        return _imputed(transport, *file.values(fields, absent), file, draws=draws, seed=seed, batch=batch)
-    if hasattr(table, "columns") and hasattr(table, "assign"):
-        return _imputed(transport, *_values_of(table, fields), table, draws=draws, seed=seed, batch=batch)
+        file = GappyFile.read(Path(table), [field.name for field in fields], layout)
+        return _imputed(transport, *file.values(fields, layout.missing), file, draws=draws, seed=seed, batch=batch)
+    if is_frame(table):
+        read = gappy_values("The frame", frame_table(table).columns, fields, layout.missing, dates=True)
+        return _imputed(transport, *read, table, draws=draws, seed=seed, batch=batch)
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(fields):
         names = ", ".join(field.name for field in fields)
@@ -184,26 +200,34 @@ def _imputed(
     marks = np.where(missing[rows], -1, ~np.isnan(values[rows]))
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
+    possible = _met(space, values[rows])
+    tally, unmet = Tally(), np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
-        for start in range(0, len(rows), batch):
-            index = rows[start : start + batch]
-            filled = _rows(transport, {name: condition[start : start + batch]}, seed + draw * PERIOD + index)
-            out[draw, index] = np.where(missing[index], filled, values[index])
-    return Imputed(out, missing, space, source)
+        waiting = np.arange(len(rows))
+        for turn in range(1 + TURNS):
+            for start in range(0, len(waiting), batch):
+                part = waiting[start : start + batch]
+                index = rows[part]
+                filled = _rows(transport, {name: condition[part]}, seed + draw * PERIOD + index, turn)
+                out[draw, index] = np.where(missing[index], filled, values[index])
+            broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
+            tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)
+            waiting = broken
+            if not len(waiting):
+                break
+        unmet[waiting] = True
+    return Imputed(out, missing, space, source, tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist()))
 
 
-def _values_of(frame: Any, fields: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The values of a pandas frame's columns, and which are missing; see `GappyFile.values`."""
-    columns = {str(name): frame[name].tolist() for name in frame.columns}
-    rows = zip(*columns.values(), strict=True)
-    cells = tuple(tuple("" if cell is None or cell != cell else str(cell) for cell in row) for row in rows)
-    return GappyFile(Path("The frame"), ",", tuple(columns), cells, (), "").values(fields)
+def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows of values meet all constraints, (n,); missing values meet any."""
+    return space.met(values) if space.constraints else np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()
-def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values of rows drawn from their own seeds."""
-    draws = ExampleDraws(seeds.tolist(), device=transport.device)
+def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int) -> NDArray[np.float64]:
+    """Values of rows drawn from their own seeds for the first time, turn 0, or again."""
+    draws = ExampleDraws(seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space

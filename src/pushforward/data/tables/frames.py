@@ -19,7 +19,17 @@ from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.errors import DataError, MissingExtra
 
-__all__ = ["for_parquet", "frame_of", "frame_table", "has_pandas", "is_frame", "read_parquet", "write_parquet"]
+__all__ = [
+    "filled_frame",
+    "for_parquet",
+    "frame_of",
+    "frame_table",
+    "has_pandas",
+    "is_frame",
+    "parquet_frame",
+    "read_parquet",
+    "write_parquet",
+]
 
 TRUTHS = {"true": True, "false": False}
 
@@ -124,8 +134,53 @@ def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
     return pd.Series(texts)
 
 
-def read_parquet(path: Path) -> RawTable:
-    """The table of a Parquet file.
+def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
+    """A pandas data frame with its missing values filled in; columns keep their types where these can hold the values.
+
+    Args:
+        frame: The frame.
+        fields: The columns that are filled in.
+        values: Their values (n, columns).
+        missing: Which are missing in the frame, (n, columns).
+    """
+    import pandas as pd
+
+    labels, filled = {str(label): label for label in frame.columns}, frame.copy()
+    for place, field in enumerate(fields):
+        rows = np.flatnonzero(missing[:, place])
+        if not len(rows):
+            continue
+        source = frame[labels[field.name]]
+        cells = source.tolist()
+        for row, cell in zip(rows.tolist(), _like(pd, source, field, values[rows, place]), strict=True):
+            cells[row] = cell
+        filled[labels[field.name]] = _typed(pd, cells, source)
+    return filled
+
+
+def _like(pd: Any, source: Any, field: Column, values: NDArray[np.float64]) -> list[Any]:
+    """Values as a column of a frame holds them."""
+    if pd.api.types.is_datetime64_any_dtype(source):
+        return list(pd.to_datetime(pd.Series(values), unit="s").dt.round("us").dt.tz_localize(source.dt.tz))
+    present = source.dropna()
+    if any(isinstance(cell, str) for cell in present.tolist()):
+        return field.cells(values)
+    numeric = pd.api.types.is_numeric_dtype(source) and not pd.api.types.is_bool_dtype(source)
+    if isinstance(field, Category) and len(present) and numeric:
+        return field.numbers(values).tolist()
+    return list(_series(pd, field, values))
+
+
+def _typed(pd: Any, cells: list[Any], source: Any) -> Any:
+    try:
+        typed = pd.Series(cells, index=source.index, dtype=source.dtype)
+    except (TypeError, ValueError):
+        return pd.Series(cells, index=source.index)
+    return typed if typed.notna().all() else pd.Series(cells, index=source.index)  # a category that the type does not have
+
+
+def parquet_frame(path: Path) -> Any:
+    """The pandas data frame of a Parquet file.
 
     Raises:
         MissingExtra: Where pandas or pyarrow is not installed.
@@ -133,10 +188,14 @@ def read_parquet(path: Path) -> RawTable:
     """
     pandas = for_parquet(path)
     try:
-        frame = pandas.read_parquet(path, engine="pyarrow")
+        return pandas.read_parquet(path, engine="pyarrow")
     except Exception as error:
         raise DataError(f"{path} cannot be read as a Parquet file: {error}.") from error
-    return frame_table(frame)
+
+
+def read_parquet(path: Path) -> RawTable:
+    """The table of a Parquet file; see `parquet_frame`."""
+    return frame_table(parquet_frame(path))
 
 
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:

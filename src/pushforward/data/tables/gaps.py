@@ -2,128 +2,229 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.header import has_header
 from pushforward.data.tables.column import Column
-from pushforward.data.tables.raw import MISSING
+from pushforward.data.tables.faults import some
+from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.raw import MISSING, RawColumn
+from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError
 
-__all__ = ["GappyFile"]
+__all__ = ["GappyFile", "gappy_values"]
 
-SEPARATORS = ",;\t|"
+QUOTED = r'"[^"]*(?:""[^"]*)*"'
 
 
 @dataclass(frozen=True)
 class GappyFile:
-    """A table's file with a header, cell by cell as it is written.
+    """A table's file of text, with the cells of its rows and where these are.
 
     Args:
         path: The file.
-        separator: Between cells.
+        content: Its text, without a byte order mark.
+        mark: The byte order mark, or nothing.
+        encoding: Of the text, without a mark.
+        separator: Between cells; a blank stands for any run of them.
         header: The names of the columns.
-        rows: The cells of each row, blanks included.
-        texts: The text of each row, line ends included.
-        head: The text before the first row.
+        rows: The cells of each row, without blanks around them.
+        lines: The lines between which each row lies: it begins after the first one, and ends with the second one.
     """
 
     path: Path
+    content: str
+    mark: str
+    encoding: str
     separator: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    texts: tuple[str, ...]
-    head: str
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[tuple[int, int]]
 
     @classmethod
-    def read(cls, path: Path) -> GappyFile:
+    def read(cls, path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> GappyFile:
         """Read a file.
 
+        Args:
+            path: The file.
+            names: The names of the model's columns, by which a line of names is known; those of the file's where it has none.
+            layout: Of the file that the model was trained on, which is tried first.
+
         Raises:
-            DataError: For a file that is no table in UTF-8 with a header, or has lines of another length.
+            DataError: For a file that is no table, or whose columns are unknown.
         """
         try:
-            content = path.read_bytes().decode("utf-8-sig")
+            content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError:
-            raise DataError(f"{path} is no text in UTF-8; convert it: iconv -t utf-8.") from None
-        separator = max(SEPARATORS, key=content.partition("\n")[0].count)
-        taken: list[str] = []
-
-        def lines() -> Iterable[str]:
-            for line in io.StringIO(content, newline=""):
-                taken.append(line)
-                yield line
-
-        parsed: list[tuple[tuple[str, ...], str]] = []
-        for cells in csv.reader(lines(), delimiter=separator):
-            parsed.append((tuple(cells), "".join(taken)))
-            taken.clear()
-        if not parsed:
+        cells = _cells(content, names, layout)
+        cells.faults.refuse(str(path))
+        if not cells.rows:
             raise DataError(f"{path} is empty.")
-        (header, head), *rest = parsed
-        ragged = [number for number, (cells, _) in enumerate(rest, start=2) if cells and len(cells) != len(header)]
-        if ragged:
-            listed = ", ".join(map(str, ragged[:5])) + (f" and {len(ragged) - 5} more" if len(ragged) > 5 else "")
-            raise DataError(f"{path} has {len(header)} columns, but another number of cells in the rows {listed}.")
-        filled = [(cells, text) for cells, text in rest if cells]
-        names = tuple(name.strip() for name in header)
-        return cls(path, separator, names, tuple(cells for cells, _ in filled), tuple(text for _, text in filled), head)
+        named = _named(cells, names, layout)
+        header = cells.rows[0] if named else _names(path, len(cells.rows[0]), names)
+        encoding = "utf-8" if cells.encoding != "utf-16" else "utf-16-le" if content.startswith(b"\xff\xfe") else "utf-16-be"
+        text = content.decode(encoding)
+        mark, ends = "\ufeff" * text.startswith("\ufeff"), [0, *cells.lines]
+        lines = list(zip(ends, cells.lines, strict=False))[named:]
+        return cls(path, text[len(mark) :], mark, encoding, cells.separator, tuple(header), cells.rows[named:], lines)
 
     def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The values of a table's columns, and which cells are missing in the file, (n, columns) each.
-
-        A column that the file does not have is NaN, and no cell of it is missing. A text that a column has as a category is a
-        value, whatever it means elsewhere.
-
-        Args:
-            fields: The table's columns.
-            absent: Texts that mean that there is no value, beside `MISSING`.
-
-        Raises:
-            DataError: For a file without any of the columns, or cells that a column does not have, all of them listed.
-        """
-        places, texts = {name: place for place, name in enumerate(self.header)}, {*MISSING, *absent}
-        values = np.full((len(self.rows), len(fields)), np.nan)
-        missing, faults = np.zeros(values.shape, dtype=bool), []
-        for number, field in enumerate(fields):
-            if field.name in places:
-                cells = [row[places[field.name]].strip() for row in self.rows]
-                missing[:, number] = [cell in texts and cell not in getattr(field, "names", ()) for cell in cells]
-                values[:, number] = np.where(missing[:, number], np.nan, field.read(cells))
-                faults += self._strange(field.name, cells, np.isnan(values[:, number]) & ~missing[:, number])
-        if not any(field.name in places for field in fields):
-            raise DataError(f"{self.path} has the columns {', '.join(self.header)}: none is one of the model's.")
-        if faults:
-            raise DataError(f"{self.path} has cells that the model's columns do not have: {'; '.join(faults)}.")
-        return values, missing
-
-    def _strange(self, name: str, cells: Sequence[str], strange: NDArray[np.bool_]) -> list[str]:
-        rows = np.flatnonzero(strange)
-        listed = ", ".join(f'"{cells[row]}" in row {row + 1}' for row in rows[:5])
-        return [f"{name}: {listed}" + (f" and {len(rows) - 5:,} more" if len(rows) > 5 else "")] if len(rows) else []
+        """The values of a table's columns, and which cells are missing in the file; see `gappy_values`."""
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.header)
+        columns = [RawColumn.of(name, column) for name, column in zip(self.header, cells, strict=True)]
+        return gappy_values(str(self.path), columns, fields, absent)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
         """The file's text with other cells in some rows, by column and row; every other cell stays as it is written."""
         places = {name: place for place, name in enumerate(self.header)}
-        rows: dict[int, list[str]] = {}
+        rows: dict[int, dict[int, str]] = {}
         for name, column in cells.items():
             for number, cell in column.items():
-                row = rows.setdefault(number, list(self.rows[number]))
-                old = row[places[name]]
-                row[places[name]] = old[: len(old) - len(old.lstrip())] + cell
-        return self.head + "".join(
-            self._line(rows[number], text) if number in rows else text for number, text in enumerate(self.texts)
-        )
+                rows.setdefault(number, {})[places[name]] = cell
+        text = self.content
+        lines = text.splitlines(keepends=True) if self.separator == " " else list(io.StringIO(text, newline=""))
+        parts, done = [self.mark], 0
+        for number in sorted(rows):
+            first, last = self._located(number, lines)
+            parts += [*lines[done:first], self._line("".join(lines[first:last]), rows[number])]
+            done = last
+        return "".join([*parts, *lines[done:]])
 
-    def _line(self, row: Sequence[str], text: str) -> str:
-        ending = text[len(text.rstrip("\r\n")) :]
-        out = io.StringIO()
-        csv.writer(out, delimiter=self.separator, lineterminator=ending).writerow(row)
-        return out.getvalue()
+    def _located(self, number: int, lines: Sequence[str]) -> tuple[int, int]:
+        """The lines of a row; lines without cells and comments may stand before it."""
+        after, last = self.lines[number]
+        for first in range(after, last):
+            text = "".join(lines[first:last])
+            spans = _spans(text, self.separator)
+            if [_read(text[start:stop], self.separator) for start, stop in spans] == list(self.rows[number]):
+                return first, last
+        raise DataError(f"{self.path}: the cells of line {last} cannot be replaced one by one. Write its quotes as usual.")
+
+    def _line(self, text: str, cells: Mapping[int, str]) -> str:
+        spans = _spans(text, self.separator)
+        for place in sorted(cells, reverse=True):
+            start, stop = spans[place]
+            text = text[:start] + _written(text[start:stop], cells[place], self.separator) + text[stop:]
+        return text
+
+
+def gappy_values(
+    name: str, columns: Sequence[RawColumn], fields: Sequence[Column], absent: Iterable[str] = (), dates: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The values of a table's columns, and which cells are missing, (n, columns) each.
+
+    A column that the table does not have is NaN, and no cell of it is missing. A text that a column has as a category is a
+    value, whatever it means elsewhere.
+
+    Args:
+        name: What messages call the table.
+        columns: Those that it has.
+        fields: The model's columns.
+        absent: Texts that mean that there is no value, beside `MISSING`.
+        dates: Whether dates may be written as ISO 8601 has them instead of as the column does.
+
+    Raises:
+        DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
+    """
+    known, texts = {column.name: column for column in columns}, {*MISSING, *absent}
+    names = [column.name for column in columns]
+    wanted = [field.name for field in fields if field.name in known]
+    if not wanted:
+        raise DataError(f"{name} has the columns {', '.join(names)}: none is one of the model's.")
+    repeated = [column for column in wanted if names.count(column) > 1]
+    if repeated:
+        raise DataError(f"{name} has several columns of one name: {some(repeated)}. Rename or remove all but one.")
+    values = np.full((len(columns[0].codes), len(fields)), np.nan)
+    missing, faults = np.zeros(values.shape, dtype=bool), []
+    for place, field in enumerate(fields):
+        if field.name not in known:
+            continue
+        column = known[field.name]
+        gaps = np.array([text in texts and text not in getattr(field, "names", ()) for text in column.texts], dtype=bool)
+        read = field.read(column.texts)
+        if dates and field.kind == "date":
+            read = np.where(np.isnan(read), [_iso(text) for text in column.texts], read)
+        values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
+        faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place])
+    if faults:
+        raise DataError(f"{name} has cells that the model's columns do not have: {'; '.join(faults)}.")
+    return values, missing
+
+
+def _strange(column: RawColumn, strange: NDArray[np.bool_]) -> list[str]:
+    rows = np.flatnonzero(strange)
+    words = [f'"{column.texts[column.codes[row]][:40]}" in row {row + 1}' for row in rows.tolist()]
+    return [f"{column.name}: {some(words)}"] if words else []
+
+
+def _iso(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return np.nan
+
+
+def _cells(content: bytes, names: Sequence[str], layout: Layout) -> Cells:
+    """The cells by the separator of the training file where that leads to known columns, else by the one that splits best."""
+    cells = cells_of(content, layout.separator)
+    first = cells.rows[0] if cells.rows else []
+    known = set(names) & set(first) or (len(first) == len(names) and not cells.faults.sentences)
+    return cells if known else cells_of(content)
+
+
+def _named(cells: Cells, names: Sequence[str], layout: Layout) -> bool:
+    """Whether the first line holds names."""
+    first = set(cells.rows[0])
+    if not layout.header:
+        return set(names) <= first
+    return bool(first & set(names)) or has_header(cells.rows[0], cells.rows[1:]) is not False
+
+
+def _names(path: Path, width: int, names: Sequence[str]) -> Sequence[str]:
+    """The names of the columns of a file without a line of names."""
+    numbered = [f"x{place}" for place in range(width)]
+    if width == len(names) or set(names) <= set(numbered):
+        return names if width == len(names) else numbered
+    raise DataError(
+        f"{path} has {width} columns and no line of names, and the model has the {len(names)} columns {some(names)}. Write a "
+        "first line of column names."
+    )
+
+
+def _spans(text: str, separator: str) -> list[tuple[int, int]]:
+    """Where the cells of a row are, quotes included and blanks before them not; nothing for a text that is not one row."""
+    blanks, ends = ("[ \t]*", " \t") if separator == " " else (" *", re.escape(separator))
+    cell = re.compile(f"{blanks}((?:{QUOTED})?[^{ends}\r\n]*)")
+    stop = len(text.rstrip() if separator == " " else text.rstrip("\r\n"))
+    spans, place = [], -1
+    while place < stop and (place < 0 or text[place] in (ends if separator == " " else separator)):
+        match = cell.match(text, place + 1, stop)
+        assert match is not None, "a cell may be empty"
+        spans.append(match.span(1))
+        place = match.end()
+    return spans if place == stop else []
+
+
+def _read(cell: str, separator: str) -> str:
+    """A cell as it is read."""
+    quoted = re.match(QUOTED, cell)
+    text = cell if quoted is None else quoted[0][1:-1].replace('""', '"') + cell[quoted.end() :]
+    return (text.replace("\t", " ") if separator == " " else text).strip()
+
+
+def _written(old: str, cell: str, separator: str) -> str:
+    """A cell in the place of another one: between the same blanks, and in quotes where that was or where it must be."""
+    text = old.strip()
+    before, _, after = old.partition(text) if text else (old, "", "")
+    if text.startswith('"') or any(character in cell for character in f'{separator}"\r\n'):
+        before, cell = before if not before.strip(" ") else "", '"' + cell.replace('"', '""') + '"'
+    return before + cell + after
