@@ -1668,15 +1668,22 @@ FAULTS: dict[str, list[Fault]] = {
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
     ],
+    "data/header.py": [
+        ('evidence.count("name") >= 2 and', "False and", "header"),
+        ('evidence.count("name") >= 2 and', "True and", "header"),
+    ],
     "data/tables/raw.py": [
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
+        ('if "pattern" in entry and', "if False and", "table_reading"),
+        ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
     "data/tables/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
+        ("if math.isinf(value):", "if False:", "table_reading"),
     ],
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),

@@ -182,6 +182,9 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
         ({"kind": "nubmer"}, "expected one of number"),
         ({"kind": "number", "decimal": 2}, 'Did you mean "decimals"'),
         ({"kind": "number", "decimals": -2}, "which cannot be"),
+        ({"kind": "number", "pattern": "%Y"}, '"pattern" is for the kind date'),
+        ({"kind": "number", "point": ""}, 'which cannot be: expected "." or ","'),
+        ({"kind": "date", "pattern": ""}, "which cannot be: expected parts of a date"),
         ({"kind": "number"}, r'is a number in the schema, and 90 cells cannot be: line 2 \("'),
         ({"kind": "category", "names": ["red"]}, "is a category in the schema"),
         ({"kind": "boolean"}, "at most 2"),
@@ -207,6 +210,8 @@ def test_frames_are_read_as_files_are(tmp_path):
     assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
     with pytest.raises(DataError, match="stand over"):
         load(pandas.concat([frame, frame], axis=1))
+    with pytest.raises(DataError, match="holds -?inf: expected finite"):
+        load(pandas.DataFrame({"a": [1.0, float("inf"), None], "b": [1.5, 2.5, 3.5]}))
     with pytest.raises(DataError, match="holds a list"):
         load(pandas.DataFrame({"a": [[1], [2]]}))
     with pytest.raises(UsageError, match="do not apply"):

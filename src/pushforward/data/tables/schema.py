@@ -39,6 +39,7 @@ MOST_NAMED = 10_000
 _WHOLE = ("columns", "target", "missing", "constraints")
 _FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
 _ENTRY = ("kind", "why", "names", *_FORM)
+_EXPECTED = {"point": '"." or ","', "pattern": 'parts of a date, such as "%d.%m.%Y"'}
 _LARGEST = 1 << 24
 
 
@@ -67,7 +68,10 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f'{name}, column "{column}": the kind is {entry.get("kind")!r}, expected one of {", ".join(KINDS)}.')
         wrong = [key for key, value in entry.items() if not _fits(key, value)]
         if wrong:
-            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be.')
+            expected = f": expected {_EXPECTED[wrong[0]]}" if wrong[0] in _EXPECTED else ""
+            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be{expected}.')
+        if "pattern" in entry and entry["kind"] != "date":
+            raise DataError(f'{name}, column "{column}": "pattern" is for the kind date, and this column is a {entry["kind"]}.')
     for key in ("missing", "constraints"):
         if not _texts(content.get(key, [])):
             raise DataError(f'{name}: "{key}" is a list of texts.')
@@ -81,7 +85,9 @@ def _fits(key: str, value: Any) -> bool:
         return _texts(value) and len(set(value)) == len(value)
     if key in ("decimals", "least", "digits"):
         return value is None or (type(value) is int and 0 <= value <= 17)
-    return isinstance(value, str)
+    if key == "point":
+        return value in (".", ",")
+    return isinstance(value, str) and (key != "pattern" or "%" in value)
 
 
 def _texts(value: Any) -> bool:
