@@ -3,8 +3,9 @@
 Each cell of the first line is compared with the cells below it. Certain signs:
 
 * a name: text over a column of numbers;
-* data: a number with a fraction, a sign or an exponent over a column of numbers, or text that occurs again below; one such text counts for
-  nothing beside two certain names.
+* data: a number with a fraction, a sign or an exponent over a column of numbers, or text that occurs again below.
+
+One text that occurs again below is no sign beside two certain names.
 
 Probable signs, which count where there is no certain one:
 

@@ -79,11 +79,11 @@ class Finding:
         """The value of a cell, the same however a number is written."""
         return repr(self.form.value(text) + 0.0) if self.numeric else text
 
-    def measured(self, values: NDArray[np.float64]) -> Column:
-        """The column of training values, float64 (n,)."""
+    def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
+        """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""
         if self.numeric:
-            return Number.measured(self.name, values, self.kind, self.form)
-        return Category.measured(self.name, values, self.names, self.kind)
+            return Number.measured(self.name, values, self.kind, self.form, missing)
+        return Category.measured(self.name, values, self.names, self.kind, missing)
 
 
 def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
