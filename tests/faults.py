@@ -1650,12 +1650,16 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/format.py": [
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
+        ("(?!\\d)", "", "table_kinds"),
+        ("self.plus and float(text) > 0", "self.plus and float(text) >= 0", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
     ],
     "data/tables/numerals.py": [
         ("or is_code(text)", "", "table_kinds"),
+        ("[1-9]\\d{0,2}", "\\d{1,3}", "table_kinds"),
+        ("any(value < 0 for _, value in signs)", "True", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
     ],
@@ -1663,8 +1667,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
-        ("if n > IDENTIFIER_ROWS and ", "if ", "table_kinds"),
-        ("if different > MOST_CATEGORIES:", "if False:", "table_reading"),
+        ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
+        ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
+        ("if (identifier or several) and", "if several and", "table_kinds"),
+        ("if dress.group and (bare", "if False and (bare", "table_kinds"),
+        (">= CODES * n", ">= n", "table_kinds"),
+        (">= CODES * n", ">= 0", "table_kinds"),
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
     ],

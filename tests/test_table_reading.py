@@ -202,6 +202,7 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
         ({"kind": "number", "pattern": "%Y"}, '"pattern" is for the kind date'),
         ({"kind": "number", "point": ""}, 'which cannot be: expected "." or ","'),
         ({"kind": "date", "pattern": ""}, "which cannot be: expected parts of a date"),
+        ({"kind": "number", "group": ".", "plus": True}, '"group" and "point" are both'),
         ({"kind": "number"}, r'is a number in the schema, and 90 cells cannot be: line 2 \("'),
         ({"kind": "category", "names": ["red"]}, "is a category in the schema"),
         ({"kind": "boolean"}, "at most 2"),

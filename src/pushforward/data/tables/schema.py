@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import KINDS, Finding, infer, ordered
-from pushforward.data.tables.numerals import form_of, is_number, is_whole
+from pushforward.data.tables.numerals import dress_of, form_of, is_number, is_whole
 from pushforward.data.tables.raw import RawColumn
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 
@@ -70,6 +70,8 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         if wrong:
             expected = f": expected {_EXPECTED[wrong[0]]}" if wrong[0] in _EXPECTED else ""
             raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be{expected}.')
+        if entry.get("group") and entry["group"] == entry.get("point", "."):
+            raise DataError(f'{name}, column "{column}": "group" and "point" are both {entry["group"]!r}: expected two signs.')
         if "pattern" in entry and entry["kind"] != "date":
             raise DataError(f'{name}, column "{column}": "pattern" is for the kind date, and this column is a {entry["kind"]}.')
     for key in ("missing", "constraints"):
@@ -87,6 +89,10 @@ def _fits(key: str, value: Any) -> bool:
         return value is None or (type(value) is int and 0 <= value <= 17)
     if key == "point":
         return value in (".", ",")
+    if key == "group":
+        return value in ("", ",", ".", " ", "'")
+    if key == "plus":
+        return isinstance(value, bool)
     return isinstance(value, str) and (key != "pattern" or "%" in value)
 
 
@@ -190,11 +196,15 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     if kind == "date":
         fitting = patterns(texts) if texts else []
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
-    point = "," if not all(map(is_number, texts)) and all(is_number(text, ",") for text in texts) else "."
-    return Format(0) if kind == "whole" else form_of([text for text in texts if is_number(text, point)], point)
+    dress = dress_of(texts)
+    plain = [dress.plain(text) for text in texts]
+    point = "," if not all(map(is_number, plain)) and all(is_number(text, ",") for text in plain) else "."
+    form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
+    return replace(form, group=dress.group, plus=dress.plus)
 
 
 def _readable(finding: Finding, text: str) -> bool:
     if finding.kind == "date":
         return finding.form.value(text) == finding.form.value(text)
-    return is_whole(text) if finding.kind == "whole" else is_number(text, finding.form.point)
+    plain = finding.form.plain(text)
+    return is_whole(plain) if finding.kind == "whole" else is_number(plain, finding.form.point)
