@@ -1703,14 +1703,17 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tabular.py": [
         ("if broken:", "if False:", "table_samples"),
-        ("absent = np.isnan(rows)", "absent = np.isnan(0 * rows[:1])", "table_reading"),
+        ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
         ("if empty and not field.missing:", "if False:", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
         ("table.header is not False", "True", "table_samples"),
         ('("", *missing)', "missing", "table_reading"),
     ],
     "data/vectors.py": [
-        ("or _has_atom(values)", "", "table_reading"),
+        ("or _has_atom(values) or", "or", "table_reading"),
+        ("(target is None and _fixed(cells))", "False", "table_reading"),
+        ("(target is None and _fixed(cells))", "_fixed(cells)", "table_reading data_files"),
+        ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "transports/redrawing.py": [
         ("waiting = waiting[~met]", "break", "table_samples"),

@@ -99,9 +99,9 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load(tmp_path / "q.csv")
 
 
-def test_plain_numbers_stay_vectors_unless_one_is_frequent(tmp_path):
+def test_numbers_of_many_decimals_stay_vectors_unless_one_is_frequent(tmp_path):
     rng = np.random.default_rng(0)
-    columns = {"a": [f"{v:.3f}" for v in rng.normal(size=60)], "b": [f"{v:.3f}" for v in rng.normal(size=60)]}
+    columns = {"a": [f"{v:.6f}" for v in rng.normal(size=60)], "b": [f"{v:.6f}" for v in rng.normal(size=60)]}
     path = write(tmp_path / "t.csv", columns)
     assert not isinstance(load(path).space, TableSpace)
     assert isinstance(load(path, table=True).space, TableSpace)
@@ -109,6 +109,17 @@ def test_plain_numbers_stay_vectors_unless_one_is_frequent(tmp_path):
     path = write(tmp_path / "u.csv", columns)
     assert load(path).space.fields[1].atoms == (0.0,)
     assert not isinstance(load(path, table=False).space, TableSpace)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"), [("01" * 30, "boolean"), ("123" * 20, "ordinal"), ([f"{i / 8:.4f}" for i in range(60)], "number")]
+)
+def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
+    noise = [f"{v:.6f}" for v in np.random.default_rng(0).normal(size=60)]
+    path = write(tmp_path / "t.csv", {"noise": noise, "c": list(cells)})
+    assert [field.kind for field in load(path).space.fields] == ["number", kind]
+    for options in ({"table": False}, {"given": "noise"}, *([{"target": "c"}] if kind != "number" else [])):
+        assert not isinstance(load(path, **options).space, TableSpace)
 
 
 def test_columns_are_chosen_and_named(tmp_path):

@@ -84,7 +84,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
     rows = np.column_stack(values)
     facts = TableFacts.of(table, columns, findings, wanted.missing)
-    absent = np.isnan(rows).any(axis=0).tolist()  # of all rows, so that held-out ones fit
+    absent = [bool(np.isnan(column).any()) for column in values]  # of all rows, so that held-out ones fit
     return build(
         name,
         Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),

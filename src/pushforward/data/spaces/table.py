@@ -135,8 +135,7 @@ class TableSpace(ScaledSpace):
         Raises:
             DataError: For missing values of columns that have none.
         """
-        absent = np.isnan(values).any(axis=0)
-        lacking = [field.name for field, empty in zip(self.fields, absent, strict=True) if empty and not field.missing]
+        lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
         if lacking:
             raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
         parts = [field.encode(values[:, place]) for place, field in enumerate(self.fields)]
