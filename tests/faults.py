@@ -1658,12 +1658,16 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/format.py": [
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
+        ("(?!\\d)", "", "table_kinds"),
+        ("self.plus and float(text) > 0", "self.plus and float(text) >= 0", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
     ],
     "data/tables/numerals.py": [
         ("or is_code(text)", "", "table_kinds"),
+        ("[1-9]\\d{0,2}", "\\d{1,3}", "table_kinds"),
+        ("any(value < 0 for _, value in signs)", "True", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
     ],
@@ -1671,10 +1675,18 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
-        ("if n > IDENTIFIER_ROWS and ", "if ", "table_kinds"),
-        ("if different > MOST_CATEGORIES:", "if False:", "table_reading"),
+        ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
+        ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
+        ("if (identifier or several) and", "if several and", "table_kinds"),
+        ("if dress.group and (bare", "if False and (bare", "table_kinds"),
+        (">= CODES * n", ">= n", "table_kinds"),
+        (">= CODES * n", ">= 0", "table_kinds"),
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
+    ],
+    "data/header.py": [
+        ('evidence.count("name") >= 2 and', "False and", "header"),
+        ('evidence.count("name") >= 2 and', "True and", "header"),
     ],
     "data/tables/raw.py": [
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
@@ -1682,11 +1694,14 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/schema.py": [
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
+        ('if "pattern" in entry and', "if False and", "table_reading"),
+        ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
     "data/tables/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         (" and not pd.api.types.is_bool_dtype(source)", "", "gaps"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
+        ("if math.isinf(value):", "if False:", "table_reading"),
     ],
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
@@ -1698,12 +1713,17 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tabular.py": [
         ("if broken:", "if False:", "table_samples"),
+        ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
+        ("if empty and not field.missing:", "if False:", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
         ("table.header is not False", "True", "table_samples"),
         ('("", *missing)', "missing", "table_reading"),
     ],
     "data/vectors.py": [
-        ("or _has_atom(values)", "", "table_reading"),
+        ("or _has_atom(values) or", "or", "table_reading"),
+        ("(target is None and _fixed(cells))", "False", "table_reading"),
+        ("(target is None and _fixed(cells))", "_fixed(cells)", "table_reading data_files"),
+        ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "transports/redrawing.py": [
         ("waiting = waiting[~met]", "break", "table_samples"),

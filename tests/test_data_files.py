@@ -460,15 +460,15 @@ def test_numeric_targets_sort_as_numbers(tmp_path):
     "text", ["\ufeffa,b\r\n1,2\r\n3,4\r\n\r\n", "a;b\n1;2\n3;4\n", "a\tb\n1\t2\n3\t4", '"a",b\n"1",2\n 3 , 4 \n']
 )
 def test_dialects(tmp_path, text):
-    data = load(table(tmp_path, text))
+    data = load(table(tmp_path, text), table=False)
     assert data.space.columns == ("a", "b")
     assert sorted(rows_of(data).tolist()) == [[1, 2], [3, 4]]
 
 
 def test_constant_columns_are_reported(tmp_path):
     text = "a,b\n" + "".join(f"{i},5\n" for i in range(20))
-    assert load(table(tmp_path, text)).space.std[1] == 1.0
-    report = check(tmp_path / "t.csv")
+    assert load(table(tmp_path, text), table=False).space.std[1] == 1.0
+    report = check(tmp_path / "t.csv", table=False)
     assert report["constant"] == ["b"]
     assert report["integer"] == ["a", "b"]
 
@@ -536,12 +536,12 @@ def test_labels_come_for_all_rows_or_for_none(tmp_path, arrays, says):
 def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
     (tmp_path / "t.csv").write_text("size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n")
     with pytest.raises(DataError, match=r'column "id", row 21.*Subtract'):
-        load(tmp_path / "t.csv")
+        load(tmp_path / "t.csv", table=False)
     np.save(tmp_path / "t.npy", np.array([[1, 2], [3, big], [4, 5]]))
     with pytest.raises(DataError, match=r"column 1, row 2.*Subtract"):
         load(tmp_path / "t.npy")
     (tmp_path / "t.csv").write_text("id\n" + f"{2**24}\n{2**25}\n" * 6)
-    assert load(tmp_path / "t.csv").train.x.max() == 2**25
+    assert load(tmp_path / "t.csv", table=False).train.x.max() == 2**25
 
 
 def test_the_targets_name_is_kept(tmp_path):

@@ -170,7 +170,7 @@ def test_arrays_that_are_not_compared_are_named(digits, few, tmp_path):
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     """Columns that became the label or were given are no part of the samples; a table without names has none to compare."""
     random = np.random.default_rng(0)
-    rows = [f"{a:.4f},{b:.4f},{c:.3f},{kind}" for (a, b, c), kind in zip(random.normal(size=(200, 3)), "abcd" * 50, strict=True)]
+    rows = [f"{a:.6f},{b:.6f},{c:.5f},{kind}" for (a, b, c), kind in zip(random.normal(size=(200, 3)), "abcd" * 50, strict=True)]
     (tmp_path / "table.csv").write_text("u,v,age,kind\n" + "\n".join(rows))
     (tmp_path / "samples.csv").write_text("v,u,age,kind\n" + "\n".join(rows[:30]))
     table = str(tmp_path / "table.csv")

@@ -48,6 +48,8 @@ NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
         (["0", "1"], [row[:2] for row in WHOLE], None),
         (["2019"], [[row[0]] for row in FLOATS], None),
         (["height", "41.1", "39"], FLOATS, None),
+        (["a", "b", "c", "fir"], KINDS, True),
+        (["a", "41.1", "39", "fir"], KINDS, None),
         (["elm", "7"], [["fir", "3"], ["oak", "9"], ["fir", "1"], ["oak", "4"]], None),
     ],
     ids=lambda value: None if isinstance(value, list) and value and isinstance(value[0], list) else str(value),

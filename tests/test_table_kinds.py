@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pushforward.data.tables.faults import Faults
+from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import infer
 from pushforward.data.tables.raw import MISSING, RawColumn
 
@@ -64,6 +65,13 @@ def test_open_columns_come_back_too():
         (["2021-03-04", "2021-02-30"] * 9, "category", None),
         (["", "NA"] * 9, "category", None),
         (["7"] * 9, "ordinal", None),
+        (["1,234", "999", "-12,345,678"] * 9, "whole", None),
+        (["1,234.50", "2,000,000.25", "-3.00"] * 9, "number", None),
+        (["1,234", "0,999", "12,345"] * 9, "number", None),
+        (["+134", "-2", "0"] * 9, "whole", None),
+        (["+1.5", "-2.25"] * 9, "number", None),
+        ([*map(str, range(100, 160)), *["0199", "0200"]] * 2, "category", None),
+        (["$1,234", "$99"] * 9, "category", None),
         ([f"user {i}" for i in range(40)], "drop", None),
         ([f"user {i}" for i in range(9)], "category", None),
     ],
@@ -80,3 +88,26 @@ def test_kinds(cells, kind, written):
     missing = column.missing_text(MISSING)
     usual = written or [missing if cell in MISSING else cell for cell in cells]
     assert field.cells(field.decode(field.encode(values).astype(np.float32)), missing) == usual
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([f"${v:,}" for v in range(900, 1200, 7)], 'numbers with "$"'),
+        ([f"{v / 8}%" for v in range(-20, 20)], 'numbers with "%"'),
+        ([f"{v} kg" for v in range(60)], 'numbers with "kg"'),
+        (["1,234", "2000", "12,345"] * 9, 'holds "1,234" and "2000": the comma may separate thousands or decimals'),
+        ([*map(str, range(100, 300)), "007"], "1 cell of other text"),
+    ],
+)
+def test_columns_that_are_refused_rather_than_left_out(cells, says):
+    _, faults = finding(cells)
+    assert len(faults) == 1
+    assert says in faults[0]
+
+
+def test_a_number_with_thousands_that_are_not_three_digits_is_none():
+    form = Format(0, group=",", plus=True)
+    assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
+    assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
+    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]

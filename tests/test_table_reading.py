@@ -12,7 +12,7 @@ from programs.table_files import mixed_columns
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
-from pushforward.data.readers.tables import read_text
+from pushforward.data.readers.tables import read_rows, read_text
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 
@@ -99,9 +99,9 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load(tmp_path / "q.csv")
 
 
-def test_plain_numbers_stay_vectors_unless_one_is_frequent(tmp_path):
+def test_numbers_of_many_decimals_stay_vectors_unless_one_is_frequent(tmp_path):
     rng = np.random.default_rng(0)
-    columns = {"a": [f"{v:.3f}" for v in rng.normal(size=60)], "b": [f"{v:.3f}" for v in rng.normal(size=60)]}
+    columns = {"a": [f"{v:.6f}" for v in rng.normal(size=60)], "b": [f"{v:.6f}" for v in rng.normal(size=60)]}
     path = write(tmp_path / "t.csv", columns)
     assert not isinstance(load(path).space, TableSpace)
     assert isinstance(load(path, table=True).space, TableSpace)
@@ -109,6 +109,17 @@ def test_plain_numbers_stay_vectors_unless_one_is_frequent(tmp_path):
     path = write(tmp_path / "u.csv", columns)
     assert load(path).space.fields[1].atoms == (0.0,)
     assert not isinstance(load(path, table=False).space, TableSpace)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"), [("01" * 30, "boolean"), ("123" * 20, "ordinal"), ([f"{i / 8:.4f}" for i in range(60)], "number")]
+)
+def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
+    noise = [f"{v:.6f}" for v in np.random.default_rng(0).normal(size=60)]
+    path = write(tmp_path / "t.csv", {"noise": noise, "c": list(cells)})
+    assert [field.kind for field in load(path).space.fields] == ["number", kind]
+    for options in ({"table": False}, {"given": "noise"}, *([{"target": "c"}] if kind != "number" else [])):
+        assert not isinstance(load(path, **options).space, TableSpace)
 
 
 def test_columns_are_chosen_and_named(tmp_path):
@@ -148,6 +159,23 @@ def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
     assert sides[0] <= sides[2]
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, name):
+    columns, sides = {"a": [f"{i}.5" for i in range(30)], "b": ["u", "v", "w"] * 10, "c": [f"{i}.25" for i in range(30)]}, set()
+    for row in range(20):
+        cells = [*columns[name][:row], "", *columns[name][row + 1 :]]
+        data = load(write(tmp_path / "t.csv", columns | {name: cells}))
+        missing = [int(np.isnan(data.space.values(split.x)).sum()) for split in (data.train, data.held_out)]
+        assert sum(missing) == 1
+        sides.add(missing[1])
+    assert sides == {0, 1}
+    with pytest.raises(DataError, match=r"missing in columns that have no missing values: .*c"):
+        data.space.encoded(np.full((1, 3), np.nan))
+    (tmp_path / "s.csv").write_text("a,b,c\n1.5,u,1.25\n1.5,u,\n")
+    with pytest.raises(DataError, match=r'"c" has no missing values, and 1 cell without one: line 3'):
+        read_rows(tmp_path / "s.csv", data.space)
+
+
 def test_missing_values_are_what_is_said(tmp_path):
     columns = {
         "a": ["1.5", "-", "2.5", "x", "-", "3.5"] * 6,
@@ -182,6 +210,10 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
         ({"kind": "nubmer"}, "expected one of number"),
         ({"kind": "number", "decimal": 2}, 'Did you mean "decimals"'),
         ({"kind": "number", "decimals": -2}, "which cannot be"),
+        ({"kind": "number", "pattern": "%Y"}, '"pattern" is for the kind date'),
+        ({"kind": "number", "point": ""}, 'which cannot be: expected "." or ","'),
+        ({"kind": "date", "pattern": ""}, "which cannot be: expected parts of a date"),
+        ({"kind": "number", "group": ".", "plus": True}, '"group" and "point" are both'),
         ({"kind": "number"}, r'is a number in the schema, and 90 cells cannot be: line 2 \("'),
         ({"kind": "category", "names": ["red"]}, "is a category in the schema"),
         ({"kind": "boolean"}, "at most 2"),
@@ -207,6 +239,8 @@ def test_frames_are_read_as_files_are(tmp_path):
     assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
     with pytest.raises(DataError, match="stand over"):
         load(pandas.concat([frame, frame], axis=1))
+    with pytest.raises(DataError, match="holds inf: expected finite"):
+        load(pandas.DataFrame({"a": [1.0, float("inf"), None], "b": [1.5, 2.5, 3.5]}))
     with pytest.raises(DataError, match="holds a list"):
         load(pandas.DataFrame({"a": [[1], [2]]}))
     with pytest.raises(UsageError, match="do not apply"):

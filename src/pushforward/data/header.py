@@ -5,6 +5,8 @@ Each cell of the first line is compared with the cells below it. Certain signs:
 * a name: text over a column of numbers;
 * data: a number with a fraction, a sign or an exponent over a column of numbers, or text that occurs again below.
 
+One text that occurs again below is no sign beside two certain names.
+
 Probable signs, which count where there is no certain one:
 
 * a name: text over a column of repeated texts that it does not equal;
@@ -46,7 +48,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         return any(_number(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     counted = _counted(whole)
-    signs = {_sign(cell, [row[i].strip() for row in rows[:ROWS]], counted) for i, cell in enumerate(cells)}
+    evidence = [_sign(cell, [row[i].strip() for row in rows[:ROWS]], counted) for i, cell in enumerate(cells)]
+    outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
+    signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
     for name, data in (("name", "data"), ("name?", "data?")):
         if name in signs and data in signs:
             return None
@@ -74,14 +78,14 @@ def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """The evidence of a cell for its line: "name", "data", "name?" or "data?" (probably), or none."""
+    """The evidence of a cell for its line: "name", "data" ("repeated" if text), "name?" or "data?" (probably), or none."""
     below = [other for other in column if other.lower() not in MISSING]
     if cell.lower() in MISSING or not below:
         return ""
     number, numbers = _number(cell), [value for value in map(_number, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
         repeated = len(set(below)) <= max(1, len(below) // 2)
-        return "data" if cell in below else "name?" if number is None and repeated else ""
+        return "repeated" if cell in below else "name?" if number is None and repeated else ""
     if number is None:
         return "name"
     if not cell.isdecimal():

@@ -84,10 +84,11 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
     rows = np.column_stack(values)
     facts = TableFacts.of(table, columns, findings, wanted.missing)
+    absent = [bool(np.isnan(column).any()) for column in values]  # of all rows, so that held-out ones fit
     return build(
         name,
         Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),
-        schema=Schema(fit=partial(_space, fields, parts)),
+        schema=Schema(fit=partial(_space, fields, absent, parts)),
         limit=reading.limit,
         seed=reading.seed,
         header=table.header,
@@ -141,12 +142,19 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     if odd:
         cells = count(int(column.counts[odd].sum()), "cell")
         faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
+    empty = sorted(set(range(len(column.texts))) - set(places))
+    if empty and not field.missing:
+        cells = count(int(column.counts[empty].sum()), "cell")
+        faults.add(f'the column "{field.name}" has no missing values, and {cells} without one: {column.where(empty, lines)}.')
     return column.numbered(texts)
 
 
-def _space(findings: Sequence[Finding], parts: Mapping[str, Any], values: NDArray[np.float64]) -> TableSpace:
-    """The space that is measured on training values (n, columns)."""
-    return TableSpace.of([finding.measured(values[:, place]) for place, finding in enumerate(findings)], **parts)
+def _space(
+    findings: Sequence[Finding], absent: Sequence[bool], parts: Mapping[str, Any], values: NDArray[np.float64]
+) -> TableSpace:
+    """The space that is measured on training values (n, columns); ``absent`` says which columns may be missing."""
+    named = zip(findings, absent, strict=True)
+    return TableSpace.of([finding.measured(values[:, place], empty) for place, (finding, empty) in enumerate(named)], **parts)
 
 
 def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:

@@ -16,10 +16,13 @@ from pushforward.data.arrays import numbered, refuse_rounding
 from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
 from pushforward.data.source import Reading
+from pushforward.data.tables.numerals import form_of
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["TextRows", "are_vectors", "vectors_of"]
 
+DECIMALS = 4
+"""A column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges."""
 ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
 """A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column."""
 
@@ -59,9 +62,14 @@ def are_vectors(table: TextRows, target: str | None) -> bool:
         values = [_number(cell) for cell in cells]
         with np.errstate(over="ignore"):
             finite = np.array([math.nan if value is None else value for value in values]).astype(np.float32)
-        if not np.isfinite(finite).all() or _has_atom(values):
+        if not np.isfinite(finite).all() or _has_atom(values) or (target is None and _fixed(cells)):
             return False
     return True
+
+
+def _fixed(cells: Sequence[str]) -> bool:
+    """Whether the numbers of a column are whole, or have few decimals."""
+    return form_of(cell.strip() for cell in cells).decimals in range(DECIMALS + 1)
 
 
 def _has_atom(values: Sequence[float | None]) -> bool:

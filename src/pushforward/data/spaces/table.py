@@ -135,7 +135,14 @@ class TableSpace(ScaledSpace):
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
 
     def encoded(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Coordinates in data units, float32 (n, d), of values (n, columns)."""
+        """Coordinates in data units, float32 (n, d), of values (n, columns).
+
+        Raises:
+            DataError: For missing values of columns that have none.
+        """
+        lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
+        if lacking:
+            raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
         parts = [field.encode(values[:, place]) for place, field in enumerate(self.fields)]
         return np.concatenate(parts, axis=1).astype(np.float32)
 

@@ -44,7 +44,9 @@ class Category(Column):
             raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
 
     @classmethod
-    def measured(cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category") -> Self:
+    def measured(
+        cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category", missing: bool = False
+    ) -> Self:
         """The column of training values.
 
         Args:
@@ -52,10 +54,11 @@ class Category(Column):
             values: Numbers of categories, NaN where missing, (n,).
             names: The categories' texts.
             kind: "category", "boolean" or "ordinal".
+            missing: Whether values may be missing even where no training value is.
         """
         absent = np.isnan(values)
         counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
-        missing = bool(absent.any()) or not names
+        missing = missing or bool(absent.any()) or not names
         counts += [int(absent.sum())] if missing else []
         return cls(name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,6 +28,8 @@ class Format:
         least: The fewest digits after the point, so that zeros beyond them are left out; None for ``decimals``.
         digits: The most digits that count of a number without fixed decimals; None for all.
         point: The decimal point.
+        group: Stands between thousands; empty for nothing.
+        plus: Whether numbers above 0 have a plus sign.
     """
 
     decimals: int | None = None
@@ -35,6 +38,8 @@ class Format:
     least: int | None = None
     digits: int | None = None
     point: str = "."
+    group: str = ""
+    plus: bool = False
 
     def __post_init__(self) -> None:
         """Turn a list into a tuple."""
@@ -54,7 +59,7 @@ class Format:
             return self.levels[int(value)]
         if self.pattern:
             return _date(value, self.pattern)
-        return self._number(value).replace(".", self.point)
+        return self._grouped(self._number(value))
 
     def value(self, cell: str) -> float:
         """The value of a text; NaN for one that is none."""
@@ -63,10 +68,23 @@ class Format:
                 return float(self.levels.index(cell))
             if self.pattern:
                 return datetime.strptime(cell, self.pattern.replace("%-", "%")).replace(tzinfo=UTC).timestamp()
-            value = float(cell.replace(self.point, "."))
+            value = float(self.plain(cell).replace(self.point, "."))
         except ValueError:
             return math.nan
         return value if math.isfinite(value) else math.nan
+
+    def plain(self, cell: str) -> str:
+        """The text of a number without what stands between thousands and without a plus sign."""
+        if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
+            cell = cell.replace(self.group, "")
+        return cell.removeprefix("+") if self.plus else cell
+
+    def _grouped(self, text: str) -> str:
+        sign = "-" if text.startswith("-") else "+" if self.plus and float(text) > 0 else ""
+        whole, point, fraction = text.removeprefix("-").partition(".")
+        if self.group and whole.isdecimal():
+            whole = f"{int(whole):,}".replace(",", self.group)
+        return f"{sign}{whole}{point and self.point}{fraction}"
 
     def _number(self, value: float) -> str:
         if self.decimals is not None:

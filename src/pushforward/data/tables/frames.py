@@ -61,7 +61,7 @@ def frame_table(frame: Any) -> RawTable:
 def _cells(name: str, values: Sequence[Any]) -> list[str]:
     """The texts of values; dates of one column at midnight lose their time, and whole floats beside missing ones their point."""
     present = [value for value in values if not _missing(value)]
-    whole = len(present) < len(values) and all(isinstance(value, float) and value == int(value) for value in present)
+    whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
     days = all(isinstance(value, date) for value in present) and all(_midnight(value) for value in present)
     known: dict[Any, str] = {}
     cells = []
@@ -97,6 +97,8 @@ def _cell(name: str, value: Any, days: bool) -> str:
     if isinstance(value, (int, np.integer)):
         return str(int(value))
     if isinstance(value, (float, np.floating)):
+        if math.isinf(value):
+            raise DataError(f'The column "{name}" holds {value}: expected finite numbers, and NaN where there is no value.')
         return repr(float(value))
     if isinstance(value, datetime):
         pattern = "%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.number import Number
-from pushforward.data.tables.numerals import form_of, is_number, is_whole, numbers
+from pushforward.data.tables.numerals import dress_of, form_of, is_code, is_number, is_whole, numbers, unclear, unit_of
 from pushforward.data.tables.raw import RawColumn
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "ordered"]
@@ -31,6 +31,8 @@ IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95
 """A column of text is an identifier where at least so many rows and this share of them differ."""
 MIXED = 0.5
 """A column of texts that holds more than this share of numbers holds numbers with errors among them."""
+CODES = 0.01
+"""Numbers beside at least this share of texts such as 007, which a number would lose, are texts as well."""
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
 
 
@@ -79,11 +81,11 @@ class Finding:
         """The value of a cell, the same however a number is written."""
         return repr(self.form.value(text) + 0.0) if self.numeric else text
 
-    def measured(self, values: NDArray[np.float64]) -> Column:
-        """The column of training values, float64 (n,)."""
+    def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
+        """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""
         if self.numeric:
-            return Number.measured(self.name, values, self.kind, self.form)
-        return Category.measured(self.name, values, self.names, self.kind)
+            return Number.measured(self.name, values, self.kind, self.form, missing)
+        return Category.measured(self.name, values, self.names, self.kind, missing)
 
 
 def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
@@ -101,23 +103,38 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(column.name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(column.name, "boolean", "two values that mean no and yes", names=ordered(texts))
-    point = "," if any("," in text for text in texts) and all(is_number(text, ",") for text in texts) else "."
-    numeric = [is_number(text, point) for text in texts]
+    dress = dress_of(texts)
+    plain = [dress.plain(text) for text in texts]
+    point = "," if any("," in text for text in plain) and all(is_number(text, ",") for text in plain) else "."
+    numeric = [is_number(text, point) for text in plain]
     if all(numeric):
-        return _of_numbers(column, texts, n, point, n == len(column.codes))
+        _check_commas(column.name, texts, dress, faults)
+        return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
     if not any(numeric) and (fitting := patterns(texts)):
         other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
         return Finding(column.name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0]))
     return _of_texts(column, places, numeric, lines, faults)
 
 
-def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, point: str, whole_column: bool) -> Finding:
-    """A column of numbers."""
+def _check_commas(name: str, texts: Sequence[str], dress: Format, faults: Faults) -> None:
+    """Note commas that may separate thousands or decimals."""
+    if dress.group and (bare := unclear(texts)):
+        comma = next(text for text in texts if "," in text)
+        faults.add(
+            f'the column "{name}" holds "{comma}" and "{bare}": the comma may separate thousands or decimals. Write all numbers '
+            f'in one way, or say it in the schema: {{"kind": "number", "group": ","}} or {{"kind": "number", "point": ","}}.'
+        )
+
+
+def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, dress: Format, whole_column: bool) -> Finding:
+    """A column of numbers, from texts without separators of thousands and plus signs."""
     name, different = column.name, len(texts)
+    more = ", with a decimal comma" * (dress.point == ",") + ", with commas between thousands" * (dress.group == ",")
     if not all(map(is_whole, texts)):
-        form = form_of(texts, point)
-        comma = ", with a decimal comma" if point == "," else ""
-        return Finding(name, "number", f"numbers of up to {_digits(form)}{comma}", form)
+        form = replace(form_of(texts, dress.point), group=dress.group, plus=dress.plus)
+        return Finding(name, "number", f"numbers of up to {_digits(form)}{more}", form)
+    if dress.group or dress.plus:
+        return Finding(name, "whole", f"whole numbers{more}{', with plus signs' * dress.plus}", replace(dress, decimals=0))
     values = numbers(texts)
     steps = np.diff(values[column.codes]) if whole_column else np.zeros(1)
     if different == n >= REPEATED and (np.abs(steps) == 1).all() and len(set(steps.tolist())) == 1 and n > FEW:
@@ -137,18 +154,27 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     """A column that holds text."""
     name, counts = column.name, column.counts[list(places)]
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
-    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2):
-        odd = [place for place, number in zip(places, numeric, strict=True) if not number]
+    identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
+    several = different > MOST_CATEGORIES
+    odd = [place for place, number in zip(places, numeric, strict=True) if not number]
+    codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
+    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         hint = f'; or say that this is a missing value: `missing="{column.texts[odd[0]]}"`' if len(odd) == 1 else ""
         faults.add(
             f'the column "{name}" holds numbers, and {count(int(counts[~are].sum()), "cell")} of other text: '
             f'{column.where(odd, lines)}. Correct or remove these rows{hint}; or drop the column: `drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers with other text among them")
-    if n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n:
+    if (identifier or several) and (unit := unit_of([column.texts[place] for place in places])):
+        faults.add(
+            f'the column "{name}" holds numbers with "{unit}", such as "{column.texts[places[0]][:40]}", too many categories. '
+            f'Write the numbers alone; or drop the column: `drop="{name}"`.'
+        )
+        return Finding(name, "drop", f'numbers with "{unit}"')
+    if identifier:
         alike = "every cell is another text" if different == n else f"{different:,} different texts in {n:,} cells"
         return Finding(name, "drop", f"an identifier: {alike}")
-    if different > MOST_CATEGORIES:
+    if several:
         faults.add(
             f'the column "{name}" holds {different:,} different texts, more than {MOST_CATEGORIES:,} categories, such as '
             f'"{column.texts[places[0]][:40]}". Drop it: `drop="{name}"`; or write groups of them into the file.'

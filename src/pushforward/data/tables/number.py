@@ -71,7 +71,9 @@ class Number(Column):
             raise DataError(f'"{self.name}": knots and ranks must rise.')
 
     @classmethod
-    def measured(cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format = Format()) -> Self:
+    def measured(
+        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format = Format(), missing: bool = False
+    ) -> Self:
         """The column of training values.
 
         Args:
@@ -79,13 +81,14 @@ class Number(Column):
             values: (n,), NaN where missing.
             kind: "number", "whole", "ordinal" or "date".
             form: How its cells are written.
+            missing: Whether values may be missing even where no training value is.
         """
         absent = np.isnan(values)
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
         atomic = (share > ATOM_SHARE) & (share > ATOM_RATIO / max(1, len(different))) & (kind != "ordinal")
         atoms, shares = different[atomic], share[atomic]
-        rest, missing = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0, bool(absent.any())
+        rest, missing = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0, missing or bool(absent.any())
         block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
         different, counts = different[~atomic], counts[~atomic]
         closed = len(different) <= CLOSED

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from pushforward.data.tables.format import Format
 
-__all__ = ["form_of", "is_code", "is_number", "is_whole", "numbers"]
+__all__ = ["dress_of", "form_of", "is_code", "is_number", "is_whole", "numbers", "unclear", "unit_of"]
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?$")
+_UNIT = re.compile(r"[-+]?(?:([^\w\s.,+-])\s?)?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")
 EXACT = 2**53
 """Whole numbers up to here are float64 numbers."""
 MOST_DECIMALS = 12
@@ -37,6 +39,33 @@ def is_code(text: str) -> bool:
 def is_whole(text: str) -> bool:
     """Whether a text is a whole number, which float64 holds exactly."""
     return bool(_WHOLE.match(text)) and abs(int(text)) <= EXACT
+
+
+def dress_of(texts: Sequence[str]) -> Format:
+    """The separator of thousands and the plus sign of a column of numbers, where it has them.
+
+    Commas separate thousands where all of them may. A plus sign is one where all numbers above 0 have it, and some is negative:
+    without negative numbers it begins codes, such as +49.
+    """
+    commas = [text for text in texts if "," in text]
+    group = "," if commas and all(map(_GROUPED.match, commas)) else ""
+    bare = {text: text.replace(",", "").removeprefix("+") for text in texts}
+    signs = {(text.startswith("+"), float(number)) for text, number in bare.items() if is_number(number)}
+    right = all(plus == (value > 0) for plus, value in signs)
+    return Format(group=group, plus=right and any(plus for plus, _ in signs) and any(value < 0 for _, value in signs))
+
+
+def unclear(texts: Sequence[str]) -> str:
+    """A number of four digits in a row, where commas may separate thousands or decimals; empty where there is none."""
+    if any(text.count(",") > 1 or {",", "."} <= set(text) for text in texts):
+        return ""
+    return next((text for text in texts if re.match(r"[-+]?\d{4}", text)), "")
+
+
+def unit_of(texts: Sequence[str]) -> str:
+    """What stands with the number in every text, such as $, % or kg; empty where it is nothing, or not the same."""
+    units = {tuple(part or "" for part in match.groups()) if (match := _UNIT.match(text)) else ("", "") for text in texts}
+    return "".join(units.pop()).strip() if len(units) == 1 else ""
 
 
 def numbers(texts: Sequence[str], point: str = ".") -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import KINDS, Finding, infer, ordered
-from pushforward.data.tables.numerals import form_of, is_number, is_whole
+from pushforward.data.tables.numerals import dress_of, form_of, is_number, is_whole
 from pushforward.data.tables.raw import RawColumn
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 
@@ -39,6 +39,7 @@ MOST_NAMED = 10_000
 _WHOLE = ("columns", "target", "missing", "constraints")
 _FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
 _ENTRY = ("kind", "why", "names", *_FORM)
+_EXPECTED = {"point": '"." or ","', "pattern": 'parts of a date, such as "%d.%m.%Y"'}
 _LARGEST = 1 << 24
 
 
@@ -67,7 +68,12 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f'{name}, column "{column}": the kind is {entry.get("kind")!r}, expected one of {", ".join(KINDS)}.')
         wrong = [key for key, value in entry.items() if not _fits(key, value)]
         if wrong:
-            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be.')
+            expected = f": expected {_EXPECTED[wrong[0]]}" if wrong[0] in _EXPECTED else ""
+            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be{expected}.')
+        if entry.get("group") and entry["group"] == entry.get("point", "."):
+            raise DataError(f'{name}, column "{column}": "group" and "point" are both {entry["group"]!r}: expected two signs.')
+        if "pattern" in entry and entry["kind"] != "date":
+            raise DataError(f'{name}, column "{column}": "pattern" is for the kind date, and this column is a {entry["kind"]}.')
     for key in ("missing", "constraints"):
         if not _texts(content.get(key, [])):
             raise DataError(f'{name}: "{key}" is a list of texts.')
@@ -81,7 +87,13 @@ def _fits(key: str, value: Any) -> bool:
         return _texts(value) and len(set(value)) == len(value)
     if key in ("decimals", "least", "digits"):
         return value is None or (type(value) is int and 0 <= value <= 17)
-    return isinstance(value, str)
+    if key == "point":
+        return value in (".", ",")
+    if key == "group":
+        return value in ("", ",", ".", " ", "'")
+    if key == "plus":
+        return isinstance(value, bool)
+    return isinstance(value, str) and (key != "pattern" or "%" in value)
 
 
 def _texts(value: Any) -> bool:
@@ -184,11 +196,15 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     if kind == "date":
         fitting = patterns(texts) if texts else []
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
-    point = "," if not all(map(is_number, texts)) and all(is_number(text, ",") for text in texts) else "."
-    return Format(0) if kind == "whole" else form_of([text for text in texts if is_number(text, point)], point)
+    dress = dress_of(texts)
+    plain = [dress.plain(text) for text in texts]
+    point = "," if not all(map(is_number, plain)) and all(is_number(text, ",") for text in plain) else "."
+    form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
+    return replace(form, group=dress.group, plus=dress.plus)
 
 
 def _readable(finding: Finding, text: str) -> bool:
     if finding.kind == "date":
         return finding.form.value(text) == finding.form.value(text)
-    return is_whole(text) if finding.kind == "whole" else is_number(text, finding.form.point)
+    plain = finding.form.plain(text)
+    return is_whole(plain) if finding.kind == "whole" else is_number(plain, finding.form.point)
