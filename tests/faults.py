@@ -409,6 +409,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
     ],
     "metrics/nearest_rows.py": [
+        ("if repeating(known) > REPEATING:", "if False:", "table_copies"),
+        ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_copies"),
         ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
         ("a / b**2 * of_b", "a * of_b", "table_copies"),
         ("if not distances[1].any():", "if False:", "table_copies"),

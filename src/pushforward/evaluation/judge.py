@@ -30,7 +30,7 @@ from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names
+from pushforward.evaluation.rows import attacked, column_names, is_table
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
@@ -118,7 +118,8 @@ class Judge:
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = {metric: self._combined(metric, results) for metric, results in samplings.items()}
-        self.unscored |= {metric: why for metric, why in _explained(self.metrics).items() if metric not in scores}
+        reasons = _explained(self.metrics, is_table(self.data.space))
+        self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
@@ -251,7 +252,8 @@ def _samplings(scores: Mapping[str, Score]) -> int:
     return max((len(score.values) for score in scores.values()), default=0)
 
 
-def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
-    """The sentences that explain a missing score, of the scores that were asked for."""
+def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
+    """The sentences that explain a missing score, of the scores that were asked for; of a metric ``of_tables`` for tables alone."""
     metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
+    metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}
