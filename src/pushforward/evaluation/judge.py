@@ -253,7 +253,7 @@ def _samplings(scores: Mapping[str, Score]) -> int:
 
 
 def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
-    """The sentences that explain a missing score, of the scores that were asked for; of a metric ``of_tables`` for tables alone."""
+    """The sentences that explain a missing score, of the scores that were asked for; those ``of_tables`` for tables alone."""
     metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
     metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}
