@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -61,6 +61,15 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class WithValues(Protocol):
+    """Samples of a table that are there already, with the values of their file."""
+
+    def values_of(self, n: int, seed: int) -> np.ndarray | None:
+        """The values of what ``stream`` yields, float64 (n, columns); None where there are only coordinates."""
+        ...
+
+
 @dataclass
 class Judge:
     """Everything that does not depend on the model: features, floors and the no-network row, computed once.
@@ -111,8 +120,10 @@ class Judge:
             if self.tell is not None and name:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
             n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
-            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS, n)
-            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
+            seed = (repeat + 1) * REPEAT_SEEDS
+            x, labels = self.draw(sampler, seed, n)
+            values = sampler.values_of(n, self.seed + seed) if isinstance(sampler, WithValues) else None
+            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
             if labels is not None and self.features.classifies:
