@@ -417,6 +417,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
     ],
     "metrics/nearest_rows.py": [
+        ("if repeating(known) > REPEATING:", "if False:", "table_copies"),
+        ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_copies"),
         ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
         ("a / b**2 * of_b", "a * of_b", "table_copies"),
         ("if not distances[1].any():", "if False:", "table_copies"),
@@ -427,7 +429,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
     ],
+    "evaluation/odd_rows.py": [
+        ("column > max(known)", "False", "table_values"),
+        ("if not field.missing", "if field.missing", "table_values"),
+        ("int((column % 1 > 0).sum())", "0", "table_values"),
+    ],
     "evaluation/rows.py": [
+        ("return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else", "return", "table_values"),
+        ("if split.table_values is None else", "if True else", "table_values"),
         ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
         ("return field.form.levels if isinstance(field, Number) else ()", 'return ("a",)', "table_report"),
     ],

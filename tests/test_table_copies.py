@@ -29,6 +29,15 @@ def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
     assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), "copies of training rows have no distance"
 
 
+def test_distances_have_no_score_where_rows_repeat():
+    assert nearest_rows.repeating(np.array([[0, 1], [-0.0, 1], [2, 3], [4, 5]], np.float32)) == 0.5
+    train, held = (random(seed).standard_normal((200, 4)) for seed in (47, 48))
+    train[:8] = train[8:16]
+    assert NearestRows()(samples_of(held, held, train)) == {}
+    train[:5] = random(49).standard_normal((5, 4))
+    assert NearestRows()(samples_of(held[:90], held[90:], train)).keys() == {"nearest_ratio", "nearer_training"}
+
+
 def test_of_many_rows_some_are_looked_at(monkeypatch):
     monkeypatch.setattr(nearest_rows, "KNOWN", 50)
     x = random(46).standard_normal((200, 4)).astype(np.float32)

@@ -107,8 +107,8 @@ def build(
 
 
 def _table(name: str, train: Split, held_out: Split, space: TableSpace, **extra: Any) -> Dataset:
-    """The rows of a table as coordinates, which keep the hashes of their values."""
-    here, there = (Split(space.encoded(split.x), source_hashes=split.hashes) for split in (train, held_out))
+    """The rows of a table as coordinates, which keep their values and the hashes of these."""
+    here, there = (Split(space.encoded(split.x), source_hashes=split.hashes, table_values=split.x) for split in (train, held_out))
     return Dataset(name, space, here, there, **extra)
 
 

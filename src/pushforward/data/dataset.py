@@ -49,12 +49,15 @@ class Split:
         labels: int64 (n,), or None.
         source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
+        table_values: the values of a table's rows as its file holds them, float64 (n, columns), NaN where missing, which
+            coordinates may round; None where there are only coordinates.
     """
 
     x: NDArray[Any]
     labels: NDArray[np.int64] | None = None
     source_hashes: Hashes | None = None
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    table_values: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check the properties that the library relies on.
@@ -118,7 +121,8 @@ class Split:
         """The examples of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
         given = {name: values[index] for name, values in self.given.items()}
-        return Split(selected(self.x, index), labels, self.hashes[index], given)
+        values = None if self.table_values is None else self.table_values[index]
+        return Split(selected(self.x, index), labels, self.hashes[index], given, values)
 
     @property
     def on_disk(self) -> bool:
@@ -132,7 +136,7 @@ class Split:
 
     def without_labels(self) -> Split:
         """The same examples without labels."""
-        return Split(self.x, None, self.source_hashes, self.given)
+        return Split(self.x, None, self.source_hashes, self.given, self.table_values)
 
 
 @dataclass(frozen=True)

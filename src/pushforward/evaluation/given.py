@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.features import quantised
+from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.rows import is_table
 from pushforward.evaluation.sample_files import StoredSamples, check_samples, read_samples
@@ -36,10 +37,18 @@ class Given:
         x: (n, *shape), float32.
         labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
         notes: What a reader of their scores must know.
+        values: The rows of a table as their file holds them, (n, columns), float64; None where there are only coordinates.
     """
 
-    def __init__(self, x: Tensor, labels: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        labels: np.ndarray | None = None,
+        notes: tuple[str, ...] = (),
+        values: np.ndarray | None = None,
+    ) -> None:
         order = permutation(len(x), 0)  # a folder or a file may be sorted by class
+        self.values = None if values is None else values[order]
         self.x, self.labels, self.notes = x[torch.from_numpy(order)], None if labels is None else labels[order], notes
 
     def __len__(self) -> int:
@@ -48,11 +57,20 @@ class Given:
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
         """The r-th n samples with their labels, for the seed of repeat r (`pushforward.evaluation.curves.REPEAT_SEEDS`)."""
-        first = max(0, seed // REPEAT_SEEDS - 1) * n
+        first = _first(n, seed)
         for start in range(first, first + n, batch):
             part = slice(start, min(start + batch, first + n))
             labels = None if self.labels is None else {"label": torch.from_numpy(self.labels[part])}
             yield self.x[part], labels
+
+    def values_of(self, n: int, seed: int) -> np.ndarray | None:
+        """The values of what `stream` yields."""
+        first = _first(n, seed)
+        return None if self.values is None else self.values[first : first + n]
+
+
+def _first(n: int, seed: int) -> int:
+    return max(0, seed // REPEAT_SEEDS - 1) * n
 
 
 def given_samples(samples: Any, data: Dataset) -> Given:
@@ -85,7 +103,10 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."
         )
-    return Given(examples, numbers, tuple(notes))
+    values = samples.values if isinstance(samples, StoredSamples) else None
+    if values is not None and isinstance(data.space, TableSpace):
+        notes += odd_rows(data.space, values)
+    return Given(examples, numbers, tuple(notes), values)
 
 
 def _held_out_copies(examples: Tensor, data: Dataset) -> int:

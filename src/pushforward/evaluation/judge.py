@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names
+from pushforward.evaluation.rows import attacked, column_names, is_table
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
@@ -58,6 +58,15 @@ class Sampler(Protocol):
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[torch.Tensor, Condition]]:
         """Samples in data units with their condition."""
+        ...
+
+
+@runtime_checkable
+class WithValues(Protocol):
+    """Samples of a table that are there already, with the values of their file."""
+
+    def values_of(self, n: int, seed: int) -> np.ndarray | None:
+        """The values of what ``stream`` yields, float64 (n, columns); None where there are only coordinates."""
         ...
 
 
@@ -111,14 +120,17 @@ class Judge:
             if self.tell is not None and name:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
             n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
-            x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS, n)
-            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
+            seed = (repeat + 1) * REPEAT_SEEDS
+            x, labels = self.draw(sampler, seed, n)
+            values = sampler.values_of(n, self.seed + seed) if isinstance(sampler, WithValues) else None
+            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = {metric: self._combined(metric, results) for metric, results in samplings.items()}
-        self.unscored |= {metric: why for metric, why in _explained(self.metrics).items() if metric not in scores}
+        reasons = _explained(self.metrics, is_table(self.data.space))
+        self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
@@ -251,7 +263,8 @@ def _samplings(scores: Mapping[str, Score]) -> int:
     return max((len(score.values) for score in scores.values()), default=0)
 
 
-def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
-    """The sentences that explain a missing score, of the scores that were asked for."""
+def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
+    """The sentences that explain a missing score, of the scores that were asked for; those ``of_tables`` for tables alone."""
     metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
+    metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.metrics.table import Table
 
-__all__ = ["attacked", "column_names", "is_table", "table_of"]
+__all__ = ["attacked", "column_names", "is_table", "rows_at", "table_of"]
 
 MOST = 10_000
 """Samples that an attack uses at most, unless more are compared."""
@@ -36,25 +36,34 @@ def column_names(space: Space) -> tuple[str, ...]:
     return space.names if isinstance(space, TableSpace) else tuple(space.columns)
 
 
+def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
+    """Rows as their file holds them, float64 (n, columns), where that is known; else coordinates in data units, (n, d)."""
+    return split.data_units(index) if split.table_values is None else split.table_values[index]
+
+
 def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray) -> Table | None:
     """The values of generated and held-out rows; None for data that is no table of mixed types.
 
     Args:
         space: Of the data.
-        generated: (n, d) coordinates in data units.
-        reference: (m, d).
+        generated: (n, d) coordinates in data units, or (n, columns) values, float64, which may be none that the columns hold.
+        reference: (m, d) or (m, columns).
     """
     if not isinstance(space, TableSpace):
         return None
     return Table(
-        generated=space.values(generated),
-        reference=space.values(reference),
+        generated=_values(space, generated),
+        reference=_values(space, reference),
         names=space.names,
         kinds=tuple(field.kind for field in space.fields),
         labels=tuple(_labels(field) for field in space.fields),
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
     )
+
+
+def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
+    return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else space.values(rows)
 
 
 def _labels(field: Any) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ class StoredSamples:
         labels: The number of each one's class in ``classes``, int64 (n,); None where there are none.
         classes: Names of the classes.
         unread: The arrays of the file that are no part of the samples, with their shapes.
+        values: The rows of a table as the file holds them, float64 (n, columns), which ``x`` may round; None for other samples.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class StoredSamples:
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    values: NDArray[np.float64] | None = None
 
 
 def is_run(path: str | Path) -> bool:
@@ -66,7 +68,7 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
     check_samples(str(path), split.x, data)
     known = {name for kind in data.space.conditions for name in (kind, f"{kind}_names")}
     unread = tuple(array for array in left_out(path) if array.partition(" ")[0] not in known)
-    return StoredSamples(path, split.x, split.labels, classes, unread)
+    return StoredSamples(path, split.x, split.labels, classes, unread, split.table_values)
 
 
 def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
@@ -101,7 +103,8 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
-        return Split(read_rows(path, data.space)), ()
+        values = read_rows(path, data.space)
+        return Split(data.space.encoded(values), table_values=values), ()
     if path.suffix.lower() != ".csv":
         return _in_order(path, examples_in(path, Reading()), data)
     names, own = _header(path), tuple(data.space.columns)

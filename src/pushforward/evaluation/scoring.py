@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pushforward.evaluation.floor_cache import floor_path, read_floors, write_fl
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
-from pushforward.evaluation.rows import is_table, table_of
+from pushforward.evaluation.rows import is_table, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 
@@ -80,6 +81,7 @@ def score(
     n: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     redraw_seed: int = 0,
+    values: np.ndarray | None = None,
 ) -> dict[str, Score]:
     """Score generated examples against held-out ones, equally many on either side.
 
@@ -90,6 +92,8 @@ def score(
         n: Examples on either side; None means `compared`.
         metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
         redraw_seed: Which n of the held-out examples are the reference, where there are more.
+        values: The values of the generated rows of a table, float64 (n or more, columns), where these are known beside their
+            coordinates, which may round them.
 
     Returns:
         Scores by name, in a fixed order.
@@ -111,7 +115,7 @@ def score(
         training=dataset.train.x.reshape(len(dataset.train), -1),
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
-        table=table_of(dataset.space, examples, held_out),
+        table=table_of(dataset.space, examples if values is None else values[:n], rows_at(dataset.held_out, reference)),
         generated_more=_flat(quantised(generated, dataset.space)) if is_table(dataset.space) else None,
         **_known(dataset, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
@@ -150,7 +154,8 @@ def floors(
     n, choice = compared(dataset, n), chosen(metrics)
     redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
     folder = None if cache is False else Path(cache) if cache else cache_folder()
-    path = None if folder is None else floor_path(folder, features.key, n, redraws, choice, (score, *PARTS))
+    key = features.key + (_digest(dataset.held_out.hashes) if is_table(dataset.space) else "")
+    path = None if folder is None else floor_path(folder, key, n, redraws, choice, (score, *PARTS))
     if path is not None and (stored := read_floors(path)) is not None:
         return stored
     values: dict[str, list[float]] = {}
@@ -162,6 +167,11 @@ def floors(
     if path is not None:
         write_floors(path, by_score)
     return by_score
+
+
+def _digest(hashes: np.ndarray) -> str:
+    """Of rows whose coordinates, of which features know, may round them."""
+    return hashlib.sha256(hashes.tobytes()).hexdigest()
 
 
 def _floor(values: Sequence[float], share: float, n: int) -> Score:
@@ -215,7 +225,7 @@ class _Redraws:
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
-                table=table_of(self.dataset.space, generated, real),
+                table=table_of(self.dataset.space, rows_at(self.split, picked), rows_at(held_out, reference)),
                 errors=False,
                 **known,
                 **({} if classes is None else class_fields(classes[at], self.dataset, reference)),

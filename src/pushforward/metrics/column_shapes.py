@@ -102,7 +102,7 @@ def histograms(table: Table) -> dict[str, Any]:
         parts["counts"].append(count)
         parts["texts"].append(texts)
         for name, cell in zip(("share", "real"), cells, strict=True):
-            parts[name] += (np.bincount(cell, minlength=count) / len(cell)).tolist()
+            parts[name] += (np.bincount(cell, minlength=count)[:count] / len(cell)).tolist()
     return {name: tuple(part) for name, part in parts.items()}
 
 

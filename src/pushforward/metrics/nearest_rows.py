@@ -13,12 +13,22 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, share_error
 
-__all__ = ["NearestRows", "distance_ratio", "nearer", "some"]
+__all__ = ["NearestRows", "distance_ratio", "nearer", "repeating", "some"]
 
 MOST, KNOWN = 2000, 100_000
 """Rows of either side that look for their nearest training row, and training rows among which they look, at most."""
 SHARED = 1.5
 """The error of a share of samples that have real rows as neighbours in common, over that of independent ones, about."""
+
+REPEATING = 0.05
+"""The share of training rows that equal another one above which distances are not compared."""
+
+
+def repeating(rows: NDArray[np.float32]) -> float:
+    """The share of rows (n, d) that equal another one."""
+    contents = np.ascontiguousarray(rows + np.float32(0)).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
+    counts = np.unique(contents.ravel(), return_counts=True)[1]
+    return float(counts[counts > 1].sum() / len(rows))
 
 
 def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, Errors]:
@@ -46,15 +56,29 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
 
 
+_UNIQUE = f"Left out where more than {REPEATING:.0%} of the training rows repeat."
+_WHY = (
+    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All copies of a row are on "
+    "one side of the split, so that new rows equal training rows and held-out rows do not."
+)
+
+
 class NearestRows:
-    """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units."""
+    """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units.
+
+    Splits go by content: all copies of a row are on one side. Where rows repeat, new rows equal training rows and held-out rows
+    do not, so that both scores would call a perfect model a copier.
+    """
+
+    of_tables = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
             f"Mean distance of samples (of {MOST:,}) to their nearest training row over that of held-out rows: less than real "
-            "data's is nearer to training rows than new data. A good value does not rule out copies.",
+            f"data's is nearer to training rows than new data. A good value does not rule out copies. {_UNIQUE}",
+            missing=f"Distances to training rows have no score: {_WHY}",
             group="Memorisation",
             least=0.0,
         ),
@@ -62,7 +86,8 @@ class NearestRows:
             "Nearest is training",
             "target",
             "Share of samples whose nearest real row is a training row, of as many training as held-out rows: 50 % for new data. "
-            "A good value does not rule out copies.",
+            f"A good value does not rule out copies. {_UNIQUE}",
+            missing=f"How often the nearest row is a training row has no score: {_WHY}",
             unit="%",
             group="Memorisation",
             target=0.5,
@@ -76,14 +101,16 @@ class NearestRows:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too."""
+        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too, both where rows repeat."""
+        known = some(samples.training, KNOWN, 3)
+        if repeating(known) > REPEATING:
+            return {}
         generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
         share = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
         error = SHARED * share_error(share * len(generated), len(generated))
         scores = {"nearer_training": Score(share, error=error, reference_error=error * (1 - SHARED**-2) ** 0.5)}
-        known = some(samples.training, KNOWN, 3)
         distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
         if not distances[1].any():
             return scores

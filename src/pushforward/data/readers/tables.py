@@ -59,15 +59,15 @@ def read_text(path: Path, header: bool | None = None, columns: Sequence[str] = (
     return _raw(rows, cells)
 
 
-def read_rows(path: Path, space: TableSpace) -> NDArray[np.float32]:
-    """Rows of a file as coordinates of a table that is known, (n, d).
+def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
+    """Rows of a file as values of a table that is known, (n, columns); they may be out of its columns' ranges.
 
     Args:
         path: The file; columns of other names are left out.
         space: The table.
 
     Raises:
-        DataError: For columns that are missing, and cells that their columns cannot hold.
+        DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
     """
     layout = space.layout
     if path.suffix.lower() == ".parquet":
@@ -83,7 +83,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float32]:
         for field, text in zip(space.fields, layout.missing or ("",) * len(space.fields), strict=True)
     ]
     faults.refuse(str(path))
-    return space.encoded(np.column_stack(values))
+    return np.column_stack(values)
 
 
 def _named_as(path: Path, space: TableSpace) -> RawTable:

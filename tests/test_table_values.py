@@ -1,0 +1,88 @@
+"""Metrics of tables see the rows that files hold, those that coordinates cannot hold among them."""
+
+import numpy as np
+import pytest
+
+from pushforward.data import load
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.given import given_samples
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.scoring import floors, score
+from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.column_shapes import histograms
+
+FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
+
+
+class Seen:
+    """Keeps what metrics receive."""
+
+    def __init__(self):
+        self.scores, self.tables = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
+
+    def applies(self, samples):
+        return samples.table is not None
+
+    def __call__(self, samples):
+        self.tables.append(samples.table)
+        return {"seen": Score(0.0)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Whole numbers to 1e9, which float32 cannot tell apart."""
+    path, rng = tmp_path_factory.mktemp("values") / "t.csv", np.random.default_rng(7)
+    start, size = rng.integers(10**8, 10**9, 3000).tolist(), rng.integers(0, 3, 3000).tolist()
+    rows = [f"{a},{a + b},{('no', 'yes')[b % 2]}" for a, b in zip(start, size, strict=True)]
+    path.write_text("start,end,flag\n" + "\n".join(rows) + "\n")
+    return load(path, constraints=["end >= start"])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("small") / "t.csv"
+    path.write_text("start,end,flag\n" + "".join(f"{i % 40},{i % 40 + i % 3},{('no', 'yes')[i % 2]}\n" for i in range(800)))
+    return load(path, constraints=["end >= start"], schema={"columns": {"start": {"kind": "whole"}, "end": {"kind": "whole"}}})
+
+
+def test_splits_keep_the_values_of_a_file(data):
+    for split in (data.train, data.held_out):
+        assert data.space.met(split.table_values).all()
+        assert not np.array_equal(data.space.values(split.x), split.table_values), "coordinates round, or this proves nothing"
+        assert np.array_equal(split.take(slice(3, 5)).table_values, split.table_values[3:5])
+        assert np.array_equal(data.space.encoded(split.table_values), split.x)
+
+
+def test_floors_compare_rows_as_the_file_holds_them(data):
+    seen = Seen()
+    floors(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
+    for table in seen.tables:
+        for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
+            assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
+
+
+def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
+    (tmp_path / "new.csv").write_text(FOREIGN)
+    given, seen = given_samples(tmp_path / "new.csv", small), []
+    monkeypatch.setattr("pushforward.evaluation.judge.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
+    Judge(small, 2, repeats=2, metrics=["column_error"]).scores(given)
+    values = np.concatenate([part for _, part in seen])
+    assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]
+    assert np.isnan(values[:, 0]).sum() == 1
+    for x, part in seen:
+        assert np.array_equal(small.space.encoded(part), x.numpy())
+    assert [note.partition(";")[0] for note in given.notes] == [
+        "3 cells of the samples are out of the range of the training rows (start: 2, end: 1)",
+        "1 cell of the samples is no whole number in columns of whole numbers (start: 1)",
+        "1 cell of the samples is missing in columns that lack no value in the training rows (start: 1)",
+        '1 row of the samples breaks the constraint "end >= start".',
+    ]
+
+
+def test_a_score_takes_the_values_and_draws_missing_ones_nowhere(small, tmp_path):
+    (tmp_path / "new.csv").write_text(FOREIGN)
+    given, seen = given_samples(tmp_path / "new.csv", small), Seen()
+    score(given.x, small, fit_features(small), n=5, metrics=[seen], values=given.values)
+    assert np.array_equal(seen.tables[0].generated, given.values, equal_nan=True)
+    bins = histograms(seen.tables[0])
+    assert len(bins["share"]) == len(bins["real"]) == sum(bins["counts"])
