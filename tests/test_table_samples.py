@@ -78,6 +78,12 @@ def test_constraints_are_what_python_says(seed):
     assert not Constraint("a < b").holds({"a": np.array([0.3]), "b": np.array([0.1 + 0.2])}).any()
 
 
+def test_a_row_with_any_missing_value_meets_a_chain():
+    values = np.where(np.eye(3, dtype=bool), np.nan, [3.0, 2.0, 1.0])
+    assert Constraint("a <= b <= c").holds(dict(zip("abc", values.T, strict=True))).all()
+    assert not Constraint("a <= b <= c").holds({"a": np.array([3.0]), "b": np.array([2.0]), "c": np.array([1.0])}).any()
+
+
 @pytest.mark.parametrize(
     "text",
     [
