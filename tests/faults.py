@@ -128,6 +128,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/spaces/table.py": [
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
+        ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
+        ("for constraint in self.constraints:\n", "for constraint in ():\n", "table_kinds"),
     ],
     "networks/straight_through.py": [
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
@@ -1650,9 +1652,20 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/format.py": [
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
+        ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
+        ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
+        ("np.isfinite(values) & ", "", "table_kinds"),
+        ("else _DATES if self.pattern else", "else", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
+        ("0 < rank <= top", "0 < rank", "table_kinds"),
+    ],
+    "data/tables/column.py": [
+        ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
+    ],
+    "data/tables/layout.py": [
+        ("len(self.separator) != 1 or", "", "table_kinds"),
     ],
     "data/tables/numerals.py": [
         ("or is_code(text)", "", "table_kinds"),

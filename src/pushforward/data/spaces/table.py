@@ -49,10 +49,11 @@ class TableSpace(ScaledSpace):
     sides = ("d",)
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that the columns fit the shape.
+        """Turn lists into tuples, and check that they fit one another.
 
         Raises:
-            DataError: If they do not, or the target is no column.
+            DataError: If the columns do not fit the shape or the layout, or the target is no column.
+            UsageError: If a constraint compares anything but columns of numbers.
         """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -61,6 +62,10 @@ class TableSpace(ScaledSpace):
             raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
             raise DataError(f'The target "{self.target}" is no column of the table.')
+        if len(self.layout.missing) not in (0, len(self.fields)):
+            raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
+        for constraint in self.constraints:
+            constraint.check({field.name: field.kind for field in self.fields})
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:

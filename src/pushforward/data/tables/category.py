@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, indicators
+from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.errors import DataError
 
 __all__ = ["Category"]
@@ -27,7 +27,7 @@ class Category(Column):
         kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
 
     Raises:
-        DataError: If the shares do not fit the names.
+        DataError: If the shares do not fit the names, or do not sum to 1.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Category(Column):
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
         if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
+        check_shares(self.name, self.shares)
 
     @classmethod
     def measured(cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category") -> Self:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "indicators"]
+from pushforward.errors import DataError
+
+__all__ = ["Column", "check_shares", "indicators"]
 
 
 class Column(ABC):
@@ -70,6 +72,16 @@ class Column(ABC):
     def width(self) -> int:
         """How many coordinates there are."""
         return self.scores + len(self.shares)
+
+
+def check_shares(name: str, shares: Sequence[float]) -> None:
+    """Refuse shares that are negative or do not sum to 1, within 1 %.
+
+    Raises:
+        DataError: Naming the column.
+    """
+    if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
+        raise DataError(f'"{name}": the shares of its values must be at least 0 and sum to 1.')
 
 
 def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:
