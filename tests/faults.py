@@ -120,7 +120,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
         ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
-        ("torch.log_softmax(padded, dim=2)", "torch.log_softmax(logits[:, self.places], dim=2)", "table_models"),
+        ("torch.log_softmax(block, dim=2)", "torch.log_softmax(block, dim=1)", "table_models"),
+        ("index_copy(1, self.order, parts)", "index_copy(1, self.indicators, parts)", "table_models"),
     ],
     "recipes/waves.py": [
         ("part * (size // pack) + place", "part + place", "table_models"),
@@ -128,6 +129,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/spaces/table.py": [
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
+        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
         ("for constraint in self.constraints:\n", "for constraint in ():\n", "table_kinds"),
     ],

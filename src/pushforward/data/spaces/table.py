@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableSpace"]
 
+ROWS = 65_536
+"""How many rows are encoded at a time."""
 INDICATOR_SCALE = 0.5**0.5
 """The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1."""
 
@@ -136,8 +138,13 @@ class TableSpace(ScaledSpace):
 
     def encoded(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Coordinates in data units, float32 (n, d), of values (n, columns)."""
-        parts = [field.encode(values[:, place]) for place, field in enumerate(self.fields)]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
+        ends = list(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
+        for first in range(0, len(values), ROWS):
+            rows = values[first : first + ROWS]
+            for place, (field, start, stop) in enumerate(ends):
+                out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
+        return out
 
     def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
         """The table's values, float64 (n, columns), NaN where missing, of coordinates in data units, which need not be exact."""

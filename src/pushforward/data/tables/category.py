@@ -70,7 +70,7 @@ class Category(Column):
         """The column's name with each category."""
         return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Indicators; a value that may not be missing and is takes the most frequent category."""
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
         return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))

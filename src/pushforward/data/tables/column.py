@@ -44,7 +44,7 @@ class Column(ABC):
         """How many coordinates are scores, 0 or 1; they come first, and indicators follow."""
 
     @abstractmethod
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates (n, width) of values (n,)."""
 
     @abstractmethod
@@ -84,6 +84,8 @@ def check_shares(name: str, shares: Sequence[float]) -> None:
         raise DataError(f'"{name}": the shares of its values must be at least 0 and sum to 1.')
 
 
-def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """Rows of zeros with a 1 at the place chosen, (n, count)."""
-    return np.asarray(np.eye(count)[chosen])
+    rows = np.zeros((len(chosen), count), dtype=np.float32)
+    rows[np.arange(len(chosen)), chosen] = 1.0
+    return rows
