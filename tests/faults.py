@@ -1712,7 +1712,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("or _has_atom(values)", "", "table_reading"),
     ],
     "transports/redrawing.py": [
-        ("waiting = waiting[~met]", "break", "table_samples"),
+        ("waiting, drawn, hopeless = waiting[~met]", "break; _ = waiting[~met]", "table_samples"),
+        ("(hopeless and drawn >= HOPELESS)", "False", "table_samples"),
+        ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
         ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
         (

@@ -19,7 +19,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.redrawing import as_drawn, counted
+from pushforward.transports.redrawing import as_drawn, counted, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -165,6 +165,13 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     with pytest.raises(Diverged, match="of 9 samples break a constraint of the data after 2 draws each"):
         pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 60)
+    with counted() as tally:
+        x = transport.sample(20)
+    assert (tally.drawn, tally.refused) == (60, 60)
+    with pytest.warns(UserWarning, match="20 of 20 samples break a constraint of the data"):
+        warn_broken(space, x)
 
 
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):
