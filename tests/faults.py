@@ -128,7 +128,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
         ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
-        ("torch.log_softmax(padded, dim=2)", "torch.log_softmax(logits[:, self.places], dim=2)", "table_models"),
+        ("torch.log_softmax(block, dim=2)", "torch.log_softmax(block, dim=1)", "table_models"),
+        ("index_copy(1, self.order, parts)", "index_copy(1, self.indicators, parts)", "table_models"),
     ],
     "recipes/waves.py": [
         ("part * (size // pack) + place", "part + place", "table_models"),
@@ -136,6 +137,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/spaces/table.py": [
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
+        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
+        ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
+        ("for constraint in self.constraints:\n", "for constraint in ():\n", "table_kinds"),
     ],
     "networks/straight_through.py": [
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
@@ -1669,9 +1673,20 @@ FAULTS: dict[str, list[Fault]] = {
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ("(?!\\d)", "", "table_kinds"),
         ("self.plus and float(text) > 0", "self.plus and float(text) >= 0", "table_kinds"),
+        ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
+        ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
+        ("np.isfinite(values) & ", "", "table_kinds"),
+        ("else _DATES if self.pattern else", "else", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
+        ("0 < rank <= top", "0 < rank", "table_kinds"),
+    ],
+    "data/tables/column.py": [
+        ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
+    ],
+    "data/tables/layout.py": [
+        ("len(self.separator) != 1 or", "", "table_kinds"),
     ],
     "data/tables/numerals.py": [
         ("or is_code(text)", "", "table_kinds"),
@@ -1717,7 +1732,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/constraints.py": [
         ("(plain & ~near) if strict else (plain | near)", "plain", "table_samples"),
-        ("| np.isnan(left) | np.isnan(right)", "", "table_samples"),
+        ("compared | missing", "compared", "table_samples"),
+        ("for name in self.names], axis=0)", "for name in self.names[:2]], axis=0)", "table_samples"),
         ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
     ],
     "data/tabular.py": [
@@ -1735,7 +1751,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "transports/redrawing.py": [
-        ("waiting = waiting[~met]", "break", "table_samples"),
+        ("waiting, drawn, hopeless = waiting[~met]", "break; _ = waiting[~met]", "table_samples"),
+        ("(hopeless and drawn >= HOPELESS)", "False", "table_samples"),
+        ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
         ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
         (

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.faults import Faults
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import infer
+from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import MISSING, RawColumn
+from pushforward.errors import DataError, UsageError
 
 
 def finding(cells, missing=MISSING):
@@ -111,3 +117,40 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
     assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
     assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        *(
+            lambda name=name, count=count: Format(**{name: count})
+            for name in ("decimals", "least", "digits")
+            for count in (-1, 18, 2.0)
+        ),
+        *(lambda pattern=pattern: Format(pattern=pattern) for pattern in ("%9999Y", "%Y" * 51, "%Y-%", "%_10d")),
+        lambda: Format(point=""),
+        *(lambda knot=knot: Number("x", (0.0, knot), (0.5, 1.0), True) for knot in (NAN, INF)),
+        lambda: Number("x", (0.0,), (1.0,), True, atoms=(INF,), shares=(0.5, 0.5)),
+        lambda: Number("x", (1e15,), (1.0,), True, "date", Format(pattern="%Y")),
+        lambda: Number("x", (0.0, 1.0), (0.5, 1.0), True, "ordinal", Format(levels=("a",))),
+        lambda: Number("x", (-1.0, 0.0), (0.5, 1.0), True, "ordinal", Format(levels=("a",))),
+        *(lambda ranks=ranks: Number("x", (0.0, 1.0), ranks, True) for ranks in ((0.0, 1.0), (0.5, 1.5), (0.5, NAN))),
+        lambda: Number("x", (0.0, 1.0), (0.5, 1.0), False),
+        *(lambda a=a, b=b: Category("x", ("a", "b"), (a, b)) for a, b in ((-1.0, 2.0), (0.5, NAN), (0.5, INF), (0.5, 0.1))),
+        lambda: Number("x", (), (), True, atoms=(1.0,), shares=(-1.0, 2.0)),
+        lambda: Layout("ab"),
+        lambda: Layout(missing=("x" * 1001,)),
+        lambda: TableSpace.of([Category("x", ("a",), (1.0,))], layout=Layout(missing=("", ""))),
+    ],
+)
+def test_columns_and_files_that_cannot_be_written_are_refused(build):
+    with pytest.raises(DataError):
+        build()
+
+
+def test_a_space_refuses_a_constraint_of_no_column():
+    with pytest.raises(UsageError, match="which is no column"):
+        TableSpace.of([Number("x", (0.0,), (1.0,), True)], constraints=(Constraint("x >= y"),))

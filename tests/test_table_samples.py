@@ -19,7 +19,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.redrawing import as_drawn, counted
+from pushforward.transports.redrawing import as_drawn, counted, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -77,6 +77,12 @@ def test_constraints_are_what_python_says(seed):
     assert quoted.holds({"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}).tolist() == [False, True]
     assert Constraint("a + b == c").holds({"a": np.array([0.1]), "b": np.array([0.2]), "c": np.array([0.3])}).all()
     assert not Constraint("a < b").holds({"a": np.array([0.3]), "b": np.array([0.1 + 0.2])}).any()
+
+
+def test_a_row_with_any_missing_value_meets_a_chain():
+    values = np.where(np.eye(3, dtype=bool), np.nan, [3.0, 2.0, 1.0])
+    assert Constraint("a <= b <= c").holds(dict(zip("abc", values.T, strict=True))).all()
+    assert not Constraint("a <= b <= c").holds({"a": np.array([3.0]), "b": np.array([2.0]), "c": np.array([1.0])}).any()
 
 
 @pytest.mark.parametrize(
@@ -160,6 +166,13 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     with pytest.raises(Diverged, match="of 9 samples break a constraint of the data after 2 draws each"):
         pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 60)
+    with counted() as tally:
+        x = transport.sample(20)
+    assert (tally.drawn, tally.refused) == (60, 60)
+    with pytest.warns(UserWarning, match="20 of 20 samples break a constraint of the data"):
+        warn_broken(space, x)
 
 
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -30,7 +30,7 @@ class Field(Protocol):
         """How many coordinates it has."""
         ...
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates of values."""
         ...
 

@@ -43,6 +43,7 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
+from pushforward.transports.redrawing import warn_broken
 from pushforward.transports.spreading import stream
 
 __all__ = ["SHOWN", "Judge", "Sampler"]
@@ -138,6 +139,8 @@ class Judge:
         draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
         parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
+        if isinstance(sampler, Transport):
+            warn_broken(sampler.space, x)
         if "label" not in (parts[0][1] or {}):
             return x, None
         return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()

@@ -67,9 +67,9 @@ class StraightThrough(nn.Module):
 
     def _rows(self, out: Tensor, noise: Tensor) -> Tensor:
         layout = self.layout
-        noisy = (out.index_add(1, layout.places[layout.present], noise) if len(layout.places) else out) / self.temperature
+        noisy = (out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out) / self.temperature
         soft = layout.log_shares(noisy).exp()
-        rows = layout.chosen(noisy) + (soft - soft.detach()) if len(layout.places) else torch.zeros_like(out)
+        rows = layout.chosen(noisy) + (soft - soft.detach()) if len(layout.indicators) else torch.zeros_like(out)
         scores = out[:, layout.scores]
         codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
         scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()

@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.spaces import Space
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.predictor import Condition
+from pushforward.warned import warn
 
-__all__ = ["TURNS", "Tally", "as_drawn", "check_valid", "counted", "redrawn"]
+__all__ = ["TURNS", "Tally", "as_drawn", "check_valid", "counted", "redrawn", "warn_broken"]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
+HOPELESS = 1000
+"""After so many draws of which none meets the constraints no sample is drawn again."""
 
 
 @dataclass
@@ -67,6 +71,7 @@ def redrawn(
 ) -> Tensor:
     """Samples (n, *shape) in data units, those that break a constraint drawn again, at most `TURNS` times.
 
+    Where none of the first `HOPELESS` draws meets the constraints, the samples stay as they are.
     The r-th draw of a sample comes from its own seed and r alone.
 
     Args:
@@ -80,9 +85,9 @@ def redrawn(
     if valid is None:
         return x
     _count(len(valid), int((~valid).sum()))
-    waiting = np.flatnonzero(~valid)
+    waiting, drawn, hopeless = np.flatnonzero(~valid), len(valid), not valid.any()
     for turn in range(1, TURNS + 1):
-        if not len(waiting):
+        if not len(waiting) or (hopeless and drawn >= HOPELESS):
             break
         seeds = [draws.seeds[place] for place in waiting.tolist()]
         part = None if condition is None else {name: values[waiting] for name, values in condition.items()}
@@ -91,7 +96,7 @@ def redrawn(
         met = space.valid(again)
         assert met is not None, "the data has constraints"
         _count(len(met), int((~met).sum()))
-        waiting = waiting[~met]
+        waiting, drawn, hopeless = waiting[~met], drawn + len(met), hopeless and not met.any()
     return x
 
 
@@ -110,6 +115,18 @@ def check_valid(space: Space, x: Tensor) -> None:
     valid = space.valid(x)
     if valid is not None and not valid.all():
         raise Diverged(
-            f"{int((~valid).sum()):,} of {len(x):,} samples break a constraint of the data after {TURNS} draws each: the model "
-            "hardly ever meets it. Train for longer, or train without a constraint that is an equation."
+            f"{_broken(valid)}: the model hardly ever meets it. Train for longer, or train without a constraint that is an "
+            "equation."
         )
+
+
+def warn_broken(space: Space, x: Tensor) -> None:
+    """Warn of samples in data units that break a constraint still."""
+    valid = space.valid(x)
+    if valid is not None and not valid.all():
+        warn(f"{_broken(valid)}; they are scored as they are.")
+
+
+def _broken(valid: NDArray[np.bool_]) -> str:
+    broken = int((~valid).sum())
+    return f"{broken:,} of {len(valid):,} samples break a constraint of the data after {TURNS} draws each, or {HOPELESS:,} of all"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableSpace"]
 
+ROWS = 65_536
+"""How many rows are encoded at a time."""
 INDICATOR_SCALE = 0.5**0.5
 """The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1."""
 
@@ -49,10 +51,11 @@ class TableSpace(ScaledSpace):
     sides = ("d",)
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples, and check that the columns fit the shape.
+        """Turn lists into tuples, and check that they fit one another.
 
         Raises:
-            DataError: If they do not, or the target is no column.
+            DataError: If the columns do not fit the shape or the layout, or the target is no column.
+            UsageError: If a constraint compares anything but columns of numbers.
         """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -61,6 +64,10 @@ class TableSpace(ScaledSpace):
             raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
             raise DataError(f'The target "{self.target}" is no column of the table.')
+        if len(self.layout.missing) not in (0, len(self.fields)):
+            raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
+        for constraint in self.constraints:
+            constraint.check({field.name: field.kind for field in self.fields})
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
@@ -143,8 +150,13 @@ class TableSpace(ScaledSpace):
         lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
         if lacking:
             raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
-        parts = [field.encode(values[:, place]) for place, field in enumerate(self.fields)]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
+        ends = list(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
+        for first in range(0, len(values), ROWS):
+            rows = values[first : first + ROWS]
+            for place, (field, start, stop) in enumerate(ends):
+                out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
+        return out
 
     def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
         """The table's values, float64 (n, columns), NaN where missing, of coordinates in data units, which need not be exact."""

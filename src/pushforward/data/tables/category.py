@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, indicators
+from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.errors import DataError
 
 __all__ = ["Category"]
@@ -27,7 +27,7 @@ class Category(Column):
         kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
 
     Raises:
-        DataError: If the shares do not fit the names.
+        DataError: If the shares do not fit the names, or do not sum to 1.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Category(Column):
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
         if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
+        check_shares(self.name, self.shares)
 
     @classmethod
     def measured(
@@ -72,7 +73,7 @@ class Category(Column):
         """The column's name with each category."""
         return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Indicators; a value that may not be missing and is takes the most frequent category."""
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
         return indicators(np.where(np.isnan(values), absent, values).astype(np.int64), len(self.shares))

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "indicators"]
+from pushforward.errors import DataError
+
+__all__ = ["Column", "check_shares", "indicators"]
 
 
 class Column(ABC):
@@ -42,7 +44,7 @@ class Column(ABC):
         """How many coordinates are scores, 0 or 1; they come first, and indicators follow."""
 
     @abstractmethod
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates (n, width) of values (n,)."""
 
     @abstractmethod
@@ -72,6 +74,18 @@ class Column(ABC):
         return self.scores + len(self.shares)
 
 
-def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def check_shares(name: str, shares: Sequence[float]) -> None:
+    """Refuse shares that are negative or do not sum to 1, within 1 %.
+
+    Raises:
+        DataError: Naming the column.
+    """
+    if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
+        raise DataError(f'"{name}": the shares of its values must be at least 0 and sum to 1.')
+
+
+def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """Rows of zeros with a 1 at the place chosen, (n, count)."""
-    return np.asarray(np.eye(count)[chosen])
+    rows = np.zeros((len(chosen), count), dtype=np.float32)
+    rows[np.arange(len(chosen)), chosen] = 1.0
+    return rows

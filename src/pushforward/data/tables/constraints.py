@@ -88,13 +88,14 @@ class Constraint:
         """
         tree, quoted = self._parsed
         sides = [_computed(side, quoted, values) for side in (tree.left, *tree.comparators)]
-        met: Any = True
+        missing: Any = np.any([np.isnan(values[name]) for name in self.names], axis=0)
+        compared: Any = True
         for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
             near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
             strict = isinstance(op, (ast.Lt, ast.Gt, ast.NotEq))
             plain = _COMPARED[type(op)](left, right)
-            met = met & ((plain & ~near) if strict else (plain | near)) | np.isnan(left) | np.isnan(right)
-        return np.broadcast_to(met, np.shape(next(iter(values.values())))).copy()
+            compared = compared & ((plain & ~near) if strict else (plain | near))
+        return np.broadcast_to(compared | missing, np.shape(next(iter(values.values())))).copy()
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:

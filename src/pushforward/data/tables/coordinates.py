@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,14 +18,14 @@ FARTHEST = 30.0
 class Places(nn.Module):
     """The places of scores and blocks, and the scores that each value of a closed column holds.
 
-    With d coordinates, b blocks of at most w indicators, s scores and closed columns of at most e values:
+    With d coordinates, m indicators, s scores and closed columns of at most e values; blocks of one width are one operation:
 
     Args:
         space: The table's columns.
 
     Attributes:
-        places: The coordinates of each block's indicators, (b, w), filled up with 0.
-        present: Which of them there are, bool (b, w).
+        indicators: The coordinates of indicators, rising, (m,).
+        order: The same, blocks of one width together, (m,).
         scores: The coordinates of scores, (s,).
         gates: For each score the coordinate of the indicator that says that the row has one, or d, (s,).
         closed: Which scores are of closed columns, bool (s,).
@@ -37,8 +35,8 @@ class Places(nn.Module):
         std: Of each coordinate, (d,).
     """
 
-    places: Tensor
-    present: Tensor
+    indicators: Tensor
+    order: Tensor
     scores: Tensor
     gates: Tensor
     closed: Tensor
@@ -49,15 +47,19 @@ class Places(nn.Module):
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__()
-        widest = max((stop - start for start, stop in space.blocks), default=1)
-        blocks = torch.tensor(space.blocks, dtype=torch.int64).reshape(-1, 2)
-        present = torch.arange(widest) < (blocks[:, 1] - blocks[:, 0])[:, None]
+        self.widths = sorted({stop - start for start, stop in space.blocks})
+        groups = [
+            torch.stack([torch.arange(start, stop) for start, stop in space.blocks if stop - start == width])
+            for width in self.widths
+        ]
+        order = torch.cat([torch.zeros(0, dtype=torch.int64), *(group.flatten() for group in groups)])
         numbers = [(field, start) for field, start in zip(space.fields, space.starts, strict=False) if isinstance(field, Number)]
         ends = [_ends(field) for field, _ in numbers]
         longest = max((len(codes) for _, codes in ends), default=1)
         constants = {
-            "places": (blocks[:, :1] + torch.arange(widest)) * present,
-            "present": present,
+            **{f"group{number}": group for number, group in enumerate(groups)},
+            "indicators": order.sort().values,
+            "order": order,
             "scores": torch.tensor([start for _, start in numbers], dtype=torch.int64),
             "gates": torch.tensor([start + 1 if field.shares else space.size for field, start in numbers], dtype=torch.int64),
             "closed": torch.tensor([field.closed for field, _ in numbers], dtype=torch.bool),
@@ -71,14 +73,12 @@ class Places(nn.Module):
 
     def log_shares(self, logits: Tensor) -> Tensor:
         """Logarithms of each block's probabilities, (n, d), of logits (n, d); 0 for scores."""
-        padded = logits[:, self.places].masked_fill(~self.present, -math.inf)
-        return self._spread(torch.log_softmax(padded, dim=2), logits)
+        return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Exact indicators of each block's largest logit, 0 or 1, (n, d); 0 for scores."""
-        best = logits[:, self.places].masked_fill(~self.present, -math.inf).argmax(dim=2, keepdim=True)
-        ones = torch.zeros(*best.shape[:2], self.places.shape[1], dtype=logits.dtype, device=logits.device).scatter_(2, best, 1.0)
-        return self._spread(ones, logits)
+        best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
+        return self._spread([torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits)
 
     def gated(self, indicators: Tensor) -> Tensor:
         """For each score the indicator, or probability, that a row has one, (n, s), of (n, d); 1 in columns without a block."""
@@ -89,10 +89,16 @@ class Places(nn.Module):
         inner = self.edges[:, 1:-1]
         return torch.searchsorted(inner.contiguous(), scores.T.contiguous()).T
 
-    def _spread(self, padded: Tensor, like: Tensor) -> Tensor:
-        """Entries of blocks (n, b, w) at their coordinates, (n, d)."""
-        out = torch.zeros_like(like, dtype=padded.dtype)
-        return out.index_copy(1, self.places[self.present], padded[:, self.present]) if len(self.places) else out
+    def _blocks(self, logits: Tensor) -> list[Tensor]:
+        """The entries of all blocks of each width, (n, blocks, width)."""
+        return [logits[:, self.get_buffer(f"group{number}")] for number in range(len(self.widths))]
+
+    def _spread(self, blocks: list[Tensor], like: Tensor) -> Tensor:
+        """Entries of blocks at their coordinates, (n, d)."""
+        if not blocks:
+            return torch.zeros_like(like)
+        parts = torch.cat([block.flatten(1) for block in blocks], dim=1)
+        return torch.zeros_like(like, dtype=parts.dtype).index_copy(1, self.order, parts)
 
 
 def gumbel(noise: Tensor) -> Tensor:

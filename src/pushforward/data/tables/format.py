@@ -10,10 +10,19 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.errors import DataError
+
 __all__ = ["Format"]
 
+_DATES = (-62_135_596_800.0, 253_402_300_799.0)
+"""Seconds from 1970 to the first and to the last second of the years 1 to 9999."""
 _PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
 """Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system."""
+
+MOST_DIGITS = 17
+"""A float64 number has no more."""
+LONGEST = 100
+_DIRECTIVE = re.compile("%-?[A-Za-z%]")
 
 
 @dataclass(frozen=True)
@@ -21,15 +30,18 @@ class Format:
     """How the cells of a column of numbers are written.
 
     Args:
-        decimals: Digits after the point; None for the shortest text of the number.
+        decimals: Digits after the point, 0 to 17; None for the shortest text of the number.
         pattern: Of dates, as `datetime.strftime` reads it, and %-d, %-m and %-H for parts without a zero before them; empty for
             numbers.
         levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
         least: The fewest digits after the point, so that zeros beyond them are left out; None for ``decimals``.
         digits: The most digits that count of a number without fixed decimals; None for all.
-        point: The decimal point.
+        point: The decimal point or comma.
         group: Stands between thousands; empty for nothing.
         plus: Whether numbers above 0 have a plus sign.
+
+    Raises:
+        DataError: For counts of digits, a pattern or a point that no cell is written with.
     """
 
     decimals: int | None = None
@@ -42,8 +54,16 @@ class Format:
     plus: bool = False
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple."""
+        """Turn a list into a tuple, and check that cells can be written."""
         object.__setattr__(self, "levels", tuple(map(str, self.levels)))
+        for name in ("decimals", "least", "digits"):
+            count = getattr(self, name)
+            if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
+                raise DataError(f'"{name}" must be a whole number from 0 to {MOST_DIGITS}, got {count!r}.')
+        if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
+            raise DataError(f'"{self.pattern[:LONGEST]}" is no pattern of dates: expected one such as %Y-%m-%d or %-d/%-m/%Y.')
+        if self.point not in (".", ","):
+            raise DataError(f'The decimal point must be "." or ",", got "{self.point[:LONGEST]}".')
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values that cells can hold."""
@@ -52,6 +72,11 @@ class Format:
         if self.digits is not None:
             return np.array([float(f"{value:.{self.digits}g}") for value in values.tolist()])
         return values if self.decimals is None else np.round(values, self.decimals) + 0.0
+
+    def holds(self, values: NDArray[np.float64]) -> bool:
+        """Whether all values are finite, and levels or dates that can be written."""
+        low, high = (0.0, len(self.levels) - 1.0) if self.levels else _DATES if self.pattern else (-math.inf, math.inf)
+        return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
     def cell(self, value: float) -> str:
         """A value as text."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pushforward.errors import DataError
+
 __all__ = ["Layout"]
+
+LONGEST = 1000
+"""The most characters of the text of a missing value."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,9 @@ class Layout:
         separator: Between cells; a blank stands for any run of them.
         header: Whether the first line holds the columns' names.
         missing: The text of a missing value, for each column.
+
+    Raises:
+        DataError: For another separator than one character, or a longer text than `LONGEST`.
     """
 
     separator: str = ","
@@ -22,5 +30,7 @@ class Layout:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Turn a list into a tuple."""
+        """Turn a list into a tuple, and check that a file can be written."""
         object.__setattr__(self, "missing", tuple(map(str, self.missing)))
+        if len(self.separator) != 1 or any(len(text) > LONGEST for text in self.missing):
+            raise DataError(f"A table's cells are separated by one character, and missing values have at most {LONGEST}.")

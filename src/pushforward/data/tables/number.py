@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, indicators
+from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.data.tables.format import Format
 from pushforward.errors import DataError
 
@@ -47,7 +47,7 @@ class Number(Column):
         missing: Whether values may be missing.
 
     Raises:
-        DataError: If arguments do not fit one another.
+        DataError: If arguments do not fit one another, or values cannot be written as cells.
     """
 
     name: str
@@ -69,6 +69,13 @@ class Number(Column):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
         if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0):
             raise DataError(f'"{self.name}": knots and ranks must rise.')
+        if not self.form.holds(np.array([*self.knots, *self.atoms])):
+            raise DataError(f'"{self.name}": knots and atoms must be finite, and levels or dates that its cells can hold.')
+        top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
+        if not all(0 < rank <= top for rank in self.ranks):
+            raise DataError(f'"{self.name}": ranks must be above 0 and at most 1, and below 1 in an open column.')
+        if self.shares:
+            check_shares(self.name, self.shares)
 
     @classmethod
     def measured(
