@@ -64,6 +64,8 @@ class Format:
             raise DataError(f'"{self.pattern[:LONGEST]}" is no pattern of dates: expected one such as %Y-%m-%d or %-d/%-m/%Y.')
         if self.point not in (".", ","):
             raise DataError(f'The decimal point must be "." or ",", got "{self.point[:LONGEST]}".')
+        if len(self.group) > 1 or self.group == self.point:
+            raise DataError(f'Between thousands stands one character other than the point, got "{self.group[:LONGEST]}".')
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values that cells can hold."""
