@@ -290,7 +290,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
     "data/dataset.py": [
-        ("labels, self.hashes[index], given)", "labels, None, given)", "held_out"),
+        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
     ],
     "data/sources.py": [
         ('    refuse_unknown(options, LoadOptions, "data.load")\n', "", "newcomers"),
@@ -1739,7 +1739,6 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tabular.py": [
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
-        ("if empty and not field.missing:", "if False:", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
         ("table.header is not False", "True", "table_samples"),
         ('("", *missing)', "missing", "table_reading"),

@@ -12,7 +12,7 @@ from programs.table_files import mixed_columns
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
-from pushforward.data.readers.tables import read_rows, read_text
+from pushforward.data.readers.tables import read_text
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 
@@ -171,9 +171,6 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
     assert sides == {0, 1}
     with pytest.raises(DataError, match=r"missing in columns that have no missing values: .*c"):
         data.space.encoded(np.full((1, 3), np.nan))
-    (tmp_path / "s.csv").write_text("a,b,c\n1.5,u,1.25\n1.5,u,\n")
-    with pytest.raises(DataError, match=r'"c" has no missing values, and 1 cell without one: line 3'):
-        read_rows(tmp_path / "s.csv", data.space)
 
 
 def test_missing_values_are_what_is_said(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,6 +76,15 @@ def data_check(
     show(_as_json(report) if json else report, json, _in_words)
     if report["refused"]:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
+    _refuse_changes(report, data, against)
+
+
+def _refuse_changes(report: Mapping[str, Any], data: str, against: str | None) -> None:
+    """Refuse data that differs from what an earlier check wrote.
+
+    Raises:
+        DataError: Saying in what.
+    """
     changes = [f"{len(names):,} {what}" for what, names in (report["changes"] or {}).items() if names]
     differs = [name.replace("_", " ") for name in report["differs"] or {} if name != "source"]
     if changes or differs:

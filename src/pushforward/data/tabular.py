@@ -142,10 +142,6 @@ def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int]
     if odd:
         cells = count(int(column.counts[odd].sum()), "cell")
         faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
-    empty = sorted(set(range(len(column.texts))) - set(places))
-    if empty and not field.missing:
-        cells = count(int(column.counts[empty].sum()), "cell")
-        faults.add(f'the column "{field.name}" has no missing values, and {cells} without one: {column.where(empty, lines)}.')
     return column.numbered(texts)
 
 

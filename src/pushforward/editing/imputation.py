@@ -92,7 +92,7 @@ class Imputed:
         """
         if not isinstance(self.source, GappyFile):
             raise UsageError(
-                "These values do not come from a file of text: take `values`, or `frame` where they come from a frame."
+                "These values do not come from a file of text: take .values, or .frame() where they come from a frame."
             )
         return self.source.filled(self.cells(draw))
 
@@ -120,7 +120,7 @@ class Imputed:
         """
         if not hasattr(self.source, "assign"):
             raise UsageError(
-                "These values do not come from a pandas frame: take `values`, or `text` where they come from a file."
+                "These values do not come from a pandas frame: take .values, or .text() where they come from a file."
             )
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 

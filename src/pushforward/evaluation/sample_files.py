@@ -104,7 +104,7 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
         values = read_rows(path, data.space)
-        return Split(data.space.encoded(values), table_values=values), ()
+        return Split(data.space.encoded(values, foreign=True), table_values=values), ()
     if path.suffix.lower() != ".csv":
         return _in_order(path, examples_in(path, Reading()), data)
     names, own = _header(path), tuple(data.space.columns)

@@ -23,13 +23,13 @@ _ADDED: dict[str, type[Metric]] = {}
 
 def registry() -> dict[str, type[Metric]]:
     """Every metric by the name of its file, then those that `register` added; all are built without arguments."""
-    return _own() | _ADDED
+    return _own(tuple(__path__)) | _ADDED
 
 
 @functools.cache
-def _own() -> dict[str, type[Metric]]:
-    """The package's own metrics, which stay the same while it runs."""
-    modules = {entry.name: importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)}
+def _own(folders: tuple[str, ...]) -> dict[str, type[Metric]]:
+    """The metrics of the package's folders, which stay the same while it runs."""
+    modules = {entry.name: importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(folders)}
     return {name: part for name, module in modules.items() for part in _defined(module)}
 
 

@@ -18,10 +18,12 @@ from pushforward.records import Record
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table
 
-__all__ = ["FURTHER", "Better", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
+__all__ = ["FURTHER", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
+Extra = Mapping[str, Any]
+"""What a score has beside its value, by name."""
 FURTHER = "Further checks"
 """The group of scores that name no other; it is the last in a report."""
 

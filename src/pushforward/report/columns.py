@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
 
 import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics.score import Extra
 from pushforward.numbers import finite, percent, plain
 from pushforward.report.axes import Axis, tick_text
 from pushforward.report.charts import COLOURS, dash, marker, svg_open
@@ -41,7 +41,7 @@ TOLD_NOTE = (
     "of a column are shuffled among unseen rows. Near 0 a column gives nothing away, alone or with others."
 )
 
-Numbered = tuple[int, ModelResult, Mapping[str, Any]]
+Numbered = tuple[int, ModelResult, Extra]
 """A model's number, the model, and what a score of it holds beside its value."""
 
 

@@ -141,14 +141,19 @@ class TableSpace(ScaledSpace):
         """The number of the column that each coordinate belongs to, (d,)."""
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
 
-    def encoded(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    def encoded(self, values: NDArray[np.float64], *, foreign: bool = False) -> NDArray[np.float32]:
         """Coordinates in data units, float32 (n, d), of values (n, columns).
 
+        Args:
+            values: float64, NaN where missing.
+            foreign: Whether rows may lack values of columns that have no missing ones, as samples of other programs do; such a
+                value gets the coordinates of some value of its column.
+
         Raises:
-            DataError: For missing values of columns that have none.
+            DataError: For missing values of columns that have none, unless ``foreign``.
         """
         lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
-        if lacking:
+        if lacking and not foreign:
             raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
         ends = list(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
