@@ -108,7 +108,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/gaps.py": [
         (' and text not in getattr(field, "names", ())', "", "imputation"),
-        ("return before + cell + after", "return cell + after", "gaps"),
+        ("return before + cell + after", "return before + cell", "gaps"),
         ("""if text.startswith('"') or any(""", "if any(", "gaps"),
         ("for first in range(after, last):", "for first in (after,):", "gaps"),
         ("parts, done = [self.mark], 0", "parts, done = [], 0", "gaps"),

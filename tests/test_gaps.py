@@ -29,7 +29,7 @@ def filled(path, content, cells, layout):
 @pytest.mark.parametrize(
     ("before", "cells", "after", "layout"),
     [
-        ('"p", q,r\n\n"NY",40, \n"a ""b""" , ? ,"?"\n', ["1", "2", "x,y"], '"p", q,r\n\n"NY",40, 1\n"a ""b""" , 2 ,"x,y"\n', {}),
+        ('"p", q,r\n\n"NY",40, \n"a ""b""" , ? ,"?"\n', ["1", "2", "x"], '"p", q,r\n\n"NY",40, 1\n"a ""b""" , 2 ,"x"\n', {}),
         ('p;q\r\n# note\r\n;"4\r\n0"\r\n;?', ['a;"', "1", "2"], 'p;q\r\n# note\r\n"a;""";"4\r\n0"\r\n1;2', {}),
         (" p   q\n a\t ? \n\n'?  ?\n", ["1", "b c"], ' p   q\n a\t 1 \n\n\'?  "b c"\n', {"separator": " "}),
         ("?, 4\nb, ?\n", ["a", "5"], "a, 4\nb, 5\n", {"header": False}),

@@ -75,7 +75,8 @@ def impute(
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
     result = {"out": [str(target) for target in targets], "cells": cells, "rows": rows, "seed": seed}
     if imputed.space.constraints:
-        result |= {name: getattr(imputed, name) for name in ("drawn_again", "unmet", "given_unmet")}
+        result["drawn_again"] = imputed.drawn_again
+        result |= {name: [row + 1 for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
         say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
     for rows_of, words in (
         (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
