@@ -1746,7 +1746,7 @@ FAULTS: dict[str, list[Fault]] = {
     "data/vectors.py": [
         ("or _has_atom(values) or", "or", "table_reading"),
         ("(target is None and _fixed(cells))", "False", "table_reading"),
-        ("(target is None and _fixed(cells))", "_fixed(cells)", "table_reading data_files"),
+        ("(target is None and _fixed(cells))", "_fixed(cells)", "data_files"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "transports/redrawing.py": [
