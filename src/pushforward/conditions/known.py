@@ -195,7 +195,7 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
     sentences = (
         f"{field.name}={cells[i]} {where[bool(not low <= numbers[i] <= high)]} of the training data: "
         f"{field.cells(held[i : i + 1])[0]} is given."
-        for i in np.flatnonzero(moved)
+        for i in np.flatnonzero(moved).tolist()
     )
     return list(dict.fromkeys(sentences))
 
