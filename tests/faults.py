@@ -533,6 +533,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "guidance.py": [
         ("if scales is not None:", "if False:", "guided_students"),
+        ("self.interval is None and not learned", "self.interval is None", "table_denoiser"),
         ("if not low <= self.scale <= high:", "if False:", "guided_students"),
         ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
@@ -681,7 +682,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
-        ("or value > max(ends):", ":", "imputation"),
+        ("not low <= numbers[i] <= high", "False", "imputation"),
+        ("            warn(", "            str(", "table_denoiser"),
+        ("moved &= np.array(field.cells(held))", "moved |= np.array(field.cells(held))", "table_denoiser"),
     ],
     "conditions/requests.py": [
         ("if name in self.columns:", "if False:", "table_models"),

@@ -131,8 +131,9 @@ class Guided(Wrapped):
 
     @property
     def _without(self) -> bool:
-        """Whether it is the unconditional model everywhere."""
-        return self.scale == 0 and self.interval is None
+        """Whether it is the unconditional model everywhere; of a table the columns that are given stay as given."""
+        learned = any(kind.learned for kind in self.space.conditions.values())
+        return self.scale == 0 and self.interval is None and not learned
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The scale, 1 where guidance does not act, and the denoiser's columns."""
@@ -161,8 +162,7 @@ class Guided(Wrapped):
 
     def calls(self, t: float = 0.5) -> int:
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
-        plain = self.scale == 1 or self._without
-        return self.denoiser.calls(t) * (1 if plain or not _acts(self.interval, self.path, t) else 2)
+        return self.denoiser.calls(t) * (1 if self.scale == 1 or self._without or not _acts(self.interval, self.path, t) else 2)
 
 
 class AtScale(Wrapped):

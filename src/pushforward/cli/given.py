@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.terminal import say
@@ -66,5 +68,7 @@ def _beyond_data(run: Run, requested: Mapping[str, Any]) -> list[str]:
                 learned = "the model has not learned what belongs to it"
                 notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
     for known in run.space.conditions.values():
-        notes += known.beyond(requested) if isinstance(known, Known) else []
+        for sentence in known.beyond(requested) if isinstance(known, Known) else []:
+            notes.append(f"note: {sentence}")
+            warnings.filterwarnings("ignore", message=re.escape(sentence))  # it is said once
     return notes

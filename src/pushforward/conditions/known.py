@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.warned import warn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["Known"]
+
+MOST = 5
+"""How many values of a column a warning names."""
+ROUNDING = 1e-4
+"""The share of its range by which a value of an open column may change without a word."""
 
 
 class Field(Protocol):
@@ -32,6 +38,10 @@ class Field(Protocol):
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates of values."""
+        ...
+
+    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+        """Values of coordinates."""
         ...
 
     def cells(self, values: NDArray[np.float64]) -> list[str]:
@@ -106,7 +116,7 @@ class Known(ConditionKind):
             n: How many.
 
         Raises:
-            UsageError: For a value that the column does not have.
+            UsageError: For a text that is no value of the column.
         """
         import torch
 
@@ -116,6 +126,8 @@ class Known(ConditionKind):
         if len(cells) not in (1, n):
             raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
+        if sentences := _replaced(field, cells):
+            warn(" ".join(sentences[:MOST]))
         coordinates = torch.from_numpy(field.encode(numbers).astype(np.float32)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
@@ -123,18 +135,9 @@ class Known(ConditionKind):
         return values
 
     def beyond(self, requested: Mapping[str, Any]) -> list[str]:
-        """A note on each number that lies outside the range of the training rows, and is replaced by its nearest value."""
-        notes = []
-        for field in self.fields:
-            ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
-            for cell in _listed(requested[field.name]) if ends and field.name in requested else []:
-                value, (low, high) = _value(field, cell), field.cells(np.array([min(ends), max(ends)]))
-                if value < min(ends) or value > max(ends):
-                    nearest = high if value > max(ends) else low
-                    notes.append(
-                        f"note: {field.name}={cell} lies outside the {low} to {high} of the training data: {nearest} is given."
-                    )
-        return notes
+        """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
+        fields = [field for field in self.fields if field.name in requested]
+        return [sentence for field in fields for sentence in _replaced(field, _listed(requested[field.name]))]
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         """No column is known."""
@@ -175,6 +178,26 @@ def _listed(request: Any) -> list[Any]:
     if hasattr(request, "tolist"):
         request = request.tolist()
     return list(request) if isinstance(request, (list, tuple)) else [request]
+
+
+def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
+    """A sentence on each number that the column holds as another one."""
+    ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
+    if not ends:
+        return []
+    low, high = min(ends), max(ends)
+    numbers = np.array([_value(field, cell) for cell in cells])
+    held = field.decode(field.encode(numbers).astype(np.float32))
+    moved = np.abs(held - numbers) > (0.0 if getattr(field, "closed", True) else ROUNDING * (high - low))
+    moved &= np.array(field.cells(held)) != np.array(field.cells(numbers))
+    first, last = field.cells(np.array([low, high]))
+    where = {True: f"lies outside the {first} to {last}", False: "is no value"}
+    sentences = (
+        f"{field.name}={cells[i]} {where[bool(not low <= numbers[i] <= high)]} of the training data: "
+        f"{field.cells(held[i : i + 1])[0]} is given."
+        for i in np.flatnonzero(moved).tolist()
+    )
+    return list(dict.fromkeys(sentences))
 
 
 def _value(field: Field, cell: Any) -> float:
