@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -26,6 +26,9 @@ from pushforward.cli.groups import (
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from pushforward.editing.imputation import Imputed
 
 __all__ = ["impute"]
 
@@ -59,34 +62,49 @@ def impute(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.editing import impute as filled_in
-    from pushforward.transports.redrawing import TURNS
 
     targets = _targets(Path(out), draws)
-    if (Path(table).suffix.lower() == ".parquet") != (targets[0].suffix.lower() == ".parquet"):
-        raise UsageError(f"{table} and --out {out}: expected both to be Parquet files, or both files of text.")
-    taken = [str(target) for target in targets if target.exists()]
-    if taken and not overwrite:
-        raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
+    _check(targets, Path(table), overwrite)
     with precision_of(loading):
         imputed = filled_in(loaded, table, draws=draws, seed=seed, batch=loading.batch)
     for draw, target in enumerate(targets):
         imputed.write(target, draw)
+    show({"out": [str(target) for target in targets], "seed": seed, **_reported(imputed)}, json, lambda r: "\n".join(r["out"]))
+
+
+def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
+    """Refuse files that cannot be written, before anything is drawn.
+
+    Raises:
+        UsageError: Naming them.
+    """
+    if (table.suffix.lower() == ".parquet") != (targets[0].suffix.lower() == ".parquet"):
+        raise UsageError(f"{table} and --out {targets[0]}: expected both to be Parquet files, or both files of text.")
+    taken = [str(target) for target in targets if target.exists()]
+    if taken and not overwrite:
+        raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
+
+
+def _reported(imputed: Imputed) -> dict[str, Any]:
+    """What was filled in, and which rows break constraints; said on the terminal as well."""
+    from pushforward.transports.redrawing import TURNS
+
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
-    result = {"out": [str(target) for target in targets], "cells": cells, "rows": rows, "seed": seed}
+    report: dict[str, Any] = {"cells": cells, "rows": rows}
     if imputed.space.constraints:
-        result["drawn_again"] = imputed.drawn_again
-        result |= {name: [row + 1 for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
+        report["drawn_again"] = imputed.drawn_again
+        report |= {name: [row + 1 for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
         say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
-    for rows_of, words in (
+    for broken, words in (
         (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
         (imputed.given_unmet, "break a constraint by the cells that they had"),
     ):
-        if rows_of:
-            listed = ", ".join(f"{row + 1:,}" for row in rows_of[:5])
-            more = f" and {len(rows_of) - 5:,} more" if len(rows_of) > 5 else ""
+        if broken:
+            listed = ", ".join(f"{row + 1:,}" for row in broken[:5])
+            more = f" and {len(broken) - 5:,} more" if len(broken) > 5 else ""
             say(f"rows that {words}: {listed}{more}")
-    show(result, json, lambda r: "\n".join(r["out"]))
+    return report
 
 
 def _targets(out: Path, draws: int) -> list[Path]:
