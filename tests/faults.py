@@ -1702,6 +1702,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
+        ('if sum(read[","]) > sum(read["."])', 'if all(read[","]) and not all(read["."])', "table_kinds"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
         ("if (identifier or several) and", "if several and", "table_kinds"),

@@ -104,6 +104,7 @@ def test_kinds(cells, kind, written):
         ([f"{v} kg" for v in range(60)], 'numbers with "kg"'),
         (["1,234", "2000", "12,345"] * 9, 'holds "1,234" and "2000": the comma may separate thousands or decimals'),
         ([*map(str, range(100, 300)), *map(str, range(100, 300)), "007"], "1 cell of other text"),
+        ([*(f"{v // 10},{v % 10}" for v in range(100, 300)), "k.A."], "1 cell of other text"),
     ],
 )
 def test_columns_that_are_refused_rather_than_left_out(cells, says):

@@ -105,8 +105,9 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(column.name, "boolean", "two values that mean no and yes", names=ordered(texts))
     dress = dress_of(texts)
     plain = [dress.plain(text) for text in texts]
-    point = "," if any("," in text for text in plain) and all(is_number(text, ",") for text in plain) else "."
-    numeric = [is_number(text, point) for text in plain]
+    read = {point: [is_number(text, point) for text in plain] for point in (".", ",")}
+    point = "," if sum(read[","]) > sum(read["."]) else "."
+    numeric = read[point]
     if all(numeric):
         _check_commas(column.name, texts, dress, faults)
         return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
