@@ -44,7 +44,7 @@ def write_table(path, n=120, seed=0):
 
 def test_columns_of_a_table_are_given(tmp_path):
     path = write_table(tmp_path / "t.csv")
-    whole, data = pf.data.load(path), pf.data.load(path, given=["age", "angle"])
+    whole, data = pf.data.load(path, table=False), pf.data.load(path, given=["age", "angle"])
     assert data.space.columns == ("a", "b")
     assert data.space.conditions["given"].columns == ("age", "angle")
     np.testing.assert_array_equal(data.held_out.given["given"], whole.held_out.x[:, [3, 2]])
