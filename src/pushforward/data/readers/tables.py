@@ -139,9 +139,9 @@ def _split(path: Path, header: bool | None, columns: Sequence[str], target: str 
     if header is None:
         header = _headed(cells, columns, target)
     if header is None:
-        shown = f"{', '.join(first[:4])}{', ...' if len(first) > 4 else ''}"
+        first_line = f"{', '.join(first[:4])}{', ...' if len(first) > 4 else ''}"
         faults.add(
-            f"the first line ({shown}) may hold column names or data. "
+            f"the first line ({first_line}) may hold column names or data. "
             "Say which: `header=True` for names, `header=False` for data."
         )
         header = True

@@ -47,8 +47,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def some(items: Iterable[object], shown: int = SHOWN) -> str:
+def some(items: Iterable[object], most: int = SHOWN) -> str:
     """The first items between commas, and how many more there are."""
     words = [str(item) for item in items]
-    more = f" and {len(words) - shown:,} more" if len(words) > shown else ""
-    return ", ".join(words[:shown]) + more
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

@@ -58,13 +58,13 @@ class RawColumn:
         """The values of all cells, from those of the texts."""
         return values[self.codes] if len(self.texts) else np.zeros(0)
 
-    def where(self, places: Sequence[int], lines: Sequence[int], shown: int = 5) -> str:
+    def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
         """The lines of the first cells that hold some of the texts, each with its text, in words."""
         wanted = np.zeros(len(self.texts), dtype=bool)
         wanted[list(places)] = True
         rows = np.flatnonzero(wanted[self.codes])
-        words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:shown].tolist()]
-        return some(words) + (f" and {len(rows) - shown:,} more" if len(rows) > shown else "")
+        words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:most].tolist()]
+        return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
 
 
 @dataclass(frozen=True)

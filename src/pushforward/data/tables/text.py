@@ -79,7 +79,7 @@ def _named(separator: str) -> str:
 
 
 def _decoded(content: bytes, faults: Faults) -> tuple[str, str]:
-    """The text and its encoding; bytes that are none are noted."""
+    """The text and its encoding; bytes that are no text are noted."""
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding), encoding
