@@ -122,9 +122,7 @@ def check_names(names: Sequence[str], faults: Faults) -> None:
     repeated = dict.fromkeys(name for place, name in enumerate(names) if name and name in names[:place])
     if repeated:
         listed = some(f'"{name}"' for name in repeated)
-        faults.add(
-            f"the name{'s' * (len(repeated) > 1)} {listed} stand{'s' * (len(repeated) == 1)} over more than one column."
-        )
+        faults.add(f"the name{'s' * (len(repeated) > 1)} {listed} stand{'s' * (len(repeated) == 1)} over more than one column.")
 
 
 def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
