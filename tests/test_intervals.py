@@ -22,6 +22,7 @@ from pushforward.evaluation.synthetic_training import accuracy_errors
 from pushforward.metrics import Samples, Score, describe, two_sample
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, _mann_whitney, _Reached, ratio_errors
+from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.manifold import Manifold
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.sinkhorn import Sinkhorn
@@ -65,6 +66,37 @@ def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it
     assert (math.sqrt(low) + math.sqrt(high)) / 2 == pytest.approx(2)
     assert above(1.0, 1e-3) == pytest.approx((1 - 1.96e-3, 1 + 1.96e-3), abs=1e-5)
     assert above(0.0, 0.5) == (0.0, pytest.approx(0.98))
+
+
+@pytest.mark.parametrize(("value", "samplings"), product([-0.5, 0.0, 0.15, 0.4, 3.0], [1, 3]))
+def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, samplings):
+    growth = Growth(0.2, 0.1, 0.05, 0.02, bias=0.1)
+    means = np.linspace(-2, 6, 80_001)
+    variance = growth.reference_error**2 + (growth.error**2 - growth.reference_error**2) / samplings
+    slope = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
+    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.bias, 0))]
+    assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+def test_the_interval_of_a_distance_holds_for_perfect_models_as_for_others(shift):
+    """An error taken at the measured value would hold 0 always: value and error of a good model are large together."""
+    scores, truth = [], 2 * distance_between(shift) - 2 * distance_between(0.0)
+    for seed in range(100):
+        x, y = random([7, seed]).standard_normal((2, 40, 1)) + np.array([shift, 0.0])[:, None, None]
+        (error, shared), growth = two_sample.energy_errors(x, y)
+        score = Score(two_sample.energy_distance(x, y), error=error, reference_error=shared, growth=growth)
+        scores.append(with_interval(score, describe()["energy"]))
+    held = np.mean([score.interval[0] <= truth <= score.interval[1] for score in scores])
+    assert 0.88 <= held <= 0.99
+    if shift == 0:
+        assert np.mean([abs(score.value) <= 1.96 * score.error for score in scores]) > 0.99
+
+
+def distance_between(shift):
+    """E|x - y| of standard normal numbers with means that far apart."""
+    folded = stats.norm(shift, np.sqrt(2))
+    return folded.expect(np.abs)
 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
