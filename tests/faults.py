@@ -956,6 +956,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
     ],
     "report/captions.py": [
+        ('"Towards real data")', '"Down") and "Down"', "table_report"),
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],
