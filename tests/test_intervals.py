@@ -252,13 +252,13 @@ def test_samples_in_the_cell_of_one_held_out_example_count_as_alike():
 
 def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_samples_teach_differently():
     space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
-    draw, labels = random(5), np.arange(300) % 2
-    x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((300, 2))).astype(np.float32)
+    draw, labels = random(5), np.arange(100) % 2
+    x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((100, 2))).astype(np.float32)
     data = Dataset("points", space, Split(x, labels), Split(x, labels))
     error, shared = accuracy_errors(0.9, x, labels, data)
-    assert shared == pytest.approx(share_error(270, 300))
+    assert shared == pytest.approx(share_error(90, 100))
     assert shared <= error < 1.02 * shared, "whichever samples teach, the two classes are told apart"
-    wrong = np.where(draw.random(300) < 0.45, 1 - labels, labels)
+    wrong = np.where(draw.random(100) < 0.45, 1 - labels, labels)
     assert accuracy_errors(0.9, x, wrong, data)[0] > 1.5 * shared, (
         "nearly half of the labels are wrong: each part teaches another"
     )
