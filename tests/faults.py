@@ -350,7 +350,6 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/synthetic_training.py": [
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
-        ("float(np.var(accuracies, ddof=1)) - of_few", "float(np.var(accuracies, ddof=1))", "intervals"),
     ],
     "training/samplers.py": [
         ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
@@ -366,7 +365,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
-        ("np.clip(halves / quarters, 0.5, 1)", "0.5", "intervals"),
     ],
     "evaluation/intervals.py": [
         ("interval = of_share(", "interval = above(", "intervals"),
