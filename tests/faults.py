@@ -342,13 +342,29 @@ FAULTS: dict[str, list[Fault]] = {
         ("weights(raw=True)", "weights()", "planted_faults"),
         (' and by_name[name].better == "lower"]', "]", "table_report"),
     ],
+    "metrics/growth.py": [
+        ("low = lift - root if above > wide else -wide", "low = -wide", "intervals"),
+        ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
+        ("max(0.0, growth.error**2 - shared) / samplings", "max(0.0, growth.error**2 - shared)", "intervals"),
+        ("root / m, first * over", "root / m, 0.0", "intervals"),
+    ],
+    "evaluation/synthetic_training.py": [
+        ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
+    ],
+    "training/samplers.py": [
+        ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
+        ("if not isinstance(solver, Solver):", "if False:", "ladder"),
+    ],
+    "report/rungs.py": [
+        ("if ladder.default == ladder.own:", "if False:", "ladder"),
+    ],
     "evaluation/p_values.py": [
         ("min(len(values), 2)", "1", "intervals"),
     ],
     "metrics/manifold.py": [
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
-        ("return float(np.hypot(of_generated, of_real)), of_real", "return float(of_generated), of_real", "intervals"),
+        ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
     ],
     "evaluation/intervals.py": [
         ("interval = of_share(", "interval = above(", "intervals"),
@@ -358,6 +374,7 @@ FAULTS: dict[str, list[Fault]] = {
     "metrics/copying.py": [
         ("variance - float(of_samples)", "0.2 * variance", "intervals"),
         ("float(terms @ terms) * m / max(m - 1, 1)", "0.0", "intervals"),
+        ("adjusted * (1 - adjusted) ** 2 / total", "adjusted * (1 - adjusted) / total", "intervals"),
         (" * (1 - total / (m + k))", "", "intervals"),
         ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
@@ -937,6 +954,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
     ],
     "report/captions.py": [
+        ('"Towards real data")', '"Down") and "Down"', "table_report"),
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],

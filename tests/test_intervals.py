@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pushforward.conditions import Label
+from pushforward.data import Dataset, VectorSpace
+from pushforward.data.dataset import Split
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.intervals import above, of_share, over_trainings, with_interval
@@ -19,6 +22,7 @@ from pushforward.evaluation.synthetic_training import accuracy_errors
 from pushforward.metrics import Samples, Score, describe, two_sample
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, _mann_whitney, _Reached, ratio_errors
+from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.manifold import Manifold
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.sinkhorn import Sinkhorn
@@ -62,6 +66,37 @@ def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it
     assert (math.sqrt(low) + math.sqrt(high)) / 2 == pytest.approx(2)
     assert above(1.0, 1e-3) == pytest.approx((1 - 1.96e-3, 1 + 1.96e-3), abs=1e-5)
     assert above(0.0, 0.5) == (0.0, pytest.approx(0.98))
+
+
+@pytest.mark.parametrize(("value", "samplings"), product([-0.5, 0.0, 0.15, 0.4, 3.0], [1, 3]))
+def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, samplings):
+    growth = Growth(0.2, 0.1, 0.05, 0.02, bias=0.1)
+    means = np.linspace(-2, 6, 80_001)
+    variance = growth.reference_error**2 + (growth.error**2 - growth.reference_error**2) / samplings
+    slope = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
+    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.bias, 0))]
+    assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+def test_the_interval_of_a_distance_holds_for_perfect_models_as_for_others(shift):
+    """An error taken at the measured value would hold 0 always: value and error of a good model are large together."""
+    scores, truth = [], 2 * distance_between(shift) - 2 * distance_between(0.0)
+    for seed in range(100):
+        x, y = random([7, seed]).standard_normal((2, 40, 1)) + np.array([shift, 0.0])[:, None, None]
+        (error, shared), growth = two_sample.energy_errors(x, y)
+        score = Score(two_sample.energy_distance(x, y), error=error, reference_error=shared, growth=growth)
+        scores.append(with_interval(score, describe()["energy"]))
+    held = np.mean([score.interval[0] <= truth <= score.interval[1] for score in scores])
+    assert 0.88 <= held <= 0.99
+    if shift == 0:
+        assert np.mean([abs(score.value) <= 1.96 * score.error for score in scores]) > 0.99
+
+
+def distance_between(shift):
+    """E|x - y| of standard normal numbers with means that far apart."""
+    folded = stats.norm(shift, np.sqrt(2))
+    return folded.expect(np.abs)
 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
@@ -169,11 +204,11 @@ def test_the_interval_of_density_holds_for_sick_models_too(sampled):
 
 
 def redrawn(metric, name, sampled, d, repeats=30):
-    """A score of two samplings of each of so many redraws, with its errors, and as the errors should be."""
+    """A score of two samplings of each of so many redraws, with its errors, and as the errors should be; training data stays."""
     scores = []
     for seed in range(repeats):
         draw = random(seed)
-        real, training = (draw.standard_normal((count, d)).astype(np.float32) for count in (200, 400))
+        real, training = (part.standard_normal((count, d)).astype(np.float32) for part, count in ((draw, 200), (random(99), 400)))
         own = [sampled(draw, real).astype(np.float32) for _ in range(2)]
         scores.append([metric(Samples(x, real, training, x.astype(float), real.astype(float), (d,)))[name] for x in own])
     values = np.array([[score.value for score in pair] for pair in scores])
@@ -194,8 +229,8 @@ def test_recall_of_narrow_samples_depends_on_the_real_examples():
 @pytest.mark.parametrize(
     ("sampled", "expected"),
     [
-        (lambda draw, real: 0.5 * draw.standard_normal((200, 8)), (0.148, 0.096)),
-        (lambda draw, real: real[draw.integers(0, 200, 200)] + 0.3 * draw.standard_normal((200, 8)), (0.0525, 0.0285)),
+        (lambda draw, real: 0.5 * draw.standard_normal((200, 8)), (0.1222, 0.065)),
+        (lambda draw, real: real[draw.integers(0, 200, 200)] + 0.3 * draw.standard_normal((200, 8)), (0.0463, 0.0168)),
     ],
     ids=["narrow", "seen"],
 )
@@ -215,11 +250,19 @@ def test_samples_in_the_cell_of_one_held_out_example_count_as_alike():
     assert error > 1.3 * np.sqrt(0.1 * 0.9 / 1000), "1000 independent examples would vary less"
 
 
-def test_an_accuracy_on_held_out_examples_has_the_error_of_a_share_and_that_of_the_samples():
-    error, shared = accuracy_errors(0.9, 10**9, 400)
-    assert error == pytest.approx(shared) == pytest.approx(share_error(360, 400))
-    assert accuracy_errors(0.75, 300, 360)[0] > 0.045, "measured: 300 digits, 30 % of them with wrong labels"
-    assert accuracy_errors(0.75, 10_000, 10_000)[0] < 0.01
+def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_samples_teach_differently():
+    space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    draw, labels = random(5), np.arange(100) % 2
+    x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((100, 2))).astype(np.float32)
+    data = Dataset("points", space, Split(x, labels), Split(x, labels))
+    error, shared = accuracy_errors(0.9, x, labels, data)
+    assert shared == pytest.approx(share_error(90, 100))
+    assert shared <= error < 1.02 * shared, "whichever samples teach, the two classes are told apart"
+    wrong = np.where(draw.random(100) < 0.45, 1 - labels, labels)
+    assert accuracy_errors(0.9, x, wrong, data)[0] > 1.5 * shared, (
+        "nearly half of the labels are wrong: each part teaches another"
+    )
+    assert accuracy_errors(0.9, x[:49], labels[:49], data) is None
 
 
 def test_the_upper_end_of_an_interval_above_0_rises_with_the_value():

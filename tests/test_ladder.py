@@ -12,6 +12,7 @@ import pushforward as pf
 from pushforward.evaluation import curves, ladder
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
+from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
@@ -22,11 +23,13 @@ from pushforward.evaluation.scoring import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
+from pushforward.report.rungs import how
 from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import map_health, observers
 from pushforward.training.frozen import with_frozen
+from pushforward.training.samplers import by_default, described_sampler
 
 # What is measured
 
@@ -63,7 +66,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC on the time grid")
     assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert measured.own == measured.teacher[3]
-    assert len(drawn) == 2 * (5 + 5), "the teacher's own number of steps is not sampled again"
+    assert len(drawn) == 2 * (5 + 5 + 1), "the steps in which training held the teacher are not sampled again"
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher = teacher_of(student)
     seeds = [curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS]
@@ -79,6 +82,45 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
         squares = [float((to_model(x) - to_model(y)).square().mean()) for x, y in zip(samples, own, strict=True)]
         assert point.distance == pytest.approx(np.mean(squares) ** 0.5, rel=1e-5)
     assert measured.own.distance == 0
+
+
+def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
+    own = pf.load(student.folder.parent / "teacher").transport
+    measured = ladder_of(judge, student)
+    assert (measured.default_solver, measured.default.calls) == (solver_title(own), own.calls)
+    assert measured.default_solver != measured.solver
+    samples = [own.sample(20, seed=seed) for seed in (curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS)]
+    scored = [score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value for x in samples]
+    assert measured.default.values["energy"] == tuple(scored)
+    held = teacher_of(student)
+    stored = {"samplers": {"teacher": described_sampler(held)}}
+    assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
+    assert by_default({}, "teacher", held) is None, "runs of before do not name it"
+    for damaged in (
+        {"solver": {"part": "Linear"}, "steps": 4, "grid": None},
+        {"steps": 4},
+        [],
+        {**stored["samplers"]["teacher"], "steps": -1},
+    ):
+        with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):
+            by_default({"samplers": {"teacher": damaged}}, "teacher", held)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_the_report_names_the_default_sampler_of_the_teacher(same):
+    given = content(OWN, rungs=points(0.03, 0.022))
+    default = OWN if same else dataclasses.replace(OWN, calls=31, scores={"frechet": 0.018})
+    measured = dataclasses.replace(given.models[0].ladder, default=default, default_solver="Heun on the karras grid")
+    given = dataclasses.replace(given, models=(dataclasses.replace(given.models[0], ladder=measured),))
+    names = [row.name for row in table(given, given.models[0]).rows]
+    (claim,) = claims(given)
+    said = "By the default of its own run, Heun on the karras grid in 31 calls, the teacher has 0.018"
+    page = Report(given).to_html()
+    assert ("teacher by its own default: 31 calls" in names) == (said in claim.text) == (not same)
+    assert (page.count("teacher by its own default, Heun on the karras grid") > 0) == (not same)
+    assert ("That is the default of the teacher's own run." if same else "is Heun on the karras grid in 31 calls.") in how(
+        measured
+    )
 
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):

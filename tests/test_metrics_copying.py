@@ -15,7 +15,7 @@ from pushforward.evaluation.model_metrics import ask_model
 from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.metrics.classes import Classes, shares, total_variation
-from pushforward.metrics.copying import Copying, _ratio_error, cell_scores, copying
+from pushforward.metrics.copying import Copying, _tail, cell_scores, copying
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -176,7 +176,7 @@ def test_what_has_no_labels_is_refused(digits):
     assert torch.is_tensor(model.sample(2))
 
 
-@pytest.mark.parametrize("expected", [0.5, 2.0, 8.0, 60.0])
+@pytest.mark.parametrize("expected", [0.5, 2.0, 8.0])
 def test_chance_alone_hardly_ever_looks_like_held_out_examples_that_were_seen(expected):
     ratios = random(211).poisson(expected, 40_000) / expected
-    assert (ratios - 1 > 2 * _ratio_error(expected)).mean() < (0.04 if expected > 20 else 0.001)
+    assert (ratios - 1 > 2 * _tail(expected)).mean() < 0.001

@@ -244,8 +244,8 @@ def scored(shift, scale, n, seed, samplings):
     parts = {"frechet": [], "energy": []}
     for sampling in range(samplings):
         x = points(n, [2 * seed + 1, sampling], shift, scale)
-        error, shared = energy_errors(x, real)
-        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared))
+        (error, shared), growth = energy_errors(x, real)
+        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
         samples = pf.metrics.Samples(x, real, real, x, real, shape=(4,))
         parts["frechet"].append(Frechet()(samples)["frechet"])
     return {name: combined(scores, n, None) for name, scores in parts.items()}
@@ -287,8 +287,8 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
     from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
 
     score, errors = {
-        "frechet_errors": (frechet.frechet_distance, uncertainty.frechet_errors),
-        "energy_errors": (two_sample.energy_distance, two_sample.energy_errors),
+        "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
+        "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
         "sliced_errors_of": (lambda x, y: wasserstein.sliced_distance(x, y, 128), wasserstein.sliced_errors_of),
         "transport_errors": (wasserstein.transport_score, wasserstein.transport_errors),
     }[name]

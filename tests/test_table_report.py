@@ -13,6 +13,7 @@ from pushforward.evaluation import halves, lag
 from pushforward.evaluation.floor_cache import floor_path
 from pushforward.evaluation.halves import kind_of
 from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.measurements import CurvePoint
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.rows import attacked, table_of
@@ -20,7 +21,7 @@ from pushforward.evaluation.scoring import score
 from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import Report, table_warnings
-from pushforward.report.captions import curve_notes
+from pushforward.report.captions import curve_notes, seconds_note
 from pushforward.report.columns import columns_section
 from pushforward.report.statistics import Statistic
 from pushforward.report.table_warnings import told_by
@@ -67,6 +68,13 @@ def test_the_coordinates_of_rows_are_what_is_compared():
     assert [name for name, missing in zip(seen.names, seen.missing, strict=True) if missing] == ["kind"]
     assert (seen.names, seen.target) == (DATA.space.names, DATA.space.target)
     assert [len(labels) for labels in seen.labels] == [len(getattr(field, "names", ())) for field in DATA.space.fields]
+
+
+def test_the_better_corner_of_a_plot_is_the_upper_one_for_a_score_that_rises(comparison):
+    assert comparison.info("detection").better == "higher"
+    measured = dataclasses.replace(comparison.models[0], curve=(CurvePoint(1, 1, {"detection": 0.5}),))
+    assert seconds_note(dataclasses.replace(comparison, models=(measured,))).startswith("Up and to the left")
+    assert seconds_note(Comparison(models=(ModelResult("a"),))).startswith("Down and to the left")
 
 
 def test_a_table_has_its_own_scores_and_floors(comparison):

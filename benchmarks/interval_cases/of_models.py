@@ -36,8 +36,9 @@ def of_classes(n: int, repeat: int) -> list[dict[str, Score]]:
     space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(names, (1 / len(names),) * len(names))})
     held_out = Split(*labelled(n, 0.3, draw))
     x, labels = labelled(n, 0.4, draw)
-    value = classification_accuracy(torch.from_numpy(x), labels, Dataset("points", space, held_out, held_out))
-    error, shared = accuracy_errors(value, n, n)
+    data = Dataset("points", space, held_out, held_out)
+    value = classification_accuracy(torch.from_numpy(x), labels, data)
+    error, shared = accuracy_errors(value, x, labels, data) or (None, None)
     return [{"cas": Score(value, error=error, reference_error=shared)}]
 
 

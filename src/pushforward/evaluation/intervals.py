@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.growth import score_interval
 from pushforward.metrics.uncertainty import share_error
 
 __all__ = ["above", "of_share", "over_trainings", "with_interval"]
@@ -29,6 +30,8 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     values, shared = _numbers(score), score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
+    if score.growth is not None:
+        return _stated(score, score_interval(score.value, score.growth, len(values), NORMAL), "examples", info)
     if score.error is not None and score.reference_error is not None:
         own = max(0.0, score.error**2 - shared**2) / len(values)
         return _around(score, math.sqrt(shared**2 + own), NORMAL, "examples", info)
@@ -78,7 +81,14 @@ def _around(score: Score, error: float, quantile: float, of: str, info: MetricIn
         interval = score.value - quantile * error, score.value + quantile * error
     if "of" in score.extra:  # a count of so many
         interval = interval[0], min(interval[1], float(score.extra["of"]))
-    return replace(score, interval=interval, interval_of=of)
+    return _stated(score, interval, of, info)
+
+
+def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricInfo | None) -> Score:
+    """The score with its interval, from the least value that it can have."""
+    low, high = interval
+    low = low if info is None or info.least is None else max(info.least, low)
+    return replace(score, interval=(low, high), interval_of=of)
 
 
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:

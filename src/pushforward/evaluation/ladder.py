@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
@@ -24,6 +25,7 @@ from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
 from pushforward.training import Run
 from pushforward.training.run import transport_of
+from pushforward.training.samplers import by_default
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
 if TYPE_CHECKING:
@@ -104,7 +106,8 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None) -> Ladder | None:
     """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
 
-    The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps.
+    The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps;
+    and the solver, steps and grid by which its own run samples, where the map's run names them.
 
     Args:
         judge: Data and features.
@@ -123,13 +126,16 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     own = None if teacher is None else with_inner(transport, teacher)
     others = [] if teacher is None or own is None else list(_taught_rungs(transport, teacher))
-    calls = sum(rung.calls for rung in [*rungs, *others, *([] if own is None else [own])])
+    default = None if teacher is None or not isinstance(model, Run) else by_default(model.spec, "teacher", teacher)
+    usual = None if default is None else with_inner(transport, default)
+    calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
     climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)))
     taught = None
     if own is not None:
         with suppress(Diverged):
             climb.taught = climb.samples(own)
         taught = climb.point(own, climb.taught or None)
+    same_sampler = own is not None and usual is not None and _alike(own, usual)
     same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
     known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
     return Ladder(
@@ -140,6 +146,8 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
         own=taught,
         solver=None if teacher is None else solver_title(teacher),
+        default=taught if same_sampler else None if usual is None else climb.point(usual),
+        default_solver=None if default is None else solver_title(default),
         teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
     )
 
@@ -179,9 +187,10 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
 
 
 def _alike(first: Transport, other: Transport) -> bool:
-    """Whether two flows of one denoiser and one solver take the same times."""
+    """Whether two flows of one denoiser take the same times by the same solver."""
     a, b = inner_of(first), inner_of(other)
-    return isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
+    same = isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
+    return same and spec.describe(a.solver) == spec.describe(b.solver)  # type: ignore[union-attr]
 
 
 def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:

@@ -133,6 +133,8 @@ class Ladder(Record):
         teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
         own: The teacher by the solver and in the steps with which the map's training held it.
         solver: That solver, in words.
+        default: The teacher by the solver and in the steps of its own run; None where the map's run does not name them.
+        default_solver: That solver, in words.
         teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
     """
 
@@ -143,6 +145,8 @@ class Ladder(Record):
     teacher: tuple[CurvePoint, ...] = ()
     own: CurvePoint | None = None
     solver: str | None = None
+    default: CurvePoint | None = None
+    default_solver: str | None = None
     teacher_run: str | None = None
 
 

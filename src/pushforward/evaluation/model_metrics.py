@@ -72,8 +72,9 @@ class ClassificationAccuracy:
             raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
         parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
-        value, real = classification_accuracy(torch.cat([x for x, _ in parts]), labels, data), real_accuracy(data, n)
-        error, shared = accuracy_errors(value, n, len(data.held_out))
+        x = torch.cat([part for part, _ in parts])
+        value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)
+        error, shared = accuracy_errors(value, x, labels, data) or (None, None)
         ratio = value / real if real else None
         return {"cas": Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})}
 

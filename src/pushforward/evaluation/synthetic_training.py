@@ -14,16 +14,14 @@ from pushforward.data.dataset import Split
 from pushforward.data.keys import permutation
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import quantised
-from pushforward.extractors.classifier import accuracy, train_classifier
+from pushforward.extractors.classifier import SEEN, accuracy, named, train_classifier
 from pushforward.extractors.labels import labelled
 from pushforward.metrics.uncertainty import Errors, share_error
 
 __all__ = ["accuracy_errors", "check_labelled", "classification_accuracy", "real_accuracy"]
 
-TAUGHT = 3.1
-"""The variance of a classifier's true accuracy over new samples to learn from, times their number, over that of a single answer.
-It depends on the samples: .1 for Gaussian classes in 2 and 8 dimensions, .2 and .5 for 300 and 100 digits, 3.1 for 300 digits of
-which 30 % have wrong labels (12 to 14 trainings each). This is the largest; intervals of good samples are too wide."""
+PARTS, FEWEST = 5, 10
+"""Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least."""
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset, seed: int = 0) -> float:
@@ -47,25 +45,48 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
     check_labelled(data)
     if len(x) != len(labels) or len(x) < 2:
         raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
+    return accuracy(train_classifier(_taught(x, labels, data), seed=seed), data.space, data.held_out)
+
+
+def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
+    """The data set with samples in place of its training examples."""
     examples, levels = quantised(x, data.space), data.space.levels
     stored = examples.numpy() if levels is None else (examples * (levels - 1)).round().to(torch.uint8).numpy()
-    samples = replace(data, train=Split(stored, np.asarray(labels, np.int64)))
-    return accuracy(train_classifier(samples, seed=seed), data.space, data.held_out)
+    return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
 
 
-def accuracy_errors(value: float, n: int, m: int) -> Errors:
+def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset, seed: int = 0) -> Errors | None:
     """The standard error of a classification accuracy score over new samples and held-out examples, and over the latter alone.
 
-    Held-out examples are independent given the classifier, so theirs is that of a share. That of the samples is measured
-    (`TAUGHT`).
+    Held-out examples are independent given the classifier, so theirs is that of a share. That of the samples comes from
+    classifiers that fifths of them train: the variance of their accuracies, less what these few held-out examples add to it, is
+    that of a fifth of the samples; that of all is a fifth of it, or less, as it falls at least like 1/n.
 
     Args:
         value: The accuracy.
-        n: Samples that the classifier was trained on.
-        m: Held-out examples.
+        x: As for `classification_accuracy`.
+        labels: Likewise.
+        data: Likewise.
+        seed: Of the classifiers.
+
+    Returns:
+        None for fewer than 50 samples.
+
+    References:
+        Scheffé, The Analysis of Variance, 1959, chapter 7: two ways, of which both are drawn.
     """
+    n, m = len(labels), len(data.held_out)
+    if n < PARTS * FEWEST:
+        return None
+    samples, order = _taught(x, labels, data), permutation(n, 0)
+    parts = (train_classifier(samples, order[at::PARTS], seed, SEEN // PARTS) for at in range(PARTS))
+    right = np.stack([named(part, data.space, data.held_out) for part in parts]).astype(np.float64)
+    accuracies = right.mean(1)
+    together = right - right.mean(0) - accuracies[:, None] + right.mean()
+    of_few = float((together**2).sum()) / ((PARTS - 1) * max(m - 1, 1)) / m
+    of_samples = max(0.0, float(np.var(accuracies, ddof=1)) - of_few) / PARTS
     of_held_out = share_error(value * m, m)
-    return math.hypot(of_held_out, math.sqrt(TAUGHT) * share_error(value * n, n)), of_held_out
+    return math.hypot(of_held_out, math.sqrt(of_samples)), of_held_out
 
 
 def real_accuracy(data: Dataset, n: int, seed: int = 0) -> float:

@@ -20,7 +20,7 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.extractors.labels import labelled
 
-__all__ = ["EXAMPLES", "Classifier", "LastHidden", "accuracy", "apart", "shrunk", "train_classifier"]
+__all__ = ["EXAMPLES", "SEEN", "Classifier", "LastHidden", "accuracy", "apart", "named", "shrunk", "train_classifier"]
 
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
@@ -188,11 +188,14 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
 
 def accuracy(network: nn.Module, space: Space, split: Split) -> float:
     """The share of labelled examples of which the network gives the right class."""
+    return int(named(network, space, split).sum()) / len(split)
+
+
+def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
+    """Of which labelled examples the network gives the right class, (n,)."""
     assert split.labels is not None
-    right = 0
+    classes = []
     for start in range(0, len(split), EXAMPLES):
-        part = slice(start, start + EXAMPLES)
         with torch.no_grad():
-            classes = network(space.to_model(split.data_units(part))).argmax(1).numpy()
-        right += int((classes == split.labels[part]).sum())
-    return right / len(split)
+            classes.append(network(space.to_model(split.data_units(slice(start, start + EXAMPLES)))).argmax(1).numpy())
+    return np.asarray(np.concatenate(classes) == split.labels)

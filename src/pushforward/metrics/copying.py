@@ -123,8 +123,9 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     """The standard error of the held-out share of the real examples that are nearest to samples, and its part from these.
 
     The share is a ratio of two sums over cells, those of the held-out examples: numerator and denominator vary, and vary
-    together. Its variance is that of the cells' terms, by the delta method, and no less than that of a share of so many examples
-    drawn from all real ones, with two successes and two failures added. What new samples alone would vary it by is measured by
+    together. Its variance is that of the cells' terms, by the delta method, and no less than that where each held-out example is
+    reached by chance alone: their number is then binomial, with two added to either side, and that of training examples, which
+    are the model's own and not drawn anew, stays. What new samples alone would vary it by is measured by
     leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
 
     Args:
@@ -141,8 +142,8 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     total, n = float((new + old).sum()), len(reached.new)
     terms = (new - new.sum() / total * (new + old)) / total
     adjusted = (new.sum() + 2) / (total + 4)
-    of_share = adjusted * (1 - adjusted) / total * (1 - total / (m + k))
-    variance = max(float(terms @ terms) * m / max(m - 1, 1), float(of_share))
+    of_count = adjusted * (1 - adjusted) ** 2 / total * (1 - total / (m + k))
+    variance = max(float(terms @ terms) * m / max(m - 1, 1), float(of_count))
     few = max(1, n // LEFT_OUT)
     orders = (np.random.Generator(np.random.Philox(split)).permutation(n)[few:] for split in range(SPLITS))
     of_samples = np.var([reached.share(part) for part in orders], ddof=1) * (n - few) / few if n > few else variance
@@ -245,21 +246,22 @@ class Copying:
         return len(samples.training) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Three scores; "copying_test" is left out below 10 examples on a side."""
+        """Three scores; "copying_test" is left out below 10 examples on a side.
+
+        ``extra`` of "held_out_ratio" has "tail" where samples reach few real examples: chance alone passes twice of it above 1 in
+        1 of 2,000 evaluations, so that a model is suspected only beyond.
+        """
         held_out = drawn(samples.reference, len(samples.reference), 1)
         sides = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
         values = copying(*sides)
         authentic, ratio = values["authenticity"], values["held_out_ratio"]
         error = share_error(authentic * len(sides[0]), len(sides[0]))
         chance = len(held_out) / (len(samples.training) + len(held_out))
-        error_of_ratio, shared = values["ratio_error"], values["ratio_shared"]
         expected = values["reached"] * chance
-        if ratio >= 1 and expected <= FEW:  # so few that chance alone looks like held-out examples that were seen
-            wider = max(error_of_ratio, _ratio_error(expected, chance))
-            error_of_ratio, shared = wider, float(np.sqrt(wider**2 - error_of_ratio**2 + shared**2))
+        extra = {"tail": _tail(expected)} if expected <= FEW else {}
         scores = {
             "authenticity": Score(authentic, error=error, reference_error=0.0),
-            "held_out_ratio": Score(ratio, error=error_of_ratio, reference_error=shared),
+            "held_out_ratio": Score(ratio, error=values["ratio_error"], reference_error=values["ratio_shared"], extra=extra),
         }
         if "copying_test" not in values:
             return scores
@@ -267,14 +269,13 @@ class Copying:
         return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
 
 
-def _ratio_error(expected: float, chance: float = 0.0) -> float:
-    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed.
+def _tail(expected: float) -> float:
+    """Half of the way to a tail of 1 in 2,000 of a count by chance over its expectation: of few it is far, as they are skewed.
 
     Args:
-        expected: The expectation.
-        chance: The share of all that are counted by chance.
+        expected: The expectation, at most `FEW`.
     """
     from scipy.stats import poisson
 
-    usual = np.sqrt((1 - chance) / max(expected, 1e-9))
-    return float(usual if expected > FEW else max(usual, (poisson.ppf(0.9995, expected) / expected - 1) / 2))
+    expected = max(expected, 1e-9)
+    return float(max(expected**-0.5, (poisson.ppf(0.9995, expected) / expected - 1) / 2))

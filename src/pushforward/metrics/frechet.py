@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import ordered, random_for
-from pushforward.metrics.uncertainty import frechet_bias, frechet_errors
+from pushforward.metrics.uncertainty import frechet_errors
 
 __all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
 
@@ -123,9 +123,9 @@ class Frechet:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""
         x, y = samples.generated_features, samples.reference_features
-        error, shared = frechet_errors(x, y)
-        bias = frechet_bias(y, len(x))
-        scores = {"frechet": Score(frechet_distance(x, y), error=error, reference_error=shared, bias=bias)}
+        distance = frechet_distance(x, y)
+        (error, shared), growth = frechet_errors(x, y, distance)
+        scores = {"frechet": Score(distance, error=error, reference_error=shared, bias=growth.bias, growth=growth)}
         limit = extrapolated_distance(x, y)
         if limit is not None:
             scores["frechet_limit"] = Score(limit, reference_error=shared)

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from pushforward.metrics.growth import Growth, mean_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import kernel_errors
 
 __all__ = ["Kernel", "kernel_distance", "squared_mmd"]
 
@@ -30,13 +32,20 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     References:
         Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
+    value, error, _ = _mmd(x, y)
+    return value, error
+
+
+def _mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, float, Growth]:
+    """`squared_mmd`, and how its variance grows where that is asked for."""
     n = len(x)
     xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
+    growth = kernel_errors(xx, yy, xy)[1] if grows else Growth()
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
     rows, columns, both = xy.sum(1), xy.sum(0), np.diag(xy)
     value = own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2
     left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (xy.sum() - rows - columns + both) / (n - 1) ** 2
-    return float(value), float(np.sqrt((n - 1) * left_out.var()))
+    return float(value), float(np.sqrt((n - 1) * left_out.var())), growth
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000) -> tuple[float, float]:
@@ -54,13 +63,22 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
         every_pair: The most examples for which all pairs are compared.
         block: Examples of a block above that.
     """
+    value, error, _ = _distance(x, y, every_pair, block)
+    return value, error
+
+
+def _distance(
+    x: np.ndarray, y: np.ndarray, every_pair: int = 5000, block: int = 1000, grows: bool = False
+) -> tuple[float, float, Growth]:
+    """`kernel_distance`, and how its variance grows; of blocks the mean, whose variance is that of one over their number."""
     n, order = min(len(x), len(y)), np.random.Generator(np.random.Philox(0))
     x, y = (np.asarray(examples[order.permutation(len(examples))[:n]], dtype=np.float64) for examples in (x, y))
     if n <= every_pair:
-        return squared_mmd(x, y)
-    starts = range(0, n - block + 1, block)
-    values = np.array([squared_mmd(x[at : at + block], y[at : at + block])[0] for at in starts])
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+        return _mmd(x, y, grows)
+    parts = [_mmd(x[at : at + block], y[at : at + block], grows) for at in range(0, n - block + 1, block)]
+    values, count = np.array([value for value, *_ in parts]), len(parts)
+    growth = mean_growth([growth for *_, growth in parts], count)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(count)), growth
 
 
 class Kernel:
@@ -91,5 +109,5 @@ class Kernel:
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
-        value, error = kernel_distance((x - centre) * stretch, (y - centre) * stretch)
-        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2))}
+        value, error, growth = _distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
+        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2), growth=growth if samples.errors else None)}

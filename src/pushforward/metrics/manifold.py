@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -16,16 +16,11 @@ __all__ = ["Manifold", "prdc", "radii", "reached"]
 
 ROWS, ENTRIES = 1000, 10_000_000
 """Rows of the distance matrix that are held at a time, and its entries, at most."""
-LEAST = 0.52
-"""The least share of the density's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
-BALLS = 0.7
-"""Share of the density's error from real examples that is left because balls are smaller where real examples are dense, about:
-.3 to .85 for healthy, narrow, collapsed and memorised samples in a plane."""
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
 """The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
 SOME, SPLITS, HALVES, LEFT_OUT = 1000, 30, 5, 5
-"""Of the error of recall: examples of either side at most, how often some are left out, how often they are divided in halves,
-and which part is left out, a fifth."""
+"""Of the errors of recall and density: examples of either side at most, how often some are left out, how often they are divided
+in halves, and which part is left out, a fifth."""
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -56,7 +51,7 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
     """
-    return _means(*_balls(generated, real, k)[:3], k)
+    return _means(*_balls(generated, real, k), k)
 
 
 def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int) -> dict[str, float]:
@@ -82,28 +77,28 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     Raises:
         UsageError: If there are too few examples for k.
     """
-    _, recalled, covered, _ = _balls(generated, real, k)
+    _, recalled, covered = _balls(generated, real, k)
     return {"coverage": covered, "recall": recalled}
 
 
-def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How many real balls hold each generated example, which real examples are recalled and covered, and how many each holds."""
+def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many real balls hold each generated example, and which real examples are recalled and covered."""
     if not 1 <= k < min(len(generated), len(real)):
         raise UsageError(f"k = {k} needs more than {k} examples on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances
 
     of_real, of_generated = radii(real, k), radii(generated, k)
     within = np.zeros(len(generated))
-    recalled, covered, held = np.empty(len(real), bool), np.empty(len(real), bool), np.empty(len(real))
+    recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
     step = max(1, min(ROWS, ENTRIES // len(generated)))
     for start in range(0, len(real), step):
         rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
         inside = distances < of_real[rows, None]
-        within, held[rows] = within + inside.sum(0), inside.sum(1)
+        within += inside.sum(0)
         recalled[rows] = (distances < of_generated).any(1)
         covered[rows] = distances.min(1) < of_real[rows]
-    return within, recalled, covered, held
+    return within, recalled, covered
 
 
 class Manifold:
@@ -161,7 +156,7 @@ class Manifold:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Four scores."""
         x, y = samples.generated_features, samples.reference_features
-        within, recalled, covered, held = _balls(x, y, self.k)
+        within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)
         if not samples.errors:
             return {name: Score(value) for name, value in values.items()}
@@ -172,7 +167,7 @@ class Manifold:
         scores = {}
         for (name, value), spread in zip(values.items(), spreads, strict=True):
             if name == "density":
-                error, of_real = density_errors(within, held, self.k)
+                error, of_real = density_errors(x, y, within, self.k)
             elif name == "recall":
                 error, of_real = recall_errors(x, y, value, self.k)
             else:  # blocks may agree by chance where nearly all examples are reached
@@ -182,23 +177,49 @@ class Manifold:
         return scores
 
 
-def density_errors(within: np.ndarray, held: np.ndarray, k: int) -> tuple[float, float]:
+def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, k: int) -> tuple[float, float]:
     """The standard error of the density over new examples of both sides, and over new real ones alone.
 
-    The density is a mean over generated examples, of the real balls that each lies in, and as well a mean over real examples, of
-    the generated ones that each ball holds. The first says how it varies with the generated examples, the second with the real,
-    of which `BALLS` is left; the second is at least what it is for healthy models (`LEAST`).
+    Given the real examples, the density is a mean over independent generated ones. What new real examples vary it by is measured
+    between halves of them, which are independent. From halves to all the variance falls as it does from quarters to halves: by a
+    half, and less where samples lie near few places, among whose nearest real examples there are always as many.
 
     Args:
-        within: How many real balls each of the generated examples lies in.
-        held: How many generated examples each real ball holds.
+        generated: (n, f), in an order that has no meaning; above `SOME` the variance is taken to fall like 1/n.
+        real: (m, f), likewise.
+        within: How many real balls each of the n generated examples lies in.
         k: Neighbours.
+
+    References:
+        Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
-    n, m = len(within), len(held)
-    of_generated = float(np.std(within / k, ddof=1)) / np.sqrt(n)
-    of_real = BALLS * float(np.std(held * m / (n * k), ddof=1)) / np.sqrt(m)
-    of_real = max(float(of_real), float(of_generated) * (LEAST / (1 - LEAST)) ** 0.5)
-    return float(np.hypot(of_generated, of_real)), of_real
+    from sklearn.metrics import pairwise_distances
+
+    x, y = generated[:SOME], real[:SOME]
+    own, across = pairwise_distances(y), pairwise_distances(y, x)
+
+    def density(part: np.ndarray) -> float:
+        reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
+        return float((across[part] < reach[:, None]).sum()) / (k * len(x))
+
+    def variance(parts: int) -> float:
+        divided = (np.array_split(order, parts) for order in _orders(len(y), SPLITS))
+        return float(np.mean([np.var([density(part) for part in own_parts], ddof=1) for own_parts in divided]))
+
+    halves, quarters = variance(2), variance(4)
+    falls = float(np.clip(halves / quarters, 0.5, 1)) if quarters > 0 else 0.5
+    of_real = (halves * falls * len(y) / len(real)) ** 0.5
+    return float(np.hypot(np.std(within / k, ddof=1) / np.sqrt(len(within)), of_real)), of_real
+
+
+def _left_out(score: Callable[[np.ndarray], float], n: int) -> float:
+    """The variance of a score of n examples, by a jackknife that leaves out a fifth of them at a time."""
+    few = n // LEFT_OUT
+    return float(np.var([score(order[few:]) for order in _orders(n, SPLITS)], ddof=1)) * (n - few) / few
+
+
+def _orders(n: int, count: int) -> list[np.ndarray]:
+    return [np.random.Generator(np.random.Philox(split)).permutation(n) for split in range(count)]
 
 
 def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int) -> tuple[float, float]:
@@ -229,10 +250,8 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
         reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
         return np.asarray((across[:, part] < reach).any(1), np.float64)
 
-    orders = [np.random.Generator(np.random.Philox(split)).permutation(len(x)) for split in range(SPLITS)]
-    few, half = len(x) // LEFT_OUT, len(x) // 2
-    variance = np.var([recalled(order[few:]).mean() for order in orders], ddof=1) * (len(x) - few) / few
-    halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in orders[:HALVES]]
+    variance, half = _left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
+    halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in _orders(len(x), HALVES)]
     together = np.sum([np.cov(first, other)[0, 1] for first, other in halves])
     shares = np.sum([(first.var(ddof=1) + other.var(ddof=1)) / 2 for first, other in halves])
     of_share = share_error(value * m, m)

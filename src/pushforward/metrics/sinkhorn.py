@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.errors import Diverged, UsageError
+from pushforward.metrics.growth import growth_of
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import errors
@@ -150,14 +151,16 @@ def _softmin(costs: np.ndarray, potential: np.ndarray, epsilon: float) -> np.nda
     return np.asarray(-epsilon * (highest + np.log(np.exp(exponents - highest[:, None]).mean(1))))
 
 
-def _second_order(y: np.ndarray, epsilon: float) -> float:
-    """The variance of the divergence between two clouds of the distribution of ``y``, times (1/n + 1/m)^-2, from its halves.
+def _second_order(y: np.ndarray, epsilon: float) -> tuple[float, float]:
+    """The variance and the mean of the divergence between two clouds of the distribution of ``y``, from its halves.
 
-    There the first order is 0, and the variance that the terms show is twice that of the second.
+    There the first order is 0, and the variance that the terms show is twice that of the second. The variance is over
+    (1/n + 1/m)^2, the mean over 1/n + 1/m.
     """
     halves = y[::2], y[1::2]
-    error, _ = errors(*_terms(*halves, epsilon))
-    return float(error**2 / 2 / sum(1 / len(half) for half in halves) ** 2)
+    terms, over = _terms(*halves, epsilon), sum(1 / len(half) for half in halves)
+    error, _ = errors(*terms)
+    return float(error**2 / 2 / over**2), float(sum(side.mean() for side in terms) / over)
 
 
 class Sinkhorn:
@@ -190,7 +193,8 @@ class Sinkhorn:
         epsilon = PART * float(np.median(pdist(y, "sqeuclidean")))
         with contextlib.suppress(Diverged, UsageError):
             of_x, of_y = _terms(x, y, epsilon)
-            error, shared = errors(of_x, of_y, _second_order(y, epsilon))
-            value = float(of_x.mean() + of_y.mean())
-            return {"sinkhorn": Score(value, error=error, reference_error=shared, extra={"epsilon": epsilon})}
+            value, (second, bias) = float(of_x.mean() + of_y.mean()), _second_order(y, epsilon)
+            error, shared = errors(of_x, of_y, second)
+            growth = growth_of(of_x, of_y, second, value, bias * (1 / len(x) + 1 / len(y)))
+            return {"sinkhorn": Score(value, error=error, reference_error=shared, growth=growth, extra={"epsilon": epsilon})}
         return {}

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from pushforward.metrics.growth import Growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
-from pushforward.metrics.uncertainty import kernel_errors
+from pushforward.metrics.uncertainty import Errors, kernel_errors
 
 __all__ = ["TwoSample", "classifier_accuracy", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
 
@@ -39,8 +40,8 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
-def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The standard error of `energy_distance`, and the part of it that comes from the second cloud."""
+def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
+    """The standard error of `energy_distance`, the part of it that comes from the second cloud, and how its variance grows."""
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
@@ -215,5 +216,5 @@ def _energy(samples: Samples) -> Score:
     unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
     x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
     _, p = energy_test(x[:TESTED], y[:TESTED])
-    error, shared = energy_errors(x, y)
-    return Score(energy_distance(x, y), error=error, reference_error=shared, extra={"p": p})
+    (error, shared), growth = energy_errors(x, y)
+    return Score(energy_distance(x, y), error=error, reference_error=shared, growth=growth, extra={"p": p})

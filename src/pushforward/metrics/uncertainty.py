@@ -18,6 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.metrics.growth import Growth, growth_of
+
 __all__ = [
     "Errors",
     "area",
@@ -122,11 +124,11 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
     return math.sqrt(max(first - second, second))
 
 
-def kernel_errors(xx: Array, yy: Array, xy: Array) -> Errors:
-    """Errors of the U-statistic mean xx + mean yy - 2 mean xy, over pairs of different examples.
+def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth]:
+    """Errors of the U-statistic mean xx + mean yy - 2 mean xy, over pairs of different examples, and how its variance grows.
 
     Args:
-        xx: (n, n) kernel between generated examples; the diagonal is not read.
+        xx: (n, n) kernel between generated examples; its diagonal is read for the growth alone.
         yy: (m, m) between reference examples.
         xy: (n, m).
     """
@@ -136,7 +138,10 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> Errors:
     mean_x, mean_y = of_x / (n - 1), of_y / (m - 1)
     own = _centred_square(xx, mean_x, mean_x, 1) + _centred_square(yy, mean_y, mean_y, 1)
     second = (own + 2 * _centred_square(xy, rows, columns, 0)) / 2
-    return errors(2 * (mean_x - rows), 2 * (mean_y - columns), second)
+    biased = mean_x.mean() + mean_y.mean() - 2 * rows.mean()  # with the pairs of an example with itself: never below 0
+    biased += (np.diag(xx).mean() - mean_x.mean()) / n + (np.diag(yy).mean() - mean_y.mean()) / m
+    terms = 2 * (mean_x - rows), 2 * (mean_y - columns)
+    return errors(*terms, second), growth_of(*terms, second, float(biased))
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
@@ -153,12 +158,13 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
     return total / count
 
 
-def frechet_errors(x: Array, y: Array) -> Errors:
-    """Errors of the Fréchet distance about its mean at these numbers of examples.
+def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth]:
+    """Errors of the Fréchet distance about its mean at these numbers of examples, and how its variance grows.
 
     Args:
         x: (n, f).
         y: (m, f).
+        distance: The Fréchet distance, for the growth.
 
     References:
         The derivative of the distance by a covariance is 1 - T with the optimal map T between the Gaussians: Takatsu,
@@ -171,7 +177,8 @@ def frechet_errors(x: Array, y: Array) -> Errors:
     of_x = 2 * a @ gap + (a * a).sum(1) - np.einsum("ij,ij->i", a @ forth, a)
     of_y = -2 * b @ gap + (b * b).sum(1) - np.einsum("ij,ij->i", b @ back, b)
     values = np.clip(np.linalg.eigvalsh((c + d) / 2), 0, None)
-    return errors(of_x, of_y, _second_order(values))
+    second = _second_order(values)
+    return errors(of_x, of_y, second), growth_of(of_x, of_y, second, distance, frechet_bias(y, len(x)))
 
 
 def _map(of: Array, to: Array) -> Array:

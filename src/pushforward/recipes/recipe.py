@@ -120,6 +120,7 @@ class Recipe:
             (`pushforward.training.lineage.with_ancestors`).
         first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
             starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.
+        samplers: How the runs of frozen parts sample by default, by the name of the part (`pushforward.training.samplers`).
 
     Raises:
         UsageError: If ``training`` has settings for a player that the method does not have.
@@ -131,6 +132,7 @@ class Recipe:
     family: str = ""
     builds_on: tuple[tuple[str, Seen], ...] = field(default=(), compare=False, repr=False)
     first_weights: Callable[[Any], None] | None = field(default=None, compare=False, repr=False)
+    samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         known = self.method.players

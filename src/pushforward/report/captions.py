@@ -94,7 +94,7 @@ def _point(point: tuple[float, float, float | None]) -> str:
 
 
 SECONDS_NOTE = (
-    "Down and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "
+    "{} and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "
     "proportion to network calls."
 )
 APART = "Models of different reports were timed in different sessions, so their times do not compare. "
@@ -190,7 +190,9 @@ def cost_notes(comparison: Comparison) -> str:
 
 def seconds_note(comparison: Comparison) -> str:
     """How to read quality against the time of a sample."""
-    return (APART if len(sessions(comparison)) > 1 else "") + SECONDS_NOTE
+    better = comparison.info(curve_metric(comparison)).better
+    towards = {"higher": "Up", "lower": "Down"}.get(better, "Towards real data")
+    return (APART if len(sessions(comparison)) > 1 else "") + SECONDS_NOTE.format(towards)
 
 
 def cost_note(comparison: Comparison) -> str:

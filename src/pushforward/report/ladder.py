@@ -8,13 +8,13 @@ from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import bounded, count, measured, plain
+from pushforward.numbers import bounded, measured, plain
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
-from pushforward.report.rungs import Rung, how, rung_of, rungs_of
+from pushforward.report.rungs import Rung, counted, how, rung_of, rungs_of
 from pushforward.report.sentences import Sentence, inside, marked
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import THRESHOLDS, curve_metric, paired
@@ -62,7 +62,9 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
                 text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
-            follows = f"{_from(ladder, metric, rungs, own)}{_equal_calls(ladder, metric, rungs[0], own)}"
+            follows = (
+                f"{_from(ladder, metric, rungs, own)}{_equal_calls(ladder, metric, rungs[0], own)}{_default(ladder, metric)}"
+            )
             yield Sentence("calls", f"{text}, from the same noise. {follows}", "ladder")
 
 
@@ -92,6 +94,14 @@ def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     """The teacher in as few calls as the map's first point; empty where that was not measured or is its own point."""
     taught = next((rung for rung in rungs_of(ladder.teacher, metric) if rung.calls == first.calls != own.calls), None)
     return "" if taught is None else f" In {_calls(first.calls)} the teacher itself has {taught.text}."
+
+
+def _default(ladder: Ladder, metric: str) -> str:
+    """The teacher as its own run samples; empty where that is not known or is as the map's training held it."""
+    default = None if ladder.default == ladder.own else rung_of(ladder.default, metric)
+    if default is None:
+        return ""
+    return f" By the default of its own run, {ladder.default_solver} in {_calls(default.calls)}, the teacher has {default.text}."
 
 
 def rises(comparison: Comparison) -> Iterator[Sentence]:
@@ -131,7 +141,7 @@ def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
 
 
 def _calls(calls: float) -> str:
-    return "one call" if calls == 1 else _counted(calls)
+    return "one call" if calls == 1 else counted(calls)
 
 
 # Table ----------------------------------------------------------------------------------------------------------
@@ -152,9 +162,12 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     columns += [Column("Distance to teacher (std)", DISTANCE, "0: the same samples")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
-        rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
+        rows.append(Row(counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
     if ladder.own is not None and ladder.own not in ladder.teacher:
-        rows.append(Row(f"teacher: {_counted(ladder.own.calls)}", _cells(names, None, ladder.own, taught), "baseline"))
+        rows.append(Row(f"teacher: {counted(ladder.own.calls)}", _cells(names, None, ladder.own, taught), "baseline"))
+    if ladder.default is not None and ladder.default != ladder.own:
+        name = f"teacher by its own default: {counted(ladder.default.calls)}"
+        rows.append(Row(name, _cells(names, None, ladder.default, taught, ladder.default.distance), "baseline"))
     floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
 
@@ -164,23 +177,21 @@ def _taught(column: Column) -> Column:
     return Column(f"{column.label}, teacher", f"{column.what} Of the teacher.".strip(), column.hint, paired=True)
 
 
-def _counted(calls: float | None) -> str:
-    return f"{count(calls)} call{'' if calls == 1 else 's'}"
-
-
 def _beside(ladder: Ladder, point: CurvePoint) -> CurvePoint | None:
     """The teacher in the most calls that are no more than a point's."""
     fitting = [other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)]
     return max(fitting, key=lambda other: other.calls or 0.0, default=None)
 
 
-def _cells(names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | None, taught: bool) -> list[Cell]:
+def _cells(
+    names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | None, taught: bool, distance: float | None = None
+) -> list[Cell]:
     cells = []
     for name in names:
         cells.append(_cell(rung_of(point, name)))
         fewer = beside is not None and point is not None and beside.calls != point.calls
         cells += [_cell(rung_of(beside, name), _calls(beside.calls or 0.0) if fewer and beside else "")] if taught else []
-    distance = None if point is None else point.distance
+    distance = distance if point is None else point.distance
     return cells + ([Cell("–" if distance is None else plain(distance, 2))] if taught else [])
 
 
@@ -230,6 +241,10 @@ def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str
         lines.append(
             Series(f"teacher by {ladder.solver}" if ladder.solver else "teacher", index + 1, [own.calls], [own.value], line=False)
         )
+    default = None if ladder.default == ladder.own else rung_of(ladder.default, metric)
+    if default is not None:
+        name = f"teacher by its own default, {ladder.default_solver}"
+        lines.append(Series(name, index + 1, [default.calls], [default.value], line=False))
     values = [y for line in lines for y in line.y if y is not None and y > 0]
     floor = ladder.floors.get(metric)
     band = None if floor is None or floor.value is None else (floor.value, THRESHOLDS["differ"] * (floor.spread or 0.0) / 2**0.5)

@@ -78,7 +78,10 @@ def _side(comparison: Comparison, model: ModelResult) -> int:
         return 0
     value, spread = floor_of(comparison, "held_out_ratio")
     gap = score.value - (1.0 if value is None else value)
-    error = model.scores["held_out_ratio"].error or 0.0  # of samples that are all alike it is large, and their spread is not
+    stated = model.scores["held_out_ratio"]
+    error = stated.error or 0.0  # of samples that are all alike it is large, and their spread is not
+    if gap > 0:  # so few may be reached that chance alone looks like held-out examples that were seen
+        error = max(error, stated.extra.get("tail", 0.0))
     if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(abs(gap), max(score.width, error), spread):
         return 0
     return 1 if gap > 0 else -1

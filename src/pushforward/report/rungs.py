@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Settings
 from pushforward.numbers import count
 from pushforward.report.statistics import with_spread
 
-__all__ = ["Rung", "how", "rung_of", "rungs_of"]
+__all__ = ["Rung", "counted", "how", "rung_of", "rungs_of"]
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,18 @@ def how(ladder: Ladder, settings: Settings | None = None) -> str:
 
 
 def _held(ladder: Ladder) -> list[str]:
-    """By which solver and in how many calls the map's training held its teacher."""
+    """By which solver and in how many calls the map's training held its teacher, and by which its own run samples."""
     if ladder.own is None:
         return []
-    calls = f"{count(ladder.own.calls)} call{'' if ladder.own.calls == 1 else 's'}"
     by = f" by {ladder.solver}" if ladder.solver else ""
-    return [
-        f"As the map's training held it, the teacher is sampled{by} in {calls}. That may be another solver, and fewer calls, "
-        "than the default of the teacher's own run."
-    ]
+    held = f"As the map's training held it, the teacher is sampled{by} in {counted(ladder.own.calls)}."
+    if ladder.default is None:
+        return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
+    if ladder.default == ladder.own:
+        return [f"{held} That is the default of the teacher's own run."]
+    return [f"{held} The default of the teacher's own run is {ladder.default_solver} in {counted(ladder.default.calls)}."]
+
+
+def counted(calls: float | None) -> str:
+    """A number of calls in words."""
+    return f"{count(calls)} call{'' if calls == 1 else 's'}"

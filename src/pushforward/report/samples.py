@@ -182,7 +182,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
     if look.columns() in (1, 2):
         notes.append(RINGS)
     elif look.columns() > 2:
-        notes.append(f"Vectors are drawn on the first two principal axes of the real data. {RINGS}")
+        notes.append(f"Examples are drawn on the first two principal axes of the real data. {RINGS}")
     training, sampling = _moving(parts, TRAINING), _moving(parts, SAMPLING)
     if training:
         notes.append("Over training the noise stays the same.")

@@ -19,6 +19,7 @@ from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checks import close
 from pushforward.training.run import Run, load
+from pushforward.training.samplers import described_sampler
 from pushforward.transports import Latent, inner_of
 
 __all__ = ["pairs_of", "with_frozen"]
@@ -64,7 +65,9 @@ def with_frozen(
             _check_kind(part, known[name].annotation, f"the {name} of {function.__name__}", runs[name].folder)
         recipe = function(space, *arguments, **options, **given)
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
-        return dataclasses.replace(recipe, builds_on=(*recipe.builds_on, *ancestors))
+        described = {name: described_sampler(run.transport) for name, run in runs.items()}
+        samplers = {**recipe.samplers, **{name: sampler for name, sampler in described.items() if sampler is not None}}
+        return dataclasses.replace(recipe, builds_on=(*recipe.builds_on, *ancestors), samplers=samplers)
 
     signature = inspect.signature(function)
     remaining = [parameter for name, parameter in signature.parameters.items() if name not in parts]

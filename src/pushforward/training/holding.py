@@ -98,7 +98,7 @@ def begin(
     Raises:
         CheckpointError: If the disk refuses.
     """
-    stored = settings.stored()
+    stored = settings.stored() | ({"samplers": dict(recipe.samplers)} if recipe.samplers else {})
     if holding.writes:
         stored["parts"] = write_parts(holding.folder, recipe.method)
         stored["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))

@@ -159,7 +159,7 @@ _KINDS: dict[str, Any] = {
     "augment": list,
     "checkpoint_every": (int, type(None)),
 }
-_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "rows": dict, "parts": dict, "asked": dict}
+_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "rows": dict, "parts": dict, "asked": dict, "samplers": dict}
 
 
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
