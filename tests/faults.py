@@ -1680,6 +1680,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         ("else _DATES if self.pattern else", "else", "table_kinds"),
+        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
@@ -1692,8 +1693,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(self.separator) != 1 or", "", "table_kinds"),
     ],
     "data/tables/numerals.py": [
+        ('if counts[","] > counts["."]', 'if counts["."] == 0', "table_kinds"),
         ("or is_code(text)", "", "table_kinds"),
-        ("[1-9]\\d{0,2}", "\\d{1,3}", "table_kinds"),
+        ("[1-9]\\d{{0,2}}", "\\d{{1,3}}", "table_kinds"),
+        ('return sign != "." or ', "return True or ", "table_kinds"),
+        ("if lengths == {0, most}:", "if False:", "table_kinds"),
         ("any(value < 0 for _, value in signs)", "True", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
@@ -1702,7 +1706,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
-        ('if sum(read[","]) > sum(read["."])', 'if all(read[","]) and not all(read["."])', "table_kinds"),
+        ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
         ("if (identifier or several) and", "if several and", "table_kinds"),
@@ -1720,6 +1724,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ("why != own.why and", "True and", "table_schema"),
+        ("return int(column.counts[places][moved].sum())", "return 0 * int(column.counts[places][moved].sum())", "table_schema"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
         ('if "pattern" in entry and', "if False and", "table_reading"),
