@@ -153,7 +153,9 @@ def _for(comparison: Comparison, models: Sequence[ModelResult], level: Level) ->
         if reasons:
             lines.append(Choice(tuple(names), f"Choose {_or(names)} if {' or if '.join(reasons.values())}."))
         elif others:
-            lines.append(Choice(tuple(names), f"{_besides(comparison, names[0])}o score speaks for {marked(names[0])}: {others}."))
+            lines.append(
+                Choice(tuple(names), f"{_besides(comparison, names[0])}o score speaks for {marked(names[0])}: {others}.")
+            )
     return lines
 
 
