@@ -108,6 +108,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
+        ("for _, last in self.lines]", "for last, _ in self.lines]", "table_messages"),
         (' and text not in getattr(field, "names", ())', "", "imputation"),
         ("return before + cell + after", "return before + cell", "gaps"),
         ("""if text.startswith('"') or any(""", "if any(", "gaps"),
@@ -1741,7 +1742,24 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
     ],
+    "data/tables/given.py": [
+        ("& ~np.any(free, axis=0)", "", "table_messages"),
+        ("np.where(given, numbers, greatest)", "numbers", "table_messages"),
+    ],
+    "errors.py": [
+        ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
+        ("close = close or [name", "close = [name", "table_messages"),
+    ],
+    "numbers.py": [
+        ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
+    ],
+    "data/tables/facts.py": [
+        ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
+    ],
     "data/tables/constraints.py": [
+        ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),
+        ("return -greatest, -least", "return -least, -greatest", "table_messages"),
+        ("_may(ast.LtE, left, right) & ", "", "table_messages"),
         ("(plain & ~near) if strict else (plain | near)", "plain", "table_samples"),
         ("compared | missing", "compared", "table_samples"),
         ("for name in self.names], axis=0)", "for name in self.names[:2]], axis=0)", "table_samples"),

@@ -14,6 +14,7 @@ from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.given import check_given
 from pushforward.data.tables.layout import Layout
 from pushforward.errors import DataError
 
@@ -195,6 +196,14 @@ class TableSpace(ScaledSpace):
         """Which rows of values (n, columns) meet all constraints, (n,)."""
         named = {field.name: field.numbers(values[:, place]) for place, field in enumerate(self.fields)}
         return np.all([constraint.holds(named) for constraint in self.constraints], axis=0)
+
+    def check_given(self, condition: Mapping[str, Tensor]) -> None:
+        """Refuse values of known columns by which no row meets all constraints."""
+        if not self.constraints:
+            return
+        for name in (name for name, kind in self.conditions.items() if kind.learned and name in condition):
+            known, width = condition[name].cpu().numpy(), self.starts[-1]
+            check_given(self.fields, self.constraints, self.values(known[:, :width]), known[:, width:] > 0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Coordinates of the values that they stand for, float32 (n, d)."""

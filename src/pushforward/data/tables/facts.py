@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.tables.column import Column
-from pushforward.data.tables.faults import count
+from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.inference import Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
@@ -58,8 +58,12 @@ class TableFacts:
     @property
     def sentences(self) -> list[str]:
         """What a person who trains should know: columns and lines that were left out."""
-        dropped = [finding for finding in self.findings if finding.kind == "drop"]
-        return [*(f'left out the column "{finding.name}": {finding.why}' for finding in dropped), *self.notes]
+        dropped: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.kind == "drop":
+                dropped.setdefault(finding.why, []).append(f'"{finding.name}"')
+        parts = ((f"column{'s' * (len(names) > 1)} {some(names)}", why) for why, names in dropped.items())
+        return [*(f"left out the {names}: {why}" for names, why in parts), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
         """A plain dict for each column: name, kind, range or categories, missing, atoms, examples and why.
