@@ -10,8 +10,8 @@ from pushforward.data.tables.schema import decide
 
 def decided(cells, entry):
     column, faults = RawColumn.of("c", cells), Faults()
-    found = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
-    return found, column, faults.sentences
+    finding = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
+    return finding, column, faults.sentences
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_schema_says_which_sign_separates_thousands():
     cells = ["1.234", "999", "12.345"] * 9
     guessed, *_ = decided(cells, None)
     assert '"group": "."' in guessed.why
-    found, column, faults = decided(cells, {"kind": "whole", "group": "."})
+    finding, column, faults = decided(cells, {"kind": "whole", "group": "."})
     assert not faults
-    values = found.values(column, MISSING)
+    values = finding.values(column, MISSING)
     assert values.tolist()[:3] == [1234, 999, 12345]
-    assert found.measured(values).cells(values) == cells
+    assert finding.measured(values).cells(values) == cells
