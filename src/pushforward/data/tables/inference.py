@@ -21,6 +21,7 @@ from pushforward.data.tables.numerals import (
     is_code,
     is_number,
     is_whole,
+    like_number,
     maybe_grouped,
     numbers,
     point_of,
@@ -116,6 +117,8 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(column.name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(column.name, "boolean", "two values that mean no and yes", names=ordered(texts))
+    if not any(map(like_number, texts)):
+        return _of_dates_or_texts(column, places, [False] * len(texts), lines, faults)
     dress = dress_of(texts)
     plain = [dress.plain(text) for text in texts]
     point = point_of(dress, plain)
@@ -123,7 +126,14 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
     if all(numeric):
         _check_commas(column.name, texts, dress, faults)
         return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
-    if not any(numeric) and (fitting := patterns(texts)):
+    return _of_dates_or_texts(column, places, numeric, lines, faults)
+
+
+def _of_dates_or_texts(
+    column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults
+) -> Finding:
+    """A column that does not hold numbers alone."""
+    if not any(numeric) and (fitting := patterns([column.texts[place] for place in places])):
         other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
         return Finding(column.name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0]))
     return _of_texts(column, places, numeric, lines, faults)

@@ -10,10 +10,24 @@ from numpy.typing import NDArray
 
 from pushforward.data.tables.format import Format
 
-__all__ = ["GROUPS", "dress_of", "form_of", "is_code", "is_number", "is_whole", "numbers", "point_of", "unclear", "unit_of"]
+__all__ = [
+    "GROUPS",
+    "dress_of",
+    "form_of",
+    "is_code",
+    "is_number",
+    "is_whole",
+    "like_number",
+    "maybe_grouped",
+    "numbers",
+    "point_of",
+    "unclear",
+    "unit_of",
+]
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
+_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
 _UNIT = re.compile(r"[-+]?(?:([^\w\s.,+-])\s?)?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")
@@ -30,6 +44,11 @@ def is_number(text: str, point: str = ".") -> bool:
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
     return bool(np.isfinite(float(text.replace(point, "."))))
+
+
+def like_number(text: str) -> bool:
+    """Whether a text has the characters of a number alone; any other is none, without a closer look."""
+    return bool(_LIKE.match(text))
 
 
 def is_code(text: str) -> bool:
@@ -50,6 +69,8 @@ def dress_of(texts: Sequence[str]) -> Format:
     """
     group = next((sign for sign in GROUPS if _separates(sign, texts)), "")
     point = "," if group == "." else "."
+    if not group and not any(text.startswith("+") for text in texts):
+        return Format()
     bare = {text: (text.replace(group, "") if group else text).removeprefix("+") for text in texts}
     signs = {(text.startswith("+"), float(number)) for text, number in bare.items() if is_number(number)}
     right = all(plus == (value > 0) for plus, value in signs)
@@ -75,6 +96,8 @@ def point_of(dress: Format, plain: Sequence[str]) -> str:
     """
     if dress.group in GROUPS and len(GROUPS[dress.group]) == 1:
         return GROUPS[dress.group]
+    if not any("," in text for text in plain):
+        return "."
     counts = {point: sum(is_number(text, point) for text in plain) for point in (".", ",")}
     return "," if counts[","] > counts["."] else "."
 

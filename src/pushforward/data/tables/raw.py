@@ -34,9 +34,10 @@ class RawColumn:
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
         """The column of cells."""
-        places: dict[str, int] = {}
-        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int64)
-        return cls(name, tuple(places), codes)
+        cells = cells if isinstance(cells, Sequence) else tuple(cells)
+        texts = tuple(dict.fromkeys(cells))
+        places = dict(zip(texts, range(len(texts)), strict=True))
+        return cls(name, texts, np.fromiter(map(places.__getitem__, cells), dtype=np.int64, count=len(cells)))
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
