@@ -1698,7 +1698,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if counts[","] > counts["."]', 'if counts["."] == 0', "table_kinds"),
         ("or is_code(text)", "", "table_kinds"),
         ("[1-9]\\d{{0,2}}", "\\d{{1,3}}", "table_kinds"),
-        ('return sign != "." or ', "return True or ", "table_kinds"),
+        ('return sign != "." or ', "return True or ", "table_schema"),
         ("if lengths == {0, most}:", "if False:", "table_kinds"),
         ("any(value < 0 for _, value in signs)", "True", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
@@ -1741,6 +1741,11 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+    ],
+    "data/tables/frame_types.py": [
+        ("ordered=bool(match[1])", "ordered=False", "table_messages"),
+        ("return series.astype(kind)", "return series", "table_messages"),
+        ('if kind in ("bool", "boolean"):', 'if kind == "bool":', "table_messages"),
     ],
     "data/tables/given.py": [
         ("& ~np.any(free, axis=0)", "", "table_messages"),

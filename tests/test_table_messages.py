@@ -21,7 +21,7 @@ def test_a_constraint_is_possible_where_some_row_between_the_ends_meets_it(text)
     """Never denied where a row of a grid meets it, and decided exactly where all numbers are known."""
     rng, constraint = np.random.default_rng(3), Constraint(text)
     low = rng.integers(-4, 4, (60, 3)).astype(float)
-    high = low + rng.integers(0, 3, (60, 3))
+    high = low + rng.integers(0, 3, (60, 3)) * (np.arange(60) < 30)[:, None]
     possible = constraint.possible(dict(zip(COLUMNS, low.T, strict=True)), dict(zip(COLUMNS, high.T, strict=True)))
     met = np.zeros(60, dtype=bool)
     for shares in itertools.product((0, 0.5, 1), repeat=3):
@@ -48,7 +48,8 @@ def test_given_values_that_contradict_a_constraint_are_named_before_anything_is_
 
 def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
     known = ["sex", "net price (with tax)", "net price"]
-    assert did_you_mean("SEX", known) == ' Did you mean "sex"?'
+    assert did_you_mean("SXE", known) == ' Did you mean "sex"?'
+    assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
     assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
     assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
 
@@ -74,3 +75,30 @@ def test_columns_that_are_left_out_for_one_reason_are_one_line_and_no_two_names_
     heads = [line.split("  ")[0] for line in of_table(check(path)["table"]).splitlines()[-2:]]
     assert len(set(heads)) == 2
     assert max(map(len, heads)) < 30
+
+
+def test_a_frame_of_samples_has_the_types_of_the_training_frame():
+    pd = pytest.importorskip("pandas")
+    n, rng = 60, np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90 * 24, n), unit="h")
+    frame = pd.DataFrame(
+        {
+            "plain": rng.integers(0, 500, n).astype(np.int16),
+            "gaps": pd.array([None if i % 9 == 0 else i * 7 % 97 for i in range(n)], dtype="Int64"),
+            "floats": np.where(np.arange(n) % 7, np.arange(n) * 3 % 41.0, np.nan),
+            "half": (rng.integers(0, 99, n) / 4).astype(np.float32),
+            "size": pd.Categorical(rng.choice(["S", "M", "L"], n), ["S", "M", "L", "XL"], ordered=True),
+            "code": pd.Categorical(rng.integers(1, 4, n)),
+            "flag": pd.array([None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"),
+            "always": np.ones(n, dtype=bool),
+            "text": pd.array([None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"),
+            "object": pd.Series(["xyz"[i % 3] for i in range(n)], dtype=object),
+            "day": days.astype("datetime64[ns]"),
+            "here": days.tz_localize("Europe/Berlin"),
+        }
+    )
+    data = load(frame)
+    back = data.space.frame(data.train.x)
+    assert dict(back.dtypes) == dict(frame.dtypes)
+    rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
+    assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows

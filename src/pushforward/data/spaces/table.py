@@ -67,6 +67,8 @@ class TableSpace(ScaledSpace):
             raise DataError(f'The target "{self.target}" is no column of the table.')
         if len(self.layout.missing) not in (0, len(self.fields)):
             raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
+        if len(self.layout.types) not in (0, len(self.fields)):
+            raise DataError(f"{len(self.layout.types)} types of a frame do not fit {len(self.fields)} columns.")
         for constraint in self.constraints:
             constraint.check({field.name: field.kind for field in self.fields})
 
@@ -186,7 +188,7 @@ class TableSpace(ScaledSpace):
         """The rows as a pandas data frame; None where pandas is not installed."""
         from pushforward.data.tables.frames import frame_of, has_pandas
 
-        return frame_of(self.fields, self.values(x)) if has_pandas() else None
+        return frame_of(self.fields, self.values(x), self.layout) if has_pandas() else None
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
         """Which rows meet all constraints, (n,); None without constraints."""
