@@ -1,6 +1,7 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pushforward.data.tables import Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
 
@@ -100,5 +102,6 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     data = load(frame)
     back = data.space.frame(data.train.x)
     assert dict(back.dtypes) == dict(frame.dtypes)
+    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
