@@ -92,7 +92,7 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
             "size": pd.Categorical(rng.choice(["S", "M", "L"], n), ["S", "M", "L", "XL"], ordered=True),
             "code": pd.Categorical(rng.integers(1, 4, n)),
             "flag": pd.array([None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"),
-            "always": np.ones(n, dtype=bool),
+            "never": np.zeros(n, dtype=bool),
             "text": pd.array([None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"),
             "object": pd.Series(["xyz"[i % 3] for i in range(n)], dtype=object),
             "day": days.astype("datetime64[ns]"),
