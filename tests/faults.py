@@ -29,6 +29,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
     "report/choosing.py": [
+        ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
@@ -107,6 +108,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
+        ("for _, last in self.lines]", "for last, _ in self.lines]", "table_messages"),
         (' and text not in getattr(field, "names", ())', "", "imputation"),
         ("return before + cell + after", "return before + cell", "gaps"),
         ("""if text.startswith('"') or any(""", "if any(", "gaps"),
@@ -1698,6 +1700,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         ("else _DATES if self.pattern else", "else", "table_kinds"),
+        ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/number.py": [
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
@@ -1710,8 +1713,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(self.separator) != 1 or", "", "table_kinds"),
     ],
     "data/tables/numerals.py": [
+        ('if counts[","] > counts["."]', 'if counts["."] == 0', "table_kinds"),
         ("or is_code(text)", "", "table_kinds"),
-        ("[1-9]\\d{0,2}", "\\d{1,3}", "table_kinds"),
+        ("[1-9]\\d{{0,2}}", "\\d{{1,3}}", "table_kinds"),
+        ('return sign != "." or ', "return True or ", "table_schema"),
+        ("if lengths == {0, most}:", "if False:", "table_kinds"),
         ("any(value < 0 for _, value in signs)", "True", "table_kinds"),
         ("and not is_whole(text))", "and False)", "table_kinds"),
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
@@ -1720,7 +1726,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
-        ('if sum(read[","]) > sum(read["."])', 'if all(read[","]) and not all(read["."])', "table_kinds"),
+        ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
         ("if (identifier or several) and", "if several and", "table_kinds"),
@@ -1738,6 +1744,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ("why != own.why and", "True and", "table_schema"),
+        ("return int(column.counts[places][moved].sum())", "return 0 * int(column.counts[places][moved].sum())", "table_schema"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
         ("if odd:", "if False:", "table_reading"),
         ('if "pattern" in entry and', "if False and", "table_reading"),
@@ -1752,7 +1760,29 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
     ],
+    "data/tables/frame_types.py": [
+        ("ordered=bool(match[1])", "ordered=False", "table_messages"),
+        ("return series.astype(kind)", "return series", "table_messages"),
+        ('if kind in ("bool", "boolean"):', "if False:", "table_messages"),
+    ],
+    "data/tables/given.py": [
+        ("& ~np.any(free, axis=0)", "", "table_messages"),
+        ("np.where(given, numbers, greatest)", "numbers", "table_messages"),
+    ],
+    "errors.py": [
+        ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
+        ("close = close or [name", "close = [name", "table_messages"),
+    ],
+    "numbers.py": [
+        ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
+    ],
+    "data/tables/facts.py": [
+        ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
+    ],
     "data/tables/constraints.py": [
+        ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),
+        ("return -greatest, -least", "return -least, -greatest", "table_messages"),
+        ("_may(ast.LtE, left, right) & ", "", "table_messages"),
         ("(plain & ~near) if strict else (plain | near)", "plain", "table_samples"),
         ("compared | missing", "compared", "table_samples"),
         ("for name in self.names], axis=0)", "for name in self.names[:2]], axis=0)", "table_samples"),

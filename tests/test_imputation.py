@@ -70,7 +70,7 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     space = pairs()
     transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
     (tmp_path / "t.csv").write_text("a,b\nu,no\nw,maybe\nx,?\n")
-    with pytest.raises(DataError, match=r'a: "w" in row 2, "x" in row 3; b: "maybe" in row 2'):
+    with pytest.raises(DataError, match=r'a: "w" in line 3, "x" in line 4; b: "maybe" in line 3'):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b\nu\n")
     with pytest.raises(DataError, match=r"line 2 \(1 cell\)"):

@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 import numpy as np
+import pytest
 from programs.compared import INFO, compared
 
 from pushforward.evaluation.figures import Pictures
@@ -19,7 +20,8 @@ from pushforward.report.choosing import choices
 from pushforward.report.facts import commands
 from pushforward.report.limits import limits
 from pushforward.report.markup import prose
-from pushforward.report.sentences import unmarked
+from pushforward.report.sentences import inside, unmarked
+from pushforward.report.statistics import metric_for
 from pushforward.report.tables import score_column, scorecards
 from pushforward.report.verdict import verdict
 
@@ -77,7 +79,7 @@ def test_a_score_that_no_network_passes_as_well_says_once_that_it_cannot_tell():
         "Nor do they in the time of a sample (100 ms).",
     ]
     worse = compared({"flow": (0.11, 0.1, 40), "edm": (0.11, 0.1, 40), "gan": (0.5, 0.1, 1)}, baseline=base)
-    assert lines(worse)[1] == "Nothing that was measured speaks for flow and edm or against them."
+    assert lines(worse)[1] == "Besides Fréchet distance, nothing that was measured speaks for flow and edm or against them."
 
 
 def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
@@ -211,3 +213,24 @@ def test_commands_that_read_a_run_follow_its_training():
 def test_lines_do_not_break_within_a_number_and_its_error_or_unit():
     nb = "\u00a0"
     assert prose("6 % at n = 5, 0.1 ± 0.2; the % of") == f"6{nb}% at n{nb}={nb}5, 0.1{nb}±{nb}0.2; the % of"
+
+
+def leading(text):
+    """The models that a sentence of the verdict calls best."""
+    who = re.match(r"(.*?) (?:scores? best|has the best|leads? in|(?:is|are) least bad in)", unmarked(text))
+    return set(re.findall(r"gan|edm|vae|flow", who[1])) if who else set()
+
+
+@pytest.mark.parametrize("base", [(0.1, 0.96), (0.1, 0.5), (2.0, 0.96), (2.0, 0.5)])
+def test_no_model_that_the_verdict_calls_best_is_one_for_which_nothing_speaks(base):
+    """Where no network passes as real data in a score, in both or in none; edm leads in coverage, gan in distance."""
+    row = ModelResult("no network", scores={name: Score(value, 0.01) for name, value in zip(INFO, base, strict=True)})
+    scores = {"gan": (0.11, 0.3, 0.1, 1), "edm": (0.2, 0.9, 0.1, 1), "vae": (0.2, 0.9, 0.1, 1), "flow": (0.5, 0.3, 0.1, 1)}
+    comparison = compared(scores, tuple(INFO), baseline=row)
+    for role in ("quality", "diversity"):
+        label = inside(comparison.info(metric_for(comparison, role)).label)
+        best = leading(said(comparison, role)[0])
+        assert best
+        unpraised = [line for line in lines(comparison) if re.search("nothing that was|no score speaks", line, re.IGNORECASE)]
+        assert all(f"Besides {label}" in line for line in unpraised if leading(f"{line.split(':')[0]} leads in") & best)
+    assert "No score speaks for flow" in " ".join(unpraised) or base[0] < 1

@@ -11,9 +11,9 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score, describe
+from pushforward.numbers import shortened
 from pushforward.report import Report, captions
 from pushforward.report.single import scores_text
-from pushforward.report.text import shortened
 
 
 def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):

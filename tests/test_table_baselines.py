@@ -13,9 +13,9 @@ from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult, Score
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult, Score
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.table_baselines import INDEPENDENT, drawn_rows
+from pushforward.evaluation.table_baselines import drawn_rows
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
 from pushforward.report.tables import scorecards
@@ -93,7 +93,7 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
     assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())
 
 
-@pytest.mark.parametrize("name", [INDEPENDENT, ROW_COPIES, "mixture"])
+@pytest.mark.parametrize("name", [INDEPENDENT_ROWS, ROW_COPIES, "mixture"])
 def test_baselines_sample_row_by_row(mixed, name):
     model = RowMixture.fit(mixed, 3, 2) if name == "mixture" else drawn_rows(mixed)[name]
     rows = model.sample(30, seed=5)
@@ -103,7 +103,7 @@ def test_baselines_sample_row_by_row(mixed, name):
 
 
 def test_independent_columns_keep_each_column_and_nothing_else(mixed):
-    real, drawn = (mixed.space.values(x) for x in (mixed.train.x, drawn_rows(mixed)[INDEPENDENT].sample(4000)))
+    real, drawn = (mixed.space.values(x) for x in (mixed.train.x, drawn_rows(mixed)[INDEPENDENT_ROWS].sample(4000)))
     for column in range(5):
         a, b = (np.nan_to_num(values[:, column], nan=-9) for values in (real, drawn))
         assert set(b) <= set(a)
@@ -134,7 +134,7 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     judge = Judge(mixed, repeats=1, metrics=["near_copies"])
     comparison = judge.comparison((), judge.baseline())
     assert comparison.baseline.name == "no network (mixture of 3)"
-    assert [row.name for row in comparison.further_baselines] == [INDEPENDENT, ROW_COPIES]
+    assert [row.name for row in comparison.further_baselines] == [INDEPENDENT_ROWS, ROW_COPIES]
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
@@ -148,7 +148,7 @@ def test_the_verdict_names_copies_and_ranks_only_models():
         metrics={"energy": MetricInfo("Energy distance", "lower", role="quality"), "near_copies": MetricInfo("Near-copies")},
         models=(row("a", 0.2, 0.0), row("b", 0.5, 0.0)),
         baseline=row("no network (mixture of 3)", 0.7, 0.0),
-        further_baselines=(row(INDEPENDENT, 0.9, 0.0), row(ROW_COPIES, 0.0, 0.97)),
+        further_baselines=(row(INDEPENDENT_ROWS, 0.9, 0.0), row(ROW_COPIES, 0.0, 0.97)),
         floors={"energy": Score(0.01, 0.01)},
     )
     texts = [claim.text for claim in claims(comparison)]
@@ -157,6 +157,6 @@ def test_the_verdict_names_copies_and_ranks_only_models():
         text.startswith(f"{ROW_COPIES} is a copy of the training data (97 % near-copies) and scores 0.00") for text in texts
     )
     named = [row.name for _, table in scorecards(comparison) for row in table.rows if row.kind == "baseline"]
-    assert named[:3] == ["no network (mixture of 3)", INDEPENDENT, ROW_COPIES]
+    assert named[:3] == ["no network (mixture of 3)", INDEPENDENT_ROWS, ROW_COPIES]
     without = replace(comparison, further_baselines=())
     assert not any("copy of the training" in claim.text for claim in claims(without))

@@ -75,6 +75,13 @@ def test_open_columns_come_back_too():
         (["1,234.50", "2,000,000.25", "-3.00"] * 9, "number", None),
         (["1,234", "0,999", "12,345"] * 9, "number", None),
         (["+134", "-2", "0"] * 9, "whole", None),
+        (["1.234.567", "999", "-12.345"] * 9, "whole", None),
+        (["1.234,50", "-2.000.000,25", "3"] * 9, "number", None),
+        (["1.234,50", "20,00"] * 9, "number", None),
+        (["1'234.50", "20"] * 9, "number", None),
+        (["1 234,5", "20"] * 9, "number", None),
+        (["1\u202f234", "20", "7"] * 9, "whole", None),
+        (["1,234.50", "20"] * 9, "number", None),
         (["+1.5", "-2.25"] * 9, "number", None),
         ([*map(str, range(100, 160)), *["0199", "0200"]] * 2, "category", None),
         (["$1,234", "$99"] * 9, "category", None),
@@ -118,6 +125,23 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
     assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
     assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (["10", "10.95", "1200.25"], ["10.90", "12", "1234.50"]),
+        (["10", "10.95", "11.5"], ["10.9", "12", "1234.5"]),
+        (["10.00", "10.95"], ["10.90", "12.00", "1234.50"]),
+        (["10.0", "10.95"], ["10.9", "12.0", "1234.5"]),
+        (["10", "10,95"], ["10,90", "12", "1234,50"]),
+        (["10", "1.210,95"], ["10,90", "12", "1.234,50"]),
+        (["10", "1,210.95"], ["10.90", "12", "1,234.50"]),
+    ],
+)
+def test_other_numbers_are_written_as_those_of_the_file(cells, written):
+    decided, _ = finding(cells * 9)
+    assert [decided.form.cell(value) for value in (10.9, 12.0, 1234.5)] == written
 
 
 NAN, INF = float("nan"), float("inf")

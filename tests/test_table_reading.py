@@ -210,9 +210,9 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
         ({"kind": "number", "pattern": "%Y"}, '"pattern" is for the kind date'),
         ({"kind": "number", "point": ""}, 'which cannot be: expected "." or ","'),
         ({"kind": "date", "pattern": ""}, "which cannot be: expected parts of a date"),
-        ({"kind": "number", "group": ".", "plus": True}, '"group" and "point" are both'),
-        ({"kind": "number"}, r'is a number in the schema, and 90 cells cannot be: line 2 \("'),
-        ({"kind": "category", "names": ["red"]}, "is a category in the schema"),
+        ({"kind": "number", "group": ".", "point": "."}, '"group" and "point" are both'),
+        ({"kind": "number"}, r'is of the kind number in the schema, and 90 cells cannot be: line 2 \("'),
+        ({"kind": "category", "names": ["red"]}, "is of the kind category in the schema"),
         ({"kind": "boolean"}, "at most 2"),
     ):
         with pytest.raises(DataError, match=says):

@@ -104,6 +104,16 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f' Did you mean "{close[0]}"?' if close else ""
+    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``.
+
+    Capital letters do not count. Where no name is close the hint is the first one that holds the word.
+    """
+    names = {name.lower(): name for name in reversed(list(known))}
+    lower = word.lower()
+    close = difflib.get_close_matches(lower, names, n=1, cutoff=0.5)
+    close = close or [name for name in reversed(names) if len(lower) >= LEAST and lower in name]
+    return f' Did you mean "{names[close[0]]}"?' if close else ""
+
+
+LEAST = 3
+"""The fewest letters of a word that suggest a longer name."""

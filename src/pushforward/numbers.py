@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["bounded", "count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity"]
+__all__ = ["bounded", "count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity", "shortened"]
 
 NOTHING = "–"
 
@@ -116,3 +116,18 @@ def listing(words: Iterable[str]) -> str:
     """Words joined by commas and a final "and"."""
     some = list(words)
     return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
+
+
+def shortened(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most so many characters, cut in their middle where they stay distinct; else they are whole.
+
+    Args:
+        names: Such as those of models or columns.
+        width: Characters of a name.
+    """
+    room = max(2, width - 1)
+    for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
+        short = [name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)

@@ -87,23 +87,24 @@ def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
 
 def _reported(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
+    from pushforward.data.tables.faults import some
     from pushforward.transports.redrawing import TURNS
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
     report: dict[str, Any] = {"cells": cells, "rows": rows}
+    lines = getattr(imputed.source, "numbers", range(len(imputed.missing)))
+    noun = "lines of the file" if hasattr(imputed.source, "numbers") else "rows, counted from 0,"
     if imputed.space.constraints:
         report["drawn_again"] = imputed.drawn_again
-        report |= {name: [row + 1 for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
+        report |= {name: [lines[row] for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
         say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
     for broken, words in (
         (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
         (imputed.given_unmet, "break a constraint by the cells that they had"),
     ):
         if broken:
-            listed = ", ".join(f"{row + 1:,}" for row in broken[:5])
-            more = f" and {len(broken) - 5:,} more" if len(broken) > 5 else ""
-            say(f"rows that {words}: {listed}{more}")
+            say(f"{noun} that {words}: {some(lines[row] for row in broken)}")
     return report
 
 

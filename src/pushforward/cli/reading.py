@@ -64,14 +64,15 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
-    """What is called with the number of files that have been read, and that of all; a long reading is shown on stderr."""
+    """What is called with the number of files or lines that were read, and that of all; a long reading is shown on stderr."""
     from pushforward.training.progress import Progress, duration
 
     progress, since = Progress(), time.monotonic()
+    noun = "lines" if name.lower().endswith((".csv", ".tsv", ".data", ".txt")) else "files"
 
     def count(done: int, total: int) -> None:
         spent = time.monotonic() - since
-        progress.preparing(name, done / total, f"{done:,} of {total:,} files  {duration(spent)}")
+        progress.preparing(name, done / total, f"{done:,} of {total:,} {noun}  {duration(spent)}")
 
     try:
         yield count

@@ -33,7 +33,7 @@ class Reading:
         given: columns that become conditions once the table is read; errors about one of them mention it.
         stream: whether images stay on disk; None: where they would take more than 4 GB.
         workers: threads that decode batches ahead where images stay on disk.
-        progress: called with the number of images that have been read and that of all.
+        progress: called with the number of images, or of lines of a table, that were read, and that of all.
         census: whether all is read, and each file described, also where training would refuse (`check`).
         table: the options of tables alone.
     """

@@ -80,7 +80,9 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
             constraint.check(known)
             _check_rows(constraint, fields, values, table.lines, faults)
     faults.refuse(where)
-    layout = Layout(table.separator, table.header is not False, tuple(column.missing_text(wanted.missing) for column in used))
+    texts = tuple(column.missing_text(wanted.missing) for column in used)
+    types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
+    layout = Layout(table.separator, table.header is not False, texts, types, levels)
     parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
     rows = np.column_stack(values)
     facts = TableFacts.of(table, columns, findings, wanted.missing)

@@ -50,6 +50,10 @@ TABLE = (
 )
 
 
+FIRST = 200
+"""Cells of a column that are tried first: a text among them decides."""
+
+
 def are_vectors(table: TextRows, target: str | None) -> bool:
     """Whether all columns beside the target hold finite numbers, none missing, and no number that is much more frequent."""
     if target is not None and target not in table.names:
@@ -59,6 +63,8 @@ def are_vectors(table: TextRows, target: str | None) -> bool:
             if "" in cells:
                 return False
             continue
+        if any(_number(cell) is None for cell in cells[:FIRST]):
+            return False
         values = [_number(cell) for cell in cells]
         with np.errstate(over="ignore"):
             finite = np.array([math.nan if value is None else value for value in values]).astype(np.float32)

@@ -33,10 +33,11 @@ from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
 from pushforward.records import Damaged, Record
 
-__all__ = ["FORMAT", "ROW_COPIES", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
+__all__ = ["FORMAT", "INDEPENDENT_ROWS", "ROW_COPIES", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
 
 FORMAT = 2
 """Of the JSON; other formats are refused."""
+INDEPENDENT_ROWS = "baseline: columns drawn independently"
 ROW_COPIES = "baseline: copies of training rows"
 """The name of the row of a table's training rows, drawn with replacement."""
 

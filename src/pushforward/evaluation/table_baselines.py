@@ -8,13 +8,11 @@ from torch import Tensor
 from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import TableSpace
 from pushforward.draws import Draws
-from pushforward.evaluation.results import ROW_COPIES
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
 from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
-__all__ = ["INDEPENDENT", "DrawnRows", "drawn_rows"]
-
-INDEPENDENT = "baseline: columns drawn independently"
+__all__ = ["DrawnRows", "drawn_rows"]
 
 
 class DrawnRows(Transport):
@@ -55,4 +53,4 @@ def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
     if not isinstance(space, TableSpace):
         return {}
     rows = data.train.data_units()
-    return {INDEPENDENT: DrawnRows(space, rows, whole=False), ROW_COPIES: DrawnRows(space, rows, whole=True)}
+    return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), ROW_COPIES: DrawnRows(space, rows, whole=True)}

@@ -54,9 +54,10 @@ def choices(comparison: Comparison) -> list[Choice]:
     lines = _between_equals(comparison, level["quality"], level["diversity"])
     lines += _for(comparison, [model for model in comparison.models if model.name not in short], level)
     silent = [model.name for model in comparison.models if model.name not in {*short, *(n for line in lines for n in line.names)}]
-    if silent:
-        text = f"Nothing that was measured speaks for {named(silent)} or against {'it' if len(silent) == 1 else 'them'}."
-        lines.append(Choice(tuple(silent), text))
+    for first in dict.fromkeys(_besides(comparison, name) for name in silent):
+        names = [name for name in silent if _besides(comparison, name) == first]
+        text = f"{first}othing that was measured speaks for {named(names)} or against {'it' if len(names) == 1 else 'them'}."
+        lines.append(Choice(tuple(names), text))
     return _not_proven(comparison, short) + lines + _against(comparison, short)
 
 
@@ -152,8 +153,25 @@ def _for(comparison: Comparison, models: Sequence[ModelResult], level: Level) ->
         if reasons:
             lines.append(Choice(tuple(names), f"Choose {_or(names)} if {' or if '.join(reasons.values())}."))
         elif others:
-            lines.append(Choice(tuple(names), f"No score speaks for {marked(names[0])}: {others}."))
+            lines.append(
+                Choice(tuple(names), f"{_besides(comparison, names[0])}o score speaks for {marked(names[0])}: {others}.")
+            )
     return lines
+
+
+def _besides(comparison: Comparison, name: str) -> str:
+    """How a line begins on a model for which nothing speaks: "N", after the scores in which the verdict calls it best."""
+    metrics = [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
+    ahead = [
+        inside(comparison.info(metric).label)
+        for metric in metrics
+        if name in {score.name for score in leaders(comparison, metric)} and _differs(comparison, metric)
+    ]
+    return f"Besides {listing(ahead)}, n" if ahead else "N"
+
+
+def _differs(comparison: Comparison, metric: str) -> bool:
+    return len(leaders(comparison, metric)) < len(statistics(comparison, metric))
 
 
 def _reasons(comparison: Comparison, model: ModelResult, level: Level) -> dict[str, str]:

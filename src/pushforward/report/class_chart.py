@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import finite, percent
+from pushforward.numbers import finite, percent, shortened
 from pushforward.report.axes import Axis
 from pushforward.report.charts import COLOURS, marker, svg_open
 from pushforward.report.markup import signs, split
@@ -54,12 +54,11 @@ def _chart(comparison: Comparison, names: list[str], real: list[float], counted:
         at = y(value)
         parts.append(f'<line class="gridline" x1="{LEFT}" x2="{WIDTH}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for place, (name, share) in enumerate(zip(names, real, strict=True)):
+    for place, (name, short, share) in enumerate(zip(names, shortened(names, 12), real, strict=True)):
         left, at = LEFT + step * (place + 0.1), y(100 * share)
         title = f"<title>{escape(name)}: {percent(share)} of real data</title>"
         size = f'x="{left:.1f}" y="{at:.1f}" width="{0.8 * step:.1f}" height="{y.start - at:.1f}"'
         parts.append(f'<rect class="band" {size}>{title}</rect>')
-        short = name if len(name) <= 12 else name[:11] + "…"
         x = LEFT + step * (place + 0.5)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(short)}</text>')
     for order, (index, numbers) in enumerate(counted):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Extra
-from pushforward.numbers import finite, percent, plain
+from pushforward.numbers import finite, percent, plain, shortened
 from pushforward.report.axes import Axis, tick_text
 from pushforward.report.charts import COLOURS, dash, marker, svg_open
 from pushforward.report.distributions import steps
@@ -59,8 +59,9 @@ def _with(comparison: Comparison, metric: str, name: str) -> list[Numbered]:
     return [(number, model, extra) for number, model, extra in scored if extra.get(name)]
 
 
-def _short(name: str) -> str:
-    return escape(name if len(name) <= NAMED else name[: NAMED - 1] + "…")
+def _short(names: Sequence[str]) -> list[str]:
+    """Names as the labels of a chart, which stay distinct."""
+    return [escape(name) for name in shortened(names, NAMED)]
 
 
 # Columns alone --------------------------------------------------------------------------------------------------
@@ -142,11 +143,11 @@ def _bars(texts: Sequence[str], real: np.ndarray, rows: Sequence[Row]) -> Iterat
     """A gray bar for each category from the left to the right, and the models' signs at its end."""
     top = max([float(real.max()), *(float(share.max()) for _, _, share, _ in rows)]) or 1.0
     x = Axis(0, top * 1.05, LABELS, WIDTH - EDGE)
-    for place, (text, share) in enumerate(zip(texts, real, strict=True)):
+    for place, (text, label, share) in enumerate(zip(texts, _short(texts), real, strict=True)):
         at = EDGE + ROW * place
         size = f'x="{LABELS}" y="{at + 2}" width="{x(float(share)) - LABELS:.1f}" height="{ROW - 4}"'
         yield f'<rect class="band" {size}><title>{escape(text)}: {percent(float(share))} of real data</title></rect>'
-        yield f'<text class="tick" x="{LABELS - 6}" y="{at + ROW / 2 + 4}" text-anchor="end">{_short(text)}</text>'
+        yield f'<text class="tick" x="{LABELS - 6}" y="{at + ROW / 2 + 4}" text-anchor="end">{label}</text>'
         for order, (name, index, shares, _) in enumerate(rows):
             middle = at + 3 + (ROW - 6) * (order + 0.5) / len(rows)
             yield _dot(index, x(float(shares[place])), middle, f"{name}, {text}: {percent(float(shares[place]))}")
@@ -187,11 +188,10 @@ def _matrix(names: Sequence[str], matrix: np.ndarray, most: float, whose: tuple[
         svg_open(left + size, top + size, f"Error of each two columns of {whose[1]}", "small"),
         f'<g class="e{whose[0] % len(COLOURS)}">',
     ]
-    for row, name in enumerate(names):
+    for row, (name, label) in enumerate(zip(names, _short(names), strict=True)):
         middle = top + step * (row + 0.5)
         if step >= 11 or row % 2 == 0:
-            label = f"{_short(name)} {row + 1}"
-            parts.append(f'<text class="tick" x="{left - 6}" y="{middle + 4:.1f}" text-anchor="end">{label}</text>')
+            parts.append(f'<text class="tick" x="{left - 6}" y="{middle + 4:.1f}" text-anchor="end">{label} {row + 1}</text>')
             parts.append(
                 f'<text class="tick" x="{left + step * (row + 0.5):.1f}" y="{top - 6}" text-anchor="middle">{row + 1}</text>'
             )
@@ -226,9 +226,9 @@ def _told(comparison: Comparison, models: Sequence[Numbered]) -> str:
     for value in x.ticks:
         parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="6" y2="{height - 26}"/>')
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{tick_text(value)}</text>')
-    for row, name in enumerate(names):
+    for row, (name, label) in enumerate(zip(names, _short(names), strict=True)):
         at = 8 + step * (row + 0.5)
-        parts.append(f'<text class="rowname" x="{left - 10}" y="{at + 4:.1f}" text-anchor="end">{_short(name)}</text>')
+        parts.append(f'<text class="rowname" x="{left - 10}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
         for number, model, by_name in falls:
             fall = max(0.0, by_name.get(name, 0.0))
             title = f"<title>{escape(model)}, {escape(name)}: {plain(fall, 2)}</title>"

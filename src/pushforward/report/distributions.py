@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from pushforward.numbers import shortened
 from pushforward.report.axes import Axis, padded, start_note, tick_text
 from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 
@@ -51,11 +52,10 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     for value in x.ticks:
         parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{tick_text(value)}</text>')
-    for i, row in enumerate(rows):
+    for i, (row, name) in enumerate(zip(rows, shortened([row.name for row in rows], 16), strict=True)):
         at = TOP + step * (i + 0.5)
         kind = "base" if row.index is None else f"e{row.index % len(COLOURS)}"
         start, end = x(max(row.ends[0], x.low)), x(row.ends[1])
-        name = row.name if len(row.name) <= 16 else row.name[:15] + "…"
         parts.append(
             f'<g class="{kind}"><title>{escape(f"{row.name}: {row.text}")}</title>'
             f'<text class="rowname" x="{left - 10}" y="{at + 4:.1f}" text-anchor="end">{escape(name)}</text>'

@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from pushforward.evaluation.results import Comparison
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
+from pushforward.numbers import shortened
 from pushforward.report import ladder, tables
 from pushforward.report.bars import has_intervals
 from pushforward.report.choosing import choices
@@ -17,7 +18,7 @@ from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import NO_NETWORK, Row, Table
 from pushforward.report.verdict import verdict
 
-__all__ = ["bullets", "line_width", "score_parts", "shortened", "text", "wrapped"]
+__all__ = ["bullets", "line_width", "score_parts", "text", "wrapped"]
 
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
@@ -136,26 +137,13 @@ def _across(columns: Sequence[Sequence[str]]) -> int:
     return sum(2 + _wide(lines) for lines in columns)
 
 
-def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Names of at most so many characters, cut in their middle where they stay distinct; else they are whole.
-
-    Args:
-        names: Such as those of models.
-        width: Characters of a name.
-    """
-    room = max(2, width - 1)
-    for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
-        short = [name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names]
-        if len(set(short)) == len(set(names)):
-            return short
-    return list(names)
-
-
 def _name(row: Row) -> str:
     """The name of a row, short for the rows that are no models."""
     if row.kind == "floor":
         return "real data"
-    return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
+    if row.kind == "baseline" and row.name.startswith(NO_NETWORK):
+        return NO_NETWORK
+    return {INDEPENDENT_ROWS: "independent columns", ROW_COPIES: "copied rows"}.get(row.name, row.name)
 
 
 def _wide(column: Sequence[str]) -> int:

@@ -121,7 +121,10 @@ class Transport(nn.Module, ABC):
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
-        return None if condition is None else Request(self.space.conditions, self.space.names).values(n, condition, seed)
+        values = None if condition is None else Request(self.space.conditions, self.space.names).values(n, condition, seed)
+        if values is not None:
+            self.space.check_given(values)
+        return values
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """The conditions of some of the samples; see `part`."""

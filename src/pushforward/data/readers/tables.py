@@ -17,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.faults import Faults, some
 from pushforward.data.tables.frames import read_parquet
 from pushforward.data.tables.raw import RawColumn, RawTable
-from pushforward.data.tables.text import Cells, cells_of
+from pushforward.data.tables.text import Cells, Progress, cells_of
 from pushforward.data.tabular import check_names, rows_of, table_dataset
 from pushforward.data.vectors import TextRows, are_vectors, vectors_of
 from pushforward.errors import DataError, UsageError
@@ -123,14 +123,16 @@ def _as_vectors(path: Path, rows: TextRows, reading: Reading) -> bool:
 
 
 def _parsed(path: Path, reading: Reading) -> tuple[TextRows, Cells, Faults]:
-    return _split(path, reading.header, reading.table.columns, reading.target)
+    return _split(path, reading.header, reading.table.columns, reading.target, reading.progress)
 
 
-def _split(path: Path, header: bool | None, columns: Sequence[str], target: str | None) -> tuple[TextRows, Cells, Faults]:
+def _split(
+    path: Path, header: bool | None, columns: Sequence[str], target: str | None, progress: Progress | None = None
+) -> tuple[TextRows, Cells, Faults]:
     """Names and rows of a file; what is wrong with its lines is noted."""
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
-    cells = cells_of(path.read_bytes())
+    cells = cells_of(path.read_bytes(), progress=progress)
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first) and not faults.sentences:
         raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")

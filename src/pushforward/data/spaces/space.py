@@ -183,6 +183,16 @@ class Space(ABC):
 
     # Conditions
 
+    def check_given(self, condition: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Refuse given values that no sample meets which is valid; of most kinds of data there are none.
+
+        Args:
+            condition: Values and masks by name, of n samples.
+
+        Raises:
+            UsageError: Naming the values.
+        """
+
     @property
     def label(self) -> Label | None:
         """The classes of examples; None without labels."""

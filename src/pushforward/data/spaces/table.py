@@ -14,6 +14,7 @@ from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.given import check_given
 from pushforward.data.tables.layout import Layout
 from pushforward.errors import DataError
 
@@ -66,6 +67,8 @@ class TableSpace(ScaledSpace):
             raise DataError(f'The target "{self.target}" is no column of the table.')
         if len(self.layout.missing) not in (0, len(self.fields)):
             raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
+        if len(self.layout.types) not in (0, len(self.fields)):
+            raise DataError(f"{len(self.layout.types)} types of a frame do not fit {len(self.fields)} columns.")
         for constraint in self.constraints:
             constraint.check({field.name: field.kind for field in self.fields})
 
@@ -185,7 +188,7 @@ class TableSpace(ScaledSpace):
         """The rows as a pandas data frame; None where pandas is not installed."""
         from pushforward.data.tables.frames import frame_of, has_pandas
 
-        return frame_of(self.fields, self.values(x)) if has_pandas() else None
+        return frame_of(self.fields, self.values(x), self.layout) if has_pandas() else None
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
         """Which rows meet all constraints, (n,); None without constraints."""
@@ -195,6 +198,14 @@ class TableSpace(ScaledSpace):
         """Which rows of values (n, columns) meet all constraints, (n,)."""
         named = {field.name: field.numbers(values[:, place]) for place, field in enumerate(self.fields)}
         return np.all([constraint.holds(named) for constraint in self.constraints], axis=0)
+
+    def check_given(self, condition: Mapping[str, Tensor]) -> None:
+        """Refuse values of known columns by which no row meets all constraints."""
+        if not self.constraints:
+            return
+        for name in (name for name, kind in self.conditions.items() if kind.learned and name in condition):
+            known, width = condition[name].cpu().numpy(), self.starts[-1]
+            check_given(self.fields, self.constraints, self.values(known[:, :width]), known[:, width:] > 0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Coordinates of the values that they stand for, float32 (n, d)."""

@@ -91,11 +91,25 @@ class Constraint:
         missing: Any = np.any([np.isnan(values[name]) for name in self.names], axis=0)
         compared: Any = True
         for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
-            near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
+            near = _near(left, right)
             strict = isinstance(op, (ast.Lt, ast.Gt, ast.NotEq))
             plain = _COMPARED[type(op)](left, right)
             compared = compared & ((plain & ~near) if strict else (plain | near))
         return np.broadcast_to(compared | missing, np.shape(next(iter(values.values())))).copy()
+
+    def possible(self, low: Mapping[str, NDArray[np.float64]], high: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """Whether a row may meet it whose numbers lie between two ends, (n,); False only where none does.
+
+        Args:
+            low: The least number of each column, (n,).
+            high: The greatest one.
+        """
+        tree, quoted = self._parsed
+        sides = [_between(side, quoted, low, high) for side in (tree.left, *tree.comparators)]
+        may: Any = True
+        for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
+            may = may & _may(type(op), left, right)
+        return np.broadcast_to(may, np.shape(next(iter(low.values())))).copy()
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
@@ -149,6 +163,40 @@ def _computed(node: ast.AST, quoted: Mapping[str, str], values: Mapping[str, NDA
         return np.float64(node.value)  # type: ignore[arg-type]
     assert isinstance(node, ast.Name)
     return values[quoted.get(node.id, node.id)]
+
+
+Ends = tuple[Any, Any]
+"""The least and the greatest value of a side of a comparison."""
+
+
+def _between(
+    node: ast.AST, quoted: Mapping[str, str], low: Mapping[str, NDArray[np.float64]], high: Mapping[str, NDArray[np.float64]]
+) -> Ends:
+    """The ends of a side by interval arithmetic; a column that occurs twice counts as two."""
+    if isinstance(node, ast.BinOp):
+        left, right = _between(node.left, quoted, low, high), _between(node.right, quoted, low, high)
+        results = [_COMPUTED[type(node.op)](a, b) for a in left for b in right]
+        return np.minimum.reduce(results), np.maximum.reduce(results)
+    if isinstance(node, ast.UnaryOp):
+        least, greatest = _between(node.operand, quoted, low, high)
+        return -greatest, -least
+    return _computed(node, quoted, low), _computed(node, quoted, high)
+
+
+def _may(op: type, left: Ends, right: Ends) -> Any:
+    """Whether a comparison holds for some values between the ends of its sides."""
+    if op in (ast.Gt, ast.GtE):
+        return _may({ast.Gt: ast.Lt, ast.GtE: ast.LtE}[op], right, left)
+    if op is ast.Eq:
+        return _may(ast.LtE, left, right) & _may(ast.LtE, right, left)
+    if op is ast.NotEq:
+        return _may(ast.Lt, left, right) | _may(ast.Lt, right, left)
+    near = _near(left[0], right[1])
+    return (left[0] < right[1]) & ~near if op is ast.Lt else (left[0] <= right[1]) | near
+
+
+def _near(left: Any, right: Any) -> Any:
+    return np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
 
 
 def _refused(text: str) -> UsageError:

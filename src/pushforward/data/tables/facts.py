@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.inference import Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
@@ -30,7 +31,7 @@ class TableFacts:
         texts: Texts that mean that there is no value.
         rows: How many rows there are.
         separator: Between cells; empty for a table that is no text.
-        notes: Sentences about lines that were left out.
+        notes: Sentences about lines that were left out, and columns that are rounded.
     """
 
     findings: tuple[Finding, ...]
@@ -51,13 +52,18 @@ class TableFacts:
             shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
         separator = "" if table.header is None else table.separator
         texts = tuple(dict.fromkeys(missing))
-        return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, table.notes)
+        notes = (*table.notes, *map(_rounded, (finding for finding in findings if finding.rounds)))
+        return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property
     def sentences(self) -> list[str]:
         """What a person who trains should know: columns and lines that were left out."""
-        dropped = [finding for finding in self.findings if finding.kind == "drop"]
-        return [*(f'left out the column "{finding.name}": {finding.why}' for finding in dropped), *self.notes]
+        dropped: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.kind == "drop":
+                dropped.setdefault(finding.why, []).append(f'"{finding.name}"')
+        parts = ((f"column{'s' * (len(names) > 1)} {some(names)}", why) for why, names in dropped.items())
+        return [*(f"left out the {names}: {why}" for names, why in parts), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
         """A plain dict for each column: name, kind, range or categories, missing, atoms, examples and why.
@@ -79,6 +85,11 @@ class TableFacts:
         """Separator and texts of missing values, in words."""
         separator = NAMES.get(self.separator, self.separator) or None
         return {"separator": separator, "missing_texts": list(self.texts)}
+
+
+def _rounded(finding: Finding) -> str:
+    cells = f'{count(finding.rounds, "cell")} of the column "{finding.name}"'
+    return f"{cells} {'has' if finding.rounds == 1 else 'have'} more digits than the schema leaves and will be rounded"
 
 
 def _content(finding: Finding, field: Column | None) -> dict[str, Any]:

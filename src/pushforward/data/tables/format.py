@@ -39,6 +39,7 @@ class Format:
         point: The decimal point or comma.
         group: Stands between thousands; empty for nothing.
         plus: Whether numbers above 0 have a plus sign.
+        bare: Whether whole numbers have no point, where other numbers have all ``decimals``: 10, but 10.90.
 
     Raises:
         DataError: For counts of digits, a pattern or a point that no cell is written with.
@@ -52,6 +53,7 @@ class Format:
     point: str = "."
     group: str = ""
     plus: bool = False
+    bare: bool = False
 
     def __post_init__(self) -> None:
         """Turn a list into a tuple, and check that cells can be written."""
@@ -116,9 +118,11 @@ class Format:
     def _number(self, value: float) -> str:
         if self.decimals is not None:
             text = f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
+            whole, _, fraction = text.partition(".")
+            if self.bare and not fraction.strip("0"):
+                return whole
             if self.least is None or self.least >= self.decimals:
                 return text
-            whole, fraction = text.split(".")
             fraction = fraction.rstrip("0").ljust(self.least, "0")
             return f"{whole}.{fraction}" if fraction else whole
         value = value if self.digits is None else float(f"{value:.{self.digits}g}")

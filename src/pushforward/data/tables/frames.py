@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
+from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.errors import DataError, MissingExtra
@@ -30,8 +32,6 @@ __all__ = [
     "read_parquet",
     "write_parquet",
 ]
-
-TRUTHS = {"true": True, "false": False}
 
 
 def has_pandas() -> bool:
@@ -51,11 +51,14 @@ def frame_table(frame: Any) -> RawTable:
     Raises:
         DataError: For values that no cell of a table holds, such as lists.
     """
-    names, columns = [str(name) for name in frame.columns], []
+    names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
         series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
         columns.append(RawColumn.of(name, _cells(name, series.to_list())))
-    return RawTable(tuple(columns), range(1, len(frame) + 1))
+        if hasattr(frame, "iloc"):
+            levels = _cells(name, series.cat.categories.to_list()) if hasattr(series, "cat") else ()
+            types[name] = (type_of(series), tuple(levels))
+    return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
 def _cells(name: str, values: Sequence[Any]) -> list[str]:
@@ -108,11 +111,20 @@ def _cell(name: str, value: Any, days: bool) -> str:
     raise DataError(f'The column "{name}" holds a {type(value).__name__}: expected numbers, texts, dates or booleans.')
 
 
-def frame_of(fields: Sequence[Column], values: NDArray[np.float64]) -> Any:
-    """Values of a table (n, columns) as a pandas data frame, each column in the type that its kind has there."""
+def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layout = Layout()) -> Any:
+    """Values of a table (n, columns) as a pandas data frame.
+
+    Each column has the type that it has in the frame that the layout is of, else the one that its kind has in pandas.
+    """
     import pandas as pd
 
-    columns = {field.name: _series(pd, field, values[:, place]) for place, field in enumerate(fields)}
+    columns = {}
+    for place, field in enumerate(fields):
+        series = _series(pd, field, values[:, place])
+        if layout.types:
+            texts = [text or None for text in field.cells(values[:, place])]
+            series = as_typed(pd, series, layout.types[place], texts, layout.levels[place])
+        columns[field.name] = series
     return pd.DataFrame(columns)
 
 

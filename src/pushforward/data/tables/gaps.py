@@ -81,7 +81,12 @@ class GappyFile:
         """The values of a table's columns, and which cells are missing in the file; see `gappy_values`."""
         cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.header)
         columns = [RawColumn.of(name, column) for name, column in zip(self.header, cells, strict=True)]
-        return gappy_values(str(self.path), columns, fields, absent)
+        return gappy_values(str(self.path), columns, fields, absent, self.numbers)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The line of the file on which each row ends, from 1; the line of names counts."""
+        return [last for _, last in self.lines]
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
         """The file's text with other cells in some rows, by column and row; every other cell stays as it is written."""
@@ -118,7 +123,12 @@ class GappyFile:
 
 
 def gappy_values(
-    name: str, columns: Sequence[RawColumn], fields: Sequence[Column], absent: Iterable[str] = (), dates: bool = False
+    name: str,
+    columns: Sequence[RawColumn],
+    fields: Sequence[Column],
+    absent: Iterable[str] = (),
+    lines: Sequence[int] | None = None,
+    dates: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The values of a table's columns, and which cells are missing, (n, columns) each.
 
@@ -130,6 +140,7 @@ def gappy_values(
         columns: Those that it has.
         fields: The model's columns.
         absent: Texts that mean that there is no value, beside `MISSING`.
+        lines: The line of each row in the file, for messages; None for a table that is no file, whose rows are counted from 0.
         dates: Whether dates may be written as ISO 8601 has them instead of as the column does.
 
     Raises:
@@ -154,15 +165,16 @@ def gappy_values(
         if dates and field.kind == "date":
             read = np.where(np.isnan(read), [_iso(text) for text in column.texts], read)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
-        faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place])
+        faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place], lines)
     if faults:
         raise DataError(f"{name} has cells that the model's columns do not have: {'; '.join(faults)}.")
     return values, missing
 
 
-def _strange(column: RawColumn, strange: NDArray[np.bool_]) -> list[str]:
-    rows = np.flatnonzero(strange)
-    words = [f'"{column.texts[column.codes[row]][:40]}" in row {row + 1}' for row in rows.tolist()]
+def _strange(column: RawColumn, strange: NDArray[np.bool_], lines: Sequence[int] | None) -> list[str]:
+    rows = np.flatnonzero(strange).tolist()
+    where = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows]
+    words = [f'"{column.texts[column.codes[row]][:40]}" in {place}' for row, place in zip(rows, where, strict=True)]
     return [f"{column.name}: {some(words)}"] if words else []
 
 

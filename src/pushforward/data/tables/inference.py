@@ -15,7 +15,19 @@ from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.number import Number
-from pushforward.data.tables.numerals import dress_of, form_of, is_code, is_number, is_whole, numbers, unclear, unit_of
+from pushforward.data.tables.numerals import (
+    dress_of,
+    form_of,
+    is_code,
+    is_number,
+    is_whole,
+    like_number,
+    maybe_grouped,
+    numbers,
+    point_of,
+    unclear,
+    unit_of,
+)
 from pushforward.data.tables.raw import RawColumn
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "ordered"]
@@ -46,6 +58,7 @@ class Finding:
         why: The reason, in words.
         form: How numbers and dates are written.
         names: The texts of categories, in their order.
+        rounds: How many cells hold numbers of more digits than a schema leaves them; they are rounded.
     """
 
     name: str
@@ -53,6 +66,7 @@ class Finding:
     why: str = ""
     form: Format = Format()
     names: tuple[str, ...] = ()
+    rounds: int = 0
 
     @property
     def numeric(self) -> bool:
@@ -64,7 +78,7 @@ class Finding:
         texts, places = np.full(len(column.texts), np.nan), column.present(missing)
         if self.numeric:
             texts[places] = [self.form.value(column.texts[place]) for place in places]
-            texts[places] = texts[places] + 0.0
+            texts[places] = (self.form.rounded(texts[places]) if self.rounds else texts[places]) + 0.0
         else:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
@@ -103,15 +117,23 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         return Finding(column.name, "category", "every cell is missing; samples leave it empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(column.name, "boolean", "two values that mean no and yes", names=ordered(texts))
+    if not any(map(like_number, texts)):
+        return _of_dates_or_texts(column, places, [False] * len(texts), lines, faults)
     dress = dress_of(texts)
     plain = [dress.plain(text) for text in texts]
-    read = {point: [is_number(text, point) for text in plain] for point in (".", ",")}
-    point = "," if sum(read[","]) > sum(read["."]) else "."
-    numeric = read[point]
+    point = point_of(dress, plain)
+    numeric = [is_number(text, point) for text in plain]
     if all(numeric):
         _check_commas(column.name, texts, dress, faults)
         return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
-    if not any(numeric) and (fitting := patterns(texts)):
+    return _of_dates_or_texts(column, places, numeric, lines, faults)
+
+
+def _of_dates_or_texts(
+    column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults
+) -> Finding:
+    """A column that does not hold numbers alone."""
+    if not any(numeric) and (fitting := patterns([column.texts[place] for place in places])):
         other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
         return Finding(column.name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0]))
     return _of_texts(column, places, numeric, lines, faults)
@@ -119,7 +141,7 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
 
 def _check_commas(name: str, texts: Sequence[str], dress: Format, faults: Faults) -> None:
     """Note commas that may separate thousands or decimals."""
-    if dress.group and (bare := unclear(texts)):
+    if dress.group == "," and (bare := unclear(texts)):
         comma = next(text for text in texts if "," in text)
         faults.add(
             f'the column "{name}" holds "{comma}" and "{bare}": the comma may separate thousands or decimals. Write all numbers '
@@ -130,10 +152,13 @@ def _check_commas(name: str, texts: Sequence[str], dress: Format, faults: Faults
 def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, dress: Format, whole_column: bool) -> Finding:
     """A column of numbers, from texts without separators of thousands and plus signs."""
     name, different = column.name, len(texts)
-    more = ", with a decimal comma" * (dress.point == ",") + ", with commas between thousands" * (dress.group == ",")
-    if not all(map(is_whole, texts)):
+    signs = {",": "commas", ".": "points", "'": "apostrophes"}.get(dress.group, "blanks")
+    whole = all(map(is_whole, texts))
+    more = ", with a decimal comma" * (dress.point == "," and not whole) + f", with {signs} between thousands" * bool(dress.group)
+    if not whole:
         form = replace(form_of(texts, dress.point), group=dress.group, plus=dress.plus)
-        return Finding(name, "number", f"numbers of up to {_digits(form)}{more}", form)
+        either = '; if the points separate thousands: "group": "." in the schema' if maybe_grouped(texts, dress) else ""
+        return Finding(name, "number", f"numbers of up to {_digits(form)}{more}{either}", form)
     if dress.group or dress.plus:
         return Finding(name, "whole", f"whole numbers{more}{', with plus signs' * dress.plus}", replace(dress, decimals=0))
     values = numbers(texts)
@@ -148,7 +173,7 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, dress: Format, 
 
 def _digits(form: Format) -> str:
     count = form.digits if form.decimals is None else form.decimals
-    return f"{count} {'significant digits' if form.decimals is None else 'decimals'}"
+    return f"{count} {'significant digit' if form.decimals is None else 'decimal'}{'s' * (count != 1)}"
 
 
 def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:

@@ -10,17 +10,32 @@ from numpy.typing import NDArray
 
 from pushforward.data.tables.format import Format
 
-__all__ = ["dress_of", "form_of", "is_code", "is_number", "is_whole", "numbers", "unclear", "unit_of"]
+__all__ = [
+    "GROUPS",
+    "dress_of",
+    "form_of",
+    "is_code",
+    "is_number",
+    "is_whole",
+    "like_number",
+    "maybe_grouped",
+    "numbers",
+    "point_of",
+    "unclear",
+    "unit_of",
+]
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
+_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
-_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?$")
 _UNIT = re.compile(r"[-+]?(?:([^\w\s.,+-])\s?)?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")
 EXACT = 2**53
 """Whole numbers up to here are float64 numbers."""
 MOST_DECIMALS = 12
+GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
+"""What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well."""
 
 
 def is_number(text: str, point: str = ".") -> bool:
@@ -29,6 +44,11 @@ def is_number(text: str, point: str = ".") -> bool:
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
     return bool(np.isfinite(float(text.replace(point, "."))))
+
+
+def like_number(text: str) -> bool:
+    """Whether a text has the characters of a number alone; any other is none, without a closer look."""
+    return bool(_LIKE.match(text))
 
 
 def is_code(text: str) -> bool:
@@ -44,15 +64,52 @@ def is_whole(text: str) -> bool:
 def dress_of(texts: Sequence[str]) -> Format:
     """The separator of thousands and the plus sign of a column of numbers, where it has them.
 
-    Commas separate thousands where all of them may. A plus sign is one where all numbers above 0 have it, and some is negative:
-    without negative numbers it begins codes, such as +49.
+    Commas separate thousands where all of them may; points where all may and some text has two of them or a comma as well. A plus
+    sign is one where all numbers above 0 have it, and some is negative: without negative numbers it begins codes, such as +49.
     """
-    commas = [text for text in texts if "," in text]
-    group = "," if commas and all(map(_GROUPED.match, commas)) else ""
-    bare = {text: text.replace(",", "").removeprefix("+") for text in texts}
+    group = next((sign for sign in GROUPS if _separates(sign, texts)), "")
+    point = "," if group == "." else "."
+    if not group and not any(text.startswith("+") for text in texts):
+        return Format()
+    bare = {text: (text.replace(group, "") if group else text).removeprefix("+") for text in texts}
     signs = {(text.startswith("+"), float(number)) for text, number in bare.items() if is_number(number)}
     right = all(plus == (value > 0) for plus, value in signs)
-    return Format(group=group, plus=right and any(plus for plus, _ in signs) and any(value < 0 for _, value in signs))
+    plus = right and any(plus for plus, _ in signs) and any(value < 0 for _, value in signs)
+    return Format(group=group, plus=plus, point=point)
+
+
+def _separates(sign: str, texts: Sequence[str]) -> bool:
+    """Whether a sign separates thousands in all texts that have it."""
+    holding = [text for text in texts if sign in text]
+    grouped = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+(?:[{GROUPS[sign]}]\d+)?$")
+    if not holding or not all(map(grouped.match, holding)):
+        return False
+    return sign != "." or any(text.count(".") > 1 or "," in text for text in holding)
+
+
+def point_of(dress: Format, plain: Sequence[str]) -> str:
+    """The decimal point or comma of a column of numbers: that by which more texts are numbers, where thousands leave it open.
+
+    Args:
+        dress: The column's separator of thousands.
+        plain: Its texts without it.
+    """
+    if dress.group in GROUPS and len(GROUPS[dress.group]) == 1:
+        return GROUPS[dress.group]
+    if not any("," in text for text in plain):
+        return "."
+    counts = {point: sum(is_number(text, point) for text in plain) for point in (".", ",")}
+    return "," if counts[","] > counts["."] else "."
+
+
+def maybe_grouped(plain: Sequence[str], dress: Format) -> bool:
+    """Whether points that were taken as decimal points may separate thousands: three digits follow each, and some have none."""
+    pointed = [text for text in plain if "." in text]
+    return (
+        not dress.group
+        and 0 < len(pointed) < len(plain)
+        and all(re.match(r"[-+]?[1-9]\d{0,2}\.\d{3}$", text) for text in pointed)
+    )
 
 
 def unclear(texts: Sequence[str]) -> str:
@@ -74,14 +131,20 @@ def numbers(texts: Sequence[str], point: str = ".") -> NDArray[np.float64]:
 
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
-    """How a column of numbers is written: with the most decimals that occur, and as few as occur."""
-    most, fewest, digits = 0, MOST_DECIMALS, 0
+    """How a column of numbers is written: with the most decimals that occur, and as few as occur.
+
+    Where all numbers with a point have as many decimals, so will those that end in zeros: 10 and 10.95 lead to 10.90.
+    """
+    most, fewest, digits, lengths = 0, MOST_DECIMALS, 0, set()
     for text in texts:
         plain, _, exponent = text.lower().partition("e")
         whole, _, fraction = plain.partition(point)
         decimals = len(fraction) - int(exponent or 0)
         most, fewest = max(most, decimals), min(fewest, MOST_DECIMALS if exponent else max(0, decimals))
         digits = max(digits, len((whole.lstrip("-") + fraction).lstrip("0")))
+        lengths.add(-1 if exponent else len(fraction))
     if most > MOST_DECIMALS:
         return Format(digits=min(17, max(1, digits)), point=point)
+    if lengths == {0, most}:
+        return Format(most, point=point, bare=True)
     return Format(most, least=min(fewest, most), point=point)

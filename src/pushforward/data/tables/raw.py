@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,9 +34,10 @@ class RawColumn:
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
         """The column of cells."""
-        places: dict[str, int] = {}
-        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int64)
-        return cls(name, tuple(places), codes)
+        cells = cells if isinstance(cells, Sequence) else tuple(cells)
+        texts = tuple(dict.fromkeys(cells))
+        places = dict(zip(texts, range(len(texts)), strict=True))
+        return cls(name, texts, np.fromiter(map(places.__getitem__, cells), dtype=np.int64, count=len(cells)))
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -77,6 +78,7 @@ class RawTable:
         header: Whether the file's first line holds the names; None for a table that is no file.
         separator: Between cells.
         notes: Sentences about what was left out or decided.
+        types: The types of a pandas frame's columns by name, each with the texts of its levels; empty for other tables.
     """
 
     columns: tuple[RawColumn, ...]
@@ -84,6 +86,7 @@ class RawTable:
     header: bool | None = None
     separator: str = ","
     notes: tuple[str, ...] = ()
+    types: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ Columns that it does not name are decided from their cells. "why" of a column is
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -27,8 +28,8 @@ from typing import Any
 from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
-from pushforward.data.tables.inference import KINDS, Finding, infer, ordered
-from pushforward.data.tables.numerals import dress_of, form_of, is_number, is_whole
+from pushforward.data.tables.inference import KINDS, NUMERIC, Finding, infer, ordered
+from pushforward.data.tables.numerals import GROUPS, dress_of, form_of, is_number, is_whole, point_of
 from pushforward.data.tables.raw import RawColumn
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 
@@ -38,7 +39,9 @@ MOST_NAMED = 10_000
 """The most categories of a column that a schema makes a category."""
 _WHOLE = ("columns", "target", "missing", "constraints")
 _FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
+_DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
+SAID = "as the schema says"
 _EXPECTED = {"point": '"." or ","', "pattern": 'parts of a date, such as "%d.%m.%Y"'}
 _LARGEST = 1 << 24
 
@@ -70,7 +73,7 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         if wrong:
             expected = f": expected {_EXPECTED[wrong[0]]}" if wrong[0] in _EXPECTED else ""
             raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be{expected}.')
-        if entry.get("group") and entry["group"] == entry.get("point", "."):
+        if entry.get("group") and entry["group"] == entry.get("point"):
             raise DataError(f'{name}, column "{column}": "group" and "point" are both {entry["group"]!r}: expected two signs.')
         if "pattern" in entry and entry["kind"] != "date":
             raise DataError(f'{name}, column "{column}": "pattern" is for the kind date, and this column is a {entry["kind"]}.')
@@ -90,8 +93,8 @@ def _fits(key: str, value: Any) -> bool:
     if key == "point":
         return value in (".", ",")
     if key == "group":
-        return value in ("", ",", ".", " ", "'")
-    if key == "plus":
+        return value in ("", *GROUPS)
+    if key in ("plus", "bare"):
         return isinstance(value, bool)
     return isinstance(value, str) and (key != "pattern" or "%" in value)
 
@@ -160,26 +163,58 @@ def decide(
     """
     if entry is None:
         return infer(column, missing, lines, faults)
-    kind, why = entry["kind"], str(entry.get("why") or "as the schema says")
+    own, kind = infer(column, missing, lines, Faults()), entry["kind"]
     places = column.present(missing)
     texts = [column.texts[place] for place in places]
+    finding = _stated(column.name, entry, texts)
+    finding = replace(finding, why=_why(entry, finding, own), rounds=_rounds(finding, column, places))
     if kind == "drop":
-        return Finding(column.name, kind, why)
-    if kind in ("number", "whole", "date"):
-        finding = Finding(column.name, kind, why, _form(kind, entry, texts))
+        return finding
+    if finding.numeric:
         odd = [place for place, text in zip(places, texts, strict=True) if not _readable(finding, text)]
     else:
-        names = tuple(entry["names"]) if "names" in entry else ordered(texts)
-        finding = Finding(column.name, kind, why, names=names)
-        odd = [place for place, text in zip(places, texts, strict=True) if text not in set(names)]
+        known = set(finding.names)
+        odd = [place for place, text in zip(places, texts, strict=True) if text not in known]
         _check_count(finding, faults)
     if odd:
         cells = count(int(column.counts[odd].sum()), "cell")
         faults.add(
-            f'the column "{column.name}" is a {kind} in the schema, and {cells} cannot be: '
+            f'the column "{column.name}" is of the kind {kind} in the schema, and {cells} cannot be: '
             f"{column.where(odd, lines)}. Correct the schema or these rows."
         )
     return finding
+
+
+def _stated(name: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Finding:
+    """A column as its entry says; what it leaves out is decided by the cells."""
+    kind = entry["kind"]
+    if kind == "drop":
+        return Finding(name, kind)
+    if kind in NUMERIC:
+        return Finding(name, kind, form=_form(kind, entry, texts))
+    return Finding(name, kind, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
+
+
+def _why(entry: Mapping[str, Any], finding: Finding, own: Finding) -> str:
+    """Why a column is what it is: a reader's own reason, that of its cells where these decide the same, else the schema."""
+    why = str(entry.get("why") or "")
+    if why and why != own.why and not why.startswith(SAID):
+        return why
+    if (finding.kind, finding.form, finding.names) == (own.kind, own.form, own.names):
+        return own.why
+    if finding.kind == own.kind:
+        return SAID
+    return f"{SAID}; by its cells alone it would be {'left out' if own.kind == 'drop' else f'of the kind {own.kind}'}"
+
+
+def _rounds(finding: Finding, column: RawColumn, places: Sequence[int]) -> int:
+    """How many cells hold numbers that the schema's digits round."""
+    if finding.kind != "number":
+        return 0
+    form = finding.form
+    values = [form.value(column.texts[place]) for place in places]
+    moved = [math.isfinite(value) and form.value(form.cell(value)) != value for value in values]
+    return int(column.counts[places][moved].sum()) if places else 0
 
 
 def _check_count(finding: Finding, faults: Faults) -> None:
@@ -191,16 +226,17 @@ def _check_count(finding: Finding, faults: Faults) -> None:
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     """How the cells are written: by the entry where it says so, else by the cells."""
     given = {name: entry[name] for name in _FORM if name in entry}
-    if given:
-        return Format(**given)
     if kind == "date":
-        fitting = patterns(texts) if texts else []
-        return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
+        fitting = patterns(texts) if texts and "pattern" not in given else []
+        return replace(Format(pattern=fitting[0] if fitting else "%Y-%m-%d"), **given)
     dress = dress_of(texts)
+    group = given.get("group", "" if dress.group == given.get("point") else dress.group)
+    dress = replace(dress, group=group, point="," if group == "." else ".")
     plain = [dress.plain(text) for text in texts]
-    point = "," if not all(map(is_number, plain)) and all(is_number(text, ",") for text in plain) else "."
+    point = given.get("point", point_of(dress, plain))
     form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
-    return replace(form, group=dress.group, plus=dress.plus)
+    form = Format() if _DIGITS & set(given) else form
+    return replace(form, **{"point": point, "group": group, "plus": dress.plus, **given})
 
 
 def _readable(finding: Finding, text: str) -> bool:

@@ -6,11 +6,12 @@ import codecs
 import csv
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pushforward.data.tables.faults import Faults, some
 
-__all__ = ["NAMES", "Cells", "cells_of"]
+__all__ = ["NAMES", "Cells", "Progress", "cells_of"]
 
 SEPARATORS = ("\t", ";", "|", ",", " ")
 """In the order in which they are preferred, where several split all lines alike: 1,5;2,5 holds decimal commas."""
@@ -18,6 +19,9 @@ NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"
 COMMENTS = ("#", "%", "|", "//")
 LOOKED_AT = 200
 """Lines by which the separator is chosen."""
+EVERY = 50_000
+"""Rows from one report of progress to the next."""
+Progress = Callable[[int, int], None]
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -42,12 +46,13 @@ class Cells:
     faults: Faults = field(default_factory=Faults)
 
 
-def cells_of(content: bytes, separator: str | None = None) -> Cells:
+def cells_of(content: bytes, separator: str | None = None, progress: Progress | None = None) -> Cells:
     """Split the content of a file into cells.
 
     Args:
         content: The whole file.
         separator: Between cells; None to find out which one splits the lines alike.
+        progress: Called with the number of lines that were read, and that of all, from time to time.
 
     Returns:
         The cells; what is wrong with them is in ``faults``.
@@ -55,7 +60,7 @@ def cells_of(content: bytes, separator: str | None = None) -> Cells:
     faults = Faults()
     text, encoding = _decoded(content, faults)
     separator = separator or _separator(text)
-    rows, lines = _split(text, separator, faults)
+    rows, lines = _split(text, separator, faults, progress)
     width = _width(rows)
     usual, comments, ragged = [], [], []
     for place, row in enumerate(rows):
@@ -116,7 +121,7 @@ def _width(rows: list[list[str]]) -> int:
     return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
 
 
-def _split(text: str, separator: str, faults: Faults) -> tuple[list[list[str]], list[int]]:
+def _split(text: str, separator: str, faults: Faults, progress: Progress | None = None) -> tuple[list[list[str]], list[int]]:
     """The cells of every line that holds any, and the line each row ends on."""
     if separator == " ":
         text = "\n".join(line.strip().replace("\t", " ") for line in text.splitlines())
@@ -125,11 +130,15 @@ def _split(text: str, separator: str, faults: Faults) -> tuple[list[list[str]], 
     rows: list[list[str]] = []
     lines: list[int] = []
     known: dict[str, str] = {}  # equal cells are one text in memory
+    total, same = text.count("\n") + 1 if progress else 0, known.setdefault
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
-                rows.append([known.setdefault(cell, cell) for cell in map(str.strip, row)])
+                cells = [*map(str.strip, row)]
+                rows.append([*map(same, cells, cells)])
                 lines.append(reader.line_num)
+                if progress and not len(lines) % EVERY:
+                    progress(min(reader.line_num, total), total)
     except csv.Error as error:
         faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
     if rows and any("\n" in cell for cell in rows[-1]):

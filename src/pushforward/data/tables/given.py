@@ -1,0 +1,73 @@
+"""Values of columns that are given, against the constraints that every row meets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.column import Column
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.number import Number
+from pushforward.errors import UsageError
+
+__all__ = ["check_given"]
+
+
+def check_given(
+    fields: Sequence[Column], constraints: Sequence[Constraint], values: NDArray[np.float64], given: NDArray[np.bool_]
+) -> None:
+    """Refuse given values by which no row can meet a constraint, whatever the other columns hold.
+
+    Args:
+        fields: The table's columns.
+        constraints: What every row meets.
+        values: Of each column, NaN where it is given as missing, (n, columns).
+        given: Which are given, (n, columns).
+
+    Raises:
+        UsageError: Naming the constraint and the given values of the first row that cannot meet it.
+    """
+    places = {field.name: place for place, field in enumerate(fields)}
+    for constraint in constraints:
+        named = [places[name] for name in constraint.names]
+        free = [(given[:, i] & np.isnan(values[:, i])) | (~given[:, i] & fields[i].missing) for i in named]
+        ends = {fields[i].name: _ends(fields[i], values[:, i], given[:, i]) for i in named}
+        low, high = ({name: end[side] for name, end in ends.items()} for side in (0, 1))
+        broken = given[:, named].any(1) & ~np.any(free, axis=0) & ~constraint.possible(low, high)
+        if broken.any():
+            row = int(np.argmax(broken))
+            raise UsageError(_sentence(constraint, [(fields[i], values[row, i], bool(given[row, i])) for i in named]))
+
+
+def _ends(
+    field: Column, values: NDArray[np.float64], given: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the greatest number of each row: the given value twice, else the ends of the column's range."""
+    numbers, all_numbers = field.numbers(values), field.numbers(_range(field))
+    least, greatest = (float(all_numbers.min()), float(all_numbers.max())) if len(all_numbers) else (-np.inf, np.inf)
+    return np.where(given, numbers, least), np.where(given, numbers, greatest)
+
+
+def _range(field: Column) -> NDArray[np.float64]:
+    if isinstance(field, Category):
+        return np.arange(len(field.names), dtype=np.float64)
+    assert isinstance(field, Number)
+    ends = [*field.knots[:1], *field.knots[-1:], *field.atoms]
+    return np.array(ends, dtype=np.float64)
+
+
+def _sentence(constraint: Constraint, parts: Sequence[tuple[Column, float, bool]]) -> str:
+    stated = [f"{field.name}={field.cells(np.array([value]))[0]}" for field, value, given in parts if given]
+    who = f"The given value{'s' * (len(stated) > 1)} {', '.join(stated)}"
+    others = [
+        f"{field.name} ({' to '.join(field.cells(np.array([_range(field).min(), _range(field).max()])))})"
+        for field, _, given in parts
+        if not given
+    ]
+    if not others:
+        return f'{who} break{"s" * (len(stated) == 1)} the constraint "{constraint.text}" of the table: give other values.'
+    leave = f"leave{'s' * (len(stated) == 1)} no value of {' and '.join(others)}"
+    return f'{who} {leave} by which a row meets the constraint "{constraint.text}" of the table: give other values.'

@@ -1,0 +1,107 @@
+"""What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.cli.table_check import of_table
+from pushforward.data import TableSpace, check, load
+from pushforward.data.tables import Number
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.gaps import GappyFile
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.spec import build, describe
+
+COLUMNS = ("a", "b", "c")
+
+
+@pytest.mark.parametrize("text", ["a >= b", "a - 2 * b < c + 1", "a != c", "a == -c", "-1 <= a < b + c", "a * b > 3.5"])
+def test_a_constraint_is_possible_where_some_row_between_the_ends_meets_it(text):
+    """Never denied where a row of a grid meets it, and decided exactly where all numbers are known."""
+    rng, constraint = np.random.default_rng(3), Constraint(text)
+    low = rng.integers(-4, 4, (60, 3)).astype(float)
+    high = low + rng.integers(0, 3, (60, 3)) * (np.arange(60) < 30)[:, None]
+    possible = constraint.possible(dict(zip(COLUMNS, low.T, strict=True)), dict(zip(COLUMNS, high.T, strict=True)))
+    met = np.zeros(60, dtype=bool)
+    for shares in itertools.product((0, 0.5, 1), repeat=3):
+        met |= constraint.holds(dict(zip(COLUMNS, (low + shares * (high - low)).T, strict=True)))
+    assert (possible | ~met).all()
+    single = (low == high).all(1)
+    assert single.any()
+    assert (possible == met)[single].all()
+    assert not possible.all()
+
+
+def test_given_values_that_contradict_a_constraint_are_named_before_anything_is_drawn():
+    fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end")]
+    fields.append(Number.measured("rest", np.array([1.0, 2.0, np.nan]), "whole"))
+    space = TableSpace.of(fields, constraints=(Constraint("end >= start + 20"), Constraint("rest <= end")))
+    model = pf.recipes.flow(space, "tiny").method.transport()
+    with pytest.raises(UsageError, match=r'given values end=20, start=10 break the constraint "end >= start . 20"'):
+        model.sample(2, {"start": 10, "end": 20})
+    with pytest.raises(UsageError, match=r"given value start=40 leaves no value of end \(0 to 49\) by which a row meets"):
+        model.sample(2, {"start": [3, 40]})
+    for request in ({"start": 10, "end": 30}, {"start": 29}, {"start": 0, "end": 20, "rest": None}, None):
+        model.stream(2, request)
+
+
+def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
+    known = ["sex", "net price (with tax)", "net price"]
+    assert did_you_mean("SXE", known) == ' Did you mean "sex"?'
+    assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
+    assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
+    assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
+
+
+def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):
+    path, data = tmp_path / "gaps.csv", tmp_path / "t.csv"
+    path.write_text('kind,whole\n\n"b",4\na,five\n')
+    data.write_text("kind,whole\n" + "a,4\nb,40\nb,41\n" * 20)
+    space = load(data).space
+    file = GappyFile.read(path, space.names)
+    assert file.numbers == [3, 4]
+    with pytest.raises(DataError, match='whole: "five" in line 4'):
+        file.values(space.fields)
+
+
+def test_columns_that_are_left_out_for_one_reason_are_one_line_and_no_two_names_look_alike(tmp_path):
+    path, names = tmp_path / "t.csv", [f"a long name of a column, part {place} of its many words" for place in (1, 2)]
+    lines = [f"{i},{i + 5},{i % 7 + 30},{i % 23 / 8}" for i in range(40)]
+    path.write_text("id;nr;".replace(";", ",") + ",".join(f'"{name}"' for name in names) + "\n" + "\n".join(lines) + "\n")
+    assert load(path).table.sentences == [
+        'left out the columns "id", "nr": an identifier: whole numbers that count up from row to row'
+    ]
+    heads = [line.split("  ")[0] for line in of_table(check(path)["table"]).splitlines()[-2:]]
+    assert len(set(heads)) == 2
+    assert max(map(len, heads)) < 30
+
+
+def test_a_frame_of_samples_has_the_types_of_the_training_frame():
+    pd = pytest.importorskip("pandas")
+    n, rng = 60, np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90 * 24, n), unit="h")
+    frame = pd.DataFrame(
+        {
+            "plain": rng.integers(0, 500, n).astype(np.int16),
+            "gaps": pd.array([None if i % 9 == 0 else i * 7 % 97 for i in range(n)], dtype="Int64"),
+            "floats": np.where(np.arange(n) % 7, np.arange(n) * 3 % 41.0, np.nan),
+            "half": (rng.integers(0, 99, n) / 4).astype(np.float32),
+            "size": pd.Categorical(rng.choice(["S", "M", "L"], n), ["S", "M", "L", "XL"], ordered=True),
+            "code": pd.Categorical(rng.integers(1, 4, n)),
+            "flag": pd.array([None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"),
+            "never": np.zeros(n, dtype=bool),
+            "text": pd.array([None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"),
+            "object": pd.Series(["xyz"[i % 3] for i in range(n)], dtype=object),
+            "day": days.astype("datetime64[ns]"),
+            "here": days.tz_localize("Europe/Berlin"),
+        }
+    )
+    data = load(frame)
+    back = data.space.frame(data.train.x)
+    assert dict(back.dtypes) == dict(frame.dtypes)
+    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
+    rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
+    assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
