@@ -653,6 +653,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("times[::-1]", "times", "solvers methods"),
     ],
     "transports/transport.py": [
+        ("return redrawing.checked(parts, n)", "return parts", "table_samples"),
+        ("            own.check(size)", "            pass", "table_samples"),
         ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
         ("part, seed + start)", "part, seed)", "solvers methods laws"),
         ("value[start : start + size]", "value[:size]", "solvers methods laws"),
@@ -1754,11 +1756,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "transports/redrawing.py": [
-        ("waiting, drawn, hopeless = waiting[~met]", "break; _ = waiting[~met]", "table_samples"),
-        ("(hopeless and drawn >= HOPELESS)", "False", "table_samples"),
+        ("            waiting = waiting[~valid]", "            break", "table_samples"),
+        ("if not len(waiting) or self.hopeless:", "if not len(waiting):", "table_samples"),
+        ("HOPELESS <= self.tally.drawn ==", "HOPELESS <= self.tally.refused ==", "table_samples"),
+        ("if not self.unmet or _kept:", "if _kept:", "table_samples"),
+        ("        self.unmet += len(waiting)", "        self.unmet = len(waiting)", "table_samples"),
+        ("            if self.hopeless:\n                self.check(n)\n", "", "table_samples"),
+        ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
         ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
-        ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
+        ("None if _off else self.space.valid(x)", "self.space.valid(x)", "table_samples"),
         (
             "seeds = [draws.seeds[place] for place in waiting.tolist()]",
             "seeds = list(draws.seeds)[: len(waiting)]",

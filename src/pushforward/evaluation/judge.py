@@ -43,7 +43,7 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import warn_broken
+from pushforward.transports.redrawing import unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
 __all__ = ["SHOWN", "Judge", "Sampler"]
@@ -137,7 +137,8 @@ class Judge:
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
         draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
-        parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
+        with unmet_kept():
+            parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
         if isinstance(sampler, Transport):
             warn_broken(sampler.space, x)
