@@ -223,7 +223,7 @@ class TableDenoiser(Denoiser):
             return None, condition
         mask, values = mask_of(self.known), condition[self.known]
         rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
-        x, marks = values[:, : self.layout.size], values[:, self.layout.size :]
+        x, marks = values[:, : self.layout.size].float(), values[:, self.layout.size :]
         return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:

@@ -97,14 +97,15 @@ class Transport(nn.Module, ABC):
             batch: Examples that are computed at a time.
 
         Returns:
-            float32, (n, *shape): images in [0, 1], vectors in the data's own units.
+            float32, (n, *shape): images in [0, 1], vectors in the data's own units. Coordinates of rows of a table are float64
+            where a column has more values than float32 tells apart.
 
         Raises:
             UsageError: For numbers or conditions that cannot be.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
-        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
+        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
     def stream(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
@@ -159,7 +160,8 @@ class Transport(nn.Module, ABC):
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
         """One sample for each of the draws, in data units on the CPU."""
         x = finite(self(self.noise(draws), condition, draws))
-        return self.space.to_data(x).float().cpu()
+        x = self.space.to_data(x).float().cpu()
+        return self.space.finished(x, condition, draws.stream("digits").normal)
 
 
 def as_examples(space: Space, x: Any) -> Tensor:
