@@ -136,6 +136,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("high=HIGHEST, ", "", "table_models"),
     ],
     "data/spaces/table.py": [
+        ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
+        ("if isinstance(kind, Known) and condition is not None", "if False and condition is not None", "table_digits"),
+        (
+            "known = given[:, self.shape[0] :][:, self.owners] > 0.5",
+            "known = given[:, self.shape[0] :][:, self.owners] > -0.5",
+            "table_digits",
+        ),
+        ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
+        ("if field.open)", "if field.scores)", "table_digits"),
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
@@ -439,6 +448,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("int((column % 1 > 0).sum())", "0", "table_values"),
     ],
     "evaluation/rows.py": [
+        ("np.clip(values[start : start + BLOCK], low, high)", "values[start : start + BLOCK]", "table_distances"),
+        ("_values(self.space, rows_at(split, index))", "self.space.values(split.data_units(index))", "table_distances"),
+        ("if values is None else values)", "if True else values)", "table_distances"),
+        ("space.encoded(own.values(x), foreign=True)", "space.encoded(space.values(x), foreign=True)", "table_distances"),
+        ("return None if is_table(self.space) else self.space.scale", "return self.space.scale", "table_distances"),
         ("return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else", "return", "table_values"),
         ("if split.table_values is None else", "if True else", "table_values"),
         ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
@@ -653,6 +667,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("times[::-1]", "times", "solvers methods"),
     ],
     "transports/transport.py": [
+        (
+            'return self.space.finished(x, condition, draws.stream("digits").normal)',
+            "return self.space.finished(x, condition, draws.normal)",
+            "table_digits",
+        ),
+        ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
         ("return redrawing.checked(parts, n)", "return parts", "table_samples"),
         ("            own.check(size)", "            pass", "table_samples"),
         ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
@@ -681,6 +701,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
     ],
     "conditions/known.py": [
+        ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
@@ -947,6 +968,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],
     "evaluation/scoring.py": [
+        ("dataset.space.values(torch.as_tensor(generated))", "dataset.space.values(every)", "table_digits"),
+        ("raw.of(every, values) if", "raw.of(every) if", "table_distances"),
+        ("training=raw.training", "training=raw.training[::-1] * 2", "table_distances"),
+        ("generated=self.raw.at(self.split, picked)", "generated=self.raw.at(self.split, picked) + 1", "table_distances"),
         ("if np.ptp(values) == 0 else", "if False else", "features"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         ("(OF_TABLES if is_table(dataset.space) else REDRAWS)", "REDRAWS", "table_report"),
@@ -1244,6 +1269,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
+        ("            x = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
@@ -1684,6 +1710,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("else _DATES if self.pattern else", "else", "table_kinds"),
     ],
     "data/tables/number.py": [
+        ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
+        ("stored = edges[place] == scores", "stored = edges[place] == scores.astype(np.float32)", "table_digits"),
+        ("edges = self._edges.astype(np.float32).astype(np.float64)", "edges = self._edges", "table_digits"),
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
@@ -1754,6 +1783,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("(target is None and _fixed(cells))", "False", "table_reading"),
         ("(target is None and _fixed(cells))", "_fixed(cells)", "data_files"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
+    ],
+    "evaluation/neighbours.py": [
+        ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
+    ],
+    "evaluation/provenance.py": [
+        ('representation=REPRESENTATION if is_table(space) else ""', 'representation=""', "table_distances"),
+    ],
+    "evaluation/protocol.py": [
+        ('    representation: str = ""\n', '    representation: str = field(default="", compare=False)\n', "provenance"),
     ],
     "transports/redrawing.py": [
         ("            waiting = waiting[~valid]", "            break", "table_samples"),

@@ -12,7 +12,7 @@ from pushforward.data.tables.format import Format
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
-from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics import MetricInfo
 from pushforward.transports import Map
 
 LARGEST, N = 2**53, 1500
@@ -54,6 +54,8 @@ def test_dates_are_decoded_to_the_second():
     seconds = np.unique(np.random.default_rng(0).integers(0, 2 * 10**9, N)).astype(np.float64)
     field = whole(seconds, "date", Format(pattern="%Y-%m-%d %H:%M:%S"))
     assert np.array_equal(field.decode(field.encode(seconds)), seconds)
+    beside = np.array(field.knots[:-1]) + 1
+    assert np.array_equal(field.decode(field.encode(beside)), beside), "values beside a knot are not the knot"
 
 
 class Noise(nn.Module):
@@ -107,22 +109,22 @@ def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
     assert free[:, 1].tolist() == [7.0] * 3
 
 
+class Seen:
+    """Keeps what metrics receive."""
+
+    def __init__(self):
+        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
+
+    def applies(self, samples):
+        self.samples.append(samples)
+        return False
+
+
 def test_metrics_see_the_digits_of_samples(tmp_path):
-    rng = np.random.default_rng(2)
+    rng, seen = np.random.default_rng(2), Seen()
     (tmp_path / "t.csv").write_text("amount,few\n" + "".join(f"{v},{v % 7}\n" for v in rng.integers(0, 10**9, 1500)))
-    data, seen = pf.data.load(tmp_path / "t.csv", table=True), []
-
-    class Seen:
-        scores = {"seen": MetricInfo("Seen", "target", "Nothing.")}
-
-        def applies(self, samples):
-            seen.append(samples.table.generated)
-            return False
-
-        def __call__(self, samples):
-            return {"seen": Score(0.0)}
-
+    data = pf.data.load(tmp_path / "t.csv", table=True)
     x = Map(Noise(), data.space, data.space.shape).sample(40)
-    score(x, data, fit_features(data), n=40, metrics=[Seen()])
-    assert np.array_equal(seen[0], data.space.values(x))
-    assert not np.array_equal(seen[0], data.space.values(x.float()))
+    score(x, data, fit_features(data), n=40, metrics=[seen])
+    assert np.array_equal(seen.samples[0].table.generated, data.space.values(x))
+    assert not np.array_equal(seen.samples[0].table.generated, data.space.values(x.float()))

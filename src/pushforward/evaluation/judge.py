@@ -30,7 +30,7 @@ from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names, is_table
+from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
@@ -142,6 +142,7 @@ class Judge:
         x = torch.cat([part for part, _ in parts])
         if isinstance(sampler, Transport):
             warn_broken(sampler.space, x)
+            x = recoded(x, sampler.space, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None
         return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
