@@ -1151,6 +1151,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
     ],
     "cli/reading.py": [
+        ("    if loaded.read_as:\n", "    if not loaded.read_as:\n", "table_reading"),
         ("reading.workers is not None and not loaded.train.on_disk", "False", "streaming"),
     ],
     "cli/listing.py": [
@@ -1793,6 +1794,13 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/protocol.py": [
         ('    representation: str = ""\n', '    representation: str = field(default="", compare=False)\n', "provenance"),
+    ],
+    "data/readers/tables.py": [
+        ("if reading.table.table is False:", "if False:", "table_reading"),
+        ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "table_reading"),
+    ],
+    "cli/checking.py": [
+        ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "table_reading"),
     ],
     "transports/redrawing.py": [
         ("            waiting = waiting[~valid]", "            break", "table_samples"),

@@ -103,6 +103,7 @@ def test_scores_of_distances_are_the_same_in_all_coordinates(data):
         samples = seen.samples[0]
         assert (len(samples.generated), len(samples.generated_more)) == (20, 60)
         scores[name]["arrays"] = [samples.generated, samples.reference, samples.training, samples.generated_more]
+    assert np.array_equal(scores["own"]["arrays"][2], Raw(data).training)
     for own, there in zip(scores["own"].pop("arrays"), scores["other"].pop("arrays"), strict=True):
         assert np.array_equal(own, there)
     assert set(DISTANCES) <= scores["own"].keys()
