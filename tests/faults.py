@@ -1793,7 +1793,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('representation=REPRESENTATION if is_table(space) else ""', 'representation=""', "table_distances"),
     ],
     "evaluation/protocol.py": [
-        ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "provenance"),
+        ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
     ],
     "data/readers/tables.py": [
         ("if reading.table.table is False:", "if False:", "plain_numbers"),

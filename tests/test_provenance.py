@@ -121,7 +121,6 @@ def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
         ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
         ("preprocessing", "resized to 299", "the preprocessing is"),
         ("quantisation", "256 levels", 'the quantisation is "float32" in comparison 1 and "256 levels" in'),
-        ("representation", "coordinates", 'the representation of rows is not known in comparison 1 and "coordinates" in'),
         ("versions", {"pushforward": "9"}, "the version of pushforward is"),
     ],
 )

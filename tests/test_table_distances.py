@@ -10,10 +10,12 @@ from torch import nn
 from pushforward.data import TableSpace, load
 from pushforward.data.dataset import Split
 from pushforward.data.tables import Number
+from pushforward.errors import UsageError
 from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.protocol import Protocol, check_same
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.rows import REPRESENTATION, Raw, recoded
 from pushforward.evaluation.scoring import floors, score
@@ -148,3 +150,6 @@ def test_the_protocol_says_what_distances_are_measured_in(data):
     assert protocol_of(data, features, 10, 5, ()).representation == REPRESENTATION
     moons = load("moons")
     assert protocol_of(moons, fit_features(moons), 10, 5, ()).representation == ""
+    old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
+    with pytest.raises(UsageError, match='representation of rows is not known in old and "values of the file.*" in new'):
+        check_same([("old", old), ("new", new)])

@@ -59,7 +59,8 @@ def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Generated (n, f) and held-out rows (m, f) as points, in the `embedding` of the held-out rows."""
-    gaps: list[bool] = (np.isnan(table.generated).any(0) | np.isnan(table.reference).any(0)).tolist()
+    missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
+    gaps = [bool(gap) for gap in np.any(missing, axis=0)]
     points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps)
     return points(table.generated), points(table.reference)
 
