@@ -67,26 +67,18 @@ FAULTS: dict[str, list[Fault]] = {
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
-    "table_layout.py": [
-        ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
-        ("place[order] = np.arange", "place[order] = 0 * np.arange", "table_denoiser"),
-        ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
-        ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
-        ("gate[start - 1] = start", "gate[start - 1] = start + 1", "table_denoiser"),
-        ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
-    ],
     "table_denoiser.py": [
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
-        ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),
+        ("self.factors * torch.where(layout.discrete", "torch.where(layout.discrete", "table_denoiser"),
         ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
         ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
         ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
         (
-            "counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))",
-            "counts = torch.where(layout.indicator, 0.0, 1.0)",
+            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x))",
+            "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
     ],
@@ -127,6 +119,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
     ],
     "data/tables/coordinates.py": [
+        ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
+        ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
+        ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
+        ("np.array(scored, dtype=np.int64) + 1", "np.array(scored, dtype=np.int64) + 2", "table_denoiser"),
+        ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
         ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
         ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
@@ -138,6 +135,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("high=HIGHEST, ", "", "table_models"),
     ],
     "data/spaces/table.py": [
+        ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
+        ("if isinstance(kind, Known) and condition is not None", "if False and condition is not None", "table_digits"),
+        (
+            "known = given[:, self.shape[0] :][:, self.owners] > 0.5",
+            "known = given[:, self.shape[0] :][:, self.owners] > -0.5",
+            "table_digits",
+        ),
+        ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
+        ("if field.open)", "if field.scores)", "table_digits"),
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
@@ -395,7 +401,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "metrics/table.py": [
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
-        ("known.mean(), known.std()", "known.mean(), 1.0", "table_metrics"),
+        ("float(known.std())", "1.0", "table_metrics"),
     ],
     "metrics/trees.py": [
         ("CODES - 1)", "CODES)", "table_metrics"),
@@ -458,6 +464,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("int((column % 1 > 0).sum())", "0", "table_values"),
     ],
     "evaluation/rows.py": [
+        ("np.clip(values[start : start + BLOCK], low, high)", "values[start : start + BLOCK]", "table_distances"),
+        ("_values(self.space, rows_at(split, index))", "self.space.values(split.data_units(index))", "table_distances"),
+        ("if values is None else values)", "if True else values)", "table_distances"),
+        ("space.encoded(own.values(x), foreign=True)", "space.encoded(space.values(x), foreign=True)", "table_distances"),
+        ("return None if is_table(self.space) else self.space.scale", "return self.space.scale", "table_distances"),
         ("return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else", "return", "table_values"),
         ("if split.table_values is None else", "if True else", "table_values"),
         ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
@@ -672,6 +683,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("times[::-1]", "times", "solvers methods"),
     ],
     "transports/transport.py": [
+        (
+            "        return self.space.finished(x,",
+            "        return x.double() if True else self.space.finished(x,",
+            "table_digits",
+        ),
+        ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
+        ("return redrawing.checked(parts, n)", "return parts", "table_samples"),
+        ("            own.check(size)", "            pass", "table_samples"),
         ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
         ("part, seed + start)", "part, seed)", "solvers methods laws"),
         ("value[start : start + size]", "value[:size]", "solvers methods laws"),
@@ -698,6 +717,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
     ],
     "conditions/known.py": [
+        ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
@@ -788,6 +808,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("limit / 4)", "limit)", "training"),
     ],
     "training/run_data.py": [
+        ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
         ('if name != "download"', "", "hostile"),
     ],
@@ -965,6 +986,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],
     "evaluation/scoring.py": [
+        ("dataset.space.values(torch.as_tensor(generated))", "dataset.space.values(every)", "table_digits"),
+        ("raw.of(every, values) if", "raw.of(every) if", "table_distances"),
+        ("training=raw.training", "training=raw.training[::-1] * 2", "table_distances"),
+        ("generated=self.raw.at(self.split, picked)", "generated=self.raw.at(self.split, picked) + 1", "table_distances"),
         ("if np.ptp(values) == 0 else", "if False else", "features"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         ("(OF_TABLES if is_table(dataset.space) else REDRAWS)", "REDRAWS", "table_report"),
@@ -1143,6 +1168,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
     ],
     "cli/reading.py": [
+        ("    if loaded.read_as:\n", "    if not loaded.read_as:\n", "plain_numbers"),
         ("reading.workers is not None and not loaded.train.on_disk", "False", "streaming"),
     ],
     "cli/listing.py": [
@@ -1262,6 +1288,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
+        ("            x = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
@@ -1703,6 +1730,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/number.py": [
+        ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
+        ("stored = edges[place] == scores", "stored = edges[place] == scores.astype(np.float32)", "table_digits"),
+        ("edges = self._edges.astype(np.float32).astype(np.float64)", "edges = self._edges", "table_digits"),
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
@@ -1801,12 +1831,33 @@ FAULTS: dict[str, list[Fault]] = {
         ("(target is None and _fixed(cells))", "_fixed(cells)", "data_files"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
+    "evaluation/neighbours.py": [
+        ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
+    ],
+    "evaluation/provenance.py": [
+        ('representation=REPRESENTATION if is_table(space) else ""', 'representation=""', "table_distances"),
+    ],
+    "evaluation/protocol.py": [
+        ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
+    ],
+    "data/readers/tables.py": [
+        ("if reading.table.table is False:", "if False:", "plain_numbers"),
+        ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
+    ],
+    "cli/checking.py": [
+        ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
+    ],
     "transports/redrawing.py": [
-        ("waiting, drawn, hopeless = waiting[~met]", "break; _ = waiting[~met]", "table_samples"),
-        ("(hopeless and drawn >= HOPELESS)", "False", "table_samples"),
+        ("            waiting = waiting[~valid]", "            break", "table_samples"),
+        ("if not len(waiting) or self.hopeless:", "if not len(waiting):", "table_samples"),
+        ("HOPELESS <= self.tally.drawn ==", "HOPELESS <= self.tally.refused ==", "table_samples"),
+        ("if not self.unmet or _kept:", "if _kept:", "table_samples"),
+        ("        self.unmet += len(waiting)", "        self.unmet = len(waiting)", "table_samples"),
+        ("            if self.hopeless:\n                self.check(n)\n", "", "table_samples"),
+        ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
         ("        warn(f", "        str(f", "table_samples"),
         ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
-        ("None if _off else space.valid(x)", "space.valid(x)", "table_samples"),
+        ("None if _off else self.space.valid(x)", "self.space.valid(x)", "table_samples"),
         (
             "seeds = [draws.seeds[place] for place in waiting.tolist()]",
             "seeds = list(draws.seeds)[: len(waiting)]",

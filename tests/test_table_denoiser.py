@@ -120,7 +120,7 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
 
 def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed):
     layout, logits = single(mixed).layout, torch.randn(4, *mixed.shape)
-    out = layout.log_softmax(logits)
+    out = layout.log_shares(logits)
     for start, stop in mixed.blocks:
         torch.testing.assert_close(out[:, start:stop], logits[:, start:stop].log_softmax(1))
     scores = [0, 1, 4]

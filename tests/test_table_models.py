@@ -12,7 +12,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.coordinates import Places
+from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
 from pushforward.export import exported
 from pushforward.methods.likelihoods import likelihood_of
@@ -60,9 +60,9 @@ def test_rows_of_a_generator_are_exactly_rows_of_the_table(space):
         torch.testing.assert_close(block.sum(1), torch.ones(200))
         torch.testing.assert_close(block.amax(1), torch.ones(200))
     np.testing.assert_allclose(space.quantise(rows), rows.detach().numpy(), atol=1e-5)
-    gates = Places(space).gated(rows.detach())
+    gates = Coordinates(space).gated(rows.detach())
     assert (gates == 0).any()
-    assert (rows.detach()[:, Places(space).scores][gates == 0] == 0).all()
+    assert (rows.detach()[:, Coordinates(space).scores][gates == 0] == 0).all()
 
 
 class Called(nn.Module):
@@ -78,7 +78,7 @@ class Called(nn.Module):
 
 def test_gradients_are_those_of_the_softmax(space):
     out, weights = torch.randn(space.size), torch.randn(space.size)
-    head, z, layout = StraightThrough(Constant(out), space, 1), noise_of(space, 1), Places(space)
+    head, z, layout = StraightThrough(Constant(out), space, 1), noise_of(space, 1), Coordinates(space)
     weights[layout.scores] = 0.0  # scores are gated by indicators
     (space.to_data(head(z)) @ weights).sum().backward()
     logits = out.clone().requires_grad_()
@@ -92,11 +92,11 @@ def test_gradients_are_those_of_the_softmax(space):
 
 
 def test_scores_pass_their_gradient_where_a_row_has_one(space):
-    head, layout = StraightThrough(Constant(torch.zeros(space.size)), space, 1), Places(space)
+    head, layout = StraightThrough(Constant(torch.zeros(space.size)), space, 1), Coordinates(space)
     rows = head(noise_of(space, 50))
     rows[:, layout.scores[1]].sum().backward()
-    assert layout.gates[1] < space.size
-    taken = (space.to_data(rows)[:, layout.gates[1]] > 0.5).sum()
+    assert layout.gate[layout.scores[1]] < space.size
+    taken = (space.to_data(rows)[:, layout.gate[layout.scores[1]]] > 0.5).sum()
     assert 0 < taken < 50
     torch.testing.assert_close(head.network.out.grad[layout.scores[1]], taken.float())
 
@@ -255,7 +255,7 @@ def test_wide_tables_take_no_more_memory_than_their_coordinates(monkeypatch):
             1:
         ]
     )
-    layout, logits = Places(space), torch.randn(5, space.size)
+    layout, logits = Coordinates(space), torch.randn(5, space.size)
     for start, stop in space.blocks:
         block = logits[:, start:stop]
         assert torch.allclose(layout.log_shares(logits)[:, start:stop], block.log_softmax(1))

@@ -19,7 +19,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.redrawing import as_drawn, counted, warn_broken
+from pushforward.transports.redrawing import Redrawing, as_drawn, counted, unmet_kept, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -162,16 +162,62 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     assert data.space.constraints[0].names == ("start", "end")
     space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
     transport = rough(space)
-    with pytest.raises(Diverged, match="of 9 samples break a constraint of the data after 2 draws each"):
+    with pytest.raises(Diverged, match="9 of 9 samples do not meet the constraints of the data after 2 draws each"):
         pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
     monkeypatch.undo()
     monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 60)
-    with counted() as tally:
-        x = transport.sample(20)
+    with counted() as tally, pytest.raises(Diverged, match="None of 60 draws meets the constraints of the data"):
+        transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
-    with pytest.warns(UserWarning, match="20 of 20 samples break a constraint of the data"):
+    with counted() as tally, unmet_kept():
+        x = transport.sample(70, batch=20)
+    assert (tally.drawn, tally.refused, len(x)) == (110, 110, 70)
+    with pytest.warns(UserWarning, match="70 of 70 samples do not meet the constraints of the data"):
         warn_broken(space, x)
+
+
+class Seldom(Map):
+    """Meets the constraint in the first draw of its first samples, and hardly ever after it."""
+
+    met = 5
+
+    def _drawn(self, condition, draws):
+        x = self.space.encoded(
+            np.stack([np.full(len(draws.seeds), 9.0), np.zeros(len(draws.seeds)), np.zeros(len(draws.seeds))], 1)
+        )
+        good = self.space.encoded(np.array([[0.0, 9.0, 0.0]]))
+        x[[seed < self.met and draws.name == "sample" for seed in draws.seeds]] = good
+        return torch.from_numpy(x)
+
+
+@pytest.mark.parametrize(
+    "sampled", [lambda t: t.sample(12, batch=3), lambda t: list(t.stream(12, batch=3)), lambda t: t.part(0, 12, None, 0)]
+)
+def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path, monkeypatch, sampled):
+    """The first batch meets the constraints: the draws of the others go on, and all of the request count."""
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 4)
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 6)
+    space = table(tmp_path, constraints="end >= start").space
+    with (
+        counted() as tally,
+        pytest.raises(Diverged, match="7 of 12 samples do not meet the constraints of the data after 4 draws"),
+    ):
+        sampled(Seldom(Rough(), space, space.shape))
+    assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
+
+
+def test_draws_of_several_processes_are_counted_together(tmp_path):
+    space = table(tmp_path, constraints="end >= start").space
+    redrawing = Redrawing(space)
+    redrawing.met(rough(space).sample(20), None, ExampleDraws(0, 20), None)
+    with counted() as tally:
+        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1])
+        redrawing.join(lambda own: [2 * count for count in own])
+    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet) == (40, 3, 1)
+    assert (tally.drawn, tally.refused) == (20, 3)
+    with pytest.raises(Diverged, match="1 of 40 samples"):
+        redrawing.check(40)
 
 
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):

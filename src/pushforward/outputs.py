@@ -106,6 +106,7 @@ def draw_to(
     Raises:
         UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
         CheckpointError: If the disk refuses; an existing file stays.
+        Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws; an existing file stays.
     """
     from pushforward.pictures import write_gif
 
@@ -132,10 +133,14 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
     """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
     An animation of images goes there and back; points appear one after another.
+
+    Raises:
+        Diverged: For rows of a table that break a constraint.
     """
     from pushforward.pictures import grid_picture, legible, write_gif
 
     path = Path(path)
+    check_valid(space, x)
     ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
     check_target(path, space, len(images), overwrite, zoom)
     if ending == ".gif":
@@ -241,16 +246,11 @@ def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str |
         if space.layout.header:
             writer.writerow(space.names)
         for x, _ in parts:
-            check_valid(space, x)
             writer.writerows(space.records(x))
 
 
 def _parquet(path: Path, space: TableSpace, n: int, parts: Parts) -> None:
-    frames = []
-    for x, _ in parts:
-        check_valid(space, x)
-        frames.append(space.frame(x))
-    write_parquet(path, frames)
+    write_parquet(path, [space.frame(x) for x, _ in parts])
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:

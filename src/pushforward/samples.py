@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.transports import ConditionLike, Transport
-from pushforward.transports.redrawing import check_valid, counted
+from pushforward.transports.redrawing import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,7 +109,6 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     """
     with counted() as tally:
         x = transport.sample(n, condition, seed=seed, batch=batch)
-    check_valid(transport.space, x)
     frame = transport.space.frame(x)
     if frame is None:
         return Samples.of(x, transport.space)

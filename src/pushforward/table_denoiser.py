@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from pushforward.conditions.kind import mask_of
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.coordinates import Coordinates
 from pushforward.denoiser import Denoiser
 from pushforward.paths import Path
 from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition, TimeColumns, affine_columns, blend
-from pushforward.table_layout import TableLayout
 
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
@@ -109,7 +109,7 @@ class TableDenoiser(Denoiser):
         preconditioning = Preconditioning(clock=clock, output="v")
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
         self.table, self.clock = table, clock
-        self.layout = TableLayout(table)
+        self.layout = Coordinates(table)
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
 
@@ -159,10 +159,10 @@ class TableDenoiser(Denoiser):
         layout, own = self.layout, self._own(x_t, columns)
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
-        posterior = layout.log_softmax(own)
-        noisy = torch.where(layout.indicator, (posterior.exp() - layout.mean) / layout.scale, x_t / self._width(columns))
+        posterior = layout.log_shares(own)
+        noisy = torch.where(layout.discrete, (posterior.exp() - layout.mean) / layout.std, x_t / self._width(columns))
         output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
-        return RowEstimate(output, layout.log_softmax(own + output))
+        return RowEstimate(output, layout.log_shares(own + output))
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """The v of data u (n, d), in model units without factors, and noise z."""
@@ -173,7 +173,7 @@ class TableDenoiser(Denoiser):
         """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``."""
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
-        counts = torch.where(layout.indicator, 0.0, layout.ordinary(x))
+        counts = torch.where(layout.discrete, 0.0, layout.ordinary(x))
         return RowErrors(cross_entropy, layout.by_column(counts * (estimate.v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
@@ -195,12 +195,12 @@ class TableDenoiser(Denoiser):
         if given is None:
             return torch.cat([noisy, noisy.new_zeros(len(noisy), self.layout.count)], dim=1)
         known = given.known if given.hide is None else given.known & ~given.hide[:, None]
-        clean = (given.x.to(noisy) - self.layout.mean) / self.layout.scale
+        clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
         return torch.cat([torch.where(known[:, self.layout.owner], clean, noisy), known.to(noisy)], dim=1)
 
     def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
         """Log-probabilities of indicators, up to a constant of each block, by their shares and their own noisy state."""
-        layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.scale
+        layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.std
         return layout.prior + alpha / columns["sigma"] ** 2 * (x_t + alpha * layout.mean)
 
     def _width(self, columns: TimeColumns) -> Tensor:
@@ -213,17 +213,17 @@ class TableDenoiser(Denoiser):
         probabilities = estimate.log_probabilities.exp()
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
-        return self.factors * torch.where(layout.indicator, (probabilities - layout.mean) / layout.scale, scores)
+        return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
 
     def _units(self, x: Tensor) -> Tensor:
-        return self.factors * (x - self.layout.mean) / self.layout.scale
+        return self.factors * (x - self.layout.mean) / self.layout.std
 
     def _given(self, condition: Condition) -> tuple[Given | None, Condition]:
         if condition is None or self.known is None or self.known not in condition:
             return None, condition
         mask, values = mask_of(self.known), condition[self.known]
         rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
-        x, marks = values[:, : self.layout.size], values[:, self.layout.size :]
+        x, marks = values[:, : self.layout.size].float(), values[:, self.layout.size :]
         return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:

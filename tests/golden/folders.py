@@ -25,7 +25,16 @@ from pushforward.training.start import prepare
 
 FOLDER = Path(__file__).parent
 STEPS, STOPPED = 8, 4
-DATA = space_data((2,), labels=False, n=40)
+PLACES = {"csv": FOLDER / "plain.csv"}
+"""The files of the recipes that read one: numbers with few decimals, which versions before tables read as vectors."""
+
+
+def data_of(name):
+    """The data that a recipe below is trained on."""
+    if name not in PLACES:
+        return space_data((2,), labels=False, n=40)
+    origin = {"name_or_path": PLACES[name].name, "table": False}
+    return replace(pf.data.load(PLACES[name], table=False), origin=origin)
 
 
 def network(inputs, outputs, times):
@@ -33,16 +42,16 @@ def network(inputs, outputs, times):
     return MLP(inputs, outputs, width=8, depth=1, times=times)
 
 
-def flow():
-    return pf.recipes.flow(DATA.space, network=network(2, 2, 1))
+def flow(data):
+    return pf.recipes.flow(data.space, network=network(2, 2, 1))
 
 
-def gan():
-    return pf.recipes.gan(DATA.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4)
+def gan(data):
+    return pf.recipes.gan(data.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4)
 
 
-RECIPES = {"flow": flow, "gan": gan}
-"""One of a single player and one of two."""
+RECIPES = {"flow": flow, "gan": gan, "csv": flow}
+"""One of a single player and one of two, and one whose data is a file."""
 
 
 def batches(recipe):
@@ -54,9 +63,10 @@ def record(name):
     """The folder of a recipe in the present format."""
     final = FOLDER / f"{name}-format-{FORMAT}"
     with tempfile.TemporaryDirectory() as place:
-        make = lambda: batches(seeded(RECIPES[name], 0))  # noqa: E731
-        whole = pf.fit(make(), DATA, steps=STEPS, out=f"{place}/whole")
-        trainer = prepare(make(), DATA, steps=STEPS, out=f"{place}/cut", checkpoint_every=STOPPED)
+        data = data_of(name)
+        make = lambda: batches(seeded(lambda: RECIPES[name](data), 0))  # noqa: E731
+        whole = pf.fit(make(), data, steps=STEPS, out=f"{place}/whole")
+        trainer = prepare(make(), data, steps=STEPS, out=f"{place}/cut", checkpoint_every=STOPPED)
         while trainer.clock.step < STOPPED:
             trainer.advance(1e-9)
         trainer.close()

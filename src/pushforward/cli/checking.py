@@ -23,7 +23,7 @@ __all__ = ["data_check", "data_list", "data_pack"]
 _SHOWN = 12
 _NAMED = 5
 """Files that are named of each kind of change."""
-_UNSHOWN = ("held_out_classes", "changes", "differs", "refused", "more_duplicates", "more_in_several_classes")
+_UNSHOWN = ("held_out_classes", "read_as", "changes", "differs", "refused", "more_duplicates", "more_in_several_classes")
 
 
 @data_app.command(name="list")
@@ -160,7 +160,7 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     sides = {name: n if held_out is None else f"{n}/{held_out[name]}" for name, n in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides and held_out is not None else {}
     facts = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
-    facts |= {"header": header, "repeats": repeats}
+    facts |= {"header": header, "repeats": repeats, "note": report.get("read_as") and as_options(report["read_as"])}
     facts |= {f"files {what}": _first(names) for what, names in (report["changes"] or {}).items()}
     facts |= {f"another {name}": f"was {_known(was)}, is {_known(now)}" for name, (was, now) in (report["differs"] or {}).items()}
     if report["changes"] and not any(report["changes"].values()) and not report["differs"]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pushforward.cli.advice import as_options
 from pushforward.cli.groups import ALL_DATA, Header, Reading
 from pushforward.cli.terminal import say
 from pushforward.errors import UsageError
@@ -30,6 +31,8 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
         say("--workers has no effect: the examples are in memory (--stream leaves images on disk, and decodes them ahead)")
     if loaded.header is False and reading.header is None:
         say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
+    if loaded.read_as:
+        say(f"{data}: {as_options(loaded.read_as)}")
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
     notes += [] if loaded.table is None else loaded.table.sentences
     if loaded.removed:

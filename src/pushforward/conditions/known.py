@@ -58,7 +58,7 @@ class Known(ConditionKind):
     """The values of any columns of a table; the others are drawn given these.
 
     A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
-    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float32, in data
+    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
     units. Only a method that hides columns in training learns it; no data holds it.
 
     Args:
@@ -87,7 +87,7 @@ class Known(ConditionKind):
         """Coordinates and marks, of `shape` or (n, *shape)."""
         import torch
 
-        values = torch.as_tensor(request, dtype=torch.float32)
+        values = torch.as_tensor(request, dtype=torch.float64)
         if values.shape[-1:] != self.shape or values.dim() > 2:
             raise UsageError(
                 f"Known columns are numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
@@ -104,7 +104,7 @@ class Known(ConditionKind):
         import torch
 
         parts = [field.encode(values[:, place]) * (marks[:, place, None] > 0) for place, field in enumerate(self.fields)]
-        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float32))
+        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """The condition of n rows with one more known column.
@@ -128,7 +128,7 @@ class Known(ConditionKind):
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells):
             warn(" ".join(sentences[:MOST]))
-        coordinates = torch.from_numpy(field.encode(numbers).astype(np.float32)).expand(n, -1)
+        coordinates = torch.from_numpy(field.encode(numbers).astype(np.float64)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
@@ -147,7 +147,7 @@ class Known(ConditionKind):
         """Zeros: no column is known."""
         import torch
 
-        return torch.zeros(n, *self.shape, device=device)
+        return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
 
     def embedding(self, width: int) -> nn.Module:
         """None: a denoiser of tables puts the known columns into its network's input.
@@ -165,7 +165,7 @@ class Known(ConditionKind):
         """Refuse another shape."""
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             raise UsageError(
-                f"Got known columns of shape {tuple(values.shape)}; expected float32 of shape ({n}, {self.shape[0]})."
+                f"Got known columns of shape {tuple(values.shape)}; expected floats of shape ({n}, {self.shape[0]})."
             )
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
@@ -187,7 +187,7 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
         return []
     low, high = min(ends), max(ends)
     numbers = np.array([_value(field, cell) for cell in cells])
-    held = field.decode(field.encode(numbers).astype(np.float32))
+    held = field.decode(field.encode(numbers))
     moved = np.abs(held - numbers) > (0.0 if getattr(field, "closed", True) else ROUNDING * (high - low))
     moved &= np.array(field.cells(held)) != np.array(field.cells(numbers))
     first, last = field.cells(np.array([low, high]))

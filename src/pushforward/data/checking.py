@@ -60,6 +60,7 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
         (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
         splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
+        ``read_as`` (a sentence on a file that may be read in two ways: how it was taken, and how to get the other; else None),
         ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
         as lists of {file, reason}, and ``ignored``.
 
@@ -140,6 +141,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "constant": [_column(space.columns, i) for i in _constant(x)] if len(space.shape) == 1 else [],
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
+        "read_as": data.read_as or None,
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
         "warnings": [*shared_examples(data), *rare_classes(data)],

@@ -232,4 +232,4 @@ def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArr
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space
     assert isinstance(space, TableSpace)
-    return space.values(space.to_data(x).float())
+    return space.values(space.finished(space.to_data(x).float().cpu(), condition, draws.stream("digits").normal))

@@ -17,6 +17,7 @@ from torch import nn
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training.memory import added_peak, held_bytes, peak_memory
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
+from pushforward.transports.redrawing import as_drawn, unmet_kept
 
 __all__ = [
     "Timing",
@@ -169,6 +170,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
+@as_drawn()
 def sampling_memory(transport: Transport, n: int) -> int | None:
     """Bytes in tensors that sampling a batch of n holds at most, the weights included.
 
@@ -183,6 +185,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     return None if added is None else held_bytes(transport) + added
 
 
+@as_drawn()
 def sampling_flops(transport: Transport) -> int:
     """Floating point operations of a sample, as `flops` counts them.
 
@@ -231,7 +234,8 @@ def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
 
 
 def _batch(transport: Transport, n: int) -> torch.Tensor:
-    return transport.sample(n, batch=n)
+    with unmet_kept():
+        return transport.sample(n, batch=n)
 
 
 def megabytes(count: int | None) -> float | None:

@@ -15,6 +15,7 @@ from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
 from pushforward.transports import Flow, Latent, Transport, has_levels, has_steps
+from pushforward.transports.redrawing import unmet_kept
 
 __all__ = ["FORMING", "SHOWN", "history_of", "pictures_of", "real_pictures"]
 
@@ -37,7 +38,8 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
         data: In which the images nearest to samples are looked for, and which says what part of the plane is shown.
     """
     space, plane = transport.space, tuple(transport.space.shape) == (2,)
-    x = transport.sample(SHOWN[space.as_points])
+    with unmet_kept():
+        x = transport.sample(SHOWN[space.as_points])
     moves = plane and has_levels(transport)
     return Pictures(
         grid=space.drawing(space.quantise(x)),

@@ -30,7 +30,7 @@ from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names, is_table
+from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.starts import starts, starts_warnings
@@ -43,7 +43,7 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import warn_broken
+from pushforward.transports.redrawing import unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
 __all__ = ["SHOWN", "Judge", "Sampler"]
@@ -137,10 +137,12 @@ class Judge:
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
         draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
-        parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
+        with unmet_kept():
+            parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
         if isinstance(sampler, Transport):
             warn_broken(sampler.space, x)
+            x = recoded(x, sampler.space, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None
         return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()

@@ -27,6 +27,7 @@ from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.training.samplers import by_default
 from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports.redrawing import unmet_kept
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge
@@ -202,7 +203,8 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
     space = transport.space
     both = (flow.with_solver(flow.solver, 1), teacher)
     try:
-        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+        with unmet_kept():
+            jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
     except Diverged:
         return None
     return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))

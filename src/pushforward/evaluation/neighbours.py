@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
+from pushforward.evaluation.rows import Raw, is_table
 from pushforward.metrics.memorisation import near_copies
 
 __all__ = ["Nearest", "nearest", "nearest_examples"]
@@ -58,10 +59,12 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     """
     if not 1 <= k <= len(data.train):
         raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
-    samples, scale = quantised(x, data.space), data.space.scale
-    training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
-    copies, threshold = near_copies(samples.flatten(1).numpy(), training, held_out, scale)
-    examples, distances = nearest_examples(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
+    samples, raw = quantised(x, data.space), Raw(data)
+    points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
+    held_out = raw.at(data.held_out, slice(None)) if is_table(data.space) else data.held_out.x.reshape(len(data.held_out), -1)
+    scale = np.ones(points.shape[1], np.float32) if raw.scale is None else raw.scale
+    copies, threshold = near_copies(points, raw.training, held_out, scale)
+    examples, distances = nearest_examples(torch.from_numpy(points) / torch.from_numpy(scale), data, k, scale)
     return Nearest(samples, examples, distances, copies, threshold)
 
 
@@ -69,7 +72,7 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
     """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
 
     Args:
-        samples: (n, d), over ``scale``.
+        samples: (n, d), as `pushforward.evaluation.rows.Raw` has them, over ``scale``.
         data: Its training split is searched.
         k: How many.
         scale: What each column is divided by, (d,).
@@ -77,21 +80,21 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
     Returns:
         Their numbers and distances, (n, k), the nearest first.
     """
-    unit, candidates = torch.from_numpy(scale), min(k + SPARE, len(data.train))
+    unit, candidates, raw = torch.from_numpy(scale), min(k + SPARE, len(data.train)), Raw(data)
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):
-        examples = data.train.data_units(slice(start, start + BLOCK)).flatten(1) / unit
+        examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
         squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
         at = torch.cat([at, torch.arange(start, start + len(examples)).expand(len(samples), -1)], 1)
         squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
-    distances = torch.stack([_distances(sample, data, where, unit) for sample, where in zip(samples, at, strict=True)])
+    distances = torch.stack([_distances(sample, raw, where, unit) for sample, where in zip(samples, at, strict=True)])
     distances, order = distances.sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 
 
-def _distances(sample: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
-    examples = data.train.data_units(where.numpy()).flatten(1) / unit
+def _distances(sample: Tensor, raw: Raw, where: Tensor, unit: Tensor) -> Tensor:
+    examples = torch.from_numpy(raw.at(raw.dataset.train, where.numpy())) / unit
     distances: Tensor = torch.linalg.vector_norm((examples - sample).double(), dim=1)
     return distances

@@ -26,6 +26,7 @@ class Protocol(Record):
         dimensions: Of the features.
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
+        representation: What distances between rows of a table are measured in; empty for other data.
         versions: Of this package, and by score a hash of the file of the user's own that defines it.
         spaces: What identifies the extractor of each further feature space, by its name.
         weights: A hash of the extractor's weights as they are in each space, by its name. It is not compared: processors round
@@ -40,6 +41,7 @@ class Protocol(Record):
     dimensions: int | None = None
     preprocessing: str = ""
     quantisation: str = ""
+    representation: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     spaces: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +73,7 @@ NAMES = {
     "dimensions": "the number of features",
     "preprocessing": "the preprocessing",
     "quantisation": "the quantisation",
+    "representation": "the representation of rows",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pushforward.data import Dataset
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.protocol import Protocol
+from pushforward.evaluation.rows import REPRESENTATION, is_table
 from pushforward.evaluation.scoring import reference_examples
 
 __all__ = ["protocol_of"]
@@ -38,6 +39,7 @@ def protocol_of(
         dimensions=features.dims(n),
         preprocessing=features.preprocessing,
         quantisation=quantisation,
+        representation=REPRESENTATION if is_table(space) else "",
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
         weights={each.name: each.weights for each in (features, *others)},

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import permutation
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.coordinates import Places, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.draws import Draws
 from pushforward.predictor import Condition
 from pushforward.transports import Transport
@@ -56,7 +56,7 @@ class RowMixture(Transport):
 
     def __init__(self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor) -> None:
         super().__init__()
-        self.space, self.layout = space, Places(space)
+        self.space, self.layout = space, Coordinates(space)
         for name, value in {"weights": weights, "logits": logits, "means": means, "deviations": deviations}.items():
             self.register_buffer(name, value)
         self.noise_shape = (1 + space.size,)
@@ -75,7 +75,7 @@ class RowMixture(Transport):
         order = permutation(len(data.train), 0)[:ROWS]
         rows = data.train.data_units(np.sort(order))
         k = max(1, min(COMPONENTS, len(rows) // ROWS_EACH)) if components is None else components
-        layout, known = Places(space), _Rows(rows, Places(space))
+        layout, known = Coordinates(space), _Rows(rows, Coordinates(space))
         centres = rows[:: max(1, len(rows) // k)][:k]
         units = rows / layout.std
         shares = torch.nn.functional.one_hot(torch.cdist(units, centres / layout.std).argmin(1), len(centres)).float()
@@ -116,7 +116,7 @@ class RowMixture(Transport):
 class _Rows:
     """Rows of a table as statistics of a product of categorical and normal columns, in which both halves of a step are linear."""
 
-    def __init__(self, rows: Tensor, layout: Places) -> None:
+    def __init__(self, rows: Tensor, layout: Coordinates) -> None:
         self.layout, self.counts = layout, rows.index_fill(1, layout.scores, 0.0)
         self.gates = layout.gated(rows)
         self.first = self.gates * rows[:, layout.scores]

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables import Category, Number
-from pushforward.metrics.table import Table
+from pushforward.metrics.table import Table, embedding
 
-__all__ = ["attacked", "column_names", "is_table", "rows_at", "table_of"]
+__all__ = ["REPRESENTATION", "Raw", "attacked", "column_names", "is_table", "recoded", "rows_at", "table_of"]
 
+REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
+"""What distances between rows of a table are measured in; another one needs other words, so that scores are not compared."""
+BLOCK = 65_536
+"""How many rows are turned into points at a time."""
 MOST = 10_000
 """Samples that an attack uses at most, unless more are compared."""
 
 
 def is_table(space: Space) -> bool:
-    """Whether examples are rows of a table of mixed types, whose features are their coordinates."""
+    """Whether examples are rows of a table of mixed types."""
     return isinstance(space, TableSpace)
 
 
@@ -62,6 +69,19 @@ def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | n
     )
 
 
+def recoded(x: Tensor, own: Space, space: Space) -> Tensor:
+    """Samples of a model in the coordinates of the data: rows of a table whose coordinates are others keep their values.
+
+    Args:
+        x: (n, *shape) in data units of ``own``.
+        own: The model's space.
+        space: The data's.
+    """
+    if not isinstance(own, TableSpace) or not isinstance(space, TableSpace) or own.fields == space.fields:
+        return x
+    return torch.from_numpy(space.encoded(own.values(x), foreign=True)) if own.names == space.names else x
+
+
 def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
     return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else space.values(rows)
 
@@ -70,3 +90,69 @@ def _labels(field: Any) -> tuple[str, ...]:
     if isinstance(field, Category):
         return field.names
     return field.form.levels if isinstance(field, Number) else ()
+
+
+class Raw:
+    """Examples as metrics of distances receive them, flat float32 (n, d): data units, or of tables points of their values.
+
+    The points of a table (`REPRESENTATION`) depend on its data alone, and on no model and no coordinates. Numbers beyond the
+    training rows' range count as its ends.
+
+    Args:
+        dataset: The data.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.space = dataset, dataset.space
+
+    def of(self, x: Tensor, values: np.ndarray | None = None) -> np.ndarray:
+        """Examples in data units, or rows of a table with these values.
+
+        Args:
+            x: (n, *shape).
+            values: float64 (n, columns); None for those of ``x``.
+        """
+        if not isinstance(self.space, TableSpace):
+            return x.flatten(1).numpy()
+        return self._points(self.space.values(x) if values is None else values)
+
+    def at(self, split: Split, index: Any) -> np.ndarray:
+        """Some examples of a split."""
+        if not isinstance(self.space, TableSpace):
+            return self.of(split.data_units(index))
+        return self._points(_values(self.space, rows_at(split, index)))
+
+    @cached_property
+    def training(self) -> np.ndarray:
+        """All training examples; images as they are stored, uint8."""
+        train = self.dataset.train
+        return self.at(train, slice(None)) if is_table(self.space) else train.x.reshape(len(train), -1)
+
+    @property
+    def scale(self) -> np.ndarray | None:
+        """What each number is divided by for distances, (d,); None for points, which are standardised."""
+        return None if is_table(self.space) else self.space.scale
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.training.shape[1:] if is_table(self.space) else tuple(self.space.shape)
+
+    def _points(self, values: np.ndarray) -> np.ndarray:
+        low, high, points = self._embedding
+        blocks = [np.clip(values[start : start + BLOCK], low, high) for start in range(0, max(1, len(values)), BLOCK)]
+        return np.concatenate([points(block).astype(np.float32) for block in blocks])
+
+    @cached_property
+    def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """The least and the greatest value of each column in the training rows, and the map from values to points."""
+        assert isinstance(self.space, TableSpace)
+        known, fields = _values(self.space, rows_at(self.dataset.train, slice(None))), self.space.fields
+        table = table_of(self.space, known[:1], known[:1])
+        assert table is not None
+        points = embedding(known, table.categorical.tolist(), [len(names) for names in table.labels], [f.missing for f in fields])
+        low, high = (
+            np.where(table.categorical, end, reduced)
+            for end, reduced in ((-np.inf, np.fmin.reduce(known)), (np.inf, np.fmax.reduce(known)))
+        )
+        return low, high, points

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.spaces import TableSpace
 from pushforward.data.stacked import numbered
 from pushforward.data.streamed import without
 from pushforward.data.truth import Composed
@@ -25,7 +27,7 @@ from pushforward.evaluation.floor_cache import floor_path, read_floors, write_fl
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
-from pushforward.evaluation.rows import is_table, rows_at, table_of
+from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 
@@ -105,19 +107,22 @@ def score(
     n = compared(dataset, n)
     if len(generated) < n:
         raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
-    examples = quantised(generated[:n], dataset.space)
+    every, raw = quantised(generated if is_table(dataset.space) else generated[:n], dataset.space), Raw(dataset)
+    examples = every[:n]
+    if isinstance(dataset.space, TableSpace) and values is None:
+        values = dataset.space.values(torch.as_tensor(generated))
     reference = reference_examples(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
     choice = chosen(metrics)
     samples = Samples(
-        generated=_flat(examples),
-        reference=_flat(held_out),
-        training=dataset.train.x.reshape(len(dataset.train), -1),
+        generated=raw.of(examples, None if values is None else values[:n]),
+        reference=raw.at(dataset.held_out, reference),
+        training=raw.training,
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
         table=table_of(dataset.space, examples if values is None else values[:n], rows_at(dataset.held_out, reference)),
-        generated_more=_flat(quantised(generated, dataset.space)) if is_table(dataset.space) else None,
-        **_known(dataset, features),
+        generated_more=raw.of(every, values) if is_table(dataset.space) else None,
+        **_known(raw, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
     return measured(samples, choice)
@@ -206,11 +211,11 @@ class _Redraws:
         self.share = n / len(examples)
         self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
-        self.used = np.unique(np.concatenate(self.picks))
+        self.used, self.raw = np.unique(np.concatenate(self.picks)), Raw(dataset)
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""
-        held_out, known = self.dataset.held_out, _known(self.dataset, self.features)
+        held_out, known = self.dataset.held_out, _known(self.raw, self.features)
         of_drawn = _features_of(self.split, self.used, self.features, self.n)
         of_held_out = _features_of(held_out, np.arange(len(held_out)), self.features, self.n)
         read = reads_classes(chosen, self.dataset, self.features)
@@ -218,10 +223,9 @@ class _Redraws:
         copies = {number: self._copies(metric) for number, (metric, _) in enumerate(chosen) if self._leaves_out(metric)}
         for redraw, (picked, reference) in enumerate(zip(self.picks, self.references, strict=True)):
             at = np.searchsorted(self.used, picked)
-            generated, real = self.split.data_units(picked), held_out.data_units(reference)
             samples = Samples(
-                generated=_flat(generated),
-                reference=_flat(real),
+                generated=self.raw.at(self.split, picked),
+                reference=self.raw.at(held_out, reference),
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
@@ -241,18 +245,15 @@ class _Redraws:
             yield values
 
     def _others(self, picked: np.ndarray) -> np.ndarray:
-        examples = self.dataset.train.x.reshape(len(self.dataset.train), -1)
-        return examples if self.split is not self.dataset.train else without(examples, picked)
+        return self.raw.training if self.split is not self.dataset.train else without(self.raw.training, picked)
 
     def _leaves_out(self, metric: Metric) -> bool:
         """Whether examples must be compared with all training examples but themselves."""
         return isinstance(metric, Memorisation) and self.split is self.dataset.train
 
     def _copies(self, metric: Any) -> np.ndarray | None:
-        train, held_out = self.dataset.train, self.dataset.held_out
-        references = [_flat(held_out.data_units(reference)) for reference in self.references]
-        scale = _known(self.dataset, self.features)["scale"]
-        return copied(train.x.reshape(len(train), -1), self.used, references, scale, metric.part)
+        references = [self.raw.at(self.dataset.held_out, reference) for reference in self.references]
+        return copied(self.raw.training, self.used, references, self.raw.scale, metric.part)
 
 
 def _features_of(split: Split, index: np.ndarray, features: Features, n: int) -> np.ndarray:
@@ -269,14 +270,10 @@ def _shuffled(count: int, seed: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=seed)).permutation(count)
 
 
-def _flat(x: Tensor) -> np.ndarray:
-    return x.flatten(1).numpy()
-
-
-def _known(dataset: Dataset, features: Features) -> dict[str, Any]:
-    space = dataset.space
+def _known(raw: Raw, features: Features) -> dict[str, Any]:
+    dataset = raw.dataset
     truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Composed) else dataset.truth
-    return {"shape": tuple(space.shape), "scale": space.scale, "truth": truth}
+    return {"shape": raw.shape, "scale": raw.scale, "truth": truth}
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,8 @@ class TableDenoising(Method):
         denoiser, layout, draws = self.denoiser, self.denoiser.layout, now.draws
         rows = self.space.to_data(batch.x)
         given = Given(rows, self._known(draws.stream("known"), layout.count))
-        x = layout.spread(rows, draws.stream("spread").normal((len(layout.score),)))
-        u, z = (x - layout.mean) / layout.scale, draws.normal(rows.shape[1:])
+        x = layout.spread(rows, draws.stream("spread").normal((len(layout.scores),)))
+        u, z = (x - layout.mean) / layout.std, draws.normal(rows.shape[1:])
         t = self.times(draws, denoiser.path)
         columns = over(denoiser.columns("v", t), x)
         x_t = columns["alpha"] * denoiser.factors * u + columns["sigma"] * z

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Places, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import SPEED, START, Likelihood
 
@@ -39,7 +39,7 @@ class Rows(Likelihood):
         super().__init__(space)
         if not isinstance(space, TableSpace):
             raise UsageError("The likelihood of rows is for tables; use the Gaussian one.")
-        self.layout = Places(space)
+        self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
 
     @property

@@ -57,7 +57,7 @@ def attack(
 
 
 class Membership:
-    """Areas under the ROC curves of two attacks, in the table's coordinates in model units."""
+    """Areas under the ROC curves of two attacks, in the standardised values of the table."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "membership": MetricInfo(

@@ -64,7 +64,7 @@ _WHY = (
 
 
 class NearestRows:
-    """The distance to the nearest training row against that of held-out rows, in the table's coordinates in model units.
+    """The distance to the nearest training row against that of held-out rows, in the standardised values of the table.
 
     Splits go by content: all copies of a row are on one side. Where rows repeat, new rows equal training rows and held-out rows
     do not, so that both scores would call a perfect model a copier.

@@ -133,8 +133,8 @@ class Score(Record):
 class Samples:
     """Generated, reference (held-out) and training examples, as every metric receives them.
 
-    Raw examples are data units flattened to (n, d), float32; to save memory ``training`` may be uint8, where 255
-    stands for 1. Features are float64, (n, f), the same f everywhere.
+    Raw examples are data units flattened to (n, d), float32, and of a table points of its rows' values, which no model changes;
+    to save memory ``training`` may be uint8, where 255 stands for 1. Features are float64, (n, f), the same f everywhere.
 
     Args:
         generated: (n, d) examples of the model.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-__all__ = ["Table", "codes", "embedded", "shuffled"]
+__all__ = ["Table", "codes", "embedded", "embedding", "shuffled"]
 
 CODES = 100
 """Categories of a column that are told apart in an embedding, at most; the rarest are one."""
@@ -56,30 +58,52 @@ def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Generated (n, f) and held-out rows (m, f) as points.
+    """Generated (n, f) and held-out rows (m, f) as points, in the `embedding` of the held-out rows."""
+    missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
+    gaps = [bool(gap) for gap in np.any(missing, axis=0)]
+    points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps)
+    return points(table.generated), points(table.reference)
 
-    Numbers are standardised by mean and standard deviation of the held-out rows, categories become indicators of 0 and 1, and so
+
+def embedding(
+    known: NDArray[np.float64], categorical: Sequence[bool], counts: Sequence[int], gaps: Sequence[bool]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """A map from rows (n, columns) to points (n, f).
+
+    Numbers are standardised by mean and standard deviation of the known rows, categories become indicators of 0 and 1, and so
     does a missing value, whose number is the mean.
+
+    Args:
+        known: Rows, float64 (m, columns), as `Table` holds them.
+        categorical: Which columns hold categories.
+        counts: The number of a column's categories, for each.
+        gaps: Which columns of numbers have an indicator of missing values.
     """
-    parts: list[tuple[NDArray[np.float64], ...]] = []
-    for place, discrete in enumerate(table.categorical):
-        sides = table.generated[:, place], table.reference[:, place]
-        if discrete:
-            parts.append(_indicators(sides, len(table.labels[place])))
-            continue
-        known = sides[1][~np.isnan(sides[1])]
-        mean, std = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
-        unit = std if std > 0 else 1.0
-        parts.append(tuple(np.where(np.isnan(side), 0.0, (side - mean) / unit)[:, None] for side in sides))
-        if any(np.isnan(side).any() for side in sides):
-            parts.append(tuple(np.isnan(side)[:, None].astype(np.float64) for side in sides))
-    generated, reference = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
-    return generated, reference
+    parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
+        partial(_indicators, rank=_rank(column, count)) if discrete else partial(_standardised, of=_moments(column), gap=gap)
+        for column, discrete, count, gap in zip(known.T, categorical, counts, gaps, strict=True)
+    ]
+    return lambda rows: np.concatenate([part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1)
 
 
-def _indicators(sides: tuple[NDArray[np.float64], ...], count: int) -> tuple[NDArray[np.float64], ...]:
-    """Indicators of the categories, the most frequent of the held-out rows first, and of missing values."""
-    of_generated, of_reference = (codes(side, count) for side in sides)
-    rank = np.argsort(np.argsort(-np.bincount(of_reference, minlength=count + 1), kind="stable"), kind="stable")
-    eye = np.eye(min(count + 1, CODES))
-    return tuple(eye[np.minimum(rank[side], len(eye) - 1)] for side in (of_generated, of_reference))
+def _moments(column: NDArray[np.float64]) -> tuple[float, float]:
+    known = column[~np.isnan(column)]
+    mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+    return mean, std if std > 0 else 1.0
+
+
+def _standardised(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> NDArray[np.float64]:
+    missing = np.isnan(column)
+    numbers = np.where(missing, 0.0, (column - of[0]) / of[1])
+    return np.column_stack([numbers, missing]) if gap else numbers[:, None]
+
+
+def _rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The place of each category, and of missing values, from the most frequent one down."""
+    return np.argsort(np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"), kind="stable")
+
+
+def _indicators(column: NDArray[np.float64], rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Indicators of the categories, the most frequent first, the rarest of more than `CODES` together."""
+    eye = np.eye(min(len(rank), CODES))
+    return eye[np.minimum(rank[codes(column, len(rank) - 1)], len(eye) - 1)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Places, gumbel
+from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, positive
 from pushforward.networks.embedding import Condition
@@ -42,7 +42,7 @@ class StraightThrough(nn.Module):
         if not temperature > 0:
             raise UsageError(f"temperature is {temperature}; expected a number above 0.")
         self.network, self.space, self.latent, self.temperature = network, space, latent, temperature
-        self.layout = Places(space)
+        self.layout = Coordinates(space)
 
     @staticmethod
     def noise_size(space: TableSpace, latent: int) -> int:

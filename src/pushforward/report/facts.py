@@ -96,6 +96,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Feature extractor", protocol.extractor),
         ("Preprocessing", protocol.preprocessing),
         ("Quantisation", protocol.quantisation),
+        ("Distances between rows", protocol.representation),
         ("Reference examples", protocol.reference),
         ("Parameters", _parameters(comparison)),
     ]

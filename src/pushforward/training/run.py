@@ -118,7 +118,7 @@ class Run:
 
         Raises:
             UsageError: For numbers, conditions or options that the model cannot take.
-            Diverged: If a sample is not finite.
+            Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
         refuse_conditions(n, options, self.space.conditions)
         run = self.configured(**options)

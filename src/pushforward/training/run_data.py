@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,11 @@ def data_of_run(
         UsageError: If the data came from Python and is not given.
         DataError: If it cannot be read, or has changed.
     """
-    from pushforward.data import load
-
     known = _known(content.get("data"))
     if known and not isinstance(data, Dataset):
         place = {} if data is None else {"name_or_path": str(data)}
         try:
-            dataset = load(**{**known, **place})
+            dataset = _loaded({**known, **place}, content)
         except DataError as error:
             raise DataError(f"{error} {moved}".strip()) from error
         except (TypeError, AttributeError, OSError) as error:
@@ -55,6 +54,30 @@ def data_of_run(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}).{files} "
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
+    return dataset
+
+
+def _loaded(options: dict[str, Any], content: Mapping[str, Any]) -> Dataset:
+    """The data as the run read it: a file of plain numbers as vectors, where its model is one of vectors.
+
+    Runs do not record how a file was taken that named no ``table``, and earlier versions took more files as vectors.
+    """
+    from pushforward.data import load
+
+    try:
+        dataset, error = load(**options), None
+    except DataError as refused:
+        dataset, error = None, refused
+    if dataset is not None and content.get("fingerprint") in (None, dataset.fingerprint):
+        return dataset
+    if Path(options["name_or_path"]).suffix.lower() == ".csv" and "table" not in options:
+        with contextlib.suppress(DataError, UsageError):
+            vectors = load(**options, table=False)
+            if vectors.fingerprint == content.get("fingerprint"):
+                return vectors
+    if dataset is None:
+        assert error is not None
+        raise error
     return dataset
 
 

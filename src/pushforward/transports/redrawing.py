@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.spaces import Space
@@ -16,7 +15,7 @@ from pushforward.errors import Diverged
 from pushforward.predictor import Condition
 from pushforward.warned import warn
 
-__all__ = ["TURNS", "Tally", "as_drawn", "check_valid", "counted", "redrawn", "warn_broken"]
+__all__ = ["TURNS", "Redrawing", "Tally", "as_drawn", "check_valid", "counted", "unmet_kept", "warn_broken"]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
@@ -41,9 +40,14 @@ class Tally:
         """The share of draws that were refused, from 0 to 1."""
         return self.refused / max(1, self.drawn)
 
+    def add(self, drawn: int, refused: int) -> None:
+        """Count further draws."""
+        self.drawn, self.refused = self.drawn + drawn, self.refused + refused
+
 
 _tallies: list[Tally] = []
 _off: list[bool] = []
+_kept: list[bool] = []
 
 
 @contextlib.contextmanager
@@ -66,67 +70,132 @@ def as_drawn() -> Iterator[None]:
         _off.pop()
 
 
-def redrawn(
-    space: Space, x: Tensor, condition: Condition, draws: ExampleDraws, draw: Callable[[Condition, ExampleDraws], Tensor]
-) -> Tensor:
-    """Samples (n, *shape) in data units, those that break a constraint drawn again, at most `TURNS` times.
+@contextlib.contextmanager
+def unmet_kept() -> Iterator[None]:
+    """Within this context samples that break a constraint after all their draws are kept: a bad model is measured as it is."""
+    _kept.append(True)
+    try:
+        yield
+    finally:
+        _kept.pop()
 
-    Where none of the first `HOPELESS` draws meets the constraints, the samples stay as they are.
-    The r-th draw of a sample comes from its own seed and r alone.
+
+class Redrawing:
+    """The draws of one request for samples, over all its batches.
+
+    Where none of the first `HOPELESS` draws of the request meets the constraints, no sample is drawn again.
 
     Args:
         space: Of the data.
-        x: The samples as they were drawn first.
-        condition: Their conditions, which stay.
-        draws: Of the first draw; its seeds are those of the samples.
-        draw: (condition, draws) -> samples in data units.
+
+    Attributes:
+        tally: All draws of the request so far.
+        unmet: How many samples so far break a constraint after all their draws.
     """
-    valid = None if _off else space.valid(x)
-    if valid is None:
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.tally, self.unmet = space, Tally(), 0
+        self._joined = (0, 0, 0)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether as many draws as `HOPELESS` were made and none met the constraints."""
+        return HOPELESS <= self.tally.drawn == self.tally.refused
+
+    def met(
+        self, x: Tensor, condition: Condition, draws: ExampleDraws, draw: Callable[[Condition, ExampleDraws], Tensor]
+    ) -> Tensor:
+        """Samples (n, *shape) in data units, those that break a constraint drawn again, at most `TURNS` times.
+
+        The r-th draw of a sample comes from its own seed and r alone.
+
+        Args:
+            x: The samples as they were drawn first.
+            condition: Their conditions, which stay.
+            draws: Of the first draw; its seeds are those of the samples.
+            draw: (condition, draws) -> samples in data units.
+        """
+        valid = None if _off else self.space.valid(x)
+        if valid is None:
+            return x
+        self._count(len(valid), int((~valid).sum()))
+        waiting = np.flatnonzero(~valid)
+        for turn in range(1, TURNS + 1):
+            if not len(waiting) or self.hopeless:
+                break
+            seeds = [draws.seeds[place] for place in waiting.tolist()]
+            part = None if condition is None else {name: values[waiting] for name, values in condition.items()}
+            again = draw(part, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
+            x[waiting] = again
+            valid = self.space.valid(again)
+            assert valid is not None, "the data has constraints"
+            self._count(len(valid), int((~valid).sum()))
+            waiting = waiting[~valid]
+        self.unmet += len(waiting)
         return x
-    _count(len(valid), int((~valid).sum()))
-    waiting, drawn, hopeless = np.flatnonzero(~valid), len(valid), not valid.any()
-    for turn in range(1, TURNS + 1):
-        if not len(waiting) or (hopeless and drawn >= HOPELESS):
-            break
-        seeds = [draws.seeds[place] for place in waiting.tolist()]
-        part = None if condition is None else {name: values[waiting] for name, values in condition.items()}
-        again = draw(part, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
-        x[waiting] = again
-        met = space.valid(again)
-        assert met is not None, "the data has constraints"
-        _count(len(met), int((~met).sum()))
-        waiting, drawn, hopeless = waiting[~met], drawn + len(met), hopeless and not met.any()
-    return x
 
+    def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
+        """Count what other processes drew of the same request since the last call.
 
-def _count(drawn: int, refused: int) -> None:
-    for tally in _tallies:
-        tally.drawn += drawn
-        tally.refused += refused
+        Args:
+            summed: The sum of some counts over all processes.
+        """
+        now = (self.tally.drawn, self.tally.refused, self.unmet)
+        own = [new - old for new, old in zip(now, self._joined, strict=True)]
+        drawn, refused, unmet = (total - mine for total, mine in zip(summed(own), own, strict=True))
+        self._count(drawn, refused)
+        self.unmet += unmet
+        self._joined = (self.tally.drawn, self.tally.refused, self.unmet)
+
+    def checked(self, parts: Iterator[tuple[Tensor, Condition]], n: int) -> Iterator[tuple[Tensor, Condition]]:
+        """The parts of n samples, then `check`; at once where the request is hopeless."""
+        for part in parts:
+            if self.hopeless:
+                self.check(n)
+            yield part
+        self.check(n)
+
+    def check(self, n: int) -> None:
+        """Refuse a request of n samples some of which break a constraint still.
+
+        Raises:
+            Diverged: With their number, outside of `unmet_kept`.
+        """
+        if not self.unmet or _kept:
+            return
+        if self.hopeless:
+            raise _refused(f"None of {self.tally.drawn:,} draws meets the constraints of the data")
+        raise _refused(_broken(self.unmet, n))
+
+    def _count(self, drawn: int, refused: int) -> None:
+        for tally in (self.tally, *_tallies):
+            tally.add(drawn, refused)
 
 
 def check_valid(space: Space, x: Tensor) -> None:
-    """Refuse samples in data units that break a constraint still.
+    """Refuse samples in data units that break a constraint.
 
     Raises:
         Diverged: With their number.
     """
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        raise Diverged(
-            f"{_broken(valid)}: the model hardly ever meets it. Train for longer, or train without a constraint that is an "
-            "equation."
-        )
+        raise _refused(f"{int((~valid).sum()):,} of {len(valid):,} samples do not meet the constraints of the data")
 
 
 def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(valid)}; they are scored as they are.")
+        warn(f"{_broken(int((~valid).sum()), len(valid))}; they are scored as they are.")
 
 
-def _broken(valid: NDArray[np.bool_]) -> str:
-    broken = int((~valid).sum())
-    return f"{broken:,} of {len(valid):,} samples break a constraint of the data after {TURNS} draws each, or {HOPELESS:,} of all"
+def _refused(what: str) -> Diverged:
+    return Diverged(
+        f"{what}: the model hardly ever meets them. Train for longer, or train without a constraint that is an equation.",
+        what=what,
+    )
+
+
+def _broken(broken: int, n: int) -> str:
+    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {TURNS} draws each"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pushforward.predictor import Condition
+from pushforward.transports.redrawing import Redrawing
 from pushforward.transports.transport import BATCH, ConditionLike, Transport
 
 __all__ = ["spreading", "stream", "writes"]
@@ -46,17 +47,32 @@ def stream(
         return transport.stream(n, condition, seed=seed, batch=batch)
     count = torch.distributed.get_world_size()
     torch.distributed.barrier()  # all have checked what they were given before the first one writes
-    return _shared(transport, n, condition, seed, max(1, min(batch, math.ceil(n / count))))
+    redrawing = Redrawing(transport.space)
+    batch = max(1, min(batch, math.ceil(n / count)))
+    return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing), n)
 
 
-def _shared(transport: Transport, n: int, condition: ConditionLike, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
+def _shared(
+    transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+) -> Iterator[tuple[Tensor, Condition]]:
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    wanted = transport.wanted(n, condition, seed)
     starts = range(0, n, batch)
     for turn in range(0, len(starts), count):
         parts = [(start, min(batch, n - start)) for start in starts[turn : turn + count]]
-        own = transport.part(*parts[rank], wanted, seed)[0] if rank < len(parts) else None
+        own = transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
+        redrawing.join(_summed)
         for source, (start, size) in enumerate(parts):
-            x = own if own is not None and source == rank else torch.empty(size, *transport.space.shape)
+            x = (
+                own
+                if own is not None and source == rank
+                else torch.empty(size, *transport.space.shape, dtype=transport.space.precision)
+            )
             torch.distributed.broadcast(x, source)
             yield x, transport.given(start, size, wanted, seed)
+
+
+def _summed(counts: Sequence[int]) -> list[int]:
+    """Counts of all processes."""
+    total = torch.tensor(counts, dtype=torch.int64)
+    torch.distributed.all_reduce(total)
+    return [int(count) for count in total]

@@ -17,7 +17,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
-from pushforward.transports.redrawing import redrawn
+from pushforward.transports.redrawing import Redrawing
 
 __all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
@@ -97,14 +97,15 @@ class Transport(nn.Module, ABC):
             batch: Examples that are computed at a time.
 
         Returns:
-            float32, (n, *shape): images in [0, 1], vectors in the data's own units.
+            float32, (n, *shape): images in [0, 1], vectors in the data's own units. Coordinates of rows of a table are float64
+            where a column has more values than float32 tells apart.
 
         Raises:
             UsageError: For numbers or conditions that cannot be.
-            Diverged: If a sample is not finite.
+            Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
-        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
+        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
     def stream(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
@@ -113,11 +114,14 @@ class Transport(nn.Module, ABC):
 
         Raises:
             UsageError: At once, for numbers or conditions that cannot be.
-            Diverged: If a sample is not finite.
+            Diverged: If a sample is not finite; after the last part if samples break a constraint of the data after all their
+                draws (`pushforward.transports.redrawing`), and at once if hardly any meets it.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
-        return (self.part(start, min(batch, n - start), wanted, seed) for start in range(0, n, batch))
+        redrawing = Redrawing(self.space)
+        parts = (self.part(start, min(batch, n - start), wanted, seed, redrawing) for start in range(0, n, batch))
+        return redrawing.checked(parts, n)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
@@ -132,27 +136,35 @@ class Transport(nn.Module, ABC):
         return self.conditions(size, part, seed + start)
 
     @torch.no_grad()
-    def part(self, start: int, size: int, wanted: Condition, seed: int) -> tuple[Tensor, Condition]:
+    def part(
+        self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing | None = None
+    ) -> tuple[Tensor, Condition]:
         """Some of the samples of `stream`, in data units on the CPU, with their conditions.
 
-        Those that break a constraint of the data are drawn again (`pushforward.transports.redrawing`).
+        Those that break a constraint of the data are drawn again.
 
         Args:
             start: The number of the first one.
             size: How many.
             wanted: The conditions of all samples (`wanted`).
             seed: That of sample 0.
+            redrawing: Counts the draws of the whole request, which its owner checks; None for a request of this part alone.
 
         Raises:
-            Diverged: If a sample is not finite.
+            Diverged: If a sample is not finite; without ``redrawing`` if one breaks a constraint after all its draws.
         """
         given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
-        return redrawn(self.space, self._drawn(given, draws), given, draws, self._drawn), given
+        own = redrawing or Redrawing(self.space)
+        x = own.met(self._drawn(given, draws), given, draws, self._drawn)
+        if redrawing is None:
+            own.check(size)
+        return x, given
 
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
         """One sample for each of the draws, in data units on the CPU."""
         x = finite(self(self.noise(draws), condition, draws))
-        return self.space.to_data(x).float().cpu()
+        x = self.space.to_data(x).float().cpu()
+        return self.space.finished(x, condition, draws.stream("digits").normal)
 
 
 def as_examples(space: Space, x: Any) -> Tensor:

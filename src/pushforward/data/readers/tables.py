@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,8 @@ def _read(path: Path, reading: Reading) -> Dataset:
     rows, cells, faults = _parsed(path, reading)
     if not faults.sentences and _as_vectors(path, rows, reading):
         split, schema = vectors_of(path, rows, reading)
-        return build(path.stem, split, schema=schema, header=rows.named, limit=reading.limit, seed=reading.seed)
+        options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": rows.named}
+        return build(path.stem, split, schema=schema, read_as=_read_as(split.x.shape[1] - len(reading.given), reading), **options)
     _refuse_given(path, reading)
     return table_dataset(path.stem, str(path), _raw(rows, cells), reading, faults)
 
@@ -120,6 +122,18 @@ def _as_vectors(path: Path, rows: TextRows, reading: Reading) -> bool:
     if reading.table.table is not None or reading.given:
         return not reading.table.table
     return path.suffix.lower() == ".csv" and not reading.table.stated and are_vectors(rows, reading.target)
+
+
+def _read_as(width: int, reading: Reading) -> str:
+    """The sentence on a table of text that was read as vectors where nobody asked for them; empty where somebody did."""
+    if reading.table.table is False:
+        return ""
+    label = "" if reading.target is None else f' with the label "{reading.target}"'
+    other = "`table=True` without `given`" if reading.given else "`table=True`"
+    return (
+        f"read as vectors of {width} number{'s' * (width != 1)}{label}; {other} for a table, whose samples keep decimals, whole "
+        "numbers and ranges"
+    )
 
 
 def _parsed(path: Path, reading: Reading) -> tuple[TextRows, Cells, Faults]:

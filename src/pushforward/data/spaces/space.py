@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -106,6 +106,23 @@ class Space(ABC):
     @abstractmethod
     def unscaled(self, shape: tuple[int, ...]) -> Self:
         """A space of this kind and conditions for samples of another shape, whose data units are model units, without bounds."""
+
+    def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        """Samples in data units with what a model in float32 cannot say of them; by default as they are.
+
+        Args:
+            x: The samples, float32 (n, *shape) on the CPU.
+            condition: What was given.
+            normal: Standard normal numbers (n, *shape) of a shape.
+        """
+        return x
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type of samples in data units: float32."""
+        import torch
+
+        return torch.float32
 
     @property
     @abstractmethod

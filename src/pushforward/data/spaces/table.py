@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +19,7 @@ from pushforward.data.tables.layout import Layout
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["TableSpace"]
@@ -138,6 +139,45 @@ class TableSpace(ScaledSpace):
     def scored(self) -> tuple[int, ...]:
         """The coordinates that are scores."""
         return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.scores)
+
+    @cached_property
+    def open(self) -> tuple[int, ...]:
+        """The coordinates that are scores of open columns."""
+        return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.open)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type of samples in data units: float64 where a column is open, whose scores have more digits than float32."""
+        import torch
+
+        return torch.float64 if self.open else torch.float32
+
+    def to_model(self, x: Tensor) -> Tensor:
+        """Data to model units, float32 (n, d)."""
+        return super().to_model(x.float())
+
+    def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        """Samples whose scores have all the digits of their columns' values.
+
+        A float32 score stands for the interval of numbers that are rounded to it, in which the score is drawn. Columns that were
+        given have the scores that were given.
+        """
+        import torch
+
+        from pushforward.conditions.known import Known
+
+        if not self.open:
+            return x
+        scores = x[:, self.open]
+        within = torch.special.ndtr(normal((len(self.open),)).double().cpu()) - 0.5
+        x = x.double()
+        x[:, self.open] += within * torch.from_numpy(np.spacing(scores.abs().numpy()))
+        for name, kind in self.conditions.items():
+            if isinstance(kind, Known) and condition is not None and name in condition:
+                given = condition[name].double().cpu()
+                known = given[:, self.shape[0] :][:, self.owners] > 0.5
+                x = torch.where(known, given[:, : self.shape[0]], x)
+        return x
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:

@@ -69,6 +69,11 @@ class Column(ABC):
         return values
 
     @property
+    def open(self) -> bool:
+        """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
+        return False
+
+    @property
     def width(self) -> int:
         """How many coordinates there are."""
         return self.scores + len(self.shares)

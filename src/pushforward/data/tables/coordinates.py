@@ -1,6 +1,8 @@
-"""Where scores and blocks of indicators lie among the coordinates of a table, as tensors for networks and losses."""
+"""The map from the columns of a table to its coordinates, as tensors for networks and losses."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -9,67 +11,74 @@ from torch import Tensor, nn
 from pushforward.data.spaces.table import TableSpace
 from pushforward.data.tables.number import Number
 
-__all__ = ["Places", "gumbel"]
+__all__ = ["LEAST_ENTROPY", "Coordinates", "gumbel"]
 
 FARTHEST = 30.0
 """Scores beyond it do not occur: the outer ends of the first and the last value of a closed column."""
+LEAST_ENTROPY = 0.1
+"""The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less."""
+LEAST_SHARE = 1e-6
 
 
-class Places(nn.Module):
-    """The places of scores and blocks, and the scores that each value of a closed column holds.
+class Coordinates(nn.Module):
+    """Where the scores and the blocks of indicators of a table's columns lie among its d coordinates, and constants of these.
 
-    With d coordinates, m indicators, s scores and closed columns of at most e values; blocks of one width are one operation:
+    With m indicators, s scores and closed columns of at most e values; blocks of one width are one operation:
 
     Args:
         space: The table's columns.
 
     Attributes:
+        size: d.
+        count: How many columns there are.
+        owner: The column of each coordinate, (d,).
+        first: The first coordinate of each column, (columns,).
+        discrete: Which coordinates are indicators, bool (d,).
         indicators: The coordinates of indicators, rising, (m,).
         order: The same, blocks of one width together, (m,).
         scores: The coordinates of scores, (s,).
-        gates: For each score the coordinate of the indicator that says that the row has one, or d, (s,).
+        gate: For each coordinate that of the indicator that says that the row has its score, or d where no such, (d,).
+        blocked: Which columns have indicators, bool (columns,).
+        absent: Which coordinates are indicators of missing values, bool (d,).
         closed: Which scores are of closed columns, bool (s,).
         edges: Where the scores of a closed column's values begin and end, (s, e + 1), filled up with `FARTHEST`.
+        ranks: The ranks between these values, float64 (s, e), filled up with 1.
         codes: The score that stands for each value, (s, e), filled up with the last.
         mean: Of each coordinate, (d,).
         std: Of each coordinate, (d,).
+        prior: The logarithm of each indicator's share, at least that of 1e-6; 0 at scores, (d,).
+        entropy: Of each column's indicators, in nats, at least `LEAST_ENTROPY`, (columns,).
     """
 
+    owner: Tensor
+    first: Tensor
+    discrete: Tensor
     indicators: Tensor
     order: Tensor
     scores: Tensor
-    gates: Tensor
+    gate: Tensor
+    blocked: Tensor
+    absent: Tensor
     closed: Tensor
     edges: Tensor
+    ranks: Tensor
     codes: Tensor
     mean: Tensor
     std: Tensor
+    prior: Tensor
+    entropy: Tensor
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__()
+        self.size, self.count = space.size, len(space.fields)
         self.widths = sorted({stop - start for start, stop in space.blocks})
-        groups = [
-            torch.stack([torch.arange(start, stop) for start, stop in space.blocks if stop - start == width])
-            for width in self.widths
-        ]
-        order = torch.cat([torch.zeros(0, dtype=torch.int64), *(group.flatten() for group in groups)])
-        numbers = [(field, start) for field, start in zip(space.fields, space.starts, strict=False) if isinstance(field, Number)]
-        ends = [_ends(field) for field, _ in numbers]
-        longest = max((len(codes) for _, codes in ends), default=1)
-        constants = {
-            **{f"group{number}": group for number, group in enumerate(groups)},
-            "indicators": order.sort().values,
-            "order": order,
-            "scores": torch.tensor([start for _, start in numbers], dtype=torch.int64),
-            "gates": torch.tensor([start + 1 if field.shares else space.size for field, start in numbers], dtype=torch.int64),
-            "closed": torch.tensor([field.closed for field, _ in numbers], dtype=torch.bool),
-            "edges": _filled([edges for edges, _ in ends], longest + 1),
-            "codes": _filled([codes for _, codes in ends], longest),
-            "mean": torch.tensor(space.mean, dtype=torch.float32),
-            "std": torch.tensor(space.std, dtype=torch.float32),
-        }
+        groups = [np.array([np.arange(a, b) for a, b in space.blocks if b - a == width]) for width in self.widths]
+        order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
+        constants = {f"group{number}": group for number, group in enumerate(groups)}
+        constants |= {"order": order, "indicators": np.sort(order), **_of_columns(space), **_of_values(space)}
+        constants |= _of_shares(space, constants["discrete"])
         for name, value in constants.items():
-            self.register_buffer(name, value, persistent=False)
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
 
     def log_shares(self, logits: Tensor) -> Tensor:
         """Logarithms of each block's probabilities, (n, d), of logits (n, d); 0 for scores."""
@@ -80,14 +89,46 @@ class Places(nn.Module):
         best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
         return self._spread([torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits)
 
+    def ordinary(self, indicators: Tensor) -> Tensor:
+        """For each coordinate the indicator, or probability, that its score counts, (n, d), of (n, d).
+
+        It is 1 for indicators and in columns without any.
+        """
+        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1)[:, self.gate]
+
     def gated(self, indicators: Tensor) -> Tensor:
         """For each score the indicator, or probability, that a row has one, (n, s), of (n, d); 1 in columns without a block."""
-        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1)[:, self.gates]
+        return self.ordinary(indicators)[:, self.scores]
+
+    def by_column(self, values: Tensor) -> Tensor:
+        """Sums over the coordinates of each column, (n, columns)."""
+        return values.new_zeros(len(values), self.count).index_add_(1, self.owner, values)
 
     def value_of(self, scores: Tensor) -> Tensor:
         """The number of the value that each score stands for in a closed column, (n, s), of scores (n, s)."""
         inner = self.edges[:, 1:-1]
         return torch.searchsorted(inner.contiguous(), scores.T.contiguous()).T
+
+    def spread(self, x: Tensor, normal: Tensor) -> Tensor:
+        """Rows whose scores have a standard normal law in each column.
+
+        A value of a closed column holds an interval of ranks, in which its score is drawn. A score that does not count, that of
+        an atom or of a missing value, is noise.
+
+        Args:
+            x: Coordinates in data units, (n, d).
+            normal: Standard normal numbers, one for each score, (n, s).
+        """
+        scores = x[:, self.scores]
+        rank, ranks = torch.special.ndtr(scores.double()).T.contiguous(), self.ranks
+        after = torch.searchsorted(ranks, rank).clamp(max=ranks.shape[1] - 1)
+        upper = ranks.gather(1, after)
+        lower = torch.where(after > 0, ranks.gather(1, (after - 1).clamp(min=0)), 0.0)
+        u = lower + (upper - lower) * torch.special.ndtr(normal.double()).T
+        drawn = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7)).T.to(x)
+        drawn = torch.where(self.closed, drawn, scores)
+        drawn = torch.where(self.gated(x) > 0.5, drawn, normal)
+        return x.index_copy(1, self.scores, drawn)
 
     def _blocks(self, logits: Tensor) -> list[Tensor]:
         """The entries of all blocks of each width, (n, blocks, width)."""
@@ -106,6 +147,48 @@ def gumbel(noise: Tensor) -> Tensor:
     return -torch.log(-torch.special.log_ndtr(noise))
 
 
+def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
+    """Which coordinates are whose, and what they are."""
+    discrete, gate, absent = np.zeros(space.size, dtype=bool), np.full(space.size, space.size), np.zeros(space.size, dtype=bool)
+    for start, stop in space.blocks:
+        discrete[start:stop] = True
+    scored = [start for field, start in zip(space.fields, space.starts, strict=False) if field.scores and field.shares]
+    gate[scored] = np.array(scored, dtype=np.int64) + 1
+    absent[[stop - 1 for field, stop in zip(space.fields, space.starts[1:], strict=True) if field.missing]] = True
+    return {
+        "owner": space.owners,
+        "first": np.array(space.starts[:-1]),
+        "discrete": discrete,
+        "scores": np.flatnonzero(~discrete),
+        "gate": gate,
+        "blocked": np.array([bool(field.shares) for field in space.fields]),
+        "absent": absent,
+    }
+
+
+def _of_shares(space: TableSpace, discrete: np.ndarray) -> dict[str, np.ndarray]:
+    """Means, units, priors and entropies, float32."""
+    shares = np.array(space.mean)
+    prior = np.where(discrete, np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
+    entropy = [sum(-share * math.log(share) for share in field.shares if share > 0) for field in space.fields]
+    constants = {"mean": shares, "std": np.array(space.std), "prior": prior, "entropy": np.maximum(entropy, LEAST_ENTROPY)}
+    return {name: value.astype(np.float32) for name, value in constants.items()}
+
+
+def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
+    """The scores and ranks of the values of closed columns; an open one has a single value."""
+    numbers = [field for field in space.fields if isinstance(field, Number)]
+    ends = [_ends(field) for field in numbers]
+    longest = max((len(codes) for _, codes in ends), default=1)
+    inner = [list(field.ranks[:-1]) if field.closed else [] for field in numbers]
+    return {
+        "closed": np.array([field.closed for field in numbers], dtype=bool),
+        "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),
+        "codes": _filled([codes for _, codes in ends], longest).astype(np.float32),
+        "ranks": _filled([[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1),
+    }
+
+
 def _ends(field: Number) -> tuple[list[float], list[float]]:
     """The ends of the scores of each value, and the score that stands for it; of an open column, of one value."""
     if not field.closed or not field.knots:
@@ -116,6 +199,5 @@ def _ends(field: Number) -> tuple[list[float], list[float]]:
     return [-FARTHEST, *inner, FARTHEST], field.encode(knots)[:, 0].tolist()
 
 
-def _filled(parts: list[list[float]], length: int) -> Tensor:
-    rows = [[*part, *[part[-1]] * (length - len(part))] for part in parts]
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, length)
+def _filled(parts: list[list[float]], length: int) -> np.ndarray:
+    return np.array([[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64).reshape(-1, length)

@@ -32,7 +32,8 @@ class Number(Column):
 
     The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
     few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many:
-    scores are linear between the knots.
+    scores are linear between the knots, in float64. Of whole numbers and dates a value whose score float64 rounds is a knot, so
+    that `decode` inverts `encode` on the values that were measured. A knot is decoded from its score in float32 as well.
 
     Args:
         name: The column's name.
@@ -98,15 +99,28 @@ class Number(Column):
         rest, missing = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0, missing or bool(absent.any())
         block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
         different, counts = different[~atomic], counts[~atomic]
-        closed = len(different) <= CLOSED
-        knots, ranks = (different, _upper(counts)) if closed else _quantiles(different, counts)
-        chosen = tuple(block) if len(block) > 1 else ()
-        return cls(name, tuple(knots), tuple(ranks), closed, kind, form, tuple(atoms), chosen, missing)
+        more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
+        if len(different) <= CLOSED:
+            return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
+        ranks, places = _quantiles(counts)
+        exact = kind in ("whole", "date") and different == form.rounded(different)
+        while True:
+            field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more)
+            rounded = exact & (field._values(field._scores(different)) != different)
+            rounded[places] = False
+            if not rounded.any():
+                return field
+            places = np.union1d(places, np.flatnonzero(rounded))
 
     @property
     def scores(self) -> int:
         """One."""
         return 1
+
+    @property
+    def open(self) -> bool:
+        """Whether there are scores of values between the knots."""
+        return not self.closed and bool(self.knots)
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -179,8 +193,9 @@ class Number(Column):
         if self.closed:
             return np.array(self.knots)[np.searchsorted(self._edges, scores)]
         values = self.form.rounded(np.interp(scores, self._edges, self.knots))
-        place = np.clip(np.searchsorted(self._edges, scores - 1e-6), 0, len(self.knots) - 1)
-        stored = self._edges.astype(np.float32)[place] == np.asarray(scores, dtype=np.float32)  # a knot that was rounded
+        edges = self._edges.astype(np.float32).astype(np.float64)
+        place = np.clip(np.searchsorted(edges, scores), 0, len(self.knots) - 1)
+        stored = edges[place] == scores  # a knot whose score was rounded to float32
         return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
 
 
@@ -195,11 +210,10 @@ def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.cumsum(counts) / max(1, counts.sum())
 
 
-def _quantiles(different: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots of an open column and their ranks, those of the middle of each value."""
+def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The ranks of the values of an open column, those of the middle of each, and which values are knots."""
     upper = _upper(counts)
     middle = upper - counts / counts.sum() / 2
     inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
-    ends = np.r_[np.arange(TAIL), np.arange(len(different) - TAIL, len(different))]
-    places = np.unique(np.clip(np.r_[inner, ends], 0, len(different) - 1))
-    return different[places], middle[places]
+    ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
+    return middle, np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))

@@ -1,0 +1,155 @@
+"""Distances between rows read the file's own values, whatever the coordinates of a model are."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pushforward.data import TableSpace, load
+from pushforward.data.dataset import Split
+from pushforward.data.tables import Number
+from pushforward.errors import UsageError
+from pushforward.evaluation.curves import REPEAT_SEEDS
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.protocol import Protocol, check_same
+from pushforward.evaluation.provenance import protocol_of
+from pushforward.evaluation.rows import REPRESENTATION, Raw, recoded
+from pushforward.evaluation.scoring import floors, score
+from pushforward.metrics import MetricInfo
+from pushforward.transports import Map
+
+DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
+
+
+class Seen:
+    """Keeps what metrics receive."""
+
+    def __init__(self):
+        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
+
+    def applies(self, samples):
+        self.samples.append(samples)
+        return False
+
+
+class Noise(nn.Module):
+    """Noise as coordinates."""
+
+    def forward(self, z, t=None, condition=None):
+        return z
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Amounts, some of which are missing, a size of which 0 is an atom, and a colour; none repeats."""
+    path, rng = tmp_path_factory.mktemp("distances") / "t.csv", np.random.default_rng(7)
+    amount, size = rng.integers(10**3, 10**6, 300).tolist(), np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist()
+    rows = [f"{'' if i % 11 == 0 else a},{b:.3f},{'rgb'[a % 3]}" for i, (a, b) in enumerate(zip(amount, size, strict=True))]
+    path.write_text("amount,size,colour\n" + "\n".join(rows) + "\n")
+    return load(path)
+
+
+def coarse(data):
+    """The same rows in coordinates of other columns: without atoms, and with the knots of the first rows alone."""
+    values, fields = data.train.table_values, []
+    for place, field in enumerate(data.space.fields):
+        few = np.unique(values[~np.isnan(values[:, place]), place])[::9]
+        if isinstance(field, Number):
+            field = Number.measured(field.name, few, field.kind, field.form, field.missing)
+        fields.append(field)
+    space = TableSpace.of(fields)
+    train, held_out = (
+        Split(space.encoded(split.table_values), source_hashes=split.hashes, table_values=split.table_values)
+        for split in (data.train, data.held_out)
+    )
+    return dataclasses.replace(data, space=space, train=train, held_out=held_out)
+
+
+def test_points_are_standardised_values_and_indicators(data):
+    known, held, raw = data.train.table_values, data.held_out.table_values, Raw(data)
+    assert raw.scale is None
+    assert raw.shape == (2 + 1 + 4,)  # a number and whether it is missing, a number, 3 colours and none
+    amount, size = np.nan_to_num(known[:, 0], nan=np.nanmean(known[:, 0])), known[:, 1]
+    present = known[~np.isnan(known[:, 0]), 0]
+    assert raw.training[:, 0] == pytest.approx((amount - present.mean()) / present.std(), abs=1e-5)
+    assert np.array_equal(raw.training[:, 1], np.isnan(known[:, 0]))
+    assert raw.training[:, 2] == pytest.approx((size - size.mean()) / size.std(), abs=1e-5)
+    assert np.array_equal(
+        raw.training[:, 3:6].argsort(1)[:, -1],
+        np.argsort(np.argsort(-np.bincount(known[:, 2].astype(int))))[known[:, 2].astype(int)],
+    )
+    assert (raw.training[:, 3:].sum(1) == 1).all()
+    assert not raw.training[:, 6].any()
+    far = np.array([[1e300, -1e300, 1.0], [np.nan, np.nan, 2.0]])
+    points = raw.of(torch.zeros(2, data.space.size), far)
+    assert points[0, 0] == raw.training[:, 0].max()
+    assert points[0, 2] == raw.training[:, 2].min()
+    assert points[1, :3].tolist() == [0, 1, 0]
+    assert np.array_equal(raw.at(data.held_out, slice(2, 5)), raw.of(torch.zeros(3, data.space.size), held[2:5]))
+
+
+def test_scores_of_distances_are_the_same_in_all_coordinates(data):
+    other = coarse(data)
+    assert other.space.size != data.space.size
+    rng, scores = np.random.default_rng(3), {}
+    values = data.train.table_values[rng.integers(0, len(data.train), 60)]
+    values[:, 0] = np.clip(np.round(values[:, 0] * rng.uniform(0.9, 1.1, 60)), 10**3, 10**6)
+    for name, each in (("own", data), ("other", other)):
+        seen = Seen()
+        x = each.space.encoded(values, foreign=True)
+        scores[name] = score(x, each, fit_features(each, cache=False), n=20, metrics=[*DISTANCES, seen], values=values)
+        samples = seen.samples[0]
+        assert (len(samples.generated), len(samples.generated_more)) == (20, 60)
+        scores[name]["arrays"] = [samples.generated, samples.reference, samples.training, samples.generated_more]
+    assert np.array_equal(scores["own"]["arrays"][2], Raw(data).training)
+    for own, there in zip(scores["own"].pop("arrays"), scores["other"].pop("arrays"), strict=True):
+        assert np.array_equal(own, there)
+    assert set(DISTANCES) <= scores["own"].keys()
+    for name in DISTANCES:
+        assert scores["own"][name] == scores["other"][name], name
+
+
+def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
+    own = coarse(data).space
+    x = torch.from_numpy(own.encoded(data.train.table_values[:40]))
+    again = recoded(x, own, data.space)
+    assert np.array_equal(data.space.values(again), own.values(x), equal_nan=True)
+    assert recoded(x, own, own) is x
+    sampler, seen = Map(Noise(), own, own.shape), Seen()
+    scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
+    assert scores == {}
+    assert np.array_equal(seen.samples[-1].table.generated, own.values(sampler.sample(20, seed=REPEAT_SEEDS)), equal_nan=True)
+
+
+def test_floors_measure_distances_in_the_same_points(data):
+    seen = Seen()
+    floors(data, fit_features(data, cache=False), n=10, redraws=2, metrics=[seen], cache=False)
+    training = {row.tobytes() for row in Raw(data).training}
+    for samples in seen.samples:
+        assert {row.tobytes() for row in samples.generated} <= training
+        assert {row.tobytes() for row in samples.training} <= training
+        assert len(samples.training) == len(data.train) - 10
+        assert np.array_equal(samples.reference[:, :2], Raw(data).of(samples.table, samples.table.reference)[:, :2])
+
+
+def test_the_nearest_training_row_is_that_of_the_values(data):
+    x, raw = torch.from_numpy(data.train.x[3:9]), Raw(data)
+    near = nearest(x, data, 2)
+    assert near.examples[:, 0].tolist() == list(range(3, 9))
+    assert near.copies.all()
+    distances = np.linalg.norm(raw.training[3:9, None].astype(float) - raw.training[None], axis=2)
+    assert near.distances == pytest.approx(np.sort(distances, 1)[:, :2], abs=1e-6)
+
+
+def test_the_protocol_says_what_distances_are_measured_in(data):
+    features = fit_features(data, cache=False)
+    assert protocol_of(data, features, 10, 5, ()).representation == REPRESENTATION
+    moons = load("moons")
+    assert protocol_of(moons, fit_features(moons), 10, 5, ()).representation == ""
+    old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
+    with pytest.raises(UsageError, match=r'representation of rows is not known in old and "values of the file.*" in new'):
+        check_same([("old", old), ("new", new)])
