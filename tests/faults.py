@@ -375,10 +375,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "metrics/table.py": [
+        ("np.ptp(known) or 1.0", "known.std() or 1.0", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
-        ("known.mean(), known.std()", "known.mean(), 1.0", "table_metrics"),
     ],
     "metrics/trees.py": [
+        (" and not alone else", " else", "table_metrics"),
+        ("min(TO_PREDICT, CELLS_TO_PREDICT", "min(ROWS, CELLS_TO_PREDICT", "table_metrics"),
         ("CODES - 1)", "CODES)", "table_metrics"),
         ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
         ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
@@ -419,6 +421,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
+        ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
+    ],
+    "evaluation/provenance.py": [
+        ('versions |= dict.fromkeys(sorted(own), f"definition', 'dict.fromkeys(sorted(own), f"definition', "table_report"),
     ],
     "metrics/nearest_rows.py": [
         ("if repeating(known) > REPEATING:", "if False:", "table_copies"),

@@ -27,6 +27,8 @@ class Table:
         labels: The texts of a column's categories or ordered levels, by their number; empty for other columns.
         target: The name of the column that a predictor would predict; empty without one.
         missing: Whether values of a column may be missing, for each; empty for what the rows show.
+        learned: (k, columns) all generated rows that a predictor may learn from, which may be more than are compared; None for
+            ``generated``.
     """
 
     generated: NDArray[np.float64]
@@ -36,6 +38,7 @@ class Table:
     labels: tuple[tuple[str, ...], ...]
     target: str = ""
     missing: tuple[bool, ...] = ()
+    learned: NDArray[np.float64] | None = None
 
     @property
     def categorical(self) -> NDArray[np.bool_]:
@@ -58,7 +61,7 @@ def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Generated (n, f) and held-out rows (m, f) as points.
 
-    Numbers are standardised by mean and standard deviation of the held-out rows, categories become indicators of 0 and 1, and so
+    Numbers are scaled so that those of the held-out rows lie between 0 and 1, categories become indicators of 0 and 1, and so
     does a missing value, whose number is the mean.
     """
     parts: list[tuple[NDArray[np.float64], ...]] = []
@@ -68,9 +71,8 @@ def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             parts.append(_indicators(sides, len(table.labels[place])))
             continue
         known = sides[1][~np.isnan(sides[1])]
-        mean, std = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
-        unit = std if std > 0 else 1.0
-        parts.append(tuple(np.where(np.isnan(side), 0.0, (side - mean) / unit)[:, None] for side in sides))
+        least, mean, unit = (known.min(), known.mean(), np.ptp(known) or 1.0) if len(known) else (0.0, 0.0, 1.0)
+        parts.append(tuple(((np.where(np.isnan(side), mean, side) - least) / unit)[:, None] for side in sides))
         if any(np.isnan(side).any() for side in sides):
             parts.append(tuple(np.isnan(side)[:, None].astype(np.float64) for side in sides))
     generated, reference = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
