@@ -1674,8 +1674,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("if share > most + ", "if share >= most + ", "table_reading"),
         ("elif row[0].startswith(COMMENTS):", "elif False:", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
-        ("if rows and any(", "if rows and not any(", "table_reading"),
-        ("[lines[i] for i in usual]", "lines", "table_reading"),
+        ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
+        ("if split.width not in (None, split.usual):", "if False:", "table_reading"),
+    ],
+    "data/tables/rows.py": [
+        ("np.delete(lines, [place for place, _ in self.others]) if self.others else lines", "lines", "table_reading"),
+        ("first[codes[::-1]] = np.arange(len(codes))[::-1]", "first[codes] = np.arange(len(codes))", "table_reading"),
+        ("if len(order) == len(texts) and", "if True or", "table_reading"),
     ],
     "data/tables/format.py": [
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
