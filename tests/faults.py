@@ -1672,7 +1672,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/text.py": [
         ("if share > most + ", "if share >= most + ", "table_reading"),
-        ("elif row[0].startswith(COMMENTS):", "elif False:", "table_reading"),
+        ("if row[0].startswith(COMMENTS):", "if False:", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
         ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
         ("if split.width not in (None, split.usual):", "if False:", "table_reading"),

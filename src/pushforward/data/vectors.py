@@ -17,7 +17,7 @@ from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
 from pushforward.data.source import Reading
 from pushforward.data.tables.numerals import form_of
-from pushforward.data.tables.rows import Rows
+from pushforward.data.tables.rows import CellRows
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["TextRows", "are_vectors", "vectors_of"]
@@ -40,7 +40,7 @@ class TextRows:
     """
 
     names: list[str]
-    rows: Rows
+    rows: CellRows
     lines: Sequence[int]
     named: bool
 

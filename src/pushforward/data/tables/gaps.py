@@ -18,7 +18,7 @@ from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn
-from pushforward.data.tables.rows import Rows
+from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError
 
@@ -48,7 +48,7 @@ class GappyFile:
     encoding: str
     separator: str
     header: tuple[str, ...]
-    rows: Rows
+    rows: CellRows
     lines: Sequence[tuple[int, int]]
 
     @classmethod

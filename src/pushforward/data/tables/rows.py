@@ -11,14 +11,14 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Collector", "Rows"]
+__all__ = ["CellRows", "Collector"]
 
 AT_ONCE = 4096
 """Rows that are taken apart at a time."""
 
 
 @dataclass(frozen=True)
-class Rows(Sequence[list[str]]):
+class CellRows(Sequence[list[str]]):
     """Rows of equally many cells.
 
     Args:
@@ -35,10 +35,10 @@ class Rows(Sequence[list[str]]):
     @overload
     def __getitem__(self, place: int) -> list[str]: ...
     @overload
-    def __getitem__(self, place: slice) -> Rows: ...
-    def __getitem__(self, place: int | slice) -> list[str] | Rows:
+    def __getitem__(self, place: slice) -> CellRows: ...
+    def __getitem__(self, place: int | slice) -> list[str] | CellRows:
         if isinstance(place, slice):
-            return Rows(self.texts, tuple(codes[place] for codes in self.codes))
+            return CellRows(self.texts, tuple(codes[place] for codes in self.codes))
         return [texts[codes[place]] for texts, codes in zip(self.texts, self.codes, strict=True)]
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -117,9 +117,9 @@ class Collector:
         """The most frequent number of cells in a row; 0 without rows."""
         return self.widths.most_common(1)[0][0] if self.widths else 0
 
-    def rows(self) -> tuple[Rows, NDArray[np.int64]]:
+    def rows(self) -> tuple[CellRows, NDArray[np.int64]]:
         """The rows of the width, and the line on which each ends."""
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
         lines = np.frombuffer(self.lines, dtype=np.int64) if self.lines else np.zeros(0, dtype=np.int64)
-        return Rows(texts, codes), np.delete(lines, [place for place, _ in self.others]) if self.others else lines
+        return CellRows(texts, codes), np.delete(lines, [place for place, _ in self.others]) if self.others else lines

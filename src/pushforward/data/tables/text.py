@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pushforward.data.tables.faults import Faults, some
-from pushforward.data.tables.rows import Collector, Rows
+from pushforward.data.tables.rows import CellRows, Collector
 
 __all__ = ["NAMES", "Cells", "cells_of"]
 
@@ -36,7 +36,7 @@ class Cells:
         faults: What is wrong.
     """
 
-    rows: Rows
+    rows: CellRows
     lines: Sequence[int]
     separator: str = ","
     encoding: str = "utf-8"
