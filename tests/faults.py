@@ -75,6 +75,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
     ],
     "table_denoiser.py": [
+        ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_denoiser"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),

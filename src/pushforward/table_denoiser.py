@@ -15,7 +15,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.paths import Path
 from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
-from pushforward.predictor import Condition, TimeColumns, affine_columns, blend
+from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
 from pushforward.table_layout import TableLayout
 
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
@@ -163,6 +163,11 @@ class TableDenoiser(Denoiser):
         noisy = torch.where(layout.indicator, (posterior.exp() - layout.mean) / layout.scale, x_t / self._width(columns))
         output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_softmax(own + output))
+
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
+        """Times (n,), or one for all rows, which a network then embeds once."""
+        t = columns["time"]
+        return super()._times(columns, x_t) if isinstance(t, Tensor) and t.numel() > 1 else times_for(t, x_t[:1])
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """The v of data u (n, d), in model units without factors, and noise z."""
