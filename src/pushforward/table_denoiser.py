@@ -198,7 +198,7 @@ class TableDenoiser(Denoiser):
     def features(self, noisy: Tensor, given: Given | None) -> Tensor:
         """The network's input, (n, d + columns): coordinates, then which columns are given."""
         if given is None:
-            return torch.cat([noisy, noisy.new_zeros(len(noisy), self.layout.count)], dim=1)
+            return torch.cat([noisy, noisy.new_zeros(noisy.shape[0], self.layout.count)], dim=1)
         known = given.known if given.hide is None else given.known & ~given.hide[:, None]
         clean = (given.x.to(noisy) - self.layout.mean) / self.layout.scale
         return torch.cat([torch.where(known[:, self.layout.owner], clean, noisy), known.to(noisy)], dim=1)

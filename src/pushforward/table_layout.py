@@ -101,15 +101,15 @@ class TableLayout(nn.Module):
         """Log-probabilities of the indicators of each block, (n, d); 0 at scores."""
         parts = [getattr(self, f"group{number}") for number in range(self.groups)]
         within = [torch.log_softmax(logits[:, index], dim=-1).flatten(1) for index in parts]
-        return torch.cat([*within, logits.new_zeros(len(logits), 1)], dim=1)[:, self.place]
+        return torch.cat([*within, logits.new_zeros(logits.shape[0], 1)], dim=1)[:, self.place]
 
     def by_column(self, values: Tensor) -> Tensor:
         """Sums over the coordinates of each column, (n, columns)."""
-        return values.new_zeros(len(values), self.count).index_add_(1, self.owner, values)
+        return values.new_zeros(values.shape[0], self.count).index_add_(1, self.owner, values)
 
     def ordinary(self, indicators: Tensor) -> Tensor:
         """For each coordinate the indicator that its score counts, (n, d): 1 for indicators and in columns without any."""
-        return torch.cat([indicators, indicators.new_ones(len(indicators), 1)], dim=1)[:, self.gate]
+        return torch.cat([indicators, indicators.new_ones(indicators.shape[0], 1)], dim=1)[:, self.gate]
 
     def spread(self, x: Tensor, normal: Tensor) -> Tensor:
         """Rows whose scores have a standard normal law in each column.
