@@ -67,7 +67,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
     "table_layout.py": [
-        ("new_zeros(logits.shape[0], 1)", "new_zeros(len(logits), 1)", "table_denoiser"),
+        ("new_zeros(logits.shape[0], 1)", "new_zeros(len(logits), 1)", "table_export"),
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("place[order] = np.arange", "place[order] = 0 * np.arange", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
@@ -76,7 +76,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
     ],
     "table_denoiser.py": [
-        ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_denoiser"),
+        ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
         ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_denoiser"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),

@@ -59,8 +59,8 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(
-            "A denoiser of tables has no student that jumps, as a jump would have to choose categories. Sample it in fewer `steps`, "
-            "with a learned table of coefficients for them (tune); or train a gan or a vae, which take one call."
+            "A denoiser of tables has no student that jumps, as a jump would have to choose categories. Sample it in fewer "
+            "`steps`, with a learned table of coefficients for them (tune); or train a gan or a vae, which take one call."
         )
     path = teacher.path
     straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
