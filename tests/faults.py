@@ -75,6 +75,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("gate[start - 1] = start", "gate[start - 1] = start + 1", "table_denoiser"),
         ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
     ],
+    "recipes/tables.py": [
+        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
+    ],
     "table_denoiser.py": [
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
         ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_denoiser"),
