@@ -1684,7 +1684,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if split.width not in (None, split.usual):", "if False:", "table_reading"),
     ],
     "data/tables/rows.py": [
-        ("np.delete(lines, [place for place, _ in self.others]) if self.others else lines", "lines", "table_reading"),
+        (" if place not in others))", "))", "table_reading"),
         ("first[codes[::-1]] = np.arange(len(codes))[::-1]", "first[codes] = np.arange(len(codes))", "table_reading"),
         ("if len(order) == len(texts) and", "if True or", "table_reading"),
     ],

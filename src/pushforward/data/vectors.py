@@ -143,7 +143,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:
+def _column(path: Path, name: str, cells: list[str], lines: Sequence[int]) -> NDArray[np.float64]:
     try:
         values = np.array(cells).astype(np.float64)
     except ValueError:

@@ -117,9 +117,10 @@ class Collector:
         """The most frequent number of cells in a row; 0 without rows."""
         return self.widths.most_common(1)[0][0] if self.widths else 0
 
-    def rows(self) -> tuple[CellRows, NDArray[np.int64]]:
+    def rows(self) -> tuple[CellRows, Sequence[int]]:
         """The rows of the width, and the line on which each ends."""
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
-        lines = np.frombuffer(self.lines, dtype=np.int64) if self.lines else np.zeros(0, dtype=np.int64)
-        return CellRows(texts, codes), np.delete(lines, [place for place, _ in self.others]) if self.others else lines
+        others = {place for place, _ in self.others}
+        lines = array("q", (line for place, line in enumerate(self.lines) if place not in others)) if others else self.lines
+        return CellRows(texts, codes), lines
