@@ -58,17 +58,18 @@ def broken(kind: str, real: Counter[str], drawn: Counter[str]) -> Counter[str]:
         drawn: Those of the samples.
     """
     faults: Counter[str] = Counter()
-    known = [text for text in real if text not in MISSING]
+    known, numeric = [text for text in real if text not in MISSING], kind in ("number", "whole")
+    values = [float(text) for text in known] if numeric else []
+    least, greatest, most = min(values, default=0.0), max(values, default=0.0), max(map(decimals, known), default=0)
     for text, count in drawn.items():
         if text in MISSING:
             faults["missing"] += count * (text not in real)
-        elif kind not in ("number", "whole"):
+        elif not numeric:
             faults["invented"] += count * (text not in real)
-        elif known:
-            values = [float(other) for other in known]
-            faults["range"] += count * (not min(values) <= float(text) <= max(values))
+        else:
+            faults["range"] += count * (not least <= float(text) <= greatest)
             faults["fraction"] += count * (kind == "whole" and not PLAIN.match(text))
-            faults["decimals"] += count * (decimals(text) > max(map(decimals, known)))
+            faults["decimals"] += count * (decimals(text) > most)
     return faults
 
 
