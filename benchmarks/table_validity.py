@@ -3,8 +3,8 @@
     python benchmarks/table_validity.py [--tables adult] [--recipes flow,gan,vae] [--seconds 60] [--run RUN] [--rows 100000]
 
 Each recipe is trained for so many seconds in training steps, or the run of a table is taken as it is. The samples' cells, as they
-are written to a file, are compared with the cells of the table's own file, by code that shares nothing with the columns of the
-package: texts that the file does not have, numbers outside of the training rows' range, fractions of whole numbers, more
+are written to a file, are compared with those of the training rows, as text, by code that shares nothing with the columns of
+the package: texts that no training row has, numbers outside of the training rows' range, fractions of whole numbers, more
 decimals than the file has, missing cells where none is missing, and rows that break a constraint. The bar is 0 of each, in
 100,000 rows. Shares of missing cells and of frequent values (atoms) depend on the training; the bar is 1 point of a hundred, and
 the columns beyond it are named. Drawing is measured in seconds of processor time; the bar is 60 for the flow of Adult.
