@@ -67,7 +67,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("    comparison = _apart_from_real(comparison)", "", "stored_pictures"),
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
+    "recipes/tables.py": [
+        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
+    ],
     "table_denoiser.py": [
+        ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
+        ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_denoiser"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         ("self.factors * torch.where(layout.discrete", "torch.where(layout.discrete", "table_denoiser"),
@@ -119,6 +124,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
     ],
     "data/tables/coordinates.py": [
+        ("values.new_zeros(values.shape[0], ", "values.new_zeros(len(values), ", "table_export"),
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
@@ -400,10 +406,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "metrics/table.py": [
+        ("for names in table.labels], gaps, np.ptp)", "for names in table.labels], gaps)", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
-        ("float(known.std())", "1.0", "table_metrics"),
+        ("float(unit(known))", "1.0", "table_metrics"),
     ],
     "metrics/trees.py": [
+        (" and not alone else", " else", "table_metrics"),
+        ("min(TO_PREDICT, CELLS_TO_PREDICT", "min(ROWS, CELLS_TO_PREDICT", "table_metrics"),
         ("CODES - 1)", "CODES)", "table_metrics"),
         ("table.generated.copy(), table.reference.copy()", "table.generated, table.reference", "table_metrics"),
         ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
@@ -444,6 +453,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
+        ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
+    ],
+    "evaluation/provenance.py": [
+        ('representation=REPRESENTATION if is_table(space) else ""', 'representation=""', "table_distances"),
+        ('versions |= dict.fromkeys(sorted(own), f"definition', 'dict.fromkeys(sorted(own), f"definition', "table_report"),
     ],
     "metrics/nearest_rows.py": [
         ("if repeating(known) > REPEATING:", "if False:", "table_copies"),
@@ -1713,10 +1727,15 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/text.py": [
         ("if share > most + ", "if share >= most + ", "table_reading"),
-        ("elif row[0].startswith(COMMENTS):", "elif False:", "table_reading"),
+        ("if row[0].startswith(COMMENTS):", "if False:", "table_reading"),
         ('line.strip().replace("\\t", " ")', "line.strip()[1:]", "table_reading"),
-        ("if rows and any(", "if rows and not any(", "table_reading"),
-        ("[lines[i] for i in usual]", "lines", "table_reading"),
+        ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
+        ("if split.width not in (None, split.usual):", "if False:", "table_reading"),
+    ],
+    "data/tables/rows.py": [
+        (" if place not in others))", "))", "table_reading"),
+        ("first[codes[::-1]] = np.arange(len(codes))[::-1]", "first[codes] = np.arange(len(codes))", "table_reading"),
+        ("if len(order) == len(texts) and", "if True or", "table_reading"),
     ],
     "data/tables/format.py": [
         ('fraction.rstrip("0").ljust(self.least, "0")', 'fraction.rstrip("0")', "table_kinds"),
@@ -1833,9 +1852,6 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/neighbours.py": [
         ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
-    ],
-    "evaluation/provenance.py": [
-        ('representation=REPRESENTATION if is_table(space) else ""', 'representation=""', "table_distances"),
     ],
     "evaluation/protocol.py": [
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),

@@ -281,3 +281,17 @@ def test_a_training_with_learned_factors_resumes_bit_for_bit(network, tmp_path):
     assert state_digest(tmp_path / "whole") == state_digest(tmp_path / "cut")
     assert bool(whole.method.denoiser.shift.any())
     assert pf.load(tmp_path / "cut").transport.space == whole.transport.space != data.space
+
+
+@pytest.mark.parametrize("network", ["mlp", "columns"])
+def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network):
+    denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser.eval()
+    for weight in denoiser.parameters():
+        nn.init.normal_(weight, 0, 0.1)
+    lengths = []
+    denoiser.network.conditioning.time.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[0])))
+    x, t = torch.randn(5, mixed.shape[0]), torch.tensor(0.4)
+    with torch.no_grad():
+        alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
+        torch.testing.assert_close(alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5)
+    assert lengths == [1, 5]

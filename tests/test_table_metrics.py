@@ -18,7 +18,7 @@ from pushforward.metrics.detection import Detection, detected
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
 from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import classifier, inputs
+from pushforward.metrics.trees import classifier, inputs, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area, area_errors, errors
 from pushforward.metrics.utility import Utility, utility
 from pushforward.testing import sample_sets
@@ -201,14 +201,13 @@ def test_fidelity_agrees_with_its_definition_in_loops():
     assert fidelity(x, y) == pytest.approx([1 - gap / levels.sum() for gap in gaps.values()])
 
 
-def test_rows_are_embedded_by_standardised_numbers_and_indicators():
+def test_rows_are_embedded_by_numbers_from_0_to_1_and_indicators():
     x, y = rows(40, 18), rows(50, 19)
     x[0, 0] = np.nan
     points, real = embedded(table(x, y))
     assert points.shape == (40, 1 + 1 + 1 + 4 + 3)  # a number and whether it is missing, a whole one, 3 + missing, 2 + missing
-    assert real[:, 0].mean() == pytest.approx(0)
-    assert real[:, 0].std() == pytest.approx(1)
-    assert points[0, :2].tolist() == [0, 1]
+    assert (real[:, 0].min(), real[:, 0].max()) == pytest.approx((0, 1))
+    assert points[0, :2].tolist() == pytest.approx([real[:, 0].mean(), 1])
     assert np.all(points[:, 3:7].sum(1) == 1)
 
 
@@ -227,6 +226,20 @@ def test_use_is_the_area_of_trees_that_learn_from_samples():
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
     x[:, 3] = np.nan
     assert utility(table(x, y))[1] == 0.5, "nor does a target that is always missing"
+
+
+def test_a_predictor_learns_from_all_samples_and_stops_where_there_are_enough():
+    x, y = rows(60, 46), rows(60, 47)
+    x[:, 3] = x[:, 3] == 0  # the wrong way round
+    given = dataclasses.replace(table(x, y), learned=rows(300, 48))
+    assert utility(given)[1] > utility(table(x, y))[1] + 0.2
+    kinds, classes = np.array([False]), np.arange(2000.0) % 3
+    assert predictor(kinds, classes, True).early_stopping is True
+    assert predictor(kinds, classes[:1999], True).early_stopping is False
+    assert predictor(kinds, classes, False).max_iter == 500
+    classes[5] = 9
+    assert predictor(kinds, classes, True).early_stopping is False, "a class of one row cannot be on both sides"
+    assert [predictor_rows(columns) for columns in (10, 300, 9999)] == [50_000, 5000, 1000]
 
 
 def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():

@@ -13,6 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import read_text
+from pushforward.data.tables.text import cells_of
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 
@@ -264,3 +265,23 @@ def test_parquet_needs_its_extra(tmp_path):
 def test_unusual_tables_are_read(tmp_path, columns):
     data = load(write(tmp_path / "t.csv", columns), header=True, table=True)
     assert_rows(data, rows_of(columns))
+
+
+# --- rows by column ---
+
+
+def test_rows_are_those_of_a_reader_that_keeps_all(monkeypatch):
+    """Lines of another width come first, and texts of the line of names come again below."""
+    monkeypatch.setattr("pushforward.data.tables.rows.AT_ONCE", 3)
+    lines = ["# a, b, c", "x,y,z", "p,q,r", "a,b", "b,a", " b ,c", '"c\n",b', "a,b", "", "a,d", "b,c"]
+    cells = cells_of("\n".join(lines).encode(), ",")
+    assert list(cells.rows) == [["a", "b"], ["b", "a"], ["b", "c"], ["c", "b"], ["a", "b"], ["a", "d"], ["b", "c"]]
+    assert list(cells.lines) == [4, 5, 6, 8, 9, 11, 12]
+    assert cells.comments == (1,)
+    assert "2 lines have" in cells.faults.sentences[0]
+    below = cells.rows[1:]
+    for place in (0, 1):
+        texts, codes = below.column(place)
+        written = [row[place] for row in below]
+        assert list(texts) == list(dict.fromkeys(written)), "in the order of their first cells, unused ones left out"
+        assert [texts[code] for code in codes] == written == below.cells(place)

@@ -16,7 +16,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.paths import Path
 from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
-from pushforward.predictor import Condition, TimeColumns, affine_columns, blend
+from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
 
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
@@ -164,6 +164,11 @@ class TableDenoiser(Denoiser):
         output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))
 
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
+        """Times (n,), or one for all rows, which a network then embeds once."""
+        t = columns["time"]
+        return super()._times(columns, x_t) if isinstance(t, Tensor) and t.numel() > 1 else times_for(t, x_t[:1])
+
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """The v of data u (n, d), in model units without factors, and noise z."""
         width = self._width(columns)
@@ -193,7 +198,7 @@ class TableDenoiser(Denoiser):
     def features(self, noisy: Tensor, given: Given | None) -> Tensor:
         """The network's input, (n, d + columns): coordinates, then which columns are given."""
         if given is None:
-            return torch.cat([noisy, noisy.new_zeros(len(noisy), self.layout.count)], dim=1)
+            return torch.cat([noisy, noisy.new_zeros(noisy.shape[0], self.layout.count)], dim=1)
         known = given.known if given.hide is None else given.known & ~given.hide[:, None]
         clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
         return torch.cat([torch.where(known[:, self.layout.owner], clean, noisy), known.to(noisy)], dim=1)

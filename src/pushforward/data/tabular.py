@@ -74,26 +74,30 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     _check_target(where, wanted.target, findings)
     known = {finding.name: finding.kind for finding in fields}
     used = [column for column in columns if column.name in known]
-    values = [finding.values(column, wanted.missing) for finding, column in zip(fields, used, strict=True)]
+    rows = np.empty((len(table.lines), len(fields)))
+    hashes = np.zeros(len(table.lines), dtype=np.uint64)
+    for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
+        rows[:, place] = finding.values(column, wanted.missing)
+        hashes += finding.hashes(column, wanted.missing)
     for constraint in wanted.constraints:
         if not faults.sentences or set(constraint.names) <= set(known):
             constraint.check(known)
-            _check_rows(constraint, fields, values, table.lines, faults)
+            _check_rows(constraint, fields, rows.T, table.lines, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
     types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
     layout = Layout(table.separator, table.header is not False, texts, types, levels)
-    parts = {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
-    rows = np.column_stack(values)
+    header, parts = table.header, {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
     facts = TableFacts.of(table, columns, findings, wanted.missing)
-    absent = [bool(np.isnan(column).any()) for column in values]  # of all rows, so that held-out ones fit
+    absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
+    del table, columns, used, column
     return build(
         name,
-        Split(rows, source_hashes=np.sum([f.hashes(c, wanted.missing) for f, c in zip(fields, used, strict=True)], axis=0)),
+        Split(rows, source_hashes=hashes),
         schema=Schema(fit=partial(_space, fields, absent, parts)),
         limit=reading.limit,
         seed=reading.seed,
-        header=table.header,
+        header=header,
         table=facts,
     )
 
@@ -191,7 +195,7 @@ def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
 def _check_rows(
     constraint: Constraint,
     findings: Sequence[Finding],
-    values: Sequence[NDArray[np.float64]],
+    values: NDArray[np.float64],
     lines: Sequence[int],
     faults: Faults,
 ) -> None:

@@ -17,6 +17,7 @@ from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
 from pushforward.data.source import Reading
 from pushforward.data.tables.numerals import form_of
+from pushforward.data.tables.rows import CellRows
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["TextRows", "are_vectors", "vectors_of"]
@@ -39,8 +40,8 @@ class TextRows:
     """
 
     names: list[str]
-    rows: list[list[str]]
-    lines: list[int]
+    rows: CellRows
+    lines: Sequence[int]
     named: bool
 
 
@@ -49,26 +50,26 @@ TABLE = (
     "given any columns when it is sampled."
 )
 
-
 FIRST = 200
-"""Cells of a column that are tried first: a text among them decides."""
+"""Different cells of a column that are tried first: a text among them decides."""
 
 
 def are_vectors(table: TextRows, target: str | None) -> bool:
     """Whether all columns beside the target hold finite numbers, none missing, and no number that is much more frequent."""
     if target is not None and target not in table.names:
         return True
-    for name, cells in zip(table.names, zip(*table.rows, strict=True), strict=True):
+    for place, name in enumerate(table.names):
+        texts, codes = table.rows.column(place)
         if name == target:
-            if "" in cells:
+            if "" in texts:
                 return False
             continue
-        if any(_number(cell) is None for cell in cells[:FIRST]):
+        if any(_number(text) is None for text in texts[:FIRST]):
             return False
-        values = [_number(cell) for cell in cells]
+        values = [_number(text) for text in texts]
         with np.errstate(over="ignore"):
             finite = np.array([math.nan if value is None else value for value in values]).astype(np.float32)
-        if not np.isfinite(finite).all() or _has_atom(values) or (target is None and _fixed(cells)):
+        if not np.isfinite(finite).all() or _has_atom(values, codes) or (target is None and _fixed(texts)):
             return False
     return True
 
@@ -78,9 +79,12 @@ def _fixed(cells: Sequence[str]) -> bool:
     return form_of(cell.strip() for cell in cells).decimals in range(DECIMALS + 1)
 
 
-def _has_atom(values: Sequence[float | None]) -> bool:
-    counts = Counter(values)
-    share = counts.most_common(1)[0][1] / len(values)
+def _has_atom(values: Sequence[float | None], codes: NDArray[np.int32]) -> bool:
+    """Whether a number is much more frequent than the others of the column, whose texts have these values."""
+    counts = Counter[float | None]()
+    for value, count in zip(values, np.bincount(codes).tolist(), strict=True):
+        counts[value] += count
+    share = max(counts.values()) / len(codes)
     return len(counts) > FEW and share > ATOM_SHARE and share > ATOM_RATIO / len(counts)
 
 
@@ -107,14 +111,14 @@ def vectors_of(path: Path, table: TextRows, reading: Reading) -> tuple[Split, Sc
         if target not in names:
             raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.')
         keep.remove(names.index(target))
-        cells = np.array([row[names.index(target)].strip() for row in rows])
+        cells = np.array(rows.cells(names.index(target)))
         if (cells == "").any():
             row = int(np.flatnonzero(cells == "")[0])
             raise DataError(f'{path}, column "{target}", line {lines[row]}: the label is missing. Fill it in or remove the row.')
         labels, classes = numbered(_as_numbers(cells), str(path), f'column "{target}"')
     if not keep:
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
-    columns = [[row[i] for row in rows] for i in keep]
+    columns = [rows.cells(i) for i in keep]
     column_names = tuple(names[i] for i in keep)
     cells_by_name = dict(zip(column_names, columns, strict=True))
     try:
@@ -144,7 +148,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:
+def _column(path: Path, name: str, cells: list[str], lines: Sequence[int]) -> NDArray[np.float64]:
     try:
         values = np.array(cells).astype(np.float64)
     except ValueError:

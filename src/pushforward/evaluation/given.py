@@ -68,6 +68,11 @@ class Given:
         first = _first(n, seed)
         return None if self.values is None else self.values[first : first + n]
 
+    @property
+    def every(self) -> Tensor | np.ndarray:
+        """All rows: their values, or coordinates."""
+        return self.x if self.values is None else self.values
+
 
 def _first(n: int, seed: int) -> int:
     return max(0, seed // REPEAT_SEEDS - 1) * n

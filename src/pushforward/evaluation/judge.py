@@ -70,6 +70,11 @@ class WithValues(Protocol):
         """The values of what ``stream`` yields, float64 (n, columns); None where there are only coordinates."""
         ...
 
+    @property
+    def every(self) -> torch.Tensor | np.ndarray:
+        """All rows: their values, or coordinates."""
+        ...
+
 
 @dataclass
 class Judge:
@@ -123,8 +128,9 @@ class Judge:
             n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
             seed = (repeat + 1) * REPEAT_SEEDS
             x, labels = self.draw(sampler, seed, n)
-            values = sampler.values_of(n, self.seed + seed) if isinstance(sampler, WithValues) else None
-            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values)
+            known = sampler if isinstance(sampler, WithValues) else None
+            values, learned = (None, None) if known is None else (known.values_of(n, self.seed + seed), known.every)
+            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
             if labels is not None and self.features.classifies:

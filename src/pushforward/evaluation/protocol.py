@@ -27,7 +27,8 @@ class Protocol(Record):
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
         representation: What distances between rows of a table are measured in; empty for other data.
-        versions: Of this package, and by score a hash of the file of the user's own that defines it.
+        versions: Of this package, and by score the number of its definition, where it was changed, or a hash of the file of the
+            user's own that defines it.
         spaces: What identifies the extractor of each further feature space, by its name.
         weights: A hash of the extractor's weights as they are in each space, by its name. It is not compared: processors round
             otherwise, so that weights of one origin may differ in their last digits.

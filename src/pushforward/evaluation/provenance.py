@@ -52,7 +52,7 @@ def _sha256(data: Dataset, n: int) -> str:
 
 
 def _versions(metrics: Sequence[str]) -> dict[str, str]:
-    """The version of this package, and by score a hash of the file of the user's own that defines it."""
+    """The version of this package, and by score the number of its definition, or a hash of the user's own file."""
     import inspect
     from pathlib import Path
 
@@ -65,4 +65,6 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
             file = Path(inspect.getfile(metric))
             content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
             versions |= dict.fromkeys(sorted(own), content)
+        elif own and (definition := getattr(metric, "definition", None)):
+            versions |= dict.fromkeys(sorted(own), f"definition {definition}")
     return versions

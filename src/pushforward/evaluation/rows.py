@@ -21,8 +21,8 @@ REPRESENTATION = "values of the file: numbers in standard deviations of the trai
 """What distances between rows of a table are measured in; another one needs other words, so that scores are not compared."""
 BLOCK = 65_536
 """How many rows are turned into points at a time."""
-MOST = 10_000
-"""Samples that an attack uses at most, unless more are compared."""
+MOST, TO_LEARN = 10_000, 50_000
+"""Samples that an attack, and a predictor of the target, use at most, unless more are compared."""
 
 
 def is_table(space: Space) -> bool:
@@ -31,11 +31,14 @@ def is_table(space: Space) -> bool:
 
 
 def attacked(dataset: Dataset, n: int) -> int:
-    """How many samples an attack on a model may use, where n are compared: of tables twice the training rows, at most 10,000.
+    """How many samples of a model are drawn where n are compared: of tables twice the training rows, at most 10,000.
 
-    A model that repeats rows is told by the rows that it has repeated, so that few samples hide it.
+    A model that repeats rows is told by the rows that it has repeated, so that few samples hide it from an attack. With a target
+    there are as many samples as training rows, at most 50,000, as a predictor learns more from more rows.
     """
-    return max(n, min(2 * len(dataset.train), MOST)) if is_table(dataset.space) else n
+    space, train = dataset.space, len(dataset.train)
+    learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
+    return max(n, min(2 * train, MOST), learned) if is_table(space) else n
 
 
 def column_names(space: Space) -> tuple[str, ...]:
@@ -48,13 +51,16 @@ def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
     return split.data_units(index) if split.table_values is None else split.table_values[index]
 
 
-def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray) -> Table | None:
+def table_of(
+    space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray, learned: Tensor | np.ndarray | None = None
+) -> Table | None:
     """The values of generated and held-out rows; None for data that is no table of mixed types.
 
     Args:
         space: Of the data.
         generated: (n, d) coordinates in data units, or (n, columns) values, float64, which may be none that the columns hold.
         reference: (m, d) or (m, columns).
+        learned: (k, d) or (k, columns): the rows that a predictor of the target learns from; None for those generated.
     """
     if not isinstance(space, TableSpace):
         return None
@@ -66,6 +72,7 @@ def table_of(space: Space, generated: Tensor | np.ndarray, reference: Tensor | n
         labels=tuple(_labels(field) for field in space.fields),
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
+        learned=_values(space, learned) if learned is not None and space.target else None,
     )
 
 

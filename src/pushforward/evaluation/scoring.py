@@ -84,6 +84,7 @@ def score(
     metrics: Sequence[str | Metric] | None = None,
     redraw_seed: int = 0,
     values: np.ndarray | None = None,
+    learned: Tensor | np.ndarray | None = None,
 ) -> dict[str, Score]:
     """Score generated examples against held-out ones, equally many on either side.
 
@@ -96,6 +97,8 @@ def score(
         redraw_seed: Which n of the held-out examples are the reference, where there are more.
         values: The values of the generated rows of a table, float64 (n or more, columns), where these are known beside their
             coordinates, which may round them.
+        learned: The rows of a table that a predictor of the target learns from, coordinates or values, at most as many as there
+            are training rows; None takes those generated.
 
     Returns:
         Scores by name, in a fixed order.
@@ -120,7 +123,12 @@ def score(
         training=raw.training,
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
-        table=table_of(dataset.space, examples if values is None else values[:n], rows_at(dataset.held_out, reference)),
+        table=table_of(
+            dataset.space,
+            examples if values is None else values[:n],
+            rows_at(dataset.held_out, reference),
+            ((every if values is None else values) if learned is None else learned)[: len(dataset.train)],
+        ),
         generated_more=raw.of(every, values) if is_table(dataset.space) else None,
         **_known(raw, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
@@ -212,6 +220,7 @@ class _Redraws:
         self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used, self.raw = np.unique(np.concatenate(self.picks)), Raw(dataset)
+        self.all_rows = rows_at(self.split, examples) if is_table(dataset.space) else None
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""
@@ -229,7 +238,7 @@ class _Redraws:
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
-                table=table_of(self.dataset.space, rows_at(self.split, picked), rows_at(held_out, reference)),
+                table=table_of(self.dataset.space, rows_at(self.split, picked), rows_at(held_out, reference), self.all_rows),
                 errors=False,
                 **known,
                 **({} if classes is None else class_fields(classes[at], self.dataset, reference)),

@@ -19,7 +19,7 @@ MOST = 5000
 LEVELS = 30
 LEAST = 20
 """Rows of a block by which errors are measured, at least."""
-WHERE = "in the space of standardised numbers and indicators of categories"
+WHERE = "in the space of numbers in units of their range and indicators of categories"
 
 
 def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
@@ -40,7 +40,7 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
-        sphere ("naive").
+        sphere: what the package synthcity calls "naive".
     """
     levels, centre = np.linspace(0, 1, LEVELS), real.mean(0)
     radii = np.quantile(np.linalg.norm(real - centre, axis=1), levels)
@@ -68,6 +68,7 @@ def _nearest(x: NDArray[np.float64], others: NDArray[np.float64], skipped: int) 
 class Fidelity:
     """Alpha-precision and beta-recall of the rows of a table."""
 
+    definition: ClassVar[int] = 2
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "alpha_precision": MetricInfo(
             "Alpha-precision",

@@ -29,6 +29,8 @@ class Table:
         labels: The texts of a column's categories or ordered levels, by their number; empty for other columns.
         target: The name of the column that a predictor would predict; empty without one.
         missing: Whether values of a column may be missing, for each; empty for what the rows show.
+        learned: (k, columns) all generated rows that a predictor may learn from, which may be more than are compared; None for
+            ``generated``.
     """
 
     generated: NDArray[np.float64]
@@ -38,6 +40,7 @@ class Table:
     labels: tuple[tuple[str, ...], ...]
     target: str = ""
     missing: tuple[bool, ...] = ()
+    learned: NDArray[np.float64] | None = None
 
     @property
     def categorical(self) -> NDArray[np.bool_]:
@@ -58,19 +61,23 @@ def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Generated (n, f) and held-out rows (m, f) as points, in the `embedding` of the held-out rows."""
+    """Generated (n, f) and held-out rows (m, f) as points, in the `embedding` of the held-out rows by their ranges."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
-    points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps)
+    points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps, np.ptp)
     return points(table.generated), points(table.reference)
 
 
 def embedding(
-    known: NDArray[np.float64], categorical: Sequence[bool], counts: Sequence[int], gaps: Sequence[bool]
+    known: NDArray[np.float64],
+    categorical: Sequence[bool],
+    counts: Sequence[int],
+    gaps: Sequence[bool],
+    unit: Callable[[NDArray[np.float64]], float] = np.std,
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """A map from rows (n, columns) to points (n, f).
 
-    Numbers are standardised by mean and standard deviation of the known rows, categories become indicators of 0 and 1, and so
+    Numbers are centred on the mean of the known rows and divided by their unit, categories become indicators of 0 and 1, and so
     does a missing value, whose number is the mean.
 
     Args:
@@ -78,21 +85,23 @@ def embedding(
         categorical: Which columns hold categories.
         counts: The number of a column's categories, for each.
         gaps: Which columns of numbers have an indicator of missing values.
+        unit: Of a column's known numbers; the standard deviation, or the range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
-        partial(_indicators, rank=_rank(column, count)) if discrete else partial(_standardised, of=_moments(column), gap=gap)
+        partial(_indicators, rank=_rank(column, count)) if discrete else partial(_scaled, of=_moments(column, unit), gap=gap)
         for column, discrete, count, gap in zip(known.T, categorical, counts, gaps, strict=True)
     ]
     return lambda rows: np.concatenate([part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1)
 
 
-def _moments(column: NDArray[np.float64]) -> tuple[float, float]:
+def _moments(column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]) -> tuple[float, float]:
+    """The mean of a column, and its unit; 1 where that is 0."""
     known = column[~np.isnan(column)]
-    mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
-    return mean, std if std > 0 else 1.0
+    mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
+    return mean, size if size > 0 else 1.0
 
 
-def _standardised(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> NDArray[np.float64]:
+def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> NDArray[np.float64]:
     missing = np.isnan(column)
     numbers = np.where(missing, 0.0, (column - of[0]) / of[1])
     return np.column_stack([numbers, missing]) if gap else numbers[:, None]

@@ -162,13 +162,14 @@ class Conditioning(nn.Module):
         Args:
             n: Number of examples.
             device: Where x lies.
-            t: (n,), or (n, times); None where ``times`` is 0.
+            t: (n,), or (n, times); of length 1 where all examples have one time; None where ``times`` is 0.
             condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
                 (n,)), which marks examples that read as unconditional. A condition that is absent reads as unconditional in every
                 example.
 
         Returns:
-            (n, width), or None where the network knows neither time nor condition.
+            (n, width), or (1, width) where all examples have one time and there are no conditions; None where the network knows
+            neither time nor condition.
 
         Raises:
             UsageError: A time or condition is missing, unexpected or of the wrong shape.
@@ -179,7 +180,7 @@ class Conditioning(nn.Module):
             if t is not None:
                 raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
         else:
-            if t is None or t.ndim < 1 or t.shape[0] != n:
+            if t is None or t.ndim < 1 or t.shape[0] not in (1, n):
                 wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
                 got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
                 raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")

@@ -68,7 +68,7 @@ def flow(
         if coupling != "independent" or source is not None or teacher is not None:
             raise UsageError("A flow of a table of mixed types pairs rows with noise: leave coupling, source and teacher out.")
         rows = table_denoising(space, size, network, Linear(), "velocity", grid="shifted:0.3")
-        return Recipe(rows, table_training(size), "flow", "flow matching")
+        return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     start = Source(source, space) if isinstance(source, str) else source
     if start is not None and start.space.shape != space.shape:
         raise UsageError(

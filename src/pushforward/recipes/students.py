@@ -58,7 +58,10 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
             whose network's input or output depends on its path.
     """
     if isinstance(teacher, TableDenoiser):
-        raise UsageError("A denoiser of tables has no student that jumps: sample it in fewer `steps`, or train a gan or a vae.")
+        raise UsageError(
+            "A denoiser of tables has no student that jumps, as a jump would have to choose categories. Sample it in fewer "
+            "`steps`, with a learned table of coefficients for them (tune); or train a gan or a vae, which take one call."
+        )
     path = teacher.path
     straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
     if teacher.source is not None:

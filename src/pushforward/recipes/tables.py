@@ -20,6 +20,8 @@ from pushforward.table_denoiser import TableDenoiser
 __all__ = ["is_table", "table_denoising", "table_training"]
 
 NETWORKS = ("auto", "mlp", "columns")
+BATCH, TOKENS = 512, 64
+"""Rows of a batch, and the most columns at which a transformer over columns has as many."""
 SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
 """Width and depth of the MLP."""
 
@@ -67,6 +69,12 @@ def _with_known(space: TableSpace) -> TableSpace:
     return space.with_conditions({**space.conditions, name: Known(space.fields)})
 
 
-def table_training(size: str) -> Training:
-    """How a denoiser of rows is trained; bfloat16 saves little in narrow networks."""
-    return Training(512, lr=1e-3, precision="auto" if size == "base" else "float32")
+def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Training:
+    """How a denoiser of rows is trained; bfloat16 saves little in narrow networks.
+
+    The transformer over columns computes a token for each cell: of more than 64 columns a batch has fewer rows, so that a step
+    costs no more.
+    """
+    columns = max(TOKENS, len(space.fields)) if network == "columns" else TOKENS
+    rows = max(64, BATCH * TOKENS // columns // 64 * 64)
+    return Training(rows, lr=1e-3, precision="auto" if size == "base" else "float32")

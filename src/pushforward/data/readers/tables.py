@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.building import build
 from pushforward.data.dataset import Dataset
-from pushforward.data.header import has_header
+from pushforward.data.header import ROWS, has_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
 from pushforward.data.source import Reading
 from pushforward.data.spaces import TableSpace
@@ -34,7 +34,9 @@ def _read(path: Path, reading: Reading) -> Dataset:
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": rows.named}
         return build(path.stem, split, schema=schema, read_as=_read_as(split.x.shape[1] - len(reading.given), reading), **options)
     _refuse_given(path, reading)
-    return table_dataset(path.stem, str(path), _raw(rows, cells), reading, faults)
+    table = _raw(rows, cells)
+    del rows, cells  # the columns hold all that is needed
+    return table_dataset(path.stem, str(path), table, reading, faults)
 
 
 def _read_parquet(path: Path, reading: Reading) -> Dataset:
@@ -174,7 +176,7 @@ def _headed(cells: Cells, columns: Sequence[str], target: str | None) -> bool | 
     first = cells.rows[0] if cells.rows else []
     if (target and target in first) or (columns and set(columns) <= set(first)):
         return True
-    decided = has_header(first, cells.rows[1:])
+    decided = has_header(first, list(cells.rows[1 : 1 + ROWS]))
     return False if decided is None and len(columns) == len(first) else decided
 
 
@@ -191,14 +193,12 @@ def _given_names(path: Path, columns: Sequence[str], width: int) -> list[str]:
 
 
 def _raw(rows: TextRows, cells: Cells) -> RawTable:
-    columns = zip(rows.names, zip(*rows.rows, strict=True), strict=True) if rows.rows else ()
+    columns = [RawColumn(name, *rows.rows.column(place)) for place, name in enumerate(rows.names)] if rows.rows else []
     notes = []
     if cells.comments:
         notes.append(f"left out line{'s' * (len(cells.comments) > 1)} {some(cells.comments)}, which begin as comments do")
-    header = bool(rows.rows) and rows.rows[0] is not cells.rows[0]
-    return RawTable(
-        tuple(RawColumn.of(name, column) for name, column in columns), rows.lines, header, cells.separator, tuple(notes)
-    )
+    header = 0 < len(rows.rows) < len(cells.rows)
+    return RawTable(tuple(columns), rows.lines, header, cells.separator, tuple(notes))
 
 
 CSV = Reader((".csv",), _read, _examples)

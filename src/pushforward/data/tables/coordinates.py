@@ -102,7 +102,7 @@ class Coordinates(nn.Module):
 
     def by_column(self, values: Tensor) -> Tensor:
         """Sums over the coordinates of each column, (n, columns)."""
-        return values.new_zeros(len(values), self.count).index_add_(1, self.owner, values)
+        return values.new_zeros(values.shape[0], self.count).index_add_(1, self.owner, values)
 
     def value_of(self, scores: Tensor) -> Tensor:
         """The number of the value that each score stands for in a closed column, (n, s), of scores (n, s)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.header import has_header
+from pushforward.data.header import ROWS, has_header
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn
+from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError
 
@@ -46,7 +48,7 @@ class GappyFile:
     encoding: str
     separator: str
     header: tuple[str, ...]
-    rows: Sequence[Sequence[str]]
+    rows: CellRows
     lines: Sequence[tuple[int, int]]
 
     @classmethod
@@ -73,14 +75,13 @@ class GappyFile:
         header = cells.rows[0] if named else _names(path, len(cells.rows[0]), names)
         encoding = "utf-8" if cells.encoding != "utf-16" else "utf-16-le" if content.startswith(b"\xff\xfe") else "utf-16-be"
         text = content.decode(encoding)
-        mark, ends = "\ufeff" * text.startswith("\ufeff"), [0, *cells.lines]
-        lines = list(zip(ends, cells.lines, strict=False))[named:]
+        mark, ends = "\ufeff" * text.startswith("\ufeff"), [0, *map(int, cells.lines)]
+        lines = list(itertools.pairwise(ends))[named:]
         return cls(path, text[len(mark) :], mark, encoding, cells.separator, tuple(header), cells.rows[named:], lines)
 
     def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The values of a table's columns, and which cells are missing in the file; see `gappy_values`."""
-        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.header)
-        columns = [RawColumn.of(name, column) for name, column in zip(self.header, cells, strict=True)]
+        columns = [RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)]
         return gappy_values(str(self.path), columns, fields, absent, self.numbers)
 
     @property
@@ -110,7 +111,7 @@ class GappyFile:
         for first in range(after, last):
             text = "".join(lines[first:last])
             spans = _spans(text, self.separator)
-            if [_read(text[start:stop], self.separator) for start, stop in spans] == list(self.rows[number]):
+            if [_read(text[start:stop], self.separator) for start, stop in spans] == self.rows[number]:
                 return first, last
         raise DataError(f"{self.path}: the cells of line {last} cannot be replaced one by one. Write its quotes as usual.")
 
@@ -198,7 +199,7 @@ def _named(cells: Cells, names: Sequence[str], layout: Layout) -> bool:
     first = set(cells.rows[0])
     if not layout.header:
         return set(names) <= first
-    return bool(first & set(names)) or has_header(cells.rows[0], cells.rows[1:]) is not False
+    return bool(first & set(names)) or has_header(cells.rows[0], list(cells.rows[1 : 1 + ROWS])) is not False
 
 
 def _names(path: Path, width: int, names: Sequence[str]) -> Sequence[str]:

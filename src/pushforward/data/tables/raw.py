@@ -24,20 +24,19 @@ class RawColumn:
     Args:
         name: Its name.
         texts: The different texts, in the order of their first cells.
-        codes: The number of each cell's text, int64 (n,).
+        codes: The number of each cell's text, int32 (n,).
     """
 
     name: str
     texts: tuple[str, ...]
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
 
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
         """The column of cells."""
-        cells = cells if isinstance(cells, Sequence) else tuple(cells)
-        texts = tuple(dict.fromkeys(cells))
-        places = dict(zip(texts, range(len(texts)), strict=True))
-        return cls(name, texts, np.fromiter(map(places.__getitem__, cells), dtype=np.int64, count=len(cells)))
+        places: dict[str, int] = {}
+        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32)
+        return cls(name, tuple(places), codes)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

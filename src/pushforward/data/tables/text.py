@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from pushforward.data.tables.faults import Faults, some
+from pushforward.data.tables.rows import CellRows, Collector
 
 __all__ = ["NAMES", "Cells", "Progress", "cells_of"]
 
@@ -22,6 +23,7 @@ LOOKED_AT = 200
 EVERY = 50_000
 """Rows from one report of progress to the next."""
 Progress = Callable[[int, int], None]
+Report = Callable[[int], None]
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -38,8 +40,8 @@ class Cells:
         faults: What is wrong.
     """
 
-    rows: list[list[str]]
-    lines: list[int]
+    rows: CellRows
+    lines: Sequence[int]
     separator: str = ","
     encoding: str = "utf-8"
     comments: tuple[int, ...] = ()
@@ -58,25 +60,25 @@ def cells_of(content: bytes, separator: str | None = None, progress: Progress | 
         The cells; what is wrong with them is in ``faults``.
     """
     faults = Faults()
-    text, encoding = _decoded(content, faults)
-    separator = separator or _separator(text)
-    rows, lines = _split(text, separator, faults, progress)
-    width = _width(rows)
-    usual, comments, ragged = [], [], []
-    for place, row in enumerate(rows):
-        if len(row) == width:
-            usual.append(place)
-        elif row[0].startswith(COMMENTS):
-            comments.append(lines[place])
+    head, encoding = _decoded(content, faults)
+    separator = separator or _separator(head)
+    total = content.count(b"\n") + 1
+    report = (lambda line: progress(min(line, total), total)) if progress else None
+    split = _split(lambda: _lines_of(content, encoding, separator), separator, faults, report)
+    usual, lines = split.rows()
+    width, comments, ragged = split.usual, [], []
+    for place, row in split.others:
+        if row[0].startswith(COMMENTS):
+            comments.append(split.lines[place])
         elif any(row):
-            ragged.append(f"line {lines[place]} ({len(row)} cell{'s' * (len(row) != 1)})")
+            ragged.append(f"line {split.lines[place]} ({len(row)} cell{'s' * (len(row) != 1)})")
     if ragged:
         number = f"{len(ragged):,} line{' has' if len(ragged) == 1 else 's have'}"
         faults.add(
             f"{number} another number of cells than the other lines, which have {width}: {some(ragged)}. The separator is "
             f"{_named(separator)}. Correct or remove these lines; put quotes around cells that hold the separator."
         )
-    return Cells([rows[i] for i in usual], [lines[i] for i in usual], separator, encoding, tuple(comments), faults)
+    return Cells(usual, lines, separator, encoding, tuple(comments), faults)
 
 
 def _named(separator: str) -> str:
@@ -84,10 +86,10 @@ def _named(separator: str) -> str:
 
 
 def _decoded(content: bytes, faults: Faults) -> tuple[str, str]:
-    """The text and its encoding; bytes that are no text are noted."""
+    """The first lines of the text, and its encoding; bytes that are no text are noted."""
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(encoding), encoding
+        return _head(content.decode(encoding)), encoding
     except UnicodeDecodeError:
         text = content.decode(encoding, errors="replace")
     lines = [number for number, line in enumerate(text.split("\n"), 1) if "\ufffd" in line]
@@ -95,7 +97,12 @@ def _decoded(content: bytes, faults: Faults) -> tuple[str, str]:
         f"{len(lines):,} line{'s are' if len(lines) != 1 else ' is'} not UTF-8 text: {_lines(lines)}. Save the file in UTF-8; "
         "files of older programs are often in Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
     )
-    return text, encoding
+    return _head(text), encoding
+
+
+def _head(text: str) -> str:
+    """The first lines."""
+    return "\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT])
 
 
 def _lines(numbers: list[int]) -> str:
@@ -104,49 +111,63 @@ def _lines(numbers: list[int]) -> str:
 
 def _separator(text: str) -> str:
     """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
-    lines = text.split("\n", LOOKED_AT)[:LOOKED_AT]
+    lines = text.split("\n")
     head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or "\n".join(lines)
     best, most = ",", 0.0
     for separator in SEPARATORS:
-        rows, _ = _split(head, separator, Faults())
-        width = _width(rows)
-        share = sum(len(row) == width for row in rows) / max(1, len(rows)) if width > 1 else 0.0
+        split = _split(partial(_lines_in, head, separator), separator, Faults())
+        share = split.widths[split.usual] / max(1, len(split.lines)) if split.usual > 1 else 0.0
         if share > most + (0.2 if separator == " " else 0):
             best, most = separator, share
     return best
 
 
-def _width(rows: list[list[str]]) -> int:
-    """The usual number of cells in a row."""
-    return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-
-
-def _split(text: str, separator: str, faults: Faults, progress: Progress | None = None) -> tuple[list[list[str]], list[int]]:
-    """The cells of every line that holds any, and the line each row ends on."""
+def _lines_of(content: bytes, encoding: str, separator: str) -> Iterable[str]:
+    """The lines of a file's content, which is decoded part by part."""
     if separator == " ":
-        text = "\n".join(line.strip().replace("\t", " ") for line in text.splitlines())
-    source = io.StringIO(text, newline="")
-    reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    known: dict[str, str] = {}  # equal cells are one text in memory
-    total, same = text.count("\n") + 1 if progress else 0, known.setdefault
+        return _lines_in(content.decode(encoding, errors="replace"), separator)
+    return io.TextIOWrapper(io.BytesIO(content), encoding, errors="replace", newline="")
+
+
+def _lines_in(text: str, separator: str) -> Iterable[str]:
+    """The lines of a text; cells between blanks have none before and after them, and no tabs."""
+    if separator == " ":
+        return (line.strip().replace("\t", " ") + "\n" for line in text.splitlines())
+    return io.StringIO(text, newline="")
+
+
+def _split(source: Callable[[], Iterable[str]], separator: str, faults: Faults, report: Report | None = None) -> Collector:
+    """The cells of every line that holds any.
+
+    Args:
+        source: Returns the lines, which are read again where their first ones have another number of cells than most.
+        separator: Between cells.
+        faults: Notes what is wrong.
+        report: Called with the number of lines that were read, from time to time.
+    """
+    split = _collected(source(), separator, None, faults, report)
+    if split.width not in (None, split.usual):
+        split = _collected(source(), separator, split.usual, Faults(), report)
+    if any("\n" in cell for cell in split.last):
+        _check_end("".join(source()), separator, split.lines, faults)
+    return split
+
+
+def _collected(lines: Iterable[str], separator: str, width: int | None, faults: Faults, report: Report | None) -> Collector:
+    reader, split = csv.reader(lines, delimiter=separator, skipinitialspace=True), Collector(width)
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
-                cells = [*map(str.strip, row)]
-                rows.append([*map(same, cells, cells)])
-                lines.append(reader.line_num)
-                if progress and not len(lines) % EVERY:
-                    progress(min(reader.line_num, total), total)
+                split.add(row, reader.line_num)
+                if report and not len(split.lines) % EVERY:
+                    report(reader.line_num)
     except csv.Error as error:
         faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
-    if rows and any("\n" in cell for cell in rows[-1]):
-        _check_end(text, separator, lines, faults)
-    return rows, lines
+    split.take_apart()
+    return split
 
 
-def _check_end(text: str, separator: str, lines: list[int], faults: Faults) -> None:
+def _check_end(text: str, separator: str, lines: Sequence[int], faults: Faults) -> None:
     """Note a quote that is never closed, which swallows the rest of the file."""
     start = lines[-2] if len(lines) > 1 else 0
     rest = "\n".join(text.split("\n")[start:])
