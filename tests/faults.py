@@ -1084,6 +1084,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
     "training/saving.py": [
+        ("        trainer.processes.compare(where)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
         ('"after": self.step', '"after": None', "training"),
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
@@ -1134,7 +1135,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/reading.py": [
         ("step // trainer.method.reuse", "step", "training"),
-        ("            trainer.finish()\n", "            trainer.close()\n", "changing_data"),
+        ("        trainer.finish()\n", "        trainer.close()\n", "changing_data"),
+        ("error = _of_all(trainer.processes, error)", "pass", "launched"),
     ],
     "warned.py": [
         ("            level = depth\n", "            level = 1\n", "observers"),
@@ -1313,6 +1315,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("if size < 2**20", "if False", "planning"),
     ],
     "cli/launching.py": [
+        ("if code not in FINAL or launcher is None:", "if True:", "launched"),
+        ("if code not in FINAL or launcher is None:", "if launcher is None:", "started_again"),
+        ("if launched().local_rank:", "if False:", "started_again"),
+        ("int(code.read() or (", "int(0 or (", "launched"),
+        ('or "torchrun" in words', "", "started_again"),
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
         ('words[0] == "resume" or launch in', "launch in", "started_again"),
         ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
@@ -1517,6 +1524,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if held - present <= free), None", "), None", "out_of_memory"),
     ],
     "training/recovering.py": [
+        ("trainer.processes.first(trainer.saver.step)", "trainer.saver.step", "recovering"),
         ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
         ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
         ("checkpoints.write_json(self.path, {", "str({", "recovering"),
@@ -1624,6 +1632,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/taking_up.py": [
+        ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
         ("if fallback and processes.count == 1:", "if fallback:", "launched"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         (
