@@ -1721,6 +1721,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
     ],
+    "data/sets/torchvision.py": [
+        ("or len(content) - start != math.prod(sides)", "", "data"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data"),
+    ],
     "data/header.py": [
         ('evidence.count("name") >= 2 and', "False and", "header"),
         ('evidence.count("name") >= 2 and', "True and", "header"),
