@@ -1486,6 +1486,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "training/rebuilding.py": [
+        ("def _should_skip_dynamo(cls)", "def _other(cls)", "hostile"),
         ("hand the method ", "keep the method ", "hostile"),
         ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
         ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
