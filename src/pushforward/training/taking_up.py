@@ -69,6 +69,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
             options.get("data"),
             absent="Hand it to pf.resume(run, data=...) again.",
             changed=f"start a new run from its weights: `init={folder}`",
+            processes=processes,
         )
         if where is None:
             recipe = _started_over(folder, content, method, plugins)
