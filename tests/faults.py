@@ -769,6 +769,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("limit / 4)", "limit)", "training"),
     ],
     "training/run_data.py": [
+        ("    if processes is not None:\n", "    if False:\n", "changing_data"),
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
         ('if name != "download"', "", "hostile"),
     ],
@@ -1083,6 +1084,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("or players_in(health)", "", "recovering"),
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
+    "training/same_data.py": [
+        ("data._fingerprints) if processes.rank == 0 else None", "data._fingerprints)", "changing_data"),
+        ('processes.compare({"data": _hash(data)})', "pass", "changing_data"),
+        (", *split.values.values()):", ",):", "changing_data"),
+        ("not processes.agreed(reading is not None and reading.done())", "False", "changing_data"),
+    ],
     "training/saving.py": [
         ("        trainer.processes.compare(where)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
@@ -1190,6 +1197,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
+        ("    share_fingerprints(dataset, processes)\n", "", "launched"),
         ('("device", "progress", "trackers")', '("device", "progress")', "launched"),
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),

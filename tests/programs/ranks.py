@@ -19,7 +19,7 @@ from programs.photos import photos
 import pushforward as pf
 from pushforward.cli import main as command_line
 from pushforward.cli.launching import start
-from pushforward.data import Sampler
+from pushforward.data import Sampler, dataset
 from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
@@ -105,10 +105,15 @@ def unreadable(trainer):
 
 
 def vanishing(folder):
-    """The work of a training on images that stay on disk, which one process cannot read after its third step."""
+    """The work of a training on images that stay on disk, which one process cannot read after its third step.
+
+    Nor can it read them for a fingerprint.
+    """
     files = photos(folder / "photos", 12)
 
     def work(rank):
+        if rank:
+            dataset.fingerprints = None
         data = pf.data.load(files, stream=True, resize=4)
         at_step(1, 3, unreadable)(rank)
         try:
