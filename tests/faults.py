@@ -1323,6 +1323,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if size < 2**20", "if False", "planning"),
     ],
     "cli/launching.py": [
+        ("and not launch.restarts and not begun", "and not launch.restarts", "started_again"),
         ("if code not in FINAL or launcher is None:", "if True:", "launched"),
         ("if code not in FINAL or launcher is None:", "if launcher is None:", "started_again"),
         ("if launched().local_rank:", "if False:", "started_again"),
@@ -1669,6 +1670,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/launching.py": [
+        ("own, ends = uuid.uuid4().hex,", 'own, ends = "0",', "started_again"),
+        ('        store.set(f"{name}/{rank}", "")\n', "", "started_again"),
+        ('if not store.check([f"{own}/{other}"])}', "if False}", "started_again"),
         ("    import torch.distributed.nn.functional\n", "", "started_again"),
         ("    release()\n", "", "launched"),
         ("    gc.collect()", "    pass", "launched"),

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,32 @@ def test_what_is_new_of_the_processes_of_a_run(tmp_path, monkeypatch):
     assert news(Sharded(), tmp_path, 4) == ["restart 2, from step 4"]
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     assert news(Sharded(), tmp_path, 4) == ["restart 2 of 3, from step 4"]
+
+
+def test_each_start_has_a_name_of_its_own_that_all_processes_know():
+    """Whatever earlier starts have left in the store, which outlives them."""
+    store = torch.distributed.HashStore()
+
+    def started(count):
+        with ThreadPoolExecutor(count) as pool:
+            return set(pool.map(lambda rank: launching._start(store, rank, count, 3.0), range(count)))
+
+    names = [started(count) for count in (3, 3, 2)]
+    assert [len(name) for name in names] == [1, 1, 1]
+    assert len(set.union(*names)) == 3
+    with pytest.raises(RuntimeError, match="waiting for process 1"):
+        launching._start(store, 0, 2, 0.0)
+
+
+def test_a_run_that_the_launch_has_begun_is_no_obstacle_where_a_launcher_counts_anew(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_text('{"launch": "photos"}')
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "photos"}.items():
+        monkeypatch.setenv(name, value)
+    assert not command.is_first_start(tmp_path)
+    assert command.is_first_start(tmp_path / "other")
+    assert command.is_first_start()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "faces")
+    assert command.is_first_start(tmp_path)
 
 
 def test_no_module_holds_the_group(monkeypatch):

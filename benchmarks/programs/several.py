@@ -4,8 +4,8 @@
     python benchmarks/programs/several.py kill TIMES
     python benchmarks/programs/several.py speed COUNT THREADS STEPS
 
-KIND is plain; sharded; double, which computes in float64; control, whose weights are scaled by one rounding; or control:SEED,
-where each is moved by one. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
+KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
+float32 or float64; or one of these with :SEED, where each is moved by one. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
@@ -40,7 +40,7 @@ from pushforward.training.log import read
 from pushforward.training.start import prepare
 from pushforward.training.tensors import whole
 
-BATCH, ROUNDING = 256, 1 + 1.2e-7
+BATCH, ROUNDING = 256, 1.2e-7
 REFUSALS = ("batch", "shard", "split", "whole weights")
 """Words of errors by which a case is refused, not failed."""
 STEPS = 30
@@ -59,20 +59,21 @@ def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
     if variant == "accumulate":
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
     trainer = prepare(recipe, data, steps=steps, seed=4, out=out, shard=kind == "sharded")
-    if kind == "double":
+    kind, _, seed = kind.partition(":")
+    if kind.startswith("double"):
         in_double(trainer)
-    if kind.startswith("control"):
-        moved(trainer, kind.partition(":")[2])
+    if kind.endswith("control"):
+        moved(trainer, seed, 2.0**-52 if kind.startswith("double") else ROUNDING)
     return trainer
 
 
-def moved(trainer: Trainer, seed: str) -> None:
-    """Scale all weights by one rounding, or with a seed each by one rounding up or down."""
+def moved(trainer: Trainer, seed: str, share: float) -> None:
+    """Scale all weights by 1 and a share of it, or with a seed each by so much up or down."""
     random = torch.Generator().manual_seed(int(seed or 0))
     with torch.no_grad():
         for parameter in trainer.method.parameters():
             up = torch.rand(parameter.shape, generator=random) < (0.5 if seed else 1.0)
-            parameter.mul_(torch.where(up, ROUNDING, 2 - ROUNDING))
+            parameter.mul_(torch.where(up, 1 + share, 1 - share))
 
 
 def in_double(trainer: Trainer) -> None:
@@ -127,7 +128,7 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
 
 def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]:
     """The results of each case, which has processes of its own."""
-    if kind == "double":
+    if kind.startswith("double"):
         stay_in_double()
     results = {}
     for case in cases:

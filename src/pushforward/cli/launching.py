@@ -180,10 +180,15 @@ def check_spread(spread: Spreading) -> None:
         raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
 
 
-def is_first_start() -> bool:
-    """Whether this process looks after the run's folder and has not been started again to go on with what is there."""
+def is_first_start(folder: str | Path | None = None) -> bool:
+    """Whether this process looks after the run's folder and has not been started again to go on with what is there.
+
+    Args:
+        folder: That of the run, if it is named: its launch may have begun it in an earlier start that another launcher counted.
+    """
     launch = launched()
-    return launch.rank == 0 and not launch.restarts
+    begun = folder is not None and launch.name is not None and launch.name in _text(Path(folder) / "manifest.json")
+    return launch.rank == 0 and not launch.restarts and not begun
 
 
 def stop_launcher(code: int) -> None:
