@@ -5,11 +5,11 @@ process, and in 2 and 4 processes of gloo on this machine with all weights in ea
 in every fourth step, `flow:accumulate` batches of 512 in two parts. The bar of recipes of one player is a relative distance of
 1e-5 of each loss. In games rounding grows: the first gradients are to agree to 1e-5, and later losses within three times the
 drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random step or inside of
-a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which amplify
-a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up or down.
-If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do. Last comes
-the speed of
-the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it has no bar.
+a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which
+amplify a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up
+or down. If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do.
+Last comes the speed of the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it
+has no bar.
 
     python benchmarks/processes.py [--steps 20] [--kills 20] [--controls 20] [--smoke]
 """
@@ -95,7 +95,8 @@ def words_of(known: dict[str, Any]) -> str:
     gradients, control = max(double["gradient"].values()), max(double["controls"][0])
     return (
         f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
-        f"{largest:.1e} at most, those of a control {control:.1e}. In float32 losses are at most {there} apart; those of {len(drifts)} controls {drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}."
+        f"{largest:.1e} at most, those of a control {control:.1e}. In float32 losses are at most {there} apart; "
+        f"those of {len(drifts)} controls {drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}."
     )
 
 
