@@ -286,7 +286,7 @@ def test_the_first_process_alone_reads_sharded_checkpoints_for_a_whole_one(tmp_p
     assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
     run = tmp_path / "run"
     pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
-    assert [_newest(run, one).name for one in (Processes(), Second("step_000002"))] == ["step_000004", "step_000002"]
+    assert [_newest(run, each).name for each in (Processes(), Second("step_000002"))] == ["step_000004", "step_000002"]
     (run / "checkpoints" / "step_000004" / "average.safetensors").write_bytes(b"")
     where, damage = _whole(run / "checkpoints" / "step_000004", Processes())
     assert (where.name, damage.before) == ("step_000002", "step_000002")
