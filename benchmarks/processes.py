@@ -5,10 +5,13 @@ process, and in 2 and 4 processes of gloo on this machine with all weights in ea
 in every fourth step, `flow:accumulate` batches of 512 in two parts. The bar of recipes of one player is a relative distance of
 1e-5 of each loss. In games rounding grows: the first gradients are to agree to 1e-5, and later losses within three times the
 drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random step or inside of
-a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. Last comes the speed of
-the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it has no bar.
+a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which
+amplify a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up
+or down. If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do.
+Last comes the speed of the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it
+has no bar.
 
-    python benchmarks/processes.py [--steps 20] [--kills 20] [--smoke]
+    python benchmarks/processes.py [--steps 20] [--kills 20] [--controls 20] [--smoke]
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ PROGRAM = Path(__file__).parent / "programs" / "several.py"
 VARIANTS = ("gan:lazy", "flow:accumulate")
 BAR, TIMES = 1e-5, 3.0
 KINDS = ("plain", "sharded")
+SENSITIVE = ("gan", "vqvae")
+"""Recipes that amplify a rounding within 20 steps: by the game, and by examples between two codes."""
 
 
 def ran(*words: object) -> Any:
@@ -65,6 +70,36 @@ def row(
     return {**known, "game": game, "losses": float(losses.max()), "gradient": first, "drift": float(drift.max()), "holds": holds}
 
 
+def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[str, Any]:
+    """How far a case is from one process in float64 and in float32, beside controls that differ from it by one rounding."""
+    known: dict[str, Any] = {"case": case}
+    for kind, control, seeds in (("double", "double-control", 1), ("plain", "control", controls)):
+        single = ran("train", 1, kind, steps, case)[case]
+        several = {count: ran("train", count, kind, steps, case)[case] for count in counts}
+        others = [ran("train", 1, f"{control}:{seed}", steps, case)[case] for seed in range(1, seeds + 1)]
+        known[kind] = {
+            "gradient": {count: gradient(each["gradients"], single["gradients"]) for count, each in several.items()},
+            "losses": {count: apart(each["losses"], single["losses"]).tolist() for count, each in several.items()},
+            "controls": [apart(each["losses"], single["losses"]).tolist() for each in others],
+        }
+    return known
+
+
+def words_of(known: dict[str, Any]) -> str:
+    """What `rounding` gave, in sentences."""
+    double, plain = known["double"], known["plain"]
+    first = max(losses[0] for losses in double["losses"].values())
+    largest = max(max(losses) for losses in double["losses"].values())
+    drifts = sorted(max(control) for control in plain["controls"])
+    there = ", ".join(f"{max(losses):.1e} in {count} processes" for count, losses in plain["losses"].items())
+    gradients, control = max(double["gradient"].values()), max(double["controls"][0])
+    return (
+        f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
+        f"{largest:.1e} at most, those of a control {control:.1e}. In float32 losses are at most {there} apart; "
+        f"those of {len(drifts)} controls {drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}."
+    )
+
+
 def text_of(rows: list[dict[str, Any]], kills: list[dict[str, Any]]) -> str:
     """The tables."""
     words = {True: "holds", False: "misses", None: "refused"}
@@ -91,8 +126,9 @@ def main(words: list[str]) -> None:
     """Measure, write the table and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20, help="steps of each training (default 20)")
+    parser.add_argument("--controls", type=int, default=20, help="controls of sensitive recipes (default 20; 0 leaves them out)")
     parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default 20)")
-    given = parsed(parser, words, steps=2, kills=0)
+    given = parsed(parser, words, steps=2, kills=0, controls=0)
     cases, counts = (["flow"], [1]) if given.smoke else ([*pf.recipes.registry(), *VARIANTS], [2, 4])
     single, control = (ran("train", 1, kind, given.steps, *cases) for kind in ("plain", "control"))
     rows = []
@@ -104,8 +140,11 @@ def main(words: list[str]) -> None:
     kills, speeds = ran("kill", given.kills), {}
     for count in (2, 1) if given.kills else ():
         speeds[count] = ran("speed", count, 2 // count, given.steps)
-    text = text_of(rows, kills) + "".join(_fast(count, value) for count, value in speeds.items())
-    write("processes", "Several processes and one", text, rows, steps=given.steps, kills=kills, examples_per_second=speeds)
+    roundings = [rounding(case, given.steps, counts, given.controls) for case in SENSITIVE if given.controls]
+    text = text_of(rows, kills) + "".join(words_of(known) for known in roundings)
+    text += "".join(_fast(count, value) for count, value in speeds.items())
+    facts = {"steps": given.steps, "kills": kills, "roundings": roundings, "examples_per_second": speeds}
+    write("processes", "Several processes and one", text, rows, **facts)
 
 
 def _fast(count: int, value: float) -> str:

@@ -823,6 +823,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/run_data.py": [
         ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
+        ("    if processes is not None:\n", "    if False:\n", "changing_data"),
         ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
         ('if name != "download"', "", "hostile"),
     ],
@@ -1142,7 +1143,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("or players_in(health)", "", "recovering"),
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
+    "training/same_data.py": [
+        ("data._fingerprints) if processes.rank == 0 else None", "data._fingerprints)", "changing_data"),
+        ('processes.compare({"data": _hash(data)})', "pass", "changing_data"),
+        (", *split.values.values()):", ",):", "changing_data"),
+        ("not processes.agreed(reading is not None and reading.done())", "False", "changing_data"),
+    ],
     "training/saving.py": [
+        ("        trainer.processes.compare(where)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "training"),
         ('"after": self.step', '"after": None', "training"),
         ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
@@ -1194,7 +1202,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/reading.py": [
         ("step // trainer.method.reuse", "step", "training"),
-        ("            trainer.finish()\n", "            trainer.close()\n", "changing_data"),
+        ("        trainer.finish()\n", "        trainer.close()\n", "changing_data"),
+        ("error = _of_all(trainer.processes, error)", "pass", "launched"),
     ],
     "warned.py": [
         ("            level = depth\n", "            level = 1\n", "observers"),
@@ -1248,6 +1257,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
+        ("    share_fingerprints(dataset, processes)\n", "", "launched"),
         ('("device", "progress", "trackers")', '("device", "progress")', "launched"),
         ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
@@ -1374,6 +1384,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("if size < 2**20", "if False", "planning"),
     ],
     "cli/launching.py": [
+        ("and not launch.restarts and not begun", "and not launch.restarts", "started_again"),
+        ("if code not in FINAL or launcher is None:", "if True:", "launched"),
+        ("if code not in FINAL or launcher is None:", "if launcher is None:", "started_again"),
+        ("if launched().local_rank:", "if False:", "started_again"),
+        ("int(code.read() or (", "int(0 or (", "launched"),
+        ('or "torchrun" in words', "", "started_again"),
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
         ('words[0] == "resume" or launch in', "launch in", "started_again"),
         ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
@@ -1540,6 +1556,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "training/rebuilding.py": [
+        ("def _should_skip_dynamo(cls)", "def _other(cls)", "hostile"),
         ("hand the method ", "keep the method ", "hostile"),
         ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
         ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
@@ -1578,6 +1595,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if held - present <= free), None", "), None", "out_of_memory"),
     ],
     "training/recovering.py": [
+        ("trainer.processes.first(trainer.saver.step)", "trainer.saver.step", "recovering"),
         ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
         ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
         ("checkpoints.write_json(self.path, {", "str({", "recovering"),
@@ -1685,6 +1703,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/taking_up.py": [
+        ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
         ("if fallback and processes.count == 1:", "if fallback:", "launched"),
         ("check_spec(folder, content, stored.state)", "pass", "training"),
         (
@@ -1712,6 +1731,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/launching.py": [
+        ("own, ends = uuid.uuid4().hex,", 'own, ends = "0",', "started_again"),
+        ('        store.set(f"{name}/{rank}", "")\n', "", "started_again"),
+        ('if not store.check([f"{own}/{other}"])}', "if False}", "started_again"),
         ("    import torch.distributed.nn.functional\n", "", "started_again"),
         ("    release()\n", "", "launched"),
         ("    gc.collect()", "    pass", "launched"),
@@ -1784,6 +1806,11 @@ FAULTS: dict[str, list[Fault]] = {
         (">= CODES * n", ">= 0", "table_kinds"),
         ("> MIXED * n and", "> n and", "table_reading"),
         ("key=lambda text: (float(text), text)", "key=lambda text: text", "table_samples"),
+    ],
+    "data/sets/torchvision.py": [
+        ("or len(content) - start != math.prod(sides)", "", "data"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data"),
     ],
     "data/header.py": [
         ('evidence.count("name") >= 2 and', "False and", "header"),

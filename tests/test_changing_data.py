@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from pushforward.errors import DataError
 from pushforward.evaluation.turns import train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.data_files import what_changed, write_files
+from pushforward.training.processes import Processes
+from pushforward.training.run_data import data_of_run
+from pushforward.training.same_data import share_fingerprints
 from pushforward.training.start import prepare
 
 
@@ -67,6 +71,42 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == step
     (tmp_path / "away").rename(folder / "cats")
     assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
+
+
+class Several(Processes):
+    """One of two processes, which notes what it compares and gives; the other one has the fingerprints "a" and "b"."""
+
+    count = 2
+
+    def __init__(self, rank):
+        self.rank, self.compared, self.asked = rank, [], []
+
+    def compare(self, what):
+        self.compared.append(what["data"])
+
+    def agreed(self, wanted):
+        self.asked.append(wanted)
+        return wanted or self.rank > 0
+
+    def first(self, value):
+        return value if self.rank == 0 else ["a", "b"]
+
+
+def test_the_first_process_alone_reads_streamed_images_for_their_fingerprints(folder, tmp_path, monkeypatch):
+    whole = pf.data.load(folder, stream=True)
+    known = whole.fingerprint, whole.examples_fingerprint
+    first, second, third = Several(0), Several(1), Several(1)
+    data = pf.data.load(folder, stream=True)
+    share_fingerprints(data, first)
+    assert (data.fingerprint, data.examples_fingerprint) == known
+    assert first.asked[-1] is True
+    monkeypatch.setattr("pushforward.data.dataset.fingerprints", None)
+    data = pf.data.load(folder, stream=True)
+    assert data_of_run(tmp_path, {"fingerprint": "a"}, data, absent="", changed="", processes=second) is data
+    assert data.examples_fingerprint == "b"
+    assert first.compared == second.compared
+    share_fingerprints(replace(whole, train=replace(whole.train, labels=1 - whole.train.labels)), third)
+    assert third.compared != first.compared
 
 
 def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, tmp_path):

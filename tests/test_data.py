@@ -18,7 +18,7 @@ from pushforward.data import Dataset, ImageSpace, Sampler, Split, Truth, VectorS
 from pushforward.data.building import Schema, build
 from pushforward.data.example_hashes import held_out_indices
 from pushforward.data.keys import mix, permutation
-from pushforward.data.sets import toys
+from pushforward.data.sets import torchvision, toys
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -237,6 +237,33 @@ def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
     with pytest.raises(DataError, match=r"could not be fetched.*no route to host"):
         pf_data.load("fashion_mnist", download=True)
+
+
+def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkeypatch, tmp_path):
+    from torchvision.datasets.mnist import FashionMNIST
+
+    raw, random = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for split, n in (("train", 25), ("t10k", 11)):
+        images, labels = (random.integers(0, top, sides, dtype=np.uint8) for top, sides in ((256, (n, 28, 28)), (10, (n,))))
+        for name, x in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, x.ndim]) + np.array(x.shape, dtype=">u4").tobytes()
+            (raw / f"{split}-{name}-ubyte").write_bytes(header + x.tobytes())
+    theirs = [FashionMNIST(tmp_path, train=train) for train in (True, False)]
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
+    monkeypatch.setattr(torchvision, "_fetched", None)
+    for own, their in zip(torchvision._read("it", "FashionMNIST", False), theirs, strict=True):
+        assert np.array_equal(own.x[:, 0], their.data)
+        assert np.array_equal(own.labels, their.targets)
+    file = raw / "t10k-images-idx3-ubyte"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:9], whole[:-1], whole + b"0", b"\0\0\x09" + whole[3:], whole[:3] + b"\x01" + whole[4:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{file.name} is damaged"):
+            torchvision._read("it", "FashionMNIST", False)
+    file.unlink()
+    with pytest.raises(DataError, match="was not found in"):
+        torchvision._read("it", "FashionMNIST", False)
 
 
 def test_unknown_names_and_missing_paths_differ():

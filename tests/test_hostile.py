@@ -158,6 +158,11 @@ def test_a_method_that_is_handed_over_is_not_limited(tmp_path, monkeypatch):
     assert pf.load(run, method=recipe_for("flow", data).method).state["step"] == 1
 
 
+def test_counting_operations_does_not_load_torchs_compiler():
+    """torch wraps the method of a mode in a function that imports the compiler when it is first called."""
+    assert not hasattr(rebuilding.Limited.__torch_dispatch__, "__wrapped__")
+
+
 class Part:
     def __init__(self, n: int, x: float, names: Sequence[str], place: Path | None = None, kind: Literal["a", "b"] = "a"):
         pass

@@ -20,7 +20,7 @@ from pushforward.training.launching import check_devices, restarted
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-from pushforward.training.taking_up import _stored, _whole
+from pushforward.training.taking_up import _newest, _stored, _whole
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -94,6 +94,23 @@ def test_the_launcher_starts_killed_processes_again(folder, results):
     assert "again: restart 1 of 1, from step 2\n" in printed
 
 
+def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
+    """Two batches were decoded ahead."""
+    codes, printed, _ = results["vanished"]
+    assert codes == [3, 3]
+    words = f"In process 1: cats/001.png is gone. Step 5 is saved as {folder}/vanished/checkpoints/step_000005. Once the data is"
+    assert printed[0] == printed[1]
+    assert printed[0].startswith(words)
+    assert pf.load(folder / "vanished").state["step"] == 5
+
+
+def test_an_error_that_no_restart_can_cure_ends_all_with_its_exit_code(folder, results):
+    assert results["lasting"] == 3
+    printed = [(folder / f"lasting-{rank}.txt").read_text() for rank in range(2)]
+    assert [text.count("started") for text in printed] == [1, 1]
+    assert [text.count("error: In process 1: moons cannot be read here.") for text in printed] == [1, 0]
+
+
 def test_the_first_line_says_how_many_processes_train(results):
     assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
     assert "pair.cc" not in results["killed"][1][0]
@@ -108,7 +125,9 @@ def test_samples_of_several_processes_are_those_of_one(folder, results):
 
 def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
     assert results["timed"][0] == [0, 0], results["timed"]
-    assert pf.load(folder / "timed").state["seconds"] >= 0.09
+    state = pf.load(folder / "timed").state
+    assert state["seconds"] > 0, "how much of the budget, depends on the machine's speed while the number of steps is fixed"
+    assert state["step"] > 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
@@ -267,6 +286,7 @@ def test_the_first_process_alone_reads_sharded_checkpoints_for_a_whole_one(tmp_p
     assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
     run = tmp_path / "run"
     pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
+    assert [_newest(run, each).name for each in (Processes(), Second("step_000002"))] == ["step_000004", "step_000002"]
     (run / "checkpoints" / "step_000004" / "average.safetensors").write_bytes(b"")
     where, damage = _whole(run / "checkpoints" / "step_000004", Processes())
     assert (where.name, damage.before) == ("step_000002", "step_000002")

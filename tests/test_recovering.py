@@ -13,6 +13,7 @@ from pushforward.errors import CheckpointError, Diverged
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import log
 from pushforward.training.budget import Clock
+from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
@@ -195,6 +196,27 @@ def test_resuming_from_an_older_checkpoint_goes_back_without_a_trace_until_it_sa
     assert {path: data for path, data in after.items() if "failure" not in path.parts} == before
     trainer.advance()
     assert [rollback["step"] for rollback in pf.load(run.folder).state["rollbacks"]] == [8]
+
+
+class Behind(Processes):
+    """One of several processes, the first of which has an older checkpoint for its newest; it notes what is compared."""
+
+    def __init__(self):
+        self.compared = {}
+
+    def first(self, value):
+        return 4 if value == 8 else value
+
+    def compare(self, what):
+        self.compared |= what
+
+
+def test_processes_go_back_to_the_checkpoint_of_the_first_one(tmp_path):
+    trainer = training(tmp_path / "run")
+    trainer.processes = Behind()
+    advanced(spoiled(trainer, (9, 10, 11), nan_loss, times=3), 4).close()
+    assert [rollback.step for rollback in trainer.recovery.rollbacks] == [4]
+    assert trainer.processes.compared == {"the step and the seconds of training to go on from": [4, pytest.approx(0, abs=99)]}
 
 
 def test_a_damaged_record_of_rollbacks_is_named(tmp_path):

@@ -4,13 +4,15 @@
     python benchmarks/programs/several.py kill TIMES
     python benchmarks/programs/several.py speed COUNT THREADS STEPS
 
-KIND is plain, sharded or control, whose weights are scaled by one rounding. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
+KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
+float32 or float64; or one of these with :SEED, where each is moved by one. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -27,8 +29,10 @@ import torch
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main as command_line
+from pushforward.data import Batch
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import PushforwardError
-from pushforward.testing import recipe_for, shape_for, space_data
+from pushforward.testing import ranks, recipe_for, shape_for, space_data
 from pushforward.testing.ranks import together
 from pushforward.testing.recipes import assert_same, final_state
 from pushforward.training import Trainer
@@ -36,7 +40,7 @@ from pushforward.training.log import read
 from pushforward.training.start import prepare
 from pushforward.training.tensors import whole
 
-BATCH, ROUNDING = 256, 1 + 1.2e-7
+BATCH, ROUNDING = 256, 1.2e-7
 REFUSALS = ("batch", "shard", "split", "whole weights")
 """Words of errors by which a case is refused, not failed."""
 STEPS = 30
@@ -48,17 +52,56 @@ def _lazy(space: Any, size: str, **parts: Any) -> Any:
 
 def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
     """The trainer of a case, in the processes that this one belongs to."""
+    torch.set_default_dtype(torch.float32)
     name, _, variant = case.partition(":")
     data = space_data(shape_for(name), labels=len(shape_for(name)) == 1, n=300)
     recipe = recipe_for(_lazy if variant == "lazy" else name, data, batch=BATCH, precision="float32")
     if variant == "accumulate":
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
     trainer = prepare(recipe, data, steps=steps, seed=4, out=out, shard=kind == "sharded")
-    if kind == "control":
-        with torch.no_grad():
-            for parameter in trainer.method.parameters():
-                parameter.mul_(ROUNDING)
+    kind, _, seed = kind.partition(":")
+    if kind.startswith("double"):
+        in_double(trainer)
+    if kind.endswith("control"):
+        moved(trainer, seed, 2.0**-52 if kind.startswith("double") else ROUNDING)
     return trainer
+
+
+def moved(trainer: Trainer, seed: str, share: float) -> None:
+    """Scale all weights by 1 and a share of it, or with a seed each by so much up or down."""
+    random = torch.Generator().manual_seed(int(seed or 0))
+    with torch.no_grad():
+        for parameter in trainer.method.parameters():
+            up = torch.rand(parameter.shape, generator=random) < (0.5 if seed else 1.0)
+            parameter.mul_(torch.where(up, 1 + share, 1 - share))
+
+
+def in_double(trainer: Trainer) -> None:
+    """Let a training compute in float64 from the weights and batches of float32; new tensors are float64 from here on."""
+    torch.set_default_dtype(torch.float64)
+    for method in (trainer.method, trainer.average.method):
+        method.double()
+    batch = trainer.sampler.batch
+
+    def converted(*which: Any) -> Batch:
+        usual = batch(*which)
+        fields = {name: _double(value) for name, value in usual.fields.items()}
+        return Batch(_double(usual.x), usual.condition, fields)
+
+    trainer.sampler.batch = converted  # type: ignore[method-assign]
+
+
+def _double(value: torch.Tensor) -> torch.Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
+def stay_in_double() -> None:
+    """Let this process, and those that it starts, draw numbers as float64, those of float32, and convert none back."""
+    for kind, name in itertools.product((BlockDraws, ExampleDraws), ("normal", "uniform")):
+        usual = getattr(kind, name)
+        setattr(kind, name, lambda draws, *shape, usual=usual: usual(draws, *shape).double())
+    convert = torch.Tensor.float
+    torch.Tensor.float = lambda x: x if x.dtype == torch.float64 else convert(x)  # type: ignore[method-assign, assignment]
 
 
 def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
@@ -85,6 +128,8 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
 
 def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]:
     """The results of each case, which has processes of its own."""
+    if kind.startswith("double"):
+        stay_in_double()
     results = {}
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
@@ -193,6 +238,7 @@ def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
 def main(words: list[str]) -> None:
     """Print the results."""
     torch.set_num_threads(1)
+    ranks.LIMIT = 900.0
     spec.registered()
     if words[0] == "kill":
         result: Any = kill(int(words[1]))

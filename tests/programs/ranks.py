@@ -14,11 +14,14 @@ import time
 from pathlib import Path
 
 import torch
+from programs.photos import photos
 
 import pushforward as pf
 from pushforward.cli import main as command_line
 from pushforward.cli.launching import start
-from pushforward.data import Sampler
+from pushforward.data import Sampler, dataset
+from pushforward.data.streamed import Streamed
+from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
 from pushforward.training.launching import leave
@@ -92,6 +95,36 @@ def threads():
     return [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").glob("*")]
 
 
+def unreadable(trainer):
+    """The images that this process reads next are gone."""
+
+    def gone(*_):
+        raise DataError("cats/001.png is gone.")
+
+    Streamed.decoded = gone
+
+
+def vanishing(folder):
+    """The work of a training on images that stay on disk, which one process cannot read after its third step.
+
+    Nor can it read them for a fingerprint.
+    """
+    files = photos(folder / "photos", 12)
+
+    def work(rank):
+        if rank:
+            dataset.fingerprints = None
+        data = pf.data.load(files, stream=True, resize=4)
+        at_step(1, 3, unreadable)(rank)
+        try:
+            pf.fit(recipe_for("flow", data, batch=128), data, steps=6, out=folder / "vanished", progress=False)
+        except PushforwardError as error:
+            print(error)
+            return error.exit_code
+
+    return work
+
+
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
     from pushforward.training import checkpoint
@@ -110,7 +143,6 @@ def full_disk(rank):
 def no_data(rank):
     """One process cannot read the data."""
     from pushforward import data
-    from pushforward.errors import DataError
 
     def load(*_, **__):
         raise DataError("moons cannot be read here.")
@@ -183,6 +215,19 @@ def started_again(folder):
     return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
 
 
+def not_started_again(folder):
+    """The launcher of ``--devices``: one process cannot read the data, which no restart changes; the exit code."""
+
+    def entry(words):
+        rank = int(os.environ["RANK"])
+        no_data(rank)
+        with open(folder.with_name(f"lasting-{rank}.txt"), "a") as file, contextlib.redirect_stderr(file):
+            print("started", file=file)
+            sys.exit(command_line(words))
+
+    return start([*TRAIN, "--steps", "6", "--max-restarts", "2", "--devices", "2", "--out", str(folder)], 2, entry)
+
+
 def main(folder):
     torch.set_num_threads(1)
     train = [*TRAIN, "--steps", "6", "--out"]
@@ -204,11 +249,13 @@ def main(folder):
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+    results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")
     draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
     results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")]), folder / "drawn-printed")
     seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
     results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
     results["again"] = started_again(folder / "again")
+    results["lasting"] = not_started_again(folder / "lasting")
     for kind in ("plain", "sharded"):
         results[kind] = handed_on(folder / kind, kind == "sharded")
     (folder / "results.json").write_text(json.dumps(results))

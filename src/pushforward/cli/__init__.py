@@ -38,7 +38,7 @@ from pushforward.cli import (
     tuning,
 )
 from pushforward.cli.advice import as_options
-from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start
+from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start, stop_launcher
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     with _ended_by_sigterm(), silent(unless=speaks()):
         code = _run(words)
+        stop_launcher(code)
     if arguments is None:
         sys.exit(code)
     return code

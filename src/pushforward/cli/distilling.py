@@ -86,7 +86,7 @@ def distil(
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
-    check_free(out if out and not overwrite and is_first_start() else None)
+    check_free(out if out and not overwrite and is_first_start(out) else None)
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)
     if seconds is not None:

@@ -8,6 +8,8 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,12 @@ __all__ = [
 TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")
 """The verbs whose work several processes share."""
-_LAUNCHER = "PUSHFORWARD_LAUNCHER"
-"""The number of the process that ``--devices`` has started the others from."""
+FINAL = (2, 3, 5, 7, 75, 130)
+"""Exit codes after which no restart is of use: the same command would end in the same way, or a signal has stopped it."""
+_LAUNCHER, _CODE = "PUSHFORWARD_LAUNCHER", "PUSHFORWARD_LAUNCHER_CODE"
+"""The number of the process that ``--devices`` has started the others from, and the file into which they write its exit code."""
+_ENDED = 5.0
+"""Seconds in which a launcher that is told to end has ended its processes."""
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
@@ -90,9 +96,12 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     )
     command = ("-m", "pushforward", *words) if entry is None else (list(words),)
     try:
-        elastic_launch(config, sys.executable if entry is None else entry)(*command)
-    except SignalException as stopped:
-        return 130 if stopped.sigval == signal.SIGINT else 75
+        with tempfile.NamedTemporaryFile("r") as code:
+            os.environ[_CODE] = code.name
+            try:
+                elastic_launch(config, sys.executable if entry is None else entry)(*command)
+            except SignalException as stopped:
+                return int(code.read() or (130 if stopped.sigval == signal.SIGINT else 75))
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         if (killed := _killed(codes)) is not None:
@@ -171,17 +180,47 @@ def check_spread(spread: Spreading) -> None:
         raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
 
 
-def is_first_start() -> bool:
-    """Whether this process looks after the run's folder and has not been started again to go on with what is there."""
+def is_first_start(folder: str | Path | None = None) -> bool:
+    """Whether this process looks after the run's folder and has not been started again to go on with what is there.
+
+    Args:
+        folder: That of the run, if it is named: its launch may have begun it in an earlier start that another launcher counted.
+    """
     launch = launched()
-    return launch.rank == 0 and not launch.restarts
+    begun = folder is not None and launch.name is not None and launch.name in _text(Path(folder) / "manifest.json")
+    return launch.rank == 0 and not launch.restarts and not begun
 
 
-def stop_launcher(number: int) -> None:
-    """Let the launcher of ``--devices`` end with a signal that one of its processes was given, and start none again."""
-    launcher, restarts = os.environ.get(_LAUNCHER, ""), os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
-    if launched().rank == 0 and restarts != "0" and launcher.isdecimal() and int(launcher) == os.getppid():
-        os.kill(int(launcher), number)
+def stop_launcher(code: int) -> None:
+    """Let the launcher that would start this process again end all of them, after an exit code for which that is of no use.
+
+    On each machine the first process does so, once it has said why; the others wait for the end, since a process that has ended
+    before would be a reason to start all again. torchrun itself then ends with 1, whatever the code.
+
+    Args:
+        code: With which this process is about to end.
+    """
+    launcher = _launcher()
+    if code not in FINAL or launcher is None:
+        return
+    if launched().local_rank:
+        ends = time.monotonic() + _ENDED
+        while os.getppid() == launcher and time.monotonic() < ends:
+            time.sleep(0.05)
+        return
+    if os.environ.get(_LAUNCHER) == str(launcher):
+        Path(os.environ[_CODE]).write_text(str(code))
+    os.kill(launcher, signal.SIGTERM)
+
+
+def _launcher() -> int | None:
+    """The process that would start this one again: that of ``--devices``, or torchrun's on this machine; None if none would."""
+    parent = os.getppid()
+    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0":
+        return None
+    words = _text(Path(f"/proc/{parent}/cmdline")).replace("/", ".")
+    known = os.environ.get(_LAUNCHER) == str(parent) or "torchrun" in words or "torch.distributed.run" in words
+    return parent if known else None
 
 
 def run_in_group(words: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pushforward.cli.launching import stop_launcher
 from pushforward.cli.terminal import say
 from pushforward.plugins import plugin_options
 
@@ -42,7 +41,6 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
-        stop_launcher(number)
         raise SystemExit(130 if number == signal.SIGINT else 75)
     return runs
 

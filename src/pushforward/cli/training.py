@@ -121,7 +121,7 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite or dry_run or not is_first_start() else out)
+    check_free(None if overwrite or dry_run or not is_first_start(out) else out)
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)

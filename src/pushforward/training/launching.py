@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import time
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -100,8 +102,35 @@ def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
     store, rank, count = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))
     store.set_timeout(limit)
     # torchrun's store outlives processes: those that are started again must not find each other's old addresses
-    store = torch.distributed.PrefixStore(f"start/{launch.restarts}", store)
+    store = torch.distributed.PrefixStore(f"start/{_start(store, rank, count, limit.total_seconds())}", store)
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
+
+
+def _start(store: Any, rank: int, count: int, limit: float) -> str:
+    """A name for this start of the processes, the same in all of them and in no other start; torchrun gives them none.
+
+    Each of the others asks the first one, which answers whoever asks until all have said that they know. A launcher's number of
+    restarts is no such name: where a machine was lost, the launchers of machines have counted differently.
+
+    Raises:
+        RuntimeError: If they do not meet in so many seconds.
+    """
+    own, ends = uuid.uuid4().hex, time.monotonic() + limit
+    if rank:
+        store.set(f"asks/{rank}", own)
+        name = str(store.get(f"answer/{own}").decode())
+        store.set(f"{name}/{rank}", "")
+        return name
+    missing = set(range(1, count))
+    while missing:
+        for other in missing:
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", own)
+        missing = {other for other in missing if not store.check([f"{own}/{other}"])}
+        if time.monotonic() > ends:
+            raise RuntimeError(f"timed out waiting for process {min(missing)}")
+        time.sleep(0.01)
+    return own
 
 
 def _cores() -> int:

@@ -6,11 +6,13 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pushforward.data import Batch
+from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.plugins import plugin_options
 from pushforward.training import checkpoint as checkpoints
 
 if TYPE_CHECKING:
+    from pushforward.training.processes import Processes
     from pushforward.training.trainer import Trainer
 
 __all__ = ["batch_of", "next_batch"]
@@ -29,22 +31,37 @@ def next_batch(trainer: Trainer) -> Batch:
     """The examples of the next step.
 
     Raises:
-        DataError: As `batch_of`. The steps before are saved first, unless several processes would have to agree on that.
+        DataError: As `batch_of`, and of several processes that read images from the disk in all, if it fails in one. The steps
+            before are saved first.
     """
+    error: DataError | None = None
     try:
-        return batch_of(trainer, trainer.clock.step)
-    except DataError as error:
+        batch = batch_of(trainer, trainer.clock.step)
+    except DataError as failure:
+        error = failure
+    if trainer.processes.count > 1 and isinstance(trainer.data.train.x, Streamed):  # no other data are read in a step
+        error = _of_all(trainer.processes, error)
+    if error is not None:
         raise DataError(f"{error} {_saved(trainer)}", error.skipped) from error
+    return batch
+
+
+def _of_all(processes: Processes, error: DataError | None) -> DataError | None:
+    """The error that every process raises before the step: that of the first one which cannot read its examples."""
+    if not processes.agreed(error is not None):
+        return None
+    each = processes.gathered(None if error is None else str(error))
+    rank = next(rank for rank, words in enumerate(each) if words is not None)
+    return DataError(f"In process {rank}: {each[rank]}")
 
 
 def _saved(trainer: Trainer) -> str:
     """Save the present step, and say where and how training goes on."""
     refused = ""
-    if trainer.processes.count == 1:
-        try:
-            trainer.finish()
-        except PushforwardError as failure:
-            refused = f"The present step, {trainer.clock.step:,}, could not be saved: {failure} "
+    try:
+        trainer.finish()
+    except PushforwardError as failure:
+        refused = f"The present step, {trainer.clock.step:,}, could not be saved: {failure} "
     step = trainer.saver.step
     again = f"pushforward resume {shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
     where = f"{trainer.folder}/checkpoints/{checkpoints.step_name(step)}"

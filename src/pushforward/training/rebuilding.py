@@ -87,6 +87,11 @@ class Limited(TorchDispatchMode):
         self.calls = math.inf if stored is None else CALLS + stored // 100
         self._bytes, self._calls = 0, 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler for that, which takes a second, before the first operation is counted."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, and the numbers that it is to make."""
         given = kwargs or {}

@@ -157,7 +157,8 @@ class Recovery:
         rate, accumulate = self._settings(trainer, error, where)
         cause = DIVERGED if isinstance(error, Diverged) else MEMORY
         parts = accumulate * trainer.processes.count
-        rollback = Rollback(cause, trainer.saver.step, error.step, rate, parts, error.what)
+        step = trainer.processes.first(trainer.saver.step)  # where the disks of machines differ, so may what they hold newest
+        rollback = Rollback(cause, step, error.step, rate, parts, error.what)
         self._record(trainer, rollback)
         for parameter in trainer.method.parameters():
             parameter.grad = None

@@ -5,18 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
 from pushforward.training.data_files import what_changed
 from pushforward.training.lineage import earlier_split
+from pushforward.training.same_data import share_fingerprints
+
+if TYPE_CHECKING:
+    from pushforward.training.processes import Processes
 
 __all__ = ["data_of_run"]
 
 
 def data_of_run(
-    folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None, *, absent: str, changed: str, moved: str = ""
+    folder: Path,
+    content: Mapping[str, Any],
+    data: Dataset | str | Path | None,
+    *,
+    absent: str,
+    changed: str,
+    moved: str = "",
+    processes: Processes | None = None,
 ) -> Dataset:
     """The data of a run, which must not have changed.
 
@@ -27,6 +38,7 @@ def data_of_run(
         absent: The fix where the run does not record its data's place, a sentence for the error.
         changed: The fix where the data has changed, beside restoring it: a clause for the error.
         moved: The fix where the data has moved: a sentence for the error.
+        processes: Those that read it together.
 
     Raises:
         UsageError: If the data came from Python and is not given.
@@ -47,6 +59,8 @@ def data_of_run(
         dataset = dataset_of(data)
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
+    if processes is not None:
+        share_fingerprints(dataset, processes)
     was = content.get("fingerprint")
     if was not in (None, dataset.fingerprint):
         files = what_changed(folder, dataset, None if dataset.origin is None else str(dataset.origin["name_or_path"]))

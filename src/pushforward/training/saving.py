@@ -199,6 +199,8 @@ class Saver:
         rows = trainer.journal.cut(state["step"], wait=checkpoints.latest(stored.folder.parent) != stored.folder)
         for row in rows:
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
+        trainer.processes.compare(where)
         if (warning := trainer.journal.lost(rows, state["step"])) is not None:
             trainer.progress.say(f"warning: {warning}")
 

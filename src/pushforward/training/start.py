@@ -36,6 +36,7 @@ from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from, refuse_settings
 from pushforward.training.run import Run, load
 from pushforward.training.run_spec import command
+from pushforward.training.same_data import share_fingerprints
 from pushforward.training.settings import Settings
 from pushforward.training.taking_up import taken_up
 from pushforward.training.tensors import restore
@@ -116,6 +117,7 @@ def _prepared(
         load_plugin(path)
     trackers = trackers_of(options.get("trackers"))
     dataset = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+    share_fingerprints(dataset, processes)
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     budget = budget_in(options)
     if budget is not None and options.get("flops") is not None:

@@ -57,7 +57,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         if checkpoint is None and lock is not None:
             _clean_up(folder)
         processes.agreed(False)  # nobody reads what an interrupted save has left
-        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
+        where = _newest(folder, processes) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
             stored, damage = _stored(where, device, options, processes)
             check_spec(folder, content, stored.state)
@@ -69,6 +69,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
             options.get("data"),
             absent="Hand it to pf.resume(run, data=...) again.",
             changed=f"start a new run from its weights: `init={folder}`",
+            processes=processes,
         )
         if where is None:
             recipe = _started_over(folder, content, method, plugins)
@@ -148,19 +149,21 @@ def _sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _newest(folder: Path) -> Path | None:
-    """A run's newest checkpoint; None for a run that was never saved and has made no step.
+def _newest(folder: Path, processes: Processes) -> Path | None:
+    """A run's newest checkpoint, as the first process sees it; None for a run that was never saved and has made no step.
 
     Raises:
         CheckpointError: If the run has made steps and its checkpoints are gone.
     """
-    where = checkpoints.latest(folder / "checkpoints")
-    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+    where = checkpoints.latest(folder / "checkpoints") if processes.rank == 0 else None
+    if processes.rank == 0 and where is None and (rows := log.read(folder / "metrics.jsonl")):
         raise CheckpointError(
             f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
             "them, or train again into another folder."
         )
-    return where
+    # another machine may still see an older one
+    name = processes.first(None if where is None else where.name)
+    return None if name is None else folder / "checkpoints" / name
 
 
 def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:

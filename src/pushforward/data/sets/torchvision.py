@@ -1,11 +1,17 @@
-"""Images that torchvision fetches: MNIST, Fashion-MNIST and CIFAR-10."""
+"""Images that torchvision fetches: MNIST, Fashion-MNIST and CIFAR-10.
+
+Files of the first two that are there are read without torchvision, which takes seconds to import.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pushforward.data.dataset import Split
 from pushforward.data.source import Source, folder
@@ -13,24 +19,56 @@ from pushforward.errors import DataError
 
 __all__ = ["MNIST", "SETS"]
 
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images and labels."""
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
-    from torchvision import datasets
-
     splits = []
     for train in (True, False):
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                data = getattr(datasets, kind)(str(folder()), train=train, download=download)
-            x, labels = np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
+            x, labels = _stored(folder() / kind / "raw", train) or _fetched(kind, train, download)
         except Exception as error:  # a download or a damaged file may raise anything
             raise _not_there(name, download, error) from error
         x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
         splits.append(Split(np.ascontiguousarray(x), labels))
     return splits[0], splits[1]
+
+
+def _fetched(kind: str, train: bool, download: bool) -> Arrays:
+    """Images and labels as torchvision reads them, which fetches them where it may."""
+    from torchvision import datasets
+
+    with contextlib.redirect_stdout(sys.stderr):
+        data = getattr(datasets, kind)(str(folder()), train=train, download=download)
+    return np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
+
+
+def _stored(raw: Path, train: bool) -> Arrays | None:
+    """Images and labels of the four files of MNIST and its like; None where they are not all there."""
+    images, labels, *others = (
+        raw / f"{split}-{what}-ubyte"
+        for split in ("train", "t10k")[:: 1 if train else -1]
+        for what in ("images-idx3", "labels-idx1")
+    )
+    if not all(file.is_file() for file in (images, labels, *others)):
+        return None
+    return _idx(images, 3), _idx(labels, 1).astype(np.int64)
+
+
+def _idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array of bytes in an IDX file: two zeros, 8 for bytes, the number of sides, the sides (big-endian), the content.
+
+    References:
+        LeCun et al., the MNIST database, "File formats for the MNIST database".
+    """
+    content, start = file.read_bytes(), 4 + 4 * dimensions
+    sides = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
+        raise ValueError(f"{file.name} is damaged: it does not hold the bytes that its first ones promise")
+    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(sides)
 
 
 def _not_there(name: str, download: bool, error: Exception) -> DataError:
