@@ -86,16 +86,15 @@ class TableLayout(nn.Module):
         self._hold("place", place)
 
     def _intervals(self, table: TableSpace) -> None:
-        """The scores between the values of each closed column, -inf before the first and inf after the last."""
-        scored = [field for field in table.fields if field.scores]
-        closed = [isinstance(field, Number) and field.closed and bool(field.knots) for field in scored]
-        ranks = [np.array(getattr(field, "ranks", ())[:-1] if whole else ()) for field, whole in zip(scored, closed, strict=True)]
+        """The ranks where the values of a closed column and the knots of an open one begin and end, filled up with 1."""
+        scored = [field for field in table.fields if isinstance(field, Number)]
+        ranks = [field.bounds for field in scored]
         longest = max((len(rank) for rank in ranks), default=0)
         edges = np.ones((len(scored), longest + 1))
         for row, rank in zip(edges, ranks, strict=True):
             row[: len(rank)] = rank
         self._hold("edges", edges, torch.float64)
-        self._hold("closed", np.array(closed, dtype=bool))
+        self._hold("closed", np.array([field.closed for field in scored], dtype=bool))
 
     def log_softmax(self, logits: Tensor) -> Tensor:
         """Log-probabilities of the indicators of each block, (n, d); 0 at scores."""
@@ -114,8 +113,8 @@ class TableLayout(nn.Module):
     def spread(self, x: Tensor, normal: Tensor) -> Tensor:
         """Rows whose scores have a standard normal law in each column.
 
-        A value of a closed column holds an interval of ranks, in which its score is drawn. A score that does not count, that of
-        an atom or of a missing value, is noise.
+        A value of a closed column and a knot of an open one hold an interval of ranks, in which the score is drawn. A score that
+        does not count, that of an atom or of a missing value, is noise.
 
         Args:
             x: Coordinates in data units, (n, d).
@@ -128,6 +127,6 @@ class TableLayout(nn.Module):
         lower = torch.where(after > 0, edges.gather(1, (after - 1).clamp(min=0)), 0.0)
         u = lower + (upper - lower) * torch.special.ndtr(normal.double()).T
         drawn = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7)).T.to(x)
-        drawn = torch.where(self.closed, drawn, scores)
+        drawn = torch.where(self.closed | (after.T % 2 == 1), drawn, scores)
         drawn = torch.where(self.ordinary(x)[:, self.score] > 0.5, drawn, normal)
         return x.index_copy(1, self.score, drawn)
