@@ -71,6 +71,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("place[order] = np.arange", "place[order] = 0 * np.arange", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
+        ("self.closed | (after.T % 2 == 1)", "self.closed", "table_denoiser"),
         ("gate[start - 1] = start", "gate[start - 1] = start + 1", "table_denoiser"),
         ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
     ],
@@ -80,6 +81,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.factors * torch.where(layout.indicator", "torch.where(layout.indicator", "table_denoiser"),
         ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
         ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
+        ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
+        ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
+        ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
         ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
@@ -1682,7 +1686,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("else _DATES if self.pattern else", "else", "table_kinds"),
     ],
     "data/tables/number.py": [
-        ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
+        ("np.where(within, values, self.form.rounded(values))", "self.form.rounded(values)", "table_kinds"),
+        ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
+        ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
     "data/tables/column.py": [
