@@ -311,7 +311,7 @@ def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
 @pytest.mark.parametrize("network", ["mlp", "columns"])
 def test_a_training_with_learned_factors_resumes_bit_for_bit(network, tmp_path):
     data = mixed_table(200)
-    recipe = lambda: dataclasses.replace(pf.recipes.flow(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
+    recipe = lambda: dataclasses.replace(pf.recipes.ddpm(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
     whole = pf.fit(recipe(), data, steps=9, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=9, out=tmp_path / "cut", seed=3)
     while trainer.clock.step < 2:
