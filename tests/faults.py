@@ -93,6 +93,12 @@ FAULTS: dict[str, list[Fault]] = {
             "table_denoiser",
         ),
     ],
+    "recipes/flow.py": [
+        ("rate=0.0, ", "", "table_denoiser"),
+    ],
+    "recipes/tables.py": [
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
+    ],
     "methods/table_denoising.py": [
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),
         ("now.progress < LEARNED", "True", "table_denoiser"),
@@ -1686,7 +1692,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("else _DATES if self.pattern else", "else", "table_kinds"),
     ],
     "data/tables/number.py": [
-        ("np.where(within, values, self.form.rounded(values))", "self.form.rounded(values)", "table_kinds"),
+        ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
         ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),

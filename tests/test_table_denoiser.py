@@ -276,6 +276,9 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
     assert torch.equal(method.denoiser.shift, before)
     shifted = method.denoiser.space
     torch.testing.assert_close(torch.tensor(mixed.std) / torch.tensor(shifted.std), method.denoiser.factors)
+    flow = pf.recipes.flow(mixed, "tiny").method
+    turns(flow, 64)
+    assert not bool(flow.denoiser.shift.any()), "a flow has no factors"
 
 
 def test_the_loss_of_the_independent_model_is_known(mixed):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import whole
 from pushforward.conditions.kind import mask_of
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
@@ -115,7 +116,7 @@ class TableDenoiser(Denoiser):
     ) -> None:
         preconditioning = Preconditioning(clock=clock, output="v")
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
-        self.table, self.clock, self.waves = table, clock, waves
+        self.table, self.clock, self.waves = table, clock, whole("waves", waves, 0)
         self.layout = TableLayout(table)
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)

@@ -192,10 +192,8 @@ class Number(Column):
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
             return np.array(self.knots)[np.searchsorted(self._edges, scores)]
-        scores = np.clip(scores, self._edges[0], self._edges[-1])
-        values = np.interp(scores, self._edges, np.repeat(self.knots, 2))
-        within = np.searchsorted(self._edges, scores) % 2 == 1  # a knot, which may have more digits than are written
-        return np.clip(np.where(within, values, self.form.rounded(values)), self.knots[0], self.knots[-1])
+        values = self.form.rounded(np.interp(scores, self._edges, np.repeat(self.knots, 2)))
+        return np.clip(values, self.knots[0], self.knots[-1])
 
     def _open_scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         knots, edges = np.array(self.knots), self._edges
