@@ -37,7 +37,7 @@ def flow(
     pairs: Annotated[int | None, PATH] = None,
     teacher_steps: Annotated[int, PATH] = 16,
 ) -> Recipe:
-    """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default, 50 of its SDE for tables.
+    """Flow matching: regress the velocity z - x of the straight path; 25 steps of DPM-Solver++(2M), for tables 50 of its SDE.
 
     Args:
         space: The data's shape, units and conditions.
