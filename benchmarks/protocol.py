@@ -167,18 +167,20 @@ def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Tr
     return trainer, {"steps": trainer.clock.step, "seconds": trainer.clock.seconds, "alarms": said, "diverged": diverged}
 
 
-def taken_up(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int, folder: Path) -> Trainer:
-    """A new training in this folder, or the one that is there, at its newest checkpoint.
+def taken_up(
+    make: Callable[[], pf.Recipe], data: Any, seconds: float | None, seed: int, folder: Path, steps: int | None = None
+) -> Trainer:
+    """A new training of so many seconds or steps in this folder, or the one that is there, at its newest checkpoint.
 
     Raises:
         SystemExit: If the one that is there has another budget.
     """
     watch = pf.Progress(60)
     if not (folder / "checkpoints").exists():
-        return prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=folder, progress=watch)
+        return prepare(seeded(make, seed), data, seconds=seconds, steps=steps, seed=seed, out=folder, progress=watch)
     trainer = reopen(folder, data=data, progress=watch)
-    if trainer.budget.seconds != seconds:
-        raise SystemExit(f"{folder} has the budget {trainer.budget}: give the same --seconds, or other --runs.")
+    if (trainer.budget.seconds, trainer.budget.steps) != (seconds, steps):
+        raise SystemExit(f"{folder} has the budget {trainer.budget}: give the same --seconds or --steps, or other --runs.")
     return trainer
 
 

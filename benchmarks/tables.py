@@ -1,8 +1,11 @@
 """Tables of mixed types: flow, ddpm, edm, gan and vae against baselines and real rows, on five tables of the literature.
 
     python benchmarks/tables.py [--tables adult,shoppers] [--recipes flow,gan,vae] [--seconds 180] [--seeds 1]
+    python benchmarks/tables.py --tables adult --recipes flow --steps 12000 --seed 1 --runs runs/tables
 
-Each recipe is trained for so many seconds in training steps, once for each seed. A tenth of the rows is held out by content;
+Each recipe is trained for so many seconds in training steps, or for so many steps, once for each seed. A training that was cut
+off goes on where its folder in --runs ended, and one that is there is measured again. Rows join those of earlier calls in
+results/tables.json and replace those of the same table, model and seed. A tenth of the rows is held out by content;
 as many samples are compared with it, in two samplings. The two-sample score of scikit-learn's boosted trees is 1 where samples
 cannot be told from held-out rows (three folds, equally many rows). Published scores compare with the training rows:
 `as_published` does so with up to 10,000 rows a side, from which trees learn more. Errors of shapes and trends are against
@@ -14,11 +17,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, mean_and_spread, parsed, smoking, table, train, write
+from protocol import benchmark, commit, mean_and_spread, parsed, results, smoking, table, taken_up, write
 
 import numpy as np
 
@@ -86,6 +90,15 @@ def as_published(data: Any, sampler: Any) -> float:
     return float(1 - np.mean([2 * max(above.mean(), 0.5) - 1 for above, _ in areas]))
 
 
+def trained(name: str, recipe: str, data: Any, seed: int, given: argparse.Namespace) -> pf.training.Run:
+    """The run of a recipe on a table, which goes on where it was cut off."""
+    folder = Path(given.runs or tempfile.mkdtemp()) / f"{name}-{recipe}-{given.size}-{seed}"
+    seconds = None if given.steps else given.seconds
+    trainer = taken_up(lambda: pf.recipes.named(recipe)(data.space, given.size), data, seconds, seed, folder, given.steps)
+    trainer.advance()
+    return pf.load(folder)
+
+
 def measured(name: str, recipes: list[str], given: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for real rows, each baseline and each training."""
     data = read(name)
@@ -95,19 +108,30 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> list[d
     def add(model: str, scores: Any, **facts: Any) -> None:
         values = {score: scores[score].value for score in SCORES if score in scores}
         spans = {f"{score} interval": scores[score].interval for score in ("detection", "membership") if score in scores}
-        rows.append({"table": name, "model": model, **values, **spans, **facts})
+        rows.append({"table": name, "model": model, **values, **spans, **facts, "samplings": given.repeats, "commit": commit()})
         print(rows[-1], flush=True)
 
     for recipe in recipes:
-        for seed in range(given.seeds):
-            run = train(lambda recipe=recipe: pf.recipes.named(recipe)(data.space, given.size), data, seed, seconds=given.seconds)
+        for seed in range(given.seed, given.seed + given.seeds):
+            run = trained(name, recipe, data, seed, given)
+            facts = {"size": given.size, "seed": seed, "steps": int(run.state["step"]), "seconds": round(run.state["seconds"], 1)}
             scores = judge.scores(run.transport)[0]
-            add(recipe, scores, seed=seed, steps=int(run.state["step"]), as_published=as_published(data, run.transport))
-    comparison = judge.comparison([ModelResult("", scores={})], judge.baseline())
-    for result in (comparison.baseline, *comparison.further_baselines):
-        add(result.name, result.scores)
-    add("real rows", judge.floors, n=judge.n)
+            add(recipe, scores, **facts, as_published=as_published(data, run.transport))
+    if given.baselines:
+        comparison = judge.comparison([ModelResult("", scores={})], judge.baseline())
+        for result in (comparison.baseline, *comparison.further_baselines):
+            add(result.name, result.scores)
+        add("real rows", judge.floors, n=judge.n)
     return rows
+
+
+def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of earlier calls and these, in the order of the tables; of one table, model and seed the newest."""
+    path = results() / "tables.json"
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    newest = {(row["table"], row["model"], row.get("seed")): row for row in (*earlier, *rows)}
+    models = {model: place for place, model in enumerate(dict.fromkeys(model for _, model, _ in newest))}
+    return sorted(newest.values(), key=lambda row: (list(FILES).index(row["table"]), models[row["model"]], row.get("seed") or 0))
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -119,10 +143,12 @@ def page(rows: list[dict[str, Any]]) -> str:
         lines = []
         for model in dict.fromkeys(row["model"] for row in own):
             same = [row for row in own if row["model"] == model]
+            taken = [row["seconds"] for row in same if row.get("seconds")]
             cells = [[row[score] for row in same if row.get(score) is not None] for score in names]
-            lines.append([model, str(len(same)), *(mean_and_spread(values) if values else "" for values in cells)])
+            means = [mean_and_spread(values) if values else "" for values in cells]
+            lines.append([model, str(len(same)), f"{np.mean(taken):.0f}" if taken else "", *means])
         bar = f"bar of the two-sample score {PUBLISHED[name]}" if name in PUBLISHED else ""
-        parts.append(f"**{name}**, {bar}\n\n{table(['model', 'trainings', *names], lines)}")
+        parts.append(f"**{name}**, {bar}\n\n{table(['model', 'trainings', 'seconds', *names], lines)}")
     return "\n\n".join(parts)
 
 
@@ -133,15 +159,17 @@ def main(words: list[str]) -> None:
     parser.add_argument("--tables", default=",".join(FILES))
     parser.add_argument("--recipes", default="flow,gan,vae")
     parser.add_argument("--seconds", type=float, default=180, help="inside training steps")
+    parser.add_argument("--steps", type=int, help="training steps, in place of --seconds")
+    parser.add_argument("--seed", type=int, default=0, help="of the first training")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each recipe")
     parser.add_argument("--size", default="small")
+    parser.add_argument("--runs", help="a folder for the trainings; the default is a temporary one for each")
     parser.add_argument("--repeats", type=int, default=2, help="samplings of each model")
-    given = parsed(parser, words, tables="adult", recipes="vae", seconds=0.05, size="tiny", repeats=1)
-    rows: list[dict[str, Any]] = []
+    parser.add_argument("--baselines", type=int, choices=(0, 1), default=1, help="whether real rows and baselines are measured")
+    given = parsed(parser, words, tables="adult", recipes="vae", steps=2, size="tiny", repeats=1)
     for name in given.tables.split(","):
-        rows += measured(name, given.recipes.split(","), given)
-        settings = {"seconds": given.seconds, "size": given.size, "samplings": given.repeats}
-        write("tables", "Tables of mixed types", page(rows), rows, **settings)
+        rows = joined(measured(name, given.recipes.split(","), given))
+        write("tables", "Tables of mixed types", page(rows), rows)
 
 
 if __name__ == "__main__":

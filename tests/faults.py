@@ -68,6 +68,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
     "recipes/tables.py": [
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
     "table_denoiser.py": [
@@ -78,6 +79,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.factors * torch.where(layout.discrete", "torch.where(layout.discrete", "table_denoiser"),
         ("std = np.array(self._table.std) / ", "std = np.array(self._table.std) * ", "table_denoiser"),
         ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
+        ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
+        ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
+        ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
         ("data = torch.where(known, self._units", "data = torch.where(known & False, self._units", "table_denoiser"),
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
@@ -86,6 +90,9 @@ FAULTS: dict[str, list[Fault]] = {
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
+    ],
+    "recipes/flow.py": [
+        ("rate=0.0, ", "", "table_denoiser"),
     ],
     "methods/table_denoising.py": [
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),
@@ -128,6 +135,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
+        ("self.closed | (after.T % 2 == 1)", "self.closed", "table_denoiser"),
         ("np.array(scored, dtype=np.int64) + 1", "np.array(scored, dtype=np.int64) + 2", "table_denoiser"),
         ("absent[[stop - 1", "absent[[stop - 2", "imputation"),
         ("-torch.log(-torch.special.log_ndtr(noise))", "-torch.log(-torch.special.log_ndtr(noise / 2))", "table_models"),
@@ -1772,9 +1780,12 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/number.py": [
         ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
-        ("stored = edges[place] == scores", "stored = edges[place] == scores.astype(np.float32)", "table_digits"),
-        ("edges = self._edges.astype(np.float32).astype(np.float64)", "edges = self._edges", "table_digits"),
+        ("stored = middles[place] == scores", "stored = middles[place] == scores.astype(np.float32)", "table_digits"),
+        ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
+        ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
+        ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
+        ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
     "data/tables/column.py": [

@@ -23,7 +23,7 @@ from pushforward.paths import VE, Linear
 from pushforward.predictions import ROWS, solve, target
 from pushforward.recipes import Training
 from pushforward.recipes.tables import table_denoising
-from pushforward.table_denoiser import NAT, TableDenoiser
+from pushforward.table_denoiser import NAT, Given, TableDenoiser
 from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -139,6 +139,46 @@ def test_spread_scores_are_normal_and_mean_the_same_values(mixed):
     assert len(spread[:, 4].unique()) > 3900 > 100 > len(x[:, 4].unique())
 
 
+def test_a_frequent_value_of_an_open_column_is_drawn_as_often_as_it_occurs():
+    """A value of 1 % of the rows, which is no atom, holds 1 % of the scores; scores drawn for it lie there and mean it."""
+    values = np.r_[np.arange(0, 2970, 1.0), np.full(30, 1500.0)][:, None]
+    field = Number.measured("n", values[:, 0], "whole", Format(decimals=0))
+    space = TableSpace.of([field])
+    assert not field.closed
+    assert not field.atoms
+    draws = torch.special.ndtri(torch.linspace(0, 1, 60_001)[1:-1].double())[:, None]
+    assert abs(float((space.values(draws) == 1500).mean()) - 31 / 3000) < 2e-4
+    x = torch.from_numpy(space.encoded(values))
+    spread = single(space).layout.spread(x, torch.randn(3000, 1, generator=torch.Generator().manual_seed(0)))
+    np.testing.assert_array_equal(space.values(spread), values)
+    assert len(spread.unique()) == 3000 > len(x.unique())
+
+
+def test_waves_are_expectations_given_the_noisy_score():
+    """Their integral over data given its own noisy state; of a given column the waves of its value."""
+    space = TableSpace.of([Number("n", (-2.0, 2.0), (0.02, 0.98), closed=False), Number("m", (0.0, 1.0), (0.02, 0.98), False)])
+    denoiser = TableDenoiser(Nothing(2), Linear(), "velocity", space, waves=3)
+    t = torch.tensor([0.2, 0.6, 0.9])
+    columns = {name: value[:, None] for name, value in denoiser.columns("v", t).items()}
+    x_t = torch.tensor([[0.3, -1.0], [1.2, 0.4], [-0.7, 0.1]])
+    reach = columns["alpha"] / (columns["alpha"] ** 2 + columns["sigma"] ** 2).sqrt()
+    noisy = x_t / (columns["alpha"] ** 2 + columns["sigma"] ** 2).sqrt()
+    waves = denoiser.features(noisy, None, reach)[:, 4:].reshape(3, 2, 2, 3)
+    u = torch.linspace(-9, 9, 3001, dtype=torch.float64)
+    for row in range(3):
+        alpha, sigma = float(columns["alpha"][row]), float(columns["sigma"][row])
+        for score in range(2):
+            law = torch.exp(-(u**2) / 2 - ((x_t[row, score] - alpha * u) / sigma) ** 2 / 2)
+            angles = u * denoiser.frequencies[:, None].double()
+            for kind, wave in enumerate((angles.sin(), angles.cos())):
+                expected = (wave * law).sum(1) / law.sum()
+                torch.testing.assert_close(waves[row, kind, score].double(), expected, rtol=1e-4, atol=1e-5)
+    given = Given(torch.tensor([[0.5, 0.0]]).expand(3, 2), torch.tensor([[True, False]]).expand(3, 2))
+    seen = denoiser.features(noisy, given, reach)[:, 4:].reshape(3, 2, 2, 3)
+    torch.testing.assert_close(seen[0, 0, 0], torch.sin(0.5 * denoiser.frequencies))
+    torch.testing.assert_close(seen[:, :, 1], waves[:, :, 1])
+
+
 @pytest.mark.parametrize("recipe", ["flow", "ddpm", "edm"])
 def test_frequencies_of_a_skewed_category_come_out_right(recipe):
     shares = (0.97, 0.02, 0.01)
@@ -236,6 +276,9 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
     assert torch.equal(method.denoiser.shift, before)
     shifted = method.denoiser.space
     torch.testing.assert_close(torch.tensor(mixed.std) / torch.tensor(shifted.std), method.denoiser.factors)
+    flow = pf.recipes.flow(mixed, "tiny").method
+    turns(flow, 64)
+    assert not bool(flow.denoiser.shift.any()), "a flow has no factors"
 
 
 def test_the_loss_of_the_independent_model_is_known(mixed):
@@ -271,7 +314,7 @@ def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
 @pytest.mark.parametrize("network", ["mlp", "columns"])
 def test_a_training_with_learned_factors_resumes_bit_for_bit(network, tmp_path):
     data = mixed_table(200)
-    recipe = lambda: dataclasses.replace(pf.recipes.flow(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
+    recipe = lambda: dataclasses.replace(pf.recipes.ddpm(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
     whole = pf.fit(recipe(), data, steps=9, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=9, out=tmp_path / "cut", seed=3)
     while trainer.clock.step < 2:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import whole
 from pushforward.conditions.kind import mask_of
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
@@ -21,6 +23,8 @@ from pushforward.predictor import Condition, TimeColumns, affine_columns, blend,
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
 LEAST_LOGIT = -1e9
+HIGHEST = 16.0
+"""The highest frequency of a wave, in radians for a standard deviation of a score."""
 REACH = 1.5
 """The greatest logarithm of a column's factor."""
 NAT = 4096
@@ -88,13 +92,16 @@ class TableDenoiser(Denoiser):
         table: The table's space.
         clock: The network's input for time; see `Preconditioning`.
         unconditional: Whether it has been trained without given columns as well.
+        waves: How many frequencies of each score the network receives; see `features`.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
-        Continuous Diffusion for Mixed-Type Tabular Data (2024), for schedules of columns.
+        Continuous Diffusion for Mixed-Type Tabular Data (2024), for schedules of columns; Gorishniy et al., On Embeddings for
+        Numerical Features in Tabular Deep Learning (2022), for waves.
     """
 
     shift: Tensor
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -105,12 +112,14 @@ class TableDenoiser(Denoiser):
         *,
         clock: str = "log_snr",
         unconditional: bool = True,
+        waves: int = 0,
     ) -> None:
         preconditioning = Preconditioning(clock=clock, output="v")
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
-        self.table, self.clock = table, clock
+        self.table, self.clock, self.waves = table, clock, whole("waves", waves, 0)
         self.layout = Coordinates(table)
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
+        self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
         self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
 
     @property
@@ -161,7 +170,8 @@ class TableDenoiser(Denoiser):
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         posterior = layout.log_shares(own)
         noisy = torch.where(layout.discrete, (posterior.exp() - layout.mean) / layout.std, x_t / self._width(columns))
-        output = call(self.network, self.features(noisy, given), self._times(columns, x_t), condition)
+        reach = columns["alpha"] * self.factors / self._width(columns)
+        output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
@@ -195,13 +205,32 @@ class TableDenoiser(Denoiser):
         moved = self.shift + torch.round(step.double() * NAT).long()
         self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
 
-    def features(self, noisy: Tensor, given: Given | None) -> Tensor:
-        """The network's input, (n, d + columns): coordinates, then which columns are given."""
-        if given is None:
-            return torch.cat([noisy, noisy.new_zeros(noisy.shape[0], self.layout.count)], dim=1)
-        known = given.known if given.hide is None else given.known & ~given.hide[:, None]
-        clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
-        return torch.cat([torch.where(known[:, self.layout.owner], clean, noisy), known.to(noisy)], dim=1)
+    def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
+        """The network's input, (n, d + columns + 2 waves scores): coordinates, which columns are given, and waves.
+
+        Waves are the expectations of the sine and cosine of w x for data x of each score by its own noisy state and a standard
+        normal law alone, at frequencies w from 1 to `HIGHEST` radians: what is too narrow to be seen through the noise is 0.
+
+        Args:
+            noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
+            given: Columns whose values are given.
+            reach: The correlation of scores with their noisy state, which broadcasts over noisy.
+        """
+        mean, reach = noisy * reach, reach.expand_as(noisy)
+        marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
+        if given is not None:
+            known = given.known if given.hide is None else given.known & ~given.hide[:, None]
+            seen, clean = known[:, self.layout.owner], (given.x.to(noisy) - self.layout.mean) / self.layout.std
+            noisy, mean, reach = torch.where(seen, clean, noisy), torch.where(seen, clean, mean), reach.masked_fill(seen, 1.0)
+            marks = known.to(noisy)
+        return torch.cat([noisy, marks, *self._waves(mean, reach)], dim=1)
+
+    def _waves(self, mean: Tensor, reach: Tensor) -> list[Tensor]:
+        if not self.waves:
+            return []
+        mean, reach = mean[:, self.layout.scores, None], reach[:, self.layout.scores, None]
+        angles, left = mean * self.frequencies, torch.exp((reach**2 - 1) / 2 * self.frequencies**2)
+        return [(left * angles.sin()).flatten(1), (left * angles.cos()).flatten(1)]
 
     def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
         """Log-probabilities of indicators, up to a constant of each block, by their shares and their own noisy state."""

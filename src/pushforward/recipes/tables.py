@@ -24,6 +24,8 @@ BATCH, TOKENS = 512, 64
 """Rows of a batch, and the most columns at which a transformer over columns has as many."""
 SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
 """Width and depth of the MLP."""
+WAVES = 5
+"""Frequencies of each score that the MLP receives."""
 
 
 def is_table(space: Space) -> bool:
@@ -49,18 +51,20 @@ def table_denoising(
     """
     assert isinstance(space, TableSpace)
     space = _with_known(space)
-    net = network if isinstance(network, nn.Module) else _network(space, size, network)
-    return TableDenoising(TableDenoiser(net, path, prediction, space), **options)
+    waves = WAVES if network in ("auto", "mlp") else 0
+    net = network if isinstance(network, nn.Module) else _network(space, size, network, waves)
+    return TableDenoising(TableDenoiser(net, path, prediction, space, waves=waves), **options)
 
 
-def _network(space: TableSpace, size: str, kind: str) -> nn.Module:
+def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
     if kind not in NETWORKS:
         raise UsageError(f'Unknown network "{kind}" for a table; choose {", ".join(NETWORKS)}.{did_you_mean(kind, NETWORKS)}')
     conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
     if kind == "columns":
         return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
     width, depth = size_choice(size, SIZES)
-    return MLP(space.size + len(space.fields), space.size, width=width, depth=depth, conditions=conditions)
+    inputs = space.size + len(space.fields) + 2 * waves * len(space.scored)
+    return MLP(inputs, space.size, width=width, depth=depth, conditions=conditions)
 
 
 def _with_known(space: TableSpace) -> TableSpace:

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.number import Number
+from pushforward.data.tables.number import FARTHEST, Number
 
 __all__ = ["LEAST_ENTROPY", "Coordinates", "gumbel"]
 
-FARTHEST = 30.0
-"""Scores beyond it do not occur: the outer ends of the first and the last value of a closed column."""
 LEAST_ENTROPY = 0.1
 """The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less."""
 LEAST_SHARE = 1e-6
@@ -42,7 +40,8 @@ class Coordinates(nn.Module):
         absent: Which coordinates are indicators of missing values, bool (d,).
         closed: Which scores are of closed columns, bool (s,).
         edges: Where the scores of a closed column's values begin and end, (s, e + 1), filled up with `FARTHEST`.
-        ranks: The ranks between these values, float64 (s, e), filled up with 1.
+        ranks: The ranks between the values of a closed column, and where the knots of an open one begin and end, in turns, rising
+            in float64 (s, r), filled up with 1.
         codes: The score that stands for each value, (s, e), filled up with the last.
         mean: Of each coordinate, (d,).
         std: Of each coordinate, (d,).
@@ -112,8 +111,8 @@ class Coordinates(nn.Module):
     def spread(self, x: Tensor, normal: Tensor) -> Tensor:
         """Rows whose scores have a standard normal law in each column.
 
-        A value of a closed column holds an interval of ranks, in which its score is drawn. A score that does not count, that of
-        an atom or of a missing value, is noise.
+        A value of a closed column and a knot of an open one hold an interval of ranks, in which the score is drawn. A score that
+        does not count, that of an atom or of a missing value, is noise.
 
         Args:
             x: Coordinates in data units, (n, d).
@@ -126,7 +125,7 @@ class Coordinates(nn.Module):
         lower = torch.where(after > 0, ranks.gather(1, (after - 1).clamp(min=0)), 0.0)
         u = lower + (upper - lower) * torch.special.ndtr(normal.double()).T
         drawn = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7)).T.to(x)
-        drawn = torch.where(self.closed, drawn, scores)
+        drawn = torch.where(self.closed | (after.T % 2 == 1), drawn, scores)
         drawn = torch.where(self.gated(x) > 0.5, drawn, normal)
         return x.index_copy(1, self.scores, drawn)
 
@@ -180,7 +179,7 @@ def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
     numbers = [field for field in space.fields if isinstance(field, Number)]
     ends = [_ends(field) for field in numbers]
     longest = max((len(codes) for _, codes in ends), default=1)
-    inner = [list(field.ranks[:-1]) if field.closed else [] for field in numbers]
+    inner = [field.bounds.tolist() for field in numbers]
     return {
         "closed": np.array([field.closed for field in numbers], dtype=bool),
         "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),

@@ -22,6 +22,8 @@ ATOM_SHARE = 0.02
 ATOM_RATIO = 3.0
 CLOSED = 1024
 """A column of at most so many different values takes no others."""
+FARTHEST = 30.0
+"""No score is farther from 0."""
 TAIL = 24
 """How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well."""
 
@@ -31,9 +33,10 @@ class Number(Column):
     """A column of numbers, as normal scores of their ranks and indicators of atoms.
 
     The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
-    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many:
-    scores are linear between the knots, in float64. Of whole numbers and dates a value whose score float64 rounds is a knot, so
-    that `decode` inverts `encode` on the values that were measured. A knot is decoded from its score in float32 as well.
+    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many: a knot
+    holds an interval of ranks as wide as its share, and between knots values are linear in scores, in float64. Of whole numbers
+    and dates a value whose score float64 rounds is a knot, so that `decode` inverts `encode` on the values that were measured.
+    A knot is decoded from its score in float32 as well.
 
     Args:
         name: The column's name.
@@ -46,6 +49,7 @@ class Number(Column):
         shares: The shares of values that are no atoms, of each atom, and of missing values where there are such; empty without
             atoms and missing values.
         missing: Whether values may be missing.
+        spans: In an open column the share of values that equal each knot; empty for 0 each, as in runs of earlier versions.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.
@@ -60,14 +64,17 @@ class Number(Column):
     atoms: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     missing: bool = False
+    spans: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Turn lists into tuples, and check that they fit one another."""
-        for field in ("knots", "ranks", "atoms", "shares"):
+        for field in ("knots", "ranks", "atoms", "shares", "spans"):
             object.__setattr__(self, field, tuple(map(float, getattr(self, field))))
         expected = 1 + len(self.atoms) + self.missing
         if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
+        if len(self.spans) not in (0, len(self.knots)) or any(not 0 <= span <= 1 for span in self.spans):
+            raise DataError(f'"{self.name}": spans must be shares, one for each knot.')
         if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0):
             raise DataError(f'"{self.name}": knots and ranks must rise.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
@@ -102,10 +109,10 @@ class Number(Column):
         more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
-        ranks, places = _quantiles(counts)
+        ranks, spans, places = _quantiles(counts)
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more)
+            field = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
             rounded = exact & (field._values(field._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -155,17 +162,30 @@ class Number(Column):
         return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
 
     def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ranks, from 0 to 1, between which a value of a closed column lies; of an open one its rank, twice; (n,) each."""
-        if not self.closed or not self.knots:
-            rank = np.interp(values, self.knots, self.ranks) if self.knots else np.full(len(values), 0.5)
-            return rank, rank
-        place, upper = self._nearest(values), np.array([0.0, *self.ranks])
-        return upper[place], upper[place + 1]
+        """The ranks, from 0 to 1, between which a value of a closed column lies, and one between knots of an open column."""
+        place = self._nearest(values) if self.closed else np.searchsorted(self.knots, values, "right")
+        ends = np.array([0.0, *self.bounds, 1.0])
+        return ends[place], ends[place + 1]
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """Ranks, rising: those between values of a closed column, (knots - 1,), or of the ends of an open one's, (2 knots,)."""
+        ranks = np.array(self.ranks)
+        if self.closed:
+            return ranks[:-1]
+        half = np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
+        ends = np.column_stack([ranks - half, ranks + half]).ravel()
+        return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
     @cached_property
     def _edges(self) -> NDArray[np.float64]:
-        """Scores between the values of a closed column; scores of an open one's knots."""
-        return _normal_quantile(np.array(self.ranks[:-1] if self.closed else self.ranks))
+        """The scores of `bounds`."""
+        return np.clip(_normal_quantile(self.bounds), -FARTHEST, FARTHEST)
+
+    @cached_property
+    def _middles(self) -> NDArray[np.float64]:
+        """The scores of an open column's knots."""
+        return _normal_quantile(np.array(self.ranks))
 
     def _indicator(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         chosen = np.zeros(len(values), dtype=np.int64)
@@ -183,7 +203,7 @@ class Number(Column):
         if not self.knots:
             return np.zeros(len(values))
         if not self.closed:
-            return np.interp(np.nan_to_num(values), self.knots, self._edges)
+            return self._open_scores(np.nan_to_num(values))
         upper = np.array([0.0, *self.ranks])
         return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
 
@@ -192,11 +212,20 @@ class Number(Column):
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
             return np.array(self.knots)[np.searchsorted(self._edges, scores)]
-        values = self.form.rounded(np.interp(scores, self._edges, self.knots))
-        edges = self._edges.astype(np.float32).astype(np.float64)
-        place = np.clip(np.searchsorted(edges, scores), 0, len(self.knots) - 1)
-        stored = edges[place] == scores  # a knot whose score was rounded to float32
+        values = self.form.rounded(np.interp(scores, self._edges, np.repeat(self.knots, 2)))
+        middles = self._middles.astype(np.float32).astype(np.float64)
+        place = np.clip(np.searchsorted(middles, scores), 0, len(self.knots) - 1)
+        stored = middles[place] == scores  # a knot whose score was rounded to float32
         return np.clip(np.where(stored, np.array(self.knots)[place], values), self.knots[0], self.knots[-1])
+
+    def _open_scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        knots, edges = np.array(self.knots), self._edges
+        values = np.clip(values, knots[0], knots[-1])
+        place = np.searchsorted(knots, values, "right") - 1
+        after = np.minimum(place + 1, len(knots) - 1)
+        share = (values - knots[place]) / np.where(after > place, knots[after] - knots[place], 1.0)
+        between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
+        return np.where(values == knots[place], self._middles[place], between)
 
 
 def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -210,10 +239,10 @@ def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.cumsum(counts) / max(1, counts.sum())
 
 
-def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The ranks of the values of an open column, those of the middle of each, and which values are knots."""
-    upper = _upper(counts)
-    middle = upper - counts / counts.sum() / 2
+def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The ranks of the values of an open column, those of the middle of each, their shares, and which values are knots."""
+    share = counts / counts.sum()
+    middle = _upper(counts) - share / 2
     inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
     ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
-    return middle, np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
+    return middle, share, np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
