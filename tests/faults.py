@@ -378,7 +378,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not isinstance(solver, Solver):", "if False:", "ladder"),
     ],
     "report/rungs.py": [
-        ("if ladder.default == ladder.own:", "if False:", "ladder"),
+        ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
     ],
     "evaluation/p_values.py": [
         ("min(len(values), 2)", "1", "intervals"),

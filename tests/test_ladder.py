@@ -23,7 +23,6 @@ from pushforward.evaluation.scoring import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
-from pushforward.report.rungs import how
 from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
 from pushforward.testing import recipe_for, space_data
@@ -104,23 +103,6 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     ):
         with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):
             by_default({"samplers": {"teacher": damaged}}, "teacher", held)
-
-
-@pytest.mark.parametrize("same", [False, True])
-def test_the_report_names_the_default_sampler_of_the_teacher(same):
-    given = content(OWN, rungs=points(0.03, 0.022))
-    default = OWN if same else dataclasses.replace(OWN, calls=31, scores={"frechet": 0.018})
-    measured = dataclasses.replace(given.models[0].ladder, default=default, default_solver="Heun on the karras grid")
-    given = dataclasses.replace(given, models=(dataclasses.replace(given.models[0], ladder=measured),))
-    names = [row.name for row in table(given, given.models[0]).rows]
-    (claim,) = claims(given)
-    said = "By the default of its own run, Heun on the karras grid in 31 calls, the teacher has 0.018"
-    page = Report(given).to_html()
-    assert ("teacher by its own default: 31 calls" in names) == (said in claim.text) == (not same)
-    assert (page.count("teacher by its own default, Heun on the karras grid") > 0) == (not same)
-    assert ("That is the default of the teacher's own run." if same else "is Heun on the karras grid in 31 calls.") in how(
-        measured
-    )
 
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):

@@ -11,7 +11,7 @@ from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.scoring import deviation, ratio
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.growth import mean_growth
+from pushforward.metrics.growth import Growth, mean_growth
 
 __all__ = ["combined"]
 
@@ -19,7 +19,7 @@ __all__ = ["combined"]
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
     """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
     values = [result.number for result in samplings]
-    mean, growths = float(np.mean(values)), [result.growth for result in samplings]
+    mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
@@ -29,7 +29,7 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
         ratio=None if floor is None else ratio(mean, floor),
         reference_error=_mean_of(samplings, "reference_error"),
         bias=_mean_of(samplings, "bias"),
-        growth=None if None in growths else mean_growth([growth for growth in growths if growth is not None]),
+        growth=mean_growth(growths) if len(growths) == len(samplings) else (),
         extra=_mean_extra(samplings),
     )
     return with_interval(summary, info)

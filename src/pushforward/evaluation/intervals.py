@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.growth import score_interval
+from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
 __all__ = ["above", "of_share", "over_trainings", "with_interval"]
@@ -30,8 +30,8 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     values, shared = _numbers(score), score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
-    if score.growth is not None:
-        return _stated(score, score_interval(score.value, score.growth, len(values), NORMAL), "examples", info)
+    if score.growth:
+        return _stated(score, score_interval(score.value, Growth(*score.growth), len(values), NORMAL), "examples", info)
     if score.error is not None and score.reference_error is not None:
         own = max(0.0, score.error**2 - shared**2) / len(values)
         return _around(score, math.sqrt(shared**2 + own), NORMAL, "examples", info)

@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pushforward.records import Record
 
 __all__ = ["Growth", "growth_of", "mean_growth", "score_interval"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Growth(Record):
+class Growth(NamedTuple):
     """The variance of a distance whose mean is ``bias + d``: error^2 + slope d, and error^2 where d is below 0.
 
     Args:
@@ -70,7 +67,7 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
         parts: At least one.
         independent: Of how many independent distances the score is the mean, each with such a growth.
     """
-    rows = np.array([astuple(part) for part in parts])
+    rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
     error, reference_error, slope, reference_slope, bias = (float(mean) for mean in rows.mean(0))
     over = 1 / independent

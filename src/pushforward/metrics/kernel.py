@@ -110,4 +110,4 @@ class Kernel:
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
         value, error, growth = _distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
-        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2), growth=growth if samples.errors else None)}
+        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2), growth=growth if samples.errors else ())}

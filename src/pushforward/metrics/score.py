@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, r
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
-from pushforward.metrics.growth import Growth
 from pushforward.numbers import measured, plain
 from pushforward.records import Record
 
@@ -82,7 +81,8 @@ class Score(Record):
             reference examples; None where there is none.
         interval_of: What the interval was measured from: "examples", "samplings" or "trainings".
         bias: By how much the mean at this n is above that of infinitely many examples, about, where the metric knows it.
-        growth: How the variance of a single sampling grows with the true value, of distances whose metric knows it.
+        growth: How the variance of a single sampling grows with the true value, of distances whose metric knows it: the
+            numbers of a `pushforward.metrics.growth.Growth`.
         extra: Further numbers and texts, such as the mass of each mode.
     """
 
@@ -96,7 +96,7 @@ class Score(Record):
     interval: tuple[float, ...] | None = None
     interval_of: str | None = None
     bias: float | None = None
-    growth: Growth | None = None
+    growth: tuple[float, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -98,8 +98,7 @@ def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 
 def _default(ladder: Ladder, metric: str) -> str:
     """The teacher as its own run samples; empty where that is not known or is as the map's training held it."""
-    default = None if ladder.default == ladder.own else rung_of(ladder.default, metric)
-    if default is None:
+    if ladder.default == ladder.own or (default := rung_of(ladder.default, metric)) is None:
         return ""
     return f" By the default of its own run, {ladder.default_solver} in {_calls(default.calls)}, the teacher has {default.text}."
 
@@ -241,8 +240,7 @@ def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str
         lines.append(
             Series(f"teacher by {ladder.solver}" if ladder.solver else "teacher", index + 1, [own.calls], [own.value], line=False)
         )
-    default = None if ladder.default == ladder.own else rung_of(ladder.default, metric)
-    if default is not None:
+    if ladder.default != ladder.own and (default := rung_of(ladder.default, metric)) is not None:
         name = f"teacher by its own default, {ladder.default_solver}"
         lines.append(Series(name, index + 1, [default.calls], [default.value], line=False))
     values = [y for line in lines for y in line.y if y is not None and y > 0]
