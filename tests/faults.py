@@ -73,7 +73,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "table_denoiser.py": [
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
-        ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_denoiser"),
+        ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_networks"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         ("self.factors * torch.where(layout.discrete", "torch.where(layout.discrete", "table_denoiser"),
@@ -493,14 +493,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("return None if is_table(self.space) else self.space.scale", "return self.space.scale", "table_distances"),
         ("return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else", "return", "table_values"),
         ("if split.table_values is None else", "if True else", "table_values"),
-        ("min(2 * len(dataset.train), MOST)", "n", "table_report"),
+        ("min(2 * train, MOST), learned)", "n, learned)", "table_report"),
         ("return field.form.levels if isinstance(field, Number) else ()", 'return ("a",)', "table_report"),
     ],
     "evaluation/floor_cache.py": [
         ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
     ],
     "report/columns.py": [
-        ("    return escape(name if len(name) <= NAMED", "    return (name if len(name) <= NAMED", "table_report"),
+        ("return [escape(name) for name in shortened", "return [name for name in shortened", "table_report"),
         ("if np.isnan(error):", "if False:", "table_report"),
     ],
     "report/table_warnings.py": [
@@ -1784,7 +1784,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),
         ("np.where(stored, np.array(self.knots)[place], values)", "values", "table_kinds"),
         ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
-        ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
+        ("np.where(counts > 1, share, 0.0)", "share", "table_digits"),
+        ("WITHIN = 0.999", "WITHIN = 1.0", "table_digits"),
+        ("half = WITHIN * np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
@@ -1812,7 +1814,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
         ("if (identifier or several) and", "if several and", "table_kinds"),
-        ("if dress.group and (bare", "if False and (bare", "table_kinds"),
+        ('if dress.group == "," and (bare', "if False and (bare", "table_kinds"),
         (">= CODES * n", ">= n", "table_kinds"),
         (">= CODES * n", ">= 0", "table_kinds"),
         ("> MIXED * n and", "> n and", "table_reading"),
@@ -1883,9 +1885,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('("", *missing)', "missing", "table_reading"),
     ],
     "data/vectors.py": [
-        ("or _has_atom(values) or", "or", "table_reading"),
-        ("(target is None and _fixed(cells))", "False", "table_reading"),
-        ("(target is None and _fixed(cells))", "_fixed(cells)", "data_files"),
+        ("or _has_atom(values, codes) or", "or", "table_reading"),
+        ("(target is None and _fixed(texts))", "False", "table_reading"),
+        ("(target is None and _fixed(texts))", "_fixed(texts)", "data_files"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "evaluation/neighbours.py": [

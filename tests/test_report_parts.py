@@ -97,7 +97,7 @@ def test_a_blind_measure_speaks_for_nobody_but_can_speak_against():
     comparison = dataclasses.replace(comparison, baseline=ModelResult("no network", scores={"frechet": Score(0.1, 0.01)}))
     assert lines(comparison) == [
         "flow does not beat no network in Fréchet distance, which cannot show here that a model is good.",
-        "Nothing that was measured speaks for flow or against it.",
+        "Besides Fréchet distance, nothing that was measured speaks for flow or against it.",
         "Do not choose gan as it is: it is worse than no network in Fréchet distance (0.300 ± 0.010 against 0.100 ± 0.010). "
         "Train it longer, or look at its warnings.",
     ]

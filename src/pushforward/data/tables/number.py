@@ -24,6 +24,8 @@ CLOSED = 1024
 """A column of at most so many different values takes no others."""
 FARTHEST = 30.0
 """No score is farther from 0."""
+WITHIN = 0.999
+"""The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given."""
 TAIL = 24
 """How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well."""
 
@@ -34,9 +36,9 @@ class Number(Column):
 
     The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
     few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many: a knot
-    holds an interval of ranks as wide as its share, and between knots values are linear in scores, in float64. Of whole numbers
-    and dates a value whose score float64 rounds is a knot, so that `decode` inverts `encode` on the values that were measured.
-    A knot is decoded from its score in float32 as well.
+    that occurs again holds an interval of ranks as wide as its share, and between knots values are linear in scores, in float64.
+    Of whole numbers and dates a value whose score float64 rounds is a knot, so that `decode` inverts `encode` on the values that
+    were measured. A knot is decoded from its score in float32 as well.
 
     Args:
         name: The column's name.
@@ -49,7 +51,8 @@ class Number(Column):
         shares: The shares of values that are no atoms, of each atom, and of missing values where there are such; empty without
             atoms and missing values.
         missing: Whether values may be missing.
-        spans: In an open column the share of values that equal each knot; empty for 0 each, as in runs of earlier versions.
+        spans: In an open column the share of values that equal each knot, 0 for a value that occurs once; empty for 0 each, as in
+            runs of earlier versions.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.
@@ -173,7 +176,7 @@ class Number(Column):
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
-        half = np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
+        half = WITHIN * np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
         ends = np.column_stack([ranks - half, ranks + half]).ravel()
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
@@ -240,9 +243,9 @@ def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """The ranks of the values of an open column, those of the middle of each, their shares, and which values are knots."""
+    """Of the values of an open column the ranks of their middles, the shares of those that occur again, and which are knots."""
     share = counts / counts.sum()
     middle = _upper(counts) - share / 2
     inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
     ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
-    return middle, share, np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
+    return middle, np.where(counts > 1, share, 0.0), np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
