@@ -5,7 +5,9 @@
 Three tenths of the cells of held-out rows that hold a value are hidden at random, other rows and cells in each trial. A flow is
 trained for so many seconds, or the runs of one table are taken as they are, each once for each trial. Its 39 draws of each cell
 are pooled: their mean for numbers, the most frequent one for categories. IterativeImputer has standardised numbers and
-indicators of categories, and learns from training rows with as many hidden cells. The error of numbers is the root mean square
+indicators of all categories but the most frequent one of each column, and learns from whole training rows: with all indicators,
+which determine one another, it stays at the mean, and with codes or rows that have gaps it is worse (on 500 rows of Adult
+accuracy .73 against .64, .40 and .71). The error of numbers is the root mean square
 in standard deviations of the training rows, the accuracy that of categories and ordered levels; both are means over columns.
 
 Between the second and the last but one of 39 draws lie 36 of 40 equally likely places, which is the interval of 90 %; where
@@ -43,30 +45,36 @@ def hidden(values: Rows, rng: np.random.Generator) -> tuple[Rows, NDArray[np.boo
     return np.where(mask, np.nan, values), mask
 
 
-def expanded(values: Rows, fields: Any) -> Rows:
-    """Coordinates of rows: numbers as they are, each category as an indicator, NaN where the value is missing."""
+def expanded(values: Rows, fields: Any, frequent: list[int]) -> Rows:
+    """Coordinates of rows: numbers as they are, categories but the most frequent one as indicators, NaN where one is missing."""
     parts = []
-    for column, field in zip(values.T, fields, strict=True):
+    for column, field, most in zip(values.T, fields, frequent, strict=True):
         if isinstance(field, Number):
             parts.append(column[:, None])
         else:
-            indicators = (column[:, None] == np.arange(len(field.names))).astype(np.float64)
+            indicators = (column[:, None] == np.delete(np.arange(len(field.names)), most)).astype(np.float64)
             parts.append(np.where(np.isnan(column)[:, None], np.nan, indicators))
     return np.concatenate(parts, axis=1)
 
 
+def most_frequent(column: Rows) -> int:
+    """The number of the most frequent value that is not missing."""
+    return int(np.bincount(column[~np.isnan(column)].astype(np.int64)).argmax())
+
+
 def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
     """The rows filled in by scikit-learn: each coordinate by Bayesian ridge regression on the others, ten rounds."""
-    wide = expanded(known, fields)
+    frequent = [0 if isinstance(field, Number) else most_frequent(known[:, place]) for place, field in enumerate(fields)]
+    wide = expanded(known, fields, frequent)
     mean, std = np.nanmean(wide, axis=0), np.nanstd(wide, axis=0)
     std = np.where(std > 0, std, 1.0)
     imputer = IterativeImputer(random_state=seed, keep_empty_features=True).fit((wide - mean) / std)
-    filled = imputer.transform((expanded(gaps, fields) - mean) / std) * std + mean
+    filled = imputer.transform((expanded(gaps, fields, frequent) - mean) / std) * std + mean
     out, start = gaps.copy(), 0
-    for place, field in enumerate(fields):
-        width = 1 if isinstance(field, Number) else len(field.names)
+    for place, (field, most) in enumerate(zip(fields, frequent, strict=True)):
+        width = 1 if isinstance(field, Number) else len(field.names) - 1
         part = filled[:, start : start + width]
-        value = part[:, 0] if isinstance(field, Number) else part.argmax(1)
+        value = part[:, 0] if isinstance(field, Number) else np.insert(part, most, 1 - part.sum(1), axis=1).argmax(1)
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
         start += width
     return out
@@ -76,9 +84,7 @@ def simple(known: Rows, gaps: Rows, fields: Any) -> Rows:
     """The rows filled in by the mean of numbers and the most frequent category."""
     out = gaps.copy()
     for place, field in enumerate(fields):
-        there = known[:, place][~np.isnan(known[:, place])]
-        different, counts = np.unique(there, return_counts=True)
-        value = there.mean() if isinstance(field, Number) else different[counts.argmax()]
+        value = np.nanmean(known[:, place]) if isinstance(field, Number) else most_frequent(known[:, place])
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
     return out
 
@@ -111,7 +117,7 @@ def measured(name: str, data: Any, run: Any, trial: int, given: argparse.Namespa
     true = every[rng.permutation(len(every))[: given.rows]]
     gaps, mask = hidden(true, rng)
     training = np.asarray(rows_at(data.train, slice(None)))
-    known, _ = hidden(training[rng.permutation(len(training))[: given.known]], rng)
+    known = training[rng.permutation(len(training))[: given.known]]
     std = np.nanstd(training, axis=0)
     std = np.where(std > 0, std, 1.0)
     imputed = pf.impute(run, gaps, draws=DRAWS, seed=1_000_000_000 * (1 + trial))
