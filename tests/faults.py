@@ -68,7 +68,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not os.path.isdir(place):", "if False:", "stored_pictures"),
     ],
     "recipes/tables.py": [
-        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
     "table_denoiser.py": [
