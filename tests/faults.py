@@ -376,6 +376,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/samplers.py": [
         ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
         ("if not isinstance(solver, Solver):", "if False:", "ladder"),
+        ("AttributeError, LookupError", "LookupError", "ladder"),
     ],
     "report/rungs.py": [
         ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
@@ -389,6 +390,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
     ],
     "evaluation/intervals.py": [
+        ("max(least, high))", "high)", "intervals"),
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
@@ -1848,6 +1850,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+    ],
+    "cli/imputing.py": [
+        ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
     "data/tables/frame_types.py": [
         ("ordered=bool(match[1])", "ordered=False", "table_messages"),

@@ -103,6 +103,8 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     ):
         with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):
             by_default({"samplers": {"teacher": damaged}}, "teacher", held)
+    with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):
+        by_default({"samplers": [1]}, "teacher", held)
 
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
