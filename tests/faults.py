@@ -1851,6 +1851,9 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
     ],
+    "cli/tuning.py": [
+        ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
+    ],
     "cli/imputing.py": [
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
