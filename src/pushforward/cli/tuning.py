@@ -68,8 +68,8 @@ def tune(
     Args:
         what: times: those of the steps. table: all coefficients of the solver as well, for the guidance that is given.
         steps: Solver steps to learn.
-        solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own, or dpm where that
-            is stochastic, as for tables.
+        solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own, or dpm where
+            that is stochastic, as for tables.
         examples: Examples of noise to learn on, none of which sampling uses; default 128, for a table 256.
         rounds: Updates; default 40, for a table 200.
         raw: Use the last weights in place of their average.

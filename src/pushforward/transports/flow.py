@@ -267,8 +267,8 @@ class Flow(Transport):
         """
         if self.solver.stochastic:
             raise UsageError(
-                f"{type(self.solver).__name__} is a stochastic solver, which has no inverse: expected a deterministic one, such as "
-                '`solver="dpm"`.'
+                f"{type(self.solver).__name__} is a stochastic solver, which has no inverse: expected a deterministic one, such "
+                'as `solver="dpm"`.'
             )
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
