@@ -1366,6 +1366,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
     ],
     "sampling_options.py": [
+        ("    if solver.stochastic:", "    if False:", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling cli_editing"),
@@ -1812,6 +1813,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
+        ('if finding.kind != "whole" or "category:" not in kind:', "if True:", "table_messages"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
@@ -1843,6 +1845,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
     "data/tables/frames.py": [
+        ("series.cat.categories.to_list(), style)", "(v := series.cat.categories.to_list()), _style(v))", "table_messages"),
+        ("cells = field.cells(field.read(texts))", "cells = texts", "table_messages"),
+        ("day = style.days and _midnight(value)", "day = style.days", "table_messages"),
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         (" and not pd.api.types.is_bool_dtype(source)", "", "gaps"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
@@ -1858,6 +1863,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
     "data/tables/frame_types.py": [
+        ("if not levels.keys() >= set(texts) - {None}:", "if False:", "table_messages"),
         ("ordered=bool(match[1])", "ordered=False", "table_messages"),
         ("return series.astype(kind)", "return series", "table_messages"),
         ('if kind in ("bool", "boolean"):', "if False:", "table_messages"),
@@ -1874,6 +1880,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [
+        ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/constraints.py": [

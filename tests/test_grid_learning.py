@@ -9,6 +9,7 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.grid_learning import learn_grid
 from pushforward.paths import VP, Linear
+from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
 from pushforward.testing import ring
 from pushforward.transports import Flow
@@ -50,6 +51,9 @@ def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsy
         flow = _flow(SimpleNamespace(transport=Flow(ring(VP()), own, 9, "log_snr")), named, 4)
         assert (type(flow.solver), flow.steps) == (tuned, 4)
         assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (named is None and own.stochastic)
+    for grid in ("learned", "table"):
+        with pytest.raises(UsageError, match=r"take `solver=.dpm.`.*tune the transport .*--steps 4 --solver dpm"):
+            configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid=grid)
 
 
 @pytest.fixture(scope="module")
