@@ -98,8 +98,7 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     for damaged in (
         {"teacher": {"solver": {"part": "Linear"}, "steps": 4, "grid": None}},
         {"teacher": {"steps": 4}},
-        {"teacher": []},
-        [1],
+        *({"teacher": []}, [1]),
         {"teacher": {**stored["samplers"]["teacher"], "steps": -1}},
     ):
         with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):

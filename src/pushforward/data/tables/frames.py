@@ -124,13 +124,8 @@ def _cell(name: str, value: Any, style: _Style) -> str:
             raise DataError(f'The column "{name}" holds {value}: expected finite numbers, and NaN where there is no value.')
         return str(int(value)) if style.whole and value.is_integer() else repr(float(value))
     if isinstance(value, datetime):
-        pattern = (
-            "%Y-%m-%d"
-            if style.days and _midnight(value)
-            else "%Y-%m-%d %H:%M:%S.%f"
-            if value.microsecond
-            else "%Y-%m-%d %H:%M:%S"
-        )
+        day = style.days and _midnight(value)
+        pattern = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"
         return value.strftime(pattern)
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
