@@ -376,6 +376,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/samplers.py": [
         ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
         ("if not isinstance(solver, Solver):", "if False:", "ladder"),
+        ("AttributeError, LookupError", "LookupError", "ladder"),
     ],
     "report/rungs.py": [
         ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
@@ -389,6 +390,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
     ],
     "evaluation/intervals.py": [
+        ("max(least, high))", "high)", "intervals"),
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
@@ -1364,6 +1366,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli"),
     ],
     "sampling_options.py": [
+        ("    if solver.stochastic:", "    if False:", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling cli_editing"),
@@ -1810,6 +1813,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
+        ('if finding.kind != "whole" or "category:" not in kind:', "if True:", "table_messages"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
@@ -1841,6 +1845,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
     "data/tables/frames.py": [
+        ("series.cat.categories.to_list(), style)", "(v := series.cat.categories.to_list()), _style(v))", "table_messages"),
+        ("cells = field.cells(field.read(texts))", "cells = texts", "table_messages"),
+        ("day = style.days and _midnight(value)", "day = style.days", "table_messages"),
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         (" and not pd.api.types.is_bool_dtype(source)", "", "gaps"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "gaps"),
@@ -1849,7 +1856,14 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/category.py": [
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
     ],
+    "cli/tuning.py": [
+        ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
+    ],
+    "cli/imputing.py": [
+        ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
+    ],
     "data/tables/frame_types.py": [
+        ("if not levels.keys() >= set(texts) - {None}:", "if False:", "table_messages"),
         ("ordered=bool(match[1])", "ordered=False", "table_messages"),
         ("return series.astype(kind)", "return series", "table_messages"),
         ('if kind in ("bool", "boolean"):', "if False:", "table_messages"),
@@ -1866,6 +1880,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [
+        ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/constraints.py": [

@@ -1,6 +1,7 @@
 """Learned grids, and the command that makes and uses them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.grid_learning import learn_grid
 from pushforward.paths import VP, Linear
+from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
 from pushforward.testing import ring
 from pushforward.transports import Flow
@@ -40,6 +42,18 @@ def test_a_grid_that_cannot_be_bettered_is_kept():
 def test_what_cannot_be_learned_is_refused(solver, steps, says):
     with pytest.raises(UsageError, match=says):
         learn_grid(Flow(ring(VP()), solver, steps, "log_snr"))
+
+
+def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsys):
+    from pushforward.cli.tuning import _flow
+
+    for own, named, tuned in ((Ancestral(), None, DPM), (Ancestral(), "unipc", UniPC), (UniPC(), None, UniPC)):
+        flow = _flow(SimpleNamespace(transport=Flow(ring(VP()), own, 9, "log_snr")), named, 4)
+        assert (type(flow.solver), flow.steps) == (tuned, 4)
+        assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (named is None and own.stochastic)
+    for grid in ("learned", "table"):
+        with pytest.raises(UsageError, match=r"take `solver=.dpm.`.*tune the transport .*--steps 4 --solver dpm"):
+            configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid=grid)
 
 
 @pytest.fixture(scope="module")

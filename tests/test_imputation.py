@@ -9,7 +9,7 @@ from programs.tables import mixed_table
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
+from pushforward.cli import imputing, main
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.constraints import Constraint
@@ -98,6 +98,15 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert bounded.given_unmet == (41,)
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
     np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
+
+
+def test_rows_of_a_frame_are_counted_whatever_its_columns_are_called(capsys):
+    pandas = pytest.importorskip("pandas")
+    space = TableSpace.of([Number.measured("numbers", np.arange(5.0))], constraints=(Constraint("numbers < 90"),))
+    frame = pandas.DataFrame({"numbers": [95.0, None]})
+    imputed = imputation.Imputed(np.array([[[95.0], [3.0]]]), np.array([[False], [True]]), space, frame, unmet=(0,))
+    assert imputing._reported(imputed)["unmet"] == [0]
+    assert "rows, counted from 0, that break" in capsys.readouterr().err
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

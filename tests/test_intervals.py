@@ -109,6 +109,14 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
         assert 0 <= score.interval[0] < score.value < score.interval[1] <= (most or math.inf)
 
 
+def test_an_interval_of_a_score_below_its_range_is_no_lower_than_the_range():
+    below = Score(-5.0, error=0.1, reference_error=0.05, growth=(0.1, 0.05, 0.0, 0.0, 0.0))
+    assert with_interval(below).interval[1] < 0
+    assert with_interval(below, describe()["density"]).interval == (0.0, 0.0)
+    symmetric = dataclasses.replace(below, growth=())
+    assert with_interval(symmetric, dataclasses.replace(describe()["density"], least=-1.0)).interval == (-1.0, -1.0)
+
+
 def test_unbiased_distances_may_be_below_0():
     for name in ("kid", "energy", "frechet_limit", "copying_test"):
         assert combined([Score(0.01, error=0.1, reference_error=0.0)], 50, None, describe()[name]).interval[0] < 0

@@ -96,13 +96,13 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
     assert by_default({}, "teacher", held) is None, "runs of before do not name it"
     for damaged in (
-        {"solver": {"part": "Linear"}, "steps": 4, "grid": None},
-        {"steps": 4},
-        [],
-        {**stored["samplers"]["teacher"], "steps": -1},
+        {"teacher": {"solver": {"part": "Linear"}, "steps": 4, "grid": None}},
+        {"teacher": {"steps": 4}},
+        *({"teacher": []}, [1]),
+        {"teacher": {**stored["samplers"]["teacher"], "steps": -1}},
     ):
         with pytest.raises(pf.errors.CheckpointError, match="no sampler of its frozen part teacher"):
-            by_default({"samplers": {"teacher": damaged}}, "teacher", held)
+            by_default({"samplers": damaged}, "teacher", held)
 
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):

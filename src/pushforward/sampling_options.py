@@ -183,9 +183,9 @@ def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | N
         return None
     if "weaker" in guidance:
         raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
-    command = tuning(name, steps, given.get("solver"), guidance)
+    advice = _learn(name, steps, given, solver, guidance)
     guided = " under this guidance" if guidance else ""
-    raise UsageError(f"{name} has no table learned for {steps} steps of {type(solver).__name__}{guided}. Learn one: {command}")
+    raise UsageError(f"{name} has no table learned for {steps} steps of {type(solver).__name__}{guided}. {advice}")
 
 
 def _grid(
@@ -199,12 +199,19 @@ def _grid(
         if times is not None:
             return times
         if grid == "learned":
-            command = tuning(name, steps, given.get("solver"))
-            raise UsageError(f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. Learn one: {command}")
+            advice = _learn(name, steps, given, solver)
+            raise UsageError(f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. {advice}")
     if grid is not None:
         return grid
     fits = isinstance(flow.grid, str) or steps == flow.steps
     return flow.grid if fits and "solver" not in given else None
+
+
+def _learn(name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None) -> str:
+    """How to learn a grid or a table for these steps, in words."""
+    if solver.stochastic:
+        return f'It is stochastic: take `solver="dpm"`, and learn one for that: {tuning(name, steps, "dpm", guidance)}'
+    return f"Learn one: {tuning(name, steps, given.get('solver'), guidance)}"
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:

@@ -88,13 +88,15 @@ def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
 def _reported(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.faults import some
+    from pushforward.data.tables.gaps import GappyFile
     from pushforward.transports.redrawing import TURNS
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
     report: dict[str, Any] = {"cells": cells, "rows": rows}
-    lines = getattr(imputed.source, "numbers", range(len(imputed.missing)))
-    noun = "lines of the file" if hasattr(imputed.source, "numbers") else "rows, counted from 0,"
+    file = imputed.source if isinstance(imputed.source, GappyFile) else None
+    lines = file.numbers if file else range(len(imputed.missing))
+    noun = "lines of the file" if file else "rows, counted from 0,"
     if imputed.space.constraints:
         report["drawn_again"] = imputed.drawn_again
         report |= {name: [lines[row] for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}

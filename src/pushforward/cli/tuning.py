@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-
 Amount = Annotated[int | None, Parameter(group=TRAINING)]
+INSTEAD = "dpm"
+"""The solver that is tuned where the run's own is stochastic."""
 
 
 @app.command(group=TRAIN, sort_key=5)
@@ -67,7 +68,8 @@ def tune(
     Args:
         what: times: those of the steps. table: all coefficients of the solver as well, for the guidance that is given.
         steps: Solver steps to learn.
-        solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own.
+        solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own, or dpm where
+            that is stochastic, as for tables.
         examples: Examples of noise to learn on, none of which sampling uses; default 128, for a table 256.
         rounds: Updates; default 40, for a table 200.
         raw: Use the last weights in place of their average.
@@ -104,13 +106,19 @@ def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
-    """The run's flow with the solver and the steps that are tuned."""
+    """The run's flow with the solver and the steps that are tuned; a stochastic solver of the run gives way to `INSTEAD`."""
     from pushforward import solvers
     from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
     if not has_steps(flow):
         raise UsageError(f"{run.folder} holds a one-call model ({run.spec['family']}), which has no steps to tune.")
+    if solver is None and flow.solver.stochastic:
+        solver = INSTEAD
+        say(
+            f"{type(flow.solver).__name__}, the run's own solver, is stochastic and cannot be tuned: "
+            f"learning for {solver}. Sample with --solver {solver} --steps {steps}"
+        )
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 

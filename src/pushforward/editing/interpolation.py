@@ -210,7 +210,8 @@ def _check_deterministic(transport: Transport) -> None:
     inner = inner_of(transport)
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
-            "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
+            f"{type(inner.solver).__name__} is a stochastic solver, which draws noise at every step: expected a deterministic "
+            'one, such as `solver="dpm"`.'
         )
 
 

@@ -85,10 +85,10 @@ def _around(score: Score, error: float, quantile: float, of: str, info: MetricIn
 
 
 def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricInfo | None) -> Score:
-    """The score with its interval, from the least value that it can have."""
+    """The score with its interval, neither end of which is below the least value that a score's mean can have."""
     low, high = interval
-    low = low if info is None or info.least is None else max(info.least, low)
-    return replace(score, interval=(low, high), interval_of=of)
+    least = -math.inf if info is None or info.least is None else info.least
+    return replace(score, interval=(max(least, low), max(least, high)), interval_of=of)
 
 
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:

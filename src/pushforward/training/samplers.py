@@ -33,16 +33,16 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
     Raises:
         CheckpointError: If it says what is no sampler.
     """
-    stored = (content.get("samplers") or {}).get(part)
-    if stored is None:
-        return None
     try:
+        stored = (content.get("samplers") or {}).get(part)
+        if stored is None:
+            return None
         check_counts(stored["solver"])
         solver = spec.build(stored["solver"])
         if not isinstance(solver, Solver):
             raise TypeError(f"{type(solver).__name__} is no solver")
         return flow.with_solver(solver, stored["steps"], stored["grid"])
-    except (ArithmeticError, LookupError, TypeError, UsageError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as error:
         raise CheckpointError(
             f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
         ) from error

@@ -266,7 +266,10 @@ class Flow(Transport):
             UsageError: For a stochastic solver, which has no inverse.
         """
         if self.solver.stochastic:
-            raise UsageError("A stochastic solver has no inverse; encode with Heun, DDIM or another deterministic one.")
+            raise UsageError(
+                f"{type(self.solver).__name__} is a stochastic solver, which has no inverse: expected a deterministic one, such "
+                'as `solver="dpm"`.'
+            )
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)

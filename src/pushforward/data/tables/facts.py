@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import count, some
-from pushforward.data.tables.inference import Finding
+from pushforward.data.tables.inference import TOO_MANY, Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tables.text import NAMES
@@ -31,7 +31,7 @@ class TableFacts:
         texts: Texts that mean that there is no value.
         rows: How many rows there are.
         separator: Between cells; empty for a table that is no text.
-        notes: Sentences about lines that were left out, and columns that are rounded.
+        notes: Sentences about lines that were left out, and columns that are rounded or taken as whole numbers.
     """
 
     findings: tuple[Finding, ...]
@@ -53,6 +53,7 @@ class TableFacts:
         separator = "" if table.header is None else table.separator
         texts = tuple(dict.fromkeys(missing))
         notes = (*table.notes, *map(_rounded, (finding for finding in findings if finding.rounds)))
+        notes += tuple(f'the column "{finding.name}" has {finding.why}' for finding in findings if finding.why == TOO_MANY)
         return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property

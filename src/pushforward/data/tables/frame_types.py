@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 __all__ = ["TRUTHS", "as_typed", "type_of"]
 
 TRUTHS = {"true": True, "false": False}
-_CATEGORY = re.compile(r"(ordered )?category:(\w+)$")
+_CATEGORY = re.compile(r"(ordered )?category:(\w+(?:\[\w+(?:, [\w/+:-]+)?\])?)$")
 _KNOWN = re.compile(r"(?:u?int|float)\d+|(?:U?Int|Float)\d+|bool|boolean|str|string|object|datetime64\[\w+(?:, [\w/+:-]+)?\]$")
 
 
@@ -22,7 +24,7 @@ def type_of(series: Any) -> str:
     return f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}"
 
 
-def as_typed(pd: Any, series: Any, kind: str, texts: list[str | None], levels: tuple[str, ...] = ()) -> Any:
+def as_typed(pd: Any, series: Any, kind: str, texts: list[str | None], levels: Mapping[str, str] = MappingProxyType({})) -> Any:
     """A pandas series of samples in the type of the training frame; as it is where the type cannot hold it.
 
     Args:
@@ -30,12 +32,14 @@ def as_typed(pd: Any, series: Any, kind: str, texts: list[str | None], levels: t
         series: Values in the type that their column has by itself.
         kind: The type, as `type_of` writes it; empty for none.
         texts: The values as text, None where missing.
-        levels: The texts of a category's levels, in their order.
+        levels: A category's levels in their order: from the text that the column writes of each to that of the frame.
     """
     try:
         if match := _CATEGORY.match(kind):
+            if not levels.keys() >= set(texts) - {None}:
+                return series
             codes = pd.Categorical(texts, categories=list(levels), ordered=bool(match[1]))
-            return pd.Series(codes.rename_categories(_labels(pd, levels, match[2])))
+            return pd.Series(codes.rename_categories(_labels(pd, tuple(levels.values()), match[2])))
         if not _KNOWN.match(kind):
             return series
         if kind in ("bool", "boolean"):

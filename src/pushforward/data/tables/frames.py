@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -54,18 +55,37 @@ def frame_table(frame: Any) -> RawTable:
     names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
         series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
-        columns.append(RawColumn.of(name, _cells(name, series.to_list())))
+        values = series.to_list()
+        style = _style(values)
+        columns.append(RawColumn.of(name, _cells(name, values, style)))
         if hasattr(frame, "iloc"):
-            levels = _cells(name, series.cat.categories.to_list()) if hasattr(series, "cat") else ()
+            levels = _cells(name, series.cat.categories.to_list(), style) if hasattr(series, "cat") else ()
             types[name] = (type_of(series), tuple(levels))
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
-def _cells(name: str, values: Sequence[Any]) -> list[str]:
-    """The texts of values; dates of one column at midnight lose their time, and whole floats beside missing ones their point."""
+@dataclass(frozen=True)
+class _Style:
+    """How the values of a column are written.
+
+    Args:
+        whole: Whether whole floats lose their point.
+        days: Whether dates at midnight lose their time.
+    """
+
+    whole: bool
+    days: bool
+
+
+def _style(values: Sequence[Any]) -> _Style:
+    """Floats lose their point where all are whole, beside missing ones; dates lose their time where all are at midnight."""
     present = [value for value in values if not _missing(value)]
     whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
-    days = all(isinstance(value, date) for value in present) and all(_midnight(value) for value in present)
+    return _Style(whole, all(isinstance(value, date) and _midnight(value) for value in present))
+
+
+def _cells(name: str, values: Sequence[Any], style: _Style) -> list[str]:
+    """The texts of values."""
     known: dict[Any, str] = {}
     cells = []
     for value in values:
@@ -74,7 +94,7 @@ def _cells(name: str, values: Sequence[Any]) -> list[str]:
             continue
         key = (type(value), value) if isinstance(value, (str, int, float)) else None
         if key is None or key not in known:
-            text = _cell(name, int(value) if whole else value, days)
+            text = _cell(name, value, style)
             if key is None:
                 cells.append(text)
                 continue
@@ -94,7 +114,7 @@ def _missing(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _cell(name: str, value: Any, days: bool) -> str:
+def _cell(name: str, value: Any, style: _Style) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
@@ -102,9 +122,10 @@ def _cell(name: str, value: Any, days: bool) -> str:
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
             raise DataError(f'The column "{name}" holds {value}: expected finite numbers, and NaN where there is no value.')
-        return repr(float(value))
+        return str(int(value)) if style.whole and value.is_integer() else repr(float(value))
     if isinstance(value, datetime):
-        pattern = "%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"
+        day = style.days and _midnight(value)
+        pattern = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"
         return value.strftime(pattern)
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
@@ -123,9 +144,21 @@ def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layo
         series = _series(pd, field, values[:, place])
         if layout.types:
             texts = [text or None for text in field.cells(values[:, place])]
-            series = as_typed(pd, series, layout.types[place], texts, layout.levels[place])
+            series = as_typed(pd, series, layout.types[place], texts, _levels(field, layout.levels[place]))
         columns[field.name] = series
     return pd.DataFrame(columns)
+
+
+def _levels(field: Column, texts: tuple[str, ...]) -> dict[str, str]:
+    """The texts of a category's levels, by the text that the column writes of each.
+
+    None where two are written alike, and of an open column, whose samples are others as well.
+    """
+    if isinstance(field, Number) and field.open:
+        return {}
+    cells = field.cells(field.read(texts))
+    levels = {cell or text: text for cell, text in zip(cells, texts, strict=True)}
+    return levels if len(levels) == len(texts) else {}
 
 
 def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:

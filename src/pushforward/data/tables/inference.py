@@ -30,11 +30,12 @@ from pushforward.data.tables.numerals import (
 )
 from pushforward.data.tables.raw import RawColumn
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "ordered"]
+__all__ = ["KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "ordered"]
 
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
+TOO_MANY = f"more than {MOST_CATEGORIES:,} categories, taken as whole numbers; samples may hold others"
 FEW = 20
 """Whole numbers of at most so many different values are ordered categories."""
 REPEATED = 5
@@ -127,6 +128,24 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         _check_commas(column.name, texts, dress, faults)
         return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
     return _of_dates_or_texts(column, places, numeric, lines, faults)
+
+
+def declared(finding: Finding, column: RawColumn, missing: Sequence[str], kind: str) -> Finding:
+    """What a column of a frame holds whose type says that whole numbers are categories.
+
+    Args:
+        finding: What its cells say.
+        column: Its cells.
+        missing: Texts that mean that there is no value.
+        kind: Its type, as `frame_types.type_of` writes it.
+    """
+    if finding.kind != "whole" or "category:" not in kind:
+        return finding
+    texts = [column.texts[place] for place in column.present(missing)]
+    if len(texts) > MOST_CATEGORIES:
+        return replace(finding, why=TOO_MANY)
+    why = f"{len(texts)} categories of the frame"
+    return Finding(column.name, "ordinal" if kind.startswith("ordered ") else "category", why, names=ordered(texts))
 
 
 def _of_dates_or_texts(
