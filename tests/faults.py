@@ -832,8 +832,14 @@ FAULTS: dict[str, list[Fault]] = {
     "training/run_data.py": [
         ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
         ("    if processes is not None:\n", "    if False:\n", "changing_data"),
-        ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
+        ("if learned is None:", "if False:", "training cli"),
         ('if name != "download"', "", "hostile"),
+    ],
+    "training/own_columns.py": [
+        ("again.fingerprint == was), None)", "True), None)", "table_runs"),
+        ("source_hashes=split.hashes)", "table_values=None)", "table_runs"),
+        ("mean=own.mean, std=own.std, fields=own.fields)", "mean=own.mean, std=own.std)", "table_runs"),
+        ("or any(was == again.examples_fingerprint for", "or any(False for", "table_runs"),
     ],
     "training/going_back.py": [
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
@@ -1786,7 +1792,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
         ("np.where(counts > 1, share, 0.0)", "share", "table_digits"),
         ("WITHIN = 0.999", "WITHIN = 1.0", "table_digits"),
-        ("half = WITHIN * np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
+        ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
