@@ -9,6 +9,7 @@ from typing import Any
 from pushforward import spec
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.dataset import Split
+from pushforward.data.tables.renumbering import renumbered
 from pushforward.errors import DataError, PushforwardError
 
 __all__ = ["as_learned", "is_data_of"]
@@ -25,17 +26,20 @@ def as_learned(content: Mapping[str, Any], data: Dataset) -> Dataset | None:
         data: Data that may be the run's, in any coordinates.
     """
     was = content.get("fingerprint")
-    if was in (None, data.fingerprint):
+    if was is None:
         return data
-    return next((again for again in _encoded_again(content, data) if again.fingerprint == was), None)
+    known = (*_encoded_again(content, data), data)
+    return next((again for again in known if was in (again.fingerprint, again.stored_fingerprints[0])), None)
 
 
 def is_data_of(content: Mapping[str, Any], data: Dataset) -> bool:
     """Whether a run learned from these examples, with their labels or without, in any coordinates."""
-    was = content.get("examples_fingerprint")
-    if was is None:
-        return content.get("fingerprint") in (None, data.fingerprint, data.examples_fingerprint)
-    return was == data.examples_fingerprint or any(was == again.examples_fingerprint for again in _encoded_again(content, data))
+    was, known = content.get("examples_fingerprint"), (data, *_encoded_again(content, data))
+    if was is not None:
+        return any(was in (again.examples_fingerprint, again.stored_fingerprints[1]) for again in known)
+    was = content.get("fingerprint")
+    prints = ((again.fingerprint, again.examples_fingerprint, *again.stored_fingerprints) for again in known)
+    return was is None or any(was in own for own in prints)
 
 
 def _encoded_again(content: Mapping[str, Any], data: Dataset) -> Iterator[Dataset]:
@@ -65,11 +69,16 @@ def _tables(described: Any) -> Iterator[Mapping[str, Any]]:
 
 def _in_columns_of(own: TableSpace, data: Dataset) -> Dataset:
     """The data with the coordinates of other columns."""
-    space = dataclasses.replace(data.space, shape=own.shape, mean=own.mean, std=own.std, fields=own.fields)  # type: ignore[call-arg]
-    return dataclasses.replace(data, space=space, train=_encoded(space, data.train), held_out=_encoded(space, data.held_out))
+    assert isinstance(data.space, TableSpace)
+    if own.fields == data.space.fields:
+        return data
+    space = dataclasses.replace(data.space, shape=own.shape, mean=own.mean, std=own.std, fields=own.fields)
+    here, there = (_encoded(space, data.space, split) for split in (data.train, data.held_out))
+    return dataclasses.replace(data, space=space, train=here, held_out=there)
 
 
-def _encoded(space: TableSpace, split: Split) -> Split:
+def _encoded(space: TableSpace, known: TableSpace, split: Split) -> Split:
     if split.table_values is None:
         raise DataError("rows without their values cannot be encoded again.")
-    return dataclasses.replace(split, x=space.encoded(split.table_values), source_hashes=split.hashes)
+    values = renumbered(split.table_values, known.fields, space.fields)
+    return dataclasses.replace(split, x=space.encoded(values), table_values=values)

@@ -128,6 +128,11 @@ class Number(Column):
         return 1
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """Those of its form."""
+        return self.form.levels
+
+    @property
     def open(self) -> bool:
         """Whether there are scores of values between the knots."""
         return not self.closed and bool(self.knots)
