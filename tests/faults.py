@@ -491,12 +491,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.clip(values[start : start + BLOCK], low, high)", "values[start : start + BLOCK]", "table_distances"),
         ("_values(self.space, rows_at(split, index))", "self.space.values(split.data_units(index))", "table_distances"),
         ("if values is None else values)", "if True else values)", "table_distances"),
-        ("space.encoded(own.values(x), foreign=True)", "space.encoded(space.values(x), foreign=True)", "table_distances"),
+        ("renumbered(own.values(x), own", "renumbered(space.values(x), own", "table_distances"),
+        (
+            "torch.from_numpy(space.encoded(values, foreign=True)), values",
+            "torch.from_numpy(space.encoded(values, foreign=True)), None",
+            "table_runs",
+        ),
         ("return None if is_table(self.space) else self.space.scale", "return self.space.scale", "table_distances"),
         ("return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else", "return", "table_values"),
         ("if split.table_values is None else", "if True else", "table_values"),
         ("min(2 * train, MOST), learned)", "n, learned)", "table_report"),
-        ("return field.form.levels if isinstance(field, Number) else ()", 'return ("a",)', "table_report"),
     ],
     "evaluation/floor_cache.py": [
         ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
@@ -834,8 +838,15 @@ FAULTS: dict[str, list[Fault]] = {
     "training/run_data.py": [
         ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
         ("    if processes is not None:\n", "    if False:\n", "changing_data"),
-        ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
+        ("if learned is None:", "if False:", "training cli"),
         ('if name != "download"', "", "hostile"),
+    ],
+    "training/own_columns.py": [
+        ("if was in (again.fingerprint, again.stored_fingerprints[0])), None)", "), None)", "table_runs"),
+        ("if was in (again.fingerprint, again.stored_fingerprints[0])", "if was == again.fingerprint", "table_runs"),
+        ("known = (*_encoded_again(content, data), data)", "known = (data, *_encoded_again(content, data))", "table_runs"),
+        ("mean=own.mean, std=own.std, fields=own.fields)", "mean=own.mean, std=own.std)", "table_runs"),
+        ("return any(was in (again.examples_fingerprint, again.stored_fingerprints[1])", "return any(was in ()", "table_runs"),
     ],
     "training/going_back.py": [
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
@@ -1322,7 +1333,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
-        ("            x = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
+        ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
@@ -1666,7 +1677,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("if beside > MAX_BESIDE:", "if False:", "hostile_images"),
         ("if chunks > MAX_CHUNKS:", "if False:", "hostile_images"),
     ],
+    "data/tables/renumbering.py": [
+        ("if here.levels == there.levels:", "if True:", "table_runs"),
+        ("if lost.any():", "if False:", "table_runs"),
+    ],
     "data/fingerprints.py": [
+        ("and not coordinates:", "and False:", "table_runs"),
+        ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
     ],
@@ -1789,7 +1806,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.repeat(self.knots, 2)", "np.repeat(self.knots, 2) + 1", "table_kinds"),
         ("np.where(counts > 1, share, 0.0)", "share", "table_digits"),
         ("WITHIN = 0.999", "WITHIN = 1.0", "table_digits"),
-        ("half = WITHIN * np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
+        ("half = np.array(self.spans) / 2 if", "half = 0 * np.array(self.spans) if", "table_denoiser"),
         ("share * (edges[2 * after] - edges[2 * place + 1])", "share * edges[2 * after]", "table_kinds"),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],

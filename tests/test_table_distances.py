@@ -116,9 +116,10 @@ def test_scores_of_distances_are_the_same_in_all_coordinates(data):
 def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     own = coarse(data).space
     x = torch.from_numpy(own.encoded(data.train.table_values[:40]))
-    again = recoded(x, own, data.space)
+    again, values = recoded(x, own, data.space)
     assert np.array_equal(data.space.values(again), own.values(x), equal_nan=True)
-    assert recoded(x, own, own) is x
+    assert np.array_equal(values, own.values(x), equal_nan=True)
+    assert recoded(x, own, own)[0] is x
     sampler, seen = Map(Noise(), own, own.shape), Seen()
     scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}

@@ -50,7 +50,7 @@ class Source:
         space: The units of the data that the flow ends at; the examples are put into its model units.
         limit: At most so many training examples.
         seed: Chooses the examples that ``limit`` keeps.
-        fingerprint: That of the data set's examples (`pushforward.data.Dataset.examples_fingerprint`), which a run keeps; None
+        fingerprint: That of the data set's examples (`pushforward.data.Dataset.stored_fingerprints`), which a run keeps; None
             reads the data and finds it.
 
     Raises:
@@ -66,7 +66,7 @@ class Source:
         self.space, self.limit, self.seed = space, limit, seed
         if fingerprint is None:
             self._dataset = self._read()
-            fingerprint = self._dataset.examples_fingerprint
+            fingerprint = self._dataset.stored_fingerprints[1]
         self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
@@ -91,10 +91,10 @@ class Source:
     @functools.cached_property
     def _dataset(self) -> Dataset:
         dataset = self._read()
-        if dataset.examples_fingerprint != self.fingerprint:
+        if dataset.stored_fingerprints[1] != self.fingerprint:
             raise DataError(
                 f"The source {self.data} has changed since the model was trained (fingerprint "
-                f"{dataset.examples_fingerprint[:12]}, was {self.fingerprint[:12]}). Restore it, or train a new model."
+                f"{dataset.stored_fingerprints[1][:12]}, was {self.fingerprint[:12]}). Restore it, or train a new model."
             )
         return dataset
 

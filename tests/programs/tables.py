@@ -1,5 +1,7 @@
 """Small made-up tables of mixed kinds."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pushforward.data import Split, TableSpace
@@ -38,3 +40,25 @@ def mixed_space(values):
 def mixed_table(n=600, seed=0):
     """A data set of such values."""
     return build("mixed", Split(mixed_values(n, seed)), schema=Schema(fit=mixed_space))
+
+
+def of_earlier_versions(data):
+    """The data set in the coordinates of earlier versions, whose knots had no intervals of ranks."""
+    fields = tuple(replace(field, spans=()) if field.open else field for field in data.space.fields)
+    space = replace(data.space, fields=fields)
+    here, there = (replace(split, x=space.encoded(split.table_values)) for split in (data.train, data.held_out))
+    return replace(data, space=space, train=here, held_out=there)
+
+
+def open_table(n=1400, seed=0):
+    """A data set of one open column, some of whose values occur again, and a category."""
+    r = np.random.default_rng(seed)
+    number = np.round(r.lognormal(3, 1, n), 2)
+    number[: n // 7] = r.choice(number, n // 7)
+    values = np.column_stack([number + np.arange(n) * 1e-4 * (np.arange(n) > n // 3), r.integers(0, 3, n).astype(float)])
+    return build("open", Split(values), schema=Schema(fit=_open_space))
+
+
+def _open_space(values):
+    names = ["a", "b", "c"]
+    return TableSpace.of([Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)], target="kind")

@@ -196,13 +196,23 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; not of the name."""
+        """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; not of the name.
+
+        Of a table it is that of its values, in whatever coordinates its rows are.
+        """
         return self._fingerprints[0]
 
     @cached_property
     def examples_fingerprint(self) -> str:
         """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
         return self._fingerprints[1]
+
+    @cached_property
+    def stored_fingerprints(self) -> tuple[str, str]:
+        """`fingerprint` and `examples_fingerprint` of the examples as they are stored: of a table by its rows' coordinates."""
+        if self.train.table_values is None or self.held_out.table_values is None:
+            return self._fingerprints
+        return fingerprints(self.space, self.train, self.held_out, coordinates=True)
 
     @cached_property
     def _fingerprints(self) -> tuple[str, str]:

@@ -20,14 +20,23 @@ _BYTES = 1 << 24
 """About how much is hashed at a time, so that examples that stay on disk are read in parts."""
 
 
-def fingerprints(space: Space, *splits: Split) -> tuple[str, str]:
+def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
     """sha256 (hex) of the examples, conditions and names of splits, with labels and without them; each example is read once.
 
     Args:
         space: Of the data.
         splits: Its examples.
+        coordinates: Whether rows of a table are hashed as their coordinates; else as the values of its file, where these are
+            known, so that all digits count, and the ways in which versions encode them do not.
     """
     whole, unlabelled = hashlib.sha256(), hashlib.sha256()
+    rows = [split.table_values for split in splits if split.table_values is not None]
+    if len(rows) == len(splits) and not coordinates:
+        fields: Any = getattr(space, "fields", ())
+        whole.update(json.dumps({"columns": [[field.name, list(field.levels)] for field in fields]}).encode())
+        for known in rows:
+            _add(known, whole)
+        return whole.hexdigest(), whole.hexdigest()
     for digest, names in ((whole, space.classes), (unlabelled, space.with_labels(False).classes)):
         digest.update(json.dumps({"shape": space.shape, "classes": names, "columns": space.columns}).encode())
     for split in splits:

@@ -213,7 +213,17 @@ def fit_features(
     content, space = chosen.content(), dataset.space
     network = _built(chosen, space, seed)
     state = state_hash(network)
-    words: Any = VERSION, dataset.fingerprint, seed, name, content, state, chosen.preprocessing(space), space.shape, space.classes
+    words: Any = (
+        VERSION,
+        dataset.stored_fingerprints[0],
+        seed,
+        name,
+        content,
+        state,
+        chosen.preprocessing(space),
+        space.shape,
+        space.classes,
+    )
     words = (*words, reads, None if channels is None else channels.key)
     folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
     key = _key(words)
@@ -229,7 +239,7 @@ def fit_features(
         # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
         own = content, None if ours else state, chosen.preprocessing(space), space.shape, space.classes
-        features.determined = _key((VERSION, dataset.fingerprint, seed, torch.__version__.split("+")[0], own))[:16]
+        features.determined = _key((VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own))[:16]
     features.channels, features.folder = channels, None if folder is None or content is None else folder / "real"
     return features
 

@@ -127,9 +127,9 @@ class Judge:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
             n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
             seed = (repeat + 1) * REPEAT_SEEDS
-            x, labels = self.draw(sampler, seed, n)
+            x, labels, values = self._drawn(sampler, seed, n)
             known = sampler if isinstance(sampler, WithValues) else None
-            values, learned = (None, None) if known is None else (known.values_of(n, self.seed + seed), known.every)
+            values, learned = (values, None) if known is None else (known.values_of(n, self.seed + seed), known.every)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
@@ -142,23 +142,28 @@ class Judge:
 
     def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
+        return self._drawn(sampler, seed, n or self.n)[:2]
+
+    def _drawn(self, sampler: Sampler, seed: int, n: int) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
+        """Samples, their labels, and of rows of a table that had other coordinates their values."""
         draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
         with unmet_kept():
-            parts = list(draw(n or self.n, seed=self.seed + seed, batch=self.batch))
-        x = torch.cat([part for part, _ in parts])
+            parts = list(draw(n, seed=self.seed + seed, batch=self.batch))
+        x, values = torch.cat([part for part, _ in parts]), None
         if isinstance(sampler, Transport):
             warn_broken(sampler.space, x)
-            x = recoded(x, sampler.space, self.data.space)
+            x, values = recoded(x, sampler.space, self.data.space)
         if "label" not in (parts[0][1] or {}):
-            return x, None
-        return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+            return x, None, values
+        labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+        return x, labels, values
 
     def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
         """The distances that rank models, of a single sampling of n samples."""
         ranking = {name for name, info in describe().items() if info.role == "quality"}
         names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
-        x = self.draw(transport, REPEAT_SEEDS, n)[0]
-        return score(x, self.data, self.features, n=n, metrics=names) if names else {}
+        x, _, values = self._drawn(transport, REPEAT_SEEDS, n)
+        return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
 
     def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
         """Several samplings as one score."""

@@ -12,6 +12,7 @@ from pushforward.evaluation.unseen import check_unseen
 from pushforward.recipes import registry
 from pushforward.training import Run, load
 from pushforward.training.lineage import earlier_split
+from pushforward.training.own_columns import is_data_of
 from pushforward.training.run import transport_of
 from pushforward.training.run_data import data_of_run
 from pushforward.transports import Transport
@@ -81,18 +82,10 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         raise UsageError(f"{name} makes examples of shape {transport_of(model).space.shape}; {data.name} has {data.space.shape}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    if isinstance(model, Run) and not _of_data(model.spec, data):
+    if isinstance(model, Run) and not is_data_of(model.spec, data):
         raise UsageError(
             f"{name} was trained on other data than {data.name}; compare runs of the same data.{earlier_split(model.spec)}"
         )
-
-
-def _of_data(spec: Mapping[str, Any], data: Dataset) -> bool:
-    """Whether a run learned from these examples, with their labels or without."""
-    fingerprint = spec.get("examples_fingerprint")
-    if fingerprint is not None:
-        return bool(fingerprint == data.examples_fingerprint)
-    return spec.get("fingerprint") in (None, data.fingerprint, data.examples_fingerprint)
 
 
 def data_of(model: Run | Transport) -> Dataset:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables import Category, Number
+from pushforward.data.tables.renumbering import renumbered
 from pushforward.metrics.table import Table, embedding
 
 __all__ = ["REPRESENTATION", "Raw", "attacked", "column_names", "is_table", "recoded", "rows_at", "table_of"]
@@ -69,34 +69,37 @@ def table_of(
         reference=_values(space, reference),
         names=space.names,
         kinds=tuple(field.kind for field in space.fields),
-        labels=tuple(_labels(field) for field in space.fields),
+        labels=tuple(field.levels for field in space.fields),
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
         learned=_values(space, learned) if learned is not None and space.target else None,
     )
 
 
-def recoded(x: Tensor, own: Space, space: Space) -> Tensor:
+def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | None]:
     """Samples of a model in the coordinates of the data: rows of a table whose coordinates are others keep their values.
 
     Args:
         x: (n, *shape) in data units of ``own``.
         own: The model's space.
         space: The data's.
+
+    Returns:
+        The samples, and of rows in other coordinates their values, float64 (n, columns), which those of the data may round.
+
+    Raises:
+        DataError: For categories that the data does not have.
     """
-    if not isinstance(own, TableSpace) or not isinstance(space, TableSpace) or own.fields == space.fields:
-        return x
-    return torch.from_numpy(space.encoded(own.values(x), foreign=True)) if own.names == space.names else x
+    if not isinstance(own, TableSpace) or not isinstance(space, TableSpace):
+        return x, None
+    if own.fields == space.fields or own.names != space.names:
+        return x, None
+    values = renumbered(own.values(x), own.fields, space.fields)
+    return torch.from_numpy(space.encoded(values, foreign=True)), values
 
 
 def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
     return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else space.values(rows)
-
-
-def _labels(field: Any) -> tuple[str, ...]:
-    if isinstance(field, Category):
-        return field.names
-    return field.form.levels if isinstance(field, Number) else ()
 
 
 class Raw:

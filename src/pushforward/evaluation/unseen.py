@@ -8,6 +8,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.training import Run
 from pushforward.training.lineage import leaks
+from pushforward.training.own_columns import is_data_of
 from pushforward.transports import Transport
 
 __all__ = ["check_unseen", "unseen_warnings"]
@@ -36,7 +37,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    known = isinstance(model, Run) and model.spec.get("examples_fingerprint") == data.examples_fingerprint
+    known = isinstance(model, Run) and "examples_fingerprint" in model.spec and is_data_of(model.spec, data)
     if not isinstance(model, Run) or (model.seen.own is None and not known):
         warnings += (
             f"it is unknown on which examples it was trained. If held-out examples of {data.name} were among them, these scores "

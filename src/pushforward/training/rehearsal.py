@@ -9,6 +9,7 @@ from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageErr
 from pushforward.training.budget import Budget
 from pushforward.training.holding import Holding
 from pushforward.training.memory import added_peak, held_bytes, lacks_memory
+from pushforward.training.own_columns import as_learned
 from pushforward.training.run import Run
 from pushforward.training.run_spec import recipe_of
 from pushforward.training.settings import Settings
@@ -64,5 +65,4 @@ def _of_second_step(run: Run, data: Dataset) -> int | None:
 
 
 def _as_trained(run: Run, data: Dataset) -> Dataset | None:
-    was = run.spec.get("fingerprint")
-    return next((candidate for candidate in (data, data.without_labels()) if candidate.fingerprint == was), None)
+    return as_learned(run.spec, data) or as_learned(run.spec, data.without_labels())

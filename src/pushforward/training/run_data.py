@@ -11,6 +11,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
 from pushforward.training.data_files import what_changed
 from pushforward.training.lineage import earlier_split
+from pushforward.training.own_columns import as_learned
 from pushforward.training.same_data import share_fingerprints
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def data_of_run(
     moved: str = "",
     processes: Processes | None = None,
 ) -> Dataset:
-    """The data of a run, which must not have changed.
+    """The data of a run, which must not have changed; of a table in the coordinates that the run has learned.
 
     Args:
         folder: The run's folder.
@@ -61,14 +62,15 @@ def data_of_run(
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
     if processes is not None:
         share_fingerprints(dataset, processes)
-    was = content.get("fingerprint")
-    if was not in (None, dataset.fingerprint):
+    learned = as_learned(content, dataset)
+    if learned is None:
+        was = content["fingerprint"]
         files = what_changed(folder, dataset, None if dataset.origin is None else str(dataset.origin["name_or_path"]))
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}).{files} "
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
-    return dataset
+    return learned
 
 
 def _loaded(options: dict[str, Any], content: Mapping[str, Any]) -> Dataset:
@@ -82,7 +84,7 @@ def _loaded(options: dict[str, Any], content: Mapping[str, Any]) -> Dataset:
         dataset, error = load(**options), None
     except DataError as refused:
         dataset, error = None, refused
-    if dataset is not None and content.get("fingerprint") in (None, dataset.fingerprint):
+    if dataset is not None and as_learned(content, dataset) is not None:
         return dataset
     if Path(options["name_or_path"]).suffix.lower() == ".csv" and "table" not in options:
         with contextlib.suppress(DataError, UsageError):

@@ -69,6 +69,11 @@ class Category(Column):
         return 0
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         """The column's name with each category."""
         return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))

@@ -69,6 +69,11 @@ class Column(ABC):
         return values
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """The texts of values that are places in them; empty for numbers and dates."""
+        return ()
+
+    @property
     def open(self) -> bool:
         """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
         return False

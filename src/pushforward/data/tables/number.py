@@ -51,8 +51,8 @@ class Number(Column):
         shares: The shares of values that are no atoms, of each atom, and of missing values where there are such; empty without
             atoms and missing values.
         missing: Whether values may be missing.
-        spans: In an open column the share of values that equal each knot, 0 for a value that occurs once; empty for 0 each, as in
-            runs of earlier versions.
+        spans: In an open column the width of each knot's interval of ranks, nearly the share of values that equal it, 0 for a
+            value that occurs once; empty for 0 each, as in runs of earlier versions.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.
@@ -128,6 +128,11 @@ class Number(Column):
         return 1
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """Those of its form."""
+        return self.form.levels
+
+    @property
     def open(self) -> bool:
         """Whether there are scores of values between the knots."""
         return not self.closed and bool(self.knots)
@@ -176,7 +181,7 @@ class Number(Column):
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
-        half = WITHIN * np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
+        half = np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
         ends = np.column_stack([ranks - half, ranks + half]).ravel()
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
@@ -243,9 +248,9 @@ def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _quantiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Of the values of an open column the ranks of their middles, the shares of those that occur again, and which are knots."""
+    """Of the values of an open column the ranks of their middles, the widths of their intervals, and which are knots."""
     share = counts / counts.sum()
     middle = _upper(counts) - share / 2
     inner = np.searchsorted(middle, np.linspace(0, 1, CLOSED)[1:-1])
     ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
-    return middle, np.where(counts > 1, share, 0.0), np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
+    return middle, np.where(counts > 1, WITHIN * share, 0.0), np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))

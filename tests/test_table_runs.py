@@ -1,0 +1,76 @@
+"""Runs of earlier versions on tables: what their columns were encoded as, they go on with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from programs.tables import of_earlier_versions, open_table
+
+import pushforward as pf
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.models import check_model
+from pushforward.evaluation.rows import recoded
+from pushforward.training.digests import state_digest
+from pushforward.training.own_columns import as_learned, is_data_of
+from pushforward.training.resuming import reopen
+
+SMALL = {"size": "tiny", "progress": False, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """A table as it is read now, and in the coordinates of earlier versions."""
+    now = open_table()
+    earlier = of_earlier_versions(now)
+    assert earlier.space.columns == now.space.columns
+    assert (earlier.train.x != now.train.x).any()
+    return now, earlier
+
+
+def test_a_run_on_a_table_goes_on_in_its_own_coordinates(tables, tmp_path):
+    now, earlier = tables
+    assert now.fingerprint == earlier.fingerprint
+    whole = pf.fit("flow", earlier, steps=4, out=tmp_path / "whole", **SMALL)
+    half = pf.fit("flow", earlier, steps=2, out=tmp_path / "half", **SMALL)
+    other = replace(now, train=now.train.take(slice(1, None)))
+    for prints in ((now.fingerprint, now.examples_fingerprint), earlier.stored_fingerprints):
+        content = {**half.spec, "fingerprint": prints[0], "examples_fingerprint": prints[1]}
+        learned = as_learned(content, now)
+        assert learned.space.fields == earlier.space.fields
+        assert (learned.train.x == earlier.train.x).all()
+        assert is_data_of(content, now)
+        assert as_learned(content, other) is None
+        assert not is_data_of(content, other)
+    check_model("half", half, now)
+    trainer = reopen(half, steps=4, data=now, progress=False)
+    trainer.advance()
+    assert state_digest(half.folder) == state_digest(whole.folder)
+    with pytest.raises(DataError, match="has changed since"):
+        reopen(half, steps=6, data=other)
+    with pytest.raises(UsageError, match="trained on other data"):
+        check_model("half", half, other)
+
+
+def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(tables):
+    now, _ = tables
+    values = now.held_out.table_values.copy()
+    values[3, 0] = np.nextafter(values[3, 0], 0)
+    close = replace(now, held_out=replace(now.held_out, table_values=values))
+    number, kind = now.space.fields
+    named = replace(now, space=replace(now.space, fields=(number, replace(kind, names=("a", "b", "d")))))
+    assert len({now.fingerprint, close.fingerprint, named.fingerprint}) == 3
+
+
+def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
+    now, earlier = tables
+    number, kind = earlier.space.fields
+    own = replace(earlier.space, fields=(number, replace(kind, names=("c", "a", "b"))))
+    sample = torch.tensor([[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    x, values = recoded(sample, own, now.space)
+    assert values[:, 0].tolist() == own.values(sample)[:, 0].tolist()
+    assert values[:, 1].tolist() == now.space.values(x)[:, 1].tolist() == [2.0, 0.0]
+    foreign = replace(own, fields=(number, replace(kind, names=("a", "e", "b"))))
+    with pytest.raises(DataError, match='1 values of "kind" are "e"'):
+        recoded(sample, foreign, now.space)
+    assert recoded(sample, now.space, now.space)[1] is None
