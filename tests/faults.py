@@ -73,7 +73,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "table_denoiser.py": [
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
-        ("t.numel() > 1 else times_for(t, x_t[:1])", "t.numel() > 1 else times_for(t, x_t)", "table_networks"),
+        ("times_for(t, x_t[:1]) if single", "times_for(t, x_t) if single", "table_networks"),
+        ('getattr(self.network, "shares_time", False)', "True", "table_networks"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         ("self.factors * torch.where(layout.discrete", "torch.where(layout.discrete", "table_denoiser"),
@@ -98,6 +99,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),
         ("now.progress < LEARNED", "True", "table_denoiser"),
         (".clamp(min=0) / max(self.known, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
+    "networks/embedding.py": [
+        ("((1, n) if self.shares_time else (n,))", "(1, n)", "table_networks"),
     ],
     "networks/columns.py": [
         ("order.argsort()", "order", "table_denoiser"),
@@ -1399,7 +1403,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("int(code.read() or (", "int(0 or (", "launched"),
         ('or "torchrun" in words', "", "started_again"),
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
-        ('words[0] == "resume" or launch in', "launch in", "started_again"),
+        ('words[0] == "resume" or _is_of', "_is_of", "started_again"),
+        ('manifest.get("launch") == launch', 'launch in str(manifest)', "started_again"),
         ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
         ('file for file in words[1:2] if file.endswith(".py")', "file for file in ()", "started_again"),
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),

@@ -86,7 +86,8 @@ class TableDenoiser(Denoiser):
     states of solvers are in these units, which are those of `space`.
 
     Args:
-        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`.
+        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is (n,), or (1,) for one time of all
+            rows where the network has an attribute ``shares_time`` that is true.
         path: The path it is trained on.
         prediction: The prediction whose squared error is the loss of scores.
         table: The table's space.
@@ -175,9 +176,10 @@ class TableDenoiser(Denoiser):
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        """Times (n,), or one for all rows, which a network then embeds once."""
+        """Times (n,), or one for all rows where the network declares that it takes it (``shares_time``)."""
         t = columns["time"]
-        return super()._times(columns, x_t) if isinstance(t, Tensor) and t.numel() > 1 else times_for(t, x_t[:1])
+        single = getattr(self.network, "shares_time", False) and not (isinstance(t, Tensor) and t.numel() > 1)
+        return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """The v of data u (n, d), in model units without factors, and noise z."""

@@ -37,6 +37,8 @@ class ColumnTransformer(nn.Module):
         Scalable Diffusion Models with Transformers, 2023, for the blocks.
     """
 
+    shares_time = True
+    """Times may be one for all rows, which is embedded once."""
     order: Tensor
     outputs: Tensor
 
@@ -60,7 +62,7 @@ class ColumnTransformer(nn.Module):
         self._index(groups)
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=times, shares_time=True)
         starting = [1, 0, 0] * 2 * depth + [1, 0]
         self.modulation = Modulation(width, [width] * len(starting), starting, zero=True)
 
