@@ -72,6 +72,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
     "table_denoiser.py": [
+        ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
+        ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_networks"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
         ("times_for(t, x_t[:1]) if single", "times_for(t, x_t) if single", "table_networks"),
         ('getattr(self.network, "shares_time", False)', "True", "table_networks"),
@@ -1013,6 +1015,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],
     "evaluation/scoring.py": [
+        ("rows_at(self.split, np.arange(len(self.split)))", "rows_at(self.split, examples)", "table_values"),
         ("dataset.space.values(torch.as_tensor(generated))", "dataset.space.values(every)", "table_digits"),
         ("raw.of(every, values) if", "raw.of(every) if", "table_distances"),
         ("training=raw.training", "training=raw.training[::-1] * 2", "table_distances"),
@@ -1404,7 +1407,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('or "torchrun" in words', "", "started_again"),
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
         ('words[0] == "resume" or _is_of', "_is_of", "started_again"),
-        ('manifest.get("launch") == launch', 'launch in str(manifest)', "started_again"),
+        ('manifest.get("launch") == launch', "launch in str(manifest)", "started_again"),
         ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
         ('file for file in words[1:2] if file.endswith(".py")', "file for file in ()", "started_again"),
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
@@ -1784,6 +1787,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/number.py": [
+        ("place = np.searchsorted(self.knots, values) +", "place =", "table_kinds"),
         ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
         ("stored = middles[place] == scores", "stored = middles[place] == scores.astype(np.float32)", "table_digits"),
         ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),

@@ -15,6 +15,7 @@ from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.tables import table_denoising
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -83,3 +84,12 @@ def test_a_network_that_does_not_declare_it_gets_a_time_for_each_row(mixed):
     assert method.transport().with_solver(pf.solvers.Euler(), steps=2).sample(3).shape == (3, mixed.size)
     with pytest.raises(UsageError, match=r"expected \(5,\)"):
         Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None)
+
+
+def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
+    for network, more in (("mlp", 1), ("columns", 1), ("mlp", -1)):
+        denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser
+        with pytest.raises(UsageError, match=r"The network takes \d+ inputs; expected"):
+            TableDenoiser(denoiser.network, Linear(), "velocity", mixed, waves=denoiser.waves + more)
+    with pytest.raises(UsageError, match="`waves` must be at most 64, got 65"):
+        TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)

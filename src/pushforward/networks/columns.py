@@ -52,6 +52,7 @@ class ColumnTransformer(nn.Module):
         self.starts, self.width, self.depth, self.heads = tuple(starts), width, depth, heads
         self.conditions, self.times = kinds_of(conditions), times
         self.size, self.count = self.starts[-1], len(self.starts) - 1
+        self.inputs = self.size + self.count
         widths = [stop - start for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True)]
         groups = [[j for j, wide in enumerate(widths) if wide == each] for each in sorted(set(widths))]
         self.enter, self.leave = nn.ParameterList(), nn.ParameterList()
@@ -109,7 +110,7 @@ class ColumnTransformer(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a time is missing.
         """
-        check_input(x, (self.size + self.count,), "ColumnTransformer")
+        check_input(x, (self.inputs,), "ColumnTransformer")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None
         films = self.modulation(vector)
