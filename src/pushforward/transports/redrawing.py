@@ -195,7 +195,8 @@ class Redrawing:
         """
         if self.hopeless:
             drawn, met = self.tally.drawn, self.tally.drawn - self.tally.refused
-            raise _refused(f"{f'{met:,}' if met else 'None'} of {drawn:,} draws meets the constraints of the data")
+            some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
+            raise _refused(f"{some} the constraints of the data")
         if self.unmet and not _kept:
             raise _refused(_broken(self.unmet, self.n))
 
