@@ -9,7 +9,8 @@ from programs.tables import mixed_space, mixed_table, mixed_values
 from torch import nn
 
 import pushforward as pf
-from pushforward.errors import UsageError
+from pushforward import spec
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
@@ -18,6 +19,7 @@ from pushforward.recipes.tables import table_denoising
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
+from pushforward.training.run_spec import recipe_of
 from pushforward.training.start import prepare
 
 
@@ -93,3 +95,12 @@ def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
             TableDenoiser(denoiser.network, Linear(), "velocity", mixed, waves=denoiser.waves + more)
     with pytest.raises(UsageError, match="`waves` must be at most 64, got 65"):
         TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)
+
+
+def test_a_hostile_number_of_waves_is_refused(mixed):
+    method = table_denoising(mixed, "tiny", "mlp", Linear(), "velocity")
+    content = {"method": spec.describe(method), "training": {"batch": 64}, "recipe": "flow", "family": "flow"}
+    for waves, why in ((4, "inputs; expected"), (10**7, "must be at most 64")):
+        content["method"]["denoiser"]["waves"] = waves
+        with pytest.raises(CheckpointError, match=why):
+            recipe_of(content)
