@@ -94,6 +94,10 @@ def test_a_run_that_the_launch_has_begun_is_no_obstacle_where_a_launcher_counts_
     assert command.is_first_start()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "faces")
     assert command.is_first_start(tmp_path)
+    for other in ('{"launch": "photos of faces", "data": "photos"}', '["photos"]', '{"launch": "photos"', ""):
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "photos")
+        (tmp_path / "manifest.json").write_text(other)
+        assert command.is_first_start(tmp_path)
 
 
 def test_no_module_holds_the_group(monkeypatch):

@@ -179,3 +179,17 @@ def test_columns_and_files_that_cannot_be_written_are_refused(build):
 def test_a_space_refuses_a_constraint_of_no_column():
     with pytest.raises(UsageError, match="which is no column"):
         TableSpace.of([Number("x", (0.0,), (1.0,), True)], constraints=(Constraint("x >= y"),))
+
+
+def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
+    values = np.sort(np.r_[np.arange(3000.0), np.full(40, 700.0), np.full(25, 2200.0)])
+    field = Number.measured("n", values, "whole", Format(0))
+    knots = np.array(field.knots)
+    low, high = field.intervals(knots)
+    ranks = (np.searchsorted(values, knots) + np.searchsorted(values, knots, "right")) / 2 / len(values)
+    np.testing.assert_allclose((low + high) / 2, ranks, atol=1e-12)
+    np.testing.assert_allclose(high - low, 0.999 * np.array(field.spans), atol=1e-12)
+    before, after = field.intervals(np.r_[knots - 0.5, knots[-1] + 1])
+    np.testing.assert_array_equal(after[:-1], low)
+    np.testing.assert_array_equal(before[1:], high)
+    assert (before[0], after[-1]) == (0, 1)

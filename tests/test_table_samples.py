@@ -11,8 +11,10 @@ from torch import nn
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
-from pushforward.data import load
+from pushforward.data import TableSpace, load
 from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.format import Format
+from pushforward.data.tables.number import Number
 from pushforward.data.tables.options import TableReading
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
@@ -170,10 +172,13 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     with counted() as tally, pytest.raises(Diverged, match="None of 60 draws meets the constraints of the data"):
         transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 2)
     with counted() as tally, unmet_kept():
         x = transport.sample(70, batch=20)
-    assert (tally.drawn, tally.refused, len(x)) == (110, 110, 70)
-    with pytest.warns(UserWarning, match="70 of 70 samples do not meet the constraints of the data"):
+    broken = int((~space.valid(x)).sum())
+    assert (tally.drawn - tally.refused, len(x)) == (70 - broken, 70)
+    assert tally.drawn > 200, "within `unmet_kept` every sample has all its draws"
+    with pytest.warns(UserWarning, match=f"{broken} of 70 samples do not meet the constraints of the data"):
         warn_broken(space, x)
 
 
@@ -207,17 +212,39 @@ def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path,
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
 
 
+def seldom_met(share):
+    """A model of one column whose samples meet its constraint in about such a share."""
+    field = Number.measured("a", np.arange(1000.0), "whole", Format(0))
+    return rough(TableSpace.of([field], constraints=(Constraint(f"a >= {round(1000 * (1 - share))}"),)))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02])
+def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch, share):
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 6)
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 100)
+    transport, drawn, said = seldom_met(share), [], []
+    for batch in (50, 256, 600):
+        with counted() as tally, unmet_kept():
+            drawn.append((transport.sample(600, seed=3, batch=batch), tally.drawn))
+        with pytest.raises(Diverged) as error:
+            transport.sample(600, seed=3, batch=batch)
+        said.append("draws meet" in str(error.value))
+    assert all(torch.equal(x, drawn[0][0]) and count == drawn[0][1] for x, count in drawn)
+    assert said == [share < 0.01] * 3
+    assert drawn[0][1] > 3000
+
+
 def test_draws_of_several_processes_are_counted_together(tmp_path):
     space = table(tmp_path, constraints="end >= start").space
-    redrawing = Redrawing(space)
-    redrawing.met(rough(space).sample(20), None, ExampleDraws(0, 20), None)
+    redrawing = Redrawing(space, 40, 0)
+    redrawing.finish([redrawing.begun(rough(space).sample(20), None, ExampleDraws(0, 20))], None)
     with counted() as tally:
-        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1])
+        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
         redrawing.join(lambda own: [2 * count for count in own])
-    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet) == (40, 3, 1)
+    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (40, 3, 1, 2)
     assert (tally.drawn, tally.refused) == (20, 3)
     with pytest.raises(Diverged, match="1 of 40 samples"):
-        redrawing.check(40)
+        redrawing.check()
 
 
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.coordinates import Coordinates
 from pushforward.denoiser import Denoiser
+from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
@@ -25,6 +26,8 @@ __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 LEAST_LOGIT = -1e9
 HIGHEST = 16.0
 """The highest frequency of a wave, in radians for a standard deviation of a score."""
+MOST_WAVES = 64
+"""Frequencies at most: more are no different between 1 and `HIGHEST`."""
 REACH = 1.5
 """The greatest logarithm of a column's factor."""
 NAT = 4096
@@ -86,13 +89,17 @@ class TableDenoiser(Denoiser):
     states of solvers are in these units, which are those of `space`.
 
     Args:
-        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`.
+        network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is (n,), or (1,) for one time of all
+            rows where the network has an attribute ``shares_time`` that is true.
         path: The path it is trained on.
         prediction: The prediction whose squared error is the loss of scores.
         table: The table's space.
         clock: The network's input for time; see `Preconditioning`.
         unconditional: Whether it has been trained without given columns as well.
-        waves: How many frequencies of each score the network receives; see `features`.
+        waves: How many frequencies of each score the network receives, at most 64; see `features`.
+
+    Raises:
+        UsageError: For more waves, or a network whose attribute ``inputs`` is another number than `features` has.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
@@ -118,9 +125,21 @@ class TableDenoiser(Denoiser):
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
         self.table, self.clock, self.waves = table, clock, whole("waves", waves, 0)
         self.layout = Coordinates(table)
+        self._check_inputs()
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
         self.register_buffer("frequencies", torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
         self.register_buffer("shift", torch.zeros(len(table.fields), dtype=torch.int64))
+
+    def _check_inputs(self) -> None:
+        if self.waves > MOST_WAVES:
+            raise UsageError(f"`waves` must be at most {MOST_WAVES}, got {self.waves}.")
+        size, columns, waves = self.layout.size, self.layout.count, 2 * self.waves * len(self.layout.scores)
+        inputs = getattr(self.network, "inputs", None)
+        if isinstance(inputs, int) and inputs != size + columns + waves:
+            raise UsageError(
+                f"The network takes {inputs} inputs; expected {size + columns + waves}: {size} coordinates, {columns} columns "
+                f"and {waves} waves."
+            )
 
     @property
     def space(self) -> Space:  # type: ignore[override]
@@ -175,9 +194,10 @@ class TableDenoiser(Denoiser):
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        """Times (n,), or one for all rows, which a network then embeds once."""
+        """Times (n,), or one for all rows where the network declares that it takes it (``shares_time``)."""
         t = columns["time"]
-        return super()._times(columns, x_t) if isinstance(t, Tensor) and t.numel() > 1 else times_for(t, x_t[:1])
+        single = getattr(self.network, "shares_time", False) and not (isinstance(t, Tensor) and t.numel() > 1)
+        return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """The v of data u (n, d), in model units without factors, and noise z."""

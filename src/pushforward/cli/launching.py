@@ -122,7 +122,7 @@ def _next(words: Sequence[str], launch: str, count: int) -> str:
     """The command that goes on after a process was killed: with the run that the launch has begun or taken up, if any."""
     out = _option(words, "--out")
     folders = [Path(word) for word in ([out] if out else words[1:])] + list(Path("runs").glob("*"))
-    begun = [folder for folder in folders if words[0] == "resume" or launch in _text(folder / "manifest.json")]
+    begun = [folder for folder in folders if words[0] == "resume" or _is_of(launch, folder)]
     run = next((folder for folder in begun if (folder / "spec.json").is_file()), None)
     if run is None or words[0] not in TRAINING:
         return "next: the same command again"
@@ -130,6 +130,17 @@ def _next(words: Sequence[str], launch: str, count: int) -> str:
     own += [file for option, file in itertools.pairwise(words) if option == "--plugin"]
     options = "".join(f" --plugin {shlex.quote(file)}" for file in own) + " --shard" * ("--shard" in words)
     return f"What was saved is intact.\nnext: pushforward resume {shlex.quote(str(run))} --devices {count}{options}"
+
+
+def _is_of(launch: str, folder: Path) -> bool:
+    """Whether a launch has begun the run in a folder, by its manifest."""
+    from pushforward.strict_json import parse_json
+
+    try:
+        manifest = parse_json(_text(folder / "manifest.json"))
+    except ValueError:
+        return False
+    return isinstance(manifest, dict) and manifest.get("launch") == launch
 
 
 def _text(path: Path) -> str:
@@ -187,7 +198,7 @@ def is_first_start(folder: str | Path | None = None) -> bool:
         folder: That of the run, if it is named: its launch may have begun it in an earlier start that another launcher counted.
     """
     launch = launched()
-    begun = folder is not None and launch.name is not None and launch.name in _text(Path(folder) / "manifest.json")
+    begun = folder is not None and launch.name is not None and _is_of(launch.name, Path(folder))
     return launch.rank == 0 and not launch.restarts and not begun
 
 

@@ -220,7 +220,7 @@ class _Redraws:
         self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used, self.raw = np.unique(np.concatenate(self.picks)), Raw(dataset)
-        self.all_rows = rows_at(self.split, examples) if is_table(dataset.space) else None
+        self.all_rows = rows_at(self.split, np.arange(len(self.split))) if is_table(dataset.space) else None
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""

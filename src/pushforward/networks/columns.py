@@ -37,6 +37,8 @@ class ColumnTransformer(nn.Module):
         Scalable Diffusion Models with Transformers, 2023, for the blocks.
     """
 
+    shares_time = True
+    """Times may be one for all rows, which is embedded once."""
     order: Tensor
     outputs: Tensor
 
@@ -50,6 +52,7 @@ class ColumnTransformer(nn.Module):
         self.starts, self.width, self.depth, self.heads = tuple(starts), width, depth, heads
         self.conditions, self.times = kinds_of(conditions), times
         self.size, self.count = self.starts[-1], len(self.starts) - 1
+        self.inputs = self.size + self.count
         widths = [stop - start for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True)]
         groups = [[j for j, wide in enumerate(widths) if wide == each] for each in sorted(set(widths))]
         self.enter, self.leave = nn.ParameterList(), nn.ParameterList()
@@ -60,7 +63,7 @@ class ColumnTransformer(nn.Module):
         self._index(groups)
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=times, shares_time=True)
         starting = [1, 0, 0] * 2 * depth + [1, 0]
         self.modulation = Modulation(width, [width] * len(starting), starting, zero=True)
 
@@ -107,7 +110,7 @@ class ColumnTransformer(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a time is missing.
         """
-        check_input(x, (self.size + self.count,), "ColumnTransformer")
+        check_input(x, (self.inputs,), "ColumnTransformer")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None
         films = self.modulation(vector)

@@ -136,15 +136,17 @@ class Conditioning(nn.Module):
         width: Length of the vector, at least 1.
         conditions: Kinds of condition by name; None for nothing.
         times: Number of times per example; 0 for none.
+        shares_time: Whether all examples may have one time.
 
     Raises:
         UsageError: A size is out of range.
     """
 
-    def __init__(self, width: int, *, conditions: Kinds = None, times: int) -> None:
+    def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:
         super().__init__()
         positive(width=width)
         count(times=times)
+        self.shares_time = shares_time
         self.width = width
         self.conditions = kinds_of(conditions)
         self.times = times
@@ -162,7 +164,7 @@ class Conditioning(nn.Module):
         Args:
             n: Number of examples.
             device: Where x lies.
-            t: (n,), or (n, times); of length 1 where all examples have one time; None where ``times`` is 0.
+            t: (n,), or (n, times); with ``shares_time`` also of length 1, one time for all; None where ``times`` is 0.
             condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
                 (n,)), which marks examples that read as unconditional. A condition that is absent reads as unconditional in every
                 example.
@@ -180,7 +182,7 @@ class Conditioning(nn.Module):
             if t is not None:
                 raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
         else:
-            if t is None or t.ndim < 1 or t.shape[0] not in (1, n):
+            if t is None or t.ndim < 1 or t.shape[0] not in ((1, n) if self.shares_time else (n,)):
                 wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
                 got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
                 raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")

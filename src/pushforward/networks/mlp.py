@@ -40,6 +40,9 @@ class MLP(nn.Module):
         UsageError: A size is out of range, or there is no such activation.
     """
 
+    shares_time = True
+    """Times may be one for all examples, which is embedded once."""
+
     def __init__(
         self,
         inputs: int,
@@ -67,7 +70,7 @@ class MLP(nn.Module):
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)
-        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times, shares_time=True)
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
         self.joined = {} if times else {name: kind for name, kind in self.conditions.items() if kind.continuous}
         self.enter = nn.Linear(inputs + sum(kind.channels for kind in self.joined.values()), width)
@@ -133,7 +136,7 @@ class MLP(nn.Module):
 
         Args:
             x: (n, inputs).
-            t: (n,), or (n, times); None where ``times`` is 0.
+            t: (n,), or (n, times); of length 1 for one time of all examples; None where ``times`` is 0.
             condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:

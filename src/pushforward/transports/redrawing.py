@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.spaces import Space
@@ -15,12 +16,12 @@ from pushforward.errors import Diverged
 from pushforward.predictor import Condition
 from pushforward.warned import warn
 
-__all__ = ["TURNS", "Redrawing", "Tally", "as_drawn", "check_valid", "counted", "unmet_kept", "warn_broken"]
+__all__ = ["TURNS", "Part", "Redrawing", "Tally", "as_drawn", "check_valid", "counted", "unmet_kept", "warn_broken"]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
 HOPELESS = 1000
-"""After so many draws of which none meets the constraints no sample is drawn again."""
+"""A request is given up where none of so many of its first draws meets the constraints."""
 
 
 @dataclass
@@ -80,59 +81,90 @@ def unmet_kept() -> Iterator[None]:
         _kept.pop()
 
 
+@dataclass
+class Part:
+    """Some samples of a request, and which of them break a constraint still.
+
+    Args:
+        x: The samples, (n, *shape), in data units.
+        condition: Their conditions, which stay.
+        draws: Of the first draw; its seeds are those of the samples.
+        waiting: The places of those that break a constraint.
+    """
+
+    x: Tensor
+    condition: Condition
+    draws: ExampleDraws
+    waiting: NDArray[np.int64]
+
+
 class Redrawing:
     """The draws of one request for samples, over all its batches.
 
-    Where none of the first `HOPELESS` draws of the request meets the constraints, no sample is drawn again.
+    A request is hopeless where none of its first `HOPELESS` draws meets the constraints: in the order of turns, and in each
+    turn of samples, whatever the batches. Outside of `unmet_kept` it is then given up; within, each sample has all its draws.
 
     Args:
         space: Of the data.
+        n: How many samples the request has.
+        seed: That of its first sample.
 
     Attributes:
         tally: All draws of the request so far.
         unmet: How many samples so far break a constraint after all their draws.
+        lost: How many of the first `HOPELESS` draws break a constraint.
     """
 
-    def __init__(self, space: Space) -> None:
-        self.space, self.tally, self.unmet = space, Tally(), 0
-        self._joined = (0, 0, 0)
+    def __init__(self, space: Space, n: int, seed: int) -> None:
+        self.space, self.n, self.seed = space, n, seed
+        self.tally, self.unmet, self.lost = Tally(), 0, 0
+        self._joined = (0, 0, 0, 0)
 
     @property
     def hopeless(self) -> bool:
-        """Whether as many draws as `HOPELESS` were made and none met the constraints."""
-        return HOPELESS <= self.tally.drawn == self.tally.refused
+        """Whether the request is given up."""
+        return self.lost >= HOPELESS and not _kept
 
-    def met(
-        self, x: Tensor, condition: Condition, draws: ExampleDraws, draw: Callable[[Condition, ExampleDraws], Tensor]
-    ) -> Tensor:
-        """Samples (n, *shape) in data units, those that break a constraint drawn again, at most `TURNS` times.
+    @property
+    def undecided(self) -> bool:
+        """Whether all draws so far break a constraint, and further first draws may show that the request is hopeless."""
+        return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _kept
+
+    def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
+        """Samples as they were drawn first."""
+        valid = None if _off else self.space.valid(x)
+        waiting = np.zeros(0, dtype=np.int64) if valid is None else np.flatnonzero(~valid)
+        if valid is not None:
+            self._drawn(0, [draws.seeds[place] for place in waiting.tolist()], len(valid))
+        return Part(x, condition, draws, waiting)
+
+    def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+        """Draw samples of parts that break a constraint again, at most `TURNS` times, in place.
 
         The r-th draw of a sample comes from its own seed and r alone.
 
         Args:
-            x: The samples as they were drawn first.
-            condition: Their conditions, which stay.
-            draws: Of the first draw; its seeds are those of the samples.
+            parts: The parts, in the order of their samples.
             draw: (condition, draws) -> samples in data units.
         """
-        valid = None if _off else self.space.valid(x)
-        if valid is None:
-            return x
-        self._count(len(valid), int((~valid).sum()))
-        waiting = np.flatnonzero(~valid)
         for turn in range(1, TURNS + 1):
-            if not len(waiting) or self.hopeless:
-                break
-            seeds = [draws.seeds[place] for place in waiting.tolist()]
-            part = None if condition is None else {name: values[waiting] for name, values in condition.items()}
-            again = draw(part, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
-            x[waiting] = again
-            valid = self.space.valid(again)
-            assert valid is not None, "the data has constraints"
-            self._count(len(valid), int((~valid).sum()))
-            waiting = waiting[~valid]
-        self.unmet += len(waiting)
-        return x
+            for part in parts:
+                if self.hopeless:
+                    break
+                if len(part.waiting):
+                    self._again(part, turn, draw)
+        self.unmet += sum(len(part.waiting) for part in parts)
+
+    def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+        waiting, draws = part.waiting, part.draws
+        seeds = [draws.seeds[place] for place in waiting.tolist()]
+        condition = None if part.condition is None else {name: values[waiting] for name, values in part.condition.items()}
+        again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
+        part.x[waiting] = again
+        valid = self.space.valid(again)
+        assert valid is not None, "the data has constraints"
+        self._drawn(turn, [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met], len(valid))
+        part.waiting = waiting[~valid]
 
     def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
         """Count what other processes drew of the same request since the last call.
@@ -140,32 +172,38 @@ class Redrawing:
         Args:
             summed: The sum of some counts over all processes.
         """
-        now = (self.tally.drawn, self.tally.refused, self.unmet)
+        now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
-        drawn, refused, unmet = (total - mine for total, mine in zip(summed(own), own, strict=True))
+        drawn, refused, unmet, lost = (total - mine for total, mine in zip(summed(own), own, strict=True))
         self._count(drawn, refused)
-        self.unmet += unmet
-        self._joined = (self.tally.drawn, self.tally.refused, self.unmet)
+        self.unmet, self.lost = self.unmet + unmet, self.lost + lost
+        self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
 
-    def checked(self, parts: Iterator[tuple[Tensor, Condition]], n: int) -> Iterator[tuple[Tensor, Condition]]:
-        """The parts of n samples, then `check`; at once where the request is hopeless."""
+    def checked(self, parts: Iterator[tuple[Tensor, Condition]]) -> Iterator[tuple[Tensor, Condition]]:
+        """The parts of all samples, then `check`; at once where the request is hopeless."""
         for part in parts:
             if self.hopeless:
-                self.check(n)
+                self.check()
             yield part
-        self.check(n)
+        self.check()
 
-    def check(self, n: int) -> None:
-        """Refuse a request of n samples some of which break a constraint still.
+    def check(self) -> None:
+        """Refuse a request some of whose samples break a constraint still.
 
         Raises:
             Diverged: With their number, outside of `unmet_kept`.
         """
-        if not self.unmet or _kept:
-            return
         if self.hopeless:
-            raise _refused(f"None of {self.tally.drawn:,} draws meets the constraints of the data")
-        raise _refused(_broken(self.unmet, n))
+            drawn, met = self.tally.drawn, self.tally.drawn - self.tally.refused
+            some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
+            raise _refused(f"{some} the constraints of the data")
+        if self.unmet and not _kept:
+            raise _refused(_broken(self.unmet, self.n))
+
+    def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
+        """Count one draw of some samples, and by their seeds those that it left without."""
+        self._count(drawn, len(refused))
+        self.lost += sum(turn * self.n + seed - self.seed < HOPELESS for seed in refused)
 
     def _count(self, drawn: int, refused: int) -> None:
         for tally in (self.tally, *_tallies):

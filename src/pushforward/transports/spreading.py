@@ -47,9 +47,9 @@ def stream(
         return transport.stream(n, condition, seed=seed, batch=batch)
     count = torch.distributed.get_world_size()
     torch.distributed.barrier()  # all have checked what they were given before the first one writes
-    redrawing = Redrawing(transport.space)
+    redrawing = Redrawing(transport.space, n, seed)
     batch = max(1, min(batch, math.ceil(n / count)))
-    return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing), n)
+    return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing))
 
 
 def _shared(

@@ -17,7 +17,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
-from pushforward.transports.redrawing import Redrawing
+from pushforward.transports.redrawing import Part, Redrawing
 
 __all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
@@ -119,9 +119,30 @@ class Transport(nn.Module, ABC):
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
-        redrawing = Redrawing(self.space)
-        parts = (self.part(start, min(batch, n - start), wanted, seed, redrawing) for start in range(0, n, batch))
-        return redrawing.checked(parts, n)
+        redrawing = Redrawing(self.space, n, seed)
+        return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
+
+    def _parts(
+        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+    ) -> Iterator[tuple[Tensor, Condition]]:
+        """All parts, of which the first wait for one another until a draw meets the constraints or none of enough does."""
+        waiting: list[Part] = []
+        for start in range(0, n, batch):
+            waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
+            if start + batch < n and redrawing.undecided:
+                continue
+            self._finish(waiting, redrawing)
+            yield from ((part.x, part.condition) for part in waiting)
+            waiting = []
+
+    @torch.no_grad()
+    def _begun(self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing) -> Part:
+        given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
+        return redrawing.begun(self._drawn(given, draws), given, draws)
+
+    @torch.no_grad()
+    def _finish(self, parts: Sequence[Part], redrawing: Redrawing) -> None:
+        redrawing.finish(parts, self._drawn)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
@@ -135,7 +156,6 @@ class Transport(nn.Module, ABC):
         part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
         return self.conditions(size, part, seed + start)
 
-    @torch.no_grad()
     def part(
         self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing | None = None
     ) -> tuple[Tensor, Condition]:
@@ -153,12 +173,12 @@ class Transport(nn.Module, ABC):
         Raises:
             Diverged: If a sample is not finite; without ``redrawing`` if one breaks a constraint after all its draws.
         """
-        given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
-        own = redrawing or Redrawing(self.space)
-        x = own.met(self._drawn(given, draws), given, draws, self._drawn)
+        own = redrawing or Redrawing(self.space, size, seed + start)
+        part = self._begun(start, size, wanted, seed, own)
+        self._finish([part], own)
         if redrawing is None:
-            own.check(size)
-        return x, given
+            own.check()
+        return part.x, part.condition
 
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
         """One sample for each of the draws, in data units on the CPU."""

@@ -170,8 +170,11 @@ class Number(Column):
         return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
 
     def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ranks, from 0 to 1, between which a value of a closed column lies, and one between knots of an open column."""
-        place = self._nearest(values) if self.closed else np.searchsorted(self.knots, values, "right")
+        """The ranks, from 0 to 1, of a value of a closed column, and of a knot or of what lies between two of an open one."""
+        if self.closed:
+            place = self._nearest(values)
+        else:  # each knot has two ends in `bounds`
+            place = np.searchsorted(self.knots, values) + np.searchsorted(self.knots, values, "right")
         ends = np.array([0.0, *self.bounds, 1.0])
         return ends[place], ends[place + 1]
 
