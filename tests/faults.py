@@ -745,7 +745,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
         ("not low <= numbers[i] <= high", "False", "imputation"),
         ("            warn(", "            str(", "table_denoiser"),
-        ("moved &= np.array(field.cells(held))", "moved |= np.array(field.cells(held))", "table_denoiser"),
+        ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "table_denoiser"),
+        ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "table_denoiser"),
+        ("moved |= (field.kind ==", "moved &= (field.kind ==", "table_denoiser"),
+        ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "table_denoiser"),
     ],
     "conditions/requests.py": [
         ("if name in self.columns:", "if False:", "table_models"),
@@ -1779,6 +1782,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self.bare and not fraction", "if False and not fraction", "table_kinds"),
     ],
     "data/tables/number.py": [
+        ("away <= np.abs(values - held)", "away < np.abs(values - held)", "table_denoiser"),
+        ("        for atom in self.atoms:\n            away", "        for atom in ():\n            away", "table_denoiser"),
         ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
         ("stored = middles[place] == scores", "stored = middles[place] == scores.astype(np.float32)", "table_digits"),
         ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),

@@ -68,6 +68,10 @@ class Column(ABC):
         """Values (n,) as numbers that can be compared: those that ordered categories name, else the values themselves."""
         return values
 
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values that the column takes which are nearest to values (n,); a missing value stays missing."""
+        return values
+
     @property
     def open(self) -> bool:
         """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
