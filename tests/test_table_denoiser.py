@@ -1,7 +1,6 @@
 """Denoisers of tables: closed forms, laws of estimates, given columns, learned factors, imputation."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from programs.tables import mixed_space, mixed_values
 from torch import nn
 
 import pushforward as pf
-from pushforward.conditions import Known, Request
+from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.format import Format
@@ -199,50 +198,6 @@ def test_columns_that_are_given_come_out_as_given(mixed):
         np.testing.assert_array_equal(values[:, 1], 0.0)
         np.testing.assert_allclose(values[:, 0], fields[0].knots[3:9], rtol=1e-5)
     assert len(np.unique(mixed.values(run.sample(50, {"kind": "b"}))[:, 2])) > 3
-
-
-def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning(mixed):
-    known = Known(mixed.fields)
-    most = mixed.fields[2].knots[-1]
-    for given, words in {
-        ("whole", 99): f"whole=99 lies outside the 0 to {most:.0f} of the training data: {most:.0f} is given.",
-        ("whole", 4.4): "whole=4.4 is no value of the training data: 4 is given.",
-        ("whole", 3.5): "whole=3.5 is no value of the training data: 3 is given.",
-        ("whole", 5): None,
-        ("kind", "b"): None,
-    }.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            known.entered(known.blank(2, "cpu"), *given, 2)
-        assert [str(warning.message) for warning in caught] == ([words] if words else [])
-    few = Known((Number.measured("x", np.arange(0.0, 600, 10), form=Format(1)),))
-    assert few.beyond({"x": 34}) == ["x=34 is no value of the training data: 30.0 is given."]
-    assert few.beyond({"x": 20.04}) == ["x=20.04 is no value of the training data: 20.0 is given."]
-    assert few.beyond({"x": np.float32(20.0)}) == few.beyond({"x": 20 * (1 + 1e-9)}) == []
-    many = Known((Number.measured("x", np.arange(3e5), "whole", Format(0)),))
-    assert many.beyond({"x": 7.5}) == ["x=7.5 is no value of the training data: 8 is given."]
-
-
-def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
-    closed = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
-    spread = Number.measured("price", np.r_[np.zeros(900), 5 + np.arange(2000) / 100], form=Format(2))
-    alone = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
-    assert (closed.atoms, spread.atoms) == ((1.0, 2.0, 3.0), (0.0,))
-    values = np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3])
-    np.testing.assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
-    np.testing.assert_array_equal(spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99])), [0, 0, 5, 7.777, 24.99])
-    np.testing.assert_array_equal(alone.nearest(np.array([4.0, 1.0])), [5.0, 0.0])
-    known = Known((closed, spread))
-    rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
-    assert closed.decode(rows[:, : closed.width]).tolist() == [2.0, 3.0]
-    assert spread.decode(rows[:, closed.width : -2]).tolist() == [0.0, 5.0]
-    with pytest.warns(UserWarning, match="2 is given"):
-        entered = known.entered(known.blank(1, "cpu"), "qty", 2.4, 1).numpy()
-    assert closed.decode(entered[:, : closed.width]).tolist() == [2.0]
-    assert known.beyond({"qty": 2.4, "price": 2.4}) == [
-        "qty=2.4 is no value of the training data: 2 is given.",
-        "price=2.4 is no value of the training data: 0.00 is given.",
-    ]
 
 
 def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
