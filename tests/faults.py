@@ -732,6 +732,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
     ],
     "conditions/label.py": [
+        ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "conditions/kind.py": [
@@ -740,7 +741,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
     ],
+    "cli/given.py": [
+        ("for part in masked.split", "for part in given.split", "given_values"),
+        (" and word.strip() not in fields:", ":", "given_values"),
+        ('and value not in names and getattr(field, "missing", False)', "", "given_values"),
+        ("replace('\"\"', '\"')", "strip()", "given_values"),
+    ],
     "conditions/known.py": [
+        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
+        ("""quote = '"' if any""", """quote = "" if any""", "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
@@ -1906,6 +1915,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
     ],
     "data/readers/tables.py": [
+        ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
         ("if reading.table.table is False:", "if False:", "plain_numbers"),
         ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
     ],

@@ -1,16 +1,21 @@
 """Values that are given to models of tables, and those that columns hold in their place."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from programs.tables import mixed_space, mixed_values
 
 import pushforward as pf
-from pushforward.conditions import Known
+from pushforward.cli.given import condition_of
+from pushforward.conditions import Known, Label
 from pushforward.data import TableSpace
+from pushforward.data.readers.tables import read_rows
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Format
+from pushforward.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,54 @@ def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range
     assert near.beyond == ""
     with pytest.warns(UserWarning, match=r"^1 cell of the column price lies .* price=100\.5 in row 0, where .* 0\.0 to 99\.0\."):
         pf.impute(transport, np.array([[2, 100.5, np.nan]]))
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A run of a table of texts with commas, numbers that may be missing, and dates."""
+    product = Category("product", ("book, used", "None", "pen", '"q"'), (0.4, 0.2, 0.2, 0.2))
+    rating = Number.measured("rating", np.r_[np.arange(60.0), np.nan], form=Format(1))
+    day = Number.measured("day", np.array([1.0, 3.0]) * 86400, "date", Format(pattern="%Y-%m-%d"))
+    space = TableSpace.of([product, rating, day], layout=Layout(missing=("None", "NA", "NA")))
+    return SimpleNamespace(space=pf.recipes.flow(space, "tiny").method.space)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("rating=NA,product=pen", {"rating": "", "product": "pen"}),
+        ("rating=", {"rating": ""}),
+        ('product="book, used", rating=3', {"product": "book, used", "rating": "3"}),
+        ("product=book, used,rating=3", {"product": "book, used", "rating": "3"}),
+        ('rating=3,product="say ""a, b"""', {"product": 'say "a, b"', "rating": "3"}),
+        ("product=None", {"product": "None"}),
+        ('product="q"', {"product": '"q"'}),
+        ("day=NA", {"day": "NA"}),
+    ],
+)
+def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, wanted, monkeypatch):
+    monkeypatch.setattr(Known, "beyond", lambda *_: [])
+    assert condition_of(shop, None, given) == wanted
+
+
+def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
+    for given, words in {
+        "rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
+        "product=pen,rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
+        "day=soon": r"\"day\" takes a date of the pattern %Y-%m-%d, such as 1970-01-02, got 'soon'\.",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            condition_of(shop, None, given)
+    (known,) = (kind for kind in shop.space.conditions.values() if isinstance(kind, Known))
+    with pytest.raises(UsageError, match=r'Expected one of: "book, used", "None", "pen", ""q""\.$'):
+        known.entered(known.blank(1, "cpu"), "product", "bok", 1)
+    pd = pytest.importorskip("pandas")
+    start = known.fields[0].width
+    for value in (pd.NA, pd.NaT, None, float("nan")):
+        values = known.entered(known.blank(1, "cpu"), "rating", value, 1).numpy()[:, start : start + known.fields[1].width]
+        assert np.isnan(known.fields[1].decode(values)).all()
+    with pytest.raises(UsageError, match=r'There is no class "7"\. Expected one of: 0, 1, 2\.$'):
+        Label(("0", "1", "2")).index("7")
+    (tmp_path / "s.csv").write_text("product,x\npen,1\npen,2\n")
+    with pytest.raises(DataError, match=r"lacks the columns rating, day: it has product, x\.$"):
+        read_rows(tmp_path / "s.csv", shop.space)

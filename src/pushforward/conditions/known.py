@@ -212,9 +212,19 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
+def _expected(field: Field) -> str:
+    """What a column of numbers or dates takes, in words."""
+    if field.kind != "date":
+        return "a number"
+    example = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())][:1]
+    such = f", such as {field.cells(np.array(example))[0]}" if example else ""
+    return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
+
+
 def _value(field: Field, cell: Any) -> float:
     """A column's value as the column holds it."""
-    text = "" if cell is None or cell != cell else str(cell).strip()
+    absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    text = "" if absent else str(cell).strip()
     value = float(field.read([text])[0])
     if not np.isnan(value):
         return value
@@ -222,7 +232,7 @@ def _value(field: Field, cell: Any) -> float:
         return value
     names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
     if not names:
-        expected = "a date as the file writes it" if field.kind == "date" else "a number"
-        raise UsageError(f'"{field.name}" takes {expected}, got {cell!r}.')
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
+    quote = '"' if any("," in name for name in names) else ""
+    listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
     raise UsageError(f'"{field.name}" has no category "{text}".{did_you_mean(text, names)} Expected one of: {listed}.')
