@@ -104,7 +104,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat.argsort()", "flat", "table_denoiser"),
     ],
     "editing/imputation.py": [
-        ("        if imputed.beyond:", "        if False:", "given_values"),
+        ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
@@ -1856,6 +1856,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('if "pattern" in entry and', "if False and", "table_reading"),
         ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
+    "cli/data_group.py": [
+        ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
+    ],
     "data/tables/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         (" and not pd.api.types.is_bool_dtype(source)", "", "gaps"),
@@ -1896,6 +1899,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
     ],
     "data/tabular.py": [
+        ('kind.startswith("ordered ") and entry is None', "False", "given_values"),
+        ('kind.startswith("ordered ") and entry is None', 'kind.startswith("ordered ")', "given_values"),
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),

@@ -19,7 +19,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.facts import TableFacts
 from pushforward.data.tables.faults import Faults, count, some
 from pushforward.data.tables.frames import frame_table
-from pushforward.data.tables.inference import Finding
+from pushforward.data.tables.inference import Finding, of_levels
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
 from pushforward.data.tables.schema import decide
@@ -65,7 +65,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     """
     faults, wanted = faults or Faults(), _Wanted.of(reading)
     columns = _chosen(where, table, wanted)
-    findings = [_finding(column, wanted, table.lines, faults) for column in columns]
+    findings = [_finding(column, wanted, table, faults) for column in columns]
     fields = [finding for finding in findings if finding.kind != "drop"]
     if not fields and not faults.sentences:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
@@ -182,8 +182,11 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
     return left
 
 
-def _finding(column: RawColumn, wanted: _Wanted, lines: Sequence[int], faults: Faults) -> Finding:
-    return decide(column, wanted.entries.get(column.name), wanted.missing, lines, faults)
+def _finding(column: RawColumn, wanted: _Wanted, table: RawTable, faults: Faults) -> Finding:
+    kind, levels = table.types.get(column.name, ("", ()))
+    entry = wanted.entries.get(column.name)
+    ordered = of_levels(column, levels, wanted.missing) if kind.startswith("ordered ") and entry is None else None
+    return ordered or decide(column, entry, wanted.missing, table.lines, faults)
 
 
 def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:

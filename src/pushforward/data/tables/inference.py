@@ -30,7 +30,7 @@ from pushforward.data.tables.numerals import (
 )
 from pushforward.data.tables.raw import RawColumn
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "ordered"]
+__all__ = ["KINDS", "MOST_CATEGORIES", "Finding", "infer", "of_levels", "ordered"]
 
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
@@ -127,6 +127,23 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
         _check_commas(column.name, texts, dress, faults)
         return _of_numbers(column, plain, n, replace(dress, point=point), n == len(column.codes))
     return _of_dates_or_texts(column, places, numeric, lines, faults)
+
+
+def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str]) -> Finding | None:
+    """What an ordered category of a data frame holds: those of its levels that occur, in their order.
+
+    None where its cells are not its levels, or where there are none or more than `MOST_CATEGORIES`.
+
+    Args:
+        column: Its cells.
+        levels: The texts of its levels, in their order.
+        missing: Texts that mean that there is no value.
+    """
+    present = {column.texts[place] for place in column.present(missing)}
+    names = tuple(dict.fromkeys(level for level in levels if level in present))
+    if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
+        return None
+    return Finding(column.name, "ordinal", "an ordered category of the frame, in its order", names=names)
 
 
 def _of_dates_or_texts(
