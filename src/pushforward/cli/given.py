@@ -56,7 +56,8 @@ def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
     if not fields:
         return [(name, _number(word, value)) for word, name, value in pairs]
-    absent = dict(zip(getattr(run.space, "names", ()), run.space.layout.missing, strict=False))
+    layout = getattr(run.space, "layout", None)
+    absent = dict(zip(fields, layout.missing, strict=False)) if layout else {}
     return [(name, _text(value, fields.get(name), absent.get(name, ""))) for _, name, value in pairs]
 
 

@@ -54,7 +54,8 @@ def beyond_ranges(
         given: Which are given, (n, columns).
         places: What a message calls each row, (n,).
     """
-    total, names, example = 0, [], ""
+    names: list[str] = []
+    total, example = 0, ""
     for place, field in enumerate(fields):
         ends = np.array([]) if isinstance(field, Category) else _range(field)
         if not len(ends):
