@@ -110,6 +110,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat.argsort()", "flat", "table_denoiser"),
     ],
     "editing/imputation.py": [
+        ("    if imputed.beyond:", "    if False:", "given_values"),
+        ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
         ("seed + draw * PERIOD + index,", "seed + draw * PERIOD + start + np.arange(len(index)),", "imputation"),
@@ -742,6 +744,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
     ],
     "conditions/label.py": [
+        ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "conditions/kind.py": [
@@ -750,14 +753,25 @@ FAULTS: dict[str, list[Fault]] = {
         ("if not kind.learned}", "}", "table_denoiser"),
         ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
     ],
+    "cli/given.py": [
+        ("for part in masked.split", "for part in given.split", "given_values"),
+        (" and word.strip() not in fields:", ":", "given_values"),
+        ('and value not in names and getattr(field, "missing", False)', "", "given_values"),
+        ("replace('\"\"', '\"')", "strip()", "given_values"),
+    ],
     "conditions/known.py": [
+        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
+        ("""quote = '"' if any""", """quote = "" if any""", "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
         ("not low <= numbers[i] <= high", "False", "imputation"),
-        ("            warn(", "            str(", "table_denoiser"),
-        ("moved &= np.array(field.cells(held))", "moved |= np.array(field.cells(held))", "table_denoiser"),
+        ("            warn(", "            str(", "given_values"),
+        ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "given_values"),
+        ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "given_values"),
+        ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
+        ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
     ],
     "conditions/requests.py": [
         ("if name in self.columns:", "if False:", "table_models"),
@@ -1808,6 +1822,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/number.py": [
         ("place = np.searchsorted(self.knots, values) +", "place =", "table_kinds"),
+        ("away <= np.abs(values - held)", "away < np.abs(values - held)", "given_values"),
+        ("        for atom in self.atoms:\n            away", "        for atom in ():\n            away", "given_values"),
         ("            places = np.union1d(places, np.flatnonzero(rounded))", "            return field", "table_digits"),
         ("stored = middles[place] == scores", "stored = middles[place] == scores.astype(np.float32)", "table_digits"),
         ("middles = self._middles.astype(np.float32).astype(np.float64)", "middles = self._middles", "table_digits"),
@@ -1870,6 +1886,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('if "pattern" in entry and', "if False and", "table_reading"),
         ('return value in (".", ",")', "return isinstance(value, str)", "table_reading"),
     ],
+    "cli/data_group.py": [
+        ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
+    ],
     "data/tables/frames.py": [
         ("series.cat.categories.to_list(), style)", "(v := series.cat.categories.to_list()), _style(v))", "table_messages"),
         ("cells = field.cells(field.read(texts))", "cells = texts", "table_messages"),
@@ -1895,6 +1914,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('if kind in ("bool", "boolean"):', "if False:", "table_messages"),
     ],
     "data/tables/given.py": [
+        ("(values[:, place] < low) | ", "", "given_values"),
+        ("total + len(rows)", "len(rows)", "given_values"),
         ("& ~np.any(free, axis=0)", "", "table_messages"),
         ("np.where(given, numbers, greatest)", "numbers", "table_messages"),
     ],
@@ -1919,6 +1940,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
     ],
     "data/tabular.py": [
+        ('kind.startswith("ordered ") and entry is None', "False", "given_values"),
+        ('kind.startswith("ordered ") and entry is None', 'kind.startswith("ordered ")', "given_values"),
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
@@ -1938,6 +1961,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
     ],
     "data/readers/tables.py": [
+        ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
         ("if reading.table.table is False:", "if False:", "plain_numbers"),
         ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
     ],

@@ -50,6 +50,7 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
 
 
+@pytest.mark.filterwarnings("ignore:.*outside of the training rows")
 def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     fields = [Number.measured("x", np.arange(50.0)), Category("b", ("no", "yes"), (0.5, 0.5))]
     transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
@@ -82,6 +83,7 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
         pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
 
 
+@pytest.mark.filterwarnings("ignore:.*outside of the training rows")
 def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     monkeypatch.setattr(imputation, "TURNS", 12)
     fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end", "x")]

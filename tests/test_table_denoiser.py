@@ -1,7 +1,6 @@
 """Denoisers of tables: closed forms, laws of estimates, given columns, learned factors, imputation."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from programs.tables import mixed_space, mixed_values
 from torch import nn
 
 import pushforward as pf
-from pushforward.conditions import Known, Request
+from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.format import Format
@@ -199,24 +198,6 @@ def test_columns_that_are_given_come_out_as_given(mixed):
         np.testing.assert_array_equal(values[:, 1], 0.0)
         np.testing.assert_allclose(values[:, 0], fields[0].knots[3:9], rtol=1e-5)
     assert len(np.unique(mixed.values(run.sample(50, {"kind": "b"}))[:, 2])) > 3
-
-
-def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning(mixed):
-    known = Known(mixed.fields)
-    most = mixed.fields[2].knots[-1]
-    for given, words in {
-        ("whole", 99): f"whole=99 lies outside the 0 to {most:.0f} of the training data: {most:.0f} is given.",
-        ("whole", 4.4): None,
-        ("whole", 5): None,
-        ("kind", "b"): None,
-    }.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            known.entered(known.blank(2, "cpu"), *given, 2)
-        assert [str(warning.message) for warning in caught] == ([words] if words else [])
-    few = Known((Number.measured("x", np.arange(0.0, 600, 10), form=Format(1)),))
-    assert few.beyond({"x": 34}) == ["x=34 is no value of the training data: 30.0 is given."]
-    assert few.beyond({"x": 20.04}) == []
 
 
 def test_guidance_leads_away_from_the_model_that_sees_no_given_column():

@@ -46,7 +46,7 @@ class Reading:
     workers: int | None = None
     columns: str | None = None
     drop: str | None = None
-    missing: str | None = None
+    missing: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     schema: str | None = None
     constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
     table: Annotated[Header | None, Parameter(show_choices=False)] = None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["condition_of"]
 
+_QUOTED = re.compile(r'=\s*"(?:[^"]|"")*"\s*(?=,|$)')
+
 
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
     """A label by number or name, and columns by name such as age=40,income=2, as a condition.
@@ -36,16 +38,41 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
 
 
 def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
-    """Columns and values of age=40,sex=Female: numbers, or of columns of a table texts, which may hold commas."""
-    texts = {column for kind in run.space.conditions.values() if kind.learned for column in kind.entries}
+    """Columns and values of age=40,sex=Female: numbers, or of columns of a table texts, which may hold commas.
+
+    Raises:
+        UsageError: For a column without a value, or a value that is no number.
+    """
+    fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
     words: list[str] = []
-    for word in [] if given is None else given.split(","):
-        if texts and words and "=" not in word:
+    for word in [] if given is None else _parts(given):
+        if fields and words and "=" not in word and word.strip() not in fields:
             words[-1] += f",{word}"
         else:
             words.append(word)
+    if bare := [word.strip() for word in words if fields and "=" not in word]:
+        name = bare[0] if bare[0] in fields else next(iter(fields))
+        raise UsageError(f'--given takes NAME=VALUE, such as "{name}=VALUE", between commas; got "{bare[0]}".')
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
-    return [(name, value if texts else _number(word, value)) for word, name, value in pairs]
+    if not fields:
+        return [(name, _number(word, value)) for word, name, value in pairs]
+    layout = getattr(run.space, "layout", None)
+    absent = dict(zip(fields, layout.missing, strict=False)) if layout else {}
+    return [(name, _text(value, fields.get(name), absent.get(name, ""))) for _, name, value in pairs]
+
+
+def _parts(given: str) -> list[str]:
+    """What stands between commas; those of a value in quotes separate nothing."""
+    masked = _QUOTED.sub(lambda match: match[0].replace(",", "\0"), given)
+    return [part.replace("\0", ",") for part in masked.split(",")]
+
+
+def _text(value: str, field: Any, absent: str) -> str:
+    """The text of a column's value: without quotes, and empty for the column's text of missing values."""
+    names = getattr(field, "names", ())
+    if value not in names and len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1].replace('""', '"')
+    return "" if value == absent and value not in names and getattr(field, "missing", False) else value
 
 
 def _number(word: str, value: str) -> float:

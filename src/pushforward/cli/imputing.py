@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +66,8 @@ def impute(
 
     targets = _targets(Path(out), draws)
     _check(targets, Path(table), overwrite)
-    with precision_of(loading):
+    with precision_of(loading), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* outside of the training rows' range")  # it is said as a note
         imputed = filled_in(loaded, table, draws=draws, seed=seed, batch=loading.batch)
     for draw, target in enumerate(targets):
         imputed.write(target, draw)
@@ -87,12 +89,14 @@ def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
 
 def _reported(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
-    from pushforward.data.tables.faults import some
+    from pushforward.data.tables.faults import count, some
     from pushforward.data.tables.gaps import GappyFile
     from pushforward.transports.redrawing import TURNS
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
-    say(f"filled {cells:,} cells in {rows:,} of {len(imputed.missing):,} rows")
+    say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}")
+    if imputed.beyond:
+        say(f"note: {imputed.beyond}")
     report: dict[str, Any] = {"cells": cells, "rows": rows}
     file = imputed.source if isinstance(imputed.source, GappyFile) else None
     lines = file.numbers if file else range(len(imputed.missing))

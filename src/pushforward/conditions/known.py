@@ -22,6 +22,8 @@ MOST = 5
 """How many values of a column a warning names."""
 ROUNDING = 1e-4
 """The share of its range by which a value of an open column may change without a word."""
+SAME = 1e-6
+"""The share of itself by which a value of another column, or a whole number, may change without a word."""
 
 
 class Field(Protocol):
@@ -38,6 +40,10 @@ class Field(Protocol):
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates of values."""
+        ...
+
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of its own values that are nearest to values."""
         ...
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
@@ -95,7 +101,7 @@ class Known(ConditionKind):
         return values
 
     def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
-        """The condition of rows.
+        """The condition of rows; values that a column does not have are replaced by their nearest ones.
 
         Args:
             values: Values of columns, NaN where missing, (n, columns).
@@ -103,7 +109,9 @@ class Known(ConditionKind):
         """
         import torch
 
-        parts = [field.encode(values[:, place]) * (marks[:, place, None] > 0) for place, field in enumerate(self.fields)]
+        columns = [field.nearest(values[:, place]) for place, field in enumerate(self.fields)]
+        parts = [field.encode(column) for field, column in zip(self.fields, columns, strict=True)]
+        parts = [part * (marks[:, place, None] > 0) for place, part in enumerate(parts)]
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
@@ -128,7 +136,7 @@ class Known(ConditionKind):
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells):
             warn(" ".join(sentences[:MOST]))
-        coordinates = torch.from_numpy(field.encode(numbers).astype(np.float64)).expand(n, -1)
+        coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
@@ -187,9 +195,13 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
         return []
     low, high = min(ends), max(ends)
     numbers = np.array([_value(field, cell) for cell in cells])
-    held = field.decode(field.encode(numbers))
-    moved = np.abs(held - numbers) > (0.0 if getattr(field, "closed", True) else ROUNDING * (high - low))
-    moved &= np.array(field.cells(held)) != np.array(field.cells(numbers))
+    held = field.decode(field.encode(field.nearest(numbers)))
+    moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
+    if getattr(field, "closed", True):
+        moved |= np.abs(held - numbers) > SAME * np.abs(numbers)
+    else:
+        moved &= np.abs(held - numbers) > ROUNDING * (high - low)
+        moved |= (field.kind == "whole") & (np.abs(np.round(numbers) - numbers) > SAME * np.abs(numbers))
     first, last = field.cells(np.array([low, high]))
     where = {True: f"lies outside the {first} to {last}", False: "is no value"}
     sentences = (
@@ -200,9 +212,19 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
+def _expected(field: Field) -> str:
+    """What a column of numbers or dates takes, in words."""
+    if field.kind != "date":
+        return "a number"
+    example = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())][:1]
+    such = f", such as {field.cells(np.array(example))[0]}" if example else ""
+    return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
+
+
 def _value(field: Field, cell: Any) -> float:
     """A column's value as the column holds it."""
-    text = "" if cell is None or cell != cell else str(cell).strip()
+    absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    text = "" if absent else str(cell).strip()
     value = float(field.read([text])[0])
     if not np.isnan(value):
         return value
@@ -210,7 +232,7 @@ def _value(field: Field, cell: Any) -> float:
         return value
     names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
     if not names:
-        expected = "a date as the file writes it" if field.kind == "date" else "a number"
-        raise UsageError(f'"{field.name}" takes {expected}, got {cell!r}.')
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
+    quote = '"' if any("," in name for name in names) else ""
+    listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
     raise UsageError(f'"{field.name}" has no category "{text}".{did_you_mean(text, names)} Expected one of: {listed}.')

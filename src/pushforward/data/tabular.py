@@ -19,7 +19,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.facts import TableFacts
 from pushforward.data.tables.faults import Faults, count, some
 from pushforward.data.tables.frames import frame_table
-from pushforward.data.tables.inference import Finding, declared
+from pushforward.data.tables.inference import Finding, declared, of_levels
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
 from pushforward.data.tables.schema import decide
@@ -183,10 +183,13 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
 
 
 def _finding(column: RawColumn, wanted: _Wanted, table: RawTable, faults: Faults) -> Finding:
+    kind, levels = table.types.get(column.name, ("", ()))
     entry = wanted.entries.get(column.name)
+    ordered = of_levels(column, levels, wanted.missing) if kind.startswith("ordered ") and entry is None else None
+    if ordered is not None:
+        return ordered
     finding = decide(column, entry, wanted.missing, table.lines, faults)
-    kind = table.types[column.name][0] if table.types and entry is None else ""
-    return declared(finding, column, wanted.missing, kind)
+    return finding if entry is not None else declared(finding, column, wanted.missing, kind)
 
 
 def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:

@@ -16,6 +16,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
 from pushforward.data.tables.gaps import GappyFile, gappy_values
+from pushforward.data.tables.given import beyond_ranges
 from pushforward.data.tables.layout import Layout
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
@@ -23,6 +24,7 @@ from pushforward.replacing import replacing
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
+from pushforward.warned import warn
 
 __all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
 
@@ -74,6 +76,14 @@ class Imputed:
             if isinstance(field, Category):
                 out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)
         return np.where(self.missing, out, 0.0)
+
+    @property
+    def beyond(self) -> str:
+        """A sentence on the given cells of filled rows that lie outside of the training rows' ranges; empty without any."""
+        rows = np.flatnonzero(self.missing.any(1))
+        lines = getattr(self.source, "numbers", None)
+        places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
+        return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """The values that were missing, as the table writes them: by column and row."""
@@ -129,7 +139,8 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
     """Fill in a table's missing values by draws from a model, each row given its other values.
 
     Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is. A row
-    that breaks a constraint of the table is drawn again, at most `TURNS` times.
+    that breaks a constraint of the table is drawn again, at most `TURNS` times. A given number outside of the training rows'
+    range stays in the table; the model is given the nearest value that it knows, and a warning says so.
 
     Args:
         run: A run of a model of tables that was trained by flow, ddpm or edm, or its transport.
@@ -216,7 +227,11 @@ def _imputed(
             if not len(waiting):
                 break
         unmet[waiting] = True
-    return Imputed(out, missing, space, source, tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist()))
+    shares = tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist())
+    imputed = Imputed(out, missing, space, source, *shares)
+    if imputed.beyond:
+        warn(imputed.beyond)
+    return imputed
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:

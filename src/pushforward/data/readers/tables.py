@@ -80,7 +80,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
         table = _named_as(path, space)
     lacking = [name for name in space.names if name not in table.names]
     if lacking:
-        raise DataError(f"{path} lacks the column{'s' * (len(lacking) > 1)} {some(lacking)}: expected {', '.join(space.names)}.")
+        raise DataError(f"{path} lacks the column{'s' * (len(lacking) > 1)} {some(lacking)}: it has {some(table.names, 12)}.")
     columns, faults = {column.name: column for column in table.columns}, Faults()
     values = [
         rows_of(field, columns[field.name], text, table.lines, faults)

@@ -68,6 +68,10 @@ class Column(ABC):
         """Values (n,) as numbers that can be compared: those that ordered categories name, else the values themselves."""
         return values
 
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values that the column takes which are nearest to values (n,); a missing value stays missing."""
+        return values
+
     @property
     def levels(self) -> tuple[str, ...]:
         """The texts of values that are places in them; empty for numbers and dates."""

@@ -1,4 +1,4 @@
-"""Values of columns that are given, against the constraints that every row meets."""
+"""Values of columns that are given, against the training rows' ranges and the constraints that every row meets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.number import Number
 from pushforward.errors import UsageError
 
-__all__ = ["check_given"]
+__all__ = ["beyond_ranges", "check_given"]
 
 
 def check_given(
@@ -40,6 +41,36 @@ def check_given(
         if broken.any():
             row = int(np.argmax(broken))
             raise UsageError(_sentence(constraint, [(fields[i], values[row, i], bool(given[row, i])) for i in named]))
+
+
+def beyond_ranges(
+    fields: Sequence[Column], values: NDArray[np.float64], given: NDArray[np.bool_], places: Sequence[object]
+) -> str:
+    """A sentence on the given numbers and dates that lie outside of the training rows' ranges; empty without any.
+
+    Args:
+        fields: The table's columns.
+        values: Of each column, (n, columns).
+        given: Which are given, (n, columns).
+        places: What a message calls each row, (n,).
+    """
+    names: list[str] = []
+    total, example = 0, ""
+    for place, field in enumerate(fields):
+        ends = np.array([]) if isinstance(field, Category) else _range(field)
+        if not len(ends):
+            continue
+        low, high = ends.min(), ends.max()
+        rows = np.flatnonzero(given[:, place] & ((values[:, place] < low) | (values[:, place] > high)))
+        if len(rows):
+            cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
+            example = example or f"{field.name}={cell} in {places[rows[0]]}, where the range is {first} to {last}"
+            names, total = [*names, field.name], total + len(rows)
+    if not total:
+        return ""
+    where = f"{count(total, 'cell')} of the column{'s' * (len(names) > 1)} {some(names)}"
+    lie = "lies" if total == 1 else "lie"
+    return f"{where} {lie} outside of the training rows' range, such as {example}. The model is given the nearest value."
 
 
 def _ends(

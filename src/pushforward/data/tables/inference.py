@@ -30,7 +30,7 @@ from pushforward.data.tables.numerals import (
 )
 from pushforward.data.tables.raw import RawColumn
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "ordered"]
+__all__ = ["KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "of_levels", "ordered"]
 
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
@@ -146,6 +146,23 @@ def declared(finding: Finding, column: RawColumn, missing: Sequence[str], kind: 
         return replace(finding, why=TOO_MANY)
     why = f"{len(texts)} categories of the frame"
     return Finding(column.name, "ordinal" if kind.startswith("ordered ") else "category", why, names=ordered(texts))
+
+
+def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str]) -> Finding | None:
+    """What an ordered category of a data frame holds: those of its levels that occur, in their order.
+
+    None where its cells are not its levels, or where there are none or more than `MOST_CATEGORIES`.
+
+    Args:
+        column: Its cells.
+        levels: The texts of its levels, in their order.
+        missing: Texts that mean that there is no value.
+    """
+    present = {column.texts[place] for place in column.present(missing)}
+    names = tuple(dict.fromkeys(level for level in levels if level in present))
+    if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
+        return None
+    return Finding(column.name, "ordinal", "an ordered category of the frame, in its order", names=names)
 
 
 def _of_dates_or_texts(

@@ -169,6 +169,16 @@ class Number(Column):
         """Numbers or dates."""
         return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
 
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The nearest atoms or other values; of two that are equally near the atom."""
+        held = np.full(len(values), np.inf)
+        if self.knots:
+            held = np.array(self.knots)[self._nearest(values)] if self.closed else np.clip(values, self.knots[0], self.knots[-1])
+        for atom in self.atoms:
+            away = np.abs(values - atom)
+            held = np.where(away <= np.abs(values - held), atom, held)
+        return np.where(np.isnan(values) | np.isinf(held), values, held)
+
     def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The ranks, from 0 to 1, of a value of a closed column, and of a knot or of what lies between two of an open one."""
         if self.closed:

@@ -1,0 +1,158 @@
+"""Values that are given to models of tables, and those that columns hold in their place."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from programs.tables import mixed_space, mixed_values
+
+import pushforward as pf
+from pushforward.cli.given import condition_of
+from pushforward.cli.terminal import app
+from pushforward.conditions import Known, Label
+from pushforward.data import TableSpace
+from pushforward.data.readers.tables import read_rows
+from pushforward.data.tables import Category, Number
+from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.number import Format
+from pushforward.errors import DataError, UsageError
+
+
+@pytest.fixture(scope="module")
+def transport():
+    """An untrained model of a whole number with atoms, a number, and a category."""
+    qty = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
+    fields = [qty, Number.measured("price", np.arange(100.0), form=Format(1)), Category("b", ("no", "yes"), (0.5, 0.5))]
+    return pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport().with_solver(pf.solvers.Euler(), steps=1)
+
+
+def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():
+    mixed = mixed_space(mixed_values())
+    known = Known(mixed.fields)
+    most = mixed.fields[2].knots[-1]
+    for given, words in {
+        ("whole", 99): f"whole=99 lies outside the 0 to {most:.0f} of the training data: {most:.0f} is given.",
+        ("whole", 4.4): "whole=4.4 is no value of the training data: 4 is given.",
+        ("whole", 3.5): "whole=3.5 is no value of the training data: 3 is given.",
+        ("whole", 5): None,
+        ("kind", "b"): None,
+    }.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            known.entered(known.blank(2, "cpu"), *given, 2)
+        assert [str(warning.message) for warning in caught] == ([words] if words else [])
+    few = Known((Number.measured("x", np.arange(0.0, 600, 10), form=Format(1)),))
+    assert few.beyond({"x": 34}) == ["x=34 is no value of the training data: 30.0 is given."]
+    assert few.beyond({"x": 20.04}) == ["x=20.04 is no value of the training data: 20.0 is given."]
+    assert few.beyond({"x": np.float32(20.0)}) == few.beyond({"x": 20 * (1 + 1e-9)}) == []
+    many = Known((Number.measured("x", np.arange(3000.0), "whole", Format(0)),))
+    assert many.beyond({"x": 7.5}) == ["x=7.5 is no value of the training data: 8 is given."]
+    wide = Known((Number.measured("x", np.arange(3000.0), form=Format(1)),))
+    assert wide.beyond({"x": 2999.2}) == [], "the range is 0 to 2999"
+
+
+def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
+    closed = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
+    spread = Number.measured("price", np.r_[np.zeros(900), 5 + np.arange(2000) / 100], form=Format(2))
+    alone = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
+    assert (closed.atoms, spread.atoms) == ((1.0, 2.0, 3.0), (0.0,))
+    values = np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3])
+    np.testing.assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
+    np.testing.assert_array_equal(spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99])), [0, 0, 5, 7.777, 24.99])
+    np.testing.assert_array_equal(alone.nearest(np.array([4.0, 1.0])), [5.0, 0.0])
+    known = Known((closed, spread))
+    rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
+    assert closed.decode(rows[:, : closed.width]).tolist() == [2.0, 3.0]
+    assert spread.decode(rows[:, closed.width : -2]).tolist() == [0.0, 5.0]
+    with pytest.warns(UserWarning, match="2 is given"):
+        entered = known.entered(known.blank(1, "cpu"), "qty", 2.4, 1).numpy()
+    assert closed.decode(entered[:, : closed.width]).tolist() == [2.0]
+    assert known.beyond({"qty": 2.4, "price": 2.4}) == [
+        "qty=2.4 is no value of the training data: 2 is given.",
+        "price=2.4 is no value of the training data: 0.00 is given.",
+    ]
+
+
+def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range(transport, tmp_path):
+    (tmp_path / "t.csv").write_text("qty,price,b\n2,5,?\n99,-4,?\n70,5,?\n3,9,no\n-5,9,no\n")
+    words = (
+        r"^3 cells of the columns qty, price lie outside of the training rows' range, such as qty=99 in line 3, where the range "
+        r"is 1 to 29\. The model is given the nearest value\.$"
+    )
+    with pytest.warns(UserWarning, match=words) as caught:
+        imputed = pf.impute(transport, tmp_path / "t.csv")
+    assert len(caught) == 1
+    near = pf.impute(transport, np.array([[2, 5, np.nan], [29, 0, np.nan], [29, 5, np.nan]]))
+    np.testing.assert_array_equal(imputed.values[0, :3, 2], near.values[0, :, 2])
+    assert near.beyond == ""
+    with pytest.warns(UserWarning, match=r"^1 cell of the column price lies .* price=100\.5 in row 0, where .* 0\.0 to 99\.0\."):
+        pf.impute(transport, np.array([[2, 100.5, np.nan]]))
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A run of a table of texts with commas, numbers that may be missing, and dates."""
+    product = Category("product", ("book, used", "None", "pen", '"q"'), (0.4, 0.2, 0.2, 0.2))
+    rating = Number.measured("rating", np.r_[np.arange(60.0), np.nan], form=Format(1))
+    day = Number.measured("day", np.array([1.0, 3.0]) * 86400, "date", Format(pattern="%Y-%m-%d"))
+    space = TableSpace.of([product, rating, day], layout=Layout(missing=("None", "NA", "NA")))
+    return SimpleNamespace(space=pf.recipes.flow(space, "tiny").method.space)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("rating=NA,product=pen", {"rating": "", "product": "pen"}),
+        ("rating=", {"rating": ""}),
+        ('product="book, used", rating=3', {"product": "book, used", "rating": "3"}),
+        ("product=book, used,rating=3", {"product": "book, used", "rating": "3"}),
+        ('rating=3,product="say ""a, b"""', {"product": 'say "a, b"', "rating": "3"}),
+        ('product="a, b=c, rating",rating=3', {"product": "a, b=c, rating", "rating": "3"}),
+        ("product=None", {"product": "None"}),
+        ('product="q"', {"product": '"q"'}),
+        ("day=NA", {"day": "NA"}),
+    ],
+)
+def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, wanted, monkeypatch):
+    monkeypatch.setattr(Known, "beyond", lambda *_: [])
+    assert condition_of(shop, None, given) == wanted
+
+
+def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
+    for given, words in {
+        "rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
+        "product=pen,rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
+        "day=soon": r"\"day\" takes a date of the pattern %Y-%m-%d, such as 1970-01-02, got 'soon'\.",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            condition_of(shop, None, given)
+    (known,) = (kind for kind in shop.space.conditions.values() if isinstance(kind, Known))
+    with pytest.raises(UsageError, match=r'Expected one of: "book, used", "None", "pen", ""q""\.$'):
+        known.entered(known.blank(1, "cpu"), "product", "bok", 1)
+    pd = pytest.importorskip("pandas")
+    start = known.fields[0].width
+    for value in (pd.NA, pd.NaT, None, float("nan")):
+        values = known.entered(known.blank(1, "cpu"), "rating", value, 1).numpy()[:, start : start + known.fields[1].width]
+        assert np.isnan(known.fields[1].decode(values)).all()
+    with pytest.raises(UsageError, match=r'There is no class "7"\. Expected one of: 0, 1, 2\.$'):
+        Label(("0", "1", "2")).index("7")
+    (tmp_path / "s.csv").write_text("product,x\npen,1\npen,2\n")
+    with pytest.raises(DataError, match=r"lacks the columns rating, day: it has product, x\.$"):
+        read_rows(tmp_path / "s.csv", shop.space)
+
+
+def test_an_ordered_category_of_a_frame_is_ordinal_in_its_order():
+    pd = pytest.importorskip("pandas")
+    sizes = pd.Categorical([None, *["S", "L", "M", "S"] * 6], ["S", "M", "L", "XL"], ordered=True)
+    frame = pd.DataFrame({"size": sizes, "plain": pd.Categorical(["b", "a"] * 12 + ["a"])})
+    size, plain = pf.data.load(frame).space.fields
+    assert (size.kind, size.names, size.missing) == ("ordinal", ("S", "M", "L"), True)
+    assert (plain.kind, plain.names) == ("category", ("a", "b"))
+    (size, _) = pf.data.load(frame, schema={"columns": {"size": {"kind": "category"}}}).space.fields
+    assert (size.kind, size.names) == ("category", ("L", "M", "S"))
+
+
+def test_a_hyphen_may_be_the_text_of_missing_values():
+    _, bound, _ = app.parse_args(["data", "check", "t.csv", "--missing", "-"], exit_on_error=False)
+    assert bound.arguments["reading"].missing == "-"
