@@ -1318,6 +1318,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("*_options(_settings(spec))", "", "training"),
         ('*_options(spec["asked"]), ', "", "training"),
         ("*reading_options(source), ", "", "training"),
+        ('"constraint": source.get("constraints"), ', "", "table_messages"),
+        ('*([f"--schema {schema}"] if schema else [])', "", "table_messages"),
+        ('.replace("  ", r" \\u0020")', "", "table_messages"),
     ],
     "evaluation/judge.py": [
         ("            x = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),

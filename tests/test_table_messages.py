@@ -2,17 +2,25 @@
 
 import itertools
 import json
+import shlex
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.cli.reading import options_of_reading
 from pushforward.cli.table_check import of_table
+from pushforward.cli.terminal import app
 from pushforward.data import TableSpace, check, load
+from pushforward.data.sources import stated
 from pushforward.data.tables import Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.evaluation.commands import commands
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
@@ -54,6 +62,29 @@ def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
     assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
     assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
     assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
+
+
+TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
+READINGS = [
+    {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},
+    {"columns": ["start", "end of it"], "missing": ["?", ""], "header": False, "table": False},
+    {"schema": TWO_BLANKS, "target": "end", "given": ["start"], "limit": 7, "seed": 0},
+]
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_path, monkeypatch, reading):
+    monkeypatch.chdir(tmp_path)
+    asked = {"recipe": "flow", "asked": {}, "budget": {"steps": 1}, "augment": [], "checkpoint_every": None, "seed": 0}
+    run = SimpleNamespace(folder=Path("a run"), spec={**asked, "data": {"name_or_path": "t.csv", **reading}})
+    *before, line = (" ".join(text.split()) for text in commands(run))
+    for text in before:
+        subprocess.run(text, shell=True, check=True)
+    assert len(before) == ("schema" in reading)
+    _, bound, _ = app.parse_args(shlex.split(line)[1:])
+    assert stated(options_of_reading(bound.arguments["reading"])) == reading
+    from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
+    assert commands(SimpleNamespace(folder=Path("r"), spec={**asked, "data": from_python}))[0].startswith("# ")
 
 
 def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):
