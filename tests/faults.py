@@ -1907,6 +1907,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
     ],
     "transports/redrawing.py": [
+        ("if not np.all(replace(space, constraints=(constraint,)).valid(x)):", "if True:", "table_samples"),
+        ("if valid is None or valid.all():\n        return\n    texts", "if True:\n        return\n    texts", "table_samples"),
         ("            waiting = waiting[~valid]", "            break", "table_samples"),
         ("if not len(waiting) or self.hopeless:", "if not len(waiting):", "table_samples"),
         ("HOPELESS <= self.tally.drawn ==", "HOPELESS <= self.tally.refused ==", "table_samples"),

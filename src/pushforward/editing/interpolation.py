@@ -210,7 +210,7 @@ def _check_deterministic(transport: Transport) -> None:
     inner = inner_of(transport)
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
-            "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
+            "A stochastic solver draws noise at every step. Interpolate with a deterministic one, such as `solver=heun`."
         )
 
 
