@@ -21,6 +21,9 @@ Fault = tuple[str, str, str]
 """What the line says, what it says with the fault, and the test modules that must notice, separated by blanks."""
 
 FAULTS: dict[str, list[Fault]] = {
+    "cli/given.py": [
+        ("if texts or name in refused else", "if texts else", "table_messages"),
+    ],
     "pictures.py": [
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
@@ -104,6 +107,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat.argsort()", "flat", "table_denoiser"),
     ],
     "editing/imputation.py": [
+        ("if transport.space.columns and not transport.space.names:", "if False:", "table_messages"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
         ("seed + draw * PERIOD + index,", "seed + draw * PERIOD + start + np.arange(len(index)),", "imputation"),
@@ -748,6 +752,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("moved &= np.array(field.cells(held))", "moved |= np.array(field.cells(held))", "table_denoiser"),
     ],
     "conditions/requests.py": [
+        ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
+        ("if name in self.numbers:", "if False:", "table_messages"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.cli.given import condition_of
 from pushforward.cli.reading import options_of_reading
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
@@ -62,6 +63,21 @@ def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
     assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
     assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
     assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
+
+
+def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_path):
+    path = tmp_path / "iris.csv"
+    path.write_text("width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60)))
+    space = load(path, target="species").space
+    assert (space.names, space.columns) == ((), ("width", "length"))
+    run = SimpleNamespace(space=space, transport=pf.recipes.flow(space, "tiny").method.transport())
+    for given, says in (("species=b", "`label=b`"), ("width=1", "`table=True`"), ("length=long", "`table=True`")):
+        with pytest.raises(UsageError, match=f'^"{given.partition("=")[0]}" is .*{says}'):
+            run.transport.sample(2, condition_of(run, None, given))
+    with pytest.raises(UsageError, match="takes columns and numbers"):
+        condition_of(run, None, "=b")
+    with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
+        pf.editing.impute(run, path)
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}

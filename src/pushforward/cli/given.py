@@ -45,7 +45,9 @@ def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
         else:
             words.append(word)
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
-    return [(name, value if texts else _number(word, value)) for word, name, value in pairs]
+    label = run.space.label
+    refused = {*run.space.columns, "" if label is None else label.target} - {""}  # by the library, which says what to do
+    return [(name, value if texts or name in refused else _number(word, value)) for word, name, value in pairs]
 
 
 def _number(word: str, value: str) -> float:
