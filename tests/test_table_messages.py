@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs.tables import mixed_table
 
 import pushforward as pf
 from pushforward.cli.given import condition_of
@@ -22,6 +23,8 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.commands import commands
+from pushforward.evaluation.truncation import truncation_curve
+from pushforward.recipes.students import student_of
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
@@ -78,6 +81,23 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
         condition_of(run, None, "=b")
     with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
         pf.editing.impute(run, path)
+
+
+def test_what_tables_cannot_have_is_refused_with_what_they_can():
+    data = mixed_table(300)
+    flow, vae = (recipe(data.space, "tiny").method for recipe in (pf.recipes.flow, pf.recipes.vae))
+    for recipe in (pf.recipes.shortcut, pf.recipes.consistency, pf.recipes.meanflow):
+        with pytest.raises(UsageError, match="`pushforward tune RUN --what table --steps 4 --solver dpm`"):
+            recipe(data.space, "tiny")
+    with pytest.raises(UsageError, match="`pushforward tune RUN --what table --steps 4 --solver dpm`"):
+        student_of(flow.denoiser)
+    for method in (flow, vae):
+        with pytest.raises(UsageError, match=r"^bpd: rows of a table have no density"):
+            pf.evaluate(method.transport(), data, metrics="bpd")
+    limits = []
+    with pytest.raises(UsageError, match="n = 20 is too few examples"):
+        truncation_curve(vae.transport(), data, [1.0], 20, watch=limits.append)
+    assert not limits
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
