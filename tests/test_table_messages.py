@@ -13,6 +13,7 @@ from programs.tables import mixed_table
 
 import pushforward as pf
 from pushforward.cli.given import condition_of
+from pushforward.cli.neighbours import _write_nearest
 from pushforward.cli.reading import options_of_reading
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
@@ -23,6 +24,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.commands import commands
+from pushforward.evaluation.neighbours import nearest
 from pushforward.evaluation.truncation import truncation_curve
 from pushforward.recipes.students import student_of
 from pushforward.spec import build, describe
@@ -98,6 +100,18 @@ def test_what_tables_cannot_have_is_refused_with_what_they_can():
     with pytest.raises(UsageError, match="n = 20 is too few examples"):
         truncation_curve(vae.transport(), data, [1.0], 20, watch=limits.append)
     assert not limits
+
+
+def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
+    data = mixed_table(300)
+    near = nearest(data.train.data_units(np.array([4, 9])), data, 2)
+    _write_nearest(tmp_path / "n.csv", data, near, 7, None)
+    head, *rows = [line.split(",") for line in (tmp_path / "n.csv").read_text().splitlines()]
+    assert head == ["seed", "rank", "distance", "near_copy", "number", "gain", "whole", "kind", "member"]
+    assert [row[:2] for row in rows] == [["7", "0"], ["7", "1"], ["7", "2"], ["8", "0"], ["8", "1"], ["8", "2"]]
+    assert rows[0][2] == ""
+    assert [float(row[2]) for row in rows[1:3]] == near.distances[0].tolist()
+    assert [rows[0][4:], rows[1][4:], rows[3][4:]] == data.space.cells(data.train.data_units(np.array([4, 4, 9])))
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
