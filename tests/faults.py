@@ -44,6 +44,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
     "report/choosing.py": [
+        ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
