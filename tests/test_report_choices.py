@@ -46,12 +46,19 @@ def test_what_holds_of_several_models_is_said_once():
     assert lines(compared({"flow": (0.2, 0.1, 40), "gan": (2.0, 0.1, 1), "vae": (2.01, 0.1, 1), "old": (3.0, 0.1, 1)})) == [
         "Choose flow if Fréchet distance counts most (0.200 ± 0.010).",
         "Do not choose gan and vae as they are: they do not beat no network in Fréchet distance (2.000 ± 0.010 and 2.010 ± 0.010 "
-        "against 2.000 ± 0.010). Train them longer, or look at their warnings.",
+        "against 2.000 ± 0.010). Train them longer.",
         "Do not choose old as it is: it is worse than no network in Fréchet distance (3.000 ± 0.010 against 2.000 ± 0.010). "
-        "Train it longer, or look at its warnings.",
+        "Train it longer.",
     ]
     shared = {"gan": (0.9, 0.001, 1), "old": (0.91, 0.001, 1), "flow": (0.2, 0.1, 40)}
     assert lines(compared(shared))[0] == "Choose gan or old if samples must come fast (1 ms each)."
+
+
+def test_warnings_are_named_where_there_are_any():
+    comparison = compared({"flow": (0.2, 0.1, 40), "old": (3.0, 0.1, 1)})
+    models = tuple(dataclasses.replace(model, warnings=("It is.",)) for model in comparison.models)
+    assert lines(comparison)[-1].endswith(" Train it longer.")
+    assert lines(dataclasses.replace(comparison, models=models))[-1].endswith(" Train it longer, or look at its warnings.")
 
 
 def test_no_model_is_chosen_for_its_speed_beside_a_better_one_that_is_as_fast():

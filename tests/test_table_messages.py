@@ -2,17 +2,31 @@
 
 import itertools
 import json
+import shlex
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs.tables import mixed_table
 
 import pushforward as pf
+from pushforward.cli.given import condition_of
+from pushforward.cli.neighbours import _write_nearest
+from pushforward.cli.reading import options_of_reading
 from pushforward.cli.table_check import of_table
+from pushforward.cli.terminal import app
 from pushforward.data import TableSpace, check, load
+from pushforward.data.sources import stated
 from pushforward.data.tables import Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.evaluation.commands import commands
+from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.truncation import truncation_curve
+from pushforward.recipes.students import student_of
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
@@ -54,6 +68,73 @@ def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
     assert did_you_mean("net prices", known) == ' Did you mean "net price"?'
     assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
     assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
+
+
+def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_path):
+    path = tmp_path / "iris.csv"
+    path.write_text("width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60)))
+    space = load(path, target="species").space
+    assert (space.names, space.columns) == ((), ("width", "length"))
+    run = SimpleNamespace(space=space, transport=pf.recipes.flow(space, "tiny").method.transport())
+    for given, says in (("species=b", "`label=b`"), ("width=1", "`table=True`"), ("length=long", "`table=True`")):
+        with pytest.raises(UsageError, match=f'^"{given.partition("=")[0]}" is .*{says}'):
+            run.transport.sample(2, condition_of(run, None, given))
+    with pytest.raises(UsageError, match="takes columns and numbers"):
+        condition_of(run, None, "=b")
+    with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
+        pf.editing.impute(run, path)
+
+
+def test_what_tables_cannot_have_is_refused_with_what_they_can():
+    data = mixed_table(300)
+    flow, vae = (recipe(data.space, "tiny").method for recipe in (pf.recipes.flow, pf.recipes.vae))
+    for recipe in (pf.recipes.shortcut, pf.recipes.consistency, pf.recipes.meanflow):
+        with pytest.raises(UsageError, match="`pushforward tune RUN --what table --steps 4 --solver dpm`"):
+            recipe(data.space, "tiny")
+    with pytest.raises(UsageError, match="`pushforward tune RUN --what table --steps 4 --solver dpm`"):
+        student_of(flow.denoiser)
+    for method in (flow, vae):
+        with pytest.raises(UsageError, match=r"^bpd: rows of a table have no density"):
+            pf.evaluate(method.transport(), data, metrics="bpd")
+    limits = []
+    with pytest.raises(UsageError, match="n = 20 is too few examples"):
+        truncation_curve(vae.transport(), data, [1.0], 20, watch=limits.append)
+    assert not limits
+
+
+def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
+    data = mixed_table(300)
+    near = nearest(data.train.data_units(np.array([4, 9])), data, 2)
+    _write_nearest(tmp_path / "n.csv", data, near, 7, None)
+    head, *rows = [line.split(",") for line in (tmp_path / "n.csv").read_text().splitlines()]
+    assert head == ["seed", "rank", "distance", "near_copy", "number", "gain", "whole", "kind", "member"]
+    assert [row[:2] for row in rows] == [["7", "0"], ["7", "1"], ["7", "2"], ["8", "0"], ["8", "1"], ["8", "2"]]
+    assert rows[0][2] == ""
+    assert [float(row[2]) for row in rows[1:3]] == near.distances[0].tolist()
+    assert [rows[0][4:], rows[1][4:], rows[3][4:]] == data.space.cells(data.train.data_units(np.array([4, 4, 9])))
+
+
+TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
+READINGS = [
+    {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},
+    {"columns": ["start", "end of it"], "missing": ["?", ""], "header": False, "table": False},
+    {"schema": TWO_BLANKS, "target": "end", "given": ["start"], "limit": 7, "seed": 0},
+]
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_path, monkeypatch, reading):
+    monkeypatch.chdir(tmp_path)
+    asked = {"recipe": "flow", "asked": {}, "budget": {"steps": 1}, "augment": [], "checkpoint_every": None, "seed": 0}
+    run = SimpleNamespace(folder=Path("a run"), spec={**asked, "data": {"name_or_path": "t.csv", **reading}})
+    *before, line = (" ".join(text.split()) for text in commands(run))
+    for text in before:
+        subprocess.run(text, shell=True, check=True)
+    assert len(before) == ("schema" in reading)
+    _, bound, _ = app.parse_args(shlex.split(line)[1:])
+    assert stated(options_of_reading(bound.arguments["reading"])) == reading
+    from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
+    assert commands(SimpleNamespace(folder=Path("r"), spec={**asked, "data": from_python}))[0].startswith("# ")
 
 
 def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):

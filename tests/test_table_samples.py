@@ -21,7 +21,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
-from pushforward.transports.redrawing import Redrawing, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.redrawing import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken
 
 TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
 
@@ -180,6 +180,16 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     assert tally.drawn > 200, "within `unmet_kept` every sample has all its draws"
     with pytest.warns(UserWarning, match=f"{broken} of 70 samples do not meet the constraints of the data"):
         warn_broken(space, x)
+
+
+def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(tmp_path):
+    space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
+    number = np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])
+    x = torch.from_numpy(space.encoded(number))
+    with pytest.warns(UserWarning, match=r'^2 of 3 points do not meet "end >= start"\. Points between two seeds cannot be drawn'):
+        pf.outputs.frames_to(tmp_path / "strip.csv", space, x)
+    assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
+    warn_between(space, x[:1])
 
 
 class Seldom(Map):

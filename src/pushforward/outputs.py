@@ -23,7 +23,7 @@ from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
-from pushforward.transports.redrawing import check_valid
+from pushforward.transports.redrawing import warn_between
 from pushforward.transports.spreading import stream, writes
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
@@ -132,15 +132,13 @@ def draw_to(
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
     """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
-    An animation of images goes there and back; points appear one after another.
-
-    Raises:
-        Diverged: For rows of a table that break a constraint.
+    An animation of images goes there and back; points appear one after another. Rows of a table that break a constraint are
+    written, with a warning.
     """
     from pushforward.pictures import grid_picture, legible, write_gif
 
     path = Path(path)
-    check_valid(space, x)
+    warn_between(space, x)
     ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
     check_target(path, space, len(images), overwrite, zoom)
     if ending == ".gif":

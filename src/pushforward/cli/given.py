@@ -55,7 +55,9 @@ def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
         raise UsageError(f'--given takes NAME=VALUE, such as "{name}=VALUE", between commas; got "{bare[0]}".')
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
     if not fields:
-        return [(name, _number(word, value)) for word, name, value in pairs]
+        label = run.space.label
+        refused = {*run.space.columns, "" if label is None else label.target} - {""}  # by the library, which says what to do
+        return [(name, value if name in refused else _number(word, value)) for word, name, value in pairs]
     layout = getattr(run.space, "layout", None)
     absent = dict(zip(fields, layout.missing, strict=False)) if layout else {}
     return [(name, _text(value, fields.get(name), absent.get(name, ""))) for _, name, value in pairs]

@@ -63,7 +63,8 @@ def nearest(
     Args:
         k: Training examples beside each sample.
         label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (each sample on the left, the nearest to its right), or .csv for vectors.
+        out: .png (each sample on the left, the nearest to its right), or .csv for vectors and tables; of tables each sample as
+            the file writes it, of rank 0, and below it its training rows.
     """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.neighbours import nearest as search
@@ -99,7 +100,7 @@ def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: in
         if path.suffix.lower() == ".png":
             _nearest_picture(data, near, zoom).save(temporary, format="PNG")
         else:
-            _nearest_csv(temporary, data, near, seed)
+            (_nearest_rows if data.space.names else _nearest_csv)(temporary, data, near, seed)
 
 
 def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
@@ -132,6 +133,21 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
             for rank, (number, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):
                 place = [seed + i, rank, int(number), float(distance), int(distance <= near.threshold)]
                 writer.writerow([*place, *sample.tolist(), *other.tolist()])
+
+
+def _nearest_rows(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
+    """Rows of a table as its file writes them: each sample, of rank 0, and below it its nearest training rows."""
+    import csv
+
+    space: Any = data.space
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=space.layout.separator, lineterminator="\n")
+        writer.writerow(["seed", "rank", "distance", "near_copy", *space.names])
+        for i, (sample, where, distances) in enumerate(zip(space.records(near.x), near.examples, near.distances, strict=True)):
+            writer.writerow([seed + i, 0, "", int(near.copies[i]), *sample])
+            others = space.records(data.train.data_units(where))
+            for rank, (distance, other) in enumerate(zip(distances, others, strict=True), start=1):
+                writer.writerow([seed + i, rank, float(distance), int(distance <= near.threshold), *other])
 
 
 def _samples(near: Nearest, seed: int) -> list[dict[str, Any]]:

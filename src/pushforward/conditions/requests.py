@@ -22,10 +22,11 @@ class Request:
     Args:
         kinds: By name.
         columns: Names of a table's columns, which only some models can be given.
+        numbers: Names of the numbers of vectors, which no model can be given.
     """
 
-    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = ()) -> None:
-        self.kinds, self.columns = kinds, columns
+    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = (), numbers: Collection[str] = ()) -> None:
+        self.kinds, self.columns, self.numbers = kinds, columns, numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
@@ -91,6 +92,14 @@ class Request:
                 raise UsageError(
                     f'"{name}" is a column of the table, and this model cannot be given columns: it samples whole rows. '
                     "Models of the recipes flow, ddpm and edm can, where they are trained on the table itself and not on codes."
+                )
+            label = self.kinds.get("label")
+            if isinstance(label, Label) and name == label.target != "":
+                raise UsageError(f'"{name}" is the label of this model: ask for a class by `label={requested[name]}`.')
+            if name in self.numbers:
+                raise UsageError(
+                    f'"{name}" is one of the numbers that this model samples, and cannot be given: its file was read as vectors. '
+                    "Trained again with `table=True`, which reads the file as a table, a model can be given any columns."
                 )
             if not self.kinds:
                 raise UsageError(

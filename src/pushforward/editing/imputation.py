@@ -186,6 +186,11 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
     for name, kind in transport.space.conditions.items():
         if isinstance(kind, Known):
             return name, kind
+    if transport.space.columns and not transport.space.names:
+        raise UsageError(
+            "Missing cells are filled in by models of tables, and this is a model of vectors: its file was read as vectors. "
+            "Train it again with `table=True`, which reads the file as a table."
+        )
     raise UsageError(
         "Missing cells are filled in by models of tables that were trained by flow, ddpm or edm, and this is none: "
         "`pushforward train flow --data FILE`."

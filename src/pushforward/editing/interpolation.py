@@ -211,7 +211,7 @@ def _check_deterministic(transport: Transport) -> None:
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
             f"{type(inner.solver).__name__} is a stochastic solver, which draws noise at every step: expected a deterministic "
-            'one, such as `solver="dpm"`.'
+            "one, such as `solver=dpm`."
         )
 
 

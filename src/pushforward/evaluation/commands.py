@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from pushforward.training import Run
 
 __all__ = ["commands", "reading_options"]
+
+LISTS = ("given", "columns", "drop", "missing")
+"""Options of `pushforward.data.load` that are lists; words between commas on the command line."""
 
 
 def commands(run: Run) -> list[str]:
@@ -26,30 +30,38 @@ def commands(run: Run) -> list[str]:
     budgets = [*(extension["budget"] for extension in spec.get("extended", [])), spec["budget"]]
     again = shlex.quote(f"{run.folder}-again")
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
-    words += [_amount(budgets[0]), *reading_options(source), *_options(spec["asked"]), *_options(_settings(spec))]
-    words += [f"--out {again}"] if len(budgets) > 1 else []
+    schema = shlex.quote(f"{run.folder}-schema.json") if source.get("schema") else ""
+    words += [_amount(budgets[0]), *reading_options(source), *([f"--schema {schema}"] if schema else [])]
+    words += [*_options(spec["asked"]), *_options(_settings(spec)), *([f"--out {again}"] if len(budgets) > 1 else [])]
     named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
-    return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
+    before = [f"printf %s {shlex.quote(_on_one_line(source['schema']))} > {schema}"] if schema else []
+    return [*before, " ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
 
 
 def _readable(source: Mapping[str, Any]) -> bool:
-    """Whether the command line can read the same examples: it makes squares, and limits by seed 0."""
+    """Whether the command line can read the same examples: it makes squares, limits by seed 0, and parts lists at commas."""
     height, width = source.get("resize") or (0, 0)
-    return "name_or_path" in source and height == width and not source.get("seed")
+    listed = [word for name in LISTS for word in source.get(name) or ()]
+    return "name_or_path" in source and height == width and not source.get("seed") and not any("," in word for word in listed)
+
+
+def _on_one_line(schema: Mapping[str, Any]) -> str:
+    """A schema as JSON without two blanks in a row, since a report joins the words of a command by single blanks."""
+    return json.dumps(schema).replace("  ", r" \u0020")
 
 
 def reading_options(source: Mapping[str, Any]) -> list[str]:
-    """The options that say how a run's data was read, as words of a command line.
+    """The options that say how a run's data was read, as words of a command line; a schema, which is a file, is none of them.
 
     Args:
         source: The arguments of `pushforward.data.load`.
     """
     condition = {True: "label", False: "none", None: None}[source.get("labelled")]
     resize = source["resize"][0] if "resize" in source else None
-    header = {True: "yes", False: "no", None: None}[source.get("header")]
-    reading = {"target": source.get("target"), "given": ",".join(source.get("given") or ()) or None}
-    reading |= {"header": header, "resize": resize}
-    return _options({**reading, "limit": source.get("limit"), "condition": condition})
+    yes = {True: "yes", False: "no", None: None}
+    reading = {"target": source.get("target"), **{name: ",".join(source[name]) for name in LISTS if source.get(name)}}
+    reading |= {"header": yes[source.get("header")], "resize": resize, "limit": source.get("limit"), "condition": condition}
+    return _options({**reading, "constraint": source.get("constraints"), "table": yes[source.get("table")]})
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from pushforward.data import Dataset
+from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.guess import guess
@@ -47,7 +47,16 @@ class BitsPerDim:
     scores: ClassVar[Mapping[str, MetricInfo]] = MODEL_SCORES["bpd"]
 
     def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
-        """One score, "bpd"."""
+        """One score, "bpd".
+
+        Raises:
+            UsageError: For a model of tables.
+        """
+        if isinstance(transport_of(model).space, TableSpace):
+            raise UsageError(
+                "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
+                "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
+            )
         if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
             return {"bpd": coded_bits(model.method, data, n, seed=seed)}
         return {"bpd": bits(transport_of(model), data, n, seed=seed, batch=batch)}

@@ -81,13 +81,16 @@ def truncation_curve(
         Precision, recall, density, coverage and Fréchet distance at each limit.
 
     Raises:
-        UsageError: For an iterative model, no limits or ones that are not above 0, or a number n that cannot be.
+        UsageError: For an iterative model, no limits or ones that are not above 0, or a number n that cannot be or
+            is too small for density and coverage.
     """
     wanted = sorted({float(limit) for limit in limits})
     if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
         raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
     models = [(limit, Truncated(transport, limit)) for limit in wanted]
     judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch)
+    if "density" not in judge.floors:
+        raise UsageError(f"There is no curve: n = {judge.n} is too few examples for density and coverage. Take data with more.")
     points = []
     for limit, model in (*models, (None, transport)):
         if watch is not None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pushforward.data import Space
+from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser, FlowMap, MapSampling, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
@@ -23,6 +23,13 @@ __all__ = ["copy_of", "jump_grid", "new_map", "student_of", "times_for", "times_
 
 D = TypeVar("D", bound=Denoiser)
 
+NO_JUMPS = (
+    "Models of tables cannot be distilled, nor trained as a shortcut, consistency or meanflow model: such a model jumps to "
+    "data in one step by predicting means, and the mean of two categories is no category. Train a flow and sample it in few "
+    "steps: `pushforward train flow --data FILE`, then `pushforward tune RUN --what table --steps 4 --solver dpm`. Or train "
+    "a gan or a vae, which take one call."
+)
+
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
     """A map on the straight path with random weights, whose network puts out the mean velocity.
@@ -31,7 +38,12 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
         space: The data's shape, units and conditions.
         size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+
+    Raises:
+        UsageError: For tables.
     """
+    if isinstance(space, TableSpace):
+        raise UsageError(NO_JUMPS)
     net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
     return FlowMap(net, Linear(), "velocity", space)
 
@@ -58,10 +70,7 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
             whose network's input or output depends on its path.
     """
     if isinstance(teacher, TableDenoiser):
-        raise UsageError(
-            "A denoiser of tables has no student that jumps, as a jump would have to choose categories. Sample it in fewer "
-            "`steps`, with a learned table of coefficients for them (tune); or train a gan or a vae, which take one call."
-        )
+        raise UsageError(NO_JUMPS)
     path = teacher.path
     straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
     if teacher.source is not None:

@@ -210,11 +210,13 @@ def _against(comparison: Comparison, short: Short) -> list[Choice]:
             continue
         names, single = [own.name for own in scores], len(scores) == 1
         they, are, them, their = ("it", "is", "it", "its") if single else ("they", "are", "them", "their")
+        warned = any(model.warnings or model.alarms for model in comparison.models if model.name in names)
+        or_look = f", or look at {their} warnings" if warned else ""
         because = f"{they} {are} worse than" if is_worse else f"{they} {'does' if single else 'do'} not beat"
         against = next(base.text for _, base in short.values())
         text = (
             f"{none_yet}Do not choose {named(names)} as {they} {are}: {because} no network in {label} "
-            f"({values_of(scores)} against {against}). Train {them} longer, or look at {their} warnings."
+            f"({values_of(scores)} against {against}). Train {them} longer{or_look}."
         )
         lines.append(Choice(tuple(names), text))
         none_yet = ""

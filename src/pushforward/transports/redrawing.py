@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,22 @@ from torch import Tensor
 from pushforward.data.spaces import Space
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
+from pushforward.numbers import listing
 from pushforward.predictor import Condition
 from pushforward.warned import warn
 
-__all__ = ["TURNS", "Part", "Redrawing", "Tally", "as_drawn", "check_valid", "counted", "unmet_kept", "warn_broken"]
+__all__ = [
+    "TURNS",
+    "Part",
+    "Redrawing",
+    "Tally",
+    "as_drawn",
+    "check_valid",
+    "counted",
+    "unmet_kept",
+    "warn_between",
+    "warn_broken",
+]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
@@ -210,15 +222,19 @@ class Redrawing:
             tally.add(drawn, refused)
 
 
-def check_valid(space: Space, x: Tensor) -> None:
-    """Refuse samples in data units that break a constraint.
-
-    Raises:
-        Diverged: With their number.
-    """
+def warn_between(space: Space, x: Tensor) -> None:
+    """Warn of points between two seeds, in data units, that break a constraint: no point between them can be drawn again."""
     valid = space.valid(x)
-    if valid is not None and not valid.all():
-        raise _refused(f"{int((~valid).sum()):,} of {len(valid):,} samples do not meet the constraints of the data")
+    if valid is None or valid.all():
+        return
+    texts = []
+    for constraint in getattr(space, "constraints", ()):
+        if not np.all(replace(space, constraints=(constraint,)).valid(x)):  # type: ignore[type-var]
+            texts.append(f'"{constraint.text}"')
+    warn(
+        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {listing(texts)}. Points between two seeds cannot be "
+        "drawn again: they are written as they are."
+    )
 
 
 def warn_broken(space: Space, x: Tensor) -> None:

@@ -83,7 +83,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        values = Request(self.space.conditions, self.space.names).values(n, condition, seed)
+        values = self._request().values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
@@ -146,10 +146,15 @@ class Transport(nn.Module, ABC):
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The values of conditions that were asked for, of n samples; None where nothing was."""
-        values = None if condition is None else Request(self.space.conditions, self.space.names).values(n, condition, seed)
+        values = None if condition is None else self._request().values(n, condition, seed)
         if values is not None:
             self.space.check_given(values)
         return values
+
+    def _request(self) -> Request:
+        """What reads conditions that are asked for."""
+        space = self.space
+        return Request(space.conditions, space.names, () if space.names else space.columns)
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """The conditions of some of the samples; see `part`."""
