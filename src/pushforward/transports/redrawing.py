@@ -23,7 +23,6 @@ __all__ = [
     "Redrawing",
     "Tally",
     "as_drawn",
-    "check_valid",
     "counted",
     "unmet_kept",
     "warn_between",
