@@ -38,7 +38,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" and word.strip() not in fields:", ":", "given_values"),
         ('and value not in names and getattr(field, "missing", False)', "", "given_values"),
         ("replace('\"\"', '\"')", "strip()", "given_values"),
-        ("value if name in refused else", "if texts else", "table_messages"),
+        ("value if name in refused else", "value if False else", "table_messages"),
     ],
     "pictures.py": [
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
