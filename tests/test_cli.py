@@ -519,13 +519,13 @@ for name in ("SIGINT", "SIGTERM"):
 def test_a_signal_ends_sampling_and_leaves_nothing(here):
     code = """
 from pushforward import transports
-drawn = transports.Transport.part
+drawn = transports.Transport._begun
 def cut(self, start, *args):
     if start == 20:
         assert [name for name in os.listdir() if name.startswith(".tmp-")]
         os.kill(os.getpid(), getattr(signal, transports.name))
     return drawn(self, start, *args)
-transports.Transport.part = cut
+transports.Transport._begun = cut
 def run(name):
     transports.name = name
     return main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"])

@@ -403,6 +403,5 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
             truncation_curve(model, data, limits)
     with pytest.raises(UsageError, match="Guidance"):
         truncation_curve(flow(), data)
-    few = truncation_curve(model, data, (1,), 4, repeats=1)
     with pytest.raises(UsageError, match="too few examples"):
-        truncation_picture(few)
+        truncation_curve(model, data, (1,), 4, repeats=1)

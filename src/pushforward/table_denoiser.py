@@ -132,7 +132,7 @@ class TableDenoiser(Denoiser):
 
     def _check_inputs(self) -> None:
         if self.waves > MOST_WAVES:
-            raise UsageError(f"`waves` must be at most {MOST_WAVES}, got {self.waves}.")
+            raise UsageError(f"waves must be at most {MOST_WAVES}, got {self.waves}.")
         size, columns, waves = self.layout.size, self.layout.count, 2 * self.waves * len(self.layout.scores)
         inputs = getattr(self.network, "inputs", None)
         if isinstance(inputs, int) and inputs != size + columns + waves:

@@ -108,16 +108,11 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
 
     Returns:
         RGB, 1600 x 720.
-
-    Raises:
-        UsageError: If too few examples were compared for these scores.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    if "density" not in curve.points[0].scores:
-        raise UsageError(f"There is no curve to draw: n = {curve.settings.n} is too few examples for density and coverage.")
     figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):
