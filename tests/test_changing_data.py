@@ -79,13 +79,13 @@ class Several(Processes):
     count = 2
 
     def __init__(self, rank):
-        self.rank, self.compared, self.asked = rank, [], []
+        self.rank, self.compared, self.requested = rank, [], []
 
     def compare(self, what):
         self.compared.append(what["data"])
 
     def agreed(self, wanted):
-        self.asked.append(wanted)
+        self.requested.append(wanted)
         return wanted or self.rank > 0
 
     def first(self, value):
@@ -99,7 +99,7 @@ def test_the_first_process_alone_reads_streamed_images_for_their_fingerprints(fo
     data = pf.data.load(folder, stream=True)
     share_fingerprints(data, first)
     assert (data.fingerprint, data.examples_fingerprint) == known
-    assert first.asked[-1] is True
+    assert first.requested[-1] is True
     monkeypatch.setattr("pushforward.data.dataset.fingerprints", None)
     data = pf.data.load(folder, stream=True)
     assert data_of_run(tmp_path, {"fingerprint": "a"}, data, absent="", changed="", processes=second) is data

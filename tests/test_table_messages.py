@@ -125,8 +125,8 @@ READINGS = [
 @pytest.mark.parametrize("reading", READINGS)
 def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_path, monkeypatch, reading):
     monkeypatch.chdir(tmp_path)
-    asked = {"recipe": "flow", "asked": {}, "budget": {"steps": 1}, "augment": [], "checkpoint_every": None, "seed": 0}
-    run = SimpleNamespace(folder=Path("a run"), spec={**asked, "data": {"name_or_path": "t.csv", **reading}})
+    common = {"recipe": "flow", "asked": {}, "budget": {"steps": 1}, "augment": [], "checkpoint_every": None, "seed": 0}
+    run = SimpleNamespace(folder=Path("a run"), spec={**common, "data": {"name_or_path": "t.csv", **reading}})
     *before, line = (" ".join(text.split()) for text in commands(run))
     for text in before:
         subprocess.run(text, shell=True, check=True)
@@ -134,7 +134,7 @@ def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_
     _, bound, _ = app.parse_args(shlex.split(line)[1:])
     assert stated(options_of_reading(bound.arguments["reading"])) == reading
     from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
-    assert commands(SimpleNamespace(folder=Path("r"), spec={**asked, "data": from_python}))[0].startswith("# ")
+    assert commands(SimpleNamespace(folder=Path("r"), spec={**common, "data": from_python}))[0].startswith("# ")
 
 
 def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):

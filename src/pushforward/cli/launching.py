@@ -42,7 +42,7 @@ FINAL = (2, 3, 5, 7, 75, 130)
 _LAUNCHER, _CODE = "PUSHFORWARD_LAUNCHER", "PUSHFORWARD_LAUNCHER_CODE"
 """The number of the process that ``--devices`` has started the others from, and the file into which they write its exit code."""
 _ENDED = 5.0
-"""Seconds in which a launcher that is told to end has ended its processes."""
+"""Seconds in which a launcher ends its processes after SIGTERM."""
 
 
 def _option(words: Sequence[str], name: str) -> str | None:

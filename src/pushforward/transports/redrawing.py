@@ -185,7 +185,7 @@ class Redrawing:
         """
         now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
-        drawn, refused, unmet, lost = (total - mine for total, mine in zip(summed(own), own, strict=True))
+        drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
         self._count(drawn, refused)
         self.unmet, self.lost = self.unmet + unmet, self.lost + lost
         self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
