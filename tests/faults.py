@@ -126,8 +126,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("((1, n) if self.shares_time else (n,))", "(1, n)", "table_networks"),
     ],
     "networks/columns.py": [
-        ("order.argsort()", "order", "table_denoiser"),
-        ("flat.argsort()", "flat", "table_denoiser"),
+        ("order.argsort()", "order", "table_networks"),
+        ("flat.argsort()", "flat", "table_networks"),
     ],
     "editing/imputation.py": [
         ("    if imputed.beyond:", "    if False:", "given_values"),
@@ -160,7 +160,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "encoded"),
     ],
     "data/tables/coordinates.py": [
-        ("values.new_zeros(values.shape[0], ", "values.new_zeros(len(values), ", "table_export"),
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
