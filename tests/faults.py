@@ -403,7 +403,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/samplers.py": [
         ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
-        ("if not isinstance(solver, Solver):", "if False:", "ladder"),
+        ("if not isinstance(solver, Solver):", "if False:", "default_of_the_teacher"),
         ("AttributeError, LookupError", "LookupError", "ladder"),
     ],
     "report/rungs.py": [

@@ -5,9 +5,12 @@ import dataclasses
 import pytest
 from programs.rungs import content, points
 
+import pushforward as pf
+from pushforward.errors import CheckpointError
 from pushforward.report import Report
 from pushforward.report.ladder import claims, table
 from pushforward.report.rungs import how
+from pushforward.training.samplers import by_default
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 
@@ -27,3 +30,10 @@ def test_the_report_names_the_default_sampler_of_the_teacher(same):
     assert ("That is the default of the teacher's own run." if same else "is Heun on the karras grid in 31 calls.") in how(
         measured
     )
+
+
+def test_a_part_that_is_no_solver_is_no_sampler():
+    flow = pf.recipes.flow(pf.data.load("moons", limit=20).space, "tiny").method.transport()
+    stored = {"solver": {"part": "Linear"}, "steps": 4, "grid": "time"}
+    with pytest.raises(CheckpointError, match="Linear is no solver"):
+        by_default({"samplers": {"teacher": stored}}, "teacher", flow)
