@@ -93,7 +93,7 @@ def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
         denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser
         with pytest.raises(UsageError, match=r"The network takes \d+ inputs; expected"):
             TableDenoiser(denoiser.network, Linear(), "velocity", mixed, waves=denoiser.waves + more)
-    with pytest.raises(UsageError, match="`waves` must be at most 64, got 65"):
+    with pytest.raises(UsageError, match="waves must be at most 64, got 65"):
         TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)
 
 
