@@ -1988,10 +1988,10 @@ FAULTS: dict[str, list[Fault]] = {
     "transports/redrawing.py": [
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
-        ("self.lost >= HOPELESS and not _kept", "self.lost >= HOPELESS", "table_samples"),
-        ("self.lost >= HOPELESS and not _kept", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
+        ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),
+        ("self.lost >= HOPELESS and not _unmet_allowed", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
         ("turn * self.n + seed - self.seed < HOPELESS", "True", "table_samples"),
-        ("if self.unmet and not _kept:", "if not _kept:", "table_samples"),
+        ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
         ("        self.unmet += sum(", "        self.unmet = sum(", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),

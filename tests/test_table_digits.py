@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from programs.metrics import Seen
 from torch import nn
 
 import pushforward as pf
@@ -12,7 +13,6 @@ from pushforward.data.tables.format import Format
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
-from pushforward.metrics import MetricInfo
 from pushforward.transports import Map
 
 LARGEST, N = 2**53, 1500
@@ -107,17 +107,6 @@ def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
     assert len(set(values[:, 1])) > 1
     free = billion.values(transport.sample(3, {"few": 7}))
     assert free[:, 1].tolist() == [7.0] * 3
-
-
-class Seen:
-    """Keeps what metrics receive."""
-
-    def __init__(self):
-        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
-
-    def applies(self, samples):
-        self.samples.append(samples)
-        return False
 
 
 def test_metrics_see_the_digits_of_samples(tmp_path):

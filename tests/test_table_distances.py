@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from programs.metrics import Seen
 from torch import nn
 
 from pushforward.data import TableSpace, load
@@ -19,21 +20,9 @@ from pushforward.evaluation.protocol import Protocol, check_same
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.rows import REPRESENTATION, Raw, recoded
 from pushforward.evaluation.scoring import floors, score
-from pushforward.metrics import MetricInfo
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
-
-
-class Seen:
-    """Keeps what metrics receive."""
-
-    def __init__(self):
-        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
-
-    def applies(self, samples):
-        self.samples.append(samples)
-        return False
 
 
 class Noise(nn.Module):

@@ -59,7 +59,7 @@ class Tally:
 
 _tallies: list[Tally] = []
 _off: list[bool] = []
-_kept: list[bool] = []
+_unmet_allowed: list[bool] = []
 
 
 @contextlib.contextmanager
@@ -85,11 +85,11 @@ def as_drawn() -> Iterator[None]:
 @contextlib.contextmanager
 def unmet_kept() -> Iterator[None]:
     """Within this context samples that break a constraint after all their draws are kept: a bad model is measured as it is."""
-    _kept.append(True)
+    _unmet_allowed.append(True)
     try:
         yield
     finally:
-        _kept.pop()
+        _unmet_allowed.pop()
 
 
 @dataclass
@@ -134,12 +134,12 @@ class Redrawing:
     @property
     def hopeless(self) -> bool:
         """Whether the request is given up."""
-        return self.lost >= HOPELESS and not _kept
+        return self.lost >= HOPELESS and not _unmet_allowed
 
     @property
     def undecided(self) -> bool:
         """Whether all draws so far break a constraint, and further first draws may show that the request is hopeless."""
-        return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _kept
+        return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _unmet_allowed
 
     def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
         """Samples as they were drawn first."""
@@ -208,7 +208,7 @@ class Redrawing:
             drawn, met = self.tally.drawn, self.tally.drawn - self.tally.refused
             some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
             raise _refused(f"{some} the constraints of the data")
-        if self.unmet and not _kept:
+        if self.unmet and not _unmet_allowed:
             raise _refused(_broken(self.unmet, self.n))
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:

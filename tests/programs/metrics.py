@@ -1,0 +1,14 @@
+"""Metrics that hold what they receive."""
+
+from pushforward.metrics import MetricInfo
+
+
+class Seen:
+    """Holds the samples that metrics receive, in ``samples``, and scores nothing."""
+
+    def __init__(self):
+        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
+
+    def applies(self, samples):
+        self.samples.append(samples)
+        return False
