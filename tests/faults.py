@@ -424,7 +424,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
     ],
     "metrics/copying.py": [
-        ("variance - float(of_samples)", "0.2 * variance", "intervals"),
+        ("variance - of_samples", "0.2 * variance", "intervals"),
         ("float(terms @ terms) * m / max(m - 1, 1)", "0.0", "intervals"),
         ("adjusted * (1 - adjusted) ** 2 / total", "adjusted * (1 - adjusted) / total", "intervals"),
         (" * (1 - total / (m + k))", "", "intervals"),
@@ -444,6 +444,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "metrics/table.py": [
+        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("for names in table.labels], gaps, np.ptp)", "for names in table.labels], gaps)", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
         ("float(unit(known))", "1.0", "table_metrics"),
@@ -461,7 +462,6 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "metrics/column_shapes.py": [
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
-        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("low - 0.5 + width", "low + width", "table_metrics"),
         ("if table.missing[place] if table.missing else any(", "if any(", "table_metrics"),
         ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
@@ -483,7 +483,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/fidelity.py": [
-        ("_nearest(real, real, 1)", "_nearest(real, real, 0)", "table_metrics"),
+        ("nearest(real, real, 1)", "nearest(real, real, 0)", "table_metrics"),
         ("generated - centre, axis=1)", "generated - generated.mean(0), axis=1)", "table_metrics"),
         ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
     ],

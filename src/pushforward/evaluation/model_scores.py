@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pushforward.metrics.score import MetricInfo
+from pushforward.metrics.score import MetricInfo, share_info
 
 __all__ = ["MODEL_SCORES"]
 
@@ -20,15 +20,13 @@ MODEL_SCORES: Mapping[str, Mapping[str, MetricInfo]] = {
         )
     },
     "cas": {
-        "cas": MetricInfo(
+        "cas": share_info(
             "Classification accuracy score",
             "higher",
             "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
             "trained on as many real examples.",
             unit="%",
             group="Classes",
-            least=0.0,
-            most=1.0,
         )
     },
 }

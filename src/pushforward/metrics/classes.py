@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.errors import UsageError
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Classes", "shares", "total_variation"]
@@ -45,15 +45,13 @@ class Classes:
 
     reads_classes: ClassVar[bool] = True
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "class_distance": MetricInfo(
+        "class_distance": share_info(
             "Class histogram",
             "lower",
             "Share of samples that would have to show another class for every class to be as frequent as in real data, as a "
             "classifier reads them (total variation).",
             unit="%",
             group="Classes",
-            least=0.0,
-            most=1.0,
         )
     }
 

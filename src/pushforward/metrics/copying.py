@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.memorisation import strong_columns
-from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import drawn
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import drawn, left_out, nearest
 from pushforward.metrics.uncertainty import area, share_error
 
 __all__ = ["Copying", "cell_scores", "copying"]
@@ -21,8 +21,6 @@ CELL, CELLS, FEWEST = 100, 10, 10
 """Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
 FEW = 20
 """Expected examples below which a count is not taken for normal."""
-SPLITS, LEFT_OUT = 30, 5
-"""How often some of the samples are left out, and which part, a fifth: so far "held_out_ratio" varies with them."""
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
@@ -54,11 +52,11 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
         Meehan, Chaudhuri and Dasgupta, A non-parametric test to detect data-copying in generative
         models, 2020, arXiv:2004.05675, section 3.
     """
-    distances, nearest = _nearest(generated, training)
-    examples, back = np.unique(nearest, return_inverse=True)
-    own = _nearest(training[examples], training, 1)[0]
-    (to_held_out, at), judges = _nearest(generated, held_out), held_out[:MOST]
-    reached = _Reached(at, nearest, to_held_out <= distances, distances <= to_held_out)
+    distances, closest = nearest(generated, training)
+    examples, back = np.unique(closest, return_inverse=True)
+    own = nearest(training[examples], training, 1)[0]
+    (to_held_out, at), judges = nearest(generated, held_out), held_out[:MOST]
+    reached = _Reached(at, closest, to_held_out <= distances, distances <= to_held_out)
     chance = len(held_out) / (len(training) + len(held_out))
     errors = ratio_errors(reached, len(held_out), len(training))
     scores = {
@@ -69,8 +67,8 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
         "ratio_shared": errors[1] / chance,
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
-    places = [_nearest(part, cells)[1] for part in (generated, judges)]
-    tests = list(_cell_tests(distances, _nearest(judges, training)[0], *places))
+    places = [nearest(part, cells)[1] for part in (generated, judges)]
+    tests = list(_cell_tests(distances, nearest(judges, training)[0], *places))
     if not tests:
         return scores
     z, weights, of_generated, of_held_out = map(np.array, zip(*tests, strict=True))
@@ -144,20 +142,8 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     adjusted = (new.sum() + 2) / (total + 4)
     of_count = adjusted * (1 - adjusted) ** 2 / total * (1 - total / (m + k))
     variance = max(float(terms @ terms) * m / max(m - 1, 1), float(of_count))
-    few = max(1, n // LEFT_OUT)
-    orders = (np.random.Generator(np.random.Philox(split)).permutation(n)[few:] for split in range(SPLITS))
-    of_samples = np.var([reached.share(part) for part in orders], ddof=1) * (n - few) / few if n > few else variance
-    return variance**0.5, max(0.0, variance - float(of_samples)) ** 0.5
-
-
-def _nearest(examples: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Distance and number of each example's nearest of the others, after the ``skipped`` nearest."""
-    from sklearn import config_context
-    from sklearn.neighbors import NearestNeighbors
-
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(examples)
-    return distances[:, -1], at[:, -1]
+    of_samples = left_out(reached.share, n) if n > 1 else variance
+    return variance**0.5, max(0.0, variance - of_samples) ** 0.5
 
 
 def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -214,15 +200,13 @@ class Copying:
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "authenticity": MetricInfo(
+        "authenticity": share_info(
             "Authenticity",
             "target",
             f"Share of samples (of {MOST:,}) farther from their nearest training example than that is from its own: fewer than "
             "of real data are copies, more lie off the data.",
             unit="%",
             group="Memorisation",
-            least=0.0,
-            most=1.0,
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, most_rows
 from pushforward.metrics.uncertainty import area, area_errors
@@ -81,7 +81,7 @@ class Detection:
 
     floor_redraws: ClassVar[int] = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "detection": MetricInfo(
+        "detection": share_info(
             "Two-sample score",
             "higher",
             "Whether boosted trees can tell samples from real rows that they have not seen: 1 where they cannot, 0 where they "
@@ -89,8 +89,6 @@ class Detection:
             group="Quality and diversity",
             role="quality",
             priority=0,
-            least=0.0,
-            most=1.0,
         )
     }
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import nearest
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
@@ -46,8 +47,8 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
     radii = np.quantile(np.linalg.norm(real - centre, axis=1), levels)
     outward = np.linalg.norm(generated - centre, axis=1)
     precision = (outward[:, None] <= radii).mean(0)
-    own, _ = _nearest(real, real, 1)
-    distances, at = _nearest(real, generated, 0)
+    own, _ = nearest(real, real, 1)
+    distances, at = nearest(real, generated)
     reached = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
     within = reached[:, None] <= np.quantile(reached, levels)
     recall = ((distances <= own)[:, None] & within).mean(0)
@@ -55,37 +56,23 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
     return alpha, beta
 
 
-def _nearest(x: NDArray[np.float64], others: NDArray[np.float64], skipped: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distance and number of the nearest of the others, after ``skipped`` of them."""
-    from sklearn import config_context
-    from sklearn.neighbors import NearestNeighbors
-
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(x)
-    return distances[:, -1], at[:, -1]
-
-
 class Fidelity:
     """Alpha-precision and beta-recall of the rows of a table."""
 
     definition: ClassVar[int] = 2
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "alpha_precision": MetricInfo(
+        "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
             f"Whether samples lie as far from the middle of the data as real rows do, {WHERE}: 1 where they do.",
             group="Quality and diversity",
-            least=0.0,
-            most=1.0,
         ),
-        "beta_recall": MetricInfo(
+        "beta_recall": share_info(
             "Beta-recall",
             "higher",
             f"How much of real data has a sample nearer than its nearest other real row, {WHERE}: real data has about a half.",
             group="Quality and diversity",
             role="diversity",
-            least=0.0,
-            most=1.0,
         ),
     }
 
@@ -98,9 +85,7 @@ class Fidelity:
         assert samples.table is not None
         x, y = (side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table)))
         values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
-        if not samples.errors:
-            return {name: Score(float(value)) for name, value in values.items()}
-        spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
+        spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST) if samples.errors else None
         if spreads is None:
             return {name: Score(float(value)) for name, value in values.items()}
         scores = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from pushforward.errors import UsageError
-from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import drawn
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import SPLITS, drawn, left_out, orders
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
@@ -18,9 +18,8 @@ ROWS, ENTRIES = 1000, 10_000_000
 """Rows of the distance matrix that are held at a time, and its entries, at most."""
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
 """The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
-SOME, SPLITS, HALVES, LEFT_OUT = 1000, 30, 5, 5
-"""Of the errors of recall and density: examples of either side at most, how often some are left out, how often they are divided
-in halves, and which part is left out, a fifth."""
+SOME, HALVES = 1000, 5
+"""Of the errors of recall and density: examples of either side at most, and how often they are divided in halves."""
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -109,23 +108,19 @@ class Manifold:
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "precision": MetricInfo(
+        "precision": share_info(
             "Precision",
             "higher",
             "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
             group="Quality and diversity",
-            least=0.0,
-            most=1.0,
         ),
-        "recall": MetricInfo(
+        "recall": share_info(
             "Recall",
             "higher",
             "Share of real samples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
-            least=0.0,
-            most=1.0,
         ),
         "density": MetricInfo(
             "Density",
@@ -135,14 +130,12 @@ class Manifold:
             group="Quality and diversity",
             least=0.0,
         ),
-        "coverage": MetricInfo(
+        "coverage": share_info(
             "Coverage",
             "higher",
             "Share of real samples that have a generated one near them: variety and quality in one.",
             group="Quality and diversity",
             role="diversity",
-            least=0.0,
-            most=1.0,
         ),
     }
 
@@ -158,10 +151,8 @@ class Manifold:
         x, y = samples.generated_features, samples.reference_features
         within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)
-        if not samples.errors:
-            return {name: Score(value) for name, value in values.items()}
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
-        spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
+        spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores = {}
@@ -203,23 +194,13 @@ def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, 
         return float((across[part] < reach[:, None]).sum()) / (k * len(x))
 
     def variance(parts: int) -> float:
-        divided = (np.array_split(order, parts) for order in _orders(len(y), SPLITS))
+        divided = (np.array_split(order, parts) for order in orders(len(y), SPLITS))
         return float(np.mean([np.var([density(part) for part in own_parts], ddof=1) for own_parts in divided]))
 
     halves, quarters = variance(2), variance(4)
     falls = float(np.clip(halves / quarters, 0.5, 1)) if quarters > 0 else 0.5
     of_real = (halves * falls * len(y) / len(real)) ** 0.5
     return float(np.hypot(np.std(within / k, ddof=1) / np.sqrt(len(within)), of_real)), of_real
-
-
-def _left_out(score: Callable[[np.ndarray], float], n: int) -> float:
-    """The variance of a score of n examples, by a jackknife that leaves out a fifth of them at a time."""
-    few = n // LEFT_OUT
-    return float(np.var([score(order[few:]) for order in _orders(n, SPLITS)], ddof=1)) * (n - few) / few
-
-
-def _orders(n: int, count: int) -> list[np.ndarray]:
-    return [np.random.Generator(np.random.Philox(split)).permutation(n) for split in range(count)]
 
 
 def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int) -> tuple[float, float]:
@@ -250,8 +231,8 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
         reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
         return np.asarray((across[:, part] < reach).any(1), np.float64)
 
-    variance, half = _left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
-    halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in _orders(len(x), HALVES)]
+    variance, half = left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
+    halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in orders(len(x), HALVES)]
     together = np.sum([np.cov(first, other)[0, 1] for first, other in halves])
     shares = np.sum([(first.var(ddof=1) + other.var(ddof=1)) / 2 for first, other in halves])
     of_share = share_error(value * m, m)

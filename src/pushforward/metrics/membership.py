@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.nearest_rows import some
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import area, area_errors
 
 __all__ = ["Membership", "attack"]
@@ -60,24 +60,20 @@ class Membership:
     """Areas under the ROC curves of two attacks, in the standardised values of the table."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "membership": MetricInfo(
+        "membership": share_info(
             "Membership attack, AUC",
             "target",
             f"{ATTACKS}, by the distance to the nearest sample: 0.5 is chance, 1 names every training row. This is one attack; "
             "others may reach more.",
             group="Memorisation",
             target=0.5,
-            least=0.0,
-            most=1.0,
         ),
-        "membership_ratio": MetricInfo(
+        "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
             f"{ATTACKS}, by how much nearer a row is to a sample than to a real row that the attacker knows: 0.5 is chance.",
             group="Memorisation",
             target=0.5,
-            least=0.0,
-            most=1.0,
         ),
     }
 

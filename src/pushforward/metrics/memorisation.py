@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import share_error
 
 if TYPE_CHECKING:
@@ -181,15 +181,13 @@ class Memorisation:
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "near_copies": MetricInfo(
+        "near_copies": share_info(
             "Near-copies",
             "lower",
             "Share of samples closer to a training example than a quarter of the usual distance of new data.",
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
-            least=0.0,
-            most=1.0,
         )
     }
 

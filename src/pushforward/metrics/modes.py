@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
 __all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
@@ -133,24 +133,20 @@ class Modes:
             group="Modes",
             least=0.0,
         ),
-        "high_quality": MetricInfo(
+        "high_quality": share_info(
             "Near a mode",
             "target",
             "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
             group="Modes",
             unbiased=True,
-            least=0.0,
-            most=1.0,
         ),
-        "bridges": MetricInfo(
+        "bridges": share_info(
             "Bridges",
             "lower",
             "Share of samples more than 5 standard deviations from every mode.",
             unit="%",
             group="Modes",
             unbiased=True,
-            least=0.0,
-            most=1.0,
         ),
         "spread": MetricInfo(
             "Spread",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.memorisation import nearest_distance
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, share_error
 
@@ -82,7 +82,7 @@ class NearestRows:
             group="Memorisation",
             least=0.0,
         ),
-        "nearer_training": MetricInfo(
+        "nearer_training": share_info(
             "Nearest is training",
             "target",
             "Share of samples whose nearest real row is a training row, of as many training as held-out rows: 50 % for new data. "
@@ -91,8 +91,6 @@ class NearestRows:
             unit="%",
             group="Memorisation",
             target=0.5,
-            least=0.0,
-            most=1.0,
         ),
     }
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.table import Table, codes
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
 __all__ = ["PairTrends", "pair_errors"]
@@ -44,14 +44,14 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
     pairs, each, terms = [], [], [np.zeros(len(side)) for side in sides]
     for first, second in chosen:
         if table.categorical[[first, second]].any():
-            error, added = _contingency(cells[first], cells[second])
+            error, *added = _contingency(cells[first], cells[second])
         else:
             correlations = [_correlation(side[:, first], side[:, second]) for side in sides]
             if all(value is None for value, _ in correlations):
                 continue
             gap = (correlations[0][0] or 0.0) - (correlations[1][0] or 0.0)
             error, sign = abs(gap) / 2, np.sign(gap) / 2
-            added = sign * correlations[0][1], -sign * correlations[1][1]
+            added = [sign * correlations[0][1], -sign * correlations[1][1]]
         pairs.append((first, second))
         each.append(error)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
@@ -75,14 +75,11 @@ def _cells(table: Table) -> list[Cells]:
     return columns
 
 
-def _contingency(first: Cells, second: Cells) -> tuple[float, Terms]:
+def _contingency(first: Cells, second: Cells) -> Parts:
     """Total variation of joint shares; only cells that occur are counted, as there may be many."""
     of_x, of_y = first[0] * second[2] + second[0], first[1] * second[2] + second[1]
     occurring, where = np.unique(np.concatenate([of_x, of_y]), return_inverse=True)
-    places = where[: len(of_x)], where[len(of_x) :]
-    share, real = (np.bincount(place, minlength=len(occurring)) / len(place) for place in places)
-    sign = np.sign(share - real) / 2
-    return float(np.abs(share - real).sum() / 2), (sign[places[0]], -sign[places[1]])
+    return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float | None, NDArray[np.float64]]:
@@ -100,15 +97,13 @@ class PairTrends:
     """Mean error of the dependence of pairs of columns."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "pair_error": MetricInfo(
+        "pair_error": share_info(
             "Pair trend error",
             "lower",
             "How far the dependence of two columns is from the real one, mean over pairs: half of the difference of correlations "
             "of numbers, total variation of joint shares of others.",
             unit="%",
             group="Columns and pairs",
-            least=0.0,
-            most=1.0,
         )
     }
 

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
@@ -60,6 +61,10 @@ class MetricInfo(Record):
     unbiased: bool = False
     least: float | None = None
     most: float | None = None
+
+
+share_info = partial(MetricInfo, least=0.0, most=1.0)
+"""Declares a score from 0 to 1."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["drawn", "ordered", "random_for"]
+__all__ = ["drawn", "left_out", "nearest", "ordered", "orders", "random_for"]
 
 COLUMNS = 8
 """Columns by which examples are put in order, at most."""
+SPLITS, LEFT_OUT = 30, 5
+"""How often some examples are left out to measure a variance, and which part, a fifth."""
 
 
 def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -31,3 +34,24 @@ def ordered(x: np.ndarray) -> np.ndarray:
 def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:
     """Random numbers of a seed and of the examples: with the seed alone, ordered examples would lose the same ranks each time."""
     return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(examples).tobytes())])
+
+
+def orders(n: int, count: int) -> list[np.ndarray]:
+    """Random orders of n examples, always the same ones."""
+    return [np.random.Generator(np.random.Philox(split)).permutation(n) for split in range(count)]
+
+
+def left_out(score: Callable[[np.ndarray], float], n: int) -> float:
+    """The variance of a score of n examples, 2 at least, by a jackknife that leaves out a fifth of them at a time."""
+    few = max(1, n // LEFT_OUT)
+    return float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
+
+
+def nearest(x: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Distance (n,) and number (n,) of each example's nearest of the others, after the ``skipped`` nearest."""
+    from sklearn import config_context
+    from sklearn.neighbors import NearestNeighbors
+
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(x)
+    return distances[:, -1], at[:, -1]

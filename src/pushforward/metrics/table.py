@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-__all__ = ["Table", "codes", "embedded", "embedding", "shuffled"]
+__all__ = ["Parts", "Table", "codes", "embedded", "embedding", "shuffled", "variation"]
 
 CODES = 100
 """Categories of a column that are told apart in an embedding, at most; the rarest are one."""
@@ -51,6 +51,17 @@ class Table:
 def codes(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """The numbers of categories (n,), those of missing values ``count``."""
     return np.where(np.isnan(values), count, values).astype(np.int64)
+
+
+Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
+"""An error, and what each generated and each held-out row adds to it."""
+
+
+def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
+    """The total variation of two sets of categories, (n,) and (m,), whole numbers below ``count``."""
+    share, real = (np.bincount(side, minlength=count) / len(side) for side in (of_x, of_y))
+    sign = np.sign(share - real) / 2
+    return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]
 
 
 def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.growth import Growth
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, kernel_errors
 
@@ -163,7 +163,7 @@ class TwoSample:
             role="quality",
             unbiased=True,
         ),
-        "neighbour_test": MetricInfo(
+        "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
             "How often the nearest other example comes from the same side: 50 % where samples cannot be told from real data, "
@@ -171,10 +171,8 @@ class TwoSample:
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
-            least=0.0,
-            most=1.0,
         ),
-        "classifier_test": MetricInfo(
+        "classifier_test": share_info(
             "Classifier test",
             "target",
             "How often a classifier that learns to tell samples from real data is right on new ones: 50 % where they cannot be "
@@ -182,8 +180,6 @@ class TwoSample:
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
-            least=0.0,
-            most=1.0,
         ),
     }
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import inputs, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area
@@ -94,13 +94,11 @@ class Utility:
     definition: ClassVar[int] = 2
     floor_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
     scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "utility_auc": MetricInfo(
+        "utility_auc": share_info(
             "AUC of a learner from samples",
             "higher",
             f"Boosted trees learn the target from samples and predict that of held-out rows: area under the ROC curve. {OTHERS}",
             group="Use",
-            least=0.0,
-            most=1.0,
         ),
         "utility_rmse": MetricInfo(
             "Error of a learner from samples",
