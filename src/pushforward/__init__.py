@@ -6,10 +6,10 @@ package costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pushforward import waiting
+from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         training,
         transports,
     )
-    from pushforward.denoiser import Denoiser, Repathed
+    from pushforward.denoiser import Denoiser, FlowMap, Repathed
     from pushforward.editing import impute
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
@@ -62,55 +62,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 waiting.choose()
-
-_MODULES = (
-    "couplings",
-    "data",
-    "denoiser",
-    "draws",
-    "editing",
-    "errors",
-    "evaluation",
-    "grid_learning",
-    "guidance",
-    "interop",
-    "likelihood",
-    "methods",
-    "metrics",
-    "networks",
-    "outputs",
-    "paths",
-    "pictures",
-    "plugins",
-    "precision",
-    "predictions",
-    "recipes",
-    "report",
-    "samples",
-    "sampling_options",
-    "solvers",
-    "spec",
-    "table_learning",
-    "tabulated",
-    "testing",
-    "times",
-    "training",
-    "transports",
-)
-_HOMES = {
-    "denoiser": ("Denoiser", "FlowMap", "Repathed"),
-    "editing": ("impute",),
-    "evaluation": ("Comparison", "Score", "compare", "evaluate"),
-    "guidance": ("AtScale", "Autoguided", "Guided", "Thresholded"),
-    "methods": ("GAN", "VAE", "Denoising", "Method"),
-    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
-    "recipes": ("Recipe", "Schedule", "Training"),
-    "report": ("Report",),
-    "tabulated": ("Tabulated",),
-    "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
-    "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "GAN",
@@ -186,12 +137,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exports(
+    __name__,
+    {
+        "denoiser": ("Denoiser", "FlowMap", "Repathed"),
+        "editing": ("impute",),
+        "evaluation": ("Comparison", "Score", "compare", "evaluate"),
+        "guidance": ("AtScale", "Autoguided", "Guided", "Thresholded"),
+        "methods": ("GAN", "VAE", "Denoising", "Method"),
+        "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
+        "recipes": ("Recipe", "Schedule", "Training"),
+        "report": ("Report",),
+        "tabulated": ("Tabulated",),
+        "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
+        "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
+    },
+)
 
 
 def __dir__() -> list[str]:
