@@ -29,6 +29,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/model_metrics.py": [
         ("if isinstance(transport_of(model).space, TableSpace):", "if False:", "table_messages"),
+        ("if not (held & ~used).any() else 256", "", "cost"),
     ],
     "recipes/students.py": [
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
@@ -409,9 +410,6 @@ FAULTS: dict[str, list[Fault]] = {
     "report/rungs.py": [
         ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
     ],
-    "evaluation/p_values.py": [
-        ("min(len(values), 2)", "1", "intervals"),
-    ],
     "metrics/manifold.py": [
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
@@ -422,6 +420,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
+        ("min(len(values), 2)", "1", "intervals"),
     ],
     "metrics/copying.py": [
         ("variance - of_samples", "0.2 * variance", "intervals"),
@@ -510,7 +509,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
     ],
-    "evaluation/odd_rows.py": [
+    "evaluation/given.py": [
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),
@@ -1330,9 +1329,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
     ],
-    "evaluation/guess.py": [
-        ("if not (held & ~used).any() else 256", "", "cost"),
-    ],
     "report/speeds.py": [
         ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
@@ -1726,10 +1722,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
     ],
-    "data/tar_store.py": [
-        ("if size > MAX_MEMBER:", "if False:", "packing"),
-        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
-    ],
     "data/packed.py": [
         ("if getattr(index, name) != getattr(known, name)]", "if False]", "data_check"),
         ("if stated != total else []", "if False else []", "data_check"),
@@ -1742,6 +1734,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/readers/shards.py": [
         ("content_digest(content_hashes(content.x)) != packed.content", "False", "packing"),
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
     ],
     "data/tar_index.py": [
         ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),

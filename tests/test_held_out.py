@@ -11,7 +11,7 @@ from pushforward.data.building import Schema, build
 from pushforward.data.example_hashes import ATOM, among, distinct, example_hashes, held_out_indices
 from pushforward.data.seen import seen_in_training, shared_examples
 from pushforward.errors import DataError
-from pushforward.report.single import scores_text
+from pushforward.report.text import scores_text
 from pushforward.testing import recipe_for
 
 

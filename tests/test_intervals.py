@@ -15,8 +15,7 @@ from pushforward.data import Dataset, VectorSpace
 from pushforward.data.dataset import Split
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
-from pushforward.evaluation.intervals import above, of_share, over_trainings, with_interval
-from pushforward.evaluation.p_values import merged_p
+from pushforward.evaluation.intervals import above, merged_p, of_share, over_trainings, with_interval
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.synthetic_training import accuracy_errors
 from pushforward.metrics import Samples, Score, describe, two_sample

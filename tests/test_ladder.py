@@ -23,8 +23,8 @@ from pushforward.evaluation.scoring import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
-from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
+from pushforward.report.text import scores_text
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import map_health, observers
 from pushforward.training.frozen import with_frozen

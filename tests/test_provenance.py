@@ -217,7 +217,7 @@ def test_the_bias_that_a_frechet_distance_states_is_what_clouds_of_one_gaussian_
 
 
 def test_a_small_n_is_named_with_the_size_of_its_bias(first):
-    from pushforward.report.single import scores_text
+    from pushforward.report.text import scores_text
 
     bias = first.floors["frechet"].value
     page = pf.Report(first)

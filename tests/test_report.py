@@ -23,9 +23,8 @@ from pushforward.report import Report, captions, costs, sentences, statistics, t
 from pushforward.report import limits as stated
 from pushforward.report.charts import Series, line_chart
 from pushforward.report.path_charts import CROSS
-from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
-from pushforward.report.text import score_parts
+from pushforward.report.text import score_parts, scores_text
 from pushforward.report.text import text as as_text
 from pushforward.report.verdict import verdict
 

@@ -13,7 +13,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score, describe
 from pushforward.numbers import shortened
 from pushforward.report import Report, captions
-from pushforward.report.single import scores_text
+from pushforward.report.text import scores_text
 
 
 def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):

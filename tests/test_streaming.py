@@ -16,7 +16,7 @@ from pushforward.data.image_store import ImageStore
 from pushforward.data.levels import level_counts
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.given import given_samples
-from pushforward.evaluation.guess import levels_of
+from pushforward.evaluation.model_metrics import levels_of
 from pushforward.evaluation.neighbours import nearest
 from pushforward.testing import recipe_for
 

@@ -78,7 +78,7 @@ def evaluate(
     _check(data, words(metrics), features, (n, repeats), loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.sample_files import is_run
-    from pushforward.report.single import scores_text
+    from pushforward.report.text import scores_text
     from pushforward.report.warnings import warnings
 
     _say_what_takes_long(words(metrics))

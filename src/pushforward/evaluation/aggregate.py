@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pushforward.evaluation.intervals import over_trainings
+from pushforward.evaluation.intervals import merged_p, over_trainings
 from pushforward.evaluation.measurements import Alarm
-from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.evaluation.intervals import with_interval
-from pushforward.evaluation.p_values import merged_p
+from pushforward.evaluation.intervals import merged_p, with_interval
 from pushforward.evaluation.scoring import deviation, ratio
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, mean_growth

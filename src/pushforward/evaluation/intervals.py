@@ -15,7 +15,7 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
-__all__ = ["above", "of_share", "over_trainings", "with_interval"]
+__all__ = ["above", "merged_p", "of_share", "over_trainings", "with_interval"]
 
 NORMAL = 1.96
 
@@ -128,3 +128,19 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
     wide, root = quantile * error, math.sqrt(max(0.0, value))
     half = math.sqrt(wide / 2) if value <= wide / 2 else wide / (2 * root)
     return min(value, max(0.0, root - half) ** 2), max(value + wide, (root + half) ** 2)
+
+
+def merged_p(values: Sequence[float]) -> float:
+    """Twice the mean of p-values, at most 1; a single p-value is returned as it is.
+
+    Under the hypothesis it is at most alpha with probability alpha at most, however the p-values depend on each other, as
+    those of samplings that share their reference do. Their mean alone is not: it can be up to twice as likely.
+
+    Args:
+        values: P-values, each in [0, 1], at least one of them.
+
+    References:
+        Rüschendorf, Random variables with maximum sums, 1982. Vovk and Wang, Combining p-values via averaging, 2020,
+        arXiv:1212.4966, table 1 and proposition 3.
+    """
+    return min(1.0, min(len(values), 2) * math.fsum(values) / len(values))

@@ -1,4 +1,4 @@
-"""Verdict and scores as plain text, within the width of a terminal."""
+"""Verdict and scores, or the scores of one model, as plain text within the width of a terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
 from pushforward.numbers import shortened
-from pushforward.report import ladder, tables
-from pushforward.report.bars import has_intervals
+from pushforward.report import ladder, latent, tables
+from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
 from pushforward.report.limits import noise_limits, noise_table, without_pictures
 from pushforward.report.map_captions import LADDER_NOTE
@@ -17,8 +17,9 @@ from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import NO_NETWORK, Row, Table
 from pushforward.report.verdict import verdict
+from pushforward.report.warnings import warnings
 
-__all__ = ["bullets", "line_width", "score_parts", "text", "wrapped"]
+__all__ = ["bullets", "line_width", "score_parts", "scores_text", "text", "wrapped"]
 
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
@@ -156,3 +157,41 @@ def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -
         cells = [column[i].rjust(_wide(column)) for column in columns]
         lines.append("  ".join([name.ljust(first), *cells]).rstrip())
     return "\n".join(lines)
+
+
+def scores_text(comparison: Comparison, width: int | None = None) -> str:
+    """The tables of the only model's scores, as a report's text has them, what its codes hold, then the warnings.
+
+    Args:
+        comparison: Of one model.
+        width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
+    """
+    width = line_width(width)
+    paragraphs = [_codes(comparison), *_footing(comparison), *(claim.text for claim in ladder.claims(comparison))]
+    parts = [*score_parts(comparison, width), *(wrapped(paragraph, width) for paragraph in paragraphs)]
+    keep = bullets((sentence.text for sentence in warnings(comparison)), width)
+    return "\n\n".join(part for part in [*parts, f"what to keep in mind:\n{keep}" if keep else ""] if part)
+
+
+def _codes(comparison: Comparison) -> str:
+    """What a model's codes hold; nothing for a model without any."""
+    statistics = latent.table(comparison)
+    if statistics is None:
+        return ""
+    cells = [f"{column.label} {cell.value}" for column, cell in zip(statistics.columns, statistics.rows[0].cells, strict=True)]
+    return "codes of held-out examples: " + ", ".join(cell for cell in cells if not cell.endswith("–"))
+
+
+def _footing(comparison: Comparison) -> list[str]:
+    """How the numbers of the table were computed."""
+    settings, bits = comparison.settings, comparison.models[0].scores.get("bpd")
+    lines = []
+    if settings.features:
+        lines.append(
+            f"n = {settings.n} on either side, {samplings(comparison)}; features: {settings.features}. There is no ratio where "
+            "real data's score is below 0 or within two of its spreads of 0."
+        )
+    if bits is not None:
+        beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
+        lines.append(f"bits per dimension: {bits.extra['how']}, over {bits.n:,} held-out examples{beside}")
+    return lines
