@@ -21,6 +21,7 @@ from pushforward.predictor import (
     Predicting,
     Predictor,
     TimeColumns,
+    Wrapped,
     affine_columns,
     blend,
     check_predictor,
@@ -31,7 +32,6 @@ from pushforward.predictor import (
     times_for,
     without_scale,
 )
-from pushforward.wrapped import Wrapped
 
 __all__ = [
     "CLOCKS",

@@ -18,6 +18,7 @@ from pushforward.predictor import (
     Condition,
     Predictor,
     TimeColumns,
+    Wrapped,
     affine_columns,
     blend,
     check_predictor,
@@ -27,7 +28,6 @@ from pushforward.predictor import (
     mapped,
     without_scale,
 )
-from pushforward.wrapped import Wrapped
 
 __all__ = ["AtScale", "Autoguided", "Guided", "Thresholded"]
 

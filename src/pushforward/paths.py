@@ -214,12 +214,9 @@ class Shifted(Path):
         ends = path.time(inside).clamp(*path.ends).tolist()
         self.ends = (ends[0], ends[1])
 
-    def _inner(self, t: Tensor) -> Tensor:
-        return self.path.time(self.log_snr(t))
-
     def at(self, t: Tensor) -> Coefficients:
         """The coefficients at times t."""
-        k, here = self.path.at(self._inner(t)), self.path.at(t)
+        k, here = self.path.at(self.path.time(self.log_snr(t))), self.path.at(t)
         rate = here.dlog_snr / k.dlog_snr
         return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
 

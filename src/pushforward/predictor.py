@@ -24,6 +24,7 @@ __all__ = [
     "Predicting",
     "Predictor",
     "TimeColumns",
+    "Wrapped",
     "affine_columns",
     "blend",
     "check_predictor",
@@ -223,3 +224,30 @@ def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
     """Columns of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
     shape = (-1,) + (1,) * (x.dim() - 1)
     return mapped(columns, lambda part: part.to(x.dtype).reshape(shape))
+
+
+class Wrapped(Predicting):
+    """A predictor around another one, with its path, space and number of calls by default.
+
+    Args:
+        denoiser: The wrapped predictor.
+
+    Raises:
+        UsageError: For anything but a predictor.
+    """
+
+    denoiser: Any
+
+    def __init__(self, denoiser: Predictor) -> None:
+        super().__init__()
+        check_predictor(denoiser)
+        self.denoiser, self.path, self.space = denoiser, denoiser.path, denoiser.space
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the wrapped predictor is a map between two times, whose estimates take a second time."""
+        return isinstance(self.denoiser, Predicting) and has_jump(self.denoiser)
+
+    def calls(self, t: float = 0.5) -> int:
+        """The calls of the wrapped predictor."""
+        return self.denoiser.calls(t)

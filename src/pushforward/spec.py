@@ -26,7 +26,6 @@ _FOLDERS = (
     "times",
     "couplings",
     "predictor",
-    "wrapped",
     "denoiser",
     "table_denoiser",
     "preconditioning",

@@ -22,12 +22,11 @@ from torch.utils.checkpoint import checkpoint
 
 from pushforward.errors import UsageError
 from pushforward.grid_learning import Pairs, Shares, Solve, along, refuse_others, teacher_of
-from pushforward.predictor import Condition, Predictor, TimeColumns, columns_of, evaluate
+from pushforward.predictor import Condition, Predictor, TimeColumns, Wrapped, columns_of, evaluate
 from pushforward.solvers.grids import GRIDS
 from pushforward.solvers.learned import General, LearnedTable, general
 from pushforward.solvers.tracing import compile_table
 from pushforward.transports import Flow
-from pushforward.wrapped import Wrapped
 
 __all__ = ["TableLearning", "learn_table"]
 

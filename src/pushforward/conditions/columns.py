@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.kind import ConditionKind, as_numbers
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,16 +69,8 @@ class Columns(ConditionKind):
 
     def read(self, request: Any) -> Tensor:
         """Numbers: k of them for all examples, (n, k), or where k is 1 also a single one, or one for each example."""
-        import torch
-
         names, k = ", ".join(self.columns), len(self.columns)
-        try:
-            values = torch.as_tensor(request)
-            if values.is_complex() or values.dtype == torch.bool:
-                raise TypeError
-            values = values.to(torch.float32)
-        except (TypeError, ValueError, RuntimeError):
-            raise UsageError(f"Expected numbers for {names}, got {request!r}.") from None
+        values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
             values = values.unsqueeze(-1)
         if values.dim() not in (1, 2) or values.shape[-1] != k:

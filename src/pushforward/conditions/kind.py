@@ -162,15 +162,7 @@ def numbers_of(entry: str, request: Any, n: int) -> Tensor:
     Raises:
         UsageError: For what is no number, or another count.
     """
-    import torch
-
-    try:
-        numbers = torch.as_tensor(request)
-        if numbers.is_complex() or numbers.dtype == torch.bool:
-            raise TypeError
-        numbers = numbers.to(torch.float32)
-    except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.') from None
+    numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
     if numbers.dim() > 1:
         raise UsageError(f'"{entry}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
     if not bool(numbers.isfinite().all()):
@@ -178,6 +170,23 @@ def numbers_of(entry: str, request: Any, n: int) -> Tensor:
     if numbers.dim() and len(numbers) != n:
         raise UsageError(f'The condition "{entry}" has {len(numbers)} values: expected one, or one for each of {n} samples.')
     return numbers.expand(n)
+
+
+def as_numbers(request: Any, message: str) -> Tensor:
+    """What was given as float32 numbers.
+
+    Raises:
+        UsageError: With the message, for anything else.
+    """
+    import torch
+
+    try:
+        numbers = torch.as_tensor(request)
+        if numbers.is_complex() or numbers.dtype == torch.bool:
+            raise TypeError
+        return numbers.to(torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(message) from None
 
 
 def mask_of(name: str) -> str:

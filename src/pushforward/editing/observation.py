@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor, TimeColumns, affine_columns, blend, columns_of, evaluate
+from pushforward.predictor import Condition, Predictor, TimeColumns, Wrapped, affine_columns, blend, columns_of, evaluate
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
 from pushforward.transports import Flow
-from pushforward.wrapped import Wrapped
 
 __all__ = ["ROUNDS", "Leading", "Resampled", "Restored", "led"]
 

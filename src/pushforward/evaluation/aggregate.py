@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pushforward.evaluation.intervals import merged_p, over_trainings
-from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
@@ -71,7 +70,7 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean(agreements),
         trajectory=_mean_trajectory(group),
-        alarms=tuple(_of_training(alarm, model.name) for model in group for alarm in model.alarms),
+        alarms=tuple(replace(alarm, training=model.name) for model in group for alarm in model.alarms),
         warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
         commands=tuple(text for model in group for text in model.commands),
     )
@@ -88,10 +87,6 @@ def _training(model: ModelResult) -> ModelResult:
         sampling=model.sampling,
         label_agreement=model.label_agreement,
     )
-
-
-def _of_training(alarm: Alarm, name: str) -> Alarm:
-    return replace(alarm, training=name)
 
 
 def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:

@@ -21,7 +21,7 @@ from pushforward.evaluation.models import check_model, data_of, informed, models
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
 from pushforward.evaluation.scoring import compared
-from pushforward.evaluation.starts import fitting
+from pushforward.evaluation.unseen import fitting
 from pushforward.extractors import Spaces
 from pushforward.training import Run
 from pushforward.training.run import transport_of

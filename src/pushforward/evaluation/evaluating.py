@@ -23,8 +23,7 @@ from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.sample_files import StoredSamples, is_run
 from pushforward.evaluation.scoring import compared
-from pushforward.evaluation.starts import fitting
-from pushforward.evaluation.unseen import check_unseen, unseen_warnings
+from pushforward.evaluation.unseen import check_unseen, fitting, unseen_warnings
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin

@@ -33,9 +33,8 @@ from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, floors, score
-from pushforward.evaluation.starts import starts, starts_warnings
 from pushforward.evaluation.table_baselines import drawn_rows
-from pushforward.evaluation.unseen import unseen_warnings
+from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
 from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe, registry
 from pushforward.training import Run
@@ -241,6 +240,7 @@ class Judge:
         scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         run = model if isinstance(model, Run) else None
+        samplings = max((len(score.values) for score in scores.values()), default=0)
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
@@ -249,7 +249,7 @@ class Judge:
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
-            sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(_samplings(scores))),
+            sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings)),
             curve=quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve) if curve else (),
             trajectory=trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample) if curve else None,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
@@ -273,10 +273,6 @@ class Judge:
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
-
-
-def _samplings(scores: Mapping[str, Score]) -> int:
-    return max((len(score.values) for score in scores.values()), default=0)
 
 
 def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:

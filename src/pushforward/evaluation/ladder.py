@@ -142,7 +142,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     return Ladder(
         n=climb.n,
         repeats=climb.repeats,
-        floors={name: _bare(known[name]) for name in SCORES if name in known},
+        floors={name: Score(known[name].value, known[name].spread, n=known[name].n) for name in SCORES if name in known},
         points=tuple(climb.point(rung) for rung in rungs),
         teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
         own=taught,
@@ -157,10 +157,6 @@ def _teacher_run(run: Run) -> str | None:
     """The folder that a run was asked to take its teacher from."""
     pairs = (str(text).partition("=") for text in (run.spec.get("asked") or {}).get("frozen") or ())
     return next((folder for name, _, folder in pairs if name == "teacher"), None)
-
-
-def _bare(floor: Score) -> Score:
-    return Score(floor.value, floor.spread, n=floor.n)
 
 
 def affordable(judge: Judge, samples: float | None) -> tuple[int, int]:

@@ -126,7 +126,7 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
-        config: The settings of its training (`pushforward.evaluation.origins`).
+        config: The settings of its training (`pushforward.evaluation.run_results`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.
         trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are

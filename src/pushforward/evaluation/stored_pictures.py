@@ -14,9 +14,8 @@ from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.drawing import history_of, real_pictures
 from pushforward.evaluation.figures import Absent, Pictures
-from pushforward.evaluation.origins import config_of
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.run_results import landscapes_of
+from pushforward.evaluation.run_results import config_of, landscapes_of
 from pushforward.training import Run, load
 from pushforward.training.run import pick
 from pushforward.training.run_data import data_of_run

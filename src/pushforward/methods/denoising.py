@@ -115,12 +115,9 @@ class Denoising(Method):
         at = self.denoiser.path.at(t)
         k = at.over(x)
         x_t = k.alpha * x + k.sigma * z
-        output = self.denoiser(x_t, t, self._drop(condition, now.draws))
+        output = self.denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
         error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
-
-    def _drop(self, condition: Condition, draws: Draws) -> Condition:
-        return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
         """The denoiser under its default solver."""

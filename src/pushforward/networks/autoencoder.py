@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +33,8 @@ def level_widths(width: int, number: int) -> list[int]:
     return [width if level == 0 else 2 * width for level in range(number)]
 
 
-class Encoder(nn.Module):
-    """Images to the mean and log-variance of a Gaussian code.
+class _Half(nn.Module, ABC):
+    """Levels of residual blocks between images and codes; the coarsest grid has no side longer than 4.
 
     Args:
         shape: (channels, height, width) of one image.
@@ -40,7 +42,7 @@ class Encoder(nn.Module):
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
         conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Pixels per side of the patches that the first layer folds into channels.
+        stem: Pixels per side of the patches that the first layer folds into channels, and the last one unfolds.
 
     Raises:
         UsageError: A size is out of range.
@@ -48,6 +50,8 @@ class Encoder(nn.Module):
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
+
+    coarse_first = False
 
     def __init__(
         self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
@@ -60,23 +64,24 @@ class Encoder(nn.Module):
         self.blocks = blocks
         self.conditions = kinds_of(conditions)
         self.stem = stem
-        sizes = grids(*self.shape[1:], stem)
-        channels = level_widths(width, len(sizes))
+        toward = -1 if self.coarse_first else 1
+        self.grids = grids(*self.shape[1:], stem)[::toward]
+        channels = level_widths(width, len(self.grids))[::toward]
         order = [w for w in channels for _ in range(blocks)]
         self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
         self.modulation = Modulation.films(2 * width, order) if conditions else None
-        self.enter = nn.Conv2d(self.shape[0] * stem**2, channels[0], 3, padding=1)
-        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
-        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
-        self.norm = Norm(channels[-1])
-        self.leave = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], 2 * latent)
+        self._build(channels)
+
+    @abstractmethod
+    def _build(self, channels: list[int]) -> None:
+        """Add the layers, those of ``channels`` in their order."""
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Encoder:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
         """Build one of three sizes.
 
         Args:
-            size: "tiny", "small" or "base": about 0.2, 0.6 and 4 million parameters at 28 x 28.
+            size: "tiny", "small" or "base"; the class says how many parameters it has.
             shape: (channels, height, width) of one image.
             latent: Length of the code.
             conditions: Kinds of condition by name; None for an unconditional network.
@@ -89,6 +94,21 @@ class Encoder(nn.Module):
         """
         width, blocks, stem = proportions(size, shape)
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
+
+
+class Encoder(_Half):
+    """Images to the mean and log-variance of a Gaussian code.
+
+    The sizes tiny, small and base have about 0.2, 0.6 and 4 million parameters at 28 x 28.
+    """
+
+    def _build(self, channels: list[int]) -> None:
+        height, width = self.grids[-1]
+        self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList([Level(w, self.blocks) for w in channels])
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Linear(channels[-1] * height * width, 2 * self.latent)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -115,64 +135,21 @@ class Encoder(nn.Module):
         return self.leave(F.silu(self.norm(h)).permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
 
 
-class Decoder(nn.Module):
+class Decoder(_Half):
     """Codes to images.
 
-    Args:
-        shape: (channels, height, width) of one image.
-        latent: Length of the code.
-        width: Channels at the finest level; coarser ones have twice as many.
-        blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Pixels per side of the patches that the last layer unfolds.
-
-    Raises:
-        UsageError: A size is out of range.
-
-    References:
-        Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+    The sizes tiny, small and base have about 0.1, 0.5 and 4 million parameters at 28 x 28.
     """
 
-    def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
-    ) -> None:
-        super().__init__()
-        positive(latent=latent, width=width, blocks=blocks, stem=stem)
-        self.shape = image_shape(shape)
-        self.latent = latent
-        self.width = width
-        self.blocks = blocks
-        self.conditions = kinds_of(conditions)
-        self.stem = stem
-        self.grids = grids(*self.shape[1:], stem)[::-1]
-        channels = level_widths(width, len(self.grids))[::-1]
-        order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
-        self.modulation = Modulation.films(2 * width, order) if conditions else None
-        self.enter = nn.Linear(latent, channels[0] * self.grids[0][0] * self.grids[0][1])
-        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+    coarse_first = True
+
+    def _build(self, channels: list[int]) -> None:
+        height, width = self.grids[0]
+        self.enter = nn.Linear(self.latent, channels[0] * height * width)
+        self.levels = nn.ModuleList([Level(w, self.blocks) for w in channels])
         self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
         self.norm = Norm(channels[-1])
-        self.leave = nn.Conv2d(channels[-1], self.shape[0] * stem**2, 3, padding=1)
-
-    @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Decoder:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": about 0.1, 0.5 and 4 million parameters at 28 x 28.
-            shape: (channels, height, width) of one image.
-            latent: Length of the code.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
-        width, blocks, stem = proportions(size, shape)
-        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
+        self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
