@@ -271,9 +271,17 @@ FAULTS: dict[str, list[Fault]] = {
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
     ],
+    "methods/likeness.py": [
+        ("x_t / k.r if", "x_t if", "likeness"),
+        ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "likeness"),
+        ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "likeness"),
+    ],
     "methods/distillation.py": [
         ('predict("velocity", mixed, at, data_condition)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
         ("chosen(equal, data_condition, condition)", "condition", "distillation"),
+        ("some(data_condition, held)", "some(condition, held)", "distillation"),
+        ("(s == 0) & ~equal", "~equal", "likeness"),
+        ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
     ],
     "methods/reflow.py": [
         ("start / pairs.times[0]", "start", "reflow"),
