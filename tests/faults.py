@@ -272,7 +272,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
     ],
     "methods/likeness.py": [
-        ("x_t / k.r if", "x_t if", "likeness"),
         ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "likeness"),
         ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "likeness"),
     ],

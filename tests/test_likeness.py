@@ -63,7 +63,8 @@ def teacher():
 
 def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(teacher):
     usual = pf.recipes.distil(SPACE, teacher=teacher, trajectories=16, teacher_steps=4).method
-    assert isinstance(usual, Distillation) and usual.likeness == Likeness(2.0)
+    assert isinstance(usual, Distillation)
+    assert usual.likeness == Likeness(2.0)
     x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
     def loss(likeness):
@@ -75,7 +76,8 @@ def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(te
     none, alone = loss(None)
     single, notes = loss(Likeness(1.0))
     double, _ = loss(Likeness(2.0))
-    assert "unlikeness" not in alone and float(notes["unlikeness"]) > 0
+    assert "unlikeness" not in alone
+    assert float(notes["unlikeness"]) > 0
     torch.testing.assert_close(double - none, 2 * (single - none))
     assert float(single - none) > 1e-3
     usual.trajectories.draw = _inside(usual.trajectories.draw)

@@ -15,8 +15,6 @@ from pushforward.denoiser import Condition, Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
-from pushforward.precision import call
-from pushforward.predictor import without_scale
 
 __all__ = ["Featured", "Likeness"]
 
@@ -86,11 +84,7 @@ class Likeness:
         return torch.stack(levels).mean(0)
 
     def _features(self, denoiser: Denoiser, x: Tensor, noised: tuple[Tensor, Tensor], condition: Condition) -> list[Tensor]:
-        network = denoiser.network
-        assert isinstance(network, Featured)
         at, noise = noised
         k = denoiser.coefficients(x, at)
-        x_t = k.alpha * x + k.sigma * noise
-        scaled = x_t / k.r if denoiser.preconditioning.scale_input else x_t
-        maps = call(network.features, scaled.to(x.dtype), denoiser.time(at).to(x.dtype), without_scale(condition)[0])
+        maps = denoiser.features(k.alpha * x + k.sigma * noise, at, condition)
         return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
