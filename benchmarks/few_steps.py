@@ -4,7 +4,7 @@
 
 Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds that they took are reported,
 those of the trajectories included. All networks have the teacher's size. Judged against the held-out examples: the teacher at
---long calls and by its default, the others at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at
+--long calls, all at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at
 --long calls. The classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again, and what
 has been judged is kept there (judged.json): --models teacher judges the teacher alone, and a second call goes on.
 """
@@ -71,7 +71,6 @@ def main(words: list[str]) -> None:
     judge = Judge(data, given.n, given.repeats)
     row = partial(stored_row, Path(given.runs) / "judged.json", data, judge)
     rows = [row("teacher", runs["teacher"], given.long, True)]
-    rows.append(row("teacher", runs["teacher"], runs["teacher"].transport.calls, False))
     for name, run in runs.items():
         rows += [row(name, run, calls, calls == 1 and name != "teacher") for calls in given.calls]
     report(rows, judge, real_accuracy(data, min(given.n, len(data.train))), given)

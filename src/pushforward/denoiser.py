@@ -135,7 +135,8 @@ class Denoiser(Predicting):
         """What a network that shows its features (`UNet.features`) makes of x_t (n, *shape) at t (n,)."""
         columns = over(self.columns(self.output, t), x_t)
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
-        maps: list[Tensor] = call(self.network.features, scaled, self._times(columns, x_t), without_scale(condition)[0])
+        features: Any = self.network.features
+        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), without_scale(condition)[0])
         return maps
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:

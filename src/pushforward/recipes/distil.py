@@ -109,7 +109,7 @@ def distil(
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
         number = trajectories or _number(guide)
-        jumps = {"legs": LEGS, "single": SINGLE} if isinstance(denoiser.network, UNet) else {}
+        jumps: Any = {"legs": LEGS, "single": SINGLE} if isinstance(denoiser.network, UNet) else {}
         store = Trajectories(guide, number, to_data=to_data, **jumps, unconditional=unconditional, guidance=span)
         alike = Likeness(weight) if (weight := _likeness(likeness, denoiser.network)) else None
         method: Method = Distillation(
