@@ -4,9 +4,9 @@
 
 Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds that they took are reported,
 those of the trajectories included. All networks have the teacher's size. Judged against the held-out examples: the teacher at
---long calls, all at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at
---long calls. The classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again, and what
-has been judged is kept there (judged.json): --models teacher judges the teacher alone, and a second call goes on.
+--long calls, all --models at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at --long calls. The
+classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again, and rows that have been
+judged are there too (judged.json), so that a second call goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pushforward.training.distilling import student
 from pushforward.training.frozen import with_frozen
 
 NAMES = ["frechet", "kid", "coverage", "recall", "near_copies"]
-MODELS = ["student", "finished", "meanflow"]
+MODELS = ["teacher", "student", "finished", "meanflow"]
 BARS = {
     ("student", 1): 1.15,
     ("student", 2): 1.05,
@@ -67,11 +67,11 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, **small, settings=["trajectories=64", "teacher_steps=2"])
     torch.set_num_threads(1)
     data = load(given.data)
-    runs = {name: run for name, run in trained(data, given).items() if name == "teacher" or name in given.models}
+    runs = trained(data, given)
     judge = Judge(data, given.n, given.repeats)
     row = partial(stored_row, Path(given.runs) / "judged.json", data, judge)
     rows = [row("teacher", runs["teacher"], given.long, True)]
-    for name, run in runs.items():
+    for name, run in ((name, run) for name, run in runs.items() if name in given.models):
         rows += [row(name, run, calls, calls == 1 and name != "teacher") for calls in given.calls]
     report(rows, judge, real_accuracy(data, min(given.n, len(data.train))), given)
 

@@ -289,9 +289,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "likeness"),
     ],
     "methods/distillation.py": [
-        ('predict("velocity", mixed, at, data_condition)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
         ("chosen(equal, data_condition, condition)", "condition", "distillation"),
-        ("some(data_condition, held)", "some(condition, held)", "distillation"),
+        ("some(data_condition, held)", "some(batch.condition, held)", "distillation"),
         ("(s == 0) & ~equal", "~equal", "likeness"),
         ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
     ],
