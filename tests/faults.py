@@ -267,7 +267,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "methods/trajectories.py": [
         ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),
-        ("(share >= self.single).double()", "(share >= 0.5).double()", "trajectory_store"),
+        ("(share >= self._single).double()", "(share >= 0.5).double()", "trajectory_store"),
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),

@@ -106,7 +106,7 @@ def test_a_training_that_is_stopped_among_its_trajectories_can_go_on(flow, moons
 
 @pytest.mark.parametrize("single", [0.5, 0.8])
 def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
-    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0, single=single)
+    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0 if single == 0.5 else (single, 1 - single))
     (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
     rest = 1 - single
     legs = {(1, 0): single, (1, 1 / 2): rest / 4, (1 / 2, 0): rest / 4}

@@ -80,6 +80,6 @@ class FeatureCritic(Freezing):
         given = dict(condition or {})
         level = given.pop(LEVEL, None)
         time = torch.full((len(x),), self.low) if level is None else level
-        features = self.teacher.features(x, time.to(x), given or None)
+        features = self.teacher.network_features(x, time.to(x), given or None)
         scores: Tensor = self.heads(features, None, given or None)
         return scores

@@ -86,5 +86,5 @@ class Likeness:
     def _features(self, denoiser: Denoiser, x: Tensor, noised: tuple[Tensor, Tensor], condition: Condition) -> list[Tensor]:
         at, noise = noised
         k = denoiser.coefficients(x, at)
-        maps = denoiser.features(k.alpha * x + k.sigma * noise, at, condition)
+        maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
         return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]

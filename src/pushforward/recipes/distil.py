@@ -31,8 +31,8 @@ STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
 AVERAGE = 5_000.0
 """Samples. At the rate of U-Nets, targets of the map in training run away from its teacher."""
-LEGS, SINGLE = 0.7, 0.7
-"""Of U-Nets: the share of stored pairs that are the jumps of a sampling in 1, 2 or 4, and that of 1 among them."""
+LEGS = (0.49, 0.21)
+"""Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4."""
 LIKENESS = 2.0
 """The weight of the distance of samples in the features of a teacher that is a U-Net."""
 
@@ -109,8 +109,8 @@ def distil(
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
         number = trajectories or _number(guide)
-        jumps: Any = {"legs": LEGS, "single": SINGLE} if isinstance(denoiser.network, UNet) else {}
-        store = Trajectories(guide, number, to_data=to_data, **jumps, unconditional=unconditional, guidance=span)
+        legs = LEGS if isinstance(denoiser.network, UNet) else 0.5
+        store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
         alike = Likeness(weight) if (weight := _likeness(likeness, denoiser.network)) else None
         method: Method = Distillation(
             student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls, likeness=alike
