@@ -4,15 +4,18 @@
 
 Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds that they took are reported,
 those of the trajectories included. All networks have the teacher's size. Judged against the held-out examples: the teacher at
---long calls and by its default, the others at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at
---long calls. The classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again.
+--long calls, all --models at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at --long calls. The
+classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again, and rows that have been
+judged are there too (judged.json), so that a second call goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ from pushforward.training.distilling import student
 from pushforward.training.frozen import with_frozen
 
 NAMES = ["frechet", "kid", "coverage", "recall", "near_copies"]
-MODELS = ["student", "finished", "meanflow"]
+MODELS = ["teacher", "student", "finished", "meanflow"]
 BARS = {
     ("student", 1): 1.15,
     ("student", 2): 1.05,
@@ -64,12 +67,12 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, **small, settings=["trajectories=64", "teacher_steps=2"])
     torch.set_num_threads(1)
     data = load(given.data)
-    runs = {name: run for name, run in trained(data, given).items() if name == "teacher" or name in given.models}
+    runs = trained(data, given)
     judge = Judge(data, given.n, given.repeats)
-    rows = [judged("teacher", runs["teacher"], given.long, data, judge, True)]
-    rows.append(judged("teacher", runs["teacher"], runs["teacher"].transport.calls, data, judge, False))
-    for name, run in runs.items():
-        rows += [judged(name, run, calls, data, judge, calls == 1 and name != "teacher") for calls in given.calls]
+    row = partial(stored_row, Path(given.runs) / "judged.json", data, judge)
+    rows = [row("teacher", runs["teacher"], given.long, True)]
+    for name, run in ((name, run) for name, run in runs.items() if name in given.models):
+        rows += [row(name, run, calls, calls == 1 and name != "teacher") for calls in given.calls]
     report(rows, judge, real_accuracy(data, min(given.n, len(data.train))), given)
 
 
@@ -92,13 +95,14 @@ def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
         given.teacher,
         lambda out: train(lambda: pf.recipes.flow(data.space), data, given.seed, out, steps=given.teacher),
     )
-    once(
-        "student",
-        given.student,
-        lambda out: student(
-            runs["teacher"], data=data, settings=settings, steps=given.student, seed=given.seed, out=out, progress=watch
-        ).advance(),
-    )
+    if {"student", "finished"} & set(given.models):
+        once(
+            "student",
+            given.student,
+            lambda out: student(
+                runs["teacher"], data=data, settings=settings, steps=given.student, seed=given.seed, out=out, progress=watch
+            ).advance(),
+        )
     if "finished" in given.models:
         finish = with_frozen("finish", {"teacher": runs["student"]})
         once("finished", 0, lambda out: train(lambda: finish(data.space), data, given.seed, out, steps=given.finish))
@@ -109,6 +113,18 @@ def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
             lambda out: train(lambda: pf.recipes.meanflow(data.space), data, given.seed, out, steps=given.meanflow),
         )
     return runs
+
+
+def stored_row(file: Path, data: Any, judge: Judge, name: str, run: pf.Run, calls: int, classify: bool) -> dict[str, Any]:
+    """A row of `judged` from a file of earlier ones, or a new one that is added to it."""
+    rows = json.loads(file.read_text()) if file.exists() else {}
+    key = f"{name} in {calls}, step {run.state['step']}, {judge.n} x {judge.repeats}, classifier {classify}"
+    if key not in rows:
+        row = judged(name, run, calls, data, judge, classify)
+        rows = json.loads(file.read_text()) if file.exists() else {}  # another process may have added some
+        rows[key] = row
+        file.write_text(json.dumps(rows))
+    return dict(rows[key])
 
 
 def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool) -> dict[str, Any]:

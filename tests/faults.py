@@ -268,13 +268,32 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "methods/trajectories.py": [
         ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),
+        ("(share >= self._single).double()", "(share >= 0.5).double()", "trajectory_store"),
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
     ],
+    "methods/feature_critic.py": [
+        ("(1 - share) * transform(x)", "transform(x)", "feature_critic"),
+        (
+            "time = torch.full((len(x),), self.low) if level is None else level",
+            "time = torch.full((len(x),), self.low)",
+            "feature_critic",
+        ),
+        ("level = given.pop(LEVEL, None)", "level = given.get(LEVEL)", "feature_critic"),
+    ],
+    "networks/feature_heads.py": [
+        ("2 ** (levels - level)", "2**level", "feature_critic"),
+    ],
+    "methods/likeness.py": [
+        ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "likeness"),
+        ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "likeness"),
+    ],
     "methods/distillation.py": [
-        ('predict("velocity", mixed, at, data_condition)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
         ("chosen(equal, data_condition, condition)", "condition", "distillation"),
+        ("some(data_condition, held)", "some(batch.condition, held)", "distillation"),
+        ("(s == 0) & ~equal", "~equal", "likeness"),
+        ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
     ],
     "methods/reflow.py": [
         ("start / pairs.times[0]", "start", "reflow"),
@@ -836,6 +855,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
     ],
     "methods/finish.py": [
+        ("transform(x), seen)", "transform(x), condition)", "feature_critic"),
         ("loss + self.anchor.at(now) * distance", "loss + self.anchor.weight * distance", "finishing"),
         ("jump_to_data(self.teacher, start, condition)", "jump_to_data(self.flow_map, start, condition)", "finishing"),
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),

@@ -104,11 +104,13 @@ def test_a_training_that_is_stopped_among_its_trajectories_can_go_on(flow, moons
     assert pf.resume(tmp_path / "run", data=moons).state["step"] == 2
 
 
-def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow):
-    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0)
+@pytest.mark.parametrize("single", [0.5, 0.8])
+def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
+    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0 if single == 0.5 else (single, 1 - single))
     (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
-    legs = {(1, 0): 1 / 2, (1, 1 / 2): 1 / 8, (1 / 2, 0): 1 / 8}
-    legs |= {(a / 4, (a - 1) / 4): 1 / 16 for a in (1, 2, 3, 4)}
+    rest = 1 - single
+    legs = {(1, 0): single, (1, 1 / 2): rest / 4, (1 / 2, 0): rest / 4}
+    legs |= {(a / 4, (a - 1) / 4): rest / 8 for a in (1, 2, 3, 4)}
     times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
     pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
     assert pairs.keys() == legs.keys()

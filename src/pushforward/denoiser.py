@@ -131,6 +131,14 @@ class Denoiser(Predicting):
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
 
+    def network_features(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> list[Tensor]:
+        """What a network that shows its features (`UNet.features`) makes of x_t (n, *shape) at t (n,)."""
+        columns = over(self.columns(self.output, t), x_t)
+        scaled = x_t * columns["scale"] if "scale" in columns else x_t
+        features: Any = self.network.features
+        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), without_scale(condition)[0])
+        return maps
+
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         return times_for(columns["time"], x_t)
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap
+from pushforward.denoiser import Condition, FlowMap, trained
 from pushforward.errors import UsageError
+from pushforward.methods.likeness import Featured, Likeness
 from pushforward.methods.mapping import Mapping, mean_velocity, straight
 from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
@@ -38,6 +39,8 @@ class Distillation(Mapping):
         stored: The first part, as a share of training in [0, 1].
         power: See `Mapping`.
         steps: The default number of jumps.
+        likeness: How like the teacher's samples those of jumps to data are, by the teacher's own features; its loss is added
+            to that of the mean velocity, for images whose denoiser is a U-Net. None leaves it out.
 
     References:
         Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
@@ -54,8 +57,15 @@ class Distillation(Mapping):
         stored: float = 0.5,
         power: float = 0.5,
         steps: int = 1,
+        likeness: Likeness | None = None,
     ) -> None:
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
+        shown = trained(trajectories.teacher.denoiser)
+        if likeness is not None and not (shown is not None and isinstance(shown.network, Featured)):
+            raise UsageError(
+                "The features of this teacher's network cannot be read (only a UNet shows them): leave likeness out."
+            )
+        self.likeness = likeness
         if not 0 <= stored <= 1:
             raise UsageError(f"stored is a share between 0 and 1, got {stored}.")
         self.stored, self.trajectories = stored, trajectories
@@ -73,7 +83,25 @@ class Distillation(Mapping):
         output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
         error = (output - target).square().flatten(1).mean(1)
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
-        yield from self.turn(error, now)
+        if self.likeness is None:
+            yield from self.turn(error, now)
+            return
+        span = (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
+        unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
+        yield from self.turn(error, now, self.likeness.weight * self.softened(unlike))
+
+    def _unlike(self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now) -> Tensor:
+        """How unlike the teacher's samples those of the map are, by the teacher's features, (n,); 0 but for jumps to data."""
+        assert self.likeness is not None
+        teacher, which = trained(self.teacher.denoiser), jumps.nonzero()[:, 0]
+        assert teacher is not None
+        distance = torch.zeros_like(jumps, dtype=pair[0].dtype)
+        if len(which):
+            at, noise = self.likeness.noised(pair[0].shape[1:], now.draws.stream("likeness"))
+            ends, noised = (pair[0][which], pair[1][which]), (at[which], noise[which])
+            distance = distance.index_put((which,), self.likeness.distance(teacher, ends, noised, some(condition, which)))
+        now.notes["unlikeness"] = distance.detach().mean() * (len(which) and len(jumps) / len(which))
+        return distance
 
     def _held(
         self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]
@@ -87,8 +115,10 @@ class Distillation(Mapping):
         shape = (-1, *(1,) * (x.dim() - 1))
         mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
         data_condition = self._trained(batch.condition, now.draws)
+        held, velocity = equal.nonzero()[:, 0], torch.zeros_like(target)
         with torch.no_grad():
-            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, data_condition)
+            guide = straight(self.teacher.denoiser)
+            velocity[held] = guide.predict("velocity", mixed[held], at[held], some(data_condition, held))
         wide = equal.reshape(shape)
         return (
             torch.where(wide, mixed, states),
@@ -109,3 +139,8 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
         given, other = a.get(name, not_hidden), b.get(name, not_hidden)
         joined[name] = torch.where(first.reshape(-1, *(1,) * (given.dim() - 1)), given, other)
     return joined
+
+
+def some(condition: Condition, which: Tensor) -> Condition:
+    """The conditions of some of the examples, by their numbers."""
+    return None if condition is None else {name: values[which] for name, values in condition.items()}

@@ -13,6 +13,7 @@ from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods.critic_input import CriticInput
+from pushforward.methods.feature_critic import FeatureCritic
 from pushforward.methods.game import Game
 from pushforward.methods.guard import Guard
 from pushforward.methods.method import Method, Now
@@ -110,6 +111,8 @@ class Finish(Method):
             raise UsageError("A finish augments with a fixed strength; leave ada_target out.")
         self.teacher: FlowMap
         self.freeze("teacher", teacher)
+        if isinstance(critic, FeatureCritic):
+            critic.look_through(teacher)
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -141,14 +144,17 @@ class Finish(Method):
         start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
         with torch.set_grad_enabled(now.parts == 1):
             x = jump_to_data(self.flow_map, start, condition)
-        loss, _ = self.game.critic_loss(transform(batch.x), transform(x.detach()), condition, now)
+        seen = condition
+        if isinstance(self.critic, FeatureCritic):
+            seen, transform = self.critic.noised(condition, now.draws, transform)
+        loss, _ = self.game.critic_loss(transform(batch.x), transform(x.detach()), seen, now)
         yield "critic", loss
         del loss
         if now.progress < self.anchor.still:
             return
         if now.parts > 1:
             x = jump_to_data(self.flow_map, start, condition)
-        loss = self.game.generator_loss(transform(batch.x), transform(x), condition)
+        loss = self.game.generator_loss(transform(batch.x), transform(x), seen)
         distance = self.distance(x, start, condition)
         now.notes["anchor_distance"] = distance.detach()
         yield "map", loss + self.anchor.at(now) * distance

@@ -164,11 +164,16 @@ class Mapping(Method):
             now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
         yield from self.turn(error, now)
 
-    def turn(self, error: Tensor, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The map's turn with the squared error of each example (n,); then the target map follows it."""
-        yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The map's turn with the squared error of each example (n,), and a further loss; then the target map follows it."""
+        loss = self.softened(error)
+        yield "map", (loss if further is None else loss + further).mean()
         if self.target_map is not None:
             yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
+
+    def softened(self, error: Tensor) -> Tensor:
+        """Squared errors (n,), each divided by its own power, so that large ones count less."""
+        return error / (error.detach() + EPS) ** self.power
 
     def _renew(self, progress: float) -> None:
         """At the start of a stage, let the map that makes targets be the one in training."""

@@ -38,7 +38,7 @@ class Trajectories(Freezing):
         seed: The seed of the first.
         to_data: The share of pairs that `draw` ends at the data.
         legs: The share of pairs that `draw` takes from samplings in 1, 2 or 4 jumps of this grid (no more than it has
-            steps): half of them from 1.
+            steps), half of them from 1; or two shares, that of 1 jump and that of 2 or 4, equally often.
         unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
         guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
@@ -58,18 +58,22 @@ class Trajectories(Freezing):
         seed: int = SEED,
         *,
         to_data: float = 0.5,
-        legs: float = 0.5,
+        legs: float | Sequence[float] = 0.5,
         unconditional: float = 0.0,
         ends: bool = False,
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        for name, share in (("to_data", to_data), ("legs", legs), ("unconditional", unconditional)):
+        single, others = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else legs
+        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
+        for name, share in (*shares.items(), ("legs", single + others)):
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
-        self.to_data, self.legs, self.unconditional, self.ends = to_data, legs, unconditional, ends
+        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
+        self.legs = legs if isinstance(legs, (int, float)) else (single, others)
+        self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
             raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
@@ -156,7 +160,7 @@ class Trajectories(Freezing):
         first, second = torch.minimum(a, b), torch.maximum(a, b)
         whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
-        leg = draws.stream("leg").uniform() < self.legs
+        leg = draws.stream("leg").uniform() < self._legs
         first, second = (torch.where(leg, of, place) for of, place in zip(self._leg(draws), (first, second), strict=True))
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
         here, there = self.states[which, first].float(), self.states[which, second].float()
@@ -165,7 +169,8 @@ class Trajectories(Freezing):
     def _leg(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """The places where one jump of a sampling in 1, 2 or 4 begins and ends."""
         last = len(self.times) - 1
-        jumps = (1 / (1 - draws.stream("jumps").uniform().double())).log2().floor()
+        share = draws.stream("jumps").uniform().double()
+        jumps = (share >= self._single).double() + (share >= (1 + self._single) / 2).double()
         jumps = jumps.clamp(max=min(2, last.bit_length() - 1)).exp2()
         number = (draws.stream("jump").uniform().double() * jumps).floor()
         return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()

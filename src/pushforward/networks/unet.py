@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import Level, Norm, zeroed
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
-from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
+from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.folding import fold, pad_to
 
 __all__ = ["UNet"]
@@ -155,6 +155,31 @@ class UNet(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a time or label is missing or unexpected.
         """
+        skips, h, films, vector = self._encoded(x, t, condition)
+        h = self.middle(h, films)
+        for level, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
+            h = level(skip + F.pixel_shuffle(grow(h), 2), films)
+        h = self.leave(F.silu(self.norm(h)))
+        if self.stem > 1:
+            h = F.pixel_shuffle(h, self.stem)
+        h = h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        return h if self.gain is None or vector is None else h + self._gained(x, vector)
+
+    def features(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> list[Tensor]:
+        """What each level holds on the way down, finest first, and the middle: (n, width, height, width of the level).
+
+        Args:
+            x: As of `forward`.
+            t: As of `forward`.
+            condition: As of `forward`.
+        """
+        skips, h, films, _ = self._encoded(x, t, condition)
+        return [*skips, self.middle(h, films)]
+
+    def _encoded(
+        self, x: Tensor, t: Tensor | None, condition: Condition | None
+    ) -> tuple[list[Tensor], Tensor, Iterator[Film], Tensor | None]:
+        """What each level holds, what enters the middle, the films of the other blocks, and the embedding."""
         check_input(x, self.shape, "UNet")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)
@@ -165,14 +190,7 @@ class UNet(nn.Module):
         for level, shrink in zip(self.down, self.shrink, strict=True):
             skips.append(level(h, films))
             h = shrink(skips[-1])
-        h = self.middle(h, films)
-        for level, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
-            h = level(skip + F.pixel_shuffle(grow(h), 2), films)
-        h = self.leave(F.silu(self.norm(h)))
-        if self.stem > 1:
-            h = F.pixel_shuffle(h, self.stem)
-        h = h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
-        return h if self.gain is None or vector is None else h + self._gained(x, vector)
+        return skips, h, films, vector
 
     def _gained(self, x: Tensor, vector: Tensor) -> Tensor:
         """The input times its gain; products and sums keep float32 under autocast, where a linear layer would round it."""
