@@ -47,6 +47,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("for further in comparison.further_baselines:", "for further in ():", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
     ],
+    "evaluation/ladder.py": [
+        ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
+        ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
+    ],
+    "report/ladder.py": [
+        ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
+    ],
     "report/choosing.py": [
         ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
