@@ -1479,6 +1479,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
+        ("if holds_models and", "if", "cli"),
     ],
     "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),

@@ -149,11 +149,12 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
 
-    The score by which the verdict ranks models in quality stands first in its group.
+    The score by which the verdict ranks models in quality stands first in its group, and so does the share of copies, beside
+    which other signs of memorisation are read.
     """
     first = metric_for(comparison, "quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
-    names = sorted(known, key=lambda name: name != first)
+    names = sorted(known, key=lambda name: name not in (first, "near_copies"))
     headings: dict[str, list[str]] = {}
     for name in names:
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))

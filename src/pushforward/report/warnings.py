@@ -216,8 +216,8 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
     if labels and base is not None:
         fitted = "mixtures" if "mixture" in base.name else "Gaussians"
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: {fitted} fitted to the "
-            "training data, without any network (the no-network row), score as real data does, within noise."
+            f"On this data {listing(labels)} cannot show that a model is good: even {fitted} fitted to the training data, "
+            "without any network, score as real data does, within noise. A model that scores worse is bad."
         )
 
 
