@@ -154,12 +154,14 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """
     first = metric_for(comparison, "quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
-    names = sorted(known, key=lambda name: name not in (first, "near_copies"))
+    names = sorted(known, key=lambda name: name != first)
     headings: dict[str, list[str]] = {}
     for name in names:
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
         if scored or floor_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
+    for together in headings.values():
+        together.sort(key=lambda name: name not in (first, "near_copies"))
     ranking = {heading for heading, names in headings.items() if any(comparison.info(name).role for name in names)}
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 
