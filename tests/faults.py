@@ -74,6 +74,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/bias.py": [
         ("floors.get(name, sum(some) / len(some))", "sum(some) / len(some)", "provenance"),
+        ('if not any("nearer_training" in', 'if any("nearer_training" in', "table_baselines"),
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report"),
@@ -1362,12 +1363,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report"),
         ("value if value in parts else", "value or", "report"),
     ],
+    "report/health.py": [
+        ("measured > 1 and", "", "report_parts"),
+    ],
     "report/statistics.py": [
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
         ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
         ("sorted(known, key=lambda item: item[0])", "known", "report"),
         ("comparison.info(name).group", "FURTHER", "results"),
+        ('name not in (first, "near_copies")', "name != first", "results"),
     ],
     "evaluation/commands.py": [
         ("*_options(_settings(spec))", "", "training"),

@@ -14,7 +14,7 @@ from torch import nn
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation.drawing import pictures_of
-from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost
+from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost, Series
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
@@ -287,3 +287,12 @@ def test_the_nearest_training_image_is_drawn_beside_a_sample():
     flat = [array.reshape(len(array), -1) / 255 / 0.5 for array in (held, train)]
     gaps = np.linalg.norm(flat[0][:, None] - flat[1][None], axis=2).min(1)
     assert nearest.usual == pytest.approx(float(np.median(gaps)))
+
+
+def test_a_measure_of_a_single_step_has_no_chart():
+    def charts(*values):
+        health = Health(series={"coverage": Series(tuple(range(len(values))), values)})
+        page = Report(Comparison(models=(ModelResult("gan", health=health),))).to_html()
+        return page.count('aria-label="coverage')
+
+    assert [charts(0.5), charts(0.5, None), charts(0.5, 0.6)] == [0, 0, 1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
 from pushforward.report.bars import has_intervals, has_trainings, sampled
-from pushforward.report.bias import bias_note, unbiased_note
+from pushforward.report.bias import bias_note, copies_note, unbiased_note
 from pushforward.report.statistics import (
     Statistic,
     floor_of,
@@ -141,7 +141,7 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         comparison: What is reported.
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
-    measured_from, notes = sampled(comparison), [bias_note(comparison), unbiased_note(comparison)]
+    measured_from, notes = sampled(comparison), [note(comparison) for note in (bias_note, unbiased_note, copies_note)]
     beside = f" {ratio[:1].upper()}{ratio[1:]} stands the ratio to what real data scores." if ratio else ""
     bounds = has_intervals(comparison)
     what = f"[low, high] is the 95 % interval of a score, {measured_from}; ± is a spread, where there is no interval."
