@@ -44,8 +44,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
-        ("for further in comparison.further_baselines:", "for further in ():", "table_baselines"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
+        ("at, family_aside(model))", "at)", "report_parts"),
     ],
     "evaluation/ladder.py": [
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),

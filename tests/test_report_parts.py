@@ -28,6 +28,7 @@ from pushforward.report.curves import frontier
 from pushforward.report.differences import differences, failures
 from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import groups
+from pushforward.report.tables import scorecards
 from pushforward.report.verdict import MOST, claims, remarks
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
@@ -296,3 +297,12 @@ def test_a_measure_of_a_single_step_has_no_chart():
         return page.count('aria-label="coverage')
 
     assert [charts(0.5), charts(0.5, None), charts(0.5, 0.6)] == [0, 0, 1]
+
+
+def test_a_family_stands_beside_a_name_that_does_not_say_it():
+    families = {"mine": "GAN", "digits-flow": "flow matching", "a-gan": "GAN"}
+    models = [ModelResult(name, family=family, scores={"frechet": Score(0.1)}) for name, family in families.items()]
+    comparison = Comparison(models=models, metrics={"frechet": MetricInfo("Fréchet distance", "lower", role="quality")})
+    (_, table), *_ = scorecards(comparison)
+    assert [row.family for row in table.rows if row.kind == "model"] == ["GAN", "flow matching", ""]
+    assert 'mine <span class="family">GAN</span></th>' in Report(comparison).to_html()

@@ -13,6 +13,7 @@ for all models, so that two models can differ although their intervals overlap.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
@@ -30,6 +31,7 @@ __all__ = [
     "blind",
     "curve_metric",
     "differ",
+    "family_aside",
     "floor_of",
     "floor_statistic",
     "groups",
@@ -144,6 +146,12 @@ def with_spread(value: float | None, spread: float | None) -> str:
 def rows_of(comparison: Comparison) -> list[ModelResult]:
     """Models, then the no-network row where there is one."""
     return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
+
+
+def family_aside(model: ModelResult) -> str:
+    """A model's family where its name does not say it."""
+    said = f" {model.family.lower()} " in f" {' '.join(re.split('[^a-z0-9]+', model.name.lower()))} "
+    return "" if said else model.family
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
