@@ -46,7 +46,7 @@ FAULTS: dict[str, list[Fault]] = {
     "report/tables.py": [
         ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
-        ("at, family_aside(model))", "at)", "report_parts"),
+        ("at, family_aside(model))", "at)", "report_names"),
     ],
     "evaluation/ladder.py": [
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
@@ -1365,7 +1365,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("value if value in parts else", "value or", "report"),
     ],
     "report/health.py": [
-        ("measured > 1 and", "", "report_parts"),
+        ("measured > 1 and", "", "report_names"),
     ],
     "report/statistics.py": [
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),

@@ -13,7 +13,6 @@ from pushforward.evaluation import curves, ladder
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
 from pushforward.evaluation.measurements import Health, Series
@@ -24,7 +23,6 @@ from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.single import scores_text
-from pushforward.report.sprites import Look
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import map_health, observers
 from pushforward.training.frozen import with_frozen
@@ -292,35 +290,3 @@ def test_trainings_of_a_map_keep_the_ladder_of_the_first():
     models = [dataclasses.replace(content(rungs=points(0.03 + s)).models[0], name=f"m-{s}", seed=s) for s in (0, 1)]
     (model,) = aggregated(Comparison(models=tuple(models))).models
     assert model.ladder == models[0].ladder
-
-
-# What it draws
-
-
-def test_differences_of_images_are_enlarged_as_far_as_they_fit():
-    own = np.full((40, 9, 7, 1), 100, np.uint8)
-    jumped = own.copy()
-    jumped[:, 2:5] += 50
-    pictures = {"student": Pictures(own, pair=(jumped, own))}
-    shown, factor = Look(pictures).pair("student", 0)
-    assert (len(shown), factor) == (3, 4)
-    assert Look({"student": Pictures(own, pair=(own, own))}).pair("student", 0)[1] == 8
-    assert Look({"student": Pictures(own, pair=(own, own[:3]))}).pair("student", 0) == ([], 1)
-    page = Report(dataclasses.replace(content(OWN, rungs=points(0.03)), pictures=pictures)).to_html()
-    assert "|difference| × 4" in page
-    assert Look(pictures).moved("student") is None
-
-
-def test_points_are_joined_to_the_teachers_points_of_the_same_noise():
-    rng = np.random.default_rng(0)
-    own, real = rng.normal(size=(30, 2)), rng.normal(size=(50, 2))
-    jumped = own + 0.25
-    pictures = {"student": Pictures(jumped, pair=(jumped, own)), "real": Pictures(real)}
-    look = Look(pictures)
-    lines = look.moved("student")
-    np.testing.assert_allclose(lines, np.stack([own, jumped], 1))
-    assert look.pair("student", 0) == ([], 1)
-    page = Report(dataclasses.replace(content(OWN, rungs=points(0.03)), pictures=pictures)).to_html()
-    section = page[page.index('<section id="ladder">') :].split("</section>")[0]
-    assert section.count('<path class="way"') == 30
-    assert "Lines lead from each point of the teacher" in section

@@ -14,7 +14,7 @@ from torch import nn
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation.drawing import pictures_of
-from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost, Series
+from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
@@ -28,7 +28,6 @@ from pushforward.report.curves import frontier
 from pushforward.report.differences import differences, failures
 from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import groups
-from pushforward.report.tables import scorecards
 from pushforward.report.verdict import MOST, claims, remarks
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
@@ -288,21 +287,3 @@ def test_the_nearest_training_image_is_drawn_beside_a_sample():
     flat = [array.reshape(len(array), -1) / 255 / 0.5 for array in (held, train)]
     gaps = np.linalg.norm(flat[0][:, None] - flat[1][None], axis=2).min(1)
     assert nearest.usual == pytest.approx(float(np.median(gaps)))
-
-
-def test_a_measure_of_a_single_step_has_no_chart():
-    def charts(*values):
-        health = Health(series={"coverage": Series(tuple(range(len(values))), values)})
-        page = Report(Comparison(models=(ModelResult("gan", health=health),))).to_html()
-        return page.count('aria-label="coverage')
-
-    assert [charts(0.5), charts(0.5, None), charts(0.5, 0.6)] == [0, 0, 1]
-
-
-def test_a_family_stands_beside_a_name_that_does_not_say_it():
-    families = {"mine": "GAN", "digits-flow": "flow matching", "a-gan": "GAN"}
-    models = [ModelResult(name, family=family, scores={"frechet": Score(0.1)}) for name, family in families.items()]
-    comparison = Comparison(models=models, metrics={"frechet": MetricInfo("Fréchet distance", "lower", role="quality")})
-    (_, table), *_ = scorecards(comparison)
-    assert [row.family for row in table.rows if row.kind == "model"] == ["GAN", "flow matching", ""]
-    assert 'mine <span class="family">GAN</span></th>' in Report(comparison).to_html()
