@@ -1063,6 +1063,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],
     "report/charts.py": [
+        ("low = max(low, edge / 3) if", "low = low if", "report_parts"),
         ("bool((xs == np.round(xs)).all())", "False", "report"),
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],

@@ -800,15 +800,15 @@ def test_models_within_noise_of_the_no_network_row_are_not_lumped_with_worse_one
     ]
     put(content, "gan", "frechet", 0.033)
     assert said(content)[0] == (
-        "No model measurably beats the no-network row in Fréchet distance (0.0340 ± 0.0020): flow and gan are within noise of it "
-        "(0.0300 ± 0.0020 and 0.0330 ± 0.0020); ddpm is measurably worse (0.0690 ± 0.0020)."
+        "No model measurably beats the no-network row (one Gaussian per class) in Fréchet distance (0.0340 ± 0.0020): flow and "
+        "gan are within noise of it (0.0300 ± 0.0020 and 0.0330 ± 0.0020); ddpm is measurably worse (0.0690 ± 0.0020)."
     )
 
 
 def test_nobody_beats_the_no_network_row(content):
     content["baseline"]["scores"]["frechet"]["value"] = 0.02
     row = "the no-network row in Fréchet distance"
-    all_worse = f"No model beats {row} (0.020 ± 0.010): flow, ddpm, gan and vae are measurably worse"
+    all_worse = f"No model beats {row.replace('row', 'row (one Gaussian per class)')} (0.020 ± 0.010): flow, ddpm, gan and vae are measurably worse"
     assert said(content, "baseline") == [f"{all_worse} (from 0.130 ± 0.008 to 0.920 ± 0.008)."]
     put(content, "flow", "frechet", 0.12)
     assert said(content, "warning")[0].startswith(f"ddpm, gan and vae are measurably worse than {row}")

@@ -107,7 +107,8 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
             parts = ((level, "within noise of it"), (worse, "measurably worse"))
             clauses = "; ".join(_clause(scores, how) for scores, how in parts if scores)
             beats = "measurably beats" if level else "beats"
-            text = f"No model {beats} the no-network row in {label} ({base.text}): {clauses}."
+            what = f" ({kind}" if (kind := base.name.partition(" (")[2]) else ""
+            text = f"No model {beats} the no-network row{what} in {label} ({base.text}): {clauses}."
             yield Sentence("baseline", text, "scorecard")
         else:
             yield from _single_models(level, worse, base, label)
