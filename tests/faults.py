@@ -70,6 +70,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("base is None or score.better_than(base)", "True", "report_intervals"),
     ],
     "report/facts.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_names"),
         ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
     ],

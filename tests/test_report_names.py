@@ -1,9 +1,12 @@
 """What the report calls a teacher, a model and its family, and what it leaves out."""
 
+import dataclasses
+import re
+
 import pytest
 
 from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series
-from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import Report, samples
 from pushforward.report.ladder import claims
@@ -43,3 +46,10 @@ def test_a_family_stands_beside_a_name_that_does_not_say_it():
     (_, table), *_ = scorecards(comparison)
     assert [row.family for row in table.rows if row.kind == "model"] == ["GAN", "flow matching", ""]
     assert 'mine <span class="family">GAN</span></th>' in Report(comparison).to_html()
+
+
+def test_a_page_about_one_model_is_called_after_it():
+    alone = Comparison(models=(ModelResult("mine"),), data=DataInfo(name="digits"))
+    both = dataclasses.replace(alone, models=(ModelResult("mine"), ModelResult("other")))
+    titled = [re.search("<h1>(.*)</h1>", Report(given).to_html())[1] for given in (alone, both)]
+    assert titled == ["mine on digits", "Comparison of generative models"]
