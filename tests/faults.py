@@ -1366,6 +1366,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report"),
         ("value if value in parts else", "value or", "report"),
     ],
+    "report/nearest.py": [
+        ("found[closest]])", "found[: len(closest)]])", "closest_pairs"),
+        ("not nearest.usual > 0", "False", "closest_pairs"),
+    ],
     "report/health.py": [
         ("measured > 1 and", "", "report_names"),
     ],
