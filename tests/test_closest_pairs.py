@@ -21,7 +21,7 @@ def test_the_closest_pairs_are_drawn_in_order_with_their_distances():
     look = Look({"gan": Pictures(samples, nearest=NearestImages(training, distances, 4.0))})
     page = closest_pairs(look, [(0, ModelResult("gan")), (1, ModelResult("other"))])
     assert page.count("<figure>") == 1, "the other has no pictures"
-    assert "<span>0.12 to 1</span>" in page
+    assert "<span>distance 0.12 to 1</span>" in page
     data = re.search(r"base64,([^\"]*)", page)[1]
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")).astype(int)
     shown = drawn[16 :: 32 + 2, 14 :: 28 + 2]

@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import plain
 from pushforward.pictures import grid_picture, image
-from pushforward.report.markup import panel, side_by_side, titled
+from pushforward.report.markup import panel, side_by_side, sign
 from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, sheet, shrunk
 
 __all__ = ["closest_pairs", "nearest_layer"]
@@ -93,7 +93,7 @@ def closest_pairs(look: Look, models: Sequence[tuple[int, ModelResult]]) -> str:
         side = max(tiles.shape[1:3])
         drawn = grid_picture(tiles, len(closest), scale=max(1, -(-SMALL // side)), gap=2, paper=None)
         least, most = (plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1]))
-        title = f"{titled(model, index)} <span>{least} to {most}</span>"
+        title = f"{sign(index)}<strong>{escape(model.name)}</strong> <span>distance {least} to {most}</span>"
         words = f"The samples of {model.name} that are nearest to training images, above these"
         panels.append(panel(title, (data_uri(drawn, side <= 32), drawn.width, drawn.height), words))
     if not panels:
