@@ -1367,7 +1367,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("value if value in parts else", "value or", "report"),
     ],
     "report/nearest.py": [
-        ("found[closest]])", "found[: len(closest)]])", "closest_pairs"),
+        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
         ("not nearest.usual > 0", "False", "closest_pairs"),
     ],
     "report/health.py": [

@@ -58,11 +58,11 @@ def nearest_layer(look: Look, model: ModelResult, index: int, rules: list[str]) 
 
 def _pairs(look: Look, name: str) -> Sprite | None:
     """The samples of a grid, each beside the training image nearest to it, one pair a frame; None where nothing is known."""
-    rows, found, _ = _known(look, name)
+    rows, partners, _ = _known(look, name)
     count = len(rows)
     if not count:
         return None
-    pictures = [image(pair) for pair in shrunk(np.concatenate([rows, found], axis=2), round(160 * look.detail))]
+    pictures = [image(pair) for pair in shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))]
     return Sprite(data_uri(sheet(pictures), max(rows.shape[1:3]) <= 32), count, pictures[0].width, pictures[0].height)
 
 
@@ -84,12 +84,12 @@ def closest_pairs(look: Look, models: Sequence[tuple[int, ModelResult]]) -> str:
     """
     panels = []
     for index, model in models:
-        rows, found, distances = _known(look, model.name)
+        rows, partners, distances = _known(look, model.name)
         nearest = look.of(model.name).nearest
         if nearest is None or not len(rows) or not nearest.usual > 0:
             continue
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
-        tiles = shrunk(np.concatenate([rows[closest], found[closest]]), round(72 * look.detail))
+        tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
         side = max(tiles.shape[1:3])
         drawn = grid_picture(tiles, len(closest), scale=max(1, -(-SMALL // side)), gap=2, paper=None)
         least, most = (plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1]))
