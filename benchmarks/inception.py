@@ -130,7 +130,16 @@ def report(rows: list[dict[str, Any]], tensors: int, same: bool, given: argparse
     )
     text += "the greatest difference over the greatest feature."
     text += f"\n\nBar: equal features, and {TOLERANCE:g} relative of the distance ({'met' if met else 'missed'})."
-    write("inception", "Inception features beside torch-fidelity's", text, rows, n=given.n, tensors=tensors, same=same)
+    write(
+        "inception",
+        "Inception features beside torch-fidelity's",
+        text,
+        rows,
+        n=given.n,
+        columns=given.columns,
+        tensors=tensors,
+        same=same,
+    )
     if not met:
         raise SystemExit("Features or distances differ from torch-fidelity's.")
 

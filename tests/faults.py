@@ -45,8 +45,16 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
-        ("for further in comparison.further_baselines:", "for further in ():", "table_baselines"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
+        ("at, family_aside(model))", "at)", "report_names"),
+    ],
+    "evaluation/ladder.py": [
+        ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
+        ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
+    ],
+    "report/ladder.py": [
+        ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [
         ("if warned else", "if True else", "report_choices"),
@@ -63,11 +71,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("base is None or score.better_than(base)", "True", "report_intervals"),
     ],
     "report/facts.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_names"),
         ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
     ],
     "report/bias.py": [
         ("floors.get(name, sum(some) / len(some))", "sum(some) / len(some)", "provenance"),
+        ('if not any("nearer_training" in', 'if any("nearer_training" in', "table_baselines"),
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report"),
@@ -1073,6 +1083,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
     ],
     "report/charts.py": [
+        ("low = max(low, edge / 3) if", "low = low if", "report_parts"),
         ("bool((xs == np.round(xs)).all())", "False", "report"),
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],
@@ -1371,12 +1382,20 @@ FAULTS: dict[str, list[Fault]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report"),
         ("value if value in parts else", "value or", "report"),
     ],
+    "report/nearest.py": [
+        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
+        ("not nearest.usual > 0", "False", "closest_pairs"),
+    ],
+    "report/health.py": [
+        ("measured > 1 and", "", "report_names"),
+    ],
     "report/statistics.py": [
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
         ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
         ("sorted(known, key=lambda item: item[0])", "known", "report"),
         ("comparison.info(name).group", "FURTHER", "results"),
+        ('name not in (first, "near_copies")', "name != first", "results"),
     ],
     "evaluation/commands.py": [
         ("*_options(_settings(spec))", "", "training"),
@@ -1488,6 +1507,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
+        ("if holds_models and", "if", "cli"),
     ],
     "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),

@@ -294,6 +294,7 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
     code, out, err = run(capsys, "compare", *words, "--json")
     assert code == 0, err
+    assert "taken for the recipe" not in err, "both are compared"
     content = json.loads(out)
     assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
@@ -323,7 +324,10 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
             raise UsageError("no")
 
     monkeypatch.setattr("pushforward.training.start.prepare", fail)
-    assert run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")[0] == 2
+    code, _, err = run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")
+    assert code == 2
+    assert err.count("taken for the recipe") == 1, "there is a folder flow, and none of the name vae"
+    assert "to compare what is in the folder flow, write ./flow" in err
     assert len(prepared) == 2
     assert not os.path.exists("gone")
     assert run(capsys, "train", "flow", "--out", "gone")[0] == 1

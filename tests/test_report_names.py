@@ -1,12 +1,16 @@
-"""What the report calls a teacher, and how samples were drawn."""
+"""What the report calls a teacher, a model and its family, and what it leaves out."""
+
+import dataclasses
+import re
 
 import pytest
 
-from pushforward.evaluation.measurements import CurvePoint, Ladder, SamplingCost
-from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score, describe
-from pushforward.report import samples
+from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult
+from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.report import Report, samples
 from pushforward.report.ladder import claims
+from pushforward.report.tables import scorecards
 
 
 @pytest.mark.parametrize("folder", ["runs/flow", "./runs/flow/", "runs/other", None])
@@ -24,3 +28,28 @@ def test_a_teacher_that_is_compared_as_well_is_named(folder):
 def test_pictures_say_in_how_many_calls_they_were_drawn(calls, says):
     model = ModelResult("map", sampling=SamplingCost(solver="Jump on the time grid", calls=calls))
     assert samples._solver(model) == f"{says} on the time grid"
+
+
+def test_a_measure_of_a_single_step_has_no_chart():
+    def charts(*values):
+        health = Health(series={"coverage": Series(tuple(range(len(values))), values)})
+        page = Report(Comparison(models=(ModelResult("gan", health=health),))).to_html()
+        return page.count('aria-label="coverage')
+
+    assert [charts(0.5), charts(0.5, None), charts(0.5, 0.6)] == [0, 0, 1]
+
+
+def test_a_family_stands_beside_a_name_that_does_not_say_it():
+    families = {"mine": "GAN", "digits-flow": "flow matching", "a-gan": "GAN"}
+    models = [ModelResult(name, family=family, scores={"frechet": Score(0.1)}) for name, family in families.items()]
+    comparison = Comparison(models=models, metrics={"frechet": MetricInfo("Fréchet distance", "lower", role="quality")})
+    (_, table), *_ = scorecards(comparison)
+    assert [row.family for row in table.rows if row.kind == "model"] == ["GAN", "flow matching", ""]
+    assert 'mine <span class="family">GAN</span></th>' in Report(comparison).to_html()
+
+
+def test_a_page_about_one_model_is_called_after_it():
+    alone = Comparison(models=(ModelResult("mine"),), data=DataInfo(name="digits"))
+    both = dataclasses.replace(alone, models=(ModelResult("mine"), ModelResult("other")))
+    titled = [re.search("<h1>(.*)</h1>", Report(given).to_html())[1] for given in (alone, both)]
+    assert titled == ["mine on digits", "Comparison of generative models"]

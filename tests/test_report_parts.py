@@ -22,6 +22,8 @@ from pushforward.numbers import bounded, measured
 from pushforward.paths import VP
 from pushforward.report import Report
 from pushforward.report.axes import Axis, padded, start_note
+from pushforward.report.charts import Plot, line_chart
+from pushforward.report.charts import Series as Line
 from pushforward.report.choosing import choices
 from pushforward.report.class_chart import class_section
 from pushforward.report.curves import frontier
@@ -287,3 +289,11 @@ def test_the_nearest_training_image_is_drawn_beside_a_sample():
     flat = [array.reshape(len(array), -1) / 255 / 0.5 for array in (held, train)]
     gaps = np.linalg.norm(flat[0][:, None] - flat[1][None], axis=2).min(1)
     assert nearest.usual == pytest.approx(float(np.median(gaps)))
+
+
+def test_values_about_zero_do_not_take_the_log_scale_from_the_others():
+    lines = [Line("a", 0, (1, 4, 16), (0.5, 0.02, -0.0001))]
+    chart = line_chart(lines, "calls", "Distance", Plot(log_x=True, log_y=True), floor=(0.0, 0.001))
+    heights = [float(place) for place in re.findall(r'class="dot"><title>[^<]*</title><circle cx="[^"]*" cy="([^"]*)"', chart)]
+    assert np.diff(heights).min() > 60
+    assert "log scale, what real data may score at the edge" in chart

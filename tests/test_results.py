@@ -69,7 +69,7 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     assert score.value == pytest.approx(np.mean(score.values))
     assert (score.error, score.n, len(comparison.floors["tilt"].values)) == (0.5, 20, scoring.REDRAWS)
     headings = [heading for heading, _ in tables.scorecards(comparison)]
-    assert headings == ["Quality and diversity", "Memorisation", "Two-sample comparisons", "Colour and tilt", "Further checks"]
+    assert headings == ["Quality and diversity", "Memorisation", "Two-sample comparisons", "Colour and tilt"]
     (finding,) = [sentence for sentence in verdict(comparison) if sentence.kind == "quality"]
     assert "has a lean of" in finding.text, "its priority is before the Fréchet distance's"
     page = pf.Report(comparison).to_html()
@@ -107,13 +107,14 @@ def test_a_metric_of_ones_own_is_registered_by_name(monkeypatch):
 
 
 def compared():
-    values = {"frechet": (0.2, 0.4), "near_copies": (0.01, 0.0), "modes_held": (8.0, 7.0)}
+    values = {"frechet": (0.2, 0.4), "near_copies": (0.01, 0.0), "modes_held": (8.0, 7.0), "sharpness": (0.9, 0.8)}
+    values["authenticity"] = (0.5, 0.4)
     models = [
         ModelResult(name, scores={metric: Score(both[at], 0.01, ratio=2.0) for metric, both in values.items()})
         for at, name in enumerate(("flow", "gan"))
     ]
     floors = {metric: Score(0.1, 0.01) for metric in values}
-    order = ("near_copies", "modes_held", "frechet")
+    order = ("sharpness", "modes_held", "authenticity", "near_copies", "frechet")
     return Comparison("two", models=models, metrics={name: describe()[name] for name in order}, floors=floors)
 
 
@@ -121,21 +122,22 @@ def test_groups_come_from_the_metrics_those_that_rank_first_and_further_checks_l
     assert statistics.groups(compared()) == [
         ("Quality and diversity", ["frechet"]),
         ("Modes", ["modes_held"]),
-        ("Further checks", ["near_copies"]),
+        ("Memorisation", ["near_copies", "authenticity"]),
+        ("Further checks", ["sharpness"]),
     ]
 
 
 def test_every_registered_score_reads_back_and_shares_are_in_per_cent():
     for info in describe().values():
         assert MetricInfo.from_json(info.to_json()) == info
-    (_, table) = next(card for card in tables.scorecards(compared()) if card[0] == "Further checks")
-    assert [cell.flat for cell in table.rows[0].cells] == ["1.0 ± 1.0 %"]
+    (_, table) = next(card for card in tables.scorecards(compared()) if card[0] == "Memorisation")
+    assert [cell.flat for cell in table.rows[0].cells] == ["1.0 ± 1.0 %", "50.0 ± 1.0 %"]
     assert table.columns[0].hint == "↓ lower is better"
 
 
 def test_texts_of_results_are_short():
     comparison = compared()
-    assert repr(comparison) == 'Comparison("two", 2 models, 3 scores)'
+    assert repr(comparison) == 'Comparison("two", 2 models, 5 scores)'
     lines = str(comparison).splitlines()
     assert len(lines) == 1 + 1 + 2 + 1
     assert lines[2].split("  ")[0] == "flow"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushforward.cli.early import recipe_names
+from pushforward.cli.terminal import say
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None
 
 
 def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], list[str]]:
-    """Recipes to train, and folders of finished runs; each at most once. Beside reports there may be no other models."""
+    """Recipes to train, and folders of finished runs; each at most once. Beside reports there may be no other models.
+
+    A name that a recipe and a folder share is the recipe, and that is said.
+    """
     from pushforward import recipes
 
     if not models and not reports:
@@ -83,6 +87,10 @@ def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], l
     again = next((name for i, name in enumerate(models) if places[i] in places[:i]), None)
     if again is not None:
         raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
+    for name in fresh:
+        holds_models = any((Path(name) / file).is_file() for file in ("spec.json", "report.json"))
+        if holds_models and str(Path(name).resolve()) not in places:
+            say(f"{name} is taken for the recipe, which is trained; to compare what is in the folder {name}, write ./{name}")
     return fresh, finished
 
 

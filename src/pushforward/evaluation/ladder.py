@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
+from pushforward.denoiser import FlowMap
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
@@ -23,6 +24,7 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
+from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.training.samplers import by_default
@@ -94,9 +96,14 @@ class _Climb:
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """The teacher that a run of a map between two times holds, where both start from the same noise; at the map's guidance."""
+    """The teacher that a run of a map between two times holds, where both start from the same noise; at the map's guidance.
+
+    A teacher that is a map itself, as that of a finish, jumps as often as the run does.
+    """
     teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
     inner = inner_of(transport_of(model))
+    if isinstance(teacher, FlowMap) and isinstance(inner, Flow):
+        teacher = Flow(teacher, Jump.of(teacher), inner.steps)
     if not (isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape):
         return None
     if isinstance(inner.denoiser, AtScale) and isinstance(teacher.denoiser, Guided):

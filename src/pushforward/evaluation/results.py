@@ -37,9 +37,9 @@ __all__ = ["FORMAT", "INDEPENDENT_ROWS", "ROW_COPIES", "Comparison", "DataInfo",
 
 FORMAT = 2
 """Of the JSON; other formats are refused."""
-INDEPENDENT_ROWS = "baseline: columns drawn independently"
-ROW_COPIES = "baseline: copies of training rows"
-"""The name of the row of a table's training rows, drawn with replacement."""
+INDEPENDENT_ROWS = "independent columns"
+ROW_COPIES = "copied rows"
+"""The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class Copying:
             group="Memorisation",
         ),
         "held_out_ratio": MetricInfo(
-            "Nearest is held out",
+            "Held-out neighbours",
             "target",
             "How many of the real examples nearest to samples are held out, over chance: less than real data repeats training "
             "examples, more has seen held-out ones.",

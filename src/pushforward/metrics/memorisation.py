@@ -188,6 +188,7 @@ class Memorisation:
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
+            group="Memorisation",
         )
     }
 

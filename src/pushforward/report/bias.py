@@ -1,4 +1,4 @@
-"""What a small number of samples alone adds to a score, in words."""
+"""What a small number of samples or rows does to a score, in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside
 
-__all__ = ["bias_note", "biases", "unbiased_note"]
+__all__ = ["bias_note", "biases", "copies_note", "unbiased_note"]
 
 
 def biases(comparison: Comparison) -> dict[str, float]:
@@ -47,6 +47,16 @@ def unbiased_note(comparison: Comparison) -> str:
     return (
         f"{some[:1].upper()}{some[1:]} {'is' if len(labels) == 1 else 'are'} unbiased: for real data about 0, and may be "
         "negative, by more than the spread too, because all draws are compared with the same held-out examples."
+    )
+
+
+def copies_note(comparison: Comparison) -> str:
+    """What a score that sees only some of the training rows cannot see, as a sentence; empty where it is not shown."""
+    if not any("nearer_training" in model.scores for model in comparison.models):
+        return ""
+    return (
+        f"“{comparison.info('nearer_training').label}” looks at as many training rows as there are held-out rows, so most copies "
+        "of the others go unseen: 50 % does not mean that there are none."
     )
 
 

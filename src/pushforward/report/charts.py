@@ -123,6 +123,7 @@ class Plot:
 
 
 WIDE = Plot()
+EDGE = ", what real data may score at the edge"
 
 
 def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
@@ -198,7 +199,8 @@ def line_chart(
         x_label: Below the horizontal axis.
         y_label: Above the vertical one.
         plot: Size and axes.
-        floor: Mean and half-width of a band, "real data".
+        floor: Mean and half-width of a band, "real data". Where it or a value is no more than 0, a logarithmic axis ends at a
+            third of the band's upper end, and what is less lies at the edge: it cannot be told from real data.
         spans: Stretches that are shaded behind the lines.
 
     Returns:
@@ -210,13 +212,15 @@ def line_chart(
     xs, ys = np.array(points).T
     width, height = plot.width, plot.height
     low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
+    edge = 0.0 if floor is None or not plot.log_y or min(low, *floor[:1]) > 0 else floor[0] + floor[1]
+    low = max(low, edge / 3) if 0 < edge < high else low
     log_y = plot.log_y and low > 0
     ends = [(bottom, top) for line in series for _, bottom, top in line.whiskers]
     low = min([low, *(max(bottom, 0.6 * low) if log_y else bottom for bottom, _ in ends)])
     high = max([high, *(top for _, top in ends)])
     if floor is not None:
         bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
-        low, high = min(low, bottom), max(high, floor[0] + floor[1])
+        low, high = low if log_y and bottom <= 0 else min(low, bottom), max(high, floor[0] + floor[1])
     log_y = log_y and low > 0
     low, high = (low / 1.1, high * 1.1) if log_y else padded(low, high)
     low, high = (own if end is None else end for own, end in zip((low, high), plot.ends, strict=True))
@@ -232,7 +236,12 @@ def line_chart(
         parts += _band(x, y, floor)
     parts += [_shaded(span, x, y) for span in spans]
     parts += _frame(
-        x, y, x_label and x_label + (", log scale" if x.log else ""), y_label and y_label + start_note(y), width, height
+        x,
+        y,
+        x_label and x_label + (", log scale" if x.log else ""),
+        y_label and y_label + start_note(y) + EDGE * (log_y and edge > 0),
+        width,
+        height,
     )
     for line in series:
         parts.append(_drawn(line, x, y))

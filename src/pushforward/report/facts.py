@@ -15,6 +15,8 @@ __all__ = ["budget_of", "commands", "facts", "named_run", "scored_trainings", "s
 
 def title(comparison: Comparison) -> str:
     """The page's heading."""
+    if len(comparison.models) == 1 and comparison.data.name and not comparison.title:
+        return f"{comparison.models[0].name} on {comparison.data.name}"
     return comparison.title or "Comparison of generative models"
 
 

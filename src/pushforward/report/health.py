@@ -93,7 +93,8 @@ def _skipped(model: ModelResult) -> str:
 def _drawn(health: Health) -> Iterator[tuple[str, Recorded]]:
     for name in MEASURES:
         series = health.series.get(name)
-        if series is not None and not (name == "coverage" and "modes_held" in health.series):
+        measured = 0 if series is None else sum(value is not None for value in series.value)
+        if series is not None and measured > 1 and not (name == "coverage" and "modes_held" in health.series):
             yield name, series
 
 

@@ -62,9 +62,7 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
                 text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
-            follows = (
-                f"{_from(ladder, metric, rungs, own)}{_equal_calls(ladder, metric, rungs[0], own)}{_default(ladder, metric)}"
-            )
+            follows = _from(ladder, metric, rungs, own) + _equal_calls(ladder, metric, rungs[0], own) + _default(ladder, metric)
             yield Sentence("calls", f"{text}, from the same noise. {follows}", "ladder")
 
 
@@ -87,7 +85,8 @@ def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
     if first == len(rungs):
         return f"In up to {_calls(rungs[-1].calls)} it stays measurably worse {than}"
     start = f"From {_calls(rungs[first].calls)} on" if first else f"Already in {_calls(rungs[0].calls)}"
-    return f"{start} it is not measurably worse {than}"
+    better = own.calls == rungs[0].calls and not first and _above(ladder, metric, own, rungs[0])
+    return f"{start} it is {'' if better else 'not '}measurably {'better' if better else 'worse'} {than}"
 
 
 def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:

@@ -10,6 +10,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
 from pushforward.report.sentences import CLOSE, OPEN
+from pushforward.report.statistics import family_aside
 
 __all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled", "unbroken"]
 
@@ -24,10 +25,11 @@ def sign(index: int | None) -> str:
 
 def titled(model: ModelResult, index: int) -> str:
     """A model's sign, name, and family where the name does not say it."""
-    family = model.family
-    said = f" {family.lower()} " in f" {' '.join(re.split('[^a-z0-9]+', model.name.lower()))} "
-    aside = f' <span class="family">{escape(family)}</span>' if family and not said else ""
-    return f"{sign(index)}<strong>{escape(model.name)}</strong>{aside}"
+    return f"{sign(index)}<strong>{escape(model.name)}</strong>{_beside(family_aside(model))}"
+
+
+def _beside(family: str) -> str:
+    return f' <span class="family">{escape(family)}</span>' if family else ""
 
 
 def signs(comparison: Comparison, some: Collection[int] | None = None) -> str:
@@ -64,7 +66,7 @@ def scrolled(table: tables.Table, label: str) -> str:
         plain = is_model or row.kind in ("calls", "key")
         kind = "" if plain else f' class="reference{" first" if before in ("model", "calls", "key") else ""}"'
         before = row.kind
-        name = f"{sign(row.index) if is_model else ''}{escape(row.name)}"
+        name = f"{sign(row.index) if is_model else ''}{escape(row.name)}{_beside(row.family)}"
         cells = "".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True))
         body += f"<tr{kind}><th scope=row>{name}</th>{cells}</tr>"
     return (

@@ -1,18 +1,27 @@
-"""The training image nearest to each sample, which shows when one points at the sample."""
+"""The training image nearest to each sample: shown when one points at the sample, and for the closest pairs always."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import plain
-from pushforward.pictures import image
-from pushforward.report.sprites import TILES, Look, Sprite, data_uri, sheet, shrunk
+from pushforward.pictures import grid_picture, image
+from pushforward.report.markup import panel, side_by_side, sign
+from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, sheet, shrunk
 
-__all__ = ["nearest_layer"]
+__all__ = ["closest_pairs", "nearest_layer"]
+
+CLOSEST = 8
+"""Samples that are shown with their nearest training images below them."""
+PAIRS_NOTE = (
+    "The samples above that are nearest to a training image, and that image below each. Distances are over the usual one, that "
+    "of held-out images to their nearest training images: about 1 is new, near 0 is a copy."
+)
 
 
 def nearest_layer(look: Look, model: ModelResult, index: int, rules: list[str]) -> tuple[str, str]:
@@ -49,12 +58,44 @@ def nearest_layer(look: Look, model: ModelResult, index: int, rules: list[str]) 
 
 def _pairs(look: Look, name: str) -> Sprite | None:
     """The samples of a grid, each beside the training image nearest to it, one pair a frame; None where nothing is known."""
-    nearest, rows = look.of(name).nearest, look.samples(name)
-    if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
-        return None
-    count = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
+    rows, partners, _ = _known(look, name)
+    count = len(rows)
     if not count:
         return None
-    both = np.concatenate([rows[:count], nearest.x[:count]], axis=2)
-    pictures = [image(pair) for pair in shrunk(both, round(160 * look.detail))]
+    pictures = [image(pair) for pair in shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))]
     return Sprite(data_uri(sheet(pictures), max(rows.shape[1:3]) <= 32), count, pictures[0].width, pictures[0].height)
+
+
+def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The samples of a grid whose nearest training images are known, these images, and the distances; maybe none."""
+    nearest, rows = look.of(name).nearest, look.samples(name)
+    if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
+        return (np.empty(0),) * 3
+    count = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
+    return rows[:count], nearest.x[:count], np.asarray(nearest.distances[:count])
+
+
+def closest_pairs(look: Look, models: Sequence[tuple[int, ModelResult]]) -> str:
+    """The samples nearest to training images, above these images, of each model; empty where none are known.
+
+    Args:
+        look: How samples are drawn.
+        models: With their numbers.
+    """
+    panels = []
+    for index, model in models:
+        rows, partners, distances = _known(look, model.name)
+        nearest = look.of(model.name).nearest
+        if nearest is None or not len(rows) or not nearest.usual > 0:
+            continue
+        closest = np.argsort(distances, kind="stable")[:CLOSEST]
+        tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
+        side = max(tiles.shape[1:3])
+        drawn = grid_picture(tiles, len(closest), scale=max(1, -(-SMALL // side)), gap=2, paper=None)
+        least, most = (plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1]))
+        title = f"{sign(index)}<strong>{escape(model.name)}</strong> <span>distance {least} to {most}</span>"
+        words = f"The samples of {model.name} that are nearest to training images, above these"
+        panels.append(panel(title, (data_uri(drawn, side <= 32), drawn.width, drawn.height), words))
+    if not panels:
+        return ""
+    return f'<h3>Closest to training images</h3><p class="note">{escape(PAIRS_NOTE)}</p>{side_by_side(panels)}'

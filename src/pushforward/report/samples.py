@@ -15,7 +15,7 @@ from pushforward.report.distributions import histogram_chart
 from pushforward.report.facts import scored_trainings
 from pushforward.report.limits import not_stored, without_pictures
 from pushforward.report.markup import panel, side_by_side, sign, titled
-from pushforward.report.nearest import nearest_layer
+from pushforward.report.nearest import closest_pairs, nearest_layer
 from pushforward.report.planes import plane_data, plane_layers, plane_notes, plane_toggles
 from pushforward.report.sprites import Look, Sprite
 
@@ -70,6 +70,7 @@ def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
     return (
         f'<div class="player">{_controls(parts, look)}{side_by_side(figures)}{plane_data(comparison, look)}</div>'
         f'<p class="note wider">{escape(_notes(comparison, look, parts))}</p>{strips}{_columns(comparison, look)}'
+        f"{closest_pairs(look, [(part.index, part.model) for part in parts])}"
     )
 
 

@@ -13,6 +13,7 @@ for all models, so that two models can differ although their intervals overlap.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
@@ -30,6 +31,7 @@ __all__ = [
     "blind",
     "curve_metric",
     "differ",
+    "family_aside",
     "floor_of",
     "floor_statistic",
     "groups",
@@ -146,10 +148,17 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
     return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
 
 
+def family_aside(model: ModelResult) -> str:
+    """A model's family where its name does not say it."""
+    said = f" {model.family.lower()} " in f" {' '.join(re.split('[^a-z0-9]+', model.name.lower()))} "
+    return "" if said else model.family
+
+
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
 
-    The score by which the verdict ranks models in quality stands first in its group.
+    The score by which the verdict ranks models in quality stands first in its group, and so does the share of copies, beside
+    which other signs of memorisation are read.
     """
     first = metric_for(comparison, "quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
@@ -159,6 +168,8 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
         if scored or floor_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
+    for together in headings.values():
+        together.sort(key=lambda name: name not in (first, "near_copies"))
     ranking = {heading for heading, names in headings.items() if any(comparison.info(name).role for name in names)}
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 

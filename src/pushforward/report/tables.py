@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
 from pushforward.report.bars import has_intervals, has_trainings, sampled
-from pushforward.report.bias import bias_note, unbiased_note
+from pushforward.report.bias import bias_note, copies_note, unbiased_note
 from pushforward.report.statistics import (
     Statistic,
+    family_aside,
     floor_of,
     groups,
     guess_statistics,
@@ -39,7 +40,6 @@ __all__ = [
     "trajectories",
     "turned",
 ]
-
 
 DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
 """What stands beside a score."""
@@ -88,12 +88,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One line. ``kind`` is "model", "floor", "baseline", "calls", "score" or "key"; ``index`` counts the models."""
+    """A line of kind "model", "floor", "baseline", "calls", "score" or "key"; ``index`` counts models, ``family`` is an aside."""
 
     name: str
     cells: Sequence[Cell]
     kind: str = "model"
     index: int = 0
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Table:
 
     def of(self, chosen: Sequence[int]) -> Table:
         """Some of the columns."""
-        rows = [Row(row.name, [row.cells[at] for at in chosen], row.kind, row.index) for row in self.rows]
+        rows = [Row(row.name, [row.cells[at] for at in chosen], row.kind, row.index, row.family) for row in self.rows]
         return Table([self.columns[at] for at in chosen], rows)
 
 
@@ -141,7 +142,7 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         comparison: What is reported.
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
-    measured_from, notes = sampled(comparison), [bias_note(comparison), unbiased_note(comparison)]
+    measured_from, notes = sampled(comparison), [note(comparison) for note in (bias_note, unbiased_note, copies_note)]
     beside = f" {ratio[:1].upper()}{ratio[1:]} stands the ratio to what real data scores." if ratio else ""
     bounds = has_intervals(comparison)
     what = f"[low, high] is the 95 % interval of a score, {measured_from}; ± is a spread, where there is no interval."
@@ -165,15 +166,12 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
 
 def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     best = {metric: _best(comparison, metric) for metric in metrics}
-    rows = [
-        Row(model.name, [score_cell(comparison, model, metric, best[metric] == number) for metric in metrics], index=number)
-        for number, model in enumerate(comparison.models)
-    ]
-    baseline = comparison.baseline
-    if baseline is not None:
-        rows.append(Row(baseline.name, [score_cell(comparison, baseline, metric) for metric in metrics], "baseline"))
-    for further in comparison.further_baselines:
-        rows.append(Row(further.name, [score_cell(comparison, further, metric) for metric in metrics], "baseline"))
+    rows = []
+    for at, model in enumerate(comparison.models):
+        cells = [score_cell(comparison, model, metric, best[metric] == at) for metric in metrics]
+        rows.append(Row(model.name, cells, "model", at, family_aside(model)))
+    others = (row for row in (comparison.baseline, *comparison.further_baselines) if row is not None)
+    rows += [Row(row.name, [score_cell(comparison, row, metric) for metric in metrics], "baseline") for row in others]
     rows += _guesses(comparison, metrics)
     rows.append(Row("real data against real data", [_floor(comparison, metric) for metric in metrics], "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)

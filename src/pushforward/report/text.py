@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
+from pushforward.evaluation.results import Comparison
 from pushforward.numbers import shortened
 from pushforward.report import ladder, latent, tables
 from pushforward.report.bars import has_intervals, samplings
@@ -144,7 +144,7 @@ def _name(row: Row) -> str:
         return "real data"
     if row.kind == "baseline" and row.name.startswith(NO_NETWORK):
         return NO_NETWORK
-    return {INDEPENDENT_ROWS: "independent columns", ROW_COPIES: "copied rows"}.get(row.name, row.name)
+    return row.name
 
 
 def _wide(column: Sequence[str]) -> int:

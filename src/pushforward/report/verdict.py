@@ -126,7 +126,7 @@ def _row_copies(comparison: Comparison) -> Sentence | None:
         return None
     near, label = statistic(comparison, copies, "near_copies"), inside(comparison.info(metric).label)
     share = "" if near is None else f" ({percent(near.value)} near-copies)"
-    text = f"{named([copies.name])} is a copy of the training data{share} and scores {score.text} in {label}"
+    text = f"{named([copies.name])} are training rows drawn again{share} and score {score.text} in {label}"
     return Sentence("copies", f"{text}: a good {label} alone does not show that a model has learned.", "scorecard")
 
 

@@ -107,7 +107,8 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
             parts = ((level, "within noise of it"), (worse, "measurably worse"))
             clauses = "; ".join(_clause(scores, how) for scores, how in parts if scores)
             beats = "measurably beats" if level else "beats"
-            text = f"No model {beats} the no-network row in {label} ({base.text}): {clauses}."
+            what = f" ({kind}" if (kind := base.name.partition(" (")[2]) else ""
+            text = f"No model {beats} the no-network row{what} in {label} ({base.text}): {clauses}."
             yield Sentence("baseline", text, "scorecard")
         else:
             yield from _single_models(level, worse, base, label)
@@ -216,8 +217,8 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
     if labels and base is not None:
         fitted = "mixtures" if "mixture" in base.name else "Gaussians"
         yield from _disqualified(
-            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: {fitted} fitted to the "
-            "training data, without any network (the no-network row), score as real data does, within noise."
+            f"On this data {listing(labels)} cannot show that a model is good: even {fitted} fitted to the training data, "
+            "without any network, score as real data does, within noise. A model that scores worse is bad."
         )
 
 
