@@ -510,7 +510,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
     ],
+    "evaluation/constraint_warnings.py": [
+        ("    if lacking:", "    if False:", "table_constraints"),
+        ("    if tally.unmet:", "    if False:", "table_constraints"),
+    ],
+    "evaluation/curves.py": [
+        ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_constraints"),
+    ],
+    "report/costs.py": [
+        ('"–" if sampling.refused is None else f"{sampling.refused:.1%}"', '"–"', "table_constraints"),
+    ],
     "evaluation/odd_rows.py": [
+        ("max(POINT, ERRORS * np", "max(1.0, ERRORS * np", "table_constraints"),
+        ("np.isnan(column) if np.isnan(value) else", "", "table_constraints"),
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),
@@ -1371,6 +1383,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('.replace("  ", r" \\u0020")', "", "table_messages"),
     ],
     "evaluation/judge.py": [
+        ("refused=tally.share if tally.drawn else None", "refused=None", "table_constraints"),
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
@@ -1986,6 +1999,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
     ],
     "transports/redrawing.py": [
+        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
+        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
         ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),

@@ -276,7 +276,7 @@ def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeyp
     assert list(points) == [1, 2, 3, 8, 16, 32]  # 3 stands for 4
     assert points[3].calls == own.calls
     assert len(drawn) == 2 + 5, "the model's own number of steps is not sampled again"
-    again, _ = judge.draw(own, REPEAT_SEEDS)
+    again, _, _ = judge.draw(own, REPEAT_SEEDS)
     fresh = score(again, judge.data, judge.features, n=40, metrics=("frechet", "coverage"))
     for name in ("frechet", "coverage"):
         assert points[3].scores[name] == scores[name].values[0] == fresh[name].value
