@@ -1947,7 +1947,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(values[:, place] < low) | ", "", "given_values"),
         ("total + len(rows)", "len(rows)", "given_values"),
         ("& ~np.any(free, axis=0)", "", "table_messages"),
-        ("np.where(given, numbers, greatest)", "numbers", "table_messages"),
+        ("own[field.name], greatest)", "own[field.name], own[field.name])", "table_messages"),
     ],
     "errors.py": [
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
@@ -1959,6 +1959,13 @@ FAULTS: dict[str, list[Fault]] = {
     "data/tables/facts.py": [
         ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
+    ],
+    "data/tables/comparable.py": [
+        ("if not all(named) or all(", "if True or all(", "table_constraints"),
+        ("            refused.append(str(error))", "            raise", "table_constraints"),
+        ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
+        ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
+        ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),
     ],
     "data/tables/constraints.py": [
         ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),

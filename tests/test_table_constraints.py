@@ -2,16 +2,23 @@
 
 import dataclasses
 import re
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from programs.tables import mixed_space, mixed_values
 from torch import nn
 
-from pushforward.data import TableSpace
+from pushforward import spec
+from pushforward.data import TableSpace, load
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.comparable import check_constraints, constraints_of, holds
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.format import Format
+from pushforward.data.tables.given import check_given
 from pushforward.data.tables.number import Number
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import curves
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.judge import Judge
@@ -92,3 +99,85 @@ def test_samples_with_other_shares_of_frequent_and_missing_values_are_noted():
     assert f"gain=0.00 {(changed[:, 1] == 0).mean():.1%} instead of {zeros:.1%}" in note
     assert f"kind=missing 0.0% instead of {missing:.1%}" in note
     assert not re.search("number=|whole=|member=", note)
+
+
+FIELDS = {
+    field.name: field
+    for field in (
+        Number.measured("born", np.array([0.0, 86400.0, 3 * 86400.0]), "date", Format(pattern="%d.%m.%Y")),
+        Number.measured("age", np.arange(9.0), "whole", Format(0)),
+        Category.measured("home", np.array([0.0, 1.0, 2.0]), ["BE", "LU", "NL"]),
+        Category.measured("work", np.array([0.0, 1.0, 1.0]), ["LU", "BE"]),
+        Category.measured("size", np.array([0.0, 1.0, 2.0]), ["S", "M", "L"], "ordinal"),
+        Category.measured("least", np.array([0.0, 1.0, 1.0]), ["S", "L"], "ordinal"),
+        Category.measured("other", np.array([0.0, 1.0, 1.0]), ["L", "S"], "ordinal"),
+        Category.measured("code", np.array([0.0, 1.0, np.nan]), ["3", "40"], "category"),
+    )
+}
+ROWS = {name: np.array(column) for name, column in {
+    "born": [0.0, 86400.0, np.nan], "age": [1.0, 2.0, 3.0], "home": [0.0, 1.0, 2.0], "work": [1.0, 1.0, 0.0],
+    "size": [0.0, 1.0, 2.0], "least": [1.0, 0.0, 1.0], "other": [0.0, 1.0, 1.0], "code": [0.0, 1.0, np.nan],
+}.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("born >= '1970-01-02'", "-++"),
+        ("'02.01.1970' > born", "+-+"),
+        ("age < '3'", "++-"),
+        ("home == 'NL'", "--+"),
+        ("home != 'NL'", "++-"),
+        ("home == work", "+--"),
+        ("work != home", "-++"),
+        ("size >= 'M'", "-++"),
+        ("size > least", "-+-"),
+        ("size == least", "--+"),
+        ("code == '40'", "-++"),
+        ("born + 86400 * age > 172800", "-++"),
+    ],
+)
+def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one_another(text, met):
+    """By hand; no level or category has the same number in two columns. A missing value meets any."""
+    constraint = Constraint(text)
+    check_constraints([constraint], FIELDS)
+    assert "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS)) == met
+
+
+def test_given_categories_that_contradict_a_constraint_are_refused():
+    space = TableSpace.of(list(FIELDS.values()), constraints=(Constraint("home == work"), Constraint("size >= 'M'")))
+    values = np.full((1, len(FIELDS)), np.nan)
+    for name, number, says in (
+        ("home", 2, "home=NL leaves no value of work"),
+        ("size", 0, "size=S breaks the"),
+        ("home", 1, ""),
+    ):
+        column = list(FIELDS).index(name)
+        row, given = values.copy(), np.zeros(values.shape, dtype=bool)
+        row[0, column], given[0, column] = number, True
+        with pytest.raises(UsageError, match=says) if says else nullcontext():
+            check_given(space.fields, space.constraints, row, given)
+
+
+def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp_path):
+    texts = ["hom == 'LU'", "home == 'Lu'", "home > work", "size >= other", "born >= 'soon'", "home + 1 == work"]
+    with pytest.raises(UsageError) as error:
+        check_constraints([Constraint(text) for text in ["age >= 0", *texts]], FIELDS)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "Constraints cannot be used, for 6 reasons:"
+    for text, says, line in zip(
+        texts,
+        ['Did you mean "home"?', 'Did you mean "LU"? Expected BE, LU, NL.', 'such as home == "BE"', "levels of one order",
+         "Expected such as 2021-03-04", "by == and !="],
+        lines[1:], strict=True,
+    ):  # fmt: skip
+        assert f'"{text}"' in line
+        assert says in line
+    with pytest.raises(UsageError, match=r"for 2 reasons:\n  1. \"a >\" is no.*\n  2. \"b\" is no"):
+        constraints_of(["a >", "b", "a > b"])
+    path = tmp_path / "t.csv"
+    path.write_text("born,home,work\n" + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60)))
+    with pytest.raises(DataError, match=r'40 rows break the constraint "home == work": lines 2'):
+        load(path, constraints=["home == work", "born >= '2021-03-01'"])
+    kept = load(path, constraints="born >= '2021-03-01'")
+    assert spec.build(spec.describe(kept.space)) == kept.space

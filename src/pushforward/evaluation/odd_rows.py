@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables import Column, Number
+from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.faults import count, some
 
 __all__ = ["odd_rows"]
@@ -39,9 +40,9 @@ def odd_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
     shares = [text for field, column in sides for text in _frequent(field, column)]
     if shares:
         notes.append(f"frequent and missing values have other shares than in the training rows: {some(shares)}.")
-    named = {field.name: field.numbers(column) for field, column in sides}
+    fields, named = {field.name: field for field, _ in sides}, {field.name: column for field, column in sides}
     for constraint in space.constraints:
-        broken = int((~constraint.holds(named)).sum())
+        broken = int((~holds(constraint, fields, named)).sum())
         if broken:
             rows = f"{count(broken, 'row')} of the samples break{'s' * (broken == 1)}"
             notes.append(f'{rows} the constraint "{constraint.text}".')
