@@ -1882,6 +1882,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
     ],
     "data/tables/dates.py": [
+        ("return loose if not _fits(pattern, texts) and", "return loose if", "table_schema"),
+        ("and _fits(loose, texts) else pattern", "and False else pattern", "table_schema"),
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
@@ -1909,6 +1911,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_schema"),
+        (
+            "        faults.add(sentence)\n    faults.refuse(",
+            "        faults.add(sentence)\n        faults.refuse(",
+            "table_schema",
+        ),
         ("why != own.why and", "True and", "table_schema"),
         ("return int(column.counts[places][moved].sum())", "return 0 * int(column.counts[places][moved].sum())", "table_schema"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pushforward.data import load
+from pushforward.data import check, load
 from pushforward.data.tables.faults import Faults
 from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.schema import decide
+from pushforward.errors import DataError, UsageError
 
 
 def decided(cells, entry):
@@ -53,3 +54,51 @@ def test_a_schema_says_which_sign_separates_thousands():
     values = finding.values(column, MISSING)
     assert values.tolist()[:3] == [1234, 999, 12345]
     assert finding.measured(values).cells(values) == cells
+
+
+def test_all_that_is_wrong_with_a_schema_is_listed_at_once(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x;y\n" + "1,25;a\n2;b\n2,5;a\n" * 9)
+    schema = {"columns": {"x": {"kind": "nmber", "decimal": 2}, "y": {"kind": "number", "plus": 3, "point": ""}}, "taget": "y"}
+    with pytest.raises(DataError) as error:
+        load(path, schema={**schema, "missing": "-"})
+    lines = str(error.value).splitlines()
+    assert lines[0] == "The schema cannot be used, for 6 reasons:"
+    said = [
+        'unknown entry "taget". Did you mean "target"?',
+        '"missing" is a list of texts',
+        'column "x": unknown entry "decimal"',
+    ]
+    said += ['Did you mean "number"?', 'column "y": "plus" is 3', '"point" is ']
+    assert all(text in line for text, line in zip(said, lines[1:], strict=True))
+    with pytest.raises(UsageError) as wrong:
+        load(path, schema={"columns": {"X": {"kind": "number"}}}, columns="x,yy", target="z", table=True)
+    assert str(wrong.value).count("no column") == 3
+    assert '"yy", which `columns` names. Did you mean "y"?' in str(wrong.value)
+
+
+def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(tmp_path):
+    path, file = tmp_path / "t.csv", tmp_path / "t.json"
+    path.write_text("x;y\n" + "".join(f"{i % 7},25;t{i % 30}\n" for i in range(300)))
+    check(path, target="y", constraints="x >= 0", write_schema=file)
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "{", '"target"', '"missing"', '"constraints"', '"columns"', '"x"', '"y"', "}", "}",
+    ]  # fmt: skip
+    assert load(path, schema=file).space == load(path, target="y", constraints="x >= 0").space
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cells"),
+    [
+        ("%d.%m.%Y", ["1.1.2022", "24.12.2022", "3.10.2021"]),
+        ("%d.%m.%Y", ["01.01.2022", "24.12.2022"]),
+        ("%Y/%m/%d %H:%M", ["2022/1/3 4:05", "2022/12/30 14:00"]),
+        ("%-d.%-m.%Y", ["1.1.2022", "24.12.2022"]),
+    ],
+)
+def test_dates_come_back_as_the_file_writes_them_whatever_zeros_the_pattern_of_the_schema_has(pattern, cells):
+    finding, column, faults = decided(cells * 9, {"kind": "date", "pattern": pattern})
+    values = finding.values(column, MISSING)
+    assert not faults
+    assert finding.measured(values).cells(values) == cells * 9

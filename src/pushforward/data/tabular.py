@@ -162,18 +162,14 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
     """The columns that the options leave, in the table's order.
 
     Raises:
-        UsageError: For an unknown name.
+        UsageError: With all unknown names.
     """
-    for option, names in (("columns", wanted.columns), ("drop", wanted.drop), ("schema", tuple(wanted.entries))):
-        for name in names:
-            if name not in table.names:
-                close = did_you_mean(name, table.names)
-                raise UsageError(
-                    f'{where} has no column "{name}", which `{option}` names.{close} Columns: {", ".join(table.names)}.'
-                )
-    if wanted.target and wanted.target not in table.names:
-        hint = f"{did_you_mean(wanted.target, table.names)} Columns: {', '.join(table.names)}"
-        raise UsageError(f'{where} has no column "{wanted.target}".{hint}.')
+    target = (wanted.target,) if wanted.target else ()
+    asked = {"columns": wanted.columns, "drop": wanted.drop, "schema": tuple(wanted.entries), "target": target}
+    unknown = [(name, option) for option, names in asked.items() for name in names if name not in table.names]
+    if unknown:
+        words = [f'"{name}", which `{option}` names.{did_you_mean(name, table.names)}' for name, option in unknown]
+        raise UsageError(f"{where} has no column {' It has no column '.join(words)} Columns: {', '.join(table.names)}.")
     left = [column for column in table.columns if not wanted.columns or column.name in wanted.columns]
     left = [column for column in left if column.name not in wanted.drop]
     if not left:
