@@ -3,6 +3,7 @@
 import pytest
 
 from pushforward.data import check, load
+from pushforward.data.tables.dates import as_written
 from pushforward.data.tables.faults import Faults
 from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.schema import decide
@@ -102,3 +103,7 @@ def test_dates_come_back_as_the_file_writes_them_whatever_zeros_the_pattern_of_t
     values = finding.values(column, MISSING)
     assert not faults
     assert finding.measured(values).cells(values) == cells * 9
+
+
+def test_the_pattern_of_the_schema_stays_where_it_writes_all_cells():
+    assert as_written("%d.%m.%Y", ["24.12.2022"]) == "%d.%m.%Y"

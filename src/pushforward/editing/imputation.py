@@ -113,7 +113,7 @@ class Imputed:
             UsageError: For values that come neither from a file nor from a frame, and a frame and another kind of file.
         """
         target = Path(path)
-        if hasattr(self.source, "assign") and target.suffix.lower() == ".parquet":
+        if is_frame(self.source) and target.suffix.lower() == ".parquet":
             frame = self.frame(draw)
             with replacing(target) as temporary:
                 write_parquet(temporary, [frame])
@@ -123,15 +123,13 @@ class Imputed:
             temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
-        """The pandas frame with its missing values filled in.
+        """The frame of pandas or polars with its missing values filled in.
 
         Raises:
             UsageError: For a table that is no frame.
         """
-        if not hasattr(self.source, "assign"):
-            raise UsageError(
-                "These values do not come from a pandas frame: take .values, or .text() where they come from a file."
-            )
+        if not is_frame(self.source):
+            raise UsageError("These values do not come from a data frame: take .values, or .text() where they come from a file.")
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 

@@ -225,10 +225,10 @@ class TableSpace(ScaledSpace):
         return self.cells(x)
 
     def frame(self, x: Tensor) -> Any:
-        """The rows as a pandas data frame; None where pandas is not installed."""
-        from pushforward.data.tables.frames import frame_of, has_pandas
+        """The rows as a data frame: of polars where the table was one, else of pandas; None where that is not installed."""
+        from pushforward.data.tables.frames import frame_of
 
-        return frame_of(self.fields, self.values(x), self.layout) if has_pandas() else None
+        return frame_of(self.fields, self.values(x), self.layout)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
         """Which rows meet all constraints, (n,); None without constraints."""
