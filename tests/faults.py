@@ -479,7 +479,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
-        ("mixed[:, column] = rows[order, column]", "mixed[:, 0] = rows[order, 0]", "table_metrics"),
+        ("mixed[place, :, column] = rows[order, column]", "mixed[place, :, 0] = rows[order, 0]", "table_metrics"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/fidelity.py": [
