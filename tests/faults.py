@@ -130,6 +130,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat.argsort()", "flat", "table_networks"),
     ],
     "editing/imputation.py": [
+        ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("if transport.space.columns and not transport.space.names:", "if False:", "table_messages"),
@@ -1948,6 +1949,9 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
     ],
+    "cli/table_check.py": [
+        ('.replace("\\n", "\\\\n")', "", "table_schema"),
+    ],
     "cli/imputing.py": [
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
@@ -2012,6 +2016,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
     ],
     "data/readers/tables.py": [
+        ("if reading.header is not False or len", "if True or len", "table_schema"),
         ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
         ("if reading.table.table is False:", "if False:", "plain_numbers"),
         ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
@@ -2028,7 +2033,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.lost >= HOPELESS and not _unmet_allowed", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
         ("turn * self.n + seed - self.seed < HOPELESS", "True", "table_samples"),
         ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
-        ("        self.unmet += sum(", "        self.unmet = sum(", "table_samples"),
+        ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
         ("if not np.all(replace(space, constraints=(constraint,)).valid(x)):", "if True:", "table_samples"),

@@ -1,7 +1,10 @@
 """A schema decides what columns hold, says so, and says what it changes."""
 
+import re
+
 import pytest
 
+from pushforward.cli import main
 from pushforward.data import check, load
 from pushforward.data.tables.dates import as_written
 from pushforward.data.tables.faults import Faults
@@ -107,3 +110,20 @@ def test_dates_come_back_as_the_file_writes_them_whatever_zeros_the_pattern_of_t
 
 def test_the_pattern_of_the_schema_stays_where_it_writes_all_cells():
     assert as_written("%d.%m.%Y", ["24.12.2022"]) == "%d.%m.%Y"
+
+
+def test_a_line_of_names_that_is_read_as_data_is_said_first_of_all(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("age,income\n" + "".join(f"{20 + i % 40},{i * 37 % 900}\n" for i in range(90)))
+    assert main(["data", "check", str(path), "--header", "no"]) == 3
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == (
+        "First of all: the first line (age, income) looks like column names: leave --header no out if it is none of the data."
+    )
+    path.write_text("who,what\n" + "".join(f'{"ab"[i % 2]},"x\ny"\n' for i in range(90)))
+    assert main(["data", "check", str(path), "--header", "no"]) == 0
+    assert "looks like column names" in capsys.readouterr().out
+    assert main(["data", "check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "looks like" not in said
+    assert re.search(r"what +category +x.ny 100% .* a constant: every value is the same\n", said)

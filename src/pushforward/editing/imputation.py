@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
+from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
 from pushforward.data.tables.gaps import GappyFile, gappy_values
 from pushforward.data.tables.given import beyond_ranges
@@ -84,6 +86,13 @@ class Imputed:
         lines = getattr(self.source, "numbers", None)
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
         return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
+
+    def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """The constraints of the table that some of the rows break in some draw."""
+        fields = {field.name: field for field in self.space.fields}
+        drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
+        constraints = self.space.constraints
+        return tuple(c.text for c in constraints if not all(holds(c, fields, values).all() for values in drawn))
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """The values that were missing, as the table writes them: by column and row."""
