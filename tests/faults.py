@@ -62,6 +62,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("base is None or score.better_than(base)", "True", "report_intervals"),
     ],
     "report/facts.py": [
+        ('if data.kind == "row" and data.columns:', "if False:", "table_report"),
         ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
     ],
