@@ -133,6 +133,7 @@ ROWS = {name: np.array(column) for name, column in {
         ("size >= 'M'", "-++"),
         ("size > least", "-+-"),
         ("size == least", "--+"),
+        ("least > size", "+--"),
         ("code == '40'", "-++"),
         ("born + 86400 * age > 172800", "-++"),
     ],
