@@ -1976,12 +1976,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [
+        ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
         ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/comparable.py": [
         ("if not all(named) or all(", "if True or all(", "table_constraints"),
-        ("            refused.append(str(error))", "            raise", "table_constraints"),
+        ("    _refuse([*refused, ", "    _refuse([", "table_constraints"),
         ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
         ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
         ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),

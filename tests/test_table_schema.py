@@ -112,6 +112,13 @@ def test_the_pattern_of_the_schema_stays_where_it_writes_all_cells():
     assert as_written("%d.%m.%Y", ["24.12.2022"]) == "%d.%m.%Y"
 
 
+def test_a_table_of_a_few_rows_has_a_note(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    assert load(tmp_path / "t.csv").table.notes == (
+        "2 rows can be learned by heart: samples will repeat those of the training split",
+    )
+
+
 def test_a_line_of_names_that_is_read_as_data_is_said_first_of_all(tmp_path, capsys):
     path = tmp_path / "t.csv"
     path.write_text("age,income\n" + "".join(f"{20 + i % 40},{i * 37 % 900}\n" for i in range(90)))

@@ -37,6 +37,7 @@ class _Wanted:
     target: str
     missing: tuple[str, ...]
     constraints: tuple[Constraint, ...]
+    refused: tuple[str, ...]
     entries: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
     drop: tuple[str, ...]
@@ -48,7 +49,7 @@ class _Wanted:
         constraints = table.constraints or tuple(schema.get("constraints", ()))
         target = reading.target if reading.target is not None else str(schema.get("target", ""))
         entries = schema.get("columns", {})
-        return cls(target, ("", *missing), constraints_of(constraints), entries, table.columns, table.drop)
+        return cls(target, ("", *missing), *constraints_of(constraints), entries, table.columns, table.drop)
 
 
 def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
@@ -81,7 +82,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, wanted.missing)
         hashes += finding.hashes(column, wanted.missing)
-    _check_constraints(wanted.constraints, fields, rows.T, table, faults)
+    _check_constraints(wanted, fields, rows.T, table, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
     types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
@@ -194,7 +195,7 @@ def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
 
 
 def _check_constraints(
-    constraints: Sequence[Constraint], findings: Sequence[Finding], values: NDArray[np.float64], table: RawTable, faults: Faults
+    wanted: _Wanted, findings: Sequence[Finding], values: NDArray[np.float64], table: RawTable, faults: Faults
 ) -> None:
     """Note rows that break a constraint.
 
@@ -203,12 +204,13 @@ def _check_constraints(
     Raises:
         UsageError: With all that is wrong with constraints.
     """
+    constraints = wanted.constraints
     named = {name for constraint in constraints for name in constraint.names}
     columns = dict(zip((finding.name for finding in findings), values, strict=True))
     fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
     known = fields | {f.name: Category(f.name, (), (1.0,), True) for f in findings if f.name not in named}
     checked = [c for c in constraints if not faults.sentences or set(c.names) <= set(fields)]
-    check_constraints(checked, known)
+    check_constraints(checked, known, wanted.refused)
     for constraint in checked:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:

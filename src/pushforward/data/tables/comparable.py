@@ -21,33 +21,29 @@ Fields = Mapping[str, Column]
 Values = Mapping[str, NDArray[np.float64]]
 
 
-def constraints_of(texts: Sequence[str]) -> tuple[Constraint, ...]:
-    """Constraints of their texts.
-
-    Raises:
-        UsageError: With all texts that are none.
-    """
+def constraints_of(texts: Sequence[str]) -> tuple[tuple[Constraint, ...], tuple[str, ...]]:
+    """Constraints of their texts, and a sentence on each text that is none."""
     known, refused = [], []
     for text in texts:
         try:
             known.append(Constraint(text))
         except UsageError as error:
             refused.append(str(error))
-    _refuse(refused)
-    return tuple(known)
+    return tuple(known), tuple(refused)
 
 
-def check_constraints(constraints: Sequence[Constraint], fields: Fields) -> None:
+def check_constraints(constraints: Sequence[Constraint], fields: Fields, refused: Sequence[str] = ()) -> None:
     """Refuse constraints of columns that there are not, or that cannot be compared so.
 
     Args:
         constraints: The constraints.
         fields: The columns of the table by name.
+        refused: Sentences on texts that are no constraints.
 
     Raises:
         UsageError: With all that is wrong.
     """
-    _refuse([sentence for constraint in constraints for sentence in _faults(constraint, fields)])
+    _refuse([*refused, *(sentence for constraint in constraints for sentence in _faults(constraint, fields))])
 
 
 def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
