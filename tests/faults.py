@@ -191,7 +191,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
-        ("for constraint in self.constraints:\n", "for constraint in ():\n", "table_kinds"),
+        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "networks/straight_through.py": [
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),

@@ -180,5 +180,5 @@ def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp
         load(path, constraints=["home == work", "born >= '2021-03-01'"])
     with pytest.raises(UsageError, match=r'for 3 reasons:\n  1. "a >" is no.*\n  2. "b" is no.*\n  3. .* names "hme".*"home"'):
         load(path, constraints=["a >", "b", "home != work", "hme == 'a'"])
-    kept = load(path, constraints="born >= '2021-03-01'")
-    assert spec.build(spec.describe(kept.space)) == kept.space
+    data = load(path, constraints="born >= '2021-03-01'")
+    assert spec.build(spec.describe(data.space)) == data.space
