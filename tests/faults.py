@@ -72,6 +72,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/facts.py": [
         ("if len(comparison.models) == 1 and", "if", "report_names"),
+        ('if data.kind == "row" and data.columns:', "if False:", "table_report"),
         ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
         ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
     ],
@@ -141,6 +142,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat.argsort()", "flat", "table_networks"),
     ],
     "editing/imputation.py": [
+        ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("if transport.space.columns and not transport.space.names:", "if False:", "table_messages"),
@@ -200,7 +202,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("strict=False) if field.scores)", "strict=False))", "table_models"),
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
-        ("for constraint in self.constraints:\n", "for constraint in ():\n", "table_kinds"),
+        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "networks/straight_through.py": [
         ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
@@ -507,7 +509,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
-        ("mixed[:, column] = rows[order, column]", "mixed[:, 0] = rows[order, 0]", "table_metrics"),
+        ("mixed[place, :, column] = rows[order, column]", "mixed[place, :, 0] = rows[order, 0]", "table_metrics"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/fidelity.py": [
@@ -538,7 +540,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("if samples.generated_more is None else samples.generated_more", "if True else None", "table_copies table_report"),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_copies"),
     ],
-    "evaluation/given.py": [
+    "evaluation/constraint_warnings.py": [
+        ("    if lacking:", "    if False:", "table_constraints"),
+        ("    if tally.unmet:", "    if False:", "table_constraints"),
+    ],
+    "evaluation/curves.py": [
+        ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_constraints"),
+    ],
+    "report/costs.py": [
+        ('"–" if sampling.refused is None else f"{sampling.refused:.1%}"', '"–"', "table_constraints"),
+    ],
+    "evaluation/odd_rows.py": [
+        ("max(POINT, ERRORS * np", "max(1.0, ERRORS * np", "table_constraints"),
+        ("np.isnan(column) if np.isnan(value) else", "", "table_constraints"),
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),
@@ -1406,6 +1420,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('.replace("  ", r" \\u0020")', "", "table_messages"),
     ],
     "evaluation/judge.py": [
+        ("refused=tally.share if tally.drawn else None", "refused=None", "table_constraints"),
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
         ("() if run is None else run.warnings", "()", "training"),
@@ -1903,6 +1918,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("len(fraction) - int(exponent or 0)", "len(fraction)", "table_kinds"),
     ],
     "data/tables/dates.py": [
+        ("return loose if not _fits(pattern, texts) and", "return loose if", "table_schema"),
+        ("and _fits(loose, texts) else pattern", "and False else pattern", "table_schema"),
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
@@ -1930,6 +1947,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_schema"),
+        (
+            "        faults.add(sentence)\n    faults.refuse(",
+            "        faults.add(sentence)\n        faults.refuse(",
+            "table_schema",
+        ),
         ("why != own.why and", "True and", "table_schema"),
         ("return int(column.counts[places][moved].sum())", "return 0 * int(column.counts[places][moved].sum())", "table_schema"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
@@ -1940,7 +1963,13 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/data_group.py": [
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
     ],
+    "data/tables/polars_frames.py": [  # where polars is installed
+        ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
+        ("if zone == ", "if True or zone == ", "polars"),
+        ("rows.tolist(), drawn, strict=True", "rows.tolist(), drawn[::-1], strict=True", "polars"),
+    ],
     "data/tables/frames.py": [
+        ('if str(series.dtype).lower() == "float32" else', "if False else", "table_reading"),
         ("series.cat.categories.to_list(), style)", "(v := series.cat.categories.to_list()), _style(v))", "table_messages"),
         ("cells = field.cells(field.read(texts))", "cells = texts", "table_messages"),
         ("day = style.days and _midnight(value)", "day = style.days", "table_messages"),
@@ -1955,6 +1984,9 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
     ],
+    "cli/table_check.py": [
+        ('.replace("\\n", "\\\\n")', "", "table_schema"),
+    ],
     "cli/imputing.py": [
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
@@ -1968,7 +2000,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(values[:, place] < low) | ", "", "given_values"),
         ("total + len(rows)", "len(rows)", "given_values"),
         ("& ~np.any(free, axis=0)", "", "table_messages"),
-        ("np.where(given, numbers, greatest)", "numbers", "table_messages"),
+        ("own[field.name], greatest)", "own[field.name], own[field.name])", "table_messages"),
     ],
     "errors.py": [
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
@@ -1978,8 +2010,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [
+        ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
         ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
+    ],
+    "data/tables/comparable.py": [
+        ("if not all(named) or all(", "if True or all(", "table_constraints"),
+        ("    _refuse([*refused, ", "    _refuse([", "table_constraints"),
+        ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
+        ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
+        ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),
     ],
     "data/tables/constraints.py": [
         ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),
@@ -2012,6 +2052,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),
     ],
     "data/readers/tables.py": [
+        ("if reading.header is not False or len", "if True or len", "table_schema"),
         ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
         ("if reading.table.table is False:", "if False:", "plain_numbers"),
         ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
@@ -2020,13 +2061,15 @@ FAULTS: dict[str, list[Fault]] = {
         ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
     ],
     "transports/redrawing.py": [
+        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
+        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
         ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
         ("                if self.hopeless:\n                    break\n", "", "table_samples"),
         ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),
         ("self.lost >= HOPELESS and not _unmet_allowed", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
         ("turn * self.n + seed - self.seed < HOPELESS", "True", "table_samples"),
         ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
-        ("        self.unmet += sum(", "        self.unmet = sum(", "table_samples"),
+        ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
         ("if not np.all(replace(space, constraints=(constraint,)).valid(x)):", "if True:", "table_samples"),

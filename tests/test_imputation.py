@@ -98,6 +98,7 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert 0.2 < bounded.drawn_again < 0.9
     assert bounded.unmet == (40,)
     assert bounded.given_unmet == (41,)
+    assert [bounded.broken(rows) for rows in ((40,), (41,), ())] == [("end >= start",)] * 2 + [()]
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
     np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
 
@@ -108,7 +109,7 @@ def test_rows_of_a_frame_are_counted_whatever_its_columns_are_called(capsys):
     frame = pandas.DataFrame({"numbers": [95.0, None]})
     imputed = imputation.Imputed(np.array([[[95.0], [3.0]]]), np.array([[False], [True]]), space, frame, unmet=(0,))
     assert imputing._reported(imputed)["unmet"] == [0]
-    assert "rows, counted from 0, that break" in capsys.readouterr().err
+    assert 'rows, counted from 0, that break "numbers < 90" still, after 100' in capsys.readouterr().err
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -235,6 +235,8 @@ def test_frames_are_read_as_files_are(tmp_path):
     assert str(back["since"].dtype).startswith("datetime64")
     counts = load(pandas.DataFrame({"n": [5, None, 7, 6] * 9, "x": [i / 4 for i in range(36)]}))
     assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
+    short = load(pandas.DataFrame({"x": np.array([45.9, 0.1, 7.25] * 9, dtype=np.float32)})).space.fields[0]
+    assert short.form.decimals == 2, "float32 numbers have their own digits"
     with pytest.raises(DataError, match="stand over"):
         load(pandas.concat([frame, frame], axis=1))
     with pytest.raises(DataError, match="holds inf: expected finite"):

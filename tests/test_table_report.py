@@ -9,6 +9,7 @@ import pytest
 import torch
 from programs.tables import mixed_table
 
+from pushforward.errors import UsageError
 from pushforward.evaluation import halves, lag
 from pushforward.evaluation.floor_cache import floor_path
 from pushforward.evaluation.halves import kind_of
@@ -20,9 +21,11 @@ from pushforward.evaluation.rows import attacked, table_of
 from pushforward.evaluation.scoring import score
 from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.outputs import check_target
 from pushforward.report import Report, table_warnings
 from pushforward.report.captions import curve_notes, seconds_note
 from pushforward.report.columns import columns_section
+from pushforward.report.facts import subtitle
 from pushforward.report.statistics import Statistic
 from pushforward.report.table_warnings import told_by
 from pushforward.report.verdict import verdict
@@ -148,6 +151,12 @@ def test_names_in_charts_are_escaped_and_short(comparison):
     section = columns_section(dataclasses.replace(comparison, models=(renamed,)))
     assert "<b>" not in section
     assert "&lt;b&gt;&amp;xxx…xxxxxxx</text>" in section
+
+
+def test_a_report_counts_the_columns_of_a_table_and_not_its_coordinates(comparison, tmp_path):
+    assert subtitle(comparison).split(" · ")[2] == "5 columns"
+    with pytest.raises(UsageError, match=r"Rows of a table have no picture\.$"):
+        check_target(tmp_path / "x.png", DATA.space, 3, False)
 
 
 def test_a_curve_of_a_score_that_rises_is_read_upwards():

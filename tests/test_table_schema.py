@@ -1,11 +1,16 @@
 """A schema decides what columns hold, says so, and says what it changes."""
 
+import re
+
 import pytest
 
-from pushforward.data import load
+from pushforward.cli import main
+from pushforward.data import check, load
+from pushforward.data.tables.dates import as_written
 from pushforward.data.tables.faults import Faults
 from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.schema import decide
+from pushforward.errors import DataError, UsageError
 
 
 def decided(cells, entry):
@@ -53,3 +58,79 @@ def test_a_schema_says_which_sign_separates_thousands():
     values = finding.values(column, MISSING)
     assert values.tolist()[:3] == [1234, 999, 12345]
     assert finding.measured(values).cells(values) == cells
+
+
+def test_all_that_is_wrong_with_a_schema_is_listed_at_once(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x;y\n" + "1,25;a\n2;b\n2,5;a\n" * 9)
+    schema = {"columns": {"x": {"kind": "nmber", "decimal": 2}, "y": {"kind": "number", "plus": 3, "point": ""}}, "taget": "y"}
+    with pytest.raises(DataError) as error:
+        load(path, schema={**schema, "missing": "-"})
+    lines = str(error.value).splitlines()
+    assert lines[0] == "The schema cannot be used, for 6 reasons:"
+    said = [
+        'unknown entry "taget". Did you mean "target"?',
+        '"missing" is a list of texts',
+        'column "x": unknown entry "decimal"',
+    ]
+    said += ['Did you mean "number"?', 'column "y": "plus" is 3', '"point" is ']
+    assert all(text in line for text, line in zip(said, lines[1:], strict=True))
+    with pytest.raises(UsageError) as wrong:
+        load(path, schema={"columns": {"X": {"kind": "number"}}}, columns="x,yy", target="z", table=True)
+    assert str(wrong.value).count("no column") == 3
+    assert '"yy", which `columns` names. Did you mean "y"?' in str(wrong.value)
+
+
+def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(tmp_path):
+    path, file = tmp_path / "t.csv", tmp_path / "t.json"
+    path.write_text("x;y\n" + "".join(f"{i % 7},25;t{i % 30}\n" for i in range(300)))
+    check(path, target="y", constraints="x >= 0", write_schema=file)
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "{", '"target"', '"missing"', '"constraints"', '"columns"', '"x"', '"y"', "}", "}",
+    ]  # fmt: skip
+    assert load(path, schema=file).space == load(path, target="y", constraints="x >= 0").space
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cells"),
+    [
+        ("%d.%m.%Y", ["1.1.2022", "24.12.2022", "3.10.2021"]),
+        ("%d.%m.%Y", ["01.01.2022", "24.12.2022"]),
+        ("%Y/%m/%d %H:%M", ["2022/1/3 4:05", "2022/12/30 14:00"]),
+        ("%-d.%-m.%Y", ["1.1.2022", "24.12.2022"]),
+    ],
+)
+def test_dates_come_back_as_the_file_writes_them_whatever_zeros_the_pattern_of_the_schema_has(pattern, cells):
+    finding, column, faults = decided(cells * 9, {"kind": "date", "pattern": pattern})
+    values = finding.values(column, MISSING)
+    assert not faults
+    assert finding.measured(values).cells(values) == cells * 9
+
+
+def test_the_pattern_of_the_schema_stays_where_it_writes_all_cells():
+    assert as_written("%d.%m.%Y", ["24.12.2022"]) == "%d.%m.%Y"
+
+
+def test_a_table_of_a_few_rows_has_a_note(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    assert load(tmp_path / "t.csv").table.notes == (
+        "2 rows can be learned by heart: samples will repeat those of the training split",
+    )
+
+
+def test_a_line_of_names_that_is_read_as_data_is_said_first_of_all(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("age,income\n" + "".join(f"{20 + i % 40},{i * 37 % 900}\n" for i in range(90)))
+    assert main(["data", "check", str(path), "--header", "no"]) == 3
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == (
+        "First of all: the first line (age, income) looks like column names: leave --header no out if it is none of the data."
+    )
+    path.write_text("who,what\n" + "".join(f'{"ab"[i % 2]},"x\ny"\n' for i in range(90)))
+    assert main(["data", "check", str(path), "--header", "no"]) == 0
+    assert "looks like column names" in capsys.readouterr().out
+    assert main(["data", "check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "looks like" not in said
+    assert re.search(r"what +category +x.ny 100% .* a constant: every value is the same\n", said)

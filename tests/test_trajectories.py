@@ -268,15 +268,15 @@ def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeyp
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=2)
 
-    drawn, draw = [], module.Judge._drawn
-    monkeypatch.setattr(module.Judge, "_drawn", lambda self, *given: drawn.append(1) or draw(self, *given))
+    drawn, draw = [], module.Judge.draw
+    monkeypatch.setattr(module.Judge, "draw", lambda self, *given: drawn.append(1) or draw(self, *given))
     own = flow.with_solver(Heun(), 3, flow.grid)
     scores, _ = judge.scores(own)
     points = {point.steps: point for point in quality_curve(judge, own, scores)}
     assert list(points) == [1, 2, 3, 8, 16, 32]  # 3 stands for 4
     assert points[3].calls == own.calls
     assert len(drawn) == 2 + 5, "the model's own number of steps is not sampled again"
-    again, _ = judge.draw(own, REPEAT_SEEDS)
+    again, _, _ = judge.draw(own, REPEAT_SEEDS)
     fresh = score(again, judge.data, judge.features, n=40, metrics=("frechet", "coverage"))
     for name in ("frechet", "coverage"):
         assert points[3].scores[name] == scores[name].values[0] == fresh[name].value

@@ -50,6 +50,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     if path.suffix.lower() not in known:
         drawn = path.suffix.lower() in PICTURES and space.as_points
         why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
+        why = " Rows of a table have no picture." if drawn and space.names else why
         raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
     if path.suffix.lower() == ".parquet":
         for_parquet(path)

@@ -95,7 +95,8 @@ class Samples(Tensor):
 def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: int, batch: int) -> Any:
     """New samples as a person takes them: `Samples`, or of a table a data frame where pandas is installed.
 
-    The frame's ``attrs["drawn_again"]`` is the share of draws that broke a constraint and were drawn again.
+    A model of a polars frame returns polars frames. A pandas frame's ``attrs["drawn_again"]`` is the share of draws that broke a
+    constraint and were drawn again.
 
     Args:
         transport: The model.
@@ -112,7 +113,8 @@ def drawn_from(transport: Transport, n: int, condition: ConditionLike, *, seed: 
     frame = transport.space.frame(x)
     if frame is None:
         return Samples.of(x, transport.space)
-    frame.attrs["drawn_again"] = tally.share
+    if hasattr(frame, "attrs"):
+        frame.attrs["drawn_again"] = tally.share
     return frame
 
 

@@ -32,14 +32,16 @@ def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
     from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
+    from pushforward.data.tables.faults import count
     from pushforward.training.foresight import memory_warning
     from pushforward.training.lineage import leaks
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     space = trainer.data.space
     shape = f"{len(space.names)} columns" if space.names else "x".join(map(str, space.shape))
+    shape += " numbers" if len(space.shape) == 1 and not space.names else ""
     say(
-        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
+        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
         f"{shape}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )

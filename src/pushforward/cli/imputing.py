@@ -91,6 +91,7 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
     """What was filled in, and which rows break constraints; said on the terminal as well."""
     from pushforward.data.tables.faults import count, some
     from pushforward.data.tables.gaps import GappyFile
+    from pushforward.numbers import listing
     from pushforward.transports.redrawing import TURNS
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
@@ -105,12 +106,10 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
         report["drawn_again"] = imputed.drawn_again
         report |= {name: [lines[row] for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
         say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
-    for broken, words in (
-        (imputed.unmet, f"break a constraint still, after {TURNS} further draws"),
-        (imputed.given_unmet, "break a constraint by the cells that they had"),
-    ):
+    for broken, words in ((imputed.unmet, f"still, after {TURNS} further draws"), (imputed.given_unmet, "by the cells they had")):
         if broken:
-            say(f"{noun} that {words}: {some(lines[row] for row in broken)}")
+            constraints = listing(f'"{text}"' for text in imputed.broken(broken))
+            say(f"{noun} that break {constraints} {words}: {some(lines[row] for row in broken)}")
     return report
 
 

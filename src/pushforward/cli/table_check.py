@@ -45,4 +45,5 @@ def _content(field: dict[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
+    text = text.replace("\r", "").replace("\n", "\\n")  # cells may hold line ends
     return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"

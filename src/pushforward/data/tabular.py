@@ -14,7 +14,9 @@ from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.source import Reading
 from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.comparable import check_constraints, constraints_of, holds
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.facts import TableFacts
 from pushforward.data.tables.faults import Faults, count, some
@@ -35,6 +37,7 @@ class _Wanted:
     target: str
     missing: tuple[str, ...]
     constraints: tuple[Constraint, ...]
+    refused: tuple[str, ...]
     entries: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
     drop: tuple[str, ...]
@@ -46,7 +49,7 @@ class _Wanted:
         constraints = table.constraints or tuple(schema.get("constraints", ()))
         target = reading.target if reading.target is not None else str(schema.get("target", ""))
         entries = schema.get("columns", {})
-        return cls(target, ("", *missing), tuple(map(Constraint, constraints)), entries, table.columns, table.drop)
+        return cls(target, ("", *missing), *constraints_of(constraints), entries, table.columns, table.drop)
 
 
 def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
@@ -79,10 +82,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, wanted.missing)
         hashes += finding.hashes(column, wanted.missing)
-    for constraint in wanted.constraints:
-        if not faults.sentences or set(constraint.names) <= set(known):
-            constraint.check(known)
-            _check_rows(constraint, fields, rows.T, table.lines, faults)
+    _check_constraints(wanted, fields, rows.T, table, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
     types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
@@ -163,18 +163,14 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
     """The columns that the options leave, in the table's order.
 
     Raises:
-        UsageError: For an unknown name.
+        UsageError: With all unknown names.
     """
-    for option, names in (("columns", wanted.columns), ("drop", wanted.drop), ("schema", tuple(wanted.entries))):
-        for name in names:
-            if name not in table.names:
-                close = did_you_mean(name, table.names)
-                raise UsageError(
-                    f'{where} has no column "{name}", which `{option}` names.{close} Columns: {", ".join(table.names)}.'
-                )
-    if wanted.target and wanted.target not in table.names:
-        hint = f"{did_you_mean(wanted.target, table.names)} Columns: {', '.join(table.names)}"
-        raise UsageError(f'{where} has no column "{wanted.target}".{hint}.')
+    target = (wanted.target,) if wanted.target else ()
+    asked = {"columns": wanted.columns, "drop": wanted.drop, "schema": tuple(wanted.entries), "target": target}
+    unknown = [(name, option) for option, names in asked.items() for name in names if name not in table.names]
+    if unknown:
+        words = [f'"{name}", which `{option}` names.{did_you_mean(name, table.names)}' for name, option in unknown]
+        raise UsageError(f"{where} has no column {' It has no column '.join(words)} Columns: {', '.join(table.names)}.")
     left = [column for column in table.columns if not wanted.columns or column.name in wanted.columns]
     left = [column for column in left if column.name not in wanted.drop]
     if not left:
@@ -198,19 +194,28 @@ def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
         raise UsageError(f'{where}: the target "{target}" is a column that is left out. Keep it, or name another `target`.')
 
 
-def _check_rows(
-    constraint: Constraint,
-    findings: Sequence[Finding],
-    values: NDArray[np.float64],
-    lines: Sequence[int],
-    faults: Faults,
+def _check_constraints(
+    wanted: _Wanted, findings: Sequence[Finding], values: NDArray[np.float64], table: RawTable, faults: Faults
 ) -> None:
-    """Note rows that break a constraint."""
-    parts = [(f, column) for f, column in zip(findings, values, strict=True) if f.name in constraint.names]
-    broken = np.flatnonzero(~constraint.holds({f.name: f.measured(column).numbers(column) for f, column in parts})).tolist()
-    if broken:
-        rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
-        faults.add(
-            f'{rows} the constraint "{constraint.text}": line{"s" * (len(broken) > 1)} {some([lines[row] for row in broken])}. '
-            "Correct or remove these rows, or change the constraint."
-        )
+    """Note rows that break a constraint.
+
+    A constraint of columns that could not be read is not checked, where the table is refused for these.
+
+    Raises:
+        UsageError: With all that is wrong with constraints.
+    """
+    constraints = wanted.constraints
+    named = {name for constraint in constraints for name in constraint.names}
+    columns = dict(zip((finding.name for finding in findings), values, strict=True))
+    fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
+    known = fields | {f.name: Category(f.name, (), (1.0,), True) for f in findings if f.name not in named}
+    checked = [c for c in constraints if not faults.sentences or set(c.names) <= set(fields)]
+    check_constraints(checked, known, wanted.refused)
+    for constraint in checked:
+        broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
+        if broken:
+            rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
+            lines = f"line{'s' * (len(broken) > 1)} {some([table.lines[row] for row in broken])}"
+            faults.add(
+                f'{rows} the constraint "{constraint.text}": {lines}. Correct or remove these rows, or change the constraint.'
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
+from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
 from pushforward.data.tables.gaps import GappyFile, gappy_values
 from pushforward.data.tables.given import beyond_ranges
@@ -85,6 +87,13 @@ class Imputed:
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
         return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
 
+    def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """The constraints of the table that some of the rows break in some draw."""
+        fields = {field.name: field for field in self.space.fields}
+        drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
+        constraints = self.space.constraints
+        return tuple(c.text for c in constraints if not all(holds(c, fields, values).all() for values in drawn))
+
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """The values that were missing, as the table writes them: by column and row."""
         filled: dict[str, dict[int, str]] = {}
@@ -113,7 +122,7 @@ class Imputed:
             UsageError: For values that come neither from a file nor from a frame, and a frame and another kind of file.
         """
         target = Path(path)
-        if hasattr(self.source, "assign") and target.suffix.lower() == ".parquet":
+        if is_frame(self.source) and target.suffix.lower() == ".parquet":
             frame = self.frame(draw)
             with replacing(target) as temporary:
                 write_parquet(temporary, [frame])
@@ -123,15 +132,13 @@ class Imputed:
             temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
-        """The pandas frame with its missing values filled in.
+        """The frame of pandas or polars with its missing values filled in.
 
         Raises:
             UsageError: For a table that is no frame.
         """
-        if not hasattr(self.source, "assign"):
-            raise UsageError(
-                "These values do not come from a pandas frame: take .values, or .text() where they come from a file."
-            )
+        if not is_frame(self.source):
+            raise UsageError("These values do not come from a data frame: take .values, or .text() where they come from a file.")
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 

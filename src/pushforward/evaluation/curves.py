@@ -52,9 +52,9 @@ def quality_curve(
     for steps in [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
         began = time.perf_counter()
-        x, _ = judge.draw(other, REPEAT_SEEDS)
+        x, _, values = judge.draw(other, REPEAT_SEEDS)
         took = time.perf_counter() - began
-        measured = score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES)
+        measured = score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values)
         points.append(CurvePoint(steps, other.calls, {name: measured[name].value for name in CURVE_SCORES if name in measured}))
         if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
             break

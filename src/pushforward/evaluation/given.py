@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.keys import permutation
-from pushforward.data.tables import Number
-from pushforward.data.tables.faults import count, some
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.features import quantised
+from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.rows import is_table
 from pushforward.evaluation.sample_files import StoredSamples, check_samples, read_samples
 from pushforward.transports import BATCH
 
-__all__ = ["Given", "given_samples", "odd_rows", "unknown_origin"]
+__all__ = ["Given", "given_samples", "unknown_origin"]
 
 HELD = 1024
 """Held-out examples that are read at a time."""
@@ -151,42 +149,3 @@ def unknown_origin(samples: Any, given: Given, scores: ModelResult, data: Datase
         "them, these scores are too good."
     )
     return replace(scores, name=name, given=True, warnings=(*given.notes, warning))
-
-
-def odd_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
-    """A sentence for each kind of cell that columns do not hold, and for each constraint that rows break.
-
-    Args:
-        space: The table.
-        values: Of its columns, (n, columns), NaN where missing.
-    """
-    sides = [(field, values[:, place]) for place, field in enumerate(space.fields)]
-    numbers = [(field, column) for field, column in sides if isinstance(field, Number)]
-    kinds = {
-        "out of the range of the training rows": {field.name: _outside(field, column) for field, column in numbers},
-        "no whole number in columns of whole numbers": {
-            field.name: int((column % 1 > 0).sum()) for field, column in numbers if field.kind == "whole"
-        },
-        "missing in columns that lack no value in the training rows": {
-            field.name: int(np.isnan(column).sum()) for field, column in sides if not field.missing
-        },
-    }
-    notes = [_note(words, cells) for words, cells in kinds.items() if any(cells.values())]
-    named = {field.name: field.numbers(column) for field, column in sides}
-    for constraint in space.constraints:
-        broken = int((~constraint.holds(named)).sum())
-        if broken:
-            rows = f"{count(broken, 'row')} of the samples break{'s' * (broken == 1)}"
-            notes.append(f'{rows} the constraint "{constraint.text}".')
-    return notes
-
-
-def _outside(field: Number, column: NDArray[np.float64]) -> int:
-    known = (*field.knots, *field.atoms)
-    return int(((column < min(known)) | (column > max(known))).sum()) if known else 0
-
-
-def _note(words: str, cells: Mapping[str, int]) -> str:
-    total = sum(cells.values())
-    where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
-    return f"{count(total, 'cell')} of the samples {'is' if total == 1 else 'are'} {words} ({where}); scored as they are."

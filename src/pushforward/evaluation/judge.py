@@ -17,6 +17,7 @@ from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.combining import combined
+from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajectory_of
 from pushforward.evaluation.drawing import SHOWN, pictures_of
 from pushforward.evaluation.features import Features
@@ -42,7 +43,7 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import unmet_kept, warn_broken
+from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
 __all__ = ["SHOWN", "Judge", "Sampler"]
@@ -126,7 +127,7 @@ class Judge:
                 self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
             n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
             seed = (repeat + 1) * REPEAT_SEEDS
-            x, labels, values = self._drawn(sampler, seed, n)
+            x, labels, values = self.draw(sampler, seed, n)
             known = sampler if isinstance(sampler, WithValues) else None
             values, learned = (values, None) if known is None else (known.values_of(n, self.seed + seed), known.every)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
@@ -139,12 +140,14 @@ class Judge:
         self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 
-    def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
-        """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
-        return self._drawn(sampler, seed, n or self.n)[:2]
+    def draw(
+        self, sampler: Sampler, seed: int, n: int | None = None
+    ) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
+        """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
 
-    def _drawn(self, sampler: Sampler, seed: int, n: int) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
-        """Samples, their labels, and of rows of a table that had other coordinates their values."""
+        With them come the values of rows of a table whose model has other coordinates than the data; else None.
+        """
+        n = n or self.n
         draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
         with unmet_kept():
             parts = list(draw(n, seed=self.seed + seed, batch=self.batch))
@@ -161,7 +164,7 @@ class Judge:
         """The distances that rank models, of a single sampling of n samples."""
         ranking = {name for name, info in describe().items() if info.role == "quality"}
         names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
-        x, _, values = self._drawn(transport, REPEAT_SEEDS, n)
+        x, _, values = self.draw(transport, REPEAT_SEEDS, n)
         return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
 
     def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
@@ -237,8 +240,10 @@ class Judge:
             sampling: The model's part of `sampling`; None measures it here, alone.
         """
         transport = transport_of(model)
-        scores, agreement = self.scores(transport, name)
+        with counted() as tally:
+            scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
+        sampling = replace(sampling, refused=tally.share if tally.drawn else None)
         run = model if isinstance(model, Run) else None
         samplings = max((len(score.values) for score in scores.values()), default=0)
         result = ModelResult(
@@ -257,6 +262,7 @@ class Judge:
                 *(() if run is None else run.warnings),
                 *unseen_warnings(model, self.data),
                 *starts_warnings(model, self.n),
+                *constraint_warnings(transport.space, self.data.space, tally),
                 *lag_warnings(model, self._quick, self.n),
             ),
         )

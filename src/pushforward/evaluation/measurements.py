@@ -88,6 +88,7 @@ class SamplingCost(Record):
         timing: All turns.
         flops_per_sample: Floating point operations.
         memory: The most that is held.
+        refused: The share of draws that broke a constraint of a table and were drawn again; None without constraints.
     """
 
     solver: str | None = None
@@ -97,6 +98,7 @@ class SamplingCost(Record):
     timing: SampleTime = field(default_factory=SampleTime)
     flops_per_sample: float | None = None
     memory: Memory = field(default_factory=Memory)
+    refused: float | None = None
 
 
 @dataclass(frozen=True)

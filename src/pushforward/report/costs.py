@@ -24,6 +24,7 @@ COLUMNS = (
     Column("Time per sample", "Lower quartile over the turns; from the fastest turn to the median."),
     Column("Memory", "The most that sampling a batch adds, weights included."),
     Column("FLOPs per sample"),
+    Column("Refused draws", "Share of draws that broke a constraint of the table; these samples were drawn again."),
 )
 SAMPLING = 9
 """The first column that is about sampling."""
@@ -60,6 +61,7 @@ def _cells(model: ModelResult) -> list[Cell]:
         _time(sampling),
         Cell(_megabytes(sampling.memory.mb), note=_at_once(sampling.memory)),
         Cell(quantity(sampling.flops_per_sample)),
+        Cell("–" if sampling.refused is None else f"{sampling.refused:.1%}"),
     ]
 
 

@@ -29,7 +29,9 @@ def subtitle(comparison: Comparison) -> str:
     if data.train is not None:
         rest = f" and {count(data.held_out)} held-out" if data.held_out is not None else ""
         parts.append(f"{count(data.train)} training{rest} {what}")
-    if shape:
+    if data.kind == "row" and data.columns:  # its coordinates are more than its columns
+        parts.append(f"{count(len(data.columns))} column{'s' * (len(data.columns) != 1)}")
+    elif shape:
         parts.append(
             " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else "")
         )

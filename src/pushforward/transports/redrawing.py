@@ -18,6 +18,7 @@ from pushforward.predictor import Condition
 from pushforward.warned import warn
 
 __all__ = [
+    "MEASURED",
     "TURNS",
     "Part",
     "Redrawing",
@@ -31,6 +32,8 @@ __all__ = [
 
 TURNS = 100
 """How often a sample is drawn again at most."""
+MEASURED = 20
+"""How often at most where a model is measured: one that hardly meets its constraints would cost five times as much."""
 HOPELESS = 1000
 """A request is given up where none of so many of its first draws meets the constraints."""
 
@@ -42,10 +45,12 @@ class Tally:
     Args:
         drawn: All draws.
         refused: Those that broke a constraint.
+        unmet: Samples that break a constraint after all their draws.
     """
 
     drawn: int = 0
     refused: int = 0
+    unmet: int = 0
 
     @property
     def share(self) -> float:
@@ -84,7 +89,10 @@ def as_drawn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unmet_kept() -> Iterator[None]:
-    """Within this context samples that break a constraint after all their draws are kept: a bad model is measured as it is."""
+    """Within this context samples that break a constraint after `MEASURED` further draws are kept.
+
+    A bad model is so measured as it is, in a bounded time.
+    """
     _unmet_allowed.append(True)
     try:
         yield
@@ -150,7 +158,7 @@ class Redrawing:
         return Part(x, condition, draws, waiting)
 
     def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
-        """Draw samples of parts that break a constraint again, at most `TURNS` times, in place.
+        """Draw samples of parts that break a constraint again, at most `TURNS` times or within `unmet_kept` `MEASURED`, in place.
 
         The r-th draw of a sample comes from its own seed and r alone.
 
@@ -158,13 +166,13 @@ class Redrawing:
             parts: The parts, in the order of their samples.
             draw: (condition, draws) -> samples in data units.
         """
-        for turn in range(1, TURNS + 1):
+        for turn in range(1, _turns(bool(_unmet_allowed)) + 1):
             for part in parts:
                 if self.hopeless:
                     break
                 if len(part.waiting):
                     self._again(part, turn, draw)
-        self.unmet += sum(len(part.waiting) for part in parts)
+        self._count_unmet(sum(len(part.waiting) for part in parts))
 
     def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
         waiting, draws = part.waiting, part.draws
@@ -187,7 +195,8 @@ class Redrawing:
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
         drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
         self._count(drawn, refused)
-        self.unmet, self.lost = self.unmet + unmet, self.lost + lost
+        self._count_unmet(unmet)
+        self.lost += lost
         self._joined = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
 
     def checked(self, parts: Iterator[tuple[Tensor, Condition]]) -> Iterator[tuple[Tensor, Condition]]:
@@ -209,7 +218,7 @@ class Redrawing:
             some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
             raise _refused(f"{some} the constraints of the data")
         if self.unmet and not _unmet_allowed:
-            raise _refused(_broken(self.unmet, self.n))
+            raise _refused(_broken(self.unmet, self.n, TURNS))
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
         """Count one draw of some samples, and by their seeds those that it left without."""
@@ -219,6 +228,11 @@ class Redrawing:
     def _count(self, drawn: int, refused: int) -> None:
         for tally in (self.tally, *_tallies):
             tally.add(drawn, refused)
+
+    def _count_unmet(self, unmet: int) -> None:
+        self.unmet += unmet
+        for tally in _tallies:
+            tally.unmet += unmet
 
 
 def warn_between(space: Space, x: Tensor) -> None:
@@ -240,7 +254,7 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(int((~valid).sum()), len(valid))}; they are scored as they are.")
+        warn(f"{_broken(int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.")
 
 
 def _refused(what: str) -> Diverged:
@@ -250,5 +264,10 @@ def _refused(what: str) -> Diverged:
     )
 
 
-def _broken(broken: int, n: int) -> str:
-    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {TURNS} draws each"
+def _broken(broken: int, n: int, turns: int) -> str:
+    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {turns} draws each"
+
+
+def _turns(measured: bool) -> int:
+    """How often a sample may be drawn again."""
+    return min(TURNS, MEASURED) if measured else TURNS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,12 @@ def _read(path: Path, reading: Reading) -> Dataset:
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": rows.named}
         return build(path.stem, split, schema=schema, read_as=_read_as(split.x.shape[1] - len(reading.given), reading), **options)
     _refuse_given(path, reading)
-    table = _raw(rows, cells)
+    table, doubt = _raw(rows, cells), _doubt(cells, reading)
     del rows, cells  # the columns hold all that is needed
-    return table_dataset(path.stem, str(path), table, reading, faults)
+    try:
+        return table_dataset(path.stem, str(path), replace(table, notes=(*table.notes, *doubt)), reading, faults)
+    except DataError as error:
+        raise (DataError(f"{error}\nFirst of all: {doubt[0]}.") if doubt else error) from None
 
 
 def _read_parquet(path: Path, reading: Reading) -> Dataset:
@@ -95,6 +99,19 @@ def _named_as(path: Path, space: TableSpace) -> RawTable:
     cells = cells_of(path.read_bytes())
     named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
     return read_text(path, named or None if space.layout.header else named, () if named else space.names)
+
+
+def _doubt(cells: Cells, reading: Reading) -> list[str]:
+    """A note where the first line was said to be data and looks like names."""
+    if reading.header is not False or len(cells.rows) < 2 or not has_header(cells.rows[0], list(cells.rows[1 : 1 + ROWS])):
+        return []
+    return [
+        f"the first line ({_first(cells.rows[0])}) looks like column names: leave `header=False` out if it is none of the data"
+    ]
+
+
+def _first(cells: Sequence[str]) -> str:
+    return f"{', '.join(cells[:4])}{', ...' if len(cells) > 4 else ''}"
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
@@ -157,9 +174,8 @@ def _split(
     if header is None:
         header = _headed(cells, columns, target)
     if header is None:
-        first_line = f"{', '.join(first[:4])}{', ...' if len(first) > 4 else ''}"
         faults.add(
-            f"the first line ({first_line}) may hold column names or data. "
+            f"the first line ({_first(first)}) may hold column names or data. "
             "Say which: `header=True` for names, `header=False` for data."
         )
         header = True

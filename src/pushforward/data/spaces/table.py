@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.comparable import check_constraints, holds
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.given import check_given
 from pushforward.data.tables.layout import Layout
@@ -57,7 +58,7 @@ class TableSpace(ScaledSpace):
 
         Raises:
             DataError: If the columns do not fit the shape or the layout, or the target is no column.
-            UsageError: If a constraint compares anything but columns of numbers.
+            UsageError: If a constraint compares columns that there are not, or that cannot be compared so.
         """
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -70,8 +71,7 @@ class TableSpace(ScaledSpace):
             raise DataError(f"{len(self.layout.missing)} texts of missing values do not fit {len(self.fields)} columns.")
         if len(self.layout.types) not in (0, len(self.fields)):
             raise DataError(f"{len(self.layout.types)} types of a frame do not fit {len(self.fields)} columns.")
-        for constraint in self.constraints:
-            constraint.check({field.name: field.kind for field in self.fields})
+        check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
@@ -225,10 +225,10 @@ class TableSpace(ScaledSpace):
         return self.cells(x)
 
     def frame(self, x: Tensor) -> Any:
-        """The rows as a pandas data frame; None where pandas is not installed."""
-        from pushforward.data.tables.frames import frame_of, has_pandas
+        """The rows as a data frame: of polars where the table was one, else of pandas; None where that is not installed."""
+        from pushforward.data.tables.frames import frame_of
 
-        return frame_of(self.fields, self.values(x), self.layout) if has_pandas() else None
+        return frame_of(self.fields, self.values(x), self.layout)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
         """Which rows meet all constraints, (n,); None without constraints."""
@@ -236,8 +236,9 @@ class TableSpace(ScaledSpace):
 
     def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which rows of values (n, columns) meet all constraints, (n,)."""
-        named = {field.name: field.numbers(values[:, place]) for place, field in enumerate(self.fields)}
-        return np.all([constraint.holds(named) for constraint in self.constraints], axis=0)
+        fields = {field.name: field for field in self.fields}
+        named = dict(zip(self.names, values.T, strict=True))
+        return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
 
     def check_given(self, condition: Mapping[str, Tensor]) -> None:
         """Refuse values of known columns by which no row meets all constraints."""

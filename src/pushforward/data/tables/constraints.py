@@ -1,4 +1,4 @@
-"""Conditions that every row of a table meets, such as "end >= start"."""
+"""Conditions that every row of a table meets, such as "end >= start"; `comparable` says what columns they compare."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 
-__all__ = ["Constraint"]
+__all__ = ["TEXT", "Constraint"]
+
+TEXT = ""
+"""Under which the number of a text stands beside those of columns; no column is called so."""
 
 _COMPARED: dict[type, Callable[..., Any]] = {
     ast.LtE: operator.le,
@@ -34,13 +37,13 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Constraint:
-    """A comparison of columns of numbers or dates and numbers, joined by + - and *.
+    """A comparison of columns of numbers or dates and numbers, joined by + - and *, or of a column with a text.
 
     A row with a missing value in one of the columns meets it. Sides that differ by rounding alone are equal.
 
     Args:
-        text: Such as "end >= start", "a + b <= 100" or "`hours-per-week` > 0"; backquotes stand around names that hold other
-            characters than letters, digits and underscores.
+        text: Such as "end >= start", "a + b <= 100", "`hours-per-week` > 0" or "born >= '2001-01-01'"; backquotes stand around
+            names that hold other characters than letters, digits and underscores.
 
     Raises:
         UsageError: For anything else.
@@ -59,32 +62,26 @@ class Constraint:
         names = (quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name))
         return tuple(dict.fromkeys(names))
 
-    def check(self, known: Mapping[str, str]) -> None:
-        """Refuse columns that there are not, or that hold no numbers.
+    @cached_property
+    def quoted(self) -> str | None:
+        """The text that it compares a column with; None where it compares with none."""
+        tree, _ = self._parsed
+        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        return next(texts, None)
 
-        Args:
-            known: The kind of each column of the table.
-
-        Raises:
-            UsageError: Where it names one.
-        """
-        for name in self.names:
-            if name not in known:
-                longer = [other for other in known if other.startswith(name) and not other.isidentifier()]
-                hint = f" Put backquotes around such names: `{longer[0]}`." if longer else did_you_mean(name, known)
-                raise UsageError(
-                    f'The constraint "{self.text}" names "{name}", which is no column.{hint} Columns: {", ".join(known)}.'
-                )
-            if known[name] not in ("number", "whole", "ordinal", "date"):
-                raise UsageError(
-                    f'The constraint "{self.text}" compares "{name}", which is a {known[name]}: expected numbers or dates.'
-                )
+    @property
+    def plain(self) -> bool:
+        """Whether its sides are single columns and texts, which are equal or not: all that categories can be compared by."""
+        tree, _ = self._parsed
+        sides = (tree.left, *tree.comparators)
+        whole = all(isinstance(side, ast.Name) or _is_text(side) for side in sides)
+        return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
 
     def holds(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
         """Whether each row meets it, (n,).
 
         Args:
-            values: The numbers of each column, (n,), NaN where missing.
+            values: The numbers of each column, (n,), NaN where missing; that of the text under `TEXT`. See `comparable.numbers`.
         """
         tree, quoted = self._parsed
         sides = [_computed(side, quoted, values) for side in (tree.left, *tree.comparators)]
@@ -131,11 +128,17 @@ class Constraint:
             raise _refused(self.text)
         if not all(type(op) in _COMPARED for op in tree.ops):
             raise _refused(self.text)
-        for side in (tree.left, *tree.comparators):
-            _check(side, self.text)
+        sides = (tree.left, *tree.comparators)
+        for side in sides:
+            if not (_is_text(side) and len(sides) == 2 and any(isinstance(other, ast.Name) for other in sides)):
+                _check(side, self.text)
         if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
             raise _refused(self.text)
         return tree, quoted
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _check(node: ast.AST, text: str, depth: int = 0) -> None:
@@ -160,7 +163,7 @@ def _computed(node: ast.AST, quoted: Mapping[str, str], values: Mapping[str, NDA
     if isinstance(node, ast.UnaryOp):
         return -_computed(node.operand, quoted, values)
     if isinstance(node, ast.Constant):
-        return np.float64(node.value)  # type: ignore[arg-type]
+        return values[TEXT] if isinstance(node.value, str) else np.float64(node.value)  # type: ignore[arg-type]
     assert isinstance(node, ast.Name)
     return values[quoted.get(node.id, node.id)]
 
@@ -202,5 +205,6 @@ def _near(left: Any, right: Any) -> Any:
 def _refused(text: str) -> UsageError:
     return UsageError(
         f'"{text[:80]}" is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and numbers, joined by +, - '
-        "and *, such as end >= start; names with other characters than letters, digits and _ stand in backquotes."
+        'and *, such as end >= start, or of a column with a text, such as state == "open"; names with other characters than '
+        "letters, digits and _ stand in backquotes."
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pushforward.data.tables.format import Format
 
-__all__ = ["patterns"]
+__all__ = ["as_written", "patterns"]
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
 _LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
@@ -40,6 +40,17 @@ def patterns(texts: Sequence[str]) -> list[str]:
         return []
     fitting = [pattern for pattern in dict.fromkeys(_ALL) if _fits(pattern, texts[:_FIRST])]
     return [pattern for pattern in fitting if _fits(pattern, texts)]
+
+
+def as_written(pattern: str, texts: Sequence[str]) -> str:
+    """A pattern, or the same without zeros before days, months and hours where all texts are written so.
+
+    Args:
+        pattern: That reads the texts; %d reads 1 as well as 01.
+        texts: Different cells.
+    """
+    loose = re.sub("%([dmH])", r"%-\1", pattern)
+    return loose if not _fits(pattern, texts) and _fits(loose, texts) else pattern
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:

@@ -18,6 +18,8 @@ from pushforward.data.tables.text import NAMES
 __all__ = ["TableFacts"]
 
 EXAMPLES, NAMED = 3, 20
+FEW = 10
+"""Rows of a table below which a model can only repeat them."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class TableFacts:
             present = column.present(missing)
             examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
             shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
+        few = f"{count(len(table.lines), 'row')} can be learned by heart: samples will repeat those of the training split"
+        notes = (*table.notes, *[few] * (len(table.lines) < FEW))
         separator = "" if table.header is None else table.separator
         texts = tuple(dict.fromkeys(missing))
-        notes = (*table.notes, *map(_rounded, (finding for finding in findings if finding.rounds)))
+        notes += tuple(map(_rounded, (finding for finding in findings if finding.rounds)))
         notes += tuple(f'the column "{finding.name}" has {finding.why}' for finding in findings if finding.why == TOO_MANY)
         return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 

@@ -19,6 +19,7 @@ from pushforward.data.tables.column import Column
 from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
+from pushforward.data.tables.polars_frames import filled_polars, is_polars, polars_frame, polars_type, wants_polars
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.errors import DataError, MissingExtra
 
@@ -55,13 +56,20 @@ def frame_table(frame: Any) -> RawTable:
     names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
         series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
-        values = series.to_list()
+        values = [_short(value) for value in series.to_list()] if str(series.dtype).lower() == "float32" else series.to_list()
         style = _style(values)
         columns.append(RawColumn.of(name, _cells(name, values, style)))
         if hasattr(frame, "iloc"):
             levels = _cells(name, series.cat.categories.to_list(), style) if hasattr(series, "cat") else ()
             types[name] = (type_of(series), tuple(levels))
+        else:
+            types[name] = polars_type(series)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
+
+
+def _short(value: Any) -> Any:
+    """A number of float32 with its own digits, 45.9, and not those of the float64 number that equals it, 45.90000152587891."""
+    return value if _missing(value) else float(str(np.float32(value)))
 
 
 @dataclass(frozen=True)
@@ -133,10 +141,17 @@ def _cell(name: str, value: Any, style: _Style) -> str:
 
 
 def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layout = Layout()) -> Any:
-    """Values of a table (n, columns) as a pandas data frame.
+    """Values of a table (n, columns) as a data frame: of polars where the table was one, else of pandas.
 
     Each column has the type that it has in the frame that the layout is of, else the one that its kind has in pandas.
+
+    Returns:
+        The frame; None where the library is not installed.
     """
+    if wants_polars(layout):
+        return polars_frame(fields, values, layout)
+    if not has_pandas():
+        return None
     import pandas as pd
 
     columns = {}
@@ -182,7 +197,7 @@ def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
 
 
 def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
-    """A pandas data frame with its missing values filled in; columns keep their types where these can hold the values.
+    """A data frame with its missing values filled in; columns keep their types where these can hold the values.
 
     Args:
         frame: The frame.
@@ -190,6 +205,8 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
         values: Their values (n, columns).
         missing: Which are missing in the frame, (n, columns).
     """
+    if is_polars(frame):
+        return filled_polars(frame, fields, values, missing)
     import pandas as pd
 
     labels, filled = {str(label): label for label in frame.columns}, frame.copy()
@@ -251,6 +268,9 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
     Raises:
         MissingExtra: Where pandas or pyarrow is not installed.
     """
+    if frames and is_polars(frames[0]):
+        importlib.import_module("polars").concat(frames).write_parquet(path)
+        return
     for_parquet(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)
 
 

@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.header import ROWS, has_header
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.comparable import iso_date
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn
@@ -164,7 +164,7 @@ def gappy_values(
         gaps = np.array([text in texts and text not in getattr(field, "names", ()) for text in column.texts], dtype=bool)
         read = field.read(column.texts)
         if dates and field.kind == "date":
-            read = np.where(np.isnan(read), [_iso(text) for text in column.texts], read)
+            read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
         faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place], lines)
     if faults:
@@ -177,13 +177,6 @@ def _strange(column: RawColumn, strange: NDArray[np.bool_], lines: Sequence[int]
     where = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows]
     words = [f'"{column.texts[column.codes[row]][:40]}" in {place}' for row, place in zip(rows, where, strict=True)]
     return [f"{column.name}: {some(words)}"] if words else []
-
-
-def _iso(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return np.nan
 
 
 def _cells(content: bytes, names: Sequence[str], layout: Layout) -> Cells:

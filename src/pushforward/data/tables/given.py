@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
+from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.number import Number
@@ -35,8 +36,7 @@ def check_given(
     for constraint in constraints:
         named = [places[name] for name in constraint.names]
         free = [(given[:, i] & np.isnan(values[:, i])) | (~given[:, i] & fields[i].missing) for i in named]
-        ends = {fields[i].name: _ends(fields[i], values[:, i], given[:, i]) for i in named}
-        low, high = ({name: end[side] for name, end in ends.items()} for side in (0, 1))
+        low, high = _ends(constraint, [fields[i] for i in named], values[:, named], given[:, named])
         broken = given[:, named].any(1) & ~np.any(free, axis=0) & ~constraint.possible(low, high)
         if broken.any():
             row = int(np.argmax(broken))
@@ -74,12 +74,18 @@ def beyond_ranges(
 
 
 def _ends(
-    field: Column, values: NDArray[np.float64], given: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the greatest number of each row: the given value twice, else the ends of the column's range."""
-    numbers, all_numbers = field.numbers(values), field.numbers(_range(field))
-    least, greatest = (float(all_numbers.min()), float(all_numbers.max())) if len(all_numbers) else (-np.inf, np.inf)
-    return np.where(given, numbers, least), np.where(given, numbers, greatest)
+    constraint: Constraint, fields: Sequence[Column], values: NDArray[np.float64], given: NDArray[np.bool_]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """The least and the greatest number of each row and column: the given value twice, else the ends of the column's range."""
+    known = {field.name: field for field in fields}
+    own = numbers(constraint, known, {field.name: values[:, place] for place, field in enumerate(fields)})
+    every = numbers(constraint, known, {field.name: _range(field) for field in fields})
+    low, high = dict(own), dict(own)
+    for place, field in enumerate(fields):
+        least, greatest = (every[field.name].min(), every[field.name].max()) if every[field.name].size else (-np.inf, np.inf)
+        low[field.name] = np.where(given[:, place], own[field.name], least)
+        high[field.name] = np.where(given[:, place], own[field.name], greatest)
+    return low, high
 
 
 def _range(field: Column) -> NDArray[np.float64]:

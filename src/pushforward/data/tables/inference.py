@@ -36,6 +36,7 @@ KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
 TOO_MANY = f"more than {MOST_CATEGORIES:,} categories, taken as whole numbers; samples may hold others"
+CONSTANT = "a constant: every value is the same"
 FEW = 20
 """Whole numbers of at most so many different values are ordered categories."""
 REPEATED = 5
@@ -202,8 +203,8 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, dress: Format, 
     if different == n >= REPEATED and (np.abs(steps) == 1).all() and len(set(steps.tolist())) == 1 and n > FEW:
         return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
     if different <= FEW and n >= REPEATED * different:
-        why = f"{different} different whole number{'s' * (different != 1)}"
-        return Finding(name, "ordinal", f"{why}, taken as ordered categories", names=ordered(texts))
+        why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
+        return Finding(name, "ordinal", why, names=ordered(texts))
     return Finding(name, "whole", "whole numbers", Format(0))
 
 
@@ -243,7 +244,7 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         )
         return Finding(name, "drop", "too many categories")
     texts = [column.texts[place] for place in places]
-    return Finding(name, "category", f"{different} different text{'s' * (different != 1)}", names=ordered(texts))
+    return Finding(name, "category", f"{different} different texts" if different > 1 else CONSTANT, names=ordered(texts))
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:

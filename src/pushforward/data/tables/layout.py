@@ -20,7 +20,8 @@ class Layout:
         separator: Between cells; a blank stands for any run of them.
         header: Whether the first line holds the columns' names.
         missing: The text of a missing value, for each column.
-        types: The type of each column of a pandas frame, as `frame_types.type_of` writes it; empty for files of text.
+        types: The type of each column of a frame, as `frame_types.type_of` or `polars_frames.polars_type` writes it; empty for
+            files of text.
         levels: The texts of the levels of each of its columns that is a category, in their order; () for the others.
 
     Raises:

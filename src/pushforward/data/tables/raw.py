@@ -77,7 +77,7 @@ class RawTable:
         header: Whether the file's first line holds the names; None for a table that is no file.
         separator: Between cells.
         notes: Sentences about what was left out or decided.
-        types: The types of a pandas frame's columns by name, each with the texts of its levels; empty for other tables.
+        types: The types of a frame's columns by name, each with the texts of its levels; empty for other tables.
     """
 
     columns: tuple[RawColumn, ...]

@@ -1,15 +1,15 @@
 """The schema of a table: a JSON file that says what each column holds, which a person may edit.
 
     {
+      "target": "size",
+      "missing": ["", "?"],
+      "constraints": ["end >= start"],
       "columns": {
         "age": {"kind": "whole"},
         "size": {"kind": "ordinal", "names": ["S", "M", "L"]},
         "born": {"kind": "date", "pattern": "%d.%m.%Y"},
         "note": {"kind": "drop"}
-      },
-      "target": "size",
-      "missing": ["", "?"],
-      "constraints": ["end >= start"]
+      }
     }
 
 Columns that it does not name are decided from their cells. "why" of a column is for the reader alone.
@@ -20,12 +20,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from pushforward.data.tables.dates import patterns
+from pushforward.data.tables.dates import as_written, patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import KINDS, NUMERIC, Finding, infer, ordered
@@ -61,28 +61,42 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         content, name = _loaded(Path(source)), os.fspath(source)
     else:
         raise UsageError(f"`schema` is a file or a mapping, got a {type(source).__name__}.")
-    _check_names(name, content, _WHOLE)
-    columns = content.get("columns", {})
-    if not isinstance(columns, Mapping) or not all(isinstance(entry, Mapping) for entry in columns.values()):
-        raise DataError(f'{name}: "columns" is {{"NAME": {{"kind": KIND}}, ...}}.')
-    for column, entry in columns.items():
-        _check_names(f'{name}, column "{column}"', entry, _ENTRY)
-        if entry.get("kind") not in KINDS:
-            raise DataError(f'{name}, column "{column}": the kind is {entry.get("kind")!r}, expected one of {", ".join(KINDS)}.')
-        wrong = [key for key, value in entry.items() if not _fits(key, value)]
-        if wrong:
-            expected = f": expected {_EXPECTED[wrong[0]]}" if wrong[0] in _EXPECTED else ""
-            raise DataError(f'{name}, column "{column}": "{wrong[0]}" is {entry[wrong[0]]!r}, which cannot be{expected}.')
-        if entry.get("group") and entry["group"] == entry.get("point"):
-            raise DataError(f'{name}, column "{column}": "group" and "point" are both {entry["group"]!r}: expected two signs.')
-        if "pattern" in entry and entry["kind"] != "date":
-            raise DataError(f'{name}, column "{column}": "pattern" is for the kind date, and this column is a {entry["kind"]}.')
+    faults = Faults()
+    for sentence in _wrong(content):
+        faults.add(sentence)
+    faults.refuse(name, "cannot be used")
+    return content
+
+
+def _wrong(content: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the content of a schema, in sentences."""
+    yield from _unknown(content, _WHOLE)
     for key in ("missing", "constraints"):
         if not _texts(content.get(key, [])):
-            raise DataError(f'{name}: "{key}" is a list of texts.')
+            yield f'"{key}" is a list of texts.'
     if not isinstance(content.get("target", ""), str):
-        raise DataError(f'{name}: "target" is the name of a column.')
-    return content
+        yield '"target" is the name of a column.'
+    columns = content.get("columns", {})
+    if not isinstance(columns, Mapping) or not all(isinstance(entry, Mapping) for entry in columns.values()):
+        yield '"columns" is {"NAME": {"kind": KIND}, ...}.'
+        return
+    for column, entry in columns.items():
+        yield from (f'column "{column}": {sentence}' for sentence in _wrong_entry(entry))
+
+
+def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the entry of a column."""
+    yield from _unknown(entry, _ENTRY)
+    kind = entry.get("kind")
+    if kind not in KINDS:
+        yield f"the kind is {kind!r}, expected one of {', '.join(KINDS)}.{did_you_mean(str(kind), KINDS)}"
+    for key, value in entry.items():
+        if key in _ENTRY and key != "kind" and not _fits(key, value):
+            yield f'"{key}" is {value!r}, which cannot be{f": expected {_EXPECTED[key]}" if key in _EXPECTED else ""}.'
+    if entry.get("group") and entry["group"] == entry.get("point"):
+        yield f'"group" and "point" are both {entry["group"]!r}: expected two signs.'
+    if "pattern" in entry and kind in KINDS and kind != "date":
+        yield f'"pattern" is for the kind date, and this column is a {kind}.'
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -117,10 +131,11 @@ def _loaded(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_names(name: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
+def _unknown(content: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
+    """A sentence for each entry of another name."""
     for key in content:
         if key not in known:
-            raise DataError(f'{name}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
+            yield f'unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.'
 
 
 def schema_of(findings: Sequence[Finding], target: str, missing: Sequence[str], constraints: Sequence[str]) -> dict[str, Any]:
@@ -131,11 +146,11 @@ def schema_of(findings: Sequence[Finding], target: str, missing: Sequence[str], 
         form = {name: value for name, value in plain.items() if finding.numeric and value != getattr(Format(), name)}
         names = {"names": list(finding.names)} if finding.names else {}
         columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
-    return {"columns": columns, "target": target, "missing": list(missing), "constraints": list(constraints)}
+    return {"target": target, "missing": list(missing), "constraints": list(constraints), "columns": columns}
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
-    """Write a schema to a new file.
+    """Write a schema to a new file: a line for each part, and for each column, however many categories it has.
 
     Raises:
         UsageError: For a file that is there.
@@ -144,9 +159,19 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
     try:
-        path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(_lined(schema) + "\n", encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
+
+
+def _lined(schema: Mapping[str, Any]) -> str:
+    columns = ",\n".join(f"    {_plain(name)}: {_plain(entry)}" for name, entry in schema["columns"].items())
+    lines = [f"  {_plain(name)}: {_plain(value)}" for name, value in schema.items() if name != "columns"]
+    return "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}"
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def decide(
@@ -227,8 +252,10 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     """How the cells are written: by the entry where it says so, else by the cells."""
     given = {name: entry[name] for name in _FORM if name in entry}
     if kind == "date":
-        fitting = patterns(texts) if texts and "pattern" not in given else []
-        return replace(Format(pattern=fitting[0] if fitting else "%Y-%m-%d"), **given)
+        if "pattern" in given:
+            return Format(pattern=as_written(given["pattern"], texts))
+        fitting = patterns(texts) if texts else []
+        return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
     dress = dress_of(texts)
     group = given.get("group", "" if dress.group == given.get("point") else dress.group)
     dress = replace(dress, group=group, point="," if group == "." else ".")

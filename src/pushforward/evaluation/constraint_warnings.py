@@ -1,0 +1,41 @@
+"""What a report must say of the constraints that the samples of a model of a table meet."""
+
+from __future__ import annotations
+
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.numbers import listing
+from pushforward.transports.redrawing import MEASURED, TURNS, Tally
+
+__all__ = ["constraint_warnings"]
+
+
+def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
+    """Sentences on a model whose constraints are not those of the data, or that hardly meets its own.
+
+    Args:
+        own: The model's space.
+        data: That of the data with which it is compared.
+        tally: The draws of the samples that were scored.
+    """
+    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
+        return ()
+    mine, others = ([f'"{constraint.text}"' for constraint in space.constraints] for space in (own, data))
+    lacking, further = ([text for text in here if text not in there] for here, there in ((others, mine), (mine, others)))
+    sentences = []
+    if lacking:
+        sentences.append(
+            f"it was trained without {_named(lacking)}: its samples may break what those of models with "
+            f"{'it' if len(lacking) == 1 else 'them'} are drawn again to meet."
+        )
+    if further:
+        sentences.append(f"its samples are drawn again until they meet {_named(further)}, as those of the other models are not.")
+    if tally.unmet:
+        sentences.append(
+            f"{tally.unmet:,} of its samples break a constraint still, after {MEASURED} further draws each, and are scored as "
+            f"they are ({tally.share:.0%} of all draws broke one). `sample` draws up to {TURNS} times."
+        )
+    return tuple(sentences)
+
+
+def _named(texts: list[str]) -> str:
+    return f"the constraint{'s' * (len(texts) > 1)} {listing(texts)}"

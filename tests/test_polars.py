@@ -1,0 +1,78 @@
+"""Frames of polars are read as tables, and samples and filled frames have their types."""
+
+import datetime
+
+import numpy as np
+import pytest
+from torch import nn
+
+from pushforward import spec
+from pushforward.data import load
+from pushforward.data.tables.frames import filled_frame, frame_table
+from pushforward.data.tables.gaps import gappy_values
+from pushforward.samples import drawn_from
+from pushforward.transports import Map
+
+pl = pytest.importorskip("polars")
+DAY = datetime.datetime(2021, 3, 4)
+
+
+class Noise(nn.Module):
+    """The noise itself."""
+
+    def forward(self, z, condition=None, draws=None):
+        return z
+
+
+def some(values):
+    """Every eleventh value is missing."""
+    return [None if i % 11 == 3 else value for i, value in enumerate(values)]
+
+
+def frame(n=90):
+    """A column of each type, missing values in some."""
+    r = np.random.default_rng(0)
+    moments = [DAY + datetime.timedelta(hours=int(hours)) for hours in r.integers(0, 2000, n)]
+    texts = [str(text) for text in r.choice(["a", "b", "c"], n)]
+    return pl.DataFrame(
+        {
+            "whole": pl.Series(some(r.integers(0, 900, n).tolist()), dtype=pl.Int32),
+            "few": pl.Series(r.integers(3, 6, n).tolist(), dtype=pl.UInt8),
+            "number": pl.Series(np.round(r.normal(size=n), 2).tolist(), dtype=pl.Float32),
+            "price": pl.Series([f"{value:.2f}" for value in r.random(n)]).cast(pl.Decimal(10, 2)),
+            "flag": pl.Series(some((r.random(n) < 0.5).tolist()), dtype=pl.Boolean),
+            "day": pl.Series(some([moment.date() for moment in moments]), dtype=pl.Date),
+            "moment": pl.Series(moments, dtype=pl.Datetime("ms")),
+            "zoned": pl.Series(moments, dtype=pl.Datetime("us")).dt.replace_time_zone("Asia/Tokyo"),
+            "time": pl.Series([moment.time() for moment in moments], dtype=pl.Time),
+            "text": pl.Series(some(texts), dtype=pl.String),
+            "code": pl.Series([f"{7 + i % 30}" for i in range(n)], dtype=pl.Categorical),
+            "size": pl.Series(texts, dtype=pl.Enum(["c", "b", "a", "d"])),
+        }
+    )
+
+
+def test_samples_of_a_polars_frame_are_one_with_its_types_and_values():
+    source = frame()
+    data = load(source, target="text")
+    assert {field.name: field.kind for field in data.space.fields}["code"] == "category"
+    assert spec.build(spec.describe(data.space)) == data.space
+    back = data.space.frame(data.train.x)
+    assert back.schema == source.schema
+    assert set(back.rows()) <= set(source.rows())
+    drawn = drawn_from(Map(Noise(), data.space, data.space.shape), 5, None, seed=0, batch=5)
+    assert (drawn.schema, len(drawn)) == (source.schema, 5)
+
+
+def test_a_polars_frame_is_filled_in_its_own_types():
+    source = frame()
+    fields = load(source).space.fields
+    values, missing = gappy_values("the frame", frame_table(source).columns, fields, dates=True)
+    drawn = np.where(missing, values[:1], values)
+    filled = filled_frame(source, fields, drawn, missing)
+    assert filled.schema == source.schema
+    assert filled.null_count().row(0) == (0,) * len(source.columns)
+    gaps = source["whole"].is_null().to_numpy()
+    assert set(filled["whole"].filter(gaps).to_list()) == {source["whole"][0]}
+    assert filled["day"][3] == source["day"][0]
+    assert filled.filter(~gaps).equals(source.filter(~gaps))

@@ -1,0 +1,184 @@
+"""Constraints of tables: what they compare, messages, and how models are measured that hardly meet them."""
+
+import dataclasses
+import re
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from programs.tables import mixed_space, mixed_values
+from torch import nn
+
+from pushforward import spec
+from pushforward.data import TableSpace, load
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.comparable import check_constraints, holds
+from pushforward.data.tables.constraints import Constraint
+from pushforward.data.tables.format import Format
+from pushforward.data.tables.given import check_given
+from pushforward.data.tables.number import Number
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation import curves
+from pushforward.evaluation.constraint_warnings import constraint_warnings
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.odd_rows import odd_rows
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.report.costs import costs
+from pushforward.solvers import Euler
+from pushforward.transports import Map
+from pushforward.transports.redrawing import MEASURED, Tally, counted, unmet_kept
+
+
+class Noise(nn.Module):
+    """The noise itself."""
+
+    def forward(self, z, condition=None, draws=None):
+        return z
+
+
+def whole_numbers(least):
+    """A model of one column, 0 to 999, whose constraint asks for at least such a number."""
+    field = Number.measured("a", np.arange(1000.0), "whole", Format(0))
+    space = TableSpace.of([field], constraints=(Constraint(f"a >= {least}"),))
+    return Map(Noise(), space, space.shape)
+
+
+def test_a_model_that_never_meets_its_constraints_is_measured_in_a_bounded_number_of_draws():
+    with counted() as tally, unmet_kept():
+        whole_numbers(2000).sample(30, batch=7)
+    assert (tally.drawn, tally.refused, tally.unmet) == (30 * (1 + MEASURED), 30 * (1 + MEASURED), 30)
+
+
+def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_reported(monkeypatch):
+    transport, scored = whole_numbers(500), []
+    judge = SimpleNamespace(
+        data=SimpleNamespace(space=dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))),
+        seed=0, n=10, _quick=None, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
+        scores=lambda sampler, name: (scored.append(len(sampler.sample(40))) or {}, None),
+    )  # fmt: skip
+    monkeypatch.setattr("pushforward.evaluation.judge.pictures_of", lambda *parts: None)
+    monkeypatch.setattr("pushforward.evaluation.judge.unseen_warnings", lambda *parts: ())
+    result, _ = Judge.judge(judge, "flow", transport, curve=False)
+    assert 0.3 < result.sampling.refused < 0.7
+    assert [text for text in result.warnings if "constraint" in text] == [
+        'it was trained without the constraint "a >= 3": its samples may break what those of models with it are drawn again to '
+        "meet.",
+        'its samples are drawn again until they meet the constraint "a >= 500", as those of the other models are not.',
+    ]
+    heading, table = costs(Comparison(models=(result, ModelResult("gan"))))[-1]
+    (place,) = [at for at, column in enumerate(table.columns) if column.label == "Refused draws"]
+    assert heading == "Sampling"
+    assert [row.cells[place].value for row in table.rows] == [f"{result.sampling.refused:.1%}", "–"]
+    assert constraint_warnings(transport.space, transport.space, Tally(40, 20)) == ()
+    (text,) = constraint_warnings(transport.space, transport.space, Tally(40, 30, 7))
+    assert text.startswith("7 of its samples break a constraint still, after 20 further draws each")
+    assert "(75% of all draws" in text
+
+
+def test_a_curve_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
+    values, seen = object(), []
+    monkeypatch.setattr(curves, "inner_of", lambda transport: transport)
+    monkeypatch.setattr(curves, "with_inner", lambda transport, other: other)
+    monkeypatch.setattr(curves, "has_steps", lambda transport: True)
+    monkeypatch.setattr(curves, "score", lambda x, *parts, values, **more: seen.append(values) or {})
+    flow = SimpleNamespace(solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow)
+    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3)
+    assert [point.steps for point in curves.quality_curve(judge, flow, {}, (1, 2))] == [1, 2, 4]
+    assert seen == [values, values]
+
+
+def test_samples_with_other_shares_of_frequent_and_missing_values_are_noted():
+    values = mixed_values(400)
+    space = mixed_space(values)
+    assert odd_rows(space, values) == []
+    changed = values.copy()
+    changed[:100, 1], changed[:, 3] = 7.25, np.nan_to_num(values[:, 3])
+    (note,) = odd_rows(space, changed)
+    zeros, missing = (values[:, 1] == 0).mean(), np.isnan(values[:, 3]).mean()
+    assert f"gain=0.00 {(changed[:, 1] == 0).mean():.1%} instead of {zeros:.1%}" in note
+    assert f"kind=missing 0.0% instead of {missing:.1%}" in note
+    assert not re.search("number=|whole=|member=", note)
+
+
+FIELDS = {
+    field.name: field
+    for field in (
+        Number.measured("born", np.array([0.0, 86400.0, 3 * 86400.0]), "date", Format(pattern="%d.%m.%Y")),
+        Number.measured("age", np.arange(9.0), "whole", Format(0)),
+        Category.measured("home", np.array([0.0, 1.0, 2.0]), ["BE", "LU", "NL"]),
+        Category.measured("work", np.array([0.0, 1.0, 1.0]), ["LU", "BE"]),
+        Category.measured("size", np.array([0.0, 1.0, 2.0]), ["S", "M", "L"], "ordinal"),
+        Category.measured("least", np.array([0.0, 1.0, 1.0]), ["S", "L"], "ordinal"),
+        Category.measured("other", np.array([0.0, 1.0, 1.0]), ["L", "S"], "ordinal"),
+        Category.measured("code", np.array([0.0, 1.0, np.nan]), ["3", "40"], "category"),
+    )
+}
+ROWS = {name: np.array(column) for name, column in {
+    "born": [0.0, 86400.0, np.nan], "age": [1.0, 2.0, 3.0], "home": [0.0, 1.0, 2.0], "work": [1.0, 1.0, 0.0],
+    "size": [0.0, 1.0, 2.0], "least": [1.0, 0.0, 1.0], "other": [0.0, 1.0, 1.0], "code": [0.0, 1.0, np.nan],
+}.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("born >= '1970-01-02'", "-++"),
+        ("'02.01.1970' > born", "+-+"),
+        ("age < '3'", "++-"),
+        ("home == 'NL'", "--+"),
+        ("home != 'NL'", "++-"),
+        ("home == work", "+--"),
+        ("work != home", "-++"),
+        ("size >= 'M'", "-++"),
+        ("size > least", "-+-"),
+        ("size == least", "--+"),
+        ("least > size", "+--"),
+        ("code == '40'", "-++"),
+        ("born + 86400 * age > 172800", "-++"),
+    ],
+)
+def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one_another(text, met):
+    """By hand; no level or category has the same number in two columns. A missing value meets any."""
+    constraint = Constraint(text)
+    check_constraints([constraint], FIELDS)
+    assert "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS)) == met
+
+
+def test_given_categories_that_contradict_a_constraint_are_refused():
+    space = TableSpace.of(list(FIELDS.values()), constraints=(Constraint("home == work"), Constraint("size >= 'M'")))
+    values = np.full((1, len(FIELDS)), np.nan)
+    for name, number, says in (
+        ("home", 2, "home=NL leaves no value of work"),
+        ("size", 0, "size=S breaks the"),
+        ("home", 1, ""),
+    ):
+        column = list(FIELDS).index(name)
+        row, given = values.copy(), np.zeros(values.shape, dtype=bool)
+        row[0, column], given[0, column] = number, True
+        with pytest.raises(UsageError, match=says) if says else nullcontext():
+            check_given(space.fields, space.constraints, row, given)
+
+
+def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp_path):
+    texts = ["hom == 'LU'", "home == 'Lu'", "home > work", "size >= other", "born >= 'soon'", "home + 1 == work"]
+    with pytest.raises(UsageError) as error:
+        check_constraints([Constraint(text) for text in ["age >= 0", *texts]], FIELDS)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "Constraints cannot be used, for 6 reasons:"
+    for text, says, line in zip(
+        texts,
+        ['Did you mean "home"?', 'Did you mean "LU"? Expected BE, LU, NL.', 'such as home == "BE"', "levels of one order",
+         "Expected such as 2021-03-04", "by == and !="],
+        lines[1:], strict=True,
+    ):  # fmt: skip
+        assert f'"{text}"' in line
+        assert says in line
+    path = tmp_path / "t.csv"
+    path.write_text("born,home,work\n" + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60)))
+    with pytest.raises(DataError, match=r'40 rows break the constraint "home == work": lines 2'):
+        load(path, constraints=["home == work", "born >= '2021-03-01'"])
+    with pytest.raises(UsageError, match=r'for 3 reasons:\n  1. "a >" is no.*\n  2. "b" is no.*\n  3. .* names "hme".*"home"'):
+        load(path, constraints=["a >", "b", "home != work", "hme == 'a'"])
+    data = load(path, constraints="born >= '2021-03-01'")
+    assert spec.build(spec.describe(data.space)) == data.space
