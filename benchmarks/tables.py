@@ -8,9 +8,11 @@ off goes on where its folder in --runs ended, and one that is there is measured 
 results/tables.json and replace those of the same table, model and seed. A tenth of the rows is held out by content;
 as many samples are compared with it, in two samplings. The two-sample score of scikit-learn's boosted trees is 1 where samples
 cannot be told from held-out rows (three folds, equally many rows). Published scores compare with the training rows:
-`as_published` does so with up to 10,000 rows a side, from which trees learn more. Errors of shapes and trends are against
-held-out rows; the real rows' own are the floor. Beijing is read without the rows whose pm2.5 is missing, and without their
-number.
+`as_published` does so with up to 10,000 rows a side, from which trees learn more. Of Adult, which has a file of test rows,
+`test_auc` is the AUC of the learner from samples on these, and `training_recall` the beta-recall of training rows by as many
+samples, as published; that of real rows is by as many training rows as there are test rows. Errors of shapes and trends are
+against held-out rows; the real rows' own are the floor. Beijing is read without the rows whose pm2.5 is missing, and without
+their number.
 """
 
 from __future__ import annotations
@@ -30,9 +32,13 @@ import pushforward as pf
 from pushforward.data.source import folder
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.rows import table_of
+from pushforward.evaluation.rows import rows_at, table_of
+from pushforward.evaluation.sample_files import read_samples
 from pushforward.metrics.detection import detected
+from pushforward.metrics.fidelity import fidelity
+from pushforward.metrics.table import embedded
 from pushforward.metrics.trees import ROWS
+from pushforward.metrics.utility import utility
 
 FILES = {
     "adult": ("adult.data", "Y"),
@@ -52,6 +58,8 @@ SCORES = (
     "beta_recall",
     "utility_auc",
     "utility_rmse",
+    "test_auc",
+    "training_recall",
     "nearest_ratio",
     "nearer_training",
     "membership",
@@ -90,6 +98,34 @@ def as_published(data: Any, sampler: Any) -> float:
     return float(1 - np.mean([2 * max(above.mean(), 0.5) - 1 for above, _ in areas]))
 
 
+def test_rows(name: str, data: Any) -> Any:
+    """Values of the rows of the table's own test file, (n, columns); None without one. In a smoke run the held-out rows."""
+    if smoking():
+        return rows_at(data.held_out, slice(None))
+    if name != "adult":
+        return None
+    lines = (folder() / "tables" / "adult.test").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.rstrip(".").split(",")] for line in lines]
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "rows.csv"
+        with path.open("w", newline="") as content:
+            csv.writer(content).writerows(row for row in rows if len(row) == len(data.space.names))
+        return read_samples(path, data).values
+
+
+def against_test_rows(name: str, data: Any, sampler: Any | None) -> dict[str, float]:
+    """The AUC on test rows, and the beta-recall of training rows, of as many samples; of training rows where no sampler is."""
+    test, known = test_rows(name, data), rows_at(data.train, slice(None))
+    if test is None:
+        return {}
+    rows = known if sampler is None else data.space.values(data.space.rounded(sampler.sample(len(known), seed=3_000_000)))
+    learned = utility(table_of(data.space, rows, test))
+    n = min(len(test), len(known))
+    samples, real = (test[:n], known[np.random.default_rng(0).permutation(len(known))[:n]]) if sampler is None else (rows, known)
+    recall = fidelity(*embedded(table_of(data.space, samples, real)))[1]
+    return {"test_auc": learned[1] if learned else float("nan"), "training_recall": recall}
+
+
 def trained(name: str, recipe: str, data: Any, seed: int, given: argparse.Namespace) -> pf.training.Run:
     """The run of a recipe on a table, which goes on where it was cut off."""
     folder = Path(given.runs or tempfile.mkdtemp()) / f"{name}-{recipe}-{given.size}-{seed}"
@@ -116,12 +152,18 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> list[d
             run = trained(name, recipe, data, seed, given)
             facts = {"size": given.size, "seed": seed, "steps": int(run.state["step"]), "seconds": round(run.state["seconds"], 1)}
             scores = judge.scores(run.transport)[0]
-            add(recipe, scores, **facts, as_published=as_published(data, run.transport))
+            add(
+                recipe,
+                scores,
+                **facts,
+                as_published=as_published(data, run.transport),
+                **against_test_rows(name, data, run.transport),
+            )
     if given.baselines:
         comparison = judge.comparison([ModelResult("", scores={})], judge.baseline())
         for result in (comparison.baseline, *comparison.further_baselines):
             add(result.name, result.scores)
-        add("real rows", judge.floors, n=judge.n)
+        add("real rows", judge.floors, n=judge.n, **against_test_rows(name, data, None))
     return rows
 
 

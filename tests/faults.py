@@ -105,6 +105,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "table_denoiser.py": [
         ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
+        ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_networks"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_export"),
         ("times_for(t, x_t[:1]) if single", "times_for(t, x_t) if single", "table_networks"),
@@ -183,6 +184,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.ones_like(indicators[:, :1])", "torch.zeros_like(indicators[:, :1])", "table_models"),
         ("[-FARTHEST, *inner, FARTHEST]", "[-1.0, *inner, FARTHEST]", "table_models"),
         ("torch.log_softmax(block, dim=2)", "torch.log_softmax(block, dim=1)", "table_models"),
+        ("rows.shape[1]), dim=1)", "rows.shape[1]), dim=0)", "table_denoiser"),
+        ("spans[-1][1:] == (first, width)", "spans[-1][1] == first", "table_denoiser"),
         ("index_copy(1, self.order, parts)", "index_copy(1, self.indicators, parts)", "table_models"),
     ],
     "recipes/waves.py": [

@@ -12,6 +12,7 @@ import pushforward as pf
 from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.coordinates import Coordinates
 from pushforward.data.tables.format import Format
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
@@ -111,13 +112,18 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
     torch.testing.assert_close(denoiser(x, t), denoiser.predict(denoiser.prediction, x, t))
 
 
-def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed):
-    layout, logits = single(mixed).layout, torch.randn(4, *mixed.shape)
-    out = layout.log_shares(logits)
-    for start, stop in mixed.blocks:
-        torch.testing.assert_close(out[:, start:stop], logits[:, start:stop].log_softmax(1))
-    scores = [0, 1, 4]
-    assert bool((out[:, scores] == 0).all())
+@pytest.mark.parametrize("grad", [True, False])
+def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
+    neighbours = TableSpace.of(
+        [Category(f"c{i}", ("a", "b", "c")[:width], (1 / width,) * width) for i, width in enumerate((2, 2, 3))]
+    )
+    for space in (mixed, neighbours):
+        layout, logits = Coordinates(space), torch.randn(4, *space.shape)
+        with torch.set_grad_enabled(grad):
+            out = layout.log_shares(logits)
+        for start, stop in space.blocks:
+            torch.testing.assert_close(out[:, start:stop], logits[:, start:stop].log_softmax(1))
+        assert bool((out[:, layout.scores] == 0).all())
 
 
 def test_spread_scores_are_normal_and_mean_the_same_values(mixed):

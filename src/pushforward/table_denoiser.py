@@ -24,6 +24,8 @@ from pushforward.predictor import Condition, TimeColumns, affine_columns, blend,
 __all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
 
 LEAST_LOGIT = -1e9
+LEAST_LOG = -87.0
+"""The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long."""
 HIGHEST = 16.0
 """The highest frequency of a wave, in radians for a standard deviation of a score."""
 MOST_WAVES = 64
@@ -187,8 +189,8 @@ class TableDenoiser(Denoiser):
         layout, own = self.layout, self._own(x_t, columns)
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
-        posterior = layout.log_shares(own)
-        noisy = torch.where(layout.discrete, (posterior.exp() - layout.mean) / layout.std, x_t / self._width(columns))
+        posterior = _shares(layout.log_shares(own))
+        noisy = torch.where(layout.discrete, (posterior - layout.mean) / layout.std, x_t / self._width(columns))
         reach = columns["alpha"] * self.factors / self._width(columns)
         output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))
@@ -264,7 +266,7 @@ class TableDenoiser(Denoiser):
     def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
         """The data, in the units of `space`. The score of an atom or a missing value is noise, of which v is 0."""
         layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
-        probabilities = estimate.log_probabilities.exp()
+        probabilities = _shares(estimate.log_probabilities)
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
         return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
@@ -288,3 +290,8 @@ class TableDenoiser(Denoiser):
         """The estimates of data and noise from one network call."""
         k, data = self.coefficients(x_t, t), self.predict("data", x_t, t, condition)
         return data, (x_t - k.alpha * data) / k.sigma
+
+
+def _shares(logarithms: Tensor) -> Tensor:
+    """Probabilities of their logarithms, at least e^-87."""
+    return logarithms.clamp(min=LEAST_LOG).exp()
