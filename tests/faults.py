@@ -870,6 +870,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/settings.py": [
         ("limit / 4)", "limit)", "training"),
+        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
     ],
     "training/run_data.py": [
         ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
@@ -1569,7 +1570,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/fallback.py": [
         ("        os.rename(damaged, aside)", "        pass", "saving"),
-        ("if not fallback or error.before is None:", "if error.before is None:", "saving"),
+        ("        if error.before is None:", "        if True:", "saving"),
     ],
     "training/digests.py": [
         ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),

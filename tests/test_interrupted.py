@@ -7,9 +7,10 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, folders, log
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training import checkpoint, folders, log, settings
 from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
 
@@ -127,3 +128,16 @@ def test_a_budget_that_is_used_up_already_is_refused_and_changes_nothing(budget,
         pf.resume(run, data=DATA, **budget)
     assert (run / "spec.json").read_text() == before
     assert pf.resume(run, data=DATA, steps=8).state["step"] == 8
+
+
+def test_checkpoints_by_the_clock_change_nothing(run, tmp_path, monkeypatch):
+    """The default rule: saved after each step, killed, and saved no more before the end."""
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, "CHECKPOINT_SECONDS", 0.0)
+        trainer = prepare(recipe_for("flow", DATA), DATA, steps=8, out=tmp_path / "cut")
+        for _ in range(3):
+            trainer.advance(1e-9)
+        assert trainer.saver.step == 3
+        del trainer
+    pf.resume(tmp_path / "cut", data=DATA)
+    assert_same(final_state(run), final_state(tmp_path / "cut"))
