@@ -1364,7 +1364,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("comparison.info(name).group", "FURTHER", "results"),
     ],
     "evaluation/commands.py": [
-        ("*_options(_settings(spec))", "", "training"),
+        (" *_options(_settings(spec)),", "", "training"),
         ('*_options(spec["asked"]), ', "", "training"),
         ("*reading_options(source), ", "", "training"),
         ('"constraint": source.get("constraints"), ', "", "table_messages"),
@@ -1780,7 +1780,7 @@ FAULTS: dict[str, list[Fault]] = {
             "training interrupted",
         ),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
+        ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
         ("    put_back(folder)\n", "    pass\n", "interrupted"),
     ],
     "launched.py": [
@@ -2033,6 +2033,11 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
     if right not in text:
         print(f"GONE      {file}: {right!r} is not there any more", flush=True)
         return False
+    try:
+        compile(text.replace(right, wrong, 1), file, "exec")
+    except SyntaxError as error:
+        print(f"BROKEN    {file}: {right!r} -> {wrong!r} is no Python: {error}", flush=True)
+        return False
     path.write_text(text.replace(right, wrong, 1))
     try:
         caught, how = fails(copy, modules.split())
@@ -2044,7 +2049,7 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
 
 
 def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
-    """Whether any test of these modules fails, and which did first."""
+    """Whether any test of these modules fails, and which did first; a module that cannot be imported proves nothing."""
     tests = [f"tests/test_{module}.py" for module in modules]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
@@ -2053,7 +2058,8 @@ def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
     except subprocess.TimeoutExpired:
         return True, "a test hangs"
     first = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode not in (0, 5), first[0] if first else ""
+    imported = not any(line.startswith("ERROR") and "::" not in line for line in first)
+    return done.returncode not in (0, 5) and imported, first[0] if first else ""
 
 
 if __name__ == "__main__":
