@@ -1103,7 +1103,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
         ("torch.empty_like(parameter).copy_(placed(value, parameter))", "value", "training laws optimizers"),
-        ("if self.clip is not None", "if False", "training"),
+        ("if self.clip is not None", "if False", "optimizers"),
         ("norm if loss is None else norm + loss", "norm", "skipping"),
         ("if waits and not finite:", "if False:", "skipping"),
         ("(~finite).float()", "finite.float()", "skipping"),
