@@ -1166,7 +1166,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/log.py": [
         ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "training"),
         ('if row["step"] <= step', "if True", "training"),
-        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
+        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
         ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
     ],
     "training/memory.py": [

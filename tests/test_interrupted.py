@@ -43,6 +43,24 @@ def test_until_an_older_checkpoint_has_been_trained_and_saved_the_run_stays_as_i
     assert (run / "metrics.jsonl").read_text().startswith(whole)
 
 
+def test_rows_are_dropped_in_one_move(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    log.append(path, [{"step": step, "loss": {}} for step in (1, 2, 3)])
+    whole = path.read_text()
+
+    def refuses(*_):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuses)
+        with pytest.raises(CheckpointError, match="no space"):
+            log.cut(path, 2)
+    assert path.read_text() == whole
+    log.cut(path, 2)
+    assert [row["step"] for row in log.read(path)] == [1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
 @pytest.mark.parametrize("at", ["cut", "append", "save"])
 def test_a_kill_in_the_first_save_after_an_older_checkpoint_leaves_a_whole_run(at, run, monkeypatch):
     class Killed(BaseException):
