@@ -916,6 +916,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/settings.py": [
         ("limit / 4)", "limit)", "training"),
+        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
     ],
     "training/run_data.py": [
         ("if vectors.fingerprint == content", "if False and vectors.fingerprint == content", "golden_folders"),
@@ -1149,7 +1150,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
         ("torch.empty_like(parameter).copy_(placed(value, parameter))", "value", "training laws optimizers"),
-        ("if self.clip is not None", "if False", "training"),
+        ("if self.clip is not None", "if False", "optimizers"),
         ("norm if loss is None else norm + loss", "norm", "skipping"),
         ("if waits and not finite:", "if False:", "skipping"),
         ("(~finite).float()", "finite.float()", "skipping"),
@@ -1212,7 +1213,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/log.py": [
         ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "training"),
         ('if row["step"] <= step', "if True", "training"),
-        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
+        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
         ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
     ],
     "training/memory.py": [
@@ -1415,7 +1416,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('name not in (first, "near_copies")', "name != first", "results"),
     ],
     "evaluation/commands.py": [
-        ("*_options(_settings(spec))", "", "training"),
+        (" *_options(_settings(spec)),", "", "training"),
         ('*_options(spec["asked"]), ', "", "training"),
         ("*reading_options(source), ", "", "training"),
         ('"constraint": source.get("constraints"), ', "", "table_messages"),
@@ -1623,7 +1624,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/fallback.py": [
         ("        os.rename(damaged, aside)", "        pass", "saving"),
-        ("if not fallback or error.before is None:", "if error.before is None:", "saving"),
+        ("        if error.before is None:", "        if True:", "saving"),
     ],
     "training/digests.py": [
         ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
@@ -1831,7 +1832,7 @@ FAULTS: dict[str, list[Fault]] = {
             "training interrupted",
         ),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("    extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
+        ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training"),
         ("    put_back(folder)\n", "    pass\n", "interrupted"),
     ],
     "launched.py": [
@@ -2112,6 +2113,11 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
     if right not in text:
         print(f"GONE      {file}: {right!r} is not there any more", flush=True)
         return False
+    try:
+        compile(text.replace(right, wrong, 1), file, "exec")
+    except SyntaxError as error:
+        print(f"BROKEN    {file}: {right!r} -> {wrong!r} is no Python: {error}", flush=True)
+        return False
     path.write_text(text.replace(right, wrong, 1))
     try:
         caught, how = fails(copy, modules.split())
@@ -2123,7 +2129,7 @@ def planted(copy: Path, file: str, fault: Fault) -> bool:
 
 
 def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
-    """Whether any test of these modules fails, and which did first."""
+    """Whether any test of these modules fails, and which did first; a module that cannot be imported proves nothing."""
     tests = [f"tests/test_{module}.py" for module in modules]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
@@ -2132,7 +2138,8 @@ def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
     except subprocess.TimeoutExpired:
         return True, "a test hangs"
     first = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode not in (0, 5), first[0] if first else ""
+    imported = not any(line.startswith("ERROR") and "::" not in line for line in first)
+    return done.returncode not in (0, 5) and imported, first[0] if first else ""
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, folders, log
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training import checkpoint, folders, log, settings
 from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
 
@@ -40,6 +41,24 @@ def test_until_an_older_checkpoint_has_been_trained_and_saved_the_run_stays_as_i
     assert pf.resume(run, data=DATA).state["step"] == 12
     assert steps_of(run) == list(range(1, 13))
     assert (run / "metrics.jsonl").read_text().startswith(whole)
+
+
+def test_rows_are_dropped_in_one_move(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    log.append(path, [{"step": step, "loss": {}} for step in (1, 2, 3)])
+    whole = path.read_text()
+
+    def refuses(*_):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuses)
+        with pytest.raises(CheckpointError, match="no space"):
+            log.cut(path, 2)
+    assert path.read_text() == whole
+    log.cut(path, 2)
+    assert [row["step"] for row in log.read(path)] == [1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 @pytest.mark.parametrize("at", ["cut", "append", "save"])
@@ -127,3 +146,16 @@ def test_a_budget_that_is_used_up_already_is_refused_and_changes_nothing(budget,
         pf.resume(run, data=DATA, **budget)
     assert (run / "spec.json").read_text() == before
     assert pf.resume(run, data=DATA, steps=8).state["step"] == 8
+
+
+def test_checkpoints_by_the_clock_change_nothing(run, tmp_path, monkeypatch):
+    """The default rule: saved after each step, killed, and saved no more before the end."""
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, "CHECKPOINT_SECONDS", 0.0)
+        trainer = prepare(recipe_for("flow", DATA), DATA, steps=8, out=tmp_path / "cut")
+        for _ in range(3):
+            trainer.advance(1e-9)
+        assert trainer.saver.step == 3
+        del trainer
+    pf.resume(tmp_path / "cut", data=DATA)
+    assert_same(final_state(run), final_state(tmp_path / "cut"))

@@ -54,6 +54,19 @@ def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypa
     assert all(p.grad is None for p in module.parameters())
 
 
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_gradients_are_clipped_by_the_norm_of_all(share):
+    """AdamW's first average is the gradient that it received, but for a factor."""
+    module = nn.Linear(3, 2)
+    give_gradients(module, 1)
+    gradients = [parameter.grad.clone() for parameter in module.parameters()]
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    player = Player(module, "one", Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99)))
+    player.update(1.0)
+    for number, gradient in enumerate(gradients):
+        torch.testing.assert_close(player.state()[f"one/{number}/exp_avg"], 0.25 * min(share, 1) * gradient)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     settings = Training(lr=1e-2, optimizer=optimizer)

@@ -211,6 +211,19 @@ class Behind(Processes):
         self.compared |= what
 
 
+def test_averaged_weights_that_are_not_finite_are_not_saved(tmp_path):
+    trainer = training(tmp_path / "run")
+    trainer.save()
+    trainer.step()
+    trainer.clock.tick(0.0)
+    with torch.no_grad():
+        next(trainer.average.method.parameters()).fill_(math.inf)
+    with pytest.raises(Diverged, match=r"averaged weights.* are not finite after step 1"):
+        trainer.save()
+    assert trainer.saver.step == 0
+    trainer.close()
+
+
 def test_processes_go_back_to_the_checkpoint_of_the_first_one(tmp_path):
     trainer = training(tmp_path / "run")
     trainer.processes = Behind()

@@ -637,7 +637,7 @@ def test_a_malformed_manifest_is_damage(manifest, tmp_path):
     path = folder / "checkpoints" / "step_000004" / "MANIFEST.json"
     whole = json.loads(path.read_text())
     if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
-        manifest = {"files": {**whole["files"], **manifest["files"]}}
+        manifest = {**whole, "files": {**whole["files"], **manifest["files"]}}
     path.write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="damaged"):
         pf.load(folder)

@@ -1,11 +1,12 @@
 """Train recipes in several processes for a few steps, or kill one of two; prints the results as JSON: run by ``processes.py``.
 
-    python benchmarks/programs/several.py train COUNT KIND STEPS NAME ...
+    python benchmarks/programs/several.py train COUNT KIND[,KIND ...] STEPS NAME ...
     python benchmarks/programs/several.py kill TIMES
     python benchmarks/programs/several.py speed COUNT THREADS STEPS
 
 KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
-float32 or float64; or one of these with :SEED, where each is moved by one. NAME is a recipe's, or gan:lazy, or NAME:accumulate.
+float32 or float64; or one of these with :SEED, where each is moved by one. Kinds of float64 share no call with others.
+NAME is a recipe's, or gan:lazy, or NAME:accumulate.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
@@ -128,8 +129,6 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
 
 def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]:
     """The results of each case, which has processes of its own."""
-    if kind.startswith("double"):
-        stay_in_double()
     results = {}
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +244,10 @@ def main(words: list[str]) -> None:
     elif words[0] == "speed":
         result = speed(*map(int, words[1:]))
     else:
-        result = train(int(words[1]), words[2], int(words[3]), words[4:])
+        count, kinds, steps, *cases = words[1:]
+        if kinds.startswith("double"):
+            stay_in_double()
+        result = {kind: train(int(count), kind, int(steps), cases) for kind in kinds.split(",")}
     print(json.dumps(result))
 
 

@@ -14,21 +14,20 @@ from pushforward.training import log
 __all__ = ["set_aside", "stored_in"]
 
 
-def stored_in(where: Path, device: torch.device, fallback: bool) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
+def stored_in(where: Path, device: torch.device) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
     """The content of a checkpoint; where it is damaged, that of the next good one, with what is wrong with the first.
 
     Args:
         where: The checkpoint's folder.
         device: Where its tensors go.
-        fallback: Whether another one may take its place.
 
     Raises:
-        CheckpointError: If it is damaged and no other one may or can take its place.
+        CheckpointError: If it is damaged and no other one can take its place.
     """
     try:
         return checkpoints.load(where, device), None
     except CheckpointError as error:
-        if not fallback or error.before is None:
+        if error.before is None:
             raise
         return checkpoints.load(where.with_name(error.before), device), error
 

@@ -108,7 +108,7 @@ def _stored(
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
         if fallback and processes.count == 1:
-            return stored_in(where, device, fallback)
+            return stored_in(where, device)
         where, damage = _whole(where, processes) if fallback else (where, None)
         return stored_for(processes, where, device), damage
     except CheckpointError as error:
