@@ -20,7 +20,7 @@ class Reading:
     """How a data source is read.
 
     Args:
-        target: A table's column to predict; of plain numbers the label.
+        target: A table's column to predict, or vectors' label.
         given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
         header: The first line of a table holds names: yes or no.
         resize: Make images this wide and high.
@@ -28,10 +28,10 @@ class Reading:
         download: Fetch a named data set that is not there yet.
         stream: Read images from disk as they are needed.
         workers: Threads that read batches from disk ahead; default 1.
-        columns: Columns of a table to keep: age,sex. Or the names of all.
+        columns: Columns of a table to keep: age,sex; or names for all.
         drop: Columns of a table to leave out: id,note.
         missing: Cells without a value, in place of the usual: "?,NA".
-        schema: A table's kinds, as data check --write-schema writes them.
+        schema: A table's kinds: data check --write-schema FILE.
         constraint: Rows meet it: "end >= start", 'sex != "X"'. Repeatable.
         table: A .csv of plain numbers is a table: yes or no.
     """

@@ -32,7 +32,7 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     if tally.unmet:
         sentences.append(
             f"{tally.unmet:,} of its samples break a constraint still, after {MEASURED} further draws each, and are scored as "
-            f"they are ({tally.share:.0%} of all draws broke one). `sample` draws up to {TURNS} times."
+            f"they are ({tally.share:.0%} of all draws broke one). Sampling draws each up to {TURNS} times."
         )
     return tuple(sentences)
 
