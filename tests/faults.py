@@ -556,6 +556,7 @@ FAULTS: dict[str, list[Fault]] = {
     "evaluation/odd_rows.py": [
         ("max(POINT, ERRORS * np", "max(1.0, ERRORS * np", "table_constraints"),
         ("np.isnan(column) if np.isnan(value) else", "", "table_constraints"),
+        ("(1 / n + 1 / training)", "(1 / n)", "table_constraints"),
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),

@@ -91,14 +91,20 @@ def test_a_curve_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
 def test_samples_with_other_shares_of_frequent_and_missing_values_are_noted():
     values = mixed_values(400)
     space = mixed_space(values)
-    assert odd_rows(space, values) == []
+    assert odd_rows(space, values, 400) == []
     changed = values.copy()
-    changed[:100, 1], changed[:, 3] = 7.25, np.nan_to_num(values[:, 3])
-    (note,) = odd_rows(space, changed)
+    changed[:150, 1], changed[:, 3] = 7.25, np.nan_to_num(values[:, 3])
+    (note,) = odd_rows(space, changed, 400)
     zeros, missing = (values[:, 1] == 0).mean(), np.isnan(values[:, 3]).mean()
     assert f"gain=0.00 {(changed[:, 1] == 0).mean():.1%} instead of {zeros:.1%}" in note
     assert f"kind=missing 0.0% instead of {missing:.1%}" in note
     assert not re.search("number=|whole=|member=", note)
+
+
+def test_many_samples_of_the_law_of_few_training_rows_are_not_noted():
+    """Both shares are estimates: without the error of the training rows most of these seeds are noted."""
+    notes = [odd_rows(mixed_space(mixed_values(200, seed)), mixed_values(9000, 100 + seed), 200) for seed in range(6)]
+    assert [note for several in notes for note in several if "other shares" in note] == []
 
 
 FIELDS = {
