@@ -155,6 +155,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
+        ("[iso_date(text, field) for", "[iso_date(text[:19], field) for", "gaps"),
         ("for _, last in self.lines]", "for last, _ in self.lines]", "table_messages"),
         (' and text not in getattr(field, "names", ())', "", "imputation"),
         ("return before + cell + after", "return before + cell", "gaps"),
@@ -2028,6 +2029,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
         ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
         ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),
+        ("return truths if booleans else texts", "return texts", "table_constraints"),
+        ("return truths if booleans else texts", "return truths", "table_constraints"),
+        ("return _disjoint(constraint, fields) if unordered", "return [] if unordered", "table_constraints"),
+        ("return moment.timestamp() if", "return moment.replace(tzinfo=UTC).timestamp() if", "table_constraints"),
+        ("return moment.timestamp() if", "return moment.timestamp() if True or", "table_constraints"),
+        ('"has an offset from UTC, as the column\'s dates do not" if zoned else', "", "table_constraints"),
     ],
     "data/tables/constraints.py": [
         ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),
