@@ -155,6 +155,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
     "data/tables/gaps.py": [
+        ("[iso_date(text, field) for", "[iso_date(text[:19], field) for", "gaps"),
         ("for _, last in self.lines]", "for last, _ in self.lines]", "table_messages"),
         (' and text not in getattr(field, "names", ())', "", "imputation"),
         ("return before + cell + after", "return before + cell", "gaps"),
@@ -556,6 +557,7 @@ FAULTS: dict[str, list[Fault]] = {
     "evaluation/odd_rows.py": [
         ("max(POINT, ERRORS * np", "max(1.0, ERRORS * np", "table_constraints"),
         ("np.isnan(column) if np.isnan(value) else", "", "table_constraints"),
+        ("(1 / n + 1 / training)", "(1 / n)", "table_constraints"),
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),
@@ -1969,8 +1971,11 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/polars_frames.py": [  # where polars is installed
         ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
-        ("if zone == ", "if True or zone == ", "polars"),
-        ("            cells[row] = cell", "            cells[0] = cell", "polars"),
+        ('if zone == "-"', "if True", "polars"),
+        ("source.clone()", "pl.Series(source.name, source.to_list(), dtype=source.dtype)", "polars"),
+        ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
+        ("range(18)", "range(16)", "polars"),
+        ("moments.is_null() & series.is_not_null()", "moments.is_null() & moments.is_not_null()", "polars"),
     ],
     "data/tables/frames.py": [
         ('if str(series.dtype).lower() == "float32" else', "if False else", "table_reading"),
@@ -2024,6 +2029,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
         ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
         ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),
+        ("return truths if booleans else texts", "return texts", "table_constraints"),
+        ("return truths if booleans else texts", "return truths", "table_constraints"),
+        ("return _disjoint(constraint, fields) if unordered", "return [] if unordered", "table_constraints"),
+        ("return moment.timestamp() if", "return moment.replace(tzinfo=UTC).timestamp() if", "table_constraints"),
+        ("return moment.timestamp() if", "return moment.timestamp() if True or", "table_constraints"),
+        ('"has an offset from UTC, as the column\'s dates do not" if zoned else', "", "table_constraints"),
     ],
     "data/tables/constraints.py": [
         ("for a in left for b in right", "for a, b in zip(left, right)", "table_messages"),

@@ -10,6 +10,7 @@ from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
 from pushforward.data.tables.gaps import GappyFile, gappy_values
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Format
+from pushforward.data.tables.raw import RawColumn
 from pushforward.errors import DataError
 
 NAMES = ("p", "q")
@@ -61,6 +62,17 @@ def test_files_are_read_as_training_reads_them(tmp_path):
         GappyFile.read(path, ["x0", "x2"])
     with pytest.raises(DataError, match="cannot be read"):
         GappyFile.read(Path(tmp_path), NAMES)
+
+
+def test_dates_with_an_offset_are_read_where_the_column_is_in_utc():
+    utc, local = (
+        Number.measured("t", np.array([0.0, 86400.0]), "date", Format(pattern=f"%Y-%m-%dT%H:%M:%S{zone}")) for zone in ("Z", "")
+    )
+    column = RawColumn.of("t", ["1970-01-01T10:00:00+05:00", "1970-01-01T05:00:00", ""])
+    values, missing = gappy_values("f", [column], [utc], dates=True)
+    assert (values[:2, 0].tolist(), missing[:, 0].tolist()) == ([18000.0, 18000.0], [False, False, True])
+    with pytest.raises(DataError, match=r't: "1970-01-01T10:00:00\+05:00" in row 0\.'):
+        gappy_values("f", [column], [local], dates=True)
 
 
 def test_frames_keep_their_types_and_samples_can_be_filled_in():

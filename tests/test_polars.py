@@ -10,6 +10,7 @@ from pushforward import spec
 from pushforward.data import load
 from pushforward.data.tables.frames import filled_frame, frame_table
 from pushforward.data.tables.gaps import gappy_values
+from pushforward.data.tables.polars_frames import polars_frame
 from pushforward.samples import drawn_from
 from pushforward.transports import Map
 
@@ -76,3 +77,39 @@ def test_a_polars_frame_is_filled_in_its_own_types():
     assert set(filled["whole"].filter(gaps).to_list()) == {source["whole"][0]}
     assert filled["day"][3] == source["day"][0]
     assert filled.filter(~gaps).equals(source.filter(~gaps))
+
+
+def test_filling_in_a_polars_frame_changes_no_known_cell():
+    first = 1_614_834_367_123_456_789
+    numbers = some([first + 1_000_000_007 * i for i in range(90)])
+    source = pl.DataFrame({"x": np.random.default_rng(0).normal(size=90), "t": pl.Series(numbers).cast(pl.Datetime("ns"))})
+    missing = np.column_stack([np.zeros(90, dtype=bool), source["t"].is_null().to_numpy()])
+    filled = filled_frame(source, load(source).space.fields, np.full(missing.shape, 1.6e9), missing)["t"]
+    expected = [16 * 10**17 if number is None else number for number in numbers]
+    assert (filled.dtype, filled.cast(pl.Int64).to_list()) == (source["t"].dtype, expected)
+    assert source["t"].cast(pl.Int64).to_list() == numbers
+
+
+def test_a_level_that_the_type_does_not_have_is_filled_in_as_text():
+    fields = load(pl.DataFrame({"x": np.arange(90.0), "size": ["a", "b", "c"] * 30})).space.fields
+    source = pl.DataFrame({"size": pl.Series(["a", None, "b"], dtype=pl.Enum(["a", "b"]))})
+    filled = filled_frame(source, fields[1:], np.array([[0.0], [2.0], [1.0]]), np.array([[False], [True], [False]]))
+    assert (filled["size"].dtype, filled["size"].to_list()) == (pl.String, ["a", "c", "b"])
+
+
+@pytest.mark.parametrize(
+    ("zone", "skipped", "after"),
+    [
+        ("Europe/Berlin", datetime.datetime(2021, 3, 28, 2, 30, 10), datetime.datetime(2021, 3, 28, 1)),
+        ("Pacific/Apia", datetime.datetime(2011, 12, 30, 0, 0), datetime.datetime(2011, 12, 30, 10)),
+        ("Australia/Lord_Howe", datetime.datetime(2021, 10, 3, 2, 29, 59, 999000), datetime.datetime(2021, 10, 2, 15, 30)),
+    ],
+)
+def test_a_sample_at_a_time_that_the_clocks_skip_is_the_first_moment_after_it(zone, skipped, after):
+    hours = [DAY + datetime.timedelta(hours=i) for i in range(90)]
+    space = load(pl.DataFrame({"t": pl.Series(hours).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)})).space
+    values = [np.nan if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp() for moment in (skipped, None, DAY)]
+    drawn = polars_frame(space.fields, np.array(values)[:, None], space.layout)["t"]
+    assert drawn.dt.convert_time_zone("UTC").dt.replace_time_zone(None)[0] == after
+    assert drawn.is_null().to_list() == [False, True, False]
+    assert drawn.dt.replace_time_zone(None)[2] == DAY

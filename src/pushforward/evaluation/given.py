@@ -110,7 +110,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         )
     values = samples.values if isinstance(samples, StoredSamples) else None
     if values is not None and isinstance(data.space, TableSpace):
-        notes += odd_rows(data.space, values)
+        notes += odd_rows(data.space, values, len(data.train))
     return Given(examples, numbers, tuple(notes), values)
 
 

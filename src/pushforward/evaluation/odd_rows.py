@@ -15,15 +15,16 @@ from pushforward.data.tables.faults import count, some
 __all__ = ["odd_rows"]
 
 POINT, ERRORS = 0.01, 4.0
-"""Shares differ that are farther apart than a percentage point and than so many standard errors of the share of n rows."""
+"""Shares differ that are farther apart than a percentage point and than so many standard errors of their difference."""
 
 
-def odd_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
+def odd_rows(space: TableSpace, values: NDArray[np.float64], training: int) -> list[str]:
     """A sentence for each kind of cell that columns do not hold, for shares of frequent values, and for each broken constraint.
 
     Args:
         space: The table.
         values: Of its columns, (n, columns), NaN where missing.
+        training: How many training rows the shares of its columns are of, at least 1.
     """
     sides = [(field, values[:, place]) for place, field in enumerate(space.fields)]
     numbers = [(field, column) for field, column in sides if isinstance(field, Number)]
@@ -37,7 +38,7 @@ def odd_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
         },
     }
     notes = [_note(words, cells) for words, cells in kinds.items() if any(cells.values())]
-    shares = [text for field, column in sides for text in _frequent(field, column)]
+    shares = [text for field, column in sides for text in _frequent(field, column, training)]
     if shares:
         notes.append(f"frequent and missing values have other shares than in the training rows: {some(shares)}.")
     fields, named = {field.name: field for field, _ in sides}, {field.name: column for field, column in sides}
@@ -54,14 +55,19 @@ def _outside(field: Number, column: NDArray[np.float64]) -> int:
     return int(((column < min(known)) | (column > max(known))).sum()) if known else 0
 
 
-def _frequent(field: Column, column: NDArray[np.float64]) -> Iterator[str]:
-    """Each atom of a column of numbers, and its missing values, that are clearly more or less frequent than they should be."""
+def _frequent(field: Column, column: NDArray[np.float64], training: int) -> Iterator[str]:
+    """Each atom of a column of numbers, and its missing values, whose shares of samples and of training rows clearly differ.
+
+    The standard error is that of two shares of one law, estimated from all rows (the pooled two-sample z-test).
+    """
     atoms = field.atoms if isinstance(field, Number) else ()
     first = 1 if isinstance(field, Number) else len(field.levels)
     known = [(atom, share) for atom, share in zip((*atoms, *[np.nan] * field.missing), field.shares[first:], strict=True)]
+    n = len(column)
     for value, share in known:
         seen = float(np.mean(np.isnan(column) if np.isnan(value) else column == value))
-        if abs(seen - share) > max(POINT, ERRORS * np.sqrt(share * (1 - share) / len(column))):
+        pooled = (n * seen + training * share) / (n + training)
+        if abs(seen - share) > max(POINT, ERRORS * np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / training))):
             text = "missing" if np.isnan(value) else field.cells(np.array([value]))[0]
             yield f"{field.name}={text} {seen:.1%} instead of {share:.1%}"
 

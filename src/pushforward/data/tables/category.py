@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.errors import DataError
 
-__all__ = ["Category"]
+__all__ = ["TRUTH", "TWO", "Category"]
+
+TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
+"""Texts of two values, in lower case, that mean no and yes."""
+TRUTH = {text: meaning for pair in TWO for text, meaning in zip(pair, ("no", "yes"), strict=True)}
+"""What each of these texts means."""
 
 
 @dataclass(frozen=True)

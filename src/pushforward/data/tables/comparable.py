@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,9 +10,11 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.tables.category import TRUTH
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.data.tables.faults import some
+from pushforward.data.tables.number import Number
 from pushforward.errors import UsageError, did_you_mean
 
 __all__ = ["check_constraints", "constraints_of", "holds", "iso_date", "numbers"]
@@ -61,45 +64,66 @@ def numbers(constraint: Constraint, fields: Fields, values: Values) -> dict[str,
     """The numbers that a constraint compares, by column, and under `TEXT` that of its text.
 
     Categories and levels are their places in one list of the texts of all columns that are compared; where all these texts are
-    numbers, they count themselves.
+    numbers, they count themselves. Booleans are compared by what they mean: true is yes.
 
     Args:
         constraint: The constraint.
         fields: The columns of the table by name.
         values: Of each column that it names, float64, NaN where missing.
     """
-    levels = _shared(constraint, fields)
-    compared = {name: _numbered(fields[name], values[name], levels) for name in constraint.names}
+    texts = _texts(constraint, fields)
+    levels = _shared(list(texts.values()))
+    compared = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
     if constraint.quoted is not None:
         (name,) = constraint.names
-        compared[TEXT] = _numbered(fields[name], _read(fields[name], constraint.quoted), levels)[0]
+        compared[TEXT] = _numbered(fields[name], _read(fields[name], constraint.quoted), texts[name], levels)[0]
     return compared
 
 
-def iso_date(text: str) -> float:
-    """The seconds since 1970 of a date as ISO 8601 writes it; NaN for another text."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-    except ValueError:
+def iso_date(text: str, field: Column) -> float:
+    """The seconds since 1970 of a date as ISO 8601 writes it, in a column of dates; NaN for another text.
+
+    A date with an offset from UTC is one where the column's dates are in UTC, as their Z says. Elsewhere it is NaN, since the
+    zone of the column's dates is unknown.
+    """
+    moment = _moment(text)
+    if moment is None:
         return math.nan
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC).timestamp()
+    return moment.timestamp() if isinstance(field, Number) and field.form.pattern.endswith("Z") else math.nan
 
 
-def _numbered(field: Column, values: NDArray[np.float64], levels: Sequence[str]) -> NDArray[np.float64]:
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _numbered(field: Column, values: NDArray[np.float64], texts: Sequence[str], levels: Sequence[str]) -> NDArray[np.float64]:
     if not levels:
         return field.numbers(values)
-    places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
-    return places[np.where(np.isnan(values), len(field.levels), values).astype(np.int64)]
+    places = np.array([*(float(levels.index(text)) for text in texts), math.nan])
+    return places[np.where(np.isnan(values), len(texts), values).astype(np.int64)]
 
 
 def _read(field: Column, text: str) -> NDArray[np.float64]:
     """The value of a text in a column, (1,); dates may be written as ISO 8601 has them."""
     value = field.read([text])
-    return np.array([iso_date(text)]) if np.isnan(value[0]) and field.kind == "date" else value
+    return np.array([iso_date(text, field)]) if np.isnan(value[0]) and field.kind == "date" else value
 
 
-def _shared(constraint: Constraint, fields: Fields) -> tuple[str, ...]:
-    """The texts of all columns that a constraint compares, in one order; empty for numbers, dates and texts that are numbers."""
-    named = [fields[name].levels for name in constraint.names]
+def _texts(constraint: Constraint, fields: Fields) -> dict[str, tuple[str, ...]]:
+    """The levels of each column that a constraint compares; where all are booleans, what these mean."""
+    texts = {name: fields[name].levels for name in constraint.names}
+    truths = {name: tuple(TRUTH.get(text.lower(), "") for text in levels) for name, levels in texts.items()}
+    booleans = all(fields[name].kind == "boolean" and all(truths[name]) for name in texts)
+    return truths if booleans else texts
+
+
+def _shared(named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The texts of several columns, in one order; empty for numbers, dates and texts that are numbers."""
     if not all(named) or all(_is_number(text) for levels in named for text in levels):
         return ()
     longest = max(named, key=len)
@@ -133,7 +157,7 @@ def _faults(constraint: Constraint, fields: Fields) -> list[str]:
         ]
     if constraint.quoted is not None:
         return _unread(constraint, fields[next(iter(kinds))])
-    return [] if unordered else _disorder(constraint, fields)
+    return _disjoint(constraint, fields) if unordered else _disorder(constraint, fields)
 
 
 def _unread(constraint: Constraint, field: Column) -> list[str]:
@@ -142,16 +166,16 @@ def _unread(constraint: Constraint, field: Column) -> list[str]:
     if not np.isnan(_read(field, text)[0]):
         return []
     close = did_you_mean(text, field.levels)
+    moment = _moment(text) if field.kind == "date" else None
     expected = f"{some(field.levels)}" if field.levels else "such as 2021-03-04" if field.kind == "date" else "a number"
-    return [
-        f'The constraint "{constraint.text}" compares "{field.name}" with "{text}", which is no value of this {field.kind}.'
-        f"{close} Expected {expected}."
-    ]
+    zoned = moment is not None and moment.tzinfo is not None
+    why = "has an offset from UTC, as the column's dates do not" if zoned else f"is no value of this {field.kind}"
+    return [f'The constraint "{constraint.text}" compares "{field.name}" with "{text}", which {why}.{close} Expected {expected}.']
 
 
 def _disorder(constraint: Constraint, fields: Fields) -> list[str]:
     """The sentence on ordered texts of several columns that have no order in common."""
-    shared = _shared(constraint, fields)
+    shared = _shared(list(_texts(constraint, fields).values()))
     own = [fields[name].levels for name in constraint.names if shared]
     longest = max(map(len, own), default=0)
     if all(sorted(levels, key=shared.index) == list(levels) for levels in own) and len(shared) == longest:
@@ -159,6 +183,17 @@ def _disorder(constraint: Constraint, fields: Fields) -> list[str]:
     return [
         f'The constraint "{constraint.text}" compares ordered texts of {some(constraint.names)}, which are no levels of one '
         'order. Expected the same "names" in the schema, in the same order.'
+    ]
+
+
+def _disjoint(constraint: Constraint, fields: Fields) -> list[str]:
+    """A sentence for two columns of categories that no row has the same value in, so that == never holds and != always does."""
+    every = numbers(constraint, fields, {name: np.arange(float(len(fields[name].levels))) for name in constraint.names})
+    return [
+        f'The constraint "{constraint.text}" compares "{left}" ({some(fields[left].levels)}) with "{right}" '
+        f"({some(fields[right].levels)}), which have no value in common. Write their values alike, or leave the constraint out."
+        for left, right in itertools.pairwise(constraint.names)
+        if not np.isin(every[left], every[right]).any()
     ]
 
 

@@ -164,7 +164,7 @@ def gappy_values(
         gaps = np.array([text in texts and text not in getattr(field, "names", ()) for text in column.texts], dtype=bool)
         read = field.read(column.texts)
         if dates and field.kind == "date":
-            read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
+            read = np.where(np.isnan(read), [iso_date(text, field) for text in column.texts], read)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
         faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place], lines)
     if faults:

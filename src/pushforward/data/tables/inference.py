@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.category import Category
+from pushforward.data.tables.category import TWO, Category
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
@@ -47,7 +47,6 @@ MIXED = 0.5
 """A column of texts that holds more than this share of numbers holds numbers with errors among them."""
 CODES = 0.01
 """Numbers beside at least this share of texts such as 007, which a number would lose, are texts as well."""
-TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
 
 
 @dataclass(frozen=True)

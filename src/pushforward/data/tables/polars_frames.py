@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from datetime import time
+from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -72,12 +72,17 @@ def filled_polars(frame: Any, fields: Sequence[Column], values: NDArray[np.float
         if not len(rows):
             continue
         source = frame[field.name]
-        drawn = _series(polars, field, values[rows, place], *polars_type(source)).to_list()
-        cells = source.to_list()
-        for row, cell in zip(rows.tolist(), drawn, strict=True):
-            cells[row] = cell
-        filled[field.name] = polars.Series(field.name, cells, dtype=source.dtype, strict=False)
+        drawn = _series(polars, field, values[rows, place], *polars_type(source))
+        filled[field.name] = _with_cells(polars, source, rows, drawn)
     return polars.DataFrame(list(filled.values()))
+
+
+def _with_cells(pl: Any, source: Any, rows: NDArray[np.int64], drawn: Any) -> Any:
+    """A column with other cells in some rows; all its cells are texts where its type cannot hold these."""
+    try:
+        return source.clone().scatter(rows, drawn.cast(source.dtype))
+    except pl.exceptions.PolarsError:
+        return source.cast(pl.String).scatter(rows, drawn.cast(pl.String))
 
 
 def _series(pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
@@ -124,7 +129,20 @@ def _dates(pl: Any, values: NDArray[np.float64], name: str, details: list[str]) 
     if name == "Date":
         return series.cast(pl.Date)
     unit, zone = details
-    series = series.cast(pl.Datetime(unit))
-    if zone == "-":
-        return series
-    return series.to_frame("x").select(pl.col("x").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null"))["x"]
+    return series.cast(pl.Datetime(unit)) if zone == "-" else _zoned(pl, series, zone).cast(pl.Datetime(unit, zone))
+
+
+def _zoned(pl: Any, series: Any, zone: str) -> Any:
+    """Local times in a zone; a time that its clocks skip is the first moment after the gap, as pandas shifts forward."""
+
+    def placed(times: Any) -> Any:
+        moment = pl.col("x").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        return times.to_frame("x").select(moment)["x"]
+
+    moments = placed(series)
+    skipped = moments.is_null() & series.is_not_null()
+    last = series.filter(skipped).dt.truncate("1s")
+    for power in reversed(range(18)):  # to the last second of the gap, which may be a day long
+        later = last + timedelta(seconds=2**power)
+        last = last.zip_with(placed(later).is_not_null(), later)
+    return moments.scatter(skipped.arg_true(), placed(last + timedelta(seconds=1)))
