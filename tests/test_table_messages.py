@@ -56,6 +56,8 @@ def test_given_values_that_contradict_a_constraint_are_named_before_anything_is_
     model = pf.recipes.flow(space, "tiny").method.transport()
     with pytest.raises(UsageError, match=r'given values end=20, start=10 break the constraint "end >= start . 20"'):
         model.sample(2, {"start": 10, "end": 20})
+    with pytest.raises(UsageError, match=r"start=10 break .* that the training rows do not have counts as the nearest"):
+        model.sample(2, {"start": 10, "end": 20})
     with pytest.raises(UsageError, match=r"given value start=40 leaves no value of end \(0 to 49\) by which a row meets"):
         model.sample(2, {"start": [3, 40]})
     for request in ({"start": 10, "end": 30}, {"start": 29}, {"start": 0, "end": 20, "rest": None}, None):
