@@ -119,8 +119,9 @@ def _warned_in_words() -> Iterator[None]:
     """Warnings to a user are a sentence; those to programmers keep their file and line."""
     before = warnings.formatwarning
 
-    def worded(message: Any, category: type[Warning], *place: Any) -> str:
-        return f"warning: {as_options(str(message))}\n" if category is UserWarning else before(message, category, *place)
+    def worded(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        short = category is UserWarning
+        return f"warning: {as_options(str(message))}\n" if short else before(message, category, filename, lineno, line)
 
     warnings.formatwarning = worded
     try:
