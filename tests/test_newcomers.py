@@ -238,5 +238,7 @@ def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
         with pytest.raises(UsageError, match=r'second argument of sample: run\.sample\(2, {"cx": 3\.0}\)\.'):
             run.sample(2, **options)
-    with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}"):
+    with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. Runs are"):
         pf.load(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match=r'rnu\. Did you mean "run"\? Runs are'):
+        pf.load(tmp_path / "rnu")

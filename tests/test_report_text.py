@@ -13,7 +13,8 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score, describe
 from pushforward.numbers import shortened
 from pushforward.report import Report, captions
-from pushforward.report.text import scores_text
+from pushforward.report.tables import Cell, Column, Row, Table
+from pushforward.report.text import _table, scores_text
 
 
 def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
@@ -95,3 +96,11 @@ def test_reports_that_are_damaged_or_alone_are_refused_with_a_way_on(tmp_path, c
 def test_losses_of_maps_have_a_caption_of_their_own():
     assert "hardly moves" in captions.loss_caption(ModelResult("m", family="flow map", method="Mapping"))
     assert "hardly moves" not in captions.loss_caption(ModelResult("m", family="flow matching", method="Denoising"))
+
+
+def test_labels_of_scores_go_on_below_and_are_not_cut():
+    label = "Membership attack with known rows, AUC"
+    rows = [Row(label, [Cell("0.466 ± 0.000")], kind="score"), Row("AUC", [Cell("1")], kind="score")]
+    lines = _table(Table([Column("m" * 46)], rows), 80).split("\n")
+    assert [lines[1].split("  ")[0], lines[2].strip()] == ["Membership attack with known", "rows, AUC"]
+    assert "…" not in "".join(lines)

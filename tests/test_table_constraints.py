@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from programs.tables import mixed_space, mixed_values
 from torch import nn
 
@@ -24,6 +25,7 @@ from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.report.costs import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
@@ -201,3 +203,22 @@ def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp
         load(path, constraints=["a >", "b", "home != work", "hme == 'a'"])
     data = load(path, constraints="born >= '2021-03-01'")
     assert spec.build(spec.describe(data.space)) == data.space
+
+
+def test_a_constraint_in_two_spellings_is_the_same_and_another_date_is_not():
+    born = FIELDS["born"]
+    texts = ["born >= '2021-03-04'", 'born>="04.03.2021"', "born >= '2021-03-05'", "`born` >= '4.3.2021'"]
+    first, *spaces = [TableSpace.of([born], constraints=(Constraint(text),)) for text in texts]
+    warned = [bool(constraint_warnings(first, other, Tally())) for other in spaces]
+    assert warned == [False, True, False]
+
+
+def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
+    model = whole_numbers(2000)
+    x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
+    monkeypatch.setattr("pushforward.evaluation.judge.stream", lambda *given, **options: iter([(x, None)]))
+    judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
+    Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
+    assert not recwarn
+    Judge.draw(judge, model, 0)
+    assert "4 of 4 samples do not meet" in str(recwarn.pop(UserWarning).message)

@@ -4,6 +4,7 @@ import itertools
 import json
 import shlex
 import subprocess
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
+from pushforward.cli import _warned_in_words
 from pushforward.cli.given import condition_of
 from pushforward.cli.neighbours import _write_nearest
 from pushforward.cli.reading import options_of_reading
@@ -55,6 +57,8 @@ def test_given_values_that_contradict_a_constraint_are_named_before_anything_is_
     space = TableSpace.of(fields, constraints=(Constraint("end >= start + 20"), Constraint("rest <= end")))
     model = pf.recipes.flow(space, "tiny").method.transport()
     with pytest.raises(UsageError, match=r'given values end=20, start=10 break the constraint "end >= start . 20"'):
+        model.sample(2, {"start": 10, "end": 20})
+    with pytest.raises(UsageError, match=r"start=10 break .* that the training rows do not have counts as the nearest"):
         model.sample(2, {"start": 10, "end": 20})
     with pytest.raises(UsageError, match=r"given value start=40 leaves no value of end \(0 to 49\) by which a row meets"):
         model.sample(2, {"start": [3, 40]})
@@ -213,3 +217,11 @@ def test_categories_of_a_frame_come_back_as_they_were():
     assert dict(back.dtypes) == dict(frame.dtypes) | {"many": np.int64}, "samples of an open column may be no levels"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
+
+
+def test_a_warning_of_the_library_is_a_sentence_on_the_command_line():
+    plain = warnings.formatwarning
+    with _warned_in_words():
+        assert warnings.formatwarning("Add `table=True`.", UserWarning, "f.py", 3) == "warning: Add --table yes.\n"
+        assert "f.py:3: DeprecationWarning" in warnings.formatwarning("Old.", DeprecationWarning, "f.py", 3, "")
+    assert warnings.formatwarning is plain

@@ -81,6 +81,18 @@ def test_all_that_is_wrong_with_a_schema_is_listed_at_once(tmp_path):
     assert '"yy", which `columns` names. Did you mean "y"?' in str(wrong.value)
 
 
+def test_a_pattern_that_fits_no_cell_is_named_beside_what_is_wrong_with_constraints(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("born,x\n" + "".join(f"{1 + i % 28:02}.03.2021,{i}.5\n" for i in range(40)))
+    schema = {"columns": {"born": {"kind": "date", "pattern": "%Y-%m-%d"}}}
+    with pytest.raises(DataError) as error:
+        load(path, schema={**schema, "constraints": ["born >= '01.03.2021'", "z > 0"]})
+    first, *reasons = str(error.value).splitlines()
+    assert "for 2 reasons" in first
+    assert '"born" is of the kind date in the schema, and 40 cells cannot be' in reasons[0]
+    assert 'names "z", which is no column' in reasons[1]
+
+
 def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(tmp_path):
     path, file = tmp_path / "t.csv", tmp_path / "t.json"
     path.write_text("x;y\n" + "".join(f"{i % 7},25;t{i % 30}\n" for i in range(300)))

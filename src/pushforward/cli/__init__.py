@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed[:] = words
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    with _ended_by_sigterm(), silent(unless=speaks()):
+    with _ended_by_sigterm(), _warned_in_words(), silent(unless=speaks()):
         code = _run(words)
         stop_launcher(code)
     if arguments is None:
@@ -111,6 +112,22 @@ def _ended_by_sigterm() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _warned_in_words() -> Iterator[None]:
+    """Warnings to a user are a sentence; those to programmers keep their file and line."""
+    before = warnings.formatwarning
+
+    def worded(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        short = category is UserWarning
+        return f"warning: {as_options(str(message))}\n" if short else before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = worded
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _run(words: list[str]) -> int:

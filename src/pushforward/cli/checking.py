@@ -74,6 +74,8 @@ def data_check(
             show({"error": as_options(str(error)), "skipped": []}, json, str)
         raise
     show(_as_json(report) if json else report, json, _in_words)
+    if write_schema is not None and not report["refused"]:
+        say(f"{write_schema} says what each column holds: edit it, and read it with --schema {shlex.quote(write_schema)}")
     if report["refused"]:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     _refuse_changes(report, data, against)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -68,7 +68,7 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     """
     faults, wanted = faults or Faults(), _Wanted.of(reading)
     columns = _chosen(where, table, wanted)
-    findings = [_finding(column, wanted, table, faults) for column in columns]
+    findings, unread = _findings(columns, wanted, table, faults)
     fields = [finding for finding in findings if finding.kind != "drop"]
     if not fields and not faults.sentences:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
@@ -82,7 +82,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, wanted.missing)
         hashes += finding.hashes(column, wanted.missing)
-    _check_constraints(wanted, fields, rows.T, table, faults)
+    judged = tuple(each for each in wanted.constraints if not unread & set(each.names))
+    _check_constraints(replace(wanted, constraints=judged), fields, rows.T, table, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
     types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
@@ -178,6 +179,18 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
     return left
 
 
+def _findings(
+    columns: Sequence[RawColumn], wanted: _Wanted, table: RawTable, faults: Faults
+) -> tuple[list[Finding], frozenset[str]]:
+    """What each column holds, and the names of those that could not be read so."""
+    findings, unread = [], []
+    for column in columns:
+        before = len(faults.sentences)
+        findings.append(_finding(column, wanted, table, faults))
+        unread += [column.name] * (len(faults.sentences) > before)
+    return findings, frozenset(unread)
+
+
 def _finding(column: RawColumn, wanted: _Wanted, table: RawTable, faults: Faults) -> Finding:
     kind, levels = table.types.get(column.name, ("", ()))
     entry = wanted.entries.get(column.name)
@@ -197,21 +210,24 @@ def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
 def _check_constraints(
     wanted: _Wanted, findings: Sequence[Finding], values: NDArray[np.float64], table: RawTable, faults: Faults
 ) -> None:
-    """Note rows that break a constraint.
-
-    A constraint of columns that could not be read is not checked, where the table is refused for these.
+    """Note rows that break a constraint, and in a table that is refused already what is wrong with constraints.
 
     Raises:
-        UsageError: With all that is wrong with constraints.
+        UsageError: With all that is wrong with constraints of a table that is not.
     """
     constraints = wanted.constraints
     named = {name for constraint in constraints for name in constraint.names}
     columns = dict(zip((finding.name for finding in findings), values, strict=True))
     fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
     known = fields | {f.name: Category(f.name, (), (1.0,), True) for f in findings if f.name not in named}
-    checked = [c for c in constraints if not faults.sentences or set(c.names) <= set(fields)]
-    check_constraints(checked, known, wanted.refused)
-    for constraint in checked:
+    try:
+        check_constraints(constraints, known, wanted.refused)
+    except UsageError as error:
+        if not faults.sentences:
+            raise
+        faults.add(str(error))
+        return
+    for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:
             rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.comparable import numbers
+from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.numbers import listing
 from pushforward.transports.redrawing import MEASURED, TURNS, Tally
 
@@ -19,8 +23,10 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    mine, others = ([f'"{constraint.text}"' for constraint in space.constraints] for space in (own, data))
-    lacking, further = ([text for text in here if text not in there] for here, there in ((others, mine), (mine, others)))
+    mine, others = ({_meaning(each, space): f'"{each.text}"' for each in space.constraints} for space in (own, data))
+    lacking, further = (
+        [text for meaning, text in here.items() if meaning not in there] for here, there in ((others, mine), (mine, others))
+    )
     sentences = []
     if lacking:
         sentences.append(
@@ -35,6 +41,16 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
             f"they are ({tally.share:.0%} of all draws broke one). Sampling draws each up to {TURNS} times."
         )
     return tuple(sentences)
+
+
+def _meaning(constraint: Constraint, space: TableSpace) -> str:
+    """A constraint in one spelling: a date is its second, however it is written."""
+    fields = {field.name: field for field in space.fields}
+    dated = constraint.quoted is not None and all(fields[name].kind == "date" for name in constraint.names)
+    if not dated:
+        return constraint.spelled(constraint.quoted)
+    nothing = {name: np.zeros(0) for name in constraint.names}
+    return constraint.spelled(float(numbers(constraint, fields, nothing)[TEXT]))
 
 
 def _named(texts: list[str]) -> str:

@@ -25,9 +25,10 @@ D = TypeVar("D", bound=Denoiser)
 
 NO_JUMPS = (
     "Models of tables cannot be distilled, nor trained as a shortcut, consistency or meanflow model: such a model jumps to "
-    "data in one step by predicting means, and the mean of two categories is no category. Train a flow and sample it in few "
-    "steps: `pushforward train flow --data FILE`, then `pushforward tune RUN --what table --steps 4 --solver dpm`. Or train "
-    "a gan or a vae, which take one call."
+    "data in one step by predicting means, and the mean of two categories is no category. Train a flow and let its solver "
+    "learn coefficients for few steps: `pushforward train flow --data FILE`, then "
+    "`pushforward tune RUN --what table --steps 4 --solver dpm`, where a table is one of coefficients. Or train a gan or a "
+    "vae, which take one call."
 )
 
 

@@ -105,8 +105,10 @@ def _table(table: Table, width: int) -> str:
     columns = [_lines(table, at, signed) for at in range(len(table.columns))]
     longest = max(len(cell) for lines in columns for cell in lines)
     most = width // 2 if any(row.kind in ("score", "key") for row in table.rows) else max(SHORTENED, width // 4)
-    short = shortened(names, min(max(map(len, names)), most, max(12, width - longest - 2)))
-    first = max(map(len, short))
+    room = min(max(map(len, names)), most, max(12, width - longest - 2))
+    worded = any(row.kind in ("score", "key", "calls") for row in table.rows)
+    short = [textwrap.fill(name, room, subsequent_indent="  ") for name in names] if worded else shortened(names, room)
+    first = max(len(line) for name in short for line in name.split("\n"))
     blocks: list[list[list[str]]] = [[]]
     for together in _together(table, columns, width - first):
         if blocks[-1] and _across([*blocks[-1], *together]) > width - first:
@@ -155,7 +157,8 @@ def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -
     lines = []
     for i, name in enumerate(names):
         cells = [column[i].rjust(_wide(column)) for column in columns]
-        lines.append("  ".join([name.ljust(first), *cells]).rstrip())
+        head, *rest = name.split("\n")
+        lines += ["  ".join([head.ljust(first), *cells]).rstrip(), *rest]
     return "\n".join(lines)
 
 

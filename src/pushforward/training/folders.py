@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError, UsageError, did_you_mean
 from pushforward.safe_files import refuse_links
 from pushforward.training import checkpoint as checkpoints
 
@@ -175,13 +175,13 @@ def check_run(folder: str | Path) -> None:
         f"pushforward resume {folder}"
         for path in set_aside(folder)
     ]
-    usual = " Runs are made by `pushforward train`."
     if os.path.isfile(folder / "report.html") and not waiting:
         inside = sorted(folder.glob("*/spec.json"))
         within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
         raise CheckpointError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
-    what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}."
-    raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
+    close = did_you_mean(folder.name, (path.parent.name for path in folder.parent.glob("*/spec.json")))
+    what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}.{close}"
+    raise CheckpointError(f"{what}{(waiting or [' Runs are made by `pushforward train`.'])[0]}")
 
 
 def put_back(folder: Path) -> None:

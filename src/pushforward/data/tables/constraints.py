@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -68,6 +69,17 @@ class Constraint:
         tree, _ = self._parsed
         texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
         return next(texts, None)
+
+    def spelled(self, value: float | str | None) -> str:
+        """The comparison in one spelling, with this value in place of its text; blanks and kinds of quotes do not count."""
+        parsed, quoted = self._parsed
+        tree = copy.deepcopy(parsed)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                node.id = quoted.get(node.id, node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                node.value = repr(value)
+        return ast.dump(tree)
 
     @property
     def plain(self) -> bool:

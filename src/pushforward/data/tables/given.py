@@ -17,6 +17,8 @@ from pushforward.errors import UsageError
 
 __all__ = ["beyond_ranges", "check_given"]
 
+_OTHERS = "give other values. A value that the training rows do not have counts as the nearest one that they have."
+
 
 def check_given(
     fields: Sequence[Column], constraints: Sequence[Constraint], values: NDArray[np.float64], given: NDArray[np.bool_]
@@ -105,6 +107,6 @@ def _sentence(constraint: Constraint, parts: Sequence[tuple[Column, float, bool]
         if not given
     ]
     if not others:
-        return f'{who} break{"s" * (len(stated) == 1)} the constraint "{constraint.text}" of the table: give other values.'
+        return f'{who} break{"s" * (len(stated) == 1)} the constraint "{constraint.text}" of the table: {_OTHERS}'
     leave = f"leave{'s' * (len(stated) == 1)} no value of {' and '.join(others)}"
-    return f'{who} {leave} by which a row meets the constraint "{constraint.text}" of the table: give other values.'
+    return f'{who} {leave} by which a row meets the constraint "{constraint.text}" of the table: {_OTHERS}'
