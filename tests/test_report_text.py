@@ -9,11 +9,13 @@ from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.evaluation.measurements import SampleTime, SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score, describe
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import shortened
 from pushforward.report import Report, captions
 from pushforward.report.text import scores_text
+from pushforward.report.verdict import claims
 
 
 def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
@@ -31,7 +33,7 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
     ]
     assert "teacher: 4 calls" not in text, "the row of 4 calls has the teacher's own point"
     flat = " ".join(text.split())
-    assert "As the map's training held it, the teacher is sampled by UniPC in 4 calls." in flat
+    assert "The map was trained on samples that its teacher draws by UniPC in 4 calls." in flat
     assert "Distance to teacher is how far samples are from" in flat
     assert "In one call the teacher itself has 0.500 ± 0.004." in flat
     assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
@@ -68,7 +70,7 @@ def test_why_real_data_can_score_below_zero_is_said_in_every_form(written):
         metrics={"kid": describe()["kid"]}, floors={"kid": kid}, models=(ModelResult("a", scores={"kid": kid}),)
     )
     said = " ".join(written(Report(comparison)).split())
-    assert said.count("KID is unbiased: for real data about 0, and may be negative, by more than the spread too") == 1
+    assert said.count("KID is unbiased: real data scores about 0, and may score below 0 by more than the spread") == 1
     assert "is unbiased" not in written(Report(dataclasses.replace(comparison, floors={})))
 
 
@@ -95,3 +97,17 @@ def test_reports_that_are_damaged_or_alone_are_refused_with_a_way_on(tmp_path, c
 def test_losses_of_maps_have_a_caption_of_their_own():
     assert "hardly moves" in captions.loss_caption(ModelResult("m", family="flow map", method="Mapping"))
     assert "hardly moves" not in captions.loss_caption(ModelResult("m", family="flow matching", method="Denoising"))
+
+
+def test_a_single_model_is_called_bad_and_its_time_has_a_range():
+    score, timing = Score(0.5, 0.01), SampleTime(low=1e-4, high=2e-4)
+    model = ModelResult(
+        "it", scores={"frechet": score}, sampling=SamplingCost(calls=1, seconds_per_sample=1.35e-4, timing=timing)
+    )
+    info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
+    base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
+    findings = claims(Comparison("it", metrics=info, floors={"frechet": Score(0.01, 0.01)}, models=(model,), baseline=base))
+    said = " ".join(sentence.text for sentence in findings)
+    assert "of 0.500 ± 0.010, measurably worse than no network (0.100 ± 0.010); real data" in said
+    assert "135 µs for a sample" in said
+    assert "100 µs to 200 µs in turns" in said

@@ -153,7 +153,8 @@ class Judge:
             parts = list(draw(n, seed=self.seed + seed, batch=self.batch))
         x, values = torch.cat([part for part, _ in parts]), None
         if isinstance(sampler, Transport):
-            warn_broken(sampler.space, x)
+            if not isinstance(sampler, RowMixture):
+                warn_broken(sampler.space, x)
             x, values = recoded(x, sampler.space, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None, values
