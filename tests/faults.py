@@ -54,6 +54,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
     ],
     "report/ladder.py": [
+        (
+            "lines.append(Series(by, index + 1, [default.calls]",
+            "name = by; lines.append(Series(by, index + 1, [default.calls]",
+            "default_of_the_teacher",
+        ),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [
@@ -63,6 +68,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
+        ("if base is not None and base.better_than(ranked[0]):", "if False:", "report_text"),
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
@@ -1379,6 +1385,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
     ],
     "report/speeds.py": [
+        ("if first.low is None or first.high is None else", "if True else", "report_text"),
         ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
@@ -1424,6 +1431,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('.replace("  ", r" \\u0020")', "", "table_messages"),
     ],
     "evaluation/judge.py": [
+        ("if not isinstance(sampler, RowMixture):", "if True:", "table_baselines"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_constraints"),
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
@@ -1512,6 +1520,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/terminal.py": [
+        ("if verb or typed[0] not in recipe_names():", "if True:", "cli"),
         ("7 a missing extra, ", "", "help"),
     ],
     "cli/recipe_help.py": [
