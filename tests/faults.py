@@ -45,6 +45,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
+        ("None if same else score.spread", "score.spread", "report_text"),
         ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
         ("at, family_aside(model))", "at)", "report_names"),

@@ -14,6 +14,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import shortened
 from pushforward.report import Report, captions
+from pushforward.report.tables import score_cell
 from pushforward.report.text import scores_text
 from pushforward.report.verdict import claims
 
@@ -111,3 +112,11 @@ def test_a_single_model_is_called_bad_and_its_time_has_a_range():
     assert "of 0.500 ± 0.010, measurably worse than no network (0.100 ± 0.010); real data" in said
     assert "135 µs for a sample" in said
     assert "100 µs to 200 µs in turns" in said
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_parts_of_given_samples_with_one_score_have_no_spread(given):
+    model = ModelResult("it", scores={"frechet": Score(0.5, 0.0)}, given=given)
+    info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
+    cell = score_cell(Comparison("it", metrics=info, models=(model,)), model, "frechet")
+    assert (cell.value, cell.spread) == ("0.500", "" if given else "0.000")
