@@ -77,12 +77,7 @@ def _error(error: CycloptsError) -> str:
         if (verb, option) in RENAMED:
             return f"error: {_renamed(verb, option)}"
     if isinstance(error, UnknownCommandError):
-        from pushforward.cli.early import recipe_names
-
-        if verb or typed[0] not in recipe_names():
-            return f"error: {error} All of them: {' '.join(['pushforward', *verb.split(), '--help'])}"
-        rest = " --teacher RUN (a run of distil, meanflow or dmd)" if typed[0] == "finish" else " --data DATA"
-        return f"error: {typed[0]} is a recipe, not a command: pushforward train {typed[0]}{rest}"
+        return f"error: {error} All of them: {' '.join(['pushforward', *verb.split(), '--help'])}"
     return f"error: {error}"
 
 
