@@ -26,6 +26,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/__init__.py": [
         ("short = category is UserWarning", "short = False", "table_messages"),
+        ("words[0] not in app and words[0] in recipe_names()", "False", "cli"),
     ],
     "cli/neighbours.py": [
         ("_nearest_rows if data.space.names else _nearest_csv", "_nearest_csv", "table_messages"),
@@ -51,6 +52,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
+        ("None if same else score.spread", "score.spread", "report_text"),
         ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
         ("if score.interval is None:", "if True:", "report_intervals"),
         ("at, family_aside(model))", "at)", "report_names"),
@@ -60,6 +62,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
     ],
     "report/ladder.py": [
+        (
+            "lines.append(Series(by, index + 1, [default.calls]",
+            "name = by; lines.append(Series(by, index + 1, [default.calls]",
+            "default_of_the_teacher",
+        ),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [
@@ -69,6 +76,7 @@ FAULTS: dict[str, list[Fault]] = {
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
     "report/verdict.py": [
+        ("if base is not None and base.better_than(ranked[0]):", "if False:", "report_text"),
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
@@ -1389,6 +1397,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
     ],
     "report/speeds.py": [
+        ("if first.low is None or first.high is None else", "if True else", "report_text"),
         ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],

@@ -60,6 +60,7 @@ def run(capsys, *words):
     [
         (["train", "flow", "--stepz", "5"], 2, "--steps"),
         (["train", "flwo"], 2, 'Did you mean "flow"'),
+        (["finish", "run"], 2, "pushforward train finish --teacher RUN"),
         (["train", "flow", "--data", "digit"], 2, "digits"),
         (["train", "flow", "--data", "./none.csv"], 3, "none.csv"),
         (["train", "./none.py"], 2, "none.py"),

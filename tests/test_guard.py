@@ -126,7 +126,7 @@ def test_the_alarm_names_the_checkpoint_that_takes_the_place_of_one_that_is_gone
     again = reopen(tmp_path / "run", data=DATA)
     assert sentence in again.ended
     again.close()
-    assert going_back.ending(tmp_path / "none", 0).endswith("began with: nothing was gained")
+    assert going_back.ending(tmp_path / "none", 0).endswith("began with, so nothing was gained")
 
 
 def test_a_training_that_has_ended_does_not_go_on(whole):
@@ -226,7 +226,10 @@ def test_the_alarm_names_what_fell_furthest():
     ]
     (alarm,) = alarms(history)
     assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
-    assert alarm.sentence == "recall has fallen to 0.900 of the start's, below 0.950: training ends with the weights of step 5"
+    assert (
+        alarm.sentence
+        == "recall has fallen to 0.900 of the start's, below 0.950 by more than noise; training ends with the weights of step 5"
+    )
 
 
 # The command line
@@ -243,7 +246,8 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert main(["train", "finish", *words[:-1], "40", *wild, "--out", "run"]) == 0
     said = capsys.readouterr().err
     assert "has fallen to" in said
-    assert "ends with the weights that it began with: nothing was gained" in said
+    assert "ends with the weights that it began with, so nothing was gained" in said
+    assert "beats its teacher: pushforward report run" in said
     assert "Go on with" not in said, "a training that has ended is not short"
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err

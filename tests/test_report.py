@@ -692,7 +692,8 @@ def test_a_distance_that_sees_nothing_never_speaks_for_quality(content):
     assert "repeated samplings" not in report(content).to_text()
     model(content, "flow")["curve"] = [{"calls": c, "scores": {"frechet": f}} for c, f in ((1, 0.05), (4, 0.051), (16, 0.049))]
     assert plain_notes(content) == [
-        "Fréchet distance at n = 50 cannot tell 1 call of flow from 16: even the no-network row is within noise of real data."
+        "Fréchet distance at n = 50 cannot tell 1 call of flow from 16: even the no-network row is not measurably worse than "
+        "real data."
     ]
 
 
@@ -774,7 +775,7 @@ def test_a_blind_score_accuses_nobody(content):
     warnings = said(content, "warning")
     assert said(content)[0] == (
         "On this data coverage cannot show that a model is good: even Gaussians fitted to the training data, without any "
-        "network, score as real data does, within noise. A model that scores worse is bad."
+        "network, are not measurably worse than real data. A model that scores measurably worse is bad."
     ), "before what rests on it"
     assert not any("flow" in sentence for sentence in warnings)
     assert any(

@@ -9,12 +9,14 @@ from programs.rungs import content, points
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.evaluation.measurements import SampleTime, SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score, describe
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import shortened
 from pushforward.report import Report, captions
-from pushforward.report.tables import Cell, Column, Row, Table
+from pushforward.report.tables import Cell, Column, Row, Table, score_cell
 from pushforward.report.text import _table, scores_text
+from pushforward.report.verdict import claims
 
 
 def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
@@ -32,7 +34,7 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
     ]
     assert "teacher: 4 calls" not in text, "the row of 4 calls has the teacher's own point"
     flat = " ".join(text.split())
-    assert "As the map's training held it, the teacher is sampled by UniPC in 4 calls." in flat
+    assert "The map was trained on samples that its teacher draws by UniPC in 4 calls." in flat
     assert "Distance to teacher is how far samples are from" in flat
     assert "In one call the teacher itself has 0.500 ± 0.004." in flat
     assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
@@ -69,7 +71,7 @@ def test_why_real_data_can_score_below_zero_is_said_in_every_form(written):
         metrics={"kid": describe()["kid"]}, floors={"kid": kid}, models=(ModelResult("a", scores={"kid": kid}),)
     )
     said = " ".join(written(Report(comparison)).split())
-    assert said.count("KID is unbiased: for real data about 0, and may be negative, by more than the spread too") == 1
+    assert said.count("KID is unbiased: real data scores about 0, and may score below 0 by more than the spread") == 1
     assert "is unbiased" not in written(Report(dataclasses.replace(comparison, floors={})))
 
 
@@ -104,3 +106,25 @@ def test_labels_of_scores_go_on_below_and_are_not_cut():
     lines = _table(Table([Column("m" * 46)], rows), 80).split("\n")
     assert [lines[1].split("  ")[0], lines[2].strip()] == ["Membership attack with known", "rows, AUC"]
     assert "…" not in "".join(lines)
+
+
+def test_a_single_model_is_called_bad_and_its_time_has_a_range():
+    score, timing = Score(0.5, 0.01), SampleTime(low=1e-4, high=2e-4)
+    model = ModelResult(
+        "it", scores={"frechet": score}, sampling=SamplingCost(calls=1, seconds_per_sample=1.35e-4, timing=timing)
+    )
+    info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
+    base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
+    findings = claims(Comparison("it", metrics=info, floors={"frechet": Score(0.01, 0.01)}, models=(model,), baseline=base))
+    said = " ".join(sentence.text for sentence in findings)
+    assert "of 0.500 ± 0.010, measurably worse than no network (0.100 ± 0.010); real data" in said
+    assert "135 µs for a sample" in said
+    assert "100 µs to 200 µs in turns" in said
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_parts_of_given_samples_with_one_score_have_no_spread(given):
+    model = ModelResult("it", scores={"frechet": Score(0.5, 0.0)}, given=given)
+    info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
+    cell = score_cell(Comparison("it", metrics=info, models=(model,)), model, "frechet")
+    assert (cell.value, cell.spread) == ("0.500", "" if given else "0.000")

@@ -12,6 +12,7 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
+from pushforward.data.tables.constraints import Constraint
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult, Score
 from pushforward.evaluation.row_mixture import RowMixture
@@ -140,6 +141,14 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
+
+
+@pytest.mark.filterwarnings("error")
+def test_nobody_is_warned_of_constraints_that_rows_of_no_network_break(mixed):
+    mixture = RowMixture.fit(mixed, 1, 1)
+    mixture.space = replace(mixture.space, constraints=(Constraint(f"{next(iter(mixture.space.columns))} >= 1e9"),))
+    judge = Judge(mixed, n=20, repeats=1, metrics=["near_copies"])
+    assert not mixture.space.valid(judge.draw(mixture, 0, 5)[0]).any()
 
 
 def test_the_verdict_names_copies_and_ranks_only_models():

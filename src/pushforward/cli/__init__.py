@@ -39,6 +39,7 @@ from pushforward.cli import (
     tuning,
 )
 from pushforward.cli.advice import as_options
+from pushforward.cli.early import recipe_names
 from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start, stop_launcher
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
@@ -139,6 +140,10 @@ def _run(words: list[str]) -> int:
             run_in_group(words)
         elif (count := processes_wanted(words)) > 1:
             return start(words, count)
+        elif words and words[0] not in app and words[0] in recipe_names():
+            rest = " --teacher RUN (a run of distil, meanflow or dmd)" if words[0] == "finish" else " --data DATA"
+            say(f"error: {words[0]} is a recipe, not a command: pushforward train {words[0]}{rest}")
+            return 2
         elif words:
             app(words, exit_on_error=False)
         else:

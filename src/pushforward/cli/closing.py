@@ -31,7 +31,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
-    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run)]
+    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run), *_ended(run)]
 
 
 def _skipped(run: Run) -> list[str]:
@@ -41,7 +41,7 @@ def _skipped(run: Run) -> list[str]:
 
 def _short(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
-    if (step >= STEPS and passes >= PASSES) or _ended(run):
+    if (step >= STEPS and passes >= PASSES) or _variety_lost(run):
         return []
     over = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}" if passes >= 0.1 else "less than 0.1"
     few = f"{step:,} steps are few ({over} passes over the data)"
@@ -58,10 +58,18 @@ def _best(run: Run) -> list[str]:
     return [f"{best.sentence}: take it with --checkpoint best"]
 
 
-def _ended(run: Run) -> bool:
-    """Whether training has ended by itself."""
+def _ended(run: Run) -> list[str]:
+    """With which weights a training has ended by itself, and how to see whether it gained anything."""
+    weights = _variety_lost(run).rpartition("; ")[2]
+    look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
+    return [f"{weights}. {look}"] if weights else []
+
+
+def _variety_lost(run: Run) -> str:
+    """The sentence of the alarm that has ended a training; empty where none has."""
     rows = run.losses()
-    return bool(rows) and any(alarm["kind"] == "variety" and not alarm["over"] for alarm in rows[-1].get("alarm", ()))
+    alarms = rows[-1].get("alarm", ()) if rows else ()
+    return next((alarm["sentence"] for alarm in alarms if alarm["kind"] == "variety" and not alarm["over"]), "")
 
 
 def extension(run: Run) -> str:

@@ -70,8 +70,8 @@ def evaluate(
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
         n: How many samples are compared with as many held-out examples; default as many as the data allows.
         repeats: How often the model is sampled and scored; a file of samples is divided into as many sets of n, or fewer.
-        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd, cas,
-            and of a flow map its quality in 1 to 16 network calls beside its teacher's.
+        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd and cas. Without
+            this option a map from distil, finish, meanflow or dmd is also scored in 1 to 16 network calls beside its teacher.
         seed: Added to the seeds of all samplings.
     """
     check_spread(spread)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from pushforward.cli.groups import INSPECT
 
@@ -76,6 +76,8 @@ def _error(error: CycloptsError) -> str:
         option = (error.token.keyword or error.token.value).split("=")[0]
         if (verb, option) in RENAMED:
             return f"error: {_renamed(verb, option)}"
+    if isinstance(error, UnknownCommandError):
+        return f"error: {error} All of them: {' '.join(['pushforward', *verb.split(), '--help'])}"
     return f"error: {error}"
 
 

@@ -101,7 +101,7 @@ def train(
 
     Args:
         recipe: A name (`pushforward list recipes`), or a Python file that holds a recipe.
-        size: Size of the networks: tiny, small or base.
+        size: Size of the networks: tiny, small or base; finish applies it to its critic alone.
         init: A run whose weights to start from.
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run to learn from: short for --frozen teacher=RUN.

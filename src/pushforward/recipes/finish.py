@@ -53,7 +53,7 @@ def finish(
 
     Args:
         space: The data's shape, units and conditions; the teacher's.
-        size: The critic's size; the map is the teacher's.
+        size: The size of the critic alone, where it is not of features; the map keeps that of its teacher.
         teacher: The map that is finished: a run of distil, meanflow or dmd. In a latent space the critic looks at codes.
         critic: A module ``critic(x, None, condition)`` in place of the default.
         network: The critic's: auto, mlp, dcgan, residual, textbook or projected, as of gan; or features, small critics of the
@@ -63,7 +63,7 @@ def finish(
         anchor: The weight of the squared distance to the teacher's samples of the same noise.
         anchor_end: The weight at the end, on a cosine; the default keeps it.
         still: The share of training in which only the critic learns; the default is .05 for a critic of features, .15 for
-            others of images that take convolutions, else 0.
+            any other of images, 0 for one of points or rows.
         gamma: The weight of the penalties on the critic's slope, at data and at samples; the default is 0 for a critic of
             features, else 1.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
@@ -71,8 +71,8 @@ def finish(
         penalty_interval: Steps between penalties (lazy regularisation).
         augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
         strength: The probability of each change of augment_critic.
-        coverage: Training ends where coverage falls below this share of the teacher's; 0 does not look at it.
-        recall: Training ends where recall falls below this share of the teacher's; 0 does not look at it.
+        coverage: Training ends where coverage falls below this share of the start's by more than noise; 0 allows any.
+        recall: Training ends where recall falls below this share of the start's by more than noise; 0 allows any.
         checks: How often they are measured, at equal shares of training.
 
     References:
@@ -111,7 +111,9 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
     """
     unet = flow_map.network
     if network == "features" and not isinstance(unet, UNet):
-        raise UsageError("Only a map whose network is a UNet has features for a critic: choose another `network`.")
+        raise UsageError(
+            f"Only a UNet has features for a critic; the network of this map is a {type(unet).__name__}: choose `network=auto`."
+        )
     if network in ("auto", "features") and isinstance(unet, UNet):
         return FeatureCritic(FeatureHeads.of(unet))
     return choose_critic(space, size, network)

@@ -45,8 +45,8 @@ def unbiased_note(comparison: Comparison) -> str:
         return ""
     some = listing(labels)
     return (
-        f"{some[:1].upper()}{some[1:]} {'is' if len(labels) == 1 else 'are'} unbiased: for real data about 0, and may be "
-        "negative, by more than the spread too, because all draws are compared with the same held-out examples."
+        f"{some[:1].upper()}{some[1:]} {'is' if len(labels) == 1 else 'are'} unbiased: real data scores about 0, and may score "
+        "below 0 by more than the spread, because all draws are compared with the same held-out examples."
     )
 
 

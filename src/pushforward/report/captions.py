@@ -82,7 +82,7 @@ def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequ
     least, most = count(level[0][0]), count(level[-1][0])
     return (
         f"{inside(comparison.info(metric).label)}{at_n(comparison)} cannot tell {least} call{'' if level[0][0] == 1 else 's'} of "
-        f"{marked(model.name)} from {most}: even the no-network row is within noise of real data."
+        f"{marked(model.name)} from {most}: even the no-network row is not measurably worse than real data."
     )
 
 

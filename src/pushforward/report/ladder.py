@@ -74,8 +74,9 @@ def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     ratio, wide = first.value / own.value, width / own.value
     each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
     wide = max(wide, stdev(each)) if len(each) > 1 else wide
-    low, high = (plain(max(0.0, ratio + side * THRESHOLDS["differ"] * wide), 2) for side in (-1, 1))
-    return f"{plain(ratio, 2)} times ({low} to {high})"
+    low, high = (max(0.0, ratio + side * THRESHOLDS["differ"] * wide) for side in (-1, 1))
+    digits = 2 if plain(low, 2) != plain(high, 2) else 3
+    return f"{plain(ratio, digits)} times ({plain(low, digits)} to {plain(high, digits)})"
 
 
 def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
@@ -132,8 +133,8 @@ def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
     if first is not None and own is not None and _above(ladder, "coverage", own, first):
         yield Sentence(
             "warning",
-            f"In {_calls(first.calls)} {marked(model.name)} covers less of the data than its teacher: coverage {first.text} "
-            f"against {own.text}.",
+            f"In {_calls(first.calls)} {marked(model.name)} covers measurably less of the data than its teacher in "
+            f"{_calls(own.calls)}: coverage {first.text} against {own.text}.",
             "ladder",
         )
 
@@ -236,12 +237,11 @@ def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str
         calls, values = [rung.calls for rung in taught], [rung.value for rung in taught]
         lines.append(Series("teacher", index + 1, calls, values, style="dashed"))
     if own is not None:
-        lines.append(
-            Series(f"teacher by {ladder.solver}" if ladder.solver else "teacher", index + 1, [own.calls], [own.value], line=False)
-        )
+        by = f"teacher by {ladder.solver}" if ladder.solver else "teacher"
+        lines.append(Series(by, index + 1, [own.calls], [own.value], line=False))
     if ladder.default != ladder.own and (default := rung_of(ladder.default, metric)) is not None:
-        name = f"teacher by its own default, {ladder.default_solver}"
-        lines.append(Series(name, index + 1, [default.calls], [default.value], line=False))
+        by = f"teacher by its own default, {ladder.default_solver}"
+        lines.append(Series(by, index + 1, [default.calls], [default.value], line=False))
     values = [y for line in lines for y in line.y if y is not None and y > 0]
     floor = ladder.floors.get(metric)
     band = None if floor is None or floor.value is None else (floor.value, THRESHOLDS["differ"] * (floor.spread or 0.0) / 2**0.5)

@@ -18,8 +18,8 @@ __all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictu
 ROLES: tuple[Role, ...] = ("quality", "diversity")
 SPREADS = (
     "That comes from the spread of real data's score over redraws. Models are compared by their own spreads: where these are "
-    "larger, they must differ by more. Numbers of calls of one model, sampled from the same noise, are compared in pairs, and "
-    "less is enough."
+    "larger, they must differ by more. Samples of one model in different numbers of calls start from the same noise and are "
+    "compared in pairs: there a smaller difference is enough."
 )
 """What the least differences are, and what they are not."""
 

@@ -6,9 +6,9 @@ __all__ = ["DIFFERENCE_NOTE", "LADDER_NOTE", "MAP_CAPTIONS", "MOVED_NOTE", "TIME
 
 LADDER_NOTE = (
     "A map between two times can be sampled in any number of calls. It and its teacher start from the same noise with the same "
-    "conditions here, in as many calls each. Lower is better, but for coverage. Distance to teacher is how far samples are from "
-    "those of the teacher of the same noise, root mean square, in standard deviations of the data; a map may be as good as its "
-    "teacher with other samples."
+    "conditions here, in as many calls each. Higher is better for coverage, lower for the other scores. Distance to teacher is "
+    "how far samples are from those of the teacher of the same noise, root mean square, in standard deviations of the data. A "
+    "map far from its teacher's samples may still score as well."
 )
 TIME_NOTE = (
     "Measured while training, on averaged weights: up to 500 samples from noise that stays the same, beside as many training "

@@ -76,7 +76,7 @@ def _held(ladder: Ladder) -> list[str]:
     if ladder.own is None:
         return []
     by = f" by {ladder.solver}" if ladder.solver else ""
-    held = f"As the map's training held it, the teacher is sampled{by} in {counted(ladder.own.calls)}."
+    held = f"The map was trained on samples that its teacher draws{by} in {counted(ladder.own.calls)}."
     if ladder.default is None:
         return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
     if ladder.default == ladder.own:

@@ -87,7 +87,9 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
         return None
     first = timed[0]
     if len(timed) == 1:
-        return Sentence("speed", f"{named([first.name])} takes {duration(first.seconds)} for a sample{_calls(first)}.", "cost")
+        spread = "" if first.low is None or first.high is None else f", {duration(first.low)} to {duration(first.high)} in turns"
+        text = f"{named([first.name])} takes {duration(first.seconds)} for a sample{_calls(first)}{spread}."
+        return Sentence("speed", text, "cost")
     if any(speed.low is None for speed in timed):
         ends = f"from {first.text} ({named([first.name])}) to {timed[-1].text} ({named([timed[-1].name])})"
         why = "these times were measured in different sessions, so they rank no model"

@@ -226,7 +226,8 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
         return _share(score, best)
     ratio = _ratio(comparison, row, metric)
     if score.interval is None:
-        return Cell(*measured(score.value, score.spread), ratio, best)
+        same = row.given and not score.spread  # all samples were used each time
+        return Cell(*measured(score.value, None if same else score.spread), ratio, best)
     value, interval = bounded(score.value, score.interval)
     return Cell(value, "", ratio, best, interval)
 

@@ -72,6 +72,9 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
     label = inside(comparison.info(metric).label)
     if len(ranked) == 1:
         text = f"{named([ranked[0].name])} has {'an' if label[:1] in 'aeiou' else 'a'} {label} of {ranked[0].text}"
+        base = statistic(comparison, comparison.baseline, metric)
+        if base is not None and base.better_than(ranked[0]):
+            text += f", measurably worse than no network ({base.text})"
     elif len(lead) == len(ranked):
         between, values = named([score.name for score in lead]), values_of(lead)
         text = f"No measurable difference in {label} between {between}{at_n(comparison)}: {values}"

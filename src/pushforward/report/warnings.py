@@ -163,7 +163,8 @@ def _alarms(comparison: Comparison) -> Iterator[Sentence]:
             begin, end = standing[-1] if standing else periods[0]
             advice = f": {unmarked(begin.advice)}" if begin.advice else ""
             times = f"was raised {count(len(periods))} times" if len(periods) > 1 else ""
-            ends = "still held at the end of training" if end is None else f"was over at step {count(end.step)}"
+            still = "ended the training" if kind == "variety" else "still held at the end of training"
+            ends = still if end is None else f"was over at step {count(end.step)}"
             parts = [times, ends] if end is None else [ends, times]
             yield from _warning(
                 f"Alarm while {named([begin.training or model.name])} was trained, at step {count(begin.step)}: "
@@ -218,7 +219,7 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
         fitted = "mixtures" if "mixture" in base.name else "Gaussians"
         yield from _disqualified(
             f"On this data {listing(labels)} cannot show that a model is good: even {fitted} fitted to the training data, "
-            "without any network, score as real data does, within noise. A model that scores worse is bad."
+            "without any network, are not measurably worse than real data. A model that scores measurably worse is bad."
         )
 
 

@@ -128,7 +128,8 @@ def _check_kind(part: nn.Module, annotation: Any, role: str, folder: Path) -> No
     """Refuse a part of another class than its annotation names."""
     expected = sorted(recipes.words_of(annotation) & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
-        raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.")
+        of_map = " That is a run of distil, meanflow, dmd or finish: distil this run first." if "FlowMap" in expected else ""
+        raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.{of_map}")
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:

@@ -8,14 +8,14 @@ from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
 __all__ = ["VarietyLost", "weights_of"]
 
-ADVICE = "to go further, start again with a larger anchor, or a lower lr"
+ADVICE = "to go further, start the recipe finish again with a larger anchor, or a lower lr"
 
 
 def weights_of(step: int) -> str:
     """How a training ends with the weights of a step, in words."""
     if step:
         return f"training ends with the weights of step {step:,}"
-    return "training ends with the weights that it began with: nothing was gained"
+    return "training ends with the weights that it began with, so nothing was gained"
 
 
 class VarietyLost(Rule):
@@ -43,5 +43,7 @@ class VarietyLost(Rule):
         if ratio >= limit - SLACK:
             self.passed = step
             return Alarm("variety", step, ratio, limit, f"{name} is {ratio:.3f} of the start's", over=True)
-        self.ended = f"{name} has fallen to {ratio:.3f} of the start's, below {limit:.3f}: {self._ending(self.passed)}"
+        self.ended = (
+            f"{name} has fallen to {ratio:.3f} of the start's, below {limit:.3f} by more than noise; {self._ending(self.passed)}"
+        )
         return Alarm("variety", step, ratio, limit, self.ended, ADVICE)
