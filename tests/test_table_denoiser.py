@@ -112,6 +112,13 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
     torch.testing.assert_close(denoiser(x, t), denoiser.predict(denoiser.prediction, x, t))
 
 
+def test_probabilities_of_a_row_are_the_same_in_every_batch(mixed):
+    layout, logits = Coordinates(mixed), 5 * torch.randn(33, mixed.size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = layout.log_shares(logits)
+        assert all(torch.equal(layout.log_shares(logits[:n]), whole[:n]) for n in range(1, 34))
+
+
 @pytest.mark.parametrize("grad", [True, False])
 def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
     neighbours = TableSpace.of(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from pushforward.data.spaces.table import TableSpace
 from pushforward.data.tables.number import FARTHEST, Number
@@ -16,6 +17,8 @@ __all__ = ["LEAST_ENTROPY", "Coordinates", "gumbel"]
 LEAST_ENTROPY = 0.1
 """The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less."""
 LEAST_SHARE = 1e-6
+VECTOR = 32
+"""Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row otherwise than whole vectors."""
 
 
 class Coordinates(nn.Module):
@@ -83,13 +86,14 @@ class Coordinates(nn.Module):
     def log_shares(self, logits: Tensor) -> Tensor:
         """Logarithms of each block's probabilities, (n, d), of logits (n, d); 0 for scores.
 
-        Without gradients blocks lie in rows, which is several times faster and differs by rounding alone.
+        A row's result is the same, bit for bit, in every batch. Without gradients blocks lie in rows, filled up to whole
+        vectors of the processor, which is several times faster and differs from the result with gradients by rounding alone.
         """
         if torch.is_grad_enabled():
             return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
-        rows = logits.T.contiguous()
+        rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
         parts = [_log_shares_of_rows(rows[start:stop], width) for start, stop, width in self.spans]
-        return torch.cat(parts).T.contiguous() if parts else torch.zeros_like(logits)
+        return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Exact indicators of each block's largest logit, 0 or 1, (n, d); 0 for scores."""
