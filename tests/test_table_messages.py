@@ -38,10 +38,10 @@ COLUMNS = ("a", "b", "c")
 def test_a_constraint_is_possible_where_some_row_between_the_ends_meets_it(text):
     """Never denied where a row of a grid meets it, and decided exactly where all numbers are known."""
     rng, constraint = np.random.default_rng(3), Constraint(text)
-    low = rng.integers(-4, 4, (60, 3)).astype(float)
-    high = low + rng.integers(0, 3, (60, 3)) * (np.arange(60) < 30)[:, None]
+    low = rng.integers(-4, 4, (240, 3)).astype(float)
+    high = low + rng.integers(0, 3, (240, 3)) * (np.arange(240) < 180)[:, None]
     possible = constraint.possible(dict(zip(COLUMNS, low.T, strict=True)), dict(zip(COLUMNS, high.T, strict=True)))
-    met = np.zeros(60, dtype=bool)
+    met = np.zeros(240, dtype=bool)
     for shares in itertools.product((0, 0.5, 1), repeat=3):
         met |= constraint.holds(dict(zip(COLUMNS, (low + shares * (high - low)).T, strict=True)))
     assert (possible | ~met).all()

@@ -153,7 +153,7 @@ def _faults(constraint: Constraint, fields: Fields) -> list[str]:
         return [
             f'The constraint "{constraint.text}" compares "{unordered[0]}", which is a {kinds[unordered[0]]}: expected numbers '
             f'or dates; categories are compared by == and != with a text, such as {_name(unordered[0])} == "{level}", or with '
-            "another column of categories."
+            'another column of categories. For an order of levels, a schema gives the column "kind": "ordinal" and its "names".'
         ]
     if constraint.quoted is not None:
         return _unread(constraint, fields[next(iter(kinds))])
