@@ -108,7 +108,8 @@ def measured(name: str, data: Any, model: str, transport: Transport, rows: int) 
     for field, here, there in zip(space.fields, real, drawn, strict=True):
         faults += broken(field.kind, here, there)
         off += [(gap, field.name, what) for gap, what in zip(distance(field, here, there), ("missing", "atom"), strict=True)]
-    unmet = sum(0 if (valid := space.valid(x)) is None else int((~valid).sum()) for x in parts)
+    valid = [space.valid(x) for x in parts]
+    unmet = None if valid[0] is None else sum(int((~part).sum()) for part in valid)
     beyond = [f"{column} ({what} {100 * gap:.1f})" for gap, column, what in sorted(off, reverse=True) if gap > POINT]
     return {
         "table": name,
@@ -117,7 +118,7 @@ def measured(name: str, data: Any, model: str, transport: Transport, rows: int) 
         "seconds": round(seconds, 1),
         **{fault: int(faults[fault]) for fault in FAULTS},
         "constraints": unmet,
-        "drawn again": round(tally.share, 4),
+        "drawn again": None if unmet is None else round(tally.share, 4),
         "most missing": max((gap for gap, _, what in off if what == "missing"), default=0.0),
         "most atom": max((gap for gap, _, what in off if what == "atom"), default=0.0),
         "beyond a point": beyond,
@@ -136,11 +137,13 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def page(rows: list[dict[str, Any]]) -> str:
     """The table of results."""
     head = ["table", "model", "steps", "rows", "seconds", *FAULTS, "constraints", "drawn again", "columns beyond 1 point"]
-    lines = [
-        [*(str(row[name]) for name in head[:-2]), f"{100 * row['drawn again']:.1f} %", ", ".join(row["beyond a point"]) or "none"]
-        for row in rows
-    ]
-    return table(head, lines)
+    return table(head, [[*(str(row[name]) for name in head[:-3]), *_last(row)] for row in rows])
+
+
+def _last(row: dict[str, Any]) -> list[str]:
+    """The last three cells: without constraints there is nothing to break or to draw again."""
+    again = ["–", "–"] if row["constraints"] is None else [str(row["constraints"]), f"{100 * row['drawn again']:.1f} %"]
+    return [*again, ", ".join(row["beyond a point"]) or "none"]
 
 
 @benchmark

@@ -40,6 +40,10 @@ FORMAT = 2
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 """The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
+_EARLIER_NAMES = {
+    "baseline: columns drawn independently": INDEPENDENT_ROWS,
+    "baseline: copies of training rows": ROW_COPIES,
+}
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,11 @@ class Comparison(Record):
                 f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
                 "pushforward compare RUN RUN."
             )
-        return super().from_plain(data, where)
+        comparison = super().from_plain(data, where)
+        rows = comparison.further_baselines
+        return replace(
+            comparison, further_baselines=tuple(replace(row, name=_EARLIER_NAMES.get(row.name, row.name)) for row in rows)
+        )
 
     def __repr__(self) -> str:
         """Title and sizes."""
