@@ -54,6 +54,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
     ],
     "report/ladder.py": [
+        ("    if all(worse):", "    if worse[-1]:", "ladder"),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [
