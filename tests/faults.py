@@ -67,6 +67,7 @@ FAULTS: dict[str, list[Fault]] = {
             "name = by; lines.append(Series(by, index + 1, [default.calls]",
             "default_of_the_teacher",
         ),
+        ("    if all(worse):", "    if worse[-1]:", "ladder"),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [

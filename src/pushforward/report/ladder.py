@@ -14,7 +14,7 @@ from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
-from pushforward.report.rungs import Rung, counted, how, rung_of, rungs_of
+from pushforward.report.rungs import Rung, counted, how, in_words, rung_of, rungs_of, stretches
 from pushforward.report.sentences import Sentence, inside, marked
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import THRESHOLDS, curve_metric, paired
@@ -56,8 +56,8 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
         rungs = [] if ladder is None else rungs_of(ladder.points, metric)
         if ladder is not None and own is not None and rungs:
             label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
-            who = f"In {_calls(rungs[0].calls)} {marked(model.name)}"
-            teacher = f"its teacher{named_run(comparison, ladder.teacher_run)} in {_calls(own.calls)}{by}"
+            who = f"In {in_words(rungs[0].calls)} {marked(model.name)}"
+            teacher = f"its teacher{named_run(comparison, ladder.teacher_run)} in {in_words(own.calls)}{by}"
             ratio = _ratio(ladder, metric, rungs[0], own)
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
@@ -80,12 +80,15 @@ def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 
 
 def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
-    worse = [number for number, rung in enumerate(rungs) if _above(ladder, metric, rung, own)]
-    first = worse[-1] + 1 if worse else 0
-    than = f"than the teacher in {_calls(own.calls)}."
+    worse = [_above(ladder, metric, rung, own) for rung in rungs]
+    first = next((number + 1 for number in reversed(range(len(worse))) if worse[number]), 0)
+    than = f"than the teacher in {in_words(own.calls)}."
+    if all(worse):
+        return f"In up to {in_words(rungs[-1].calls)} it stays measurably worse {than}"
     if first == len(rungs):
-        return f"In up to {_calls(rungs[-1].calls)} it stays measurably worse {than}"
-    start = f"From {_calls(rungs[first].calls)} on" if first else f"Already in {_calls(rungs[0].calls)}"
+        ahead = [rung.calls <= own.calls and _above(ladder, metric, own, rung) for rung in rungs]
+        return f"{stretches(rungs, ahead, worse)} {than}"
+    start = f"From {in_words(rungs[first].calls)} on" if first else f"Already in {in_words(rungs[0].calls)}"
     better = own.calls == rungs[0].calls and not first and _above(ladder, metric, own, rungs[0])
     return f"{start} it is {'' if better else 'not '}measurably {'better' if better else 'worse'} {than}"
 
@@ -93,14 +96,16 @@ def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
 def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     """The teacher in as few calls as the map's first point; empty where that was not measured or is its own point."""
     taught = next((rung for rung in rungs_of(ladder.teacher, metric) if rung.calls == first.calls != own.calls), None)
-    return "" if taught is None else f" In {_calls(first.calls)} the teacher itself has {taught.text}."
+    return "" if taught is None else f" In {in_words(first.calls)} the teacher itself has {taught.text}."
 
 
 def _default(ladder: Ladder, metric: str) -> str:
     """The teacher as its own run samples; empty where that is not known or is as the map's training held it."""
     if ladder.default == ladder.own or (default := rung_of(ladder.default, metric)) is None:
         return ""
-    return f" By the default of its own run, {ladder.default_solver} in {_calls(default.calls)}, the teacher has {default.text}."
+    return (
+        f" By the default of its own run, {ladder.default_solver} in {in_words(default.calls)}, the teacher has {default.text}."
+    )
 
 
 def rises(comparison: Comparison) -> Iterator[Sentence]:
@@ -121,9 +126,9 @@ def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: 
         yield Sentence(
             "warning",
             f"More calls make {marked(model.name)} worse: its {inside(comparison.info(metric).label)} rises from {best.text} in "
-            f"{_calls(best.calls)} to {worst.text} in {_calls(worst.calls)}, by more than noise. A map that agrees with itself "
-            f"does not; one that was trained to jump to data alone may. Sample it in {_calls(best.calls)}, choose an earlier "
-            "checkpoint, or train longer at more pairs of times.",
+            f"{in_words(best.calls)} to {worst.text} in {in_words(worst.calls)}, by more than noise. A map that agrees with "
+            f"itself does not; one that was trained to jump to data alone may. Sample it in {in_words(best.calls)}, "
+            "choose an earlier checkpoint, or train longer at more pairs of times.",
             "ladder",
         )
 
@@ -133,14 +138,10 @@ def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
     if first is not None and own is not None and _above(ladder, "coverage", own, first):
         yield Sentence(
             "warning",
-            f"In {_calls(first.calls)} {marked(model.name)} covers measurably less of the data than its teacher in "
-            f"{_calls(own.calls)}: coverage {first.text} against {own.text}.",
+            f"In {in_words(first.calls)} {marked(model.name)} covers measurably less of the data than its teacher in "
+            f"{in_words(own.calls)}: coverage {first.text} against {own.text}.",
             "ladder",
         )
-
-
-def _calls(calls: float) -> str:
-    return "one call" if calls == 1 else counted(calls)
 
 
 # Table ----------------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def _cells(
     for name in names:
         cells.append(_cell(rung_of(point, name)))
         fewer = beside is not None and point is not None and beside.calls != point.calls
-        cells += [_cell(rung_of(beside, name), _calls(beside.calls or 0.0) if fewer and beside else "")] if taught else []
+        cells += [_cell(rung_of(beside, name), in_words(beside.calls or 0.0) if fewer and beside else "")] if taught else []
     distance = distance if point is None else point.distance
     return cells + ([Cell("–" if distance is None else plain(distance, 2))] if taught else [])
 
@@ -263,7 +264,7 @@ def _times(index: int, model: ModelResult) -> str:
     series = {} if model.health is None else model.health.series
     known = [(calls, series[name]) for calls, name in ((1, "frechet"), (2, "frechet_2"), (4, "frechet_4")) if name in series]
     timed = [(calls, row) for calls, row in known if len(row.seconds) > 1]
-    lines = [Series(_calls(calls), index + at, row.seconds, row.value) for at, (calls, row) in enumerate(timed)]
+    lines = [Series(in_words(calls), index + at, row.seconds, row.value) for at, (calls, row) in enumerate(timed)]
     if not lines:
         return ""
     plot = Plot(height=300, log_y=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Settings
-from pushforward.numbers import count
+from pushforward.numbers import count, listing
 from pushforward.report.statistics import with_spread
 
-__all__ = ["Rung", "counted", "how", "rung_of", "rungs_of"]
+__all__ = ["Rung", "counted", "how", "in_words", "rung_of", "rungs_of", "stretches"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,27 @@ def _held(ladder: Ladder) -> list[str]:
 def counted(calls: float | None) -> str:
     """A number of calls in words."""
     return f"{count(calls)} call{'' if calls == 1 else 's'}"
+
+
+def in_words(calls: float) -> str:
+    """A number of calls in words, a single one too."""
+    return "one call" if calls == 1 else counted(calls)
+
+
+def stretches(rungs: Sequence[Rung], better: Sequence[bool], worse: Sequence[bool]) -> str:
+    """Such as ``In one call it is measurably better and in 4 to 16 calls measurably worse``.
+
+    Args:
+        rungs: By calls.
+        better: Which of them are measurably better.
+        worse: Which of them are measurably worse.
+    """
+    worst = ["measurably worse" if down else "not measurably worse" for down in worse]
+    states = ["measurably better" if up else state for up, state in zip(better, worst, strict=True)]
+    parts: list[str] = []
+    for state, group in groupby(zip(states, rungs, strict=True), key=lambda pair: pair[0]):
+        calls = [rung.calls for _, rung in group]
+        span = in_words(calls[-1]) if len(calls) == 1 else f"{count(calls[0])} to {in_words(calls[-1])}"
+        parts.append(f"in {span} {'' if parts else 'it is '}{state}")
+    text = listing(parts)
+    return text[:1].upper() + text[1:]
