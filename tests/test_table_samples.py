@@ -166,7 +166,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     assert data.space.constraints[0].names == ("start", "end")
     space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
     transport = rough(space)
-    with pytest.raises(Diverged, match="9 of 9 samples do not meet the constraints of the data after 2 draws each"):
+    with pytest.raises(Diverged, match="9 of 9 samples do not meet the constraints of the data after 2 further draws each"):
         pf.outputs.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
     monkeypatch.undo()
@@ -218,7 +218,7 @@ def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path,
     space = table(tmp_path, constraints="end >= start").space
     with (
         counted() as tally,
-        pytest.raises(Diverged, match="7 of 12 samples do not meet the constraints of the data after 4 draws"),
+        pytest.raises(Diverged, match="7 of 12 samples do not meet the constraints of the data after 4 further draws"),
     ):
         sampled(Seldom(Rough(), space, space.shape))
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)

@@ -167,8 +167,8 @@ def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
         UsageError: With all unknown names.
     """
     target = (wanted.target,) if wanted.target else ()
-    asked = {"columns": wanted.columns, "drop": wanted.drop, "schema": tuple(wanted.entries), "target": target}
-    unknown = [(name, option) for option, names in asked.items() for name in names if name not in table.names]
+    options = {"columns": wanted.columns, "drop": wanted.drop, "schema": tuple(wanted.entries), "target": target}
+    unknown = [(name, option) for option, names in options.items() for name in names if name not in table.names]
     if unknown:
         words = [f'"{name}", which `{option}` names.{did_you_mean(name, table.names)}' for name, option in unknown]
         raise UsageError(f"{where} has no column {' It has no column '.join(words)} Columns: {', '.join(table.names)}.")

@@ -23,9 +23,10 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    mine, others = ({_meaning(each, space): f'"{each.text}"' for each in space.constraints} for space in (own, data))
+    own_texts, other_texts = ({_meaning(each, space): f'"{each.text}"' for each in space.constraints} for space in (own, data))
     lacking, further = (
-        [text for meaning, text in here.items() if meaning not in there] for here, there in ((others, mine), (mine, others))
+        [text for meaning, text in here.items() if meaning not in there]
+        for here, there in ((other_texts, own_texts), (own_texts, other_texts))
     )
     sentences = []
     if lacking:

@@ -60,10 +60,10 @@ class Distillation(Mapping):
         likeness: Likeness | None = None,
     ) -> None:
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
-        shown = trained(trajectories.teacher.denoiser)
-        if likeness is not None and not (shown is not None and isinstance(shown.network, Featured)):
+        denoiser = trained(trajectories.teacher.denoiser)
+        if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
             raise UsageError(
-                "The features of this teacher's network cannot be read (only a UNet shows them): leave likeness out."
+                "The features of this teacher's network cannot be read (only those of a UNet can): leave likeness out."
             )
         self.likeness = likeness
         if not 0 <= stored <= 1:

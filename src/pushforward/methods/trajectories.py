@@ -64,7 +64,10 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        single, others = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else legs
+        both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
+        if len(both) != 2:
+            raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
+        single, others = both
         shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
         for name, share in (*shares.items(), ("legs", single + others)):
             if not 0 <= share <= 1:

@@ -265,7 +265,7 @@ def _refused(what: str) -> Diverged:
 
 
 def _broken(broken: int, n: int, turns: int) -> str:
-    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {turns} draws each"
+    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {turns} further draws each"
 
 
 def _turns(measured: bool) -> int:
