@@ -323,7 +323,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "methods/distillation.py": [
         ("chosen(equal, data_condition, condition)", "condition", "distillation"),
-        ("some(data_condition, held)", "some(batch.condition, held)", "distillation"),
+        ("selected(data_condition, held)", "selected(batch.condition, held)", "distillation"),
         ("(s == 0) & ~equal", "~equal", "likeness"),
         ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
     ],

@@ -66,7 +66,7 @@ def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_repor
     assert [text for text in result.warnings if "constraint" in text] == [
         'it was trained without the constraint "a >= 3": its samples may break what those of models with it are drawn again to '
         "meet.",
-        'its samples are drawn again until they meet the constraint "a >= 500", as those of the other models are not.',
+        'its samples are drawn again until they meet the constraint "a >= 500", which the data of this comparison does not have.',
     ]
     heading, table = costs(Comparison(models=(result, ModelResult("gan"))))[-1]
     (place,) = [at for at, column in enumerate(table.columns) if column.label == "Refused draws"]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pushforward.data.spaces import Space
@@ -34,6 +36,7 @@ __all__ = [
     "has_jump",
     "mapped",
     "over",
+    "selected",
     "times_for",
     "without_scale",
 ]
@@ -48,6 +51,11 @@ SCALE = "guidance scale"
 def condition_at(condition: Condition, index: Tensor | slice) -> Condition:
     """A condition of some examples."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
+
+
+def selected(condition: Condition, examples: Tensor | NDArray[np.int64]) -> Condition:
+    """The condition of some examples, by their numbers or a mask."""
+    return None if condition is None else {name: values[examples] for name, values in condition.items()}
 
 
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:

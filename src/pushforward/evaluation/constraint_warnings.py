@@ -35,7 +35,9 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
             f"{'it' if len(lacking) == 1 else 'them'} are drawn again to meet."
         )
     if further:
-        sentences.append(f"its samples are drawn again until they meet {_named(further)}, as those of the other models are not.")
+        sentences.append(
+            f"its samples are drawn again until they meet {_named(further)}, which the data of this comparison does not have."
+        )
     if tally.unmet:
         sentences.append(
             f"{tally.unmet:,} of its samples break a constraint still, after {MEASURED} further draws each, and are scored as "

@@ -101,7 +101,7 @@ MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim, "cas": Classif
 def ask_model(
     model: Run | Transport, data: Dataset, metrics: Sequence[str], n: int | None, seed_and_batch: tuple[int, int]
 ) -> Comparison:
-    """The scores that ask the model itself, which need no samples; a comparison without a model where none are asked for."""
+    """The scores that ask the model itself, which need no samples; a comparison without a model where no such score is wanted."""
     if not metrics:
         return Comparison()
     computed = {name: MODEL_METRICS[name]() for name in metrics}

@@ -67,7 +67,7 @@ def _pairs(look: Look, name: str) -> Sprite | None:
 
 
 def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The samples of a grid whose nearest training images are known, these images, and the distances; maybe none."""
+    """The samples of a grid whose nearest training images are stored, these images, and the distances; else empty arrays."""
     nearest, rows = look.of(name).nearest, look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
         return (np.empty(0),) * 3
@@ -76,7 +76,7 @@ def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def closest_pairs(look: Look, models: Sequence[tuple[int, ModelResult]]) -> str:
-    """The samples nearest to training images, above these images, of each model; empty where none are known.
+    """The samples nearest to training images, above these images, of each model; an empty text if no model has them.
 
     Args:
         look: How samples are drawn.

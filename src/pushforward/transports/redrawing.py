@@ -14,7 +14,7 @@ from pushforward.data.spaces import Space
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.numbers import listing
-from pushforward.predictor import Condition
+from pushforward.predictor import Condition, selected
 from pushforward.warned import warn
 
 __all__ = [
@@ -177,7 +177,7 @@ class Redrawing:
     def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
         waiting, draws = part.waiting, part.draws
         seeds = [draws.seeds[place] for place in waiting.tolist()]
-        condition = None if part.condition is None else {name: values[waiting] for name, values in part.condition.items()}
+        condition = selected(part.condition, waiting)
         again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
         part.x[waiting] = again
         valid = self.space.valid(again)

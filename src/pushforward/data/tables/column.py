@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError
 
-__all__ = ["Column", "check_shares", "indicators"]
+__all__ = ["Column", "check_shares", "indicators", "with_gaps"]
 
 
 class Column(ABC):
@@ -103,3 +103,16 @@ def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     rows = np.zeros((len(chosen), count), dtype=np.float32)
     rows[np.arange(len(chosen)), chosen] = 1.0
     return rows
+
+
+def with_gaps(fields: Sequence[Column], missing: NDArray[np.bool_]) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
+    """The columns that lack values: their places, themselves, and the rows in which they have none.
+
+    Args:
+        fields: All columns.
+        missing: Which of their values are missing, (n, columns).
+    """
+    for place, field in enumerate(fields):
+        rows = np.flatnonzero(missing[:, place])
+        if len(rows):
+            yield place, field, rows

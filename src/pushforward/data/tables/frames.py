@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column
+from pushforward.data.tables.column import Column, with_gaps
 from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
@@ -210,10 +210,7 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
     import pandas as pd
 
     labels, filled = {str(label): label for label in frame.columns}, frame.copy()
-    for place, field in enumerate(fields):
-        rows = np.flatnonzero(missing[:, place])
-        if not len(rows):
-            continue
+    for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]
         cells = source.tolist()
         for row, cell in zip(rows.tolist(), _like(pd, source, field, values[rows, place]), strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column
+from pushforward.data.tables.column import Column, with_gaps
 from pushforward.data.tables.frame_types import TRUTHS
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
@@ -67,10 +67,7 @@ def filled_polars(frame: Any, fields: Sequence[Column], values: NDArray[np.float
     import polars
 
     filled = {name: frame[name] for name in frame.columns}
-    for place, field in enumerate(fields):
-        rows = np.flatnonzero(missing[:, place])
-        if not len(rows):
-            continue
+    for place, field, rows in with_gaps(fields, missing):
         source = frame[field.name]
         drawn = _series(polars, field, values[rows, place], *polars_type(source))
         filled[field.name] = _with_cells(polars, source, rows, drawn)
