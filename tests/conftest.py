@@ -10,9 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small programs of torch.export more than it saves
 
 import pytest
-from programs import forking
 
-import pushforward  # noqa: F401
+pytest.register_assert_rewrite("programs")
+
+from programs import command_line, editing_runs, forking  # noqa: E402
+
+import pushforward  # noqa: E402, F401
 
 gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
@@ -81,6 +84,22 @@ def as_usual(_quick):
             yield
 
     return context
+
+
+@pytest.fixture(scope="session")
+def command_folder(tmp_path_factory):
+    """A folder with a table and runs, which commands share; a test changes nothing that was there."""
+    folder = tmp_path_factory.mktemp("cli")
+    command_line.furnish(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def editing_folder(tmp_path_factory):
+    """The same with images, for the verbs that edit."""
+    folder = tmp_path_factory.mktemp("editing")
+    editing_runs.furnish(folder)
+    return folder
 
 
 @pytest.fixture

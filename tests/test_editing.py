@@ -1,11 +1,10 @@
-"""Interpolation, variations, inpainting and super-resolution, on models whose answers are known in closed form."""
+"""Interpolation and variations, on models whose answers are known in closed form."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy.integrate import solve_ivp
+from programs.gaussian_flows import IDS, PATHS, pictures, rows, seen
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,77 +12,21 @@ from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
-from pushforward.draws import ExampleDraws
 from pushforward.editing import (
-    Resampled,
     Variation,
     inpaint,
     inpainting,
     interpolate,
     interpolate_seeds,
     slerp,
-    super_resolution,
     super_resolve,
     vary,
 )
 from pushforward.editing.checks import condition_of_data
 from pushforward.errors import Diverged, UsageError
 from pushforward.guidance import Guided
-from pushforward.paths import VE, VP, Cosine, Linear
-from pushforward.predictions import convert
+from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map
-
-
-class Gaussian(nn.Module):
-    """The ideal denoiser of N(mean, covariance) in model units, by Bayes' rule, on any path."""
-
-    def __init__(self, path, mean, covariance, space=None):
-        super().__init__()
-        self.path, d = path, len(mean)
-        self.space = space or VectorSpace(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)))
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64))
-        values, axes = torch.linalg.eigh(torch.as_tensor(covariance, dtype=torch.float64))
-        self.register_buffer("values", values)
-        self.register_buffer("axes", axes)
-
-    def predict(self, kind, x_t, t, condition=None):
-        k = self.path.at(t).over(x_t.flatten(1))
-        values, axes, mean = self.values.to(x_t), self.axes.to(x_t), self.mean.to(x_t)
-        gain = k.alpha * values / (k.alpha**2 * values + k.sigma**2)
-        data = mean + ((x_t.flatten(1) - k.alpha * mean) @ axes * gain) @ axes.T
-        return convert("data", kind, data.reshape(x_t.shape), x_t, self.path.at(t).over(x_t))
-
-    def calls(self, t=0.5):
-        return 1
-
-
-class Still(ExampleDraws):
-    """Draws that are zero: under a linear denoiser what comes out is then the mean of what would."""
-
-    def normal(self, shape):
-        return torch.zeros(self.n, *shape)
-
-
-CORRELATED = [[1.0, 0.8, 0.1], [0.8, 1.5, 0.0], [0.1, 0.0, 0.7]]
-PATHS = [Linear(), VP(), Cosine(), VE(0.01, 40.0)]
-IDS = ["linear", "vp", "cosine", "ve"]
-
-
-def rows(path=None, covariance=CORRELATED, solver=None, steps=20, grid="log_snr", mean=(0.3, -0.2, 0.5)):
-    return Flow(Gaussian(path or Linear(), mean, covariance), solver or solvers.Heun(), steps, grid)
-
-
-def pictures(steps=10, space=None, path=None):
-    """Images 2 x 4 x 6 whose pixels are correlated by distance."""
-    shape = (2, 4, 6)
-    place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
-    covariance = np.exp(-np.square(place[:, None] - place).sum(-1) / 3) * 0.5 + np.eye(len(place)) * 0.2
-    space = space or ImageSpace(shape=shape, mean=(0.2, 0.6), std=(0.3, 0.1))
-    return Flow(Gaussian(path or Linear(), [0.1] * len(place), covariance, space), solvers.Heun(), steps)
-
-
-def seen(seed, shape, n=1):
-    return ExampleDraws(seed, n, "seen").normal(shape).squeeze(0)
 
 
 def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
@@ -191,126 +134,6 @@ def test_rows_depend_on_their_seed_alone():
         torch.testing.assert_close(together[3:4], draw(1, 13))
         torch.testing.assert_close(together, draw(5, 10, batch=2))
         assert not torch.allclose(together[0], together[1])
-
-
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
-@pytest.mark.parametrize(
-    "solver", [None, solvers.Heun(), solvers.DPM(3), solvers.UniPC()], ids=["default", "heun", "dpm", "unipc"]
-)
-@pytest.mark.parametrize("rounds", [1, 3])
-def test_what_is_known_stays(path, solver, rounds):
-    flow, mask = rows(path, steps=8), torch.tensor([False, True, True])
-    x = torch.tensor([2.0, -9.0, 100.0])
-    filled = inpaint(flow, x, mask, 7, solver=solver, rounds=rounds)
-    torch.testing.assert_close(filled[:, 0], torch.full((7,), 2.0), atol=1e-5, rtol=0)
-    other = inpaint(flow, torch.tensor([2.0, 5.0, 0.0]), mask, 7, solver=solver, rounds=rounds)
-    torch.testing.assert_close(filled, other, msg="what stands under the mask has no effect")
-
-
-def test_independent_entries_are_filled_as_if_nothing_were_known():
-    flow = rows(covariance=np.diag([0.5, 1.2, 0.8]), steps=60)
-    filled = inpaint(flow, torch.tensor([5.0, 0.0, 0.0]), torch.tensor([False, True, True]), 1000, seed=7, rounds=1, batch=1000)
-    free = Flow(flow.denoiser, solvers.Ancestral(), 60, "log_snr").sample(1000, seed=7, batch=1000)
-    torch.testing.assert_close(filled[:, 1:], free[:, 1:], atol=1e-4, rtol=1e-4)
-    mean = flow.space.to_data(flow.denoiser.mean[None].float())[0, 1:]
-    std = torch.tensor(flow.space.std)[1:] * torch.tensor([1.2, 0.8]).sqrt()
-    assert ((filled[:, 1:].mean(0) - mean).abs() < 3.5 * std / math.sqrt(1000)).all()
-    # ancestral steps of finite length lose some of the spread
-    assert ((filled[:, 1:].std(0) / std - 1).abs() < 0.04 + 3.5 / math.sqrt(2000)).all()
-
-
-def led_mean(correlation, known, times):
-    """The mean of the unknown entry of two, under the ODE on the linear path with the known entry's data prediction replaced."""
-    covariance = np.array([[1, correlation], [correlation, 1]])
-
-    def data(t, state):
-        alpha = 1 - t
-        return (alpha * covariance @ np.linalg.solve(alpha**2 * covariance + t**2 * np.eye(2), [alpha * known, state[0]]))[1]
-
-    solved = solve_ivp(lambda t, y: (y - data(t, y)) / t, (times[0], times[-2]), [0.0], rtol=1e-8, atol=1e-10)
-    return data(times[-2], solved.y[:, -1])
-
-
-@pytest.mark.parametrize("correlation", [-0.5, 0.8])
-def test_the_led_ode_is_solved_for_what_is_unknown(correlation):
-    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
-    flow = Flow(Gaussian(Linear(), [0, 0], [[1, correlation], [correlation, 1]], space), solvers.Heun(), 150, "log_snr")
-    led = inpainting(flow, torch.tensor([1.5, 0.0]), torch.tensor([False, True]), solver=solvers.Heun(), rounds=1)
-    # the noise of the known entry is what its x_t says, so it starts where the observation puts it
-    k = flow.denoiser.path.at(torch.tensor(led.times[0]))
-    solved = led(torch.tensor([[1.5 * float(k.alpha / k.sigma), 0.0]], dtype=torch.float64))
-    wanted = led_mean(correlation, 1.5, led.times)
-    assert float(solved[0, 1]) == pytest.approx(wanted, abs=1e-3)
-    assert 0.2 < wanted / (1.5 * correlation) < 0.9, "it is biased towards the marginal mean, so that rounds are of use"
-
-
-def test_rounds_bring_the_unknown_to_its_conditional_mean():
-    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
-    flow = Flow(Gaussian(Linear(), [0, 0], [[1, 0.8], [0.8, 1]], space), solvers.Heun(), 25)
-    shares = []
-    for rounds in (1, 2, 5, 20):
-        led = inpainting(flow, torch.tensor([1.5, 0.0]), torch.tensor([False, True]), rounds=rounds)
-        shares.append(float(led(torch.zeros(1, 2), None, Still(0, 1))[0, 1]) / 1.2)
-        assert led.calls == 24 * rounds + 1
-    ode = inpainting(flow, torch.tensor([1.5, 0.0]), torch.tensor([False, True]), solver=solvers.Heun(), rounds=1)
-    shares.insert(0, float(ode(torch.zeros(1, 2))[0, 1]) / 1.2)
-    assert shares == sorted(shares), "the ODE, then ancestral steps in more and more rounds"
-    assert shares[0] < 0.5
-    assert shares[3] == pytest.approx(0.89, abs=0.03), "as the docstring of Resampled says of 5 rounds"
-    assert 0.95 < shares[4] < 1.02
-
-
-def test_multistep_solvers_stay_finite_in_many_rounds():
-    flow = rows(steps=12)
-    filled = inpaint(flow, torch.tensor([2.0, 0.0, 0.0]), torch.tensor([False, True, True]), 500, solver=solvers.DPM(), rounds=10)
-    std = torch.tensor(flow.space.std)[1:]
-    assert (filled[:, 1:].std(0) < 2 * std).all()
-
-
-def test_noising_back_gives_the_marginal_of_the_earlier_time():
-    """Resampled, with steps that leave x where exact data stand, must give x_t = alpha_t x + sigma_t z again."""
-    path, x, before = VP(), 1.7, []
-
-    class Exact(solvers.Solver):
-        order = 1
-
-        def step(self, denoiser, state, t, s, condition, draws, memory):
-            before.append(state)
-            k = path.at(s).over(state)
-            return k.alpha * x + k.sigma * draws.normal(state.shape[1:]).double(), None
-
-    n = 20000
-    flow = rows(path)
-    t, s = torch.full((n,), 0.6, dtype=torch.float64), torch.full((n,), 0.2, dtype=torch.float64)
-    Resampled(Exact(), 2).step(flow.denoiser, torch.zeros(n, 3, dtype=torch.float64), t, s, None, ExampleDraws(0, n), None)
-    k = path.at(torch.tensor(0.6))
-    assert float(before[1].mean()) == pytest.approx(float(k.alpha) * x, abs=3.5 * float(k.sigma) / math.sqrt(3 * n))
-    assert float(before[1].std()) == pytest.approx(float(k.sigma), rel=3.5 / math.sqrt(6 * n))
-
-
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
-def test_super_resolution_averages_to_the_image(path):
-    flow = pictures(path=path)
-    low = flow.space.to_data(seen(4, (1, 2, 2, 3)).reshape(1, 2, 2, 3))[0]
-    for solver in (None, solvers.DPM()):
-        led = super_resolution(flow, low, solver=solver)
-        samples = led.sample(6, seed=1)
-        torch.testing.assert_close(F.avg_pool2d(samples, 2), low.expand(6, -1, -1, -1), atol=1e-5, rtol=0)
-        assert samples.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, "within a block there is detail"
-    bounded = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
-    low = low.clamp(0, 1)
-    samples = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, ExampleDraws(3, 5))
-    wanted = bounded.space.to_model(low[None]).expand(5, -1, -1, -1)
-    torch.testing.assert_close(F.avg_pool2d(samples, 2), wanted, atol=1e-5, rtol=0)
-
-
-def test_an_image_mask_covers_all_channels():
-    flow = pictures()
-    x, mask = flow.space.to_data(seen(2, (1, 2, 4, 6)).reshape(1, 2, 4, 6))[0], torch.zeros(4, 6, dtype=torch.bool)
-    mask[1:3, 2:] = True
-    filled = inpaint(flow, x, mask, 3)
-    unchanged = (filled - x).abs().amax(dim=(0, 1)) < 1e-5
-    assert torch.equal(unchanged, ~mask)
 
 
 class Labelled(nn.Module):

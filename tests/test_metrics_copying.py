@@ -16,6 +16,7 @@ from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.metrics.classes import Classes, shares, total_variation
 from pushforward.metrics.copying import Copying, _tail, cell_scores, copying
+from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -180,3 +181,85 @@ def test_what_has_no_labels_is_refused(digits):
 def test_chance_alone_hardly_ever_looks_like_held_out_examples_that_were_seen(expected):
     ratios = random(211).poisson(expected, 40_000) / expected
     assert (ratios - 1 > 2 * _tail(expected)).mean() < 0.001
+
+
+# --- near-copies ---
+
+
+@pytest.mark.parametrize("d", [10, 200])
+def test_planted_copies_are_found_and_new_rows_are_not(d):
+    r = random(11)
+    scale = r.uniform(0.5, 20, d)
+    rows = r.standard_normal((5000, d)) * scale
+    training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
+    generated = fresh.copy()
+    generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
+    score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert score.value == pytest.approx(0.05, abs=0.002)
+    clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert clean.value < 0.003
+    copies, threshold = near_copies(*(x.astype(np.float32) for x in (generated, training, held_out)), scale)
+    assert copies[:50].all()
+    assert not copies[50:].any()
+    whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
+    assert threshold < np.sqrt(whole.min(1)).mean()
+
+
+def test_the_threshold_does_not_come_from_the_first_class_of_sorted_rows():
+    r = random(27)
+    tight, wide = 0.05 * r.standard_normal((1600, 6)), 30 + 2 * r.standard_normal((3000, 6))
+    training, held_out = np.concatenate([tight[:1000], wide[:2000]]), np.concatenate([tight[1000:], wide[2000:]])
+    threshold = near_copies(held_out, training, held_out)[1]
+    shuffled = near_copies(held_out, training, held_out[r.permutation(1600)])[1]
+    assert threshold == pytest.approx(shuffled, rel=0.3)
+    assert threshold == pytest.approx(0.25 * np.median(nearest_distance(held_out, training)), rel=0.3)
+
+
+def test_the_projection_acquits_no_near_copy():
+    r = random(18)
+    flat = r.standard_normal((3000, 9)) @ np.linalg.qr(r.standard_normal((150, 9)))[0].T + 3
+    training, held_out = flat[:2000].astype(np.float32), flat[2000:2500].astype(np.float32)
+    step = flat[2500:] - 3
+    reach = np.linspace(0.01, 2, 500) * near_copies(held_out, training, held_out)[1]
+    generated = training[:500] + (step / np.linalg.norm(step, axis=1, keepdims=True) * reach[:, None]).astype(np.float32)
+    copies, threshold = near_copies(generated, training, held_out)
+    np.testing.assert_array_equal(copies, nearest_distance(generated, training) < threshold)
+    assert 0.4 < copies.mean() < 0.7
+
+
+def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_there_is_no_score():
+    """More than half of the held-out examples equal training examples: the threshold is 0, and tells nothing about a model."""
+    r = random(28)
+    for d in (3, 200):  # found by a search tree, and by a projection
+        training = r.standard_normal((500, d)).astype(np.float32)
+        held_out = np.concatenate([training[:120], r.standard_normal((80, d)).astype(np.float32)])
+        generated = np.concatenate([training[200:260], r.standard_normal((40, d)).astype(np.float32)])
+        copies, threshold = near_copies(generated, training, held_out)
+        assert threshold == 0
+        assert copies.tolist() == [True] * 60 + [False] * 40
+        assert Memorisation()(samples(generated, held_out, training)) == {}
+
+
+def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
+    r = random(12)
+    x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
+    x[5] = y[1234]
+    wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
+    distances = nearest_distance(x, y, np.full(90, 0.25))
+    np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
+    assert distances[5] == 0
+    as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
+    np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_distances_are_measured_in_units_of_scale():
+    r = random(13)
+    rows = r.standard_normal((2500, 6))
+    rows[:, 0] *= 1000
+    generated = rows[2000:].copy()
+    generated[:, 1:] = rows[:500, 1:]
+    generated[:, 0] += 1  # a thousandth of that column's width
+    generated[:, 0] = rows[:500, 0] + 1
+    unit = np.array([1000, 1, 1, 1, 1, 1], np.float32)
+    copies, _ = near_copies(generated, rows[:1500], rows[1500:2000], unit)
+    assert copies.mean() > 0.99

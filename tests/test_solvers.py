@@ -1,15 +1,14 @@
-import math
-from collections import deque
+"""Solvers: orders, steps in closed form, moments and calls."""
 
-import numpy as np
+import math
+
 import pytest
 import torch
 
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
-from pushforward.errors import Diverged, UsageError
-from pushforward.paths import VE, VP, Cosine, Linear
-from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun, grids
+from pushforward.paths import VP, Cosine, Linear
+from pushforward.solvers import DDIM, DPM, RK4, Euler
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
 from pushforward.testing.problems import STOP, moments
@@ -147,165 +146,11 @@ def test_a_stochastic_solver_keeps_mean_and_covariance(name):
     check_moments(solvers.named(name), STEPS.get(name, 200), 0.01 if name == "predictorcorrector" else 0.005)
 
 
-@pytest.mark.parametrize("name", grids.GRIDS)
-@pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
-@pytest.mark.parametrize("steps", [1, 2, 9])
-def test_grids_fall_from_the_end_to_zero(name, path, steps):
-    times = grids.times(name, path, steps)
-    assert len(times) == steps + 1
-    assert times[0] == path.ends[1]
-    assert times[-1] == 0
-    assert (np.diff(times) < 0).all()
-    assert (times[:-1] >= path.ends[0]).all()
-
-
-def test_karras_grid_on_its_own_path_is_the_papers():
-    sigma = 80 * grids.karras(VE(), 18)[:-1]
-    i = np.arange(18)
-    wanted = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    np.testing.assert_allclose(sigma, wanted, rtol=1e-10)
-
-
-def test_a_thousand_steps_on_the_table_are_its_levels():
-    np.testing.assert_array_equal(grids.uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
-
-
 @pytest.mark.parametrize("name", [*FIXED, *STOCHASTIC, "adaptive"])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_calls_are_what_is_said(name, steps):
     if name != "adaptive" or steps > 1:
         check_calls(solvers.named(name), steps)
-
-
-@pytest.mark.parametrize(
-    ("bad", "says"),
-    [
-        (lambda: solvers.named("hein"), 'Did you mean "heun"'),
-        (lambda: solvers.named("dpm:4"), "order 1, 2, 3; got 4"),
-        (lambda: solvers.named("dpm:two"), "no number"),
-        (lambda: solvers.named("heun:2"), "takes no argument"),
-        (lambda: solvers.named("ddim:1.5"), "eta between 0 and 1"),
-        (lambda: grids.times("tim", VP(), 3), "Unknown grid"),
-        (lambda: grids.times("time", VP(), 0), "at least one step"),
-        (lambda: grids.times([1.0, 0.5, 0.7, 0.0], VP(), 3), "must fall"),
-        (lambda: grids.times([1.0, 0.5, 0.2], VP(), 2), "end at 0"),
-        (lambda: grids.times([1.0, 0.5, 0.0], VP(), 3), "3 steps need 4 times"),
-        (lambda: grids.times([1.0, 1e-4, 0.0], VP(), 2), "between the path's ends"),
-        (lambda: grids.times([1.0, math.nan, 0.0], VP(), 2), "must fall"),
-        (lambda: Flow(ring(VP()), solvers.Adaptive(), 1), "at least 2 steps"),
-        (lambda: Flow(ring(VP()), solvers.Euler(), 10_001), "at most 10,000"),
-    ],
-)
-def test_bad_names_and_counts(bad, says):
-    with pytest.raises(UsageError, match=says):
-        bad()
-
-
-def test_given_times_are_the_grid():
-    given = Flow(ring(VP()), DPM(), 3, [1.0, 0.5, 0.2, 0.0])
-    assert given.times.tolist() == [1.0, 0.5, 0.2, 0.0]
-    named = Flow(ring(VP()), DPM(), 3, "log_snr")
-    torch.testing.assert_close(Flow(ring(VP()), DPM(), 3, named.times).sample(4), named.sample(4), rtol=0, atol=0)
-
-
-def test_a_walk_is_differentiated_through_its_times():
-    flow = Flow(ring(VP()), DPM(3), 4, "log_snr")
-    x = torch.randn(5, 2, dtype=torch.float64)
-
-    def end(inner):
-        times = torch.cat([torch.tensor([1.0]), inner, torch.zeros(1)])
-        return deque(flow.walk(x, times), maxlen=1).pop()[1].sum()
-
-    inner = torch.tensor(flow.times[1:-1].copy(), requires_grad=True)
-    assert torch.autograd.gradcheck(end, inner, atol=1e-6)
-
-
-@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "abc"])
-@pytest.mark.parametrize("grid", ["shifted", "karras"])
-def test_a_grid_refuses_numbers_that_make_no_grid(grid, number):
-    with pytest.raises(UsageError, match=r"between 0.001 and|no number"):
-        grids.times(f"{grid}:{number}", Linear(), 5)
-
-
-@pytest.mark.parametrize("grid", ["time", "log_snr", "karras", "shifted:0.3", "shifted", "shifted:0.05"])
-@pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
-@pytest.mark.parametrize("steps", [300, 301, 2000])
-def test_with_many_steps_the_inner_times_stay_inside_the_ends(grid, path, steps):
-    times = grids.times(grid, path, steps)
-    assert len(times) == steps + 1
-    assert times[0] == pytest.approx(path.ends[1], rel=1e-15)
-    assert times[-2] >= path.ends[0]
-    assert (np.diff(times) < 0).all()
-
-
-def test_the_flows_grid_of_25_steps_is_what_it_was():
-    u = np.arange(25, -1, -1) / 25
-    np.testing.assert_array_equal(grids.times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
-
-
-WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
-BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}
-# an adaptive solver takes its smallest steps at each kink of a tabulated path: a fixed one does there
-INVERTED = [(path, solver) for path in WAYS for solver in BACK if (path, solver) != ("tabulated", "adaptive")]
-
-
-@pytest.mark.parametrize(("path", "solver"), INVERTED)
-def test_encode_and_the_flow_are_inverse(path, solver):
-    path, solver = WAYS[path], BACK[solver]
-    denoiser = ring(path)
-    flow = Flow(denoiser, solver, 100, "log_snr")
-    torch.manual_seed(0)
-    x = denoiser.centres[torch.arange(64) % 5] + 0.5 * torch.randn(64, 2, dtype=torch.float64)
-    z, moved = flow.encode(torch.cat([x, x + 1])).chunk(2)
-    assert (flow(z) - x).square().mean().sqrt() < 1e-3
-    assert 0.7 < z.std() < 1.3
-    assert (z.norm(dim=1) - moved.norm(dim=1)).abs().max() > 0.1
-
-
-@pytest.mark.parametrize("solver", [DDIM(1.0), solvers.Ancestral()])
-def test_a_stochastic_solver_without_draws_is_refused(solver):
-    with pytest.raises(UsageError, match="needs draws"):
-        Flow(ring(VP()), solver, 3)(torch.randn(4, 2))
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"batch": 0}, "`batch` must be at least 1"),
-        ({"batch": -1}, "`batch` must be at least 1"),
-        ({"batch": 1.5}, "whole number"),
-        ({"n": -3}, "`n` must be at least 0"),
-        ({"n": 2.5}, "whole number"),
-        ({"seed": 0.5}, "whole number"),
-    ],
-)
-def test_a_stream_refuses_numbers_that_cannot_be_at_once(given, says):
-    flow = Flow(ring(Linear()), Heun(), 2)
-    with pytest.raises(UsageError, match=says):
-        flow.stream(**{"n": 5, **given})
-
-
-@pytest.mark.parametrize("seed", [-7, 2**63, 2**80, np.int64(3)])
-def test_any_whole_seed_draws_rows_of_its_own(seed):
-    flow = Flow(ring(Linear()), Heun(), 2)
-    torch.testing.assert_close(flow.sample(3, seed=seed)[1:], flow.sample(2, seed=int(seed) + 1))
-
-
-def test_samples_that_are_not_finite_are_refused():
-    class Broken(Mixture):
-        def predict(self, kind, x, *rest):
-            return x / 0
-
-    flow = Flow(Broken(Linear(), [[0.0, 1.0]], 0.5), Heun(), 2)
-    with pytest.raises(Diverged, match="not finite"):
-        flow.sample(4)
-    with pytest.raises(Diverged, match="not finite"):
-        list(flow.trajectory(4))
-
-
-def test_encode_refuses_stochastic_solvers():
-    with pytest.raises(UsageError, match="no inverse"):
-        Flow(ring(Linear()), solvers.Ancestral(), 5).encode(torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
@@ -314,51 +159,3 @@ def test_steps_are_differentiable(name):
     flow = Flow(ring(VP()), solvers.named(name), 4)
     flow(z, None, ExampleDraws(0, 3)).sum().backward()
     assert z.grad.abs().min() > 0
-
-
-@pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
-def test_rows_depend_on_their_seed_alone(name):
-    """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
-    flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5
-    torch.testing.assert_close(flow.sample(8, seed=0)[4:], flow.sample(4, seed=4), rtol=0, atol=atol)
-    torch.testing.assert_close(flow.sample(8, seed=0, batch=3), flow.sample(8, seed=0), rtol=0, atol=atol)
-    assert (flow.sample(4, seed=0) - flow.sample(4, seed=1)).abs().max() > 0.1
-
-
-def test_trajectory_ends_at_the_sample():
-    flow = Flow(ring(VP()), DPM(), 5)
-    states = list(flow.trajectory(3, seed=2))
-    assert [t for t, _ in states] == flow.times.tolist()
-    torch.testing.assert_close(states[-1][1].float(), flow.sample(3, seed=2))
-
-
-@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-@pytest.mark.parametrize("steps", [1, 2, 60])
-def test_a_solve_from_and_to_time_0_is_finite(path, steps):
-    """At t = 0 the log-SNR is infinite: a solve ends there as sampling does, and starts there as encoding does."""
-    flow = Flow(ring(path), solvers.DPM(2), steps, "log_snr")
-    start = float(flow.times[0])
-    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
-    x = flow.solve(z * float(path.at(torch.tensor(start)).sigma), start, 0.0)
-    assert x.isfinite().all()
-    if steps == 60:
-        assert (x - flow(z)).norm() < 0.05 * x.norm()
-        back = flow.solve(x, 0.0, start) / float(path.at(torch.tensor(start)).sigma)
-        assert (back - z).norm() < 0.1 * z.norm()
-    assert torch.equal(flow.solve(x, start, start), x)
-    with pytest.raises(UsageError, match="at least 0"):
-        flow.solve(x, start, -0.1)
-
-
-@pytest.mark.parametrize("path", [Linear(), VP(), Cosine()], ids=["linear", "vp", "cosine"])
-def test_a_solve_from_and_to_time_1_is_finite(path):
-    """Beyond t_max there is only noise, whose width changes; on the straight path its log-SNR is infinite at 1."""
-    flow = Flow(ring(path), solvers.DPM(2), 60, "log_snr")
-    end, sigma = path.ends[1], lambda t: float(path.at(torch.tensor(t, dtype=torch.float64)).sigma)
-    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
-    x = flow.solve(z * sigma(1.0), 1.0, 0.0)
-    assert torch.allclose(x, flow.solve(z * sigma(end), end, 0.0), atol=1e-5)
-    assert torch.allclose(flow.solve(x, 0.0, 1.0) / sigma(1.0), flow.solve(x, 0.0, end) / sigma(end), atol=1e-5)
-    if isinstance(path, Linear):
-        with pytest.raises(UsageError, match="ends at t = 1"):
-            flow.solve(x, 2.0, 0.5)

@@ -1,0 +1,56 @@
+"""Data sets of Gaussian classes and of digits."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from programs.rows import random
+
+from pushforward.conditions import Label
+from pushforward.data import ImageSpace, VectorSpace
+from pushforward.data.dataset import Dataset, Split
+
+
+def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
+    flat = x.reshape(*x.shape[:2], -1).astype(np.float64) / (255 if x.ndim == 4 else 1)
+    train, rest = (
+        Split(x[held_out:], None if labels is None else labels[held_out:]),
+        Split(x[:held_out], None if labels is None else labels[:held_out]),
+    )
+    if labels is not None:
+        share = np.bincount(train.labels) / len(train)
+        space |= {"conditions": {"label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))}}
+    mean, std = flat.mean((0, 2)), flat.std((0, 2))
+    units = (VectorSpace if x.ndim == 2 else ImageSpace)(
+        x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
+    )
+    if x.ndim == 4:
+        units = dataclasses.replace(units, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
+    return Dataset(name, units, train, rest, truth)
+
+
+def vectors(n=1200, d=12, classes=3, seed=0):
+    r = random(seed)
+    labels = r.integers(0, classes, n)
+    centres = 3 * r.standard_normal((classes, d))
+    return (centres[labels] + r.standard_normal((n, d)) * r.uniform(0.3, 2, d)).astype(np.float32), labels
+
+
+@functools.cache
+def handwritten():
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    order = random(1).permutation(len(source.target))
+    x = np.round(source.images * 255 / 16).astype(np.uint8)[order, None]
+    return dataset(x, source.target[order].astype(np.int64), held_out=360, name="digits")
+
+
+def mixture(rows, seed, d=64):
+    """Classes that overlap in many columns, which a classifier learns by heart."""
+    r, fixed = random(seed), random(99)
+    centres, shapes = 0.15 * fixed.standard_normal((4, d)), fixed.standard_normal((4, d, d)) / np.sqrt(d)
+    labels = r.integers(0, 4, rows)
+    return (centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))).astype(np.float32), labels

@@ -1,0 +1,284 @@
+"""The alarms of training, on planted histories and of real trainings."""
+
+import math
+import re
+import textwrap
+
+import pytest
+import torch
+from programs.watched import Game, log_of
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.recipes import Recipe, Schedule, Training
+from pushforward.testing import space_data
+from pushforward.training import Silent, health
+from pushforward.training.alarms import Watch, alarms
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+
+# Alarms on planted histories --------------------------------------------------------------------------------
+
+
+def measured(values, every=50, **more):
+    """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
+    rows = []
+    for number, value in enumerate(values, 1):
+        measures = {"modes": 8, "modes_held": value, "coverage": value / 10} if isinstance(value, int) else {"coverage": value}
+        rows.append({"step": number * every, "health": {**measures, "frechet": 0.1, **more}})
+    return rows
+
+
+def alarms_of(history):
+    return [(alarm.kind, alarm.step, alarm.over) for alarm in alarms(history)]
+
+
+def test_collapse_begins_after_200_steps_and_is_over_at_once():
+    history = measured([2, 8, 8, 8, 8, 8, 5, 5, 5, 5, 5, 5, 6, 8], logit_gap=0.3)
+    assert alarms_of(history) == [("collapse", 550, False), ("collapse", 650, True)]
+    begin, end = alarms(history)
+    assert begin.sentence == "the generator reaches 5 of 8 modes; coverage fell from 0.80 to 0.50 in 250 steps"
+    assert begin.advice == "raise gamma, or set pack to 2"
+    assert (begin.value, begin.threshold) == (5, 6)
+    assert "reaches 6 of 8 modes" in end.text
+    assert alarms_of(history[:10]) == [], "150 steps are not enough"
+
+
+@pytest.mark.parametrize(
+    ("values", "begins"),
+    [
+        ([8] * 5 + [6] * 9, None),  # three quarters of those held are held
+        ([6] * 5 + [4] * 9, 500),  # three quarters of 8 were held
+        ([5] * 5 + [1] * 9, None),  # too few were ever held
+        ([8] * 4 + [1] * 9, None),  # not held for 200 steps
+        ([8, 1, 8, 8, 8, 8, 1, 8] + [1] * 9, None),  # nor in parts
+        ([8] * 5 + [5, 5, 5, 5, 8, 5, 5, 5, 5, 8], None),  # never lost for 200 steps on end
+        ([0.4] * 5 + [0.29] * 9, 500),
+        ([0.4] * 5 + [0.3] * 9, None),
+        ([0.39] * 5 + [0.1] * 9, None),
+        ([0.2, 0.4, 0.6, 0.8, 0.97] + [0.9, 0.75] * 5, None),
+    ],
+)
+def test_what_is_a_collapse(values, begins):
+    assert alarms_of(measured(values)) == ([] if begins is None else [("collapse", begins, False)])
+
+
+def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
+    history = measured([*[0.8] * 5, *[0.1] * 5, 0.8, *[0.1] * 5])
+    assert alarms_of(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
+    assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower lr"
+
+
+def test_modes_that_were_never_found_are_told_of_until_one_is():
+    history = measured([0, 1, *[3] * 41, 5, *[4] * 50, 7], logit_gap=0.3, penalty=0.2)
+    assert alarms_of(history) == [
+        ("missing", 2150, False),
+        ("missing", 2200, True),
+        ("missing", 4200, False),
+        ("missing", 4750, True),
+    ]
+    begin, *_, end = alarms(history)
+    assert begin.text == (
+        "the generator has held 3 of 8 modes at best, and no further one for 2,000 steps: raise gamma, or set pack to 2"
+    )
+    assert (begin.value, begin.threshold, end.sentence) == (3, 6, "the generator has held 7 of 8 modes")
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "says"),
+    [
+        ([0] * 40, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
+        ([5] * 41, {}, "train longer, or take a larger size"),
+        ([5] * 40, {}, None),  # not yet 2,000 steps
+        ([6] * 99, {}, None),  # three quarters
+        ([0.1] * 99, {"logit_gap": 0.3}, None),  # modes not known
+    ],
+)
+def test_which_modes_are_missing(values, more, says):
+    raised = alarms(measured(values, **more))
+    assert [alarm.kind for alarm in raised] == ([] if says is None else ["missing"])
+    assert says is None or says in raised[0].advice
+
+
+@pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
+def test_a_critic_at_chance_needs_less_gamma(accuracy, word):
+    (begin,) = alarms(measured([8] * 5 + [1] * 5, critic_accuracy=accuracy))
+    assert word in begin.advice
+
+
+def played(steps, accuracy, gap, distance=lambda step: 0.1, coverage=lambda step: 0.5):
+    rows = [{"step": s, "health": {"critic_accuracy": accuracy(s), "logit_gap": gap(s)}} for s in range(1, steps + 1)]
+    for row in rows[49::50]:
+        row["health"] |= {"frechet": distance(row["step"]), "coverage": coverage(row["step"])}
+    return rows
+
+
+def test_a_critic_that_wins_is_told_until_it_does_no_more():
+    history = played(1900, lambda s: 1.0 if s <= 1000 else 0.9, lambda s: s / 100)
+    assert alarms_of(history) == [("critic", 550, False), ("critic", 1150, True)]
+    begin = alarms(history)[0]
+    assert (begin.value, begin.threshold) == (1.0, 0.99)
+    assert "ranked 100.0% of the examples of 500 steps right, the logit gap went from 1.75 to 4.25" in begin.sentence
+
+
+@pytest.mark.parametrize(
+    ("history", "begins"),
+    [
+        (played(900, lambda s: 0.99, lambda s: s / 100), 550),
+        (played(900, lambda s: 0.9899, lambda s: s / 100), None),
+        (played(900, lambda s: 1.0, lambda s: 5.0), None),  # neither large nor rising
+        (played(900, lambda s: 1.0, lambda s: 20.0), 550),
+        (played(900, lambda s: 1.0, lambda s: 19.9), None),
+        (played(900, lambda s: 1.0, lambda s: s / 100, distance=lambda s: math.exp(-s / 1000)), None),  # samples improve
+        (played(900, lambda s: 1.0, lambda s: s / 100, coverage=lambda s: s / 1000), None),
+        (played(900, lambda s: 0.6 + 0.1 * math.sin(s), lambda s: 0.2 + s / 1e4), None),  # a sound game of pairs
+        (played(499, lambda s: 1.0, lambda s: 30.0 + s), None),
+    ],
+)
+def test_when_a_critic_wins(history, begins):
+    raised = alarms_of(history)
+    assert [alarm for alarm in raised if alarm[0] == "critic"] == ([] if begins is None else [("critic", begins, False)])
+
+
+def test_without_samples_a_critic_wins_by_its_scores_alone():
+    history = [{"step": s, "health": {"critic_accuracy": 1.0, "logit_gap": s / 10}} for s in range(1, 700)]
+    assert alarms_of(history) == [("critic", 500, False)]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "begins"),
+    [
+        ([1.0] * 5 + [10_001.0] * 49, None),
+        ([1.0] * 5 + [10_001.0] * 50, 55),
+        ([10_000.0] * 80, None),
+        ([-2e4] * 50, 50),
+        ([None] * 50, 50),
+        ([2e4] * 49 + [1.0] + [2e4] * 49, None),
+    ],
+)
+def test_divergence_is_a_gap_above_10000_for_50_steps(gaps, begins):
+    history = [{"step": s, "health": {"logit_gap": gap}} for s, gap in enumerate(gaps, 1)]
+    assert alarms_of(history) == ([] if begins is None else [("divergence", begins, False)])
+
+
+def test_a_suspect_gap_is_known_before_it_is_an_alarm():
+    watch = Watch()
+    for step, (gap, suspect) in enumerate([(1.0, False), (2e4, True), (None, True), (1e4, False)], 1):
+        assert watch.read({"step": step, "health": {"logit_gap": gap}}) == []
+        assert watch.suspect == suspect
+
+
+def test_rows_without_health_change_nothing():
+    history = measured([*[8] * 5, *[1] * 5])
+    bare = [{"step": s, "loss": {"critic": 1.0}} for s in range(1, 500) if s % 50]
+    assert alarms_of(sorted(history + bare, key=lambda row: row["step"])) == alarms_of(history) == [("collapse", 500, False)]
+
+
+# Alarms of real trainings -----------------------------------------------------------------------------------
+
+
+class Fading(Game):
+    """Its generator is the data's own Gaussian; from step 30 it is told to give a single point, from step 90 to mend."""
+
+    def __init__(self, space):
+        super().__init__(space, nn.Linear(3, space.size, bias=False))
+        with torch.no_grad():
+            self.generator.weight.copy_(torch.eye(space.size, 3))
+
+    def losses(self, batch, now):
+        wanted = torch.eye(*self.generator.weight.shape) * (0.0 if 30 <= now.step < 90 else 1.0)
+        now.notes["logit_gap"] = torch.tensor(0.1)
+        yield "generator", (self.generator.weight - wanted).square().sum()
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.lines, self.words = [], []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def measured(self, name, words):
+        self.words.append(words)
+
+
+def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
+    """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
+    monkeypatch.setattr(health, "interval", lambda batch: 5)
+    monkeypatch.setattr("pushforward.training.game_alarms.LASTING", 20)
+    data = space_data((2,), labels=False, n=200)
+    heard, again = Heard(), Heard()
+    make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731
+    pf.fit(make(), data, steps=130, out=tmp_path / "whole", progress=heard)
+    run = prepare(make(), data, steps=130, out=tmp_path / "cut", progress=again)
+    for stop in (50, 75):
+        while run.clock.step < stop:
+            run.advance(1e-9)
+        run.finish()
+        run = reopen(tmp_path / "cut", data=data, method=make().method, progress=again)
+    run.advance()
+    whole, cut = log_of(tmp_path / "whole"), log_of(tmp_path / "cut")
+    assert whole == cut
+    raised = [(alarm["kind"], alarm["over"]) for row in whole for alarm in row.get("alarm", [])]
+    assert raised == [("collapse", False), ("collapse", True)]
+    begin, end = [row["step"] for row in whole if "alarm" in row]
+    assert 50 < begin < 75 < 90 < end
+    assert heard.lines == [line.replace("cut", "whole", 1) for line in again.lines]
+    assert len(heard.lines) == 2
+    assert re.fullmatch(rf"whole: step {begin}: coverage fell from .* steps: raise gamma.*", heard.lines[0])
+    assert heard.words[0].startswith("coverage 0.")
+
+
+EXPLODING = """
+    import torch
+    from torch import nn
+
+    from pushforward import Map, Method, Recipe, Training
+
+
+    class Exploding(Method):
+        '''A game whose critic runs away after its 33rd step.'''
+
+        def __init__(self, generator, space):
+            super().__init__()
+            self.generator, self.space = generator, space
+
+        @property
+        def players(self):
+            return {"generator": self.generator}
+
+        def losses(self, batch, now):
+            made = self.generator(now.draws.normal((2,)), None, None)
+            now.notes["logit_gap"] = torch.tensor(1.0 if now.step < 33 else 2e4)
+            yield "generator", (made - batch.x).square().mean()
+
+        def transport(self):
+            return Map(self.generator, self.space, (2,))
+
+
+    def mine(space, size: str = "small") -> Recipe:
+        '''A game that fails.'''
+        from pushforward.networks import MLP
+
+        network = MLP(2, 2, width=8, depth=1, times=0)
+        return Recipe(Exploding(network, space), Training(batch=64), "mine", "adversarial")
+"""
+
+
+def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(textwrap.dedent(EXPLODING))
+    words = ["train", "./mine.py", "--data", "moons", "--condition", "none", "--steps", "200", "--out", "run"]
+    assert main([*words, "--checkpoint-every", "10"]) == 5
+    said = capsys.readouterr().err
+    assert "At step 83 the logit gap has been above 10,000 for 50 steps and is 2e+04; run/checkpoints keeps step 30" in said
+    assert said.count("above 10,000") == 1
+    run = tmp_path / "run"
+    assert [path.name for path in sorted((run / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
+    rows = log_of(run)
+    assert rows[-1]["step"] == 83
+    assert [alarm["kind"] for alarm in rows[-1]["alarm"]] == ["divergence"]
+    assert main(["sample", "run", "--n", "5", "--out", "x.csv", "--plugin", "./mine.py"]) == 0
+    assert len((tmp_path / "x.csv").read_text().splitlines()) in (5, 6)
+    assert main(["resume", "run", "--plugin", "./mine.py"]) == 5, "from step 30 it runs away again"

@@ -1,0 +1,182 @@
+"""Files of arrays: each is used or refused with a reason, and the reason names what is wrong."""
+
+import io
+import pickle
+import resource
+import zipfile
+
+import numpy as np
+import pytest
+from programs.image_files import picture, rows_of
+
+from pushforward.data import load
+from pushforward.errors import DataError
+
+
+@pytest.mark.parametrize("layout", ["last", "first", "gray", "float", "int64", "fortran", "big-endian float"])
+def test_images_in_every_layout(tmp_path, layout):
+    x = picture(1, (25, 9, 8, 3))
+    saved = {
+        "last": x,
+        "first": x.transpose(0, 3, 1, 2),
+        "gray": x[..., 0],
+        "float": (x / 255).astype(np.float32),
+        "int64": x.astype(np.int64),
+        "fortran": np.asfortranarray(x),
+        "big-endian float": (x / 255).astype(">f4"),
+    }[layout]
+    np.savez(tmp_path / "x.npz", x=saved)
+    np.save(tmp_path / "x.npy", saved)
+    data = load(tmp_path / "x.npz")
+    expected = x.transpose(0, 3, 1, 2)[:, : 1 if layout == "gray" else 3]
+    key = expected[:, 0, 0, :4].copy().view(np.uint32).ravel()
+    rows = rows_of(data)
+    assert np.array_equal(rows[np.argsort(rows[:, 0, 0, :4].copy().view(np.uint32).ravel())], expected[np.argsort(key)])
+    assert load(tmp_path / "x.npy").fingerprint == data.fingerprint
+
+
+def test_vectors_labels_and_own_held_out_rows(tmp_path):
+    x = np.random.RandomState(2).standard_normal((40, 5))
+    names = np.array(["b", "a"])[np.arange(40) % 2]
+    np.savez(tmp_path / "v.npz", x=x, y=names, x_test=x[:6] + 1, y_test=names[:6])
+    data = load(tmp_path / "v.npz")
+    assert np.array_equal(data.train.x, x.astype(np.float32))
+    assert data.held_out.x.shape == (6, 5)
+    assert data.space.classes == ("a", "b")
+    assert data.train.labels[:3].tolist() == [1, 0, 1]
+    assert data.held_out.labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert data.space.integer == ()
+    np.savez(tmp_path / "i.npz", x=np.arange(60).reshape(20, 3), label=np.repeat([7, 3], 10))
+    data = load(tmp_path / "i.npz")
+    assert data.space.integer == (0, 1, 2)
+    assert data.space.classes == ("3", "7")
+    assert ((data.train.labels == 0) == (data.train.x[:, 0] >= 30)).all()
+
+
+def test_masks_of_0_and_1_are_black_and_white(tmp_path):
+    np.savez(tmp_path / "m.npz", x=picture(3, (20, 6, 5)) % 2)
+    data = load(tmp_path / "m.npz")
+    assert data.space.binary
+    assert data.train.x.max() == 255
+
+
+def test_what_a_space_quantises_is_read_back(tmp_path):
+    first = picture(4, (20, 6, 5, 1))
+    np.savez(tmp_path / "a.npz", x=first)
+    data = load(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=data.space.quantise(data.train.data_units()))
+    assert np.array_equal(np.sort(rows_of(load(tmp_path / "b.npz")), axis=0), np.sort(data.train.x, axis=0))
+
+
+class Canary:
+    fired = False
+
+    def __reduce__(self):
+        return (setattr, (Canary, "fired", True))
+
+
+def nan_rows():
+    x = np.ones((30, 4))
+    x[[7, 12], 2] = np.nan, np.inf
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        ({"x": np.array([[Canary(), 1]], dtype=object)}, "Python objects"),
+        ({"x": nan_rows()}, "2 examples of 30.*first is example 8"),
+        ({"x": np.full((3, 2), 1e300)}, "3 examples of 3"),
+        ({"x": np.zeros((0, 4))}, "is empty"),
+        ({"x": np.zeros(9)}, "expected vectors"),
+        ({"x": np.zeros((2, 2, 2, 2, 2))}, "expected vectors"),
+        ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
+        ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected 0 to 1.*uint8"),
+        ({"x": picture(1, (5, 4, 4)) / 127.5 - 1}, r"Use \(x \+ 1\) / 2"),
+        ({"x": picture(1, (5, 4, 4)).astype(int) + 200}, "expected 0 to 255"),
+        ({"x": np.array([["a", "b"], ["c", "d"]])}, "expected numbers"),
+        ({"x": np.zeros((3, 2), complex)}, "expected numbers"),
+        ({"X": np.zeros((3, 2))}, 'no array "x"; it holds: X'),
+        ({"x": np.zeros((1, 2))}, "at least 2"),
+        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label has shape \(8,\)"),
+        ({"x": np.zeros((9, 2)), "label": np.linspace(0, 1, 9)}, "fractions"),
+        ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "not finite"),
+        ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "too many to be classes"),
+        ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "expected the same"),
+        ({"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)}, "Python objects"),
+    ],
+)
+def test_arrays_that_are_refused(tmp_path, arrays, match):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(DataError, match=f"(?s){match}"):
+        load(tmp_path / "bad.npz")
+    assert not Canary.fired
+
+
+def header(shape, kind="<f4"):
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
+    return out.getvalue()
+
+
+def test_damaged_and_oversized_files(tmp_path):
+    np.save(tmp_path / "cut.npy", np.ones((50, 4)))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-100])
+    with pytest.raises(DataError, match="cut off"):
+        load(tmp_path / "cut.npy")
+    (tmp_path / "huge.npy").write_bytes(header((10**6, 10**6)))
+    with pytest.raises(DataError, match=r"3,725.3 GB"):
+        load(tmp_path / "huge.npy")
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Canary()))
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "pickle.npy")
+    (tmp_path / "text.npz").write_text("x")
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "text.npz")
+    np.savez(tmp_path / "flip.npz", x=np.random.RandomState(0).standard_normal((50, 4)))
+    content = bytearray((tmp_path / "flip.npz").read_bytes())
+    content[600] ^= 255
+    (tmp_path / "flip.npz").write_bytes(content)
+    with pytest.raises(DataError, match="CRC"):
+        load(tmp_path / "flip.npz")
+    assert not Canary.fired
+
+
+def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w") as member,
+    ):
+        member.write(header((300 * 2**20 // 16, 4)))
+        for _ in range(300):
+            member.write(bytes(2**20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="decompression bomb"):
+        load(tmp_path / "bomb.npz")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"label": np.arange(20) % 2, "x_test": np.zeros((4, 3))}, "label but no label_test"),
+        ({"label_test": np.arange(4) % 2, "x_test": np.zeros((4, 3))}, "label_test but no label"),
+        ({"label": np.arange(20) % 2, "label_test": np.arange(4) % 2}, "label_test but no x_test"),
+    ],
+)
+def test_labels_come_for_all_rows_or_for_none(tmp_path, arrays, says):
+    np.savez(tmp_path / "v.npz", x=np.random.rand(20, 3), **arrays)
+    with pytest.raises(DataError, match=says):
+        load(tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize("big", [2**24 + 1, 2**60 + 1, -(2**53) - 1])
+def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
+    (tmp_path / "t.csv").write_text("size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n")
+    with pytest.raises(DataError, match=r'column "id", row 21.*Subtract'):
+        load(tmp_path / "t.csv", table=False)
+    np.save(tmp_path / "t.npy", np.array([[1, 2], [3, big], [4, 5]]))
+    with pytest.raises(DataError, match=r"column 1, row 2.*Subtract"):
+        load(tmp_path / "t.npy")
+    (tmp_path / "t.csv").write_text("id\n" + f"{2**24}\n{2**25}\n" * 6)
+    assert load(tmp_path / "t.csv", table=False).train.x.max() == 2**25

@@ -1,0 +1,137 @@
+"""Comparisons and evaluations on the command line."""
+
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs.command_line import TINY, run
+
+import pushforward as pf
+from pushforward.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def here(command_folder):
+    """A folder to work in, with one finished run of each kind."""
+    with contextlib.chdir(command_folder):
+        yield command_folder
+
+
+def test_json_is_one_object_and_nothing_else(here, capsys):
+    code, out, _ = run(capsys, "evaluate", "flow", "--repeats", "1", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["models"][0]["scores"]["frechet"]["value"] > 0
+    assert content["floors"]["frechet"]["value"] > 0
+    assert "frechet" in content["baseline"]["scores"]
+
+
+def test_compare_finished_runs(here, capsys):
+    code, out, _ = run(capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)["models"]] == ["flow", "gan"]
+    assert {"report.html", "report.json", "report.md"} <= set(os.listdir("both"))
+    page = open("both/report.html").read()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 8e6
+
+
+def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
+    words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
+    code, out, err = run(capsys, "compare", *words, "--json")
+    assert code == 0, err
+    assert "taken for the recipe" not in err, "both are compared"
+    content = json.loads(out)
+    assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
+    assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
+    code, out, err = run(capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t")
+    assert code == 0, err
+    assert json.loads(Path("t/report.json").read_text())["data"]["name"] == "table"
+    assert out.startswith("- ")
+    assert re.search(r"^vae +[0-9]", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "t/report.html"
+
+
+def test_compare_takes_the_data_that_says_most(here, capsys):
+    assert run(capsys, "train", "flow", "--condition", "none", "--out", "unlabelled", *TINY)[0] == 0
+    words = ["./unlabelled", "./flow", "--repeats", "1", "--n", "50", "--out", "informed", "--json"]
+    code, out, err = run(capsys, "compare", *words)
+    assert code == 0, err
+    assert json.loads(out)["data"]["classes"]
+
+
+def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypatch):
+    prepared = []
+
+    def fail(*args, **options):
+        prepared.append(options["out"])
+        options["out"].mkdir(parents=True)
+        if len(prepared) == 2:
+            raise UsageError("no")
+
+    monkeypatch.setattr("pushforward.training.start.prepare", fail)
+    code, _, err = run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")
+    assert code == 2
+    assert err.count("taken for the recipe") == 1, "there is a folder flow, and none of the name vae"
+    assert "to compare what is in the folder flow, write ./flow" in err
+    assert len(prepared) == 2
+    assert not os.path.exists("gone")
+    assert run(capsys, "train", "flow", "--out", "gone")[0] == 1
+    assert not os.path.exists("gone")
+
+
+def test_evaluate_samples_as_it_is_told(here, capsys):
+    few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
+    usual, with_options = (
+        json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"])
+    )
+    assert (with_options["sampling"]["solver"], with_options["sampling"]["calls"]) == ("Heun", 5)
+    same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
+    frechet = [model["scores"]["frechet"]["value"] for model in (usual, same, with_options, other)]
+    assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
+    assert abs(frechet[2] / frechet[0] - 1) > 3e-4
+    assert abs(frechet[3] / frechet[0] - 1) > 3e-4
+
+
+def test_evaluate_warns_as_reports_do(here, capsys):
+    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2")
+    assert code == 0
+    assert re.search(r"^KID ↓ .* \[\S+, \S+\]$", out, re.MULTILINE), "the no-network column has its interval"
+    out = " ".join(out.split())
+    assert "- These features have 2 dimensions (n = 25) and cannot see" in out
+    assert (
+        "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
+    )
+    warnings = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
+    assert any(warning.startswith("Only 25 samples") for warning in warnings)
+
+
+def test_changed_data_is_refused(here, capsys):
+    assert run(capsys, "train", "vae", "--data", "table.csv", "--target", "kind", "--out", "older", *TINY)[0] == 0
+    text = (here / "table.csv").read_text()
+    (here / "table.csv").write_text(text.replace("\n", "\n0.5,0.5,1,x\n", 1))
+    try:
+        for words in (["evaluate", "older"], ["compare", "./older"]):
+            code, _, err = run(capsys, *words)
+            assert (code, "has changed since" in err) == (3, True)
+    finally:
+        (here / "table.csv").write_text(text)
+
+
+def test_compare_trains_in_turns_with_seeds(here, capsys):
+    words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
+    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
+    assert code == 0, err
+    assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
+    assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
+
+
+def test_a_run_on_arrays_is_evaluated_in_python(here, capsys):
+    data = pf.data.from_arrays(np.random.default_rng(0).random((60, 2)))
+    pf.fit("flow", data, steps=1, out="arrays")
+    for words in (["evaluate", "arrays"], ["compare", "./arrays"]):
+        assert "Evaluate it in Python and give the data: pf.evaluate(run, data)" in run(capsys, *words)[2]

@@ -1,0 +1,135 @@
+"""What the command line writes of samples."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from programs.command_line import TINY, run
+
+from pushforward.cli import main
+from pushforward.errors import UsageError
+from pushforward.outputs import write_samples
+from pushforward.training import load
+
+
+@pytest.fixture(scope="module")
+def here(command_folder):
+    """A folder to work in, with one finished run of each kind."""
+    with contextlib.chdir(command_folder):
+        yield command_folder
+
+
+def test_sample_writes_by_the_ending(here, capsys):
+    for out in ("a.png", "a.npz", "a.gif", "folder"):
+        code, said, _ = run(capsys, "sample", "flow", "--n", "9", "--steps", "3", "--out", out)
+        assert (code, said.strip()) == (0, out)
+    with np.load("a.npz") as file:
+        assert file["x"].shape == (9, 8, 8, 1)
+        assert file["x"].dtype == np.uint8
+        assert file["label"].shape == (9,)
+    assert len(os.listdir("folder")) == 9
+    assert Image.open("a.gif").n_frames > 3
+
+
+def test_existing_output_is_kept_unless_told(here, capsys):
+    assert run(capsys, "sample", "flow", "--n", "4", "--out", "kept.npz")[0] == 0
+    before = open("kept.npz", "rb").read()
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0] == 2
+    assert open("kept.npz", "rb").read() == before
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite")[0] == 0
+    assert open("kept.npz", "rb").read() != before
+
+
+def test_only_a_folder_of_samples_is_overwritten(here, capsys):
+    words = ["sample", "flow", "--steps", "2", "--out", "pngs"]
+    assert run(capsys, *words, "--n", "12")[0] == 0
+    assert run(capsys, *words, "--n", "3", "--overwrite")[0] == 0
+    assert len(os.listdir("pngs")) == 3
+    open("pngs/notes.txt", "w").close()
+    code, _, err = run(capsys, *words, "--n", "3", "--overwrite")
+    assert code == 2
+    assert "more than an earlier sampling" in err
+    assert "notes.txt" in os.listdir("pngs")
+    assert len(os.listdir("pngs")) == 4
+    assert not [name for name in os.listdir() if name.startswith((".tmp-", ".old-"))]
+
+
+def test_a_folder_stays_when_its_replacement_fails(here, capsys, monkeypatch):
+    words = ["sample", "flow", "--steps", "2", "--n", "3", "--out", "stays"]
+    assert run(capsys, *words)[0] == 0
+    before = {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")}
+    moved = os.rename
+
+    def fail_second(source, target):
+        if str(target) == "stays" and ".tmp-" in str(source):
+            raise OSError(5, "Input/output error")
+        moved(source, target)
+
+    monkeypatch.setattr("os.rename", fail_second)
+    assert run(capsys, *words, "--seed", "5", "--overwrite")[0] == 4
+    assert {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")} == before
+
+
+def test_a_file_with_other_rows_than_promised_is_not_kept(here):
+    space = load("flow").space
+    parts = [(torch.zeros(3, *space.shape), None)]
+    for name in ("short.npz", "short"):
+        with pytest.raises(UsageError, match="3 came"):
+            write_samples(Path(name), space, 5, parts)
+        assert not os.path.exists(name)
+
+
+def test_labels_by_number_and_name(here, capsys):
+    for label, index in (("3", 3), ("7", 7)):
+        assert run(capsys, "sample", "flow", "--n", "5", "--label", label, "--scale", "1.5", "--out", f"l{label}.npz")[0] == 0
+        assert (np.load(f"l{label}.npz")["label"] == index).all()
+    assert run(capsys, "sample", "rows", "--n", "5", "--label", "y", "--out", "y.csv")[0] == 0
+    assert all(line.endswith(",y") for line in open("y.csv").read().split()[1:])
+
+
+def test_a_table_keeps_names_and_whole_columns(here, capsys):
+    assert run(capsys, "sample", "rows", "--n", "6", "--out", "rows.csv")[0] == 0
+    lines = open("rows.csv").read().split()
+    assert lines[0].split(",")[:3] == ["height", "weight", "count"]
+    assert all(line.split(",")[2].lstrip("-").isdigit() for line in lines[1:])
+
+
+def test_samples_in_parts_are_the_samples(here, capsys):
+    for batch in ("7", "256"):
+        assert run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[0] == 0
+    np.testing.assert_allclose(np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4)
+
+
+def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
+    def size(*words, inside=""):
+        target = words[words.index("--out") + 1]
+        code, _, err = run(capsys, *words, "--steps", "1", "--overwrite")
+        assert code == 0, err
+        return Image.open(Path(target) / inside).size
+
+    sample = ("sample", "flow", "--n", "9", "--out", "zoomed.png")
+    assert size(*sample) == (3 * 64 + 2 * 2,) * 2
+    assert size(*sample, "--zoom", "2") == (3 * 16 + 2,) * 2
+    small = np.asarray(Image.open("zoomed.png"))[::2, ::2]
+    assert size(*sample, "--zoom", "1") == (3 * 8 + 2,) * 2
+    assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), "every pixel is repeated"
+    assert size("sample", "flow", "--n", "9", "--out", "zoomed.gif") == (3 * 64 + 2 * 2,) * 2
+    assert size("sample", "flow", "--n", "1", "--out", "one.png") == (8, 8)
+    assert size("sample", "flow", "--n", "1", "--out", "one.png", "--zoom", "3") == (24, 24)
+    folder = ("sample", "flow", "--n", "2", "--label", "3", "--out", "tiles")
+    assert size(*folder, inside="0-3.png") == (8, 8)
+    assert size(*folder, "--zoom", "4", inside="0-3.png") == (32, 32)
+    assert size("interpolate", "flow", "--frames", "3", "--out", "strip.png") == (3 * 64 + 2 * 2, 64)
+    assert size("inpaint", "flow", "one.png", "--resize", "--box", "0,0,4,8", "--n", "4", "--out", "filled.png") == (130, 130)
+    assert run(capsys, "sample", "flow", "--n", "2", "--out", "t.npz", "--zoom", "2")[0] == 2
+    assert "--zoom 2 enlarges pictures" in run(capsys, "sample", "rows", "--zoom", "2")[2]
+    assert "--zoom must be from 1" in run(capsys, "sample", "flow", "--zoom", "0", "--out", "z.png")[2]
+
+
+def test_pictures_of_training_are_enlarged(here, pictured):
+    assert main(["train", "vae", "--data", "digits", "--out", "drawn", *TINY]) == 0
+    assert Image.open(sorted(Path("drawn/samples").glob("step_*.png"))[-1]).size == (2 * 64 + 2,) * 2

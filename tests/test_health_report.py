@@ -1,0 +1,134 @@
+"""What reports and the progress bar show of health and alarms."""
+
+import dataclasses
+import io
+import re
+
+import pytest
+
+import pushforward as pf
+from pushforward.evaluation import run_results
+from pushforward.evaluation.aggregate import aggregated
+from pushforward.report import Report
+from pushforward.report.alarms import alarm_periods
+from pushforward.report.verdict import verdict
+from pushforward.training import health, observers
+from pushforward.training.progress import Progress
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """A report of a short training on the ring."""
+    folder = tmp_path_factory.mktemp("ring")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
+        patch.setattr(observers, "PICTURES", (0.02, 0.1, 0.3, 0.6, 1.0))
+        data = pf.data.load("ring", limit=2000)
+        data = dataclasses.replace(data, held_out=data.held_out.take(slice(300)))
+        run = pf.fit(pf.recipes.named("gan")(data.space, "tiny"), data, steps=120, out=folder / "gan")
+        return pf.compare({"gan": run}, data, repeats=1, n=200)
+
+
+def changed(ring, **fields):
+    """The comparison with other fields of its model, read from JSON."""
+    content = ring.to_plain()
+    content["models"][0] |= fields
+    return dataclasses.replace(pf.Comparison.from_plain(content), pictures=ring.pictures)
+
+
+def test_the_report_of_a_gan_shows_how_training_went(ring):
+    page, health = Report(ring).to_html(), ring.models[0].health
+    assert len(page.encode()) < 8e6
+    section = re.search(r'<section id="health">(.*?)</section>', page, re.S)[1]
+    labels = re.findall(r'aria-label="([^"]*) against step"', section)
+    assert labels == ["modes held, of 8", "bridges", "critic accuracy", "logit gap"]
+    assert re.findall(r'class="figtitle">(step [\d,]+)<', section) == ["step 3", "step 12", "step 36", "step 72", "step 120"]
+    assert section.count('<img src="data:image/') == 5
+    assert "No alarm was raised." in section
+    assert "http" not in section
+    series = health.series
+    assert health.modes == 8
+    assert series["modes_held"].step == (50, 100)
+    assert len(series["critic_accuracy"].step) == 120
+    assert {"gradient_norm/critic", "gradient_norm/generator", "penalty", "coverage", "frechet", "spread"} <= series.keys()
+    assert ring.models[0].alarms == ()
+    assert pf.Comparison.from_json(ring.to_json()) == ring
+
+
+def alarm(kind, step, over=False, **more):
+    advice = "" if over else "raise <gamma>"
+    return {
+        "kind": kind,
+        "step": step,
+        "value": 3,
+        "threshold": 6,
+        "sentence": f"{kind} <b>",
+        "advice": advice,
+        "over": over,
+        **more,
+    }
+
+
+def test_alarms_are_warnings_and_shaded(ring):
+    changes = [alarm("collapse", 50), alarm("collapse", 100, True), alarm("critic", 110)]
+    comparison = changed(ring, alarms=changes)
+    begun = [(begin.kind, end and end.step) for begin, end in alarm_periods(comparison.models[0])]
+    assert begun == [("collapse", 100), ("critic", None)]
+    warnings = [sentence for sentence in verdict(comparison) if sentence.kind == "warning" and sentence.link == "health"]
+    assert [sentence.text for sentence in warnings] == [
+        "Alarm while gan was trained, at step 50: collapse <b>: raise <gamma>. It was over at step 100.",
+        "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. It still held at the end of training.",
+    ]
+    page = Report(comparison).to_html()
+    assert page.count('<g class="alarm">') == 2 * 4
+    assert "<b>" not in page.split("<body>")[1].split("<script")[0]
+    diverged = {"alarms": [alarm("divergence", 80)]}
+    assert any("divergence" in sentence.text for sentence in verdict(changed(ring, **diverged)))
+    broken = changed(ring, **diverged, warnings=["its training broke off."])
+    assert not any("divergence" in sentence.text for sentence in verdict(broken)), "said once"
+
+
+@pytest.mark.parametrize("wrong", [None, {}, {"series": None}, {"series": {"coverage": None}}, {"series": {"coverage": {}}}])
+def test_health_may_be_missing(ring, wrong):
+    alarms = [None, {}, {"step": 4}, {"step": 5, "over": True}]
+    assert 'id="verdict"' in Report(dataclasses.replace(changed(ring, health=wrong, alarms=alarms), pictures={})).to_html()
+    assert "Alarm" not in Report(changed(ring, health=wrong, alarms=None)).to_markdown()
+
+
+def test_alarms_of_all_trainings_of_a_recipe_are_kept(ring):
+    models = [changed(ring, name=f"gan-{seed}", seed=seed, alarms=[alarm("collapse", 50)] * seed).models[0] for seed in (0, 1)]
+    pooled = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={}))
+    assert [alarm.training for alarm in pooled.models[0].alarms] == ["gan-1"]
+    assert any("Alarm while gan-1 was trained" in sentence.text for sentence in verdict(pooled))
+    page = Report(pooled).to_html()
+    assert '<g class="alarm">' not in page, "the curves are those of gan-0"
+    assert "gan-1, step 50" in page
+
+
+def test_long_series_are_means_of_neighbours():
+    class Long:
+        def losses(self):
+            return [{"step": s, "health": {"logit_gap": float(s), "modes": 4, "bad": None}} for s in range(1, 1201)]
+
+    health, alarms = run_results.health_of(Long())
+    assert (health.modes, alarms) == (4, ())
+    assert health.series.keys() == {"logit_gap"}
+    assert len(health.series["logit_gap"].step) == 300
+    assert health.series["logit_gap"].value[:2] == (2.5, 6.5)
+
+
+def test_progress_shows_what_was_measured(monkeypatch):
+    class Clock:
+        step, seconds, total, progress = 50, 2.0, 100, 0.5
+
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    shown = Progress(interval=0.0)
+    shown("ring-gan", Clock, 6400, {"critic": 0.7})
+    shown.measured("ring-gan", health.in_words({"modes": 8, "modes_held": 7, "coverage": 0.5}))
+    shown("ring-gan", Clock, 6400, {"critic": 0.7})
+    first, second = stream.getvalue().splitlines()
+    assert "modes" not in first
+    assert second == f"{first}  modes 7/8"
+    assert health.in_words({"coverage": 0.812}) == "coverage 0.81"
+    assert health.in_words({"logit_gap": 1.0}) == ""

@@ -1,0 +1,166 @@
+"""Settings of networks: parameter budgets, arguments, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from programs.small_networks import LATENT, critic, generator, mlp, unet
+from torch import nn
+
+from pushforward.errors import UsageError
+from pushforward.networks import (
+    MLP,
+    Compressor,
+    Critic,
+    DCGANCritic,
+    DCGANGenerator,
+    Decoder,
+    DiT,
+    Encoder,
+    Expander,
+    Generator,
+    PatchCritic,
+    Perceptron,
+    TextbookCritic,
+    TextbookGenerator,
+    UNet,
+    parameter_count,
+)
+from pushforward.testing import class_labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "budgets"),
+    [
+        (UNet, (1, 28, 28), {"tiny": (0.15e6, 0.3e6), "small": (1.1e6, 1.3e6), "base": (5e6, 10e6)}),
+        (UNet, (1, 8, 8), {"tiny": (0.05e6, 0.3e6), "small": (0.3e6, 0.6e6), "base": (2e6, 10e6)}),
+        (DiT, (3, 32, 32), {"tiny": (0.15e6, 0.3e6), "small": (1.1e6, 1.3e6), "base": (5e6, 10e6)}),
+        (Generator, (1, 28, 28), {"tiny": (0.05e6, 0.1e6), "small": (0.15e6, 0.3e6), "base": (2e6, 6e6)}),
+        (Critic, (1, 28, 28), {"tiny": (0.05e6, 0.1e6), "small": (0.15e6, 0.3e6), "base": (2e6, 6e6)}),
+        (Encoder, (1, 28, 28), {"tiny": (0.1e6, 0.25e6), "small": (0.4e6, 1e6), "base": (2e6, 6e6)}),
+        (Decoder, (1, 28, 28), {"tiny": (0.1e6, 0.25e6), "small": (0.4e6, 1e6), "base": (2e6, 6e6)}),
+        (MLP, (2,), {"tiny": (1e4, 3e4), "small": (4e4, 1e5), "base": (1e6, 3e6)}),
+        (DCGANGenerator, (1, 28, 28), {"tiny": (0.2e6, 0.3e6), "small": (1e6, 1.3e6), "base": (4e6, 5e6)}),
+        (DCGANCritic, (1, 28, 28), {"tiny": (0.04e6, 0.06e6), "small": (0.5e6, 0.6e6), "base": (2.5e6, 3e6)}),
+        (DCGANGenerator, (3, 8, 8), {"tiny": (0.05e6, 0.1e6), "small": (0.4e6, 0.7e6), "base": (2e6, 3e6)}),
+        (TextbookGenerator, (1, 28, 28), {"tiny": (0.05e6, 0.07e6), "small": (0.2e6, 0.3e6), "base": (0.9e6, 1.1e6)}),
+        (Compressor, (3, 64, 64), {"tiny": (0.05e6, 0.12e6), "small": (0.25e6, 0.4e6), "base": (1.8e6, 2.6e6)}),
+        (Expander, (3, 64, 64), {"tiny": (0.05e6, 0.12e6), "small": (0.2e6, 0.4e6), "base": (1.8e6, 2.6e6)}),
+        (Perceptron, (784,), {"tiny": (0.1e6, 0.12e6), "small": (0.3e6, 0.4e6), "base": (1e6, 1.1e6)}),
+        (TextbookCritic, (17,), {"tiny": (1e3, 2e3), "small": (5e3, 1e4), "base": (2e4, 4e4)}),
+    ],
+)
+def test_parameter_budgets(kind, shape, budgets):
+    for size, (low, high) in budgets.items():
+        network = kind.sized(size, shape=shape, conditions=class_labels(10))
+        assert low <= parameter_count(network) <= high, (size, parameter_count(network))
+    with pytest.raises(UsageError, match='Did you mean "small"'):
+        kind.sized("smal", shape=shape)
+
+
+def test_constructor_arguments_are_attributes():
+    shape = (3, 9, 12)
+    networks = [
+        MLP(3, 4, width=5, depth=2, conditions=class_labels(2), times=2),
+        UNet(shape, widths=[4, 12], blocks=2, conditions=class_labels(2), times=2, stem=2, heads=3, dropout=0.1),
+        DiT(shape, patch=3, width=8, depth=1, heads=2, conditions=class_labels(2), times=0),
+        Generator(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Critic(shape, width=4, blocks=2, conditions=class_labels(2), stem=2, minibatch_std=3),
+        TextbookGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
+        TextbookCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3),
+        DCGANGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
+        DCGANCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3, normalise=False),
+        Encoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Decoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Compressor(shape, outputs=3, factor=4, width=4, blocks=2, conditions=class_labels(2)),
+        Expander(shape, inputs=3, factor=8, width=4, blocks=2, conditions=class_labels(2)),
+        PatchCritic(shape, width=4, depth=3),
+        Perceptron(5, 3, width=4, depth=3, conditions=class_labels(2)),
+    ]
+    import inspect
+
+    for network in networks:
+        names = list(inspect.signature(type(network).__init__).parameters)[1:]
+        twin = type(network)(**{name: getattr(network, name) for name in names})
+        twin.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: UNet((8, 8), widths=(8, 16)),
+        lambda: UNet((1, 0, 8), widths=(8, 16)),
+        lambda: UNet((1, 8, 8), widths=(8, 0)),
+        lambda: UNet((1, 8, 8), widths=(9, 18), heads=4),
+        lambda: UNet((1, 8, 8), widths=()),
+        lambda: UNet((1, 8, 8), widths=(8, 16), dropout=1.0),
+        lambda: DiT((1, 8, 8), patch=2, width=10, depth=1, heads=4),
+        lambda: DiT((1, 8, 8), patch=0, width=8, depth=1, heads=4),
+        lambda: Generator((1, 8, 8), latent=0, width=8, blocks=1),
+        lambda: Decoder((1, 8, 8), latent=0, width=8),
+        lambda: Encoder((17,), latent=2, width=8),
+        lambda: Compressor((17,), outputs=2, factor=2, width=8),
+        lambda: Compressor((1, 8, 8), outputs=2, factor=3, width=8),
+        lambda: Compressor((1, 3, 3), outputs=2, factor=4, width=8),
+        lambda: Expander((1, 8, 8), inputs=0, factor=2, width=8),
+        lambda: Expander((1, 8, 8), inputs=2, factor=2, width=8)(torch.zeros(3, 2, 8, 8)),
+        lambda: PatchCritic((1, 8, 8))(torch.zeros(3, 1, 8, 8), None, {"label": torch.zeros(3).long()}),
+        lambda: Perceptron(0, 3),
+        lambda: Critic((2,), width=8, blocks=1),
+        lambda: Critic((1, 8, 8), width=8, blocks=1, minibatch_std=-1),
+        lambda: TextbookGenerator((1, 8), latent=3),
+        lambda: TextbookCritic((5,), width=0),
+        lambda: TextbookCritic((5,), minibatch_std=-1),
+        lambda: TextbookCritic((5,))(torch.zeros(3, 5), torch.zeros(3)),
+        lambda: TextbookCritic((5,))(torch.zeros(3, 5), None, {"label": torch.zeros(3).long()}),
+        lambda: DCGANGenerator((5,)),
+        lambda: DCGANCritic((1, 8, 8))(torch.zeros(3, 1, 8, 9)),
+        lambda: MLP(0, 1, width=8, depth=1),
+        lambda: MLP.sized("tiny", shape=(1, 8, 8)),
+        lambda: MLP(2, 2, width=8, depth=1, times=-1),
+        lambda: mlp((5,))(torch.zeros(3, 4), torch.zeros(3)),
+        lambda: mlp((5,))(torch.zeros(5), torch.zeros(3)),
+        lambda: mlp((5,))(torch.zeros(3, 5)),
+        lambda: mlp((5,))(torch.zeros(3, 5), torch.zeros(2)),
+        lambda: mlp((5,))(torch.zeros(3, 5), torch.tensor(0.5)),
+        lambda: mlp((5,), times=0)(torch.zeros(3, 5), torch.zeros(3)),
+        lambda: unet((1, 8, 8))(torch.zeros(3, 1, 8, 9), torch.zeros(3)),
+        lambda: unet((1, 8, 8))(torch.zeros(1, 8, 8), torch.zeros(3)),
+        lambda: unet((1, 8, 8))(torch.zeros(3, 1, 8, 8), torch.zeros(3), {"label": torch.zeros(3).long()}),
+        lambda: unet((1, 8, 8), 2)(torch.zeros(3, 1, 8, 8), torch.zeros(3), {"label": torch.zeros(3)}),
+        lambda: unet((1, 8, 8), 2)(torch.zeros(3, 1, 8, 8), torch.zeros(3), {"label": torch.zeros(2).long()}),
+        lambda: critic((1, 8, 8))(torch.zeros(3, 1, 8, 8), torch.zeros(3)),
+        lambda: generator((1, 8, 8))(torch.zeros(3, LATENT), None, {"label": torch.zeros(3).long()}),
+        lambda: generator((1, 8, 8))(torch.zeros(3, LATENT + 1)),
+    ],
+)
+def test_what_cannot_be_is_refused(call):
+    with pytest.raises(UsageError, match=r"expected|divide|at least|built"):
+        call()
+
+
+def test_a_leaky_perceptron_is_piecewise_linear():
+    """Without biases it scales with its input; the plain one does not. So a slope has no slope of its own."""
+    network = MLP(5, 1, width=7, depth=3, times=0, activation="leaky_relu").double()
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    x = torch.randn(6, 5, dtype=torch.float64)
+    assert torch.allclose(network(3 * x), 3 * network(x))
+    smooth = MLP(5, 1, width=7, depth=3, times=0).double()
+    smooth.load_state_dict(network.state_dict())
+    assert not torch.allclose(smooth(3 * x), 3 * smooth(x))
+    by_hand = network.leave(nn.functional.leaky_relu(_residual(network, x), 0.2))
+    assert torch.allclose(network(x), by_hand)
+
+
+def _residual(network, x):
+    h = network.enter(x)
+    for layer in network.hidden:
+        h = h + layer(nn.functional.leaky_relu(h, 0.2))
+    return h
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(UsageError, match='Did you mean "leaky_relu"'):
+        MLP(5, 1, width=7, depth=3, activation="leaky")

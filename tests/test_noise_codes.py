@@ -1,0 +1,131 @@
+"""Signs and waves that are shown to generators and critics."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import UsageError
+from pushforward.networks import (
+    MLP,
+    FourierFeatures,
+    SignCodes,
+)
+from pushforward.spec import build, describe
+
+
+class Sees(nn.Module):
+    """A network that gives back what it receives."""
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: object = None) -> Tensor:
+        self.given = t, condition
+        return x
+
+
+def test_signs_are_shown_after_the_noise():
+    seen = SignCodes(Sees(), 5, 3, scale=0.5)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
+    assert seen.tolist() == [[0.25, -1.0, -0.125, -3.5, 1.5, 1.0, -1.0, -1.0]]
+
+
+def test_each_pattern_of_signs_learns_its_own_code():
+    network = SignCodes(Sees(), 3, 2)
+    z = torch.tensor([[1.0, -1.0, 5.0], [2.0, -0.1, -5.0], [-1.0, -1.0, 5.0]])
+    loss = network(z)[:, 3:].sum()
+    loss.backward()
+    assert network.codes.grad.tolist() == [[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
+    network.codes.data[1] = torch.tensor([7.0, 8.0])
+    assert network(z)[:, 3:].tolist() == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
+
+
+def test_signs_let_a_linear_map_leave_a_gap():
+    z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    jump = nn.Linear(3, 1, bias=False)
+    jump.weight.data = torch.tensor([[0.01, 0.0, 1.0]])
+    x = SignCodes(Alone(jump), 2, 1, scale=1.0)(z)
+    assert (x.abs() > 0.95).all()
+    assert (x > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+class Alone(nn.Module):
+    """A layer, called as networks are called."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: object = None) -> Tensor:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(("signs", "scale"), [(0, 1.0), (6, 1.0), (3, 0.0), (3, float("nan")), (17, 1.0)])
+def test_signs_out_of_range_are_refused(signs, scale):
+    with pytest.raises(UsageError, match=r"signs|sign|scale is"):
+        SignCodes(Sees(), 5 if signs < 17 else 20, signs, scale)
+
+
+def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
+    network = FourierFeatures(Sees(), 2, 4, low=0.5, high=32.0)
+    rates = network.frequencies.norm(dim=1)
+    assert rates.tolist() == pytest.approx([0.5, 2.0, 8.0, 32.0], rel=1e-5)
+    x = torch.randn(7, 2)
+    out = network(x, None, {"label": x})
+    assert network.network.given == (None, {"label": x})
+    angles = torch.stack([x @ row for row in network.frequencies], dim=1)
+    assert torch.allclose(out, torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=1), atol=1e-5)
+
+
+def test_fourier_directions_point_everywhere():
+    rows = nn.functional.normalize(FourierFeatures(Sees(), 3, 2000).frequencies, dim=1)
+    assert rows.mean(0).abs().max() < 0.05
+    assert torch.allclose(rows.T @ rows / len(rows), torch.eye(3) / 3, atol=0.04)
+
+
+def test_fourier_directions_are_kept_with_the_weights():
+    first, second = (FourierFeatures(MLP(2 + 8, 1, width=8, depth=1, times=0), 2, 4) for _ in range(2))
+    assert not torch.equal(first.frequencies, second.frequencies)
+    second.load_state_dict(first.state_dict())
+    x = torch.randn(5, 2)
+    assert torch.equal(first(x), second(x))
+    rebuilt = build(json.loads(json.dumps(describe(first))))
+    rebuilt.load_state_dict(first.state_dict())
+    assert torch.equal(first(x), rebuilt(x))
+
+
+def test_a_critic_with_waves_learns_a_narrow_width_sooner():
+    """Two Gaussians of one centre, of width .02 and .01, among wide ones: few steps tell them apart only with waves."""
+    gaps = {}
+    for waves in (0, 32):
+        torch.manual_seed(0)
+        inner = MLP(2 + 2 * waves, 1, width=32, depth=2, times=0)
+        critic = FourierFeatures(inner, 2, waves) if waves else inner
+        optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
+        for _ in range(150):
+            centres = torch.randint(0, 2, (256, 1)) * 2.0 - 1
+            wide, narrow = (centres + width * torch.randn(256, 2) for width in (0.02, 0.01))
+            loss = nn.functional.softplus(critic(narrow) - critic(wide)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        gaps[waves] = float(loss.detach())
+    assert gaps[32] < 0.6 < 0.68 < gaps[0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])
+def test_fourier_frequencies_out_of_order_are_refused(low, high):
+    with pytest.raises(UsageError, match="Frequencies"):
+        FourierFeatures(Sees(), 2, 4, low=low, high=high)
+    with pytest.raises(UsageError, match="expected"):
+        FourierFeatures(Sees(), 2, 4)(torch.zeros(3, 5))
+
+
+def test_fourier_angles_keep_their_precision():
+    from pushforward.precision import call, network_precision
+
+    network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
+    with network_precision("bfloat16"):
+        seen = call(network, x)
+    angles = (x[:, None] * network.frequencies).sum(2)
+    assert torch.allclose(seen, torch.cat([x, angles.sin(), angles.cos()], dim=1), atol=1e-3)

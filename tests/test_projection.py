@@ -1,0 +1,172 @@
+"""Projection on the z of one-call models, and variations of them."""
+
+import math
+
+import pytest
+import torch
+from programs.one_call import Called, flow, linear, normal, perceptron, seeded, space
+from scipy import stats
+from torch import nn
+
+from pushforward.conditions import Label
+from pushforward.data import VectorSpace
+from pushforward.draws import ExampleDraws
+from pushforward.editing import (
+    Nearby,
+    Search,
+    invert,
+)
+from pushforward.errors import Diverged, UsageError
+from pushforward.transports import Map
+
+
+class ByLabel(nn.Module):
+    """One linear map for each label."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.register_buffer("maps", maps)
+
+    def forward(self, z, t, condition):
+        return torch.einsum("nij,nj->ni", self.maps[condition["label"]], z)
+
+
+def test_projection_solves_a_linear_model_as_least_squares_do():
+    model = linear()
+    x = model.space.to_data(normal(7, 4, 7))
+    inverted = invert(model, x, search=Search(prior=0, starts=2, steps=400))
+    weight, bias = (part.detach().double() for part in (model.network.inner.weight, model.network.inner.bias))
+    target = model.space.to_model(x).double() - bias
+    z = torch.linalg.lstsq(weight, target.T).solution.T
+    torch.testing.assert_close(inverted.z.double(), z, atol=1e-3, rtol=1e-3)
+    rest = (z @ weight.T - target).square().mean(1).sqrt()
+    torch.testing.assert_close(inverted.error.double(), rest, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.space.to_model(inverted.x).double(), z @ weight.T + bias, atol=3e-3, rtol=1e-3)
+    assert inverted.condition is None
+
+
+def test_projection_finds_a_generated_row_again():
+    model = perceptron()
+    x = model.sample(6, seed=0)
+    before = [part.clone() for part in model.parameters()]
+    inverted = invert(model, x)
+    assert inverted.error.max() < 0.05 * inverted.first.mean()
+    assert invert(model, x, search=Search(prior=0)).error.max() < 0.01 * inverted.first.mean(), (
+        "what is left is the pull towards |z| = sqrt(d)"
+    )
+    gap = (model.space.to_model(inverted.x) - model.space.to_model(x)).square().mean(1).sqrt()
+    torch.testing.assert_close(gap, inverted.error, atol=1e-5, rtol=1e-3)
+    assert all(part.grad is None and torch.equal(part, old) for part, old in zip(model.parameters(), before, strict=True))
+    torch.testing.assert_close(inverted.x, model.space.to_data(model(inverted.z)).detach())
+
+
+def test_projection_is_never_worse_than_the_best_random_z():
+    model = perceptron()
+    x = model.space.to_data(normal(9, 3, 40))
+    drawn = ExampleDraws(0, 50, "project/5").normal((5,))
+    gaps = (model(drawn).detach()[None] - model.space.to_model(x)[:, None]).square().mean(2).sqrt()
+    none = invert(model, x, seed=5, search=Search(steps=0, candidates=50))
+    torch.testing.assert_close(none.first, gaps.min(1).values)
+    torch.testing.assert_close(none.error, none.first)
+    torch.testing.assert_close(none.z, drawn[gaps.argmin(1)])
+    wild = invert(model, x, seed=5, search=Search(steps=5, lr=1e4, candidates=50))
+    torch.testing.assert_close(wild.error, none.error, msg="steps that only worsen are forgotten")
+    few, more = (invert(model, x, seed=5, search=Search(steps=steps, candidates=50)).error for steps in (10, 200))
+    assert (more < few).all()
+    assert (few < none.error).all()
+
+
+def test_the_best_of_all_steps_is_kept():
+    model, x, seen = perceptron(), linear(5, 40, seed=3).sample(1), []
+    target = model.space.to_model(x)
+    model.network.register_forward_hook(lambda *call: seen.append(float((call[2].detach() - target).square().mean().sqrt())))
+    inverted = invert(model, x, search=Search(steps=8, starts=1, candidates=1, lr=0.5, prior=0))
+    way = seen[1:-1]
+    assert len(way) == 9
+    assert min(way) < way[-1] - 0.01 < way[0], "the rate is such that steps overshoot"
+    assert float(inverted.error) == pytest.approx(min(way), rel=1e-5)
+    assert seen[-1] == pytest.approx(min(way), rel=1e-5), "and its sample is what is handed back"
+
+
+def test_projection_is_a_function_of_row_and_seed():
+    model = perceptron()
+    x = model.space.to_data(normal(9, 5, 40))
+    options = {"steps": 30, "starts": 3, "candidates": 40}
+    together = invert(model, x, search=Search(**options))
+    for other in (invert(model, x, batch=7, search=Search(**options)), invert(model, x, search=Search(**options))):
+        torch.testing.assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(invert(model, x[3:4], search=Search(**options)).z, together.z[3:4], atol=1e-4, rtol=1e-4)
+    assert ((invert(model, x, seed=1, search=Search(**options)).first - together.first).abs() > 1e-3).all()
+
+
+def test_the_prior_pulls_z_to_the_length_of_noise():
+    """x = z / 10 and a target at |z| = 20: (r - 20)^2 / 400 + prior (r / 2 - 1)^2 is least at the r below."""
+    tenth = nn.Linear(4, 4, bias=False)
+    tenth.weight.data = torch.eye(4) / 10
+    model = Map(Called(tenth), VectorSpace(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
+    for prior in (0.0, 0.01, 0.1):
+        inverted = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
+        assert float(inverted.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
+
+
+def test_without_a_label_projection_keeps_the_one_that_fits():
+    maps = seeded(lambda: torch.randn(3, 7, 2))
+    labelled = Map(ByLabel(maps), space(conditions={"label": Label(("a", "b", "c"), (0.2, 0.3, 0.5))}), (2,))
+    x = torch.cat([labelled.sample(2, {"label": label}, seed=50 + label) for label in (2, 0, 1)])
+    free = invert(labelled, x, search=Search(prior=0, steps=200))
+    assert free.condition["label"].tolist() == [2, 2, 0, 0, 1, 1]
+    assert (free.error < 1e-3).all()
+    forced = invert(labelled, x, {"label": 1}, search=Search(prior=0, steps=200))
+    assert forced.condition["label"].tolist() == [1] * 6
+    assert (forced.error[:4] > 0.1).all()
+    each = invert(labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, batch=20, search=Search(prior=0, steps=200))
+    torch.testing.assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
+    assert (each.error[[0, 2, 4, 5]] < 1e-3).all()
+
+
+def test_what_lies_beyond_the_bounds_is_no_error():
+    bounded = VectorSpace(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
+    far = nn.Linear(1, 2)
+    far.weight.data, far.bias.data = torch.zeros(2, 1), torch.tensor([40.0, 0.4])
+    inverted = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))
+    torch.testing.assert_close(inverted.x, torch.tensor([[1.0, 0.6]]))
+    torch.testing.assert_close(inverted.error, torch.tensor([0.4 / math.sqrt(2)]))
+
+
+def test_a_projection_that_cannot_be_is_refused():
+    model, x = linear(), torch.zeros(2, 7)
+    for refused, says in (
+        (lambda: invert(flow(), x), "4 steps. Its method encode"),
+        (lambda: invert(model, x[:0]), "at least one example"),
+        (lambda: invert(model, x[0]), "shape"),
+        (lambda: invert(model, x[:, :5]), r"shape \(7,\)"),
+        (lambda: invert(model, x / 0), "not finite"),
+        (lambda: invert(model, x, {"label": 1}), "without labels"),
+        (lambda: invert(model, x, search=Search(starts=0)), "at least 1"),
+        (lambda: invert(model, x, search=Search(steps=-1)), "0 or more"),
+        (lambda: invert(model, x, search=Search(lr=0)), "above 0"),
+        (lambda: invert(model, x, search=Search(prior=-1)), "0 or more"),
+        (lambda: Nearby(model, torch.zeros(2), 0.5), r"shape \(3,\)"),
+        (lambda: Nearby(model, torch.zeros(3), 0), r"\(0, 1\]"),
+        (lambda: Nearby(flow(), torch.zeros(7), 0.5), "editing.vary"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            refused()
+    model.network.inner.weight.data.fill_(math.nan)
+    with pytest.raises(Diverged):
+        invert(model, x, search=Search(steps=2))
+
+
+def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
+    model, z = linear(), normal(2, 1, 3)[0]
+    torch.testing.assert_close(Nearby(model, z, 1.0).sample(5, seed=8), model.sample(5, seed=8), rtol=0, atol=0)
+    with torch.no_grad():
+        middle = model.space.to_data(model(z[None]))
+        wanted = model(0.8 * z + 0.6 * ExampleDraws(8, 5).normal((3,)))
+    torch.testing.assert_close(Nearby(model, z, 0.6).sample(5, seed=8), model.space.to_data(wanted))
+    gaps = [float((Nearby(model, z, s).sample(50, seed=8) - middle).abs().mean()) for s in (1e-3, 0.3, 0.6, 1.0)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] < 0.01
+    torch.testing.assert_close(Nearby(model, z, 0.6).sample(5, seed=8)[3:4], Nearby(model, z, 0.6).sample(1, seed=11))
+    around = torch.cat([Nearby(model, centre, 0.7).sample(1, seed=i) for i, centre in enumerate(normal(0, 800, 3))])
+    assert stats.ks_2samp(around[:, 0].numpy(), model.sample(4000, seed=10_000)[:, 0].numpy()).pvalue > 0.01

@@ -1,0 +1,83 @@
+"""Recipes: every method has one, and what they choose."""
+
+import pytest
+import torch
+from programs import forking
+
+import pushforward as pf
+from pushforward.data import ImageSpace, VectorSpace
+from pushforward.methods import LatentMethod, registry
+from pushforward.methods.table_denoising import TableDenoising
+from pushforward.paths import VE
+from pushforward.recipes.edm import sigma_max
+from pushforward.testing import recipe_for, shape_for, space_data
+
+
+def test_every_method_has_a_recipe():
+    kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in pf.recipes.registry()}
+    others = {LatentMethod, TableDenoising}
+    assert kinds == set(registry().values()) - others, "one is any of them in a latent space, the other is for tables"
+
+
+@pytest.mark.parametrize(
+    ("shape", "denoiser", "generator"),
+    [
+        ((5,), "MLP", "SignCodes"),
+        ((1, 8, 8), "Reshaped", "Reshaped"),
+        ((3, 8, 8), "UNet", "Reshaped"),
+        ((1, 28, 28), "UNet", "DCGANGenerator"),
+    ],
+)
+def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    networks = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
+    assert tuple(type(network).__name__ for network in networks) == (denoiser, generator)
+
+
+def test_lazy_penalties_come_with_dcgan_alone():
+    space = ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
+    for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
+        assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, name
+    flat = (kind(shape=shape, mean=(0.0,), std=(1.0,)) for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,))))
+    assert [pf.recipes.gan(space, "tiny").method.penalties.interval for space in flat] == [1, 1]
+    critic = pf.recipes.gan(space, "tiny").training.players["critic"]
+    assert critic["lr"] == pytest.approx(0.8e-3)
+    assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])
+
+
+def test_a_path_read_as_flow_starts_where_the_noise_is():
+    """EDM starts at its sigma_max z, a linear path at (nearly) z."""
+    data = space_data((2,), labels=False)
+    z = torch.ones(1, 2)
+    for name, scale in (("edm", 20.0), ("flow", 0.999), ("ddpm", 1.0)):
+        start = recipe_for(name, data).method.transport()._at_start(z)
+        assert float(start[0, 0]) == pytest.approx(scale, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [2, 64, 784, 3072, 12288])
+def test_edm_starts_from_noise_that_hides_the_data(size):
+    """KL(N(mu, s^2 + sigma^2) || N(0, sigma^2)) <= size / (2 sigma^2) for mu^2 + s^2 = 1; 0.06 nats as in the paper."""
+    sigma = sigma_max(size)
+    variance = torch.linspace(0, 1, 5, dtype=torch.float64) / sigma**2
+    divergence = size / 2 * (variance - torch.log1p(variance) + (1 / sigma**2 - variance))
+    assert divergence.max() <= size / (2 * sigma**2) <= 0.0601
+    assert sigma_max(3072) == pytest.approx(2 * 80)
+
+
+def test_edm_trains_the_noise_that_it_samples():
+    """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half of sigma_max."""
+    path, times = (
+        VE(sigma_max=sigma_max(784)),
+        pf.recipes.edm(ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny").method.times,
+    )
+    sigma = torch.exp(-path.log_snr(times.quantile(torch.tensor([0.5, 0.999]), path)) / 2)
+    assert sigma[0] > 1
+    assert sigma[1] > sigma_max(784) / 2
+
+
+def test_modules_are_there_after_a_fresh_import():
+    names = "times couplings paths predictions guidance denoiser transports training evaluation report draws errors spec outputs"
+    code = "import sys\nfor name in [*sys.modules]:\n    if name.partition('.')[0] == 'pushforward': del sys.modules[name]\n"
+    code += f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
+    done = forking.run(code)
+    assert done.returncode == 0, done.stderr

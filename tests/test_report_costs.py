@@ -1,0 +1,96 @@
+"""What the report says of network calls, time and memory."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from programs.reporting import comparison, make_model, model, plain_notes, report, said, whole
+
+from pushforward.report import costs
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(whole())
+
+
+def test_how_many_calls_are_enough(content):
+    points = ((1, 1, 3.0), (7, 4, 0.4), (15, 8, 0.13), (31, 16, 0.125))
+    model(content, "flow")["curve"] = [{"calls": c, "steps": s, "scores": {"frechet": f}} for c, s, f in points]
+    model(content, "ddpm")["curve"] = [{"calls": c, "scores": {"frechet": 1 / c}} for c in (1, 2, 4, 8)]
+    assert plain_notes(content) == [
+        "For flow, 15 calls (8 steps: 0.130) are enough, within two spreads (0.020) of 31 calls (16 steps: 0.125); more only "
+        "cost time.",
+        "ddpm still improves at 8 calls (0.125).",
+    ]
+
+
+def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
+    """The floor's spread is .0028: .0378 is 2.8 of them above .03, and a single good point before a bad one does not count."""
+    content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0028}
+    curve = ((1, 0.3), (2, 0.09), (4, 0.0378), (8, 0.0379), (16, 0.033), (32, 0.03))
+    model(content, "flow")["curve"] = [{"calls": c, "scores": {"frechet": f}} for c, f in curve]
+    curve = ((1, 0.3), (4, 0.031), (8, 0.05), (16, 0.0315), (32, 0.03))
+    model(content, "ddpm")["curve"] = [{"calls": c, "scores": {"frechet": f}} for c, f in curve]
+    assert plain_notes(content) == [
+        "For flow, 16 calls (0.0330) are enough, within two spreads (0.0056) of 32 calls (0.0300); more only cost time.",
+        "For ddpm, 16 calls (0.0315) are enough, within two spreads (0.0056) of 32 calls (0.0300); more only cost time.",
+    ]
+    model(content, "ddpm")["curve"][-1]["scores"]["frechet"] = 0.2
+    assert plain_notes(content)[1] == "For ddpm, 4 calls (0.0310) are best; with 32 calls (0.200) it is worse."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ((1.0, 1.1), (19.9, 20.5), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 18 to 21 times as long "
+         "(20 network calls)."),
+        ((1.0, 1.001), (20.0, 20.01), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 20 times as long (20 "
+         "network calls)."),
+        ((1.0, 1.0), (253.4, 253.6), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 250 times as long (20 "
+         "network calls)."),
+        ((1.0, 3.0), (25.3, 40.0), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes at least 8.4 times as "
+         "long (20 network calls)."),
+        ((1.0, 30.0), (25.3, 30.0), "No measurable difference in sampling time: from 1 ms to 25.3 ms each."),
+        ((1.0, 1.1), (1.2, 1.3), "No measurable difference in sampling time: from 1 ms to 1.20 ms each."),
+    ],
+)  # fmt: skip
+def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, second, sentence):
+    content["models"] = content["models"][:2]
+    for entry, (low, high) in zip(content["models"], (first, second), strict=True):
+        entry["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
+    assert said(content, "speed") == [sentence]
+
+
+def test_the_fastest_models_keep_their_own_times(content):
+    """The second one's fastest turn is near the first one, its own time is not."""
+    content["models"] = [make_model(name) for name in ("vae", "flow", "ddpm")]
+    times = ((1.0, 1.0, 1.05), (25.0, 1.1, 30.0), (100.0, 100.0, 110.0))
+    for entry, (own, low, high) in zip(content["models"], times, strict=True):
+        timing = {"batch": 64, "low": low / 1000, "high": high / 1000}
+        entry["sampling"] |= {"seconds_per_sample": own / 1000, "timing": timing, "calls": 1}
+    (sentence,) = said(content, "speed")
+    assert sentence.startswith("vae and flow sample fastest, from 1 ms to 25 ms each (1 network call); ddpm takes ")
+    content["models"][1]["sampling"]["calls"] = 25
+    assert "from 1 ms to 25 ms each; ddpm" in said(content, "speed")[0]
+
+
+def test_times_without_a_spread_are_not_compared(content):
+    """As in reports of earlier versions."""
+    for entry in content["models"]:
+        del entry["sampling"]["timing"]
+    (sentence,) = said(content, "speed")
+    assert "times as long" not in sentence
+    assert sentence.endswith("the spread of these times is not known.")
+
+
+def test_the_cost_tables_show_spread_batch_and_memory(content):
+    (_, training), (_, sampling) = costs.costs(comparison(content))
+    assert [row.cells[[c.label for c in training.columns].index("Memory")].flat for row in training.rows] == ["21 MB"] * 4
+    cells = dict(zip([c.label for c in sampling.columns], sampling.rows[2].cells, strict=True))
+    assert cells["Time per sample"].flat == "210 µs (208 µs to 212 µs, 64 at once)"
+    assert cells["Memory"].flat == "3.2 MB (64 at once)"
+    for entry in content["models"]:
+        entry["training"] = {"peak_memory_mb": 743.0}
+    assert "743" not in report(content).to_markdown(), "the whole process's memory is not the model's"

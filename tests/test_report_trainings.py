@@ -1,0 +1,132 @@
+"""Several trainings of one recipe in a report."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from programs.report_pages import Reader, check_page, of_digits
+from programs.reporting import comparison, model, pooled, report, said, whole
+
+from pushforward.report import limits as stated
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(whole())
+
+
+@pytest.fixture(scope="module")
+def digit_pictures():
+    return of_digits()
+
+
+def test_trajectories_of_several_trainings_are_means(content):
+    content = trained(content, (0.12, 0.20))
+    content["models"][1]["trajectory"]["straightness"] = 0.325
+    content["models"][1]["trajectory"]["loss_by_level"][2]["error"] = 0.6
+    trajectory = model(pooled(content, {})[0], "flow")["trajectory"]
+    assert trajectory["straightness"] == pytest.approx(0.225)
+    assert [level["error"] for level in trajectory["loss_by_level"]] == pytest.approx([1.21, 0.6025, 0.5, 0.6025, 1.21])
+    assert [level["log_snr"] for level in trajectory["loss_by_level"]] == [9.0, 4.5, 0.0, -4.5, -9.0]
+    assert trajectory["npe"] is None
+    assert model(pooled(content, {})[0], "gan")["trajectory"] is None
+
+
+def trained(content, values, name="flow"):
+    """One model for each training of a recipe, as `compare --seeds` makes them, in place of one."""
+    (place,) = (i for i, entry in enumerate(content["models"]) if entry["name"] == name)
+    trainings = []
+    for seed, value in enumerate(values):
+        entry = copy.deepcopy(content["models"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
+        entry["scores"]["frechet"] |= {"value": value, "ratio": value / 0.1}
+        entry["training"]["seconds"] = 60.0 + seed
+        entry["commands"] = [f"pushforward train {name} --seed {seed}"]
+        trainings.append(entry)
+    content["models"][place : place + 1] = trainings
+    content["settings"] |= {"seeds": len(values), "shared": [[entry["name"] for entry in trainings] + ["ddpm"], ["gan", "vae"]]}
+    return content
+
+
+def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
+    content = trained(content, (0.12, 0.20, 0.13))
+    pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}
+    aggregate, shown = pooled(content, pictures)
+    assert [entry["name"] for entry in aggregate["models"]] == ["flow", "ddpm", "gan", "vae"]
+    flow = model(aggregate, "flow")
+    row = flow["scores"]["frechet"]
+    assert row["value"] == pytest.approx(0.15)
+    assert row["spread"] == pytest.approx(np.std([0.12, 0.20, 0.13], ddof=1))
+    assert row["ratio"] == pytest.approx(1.5)
+    assert row["values"] == [0.12, 0.20, 0.13]
+    assert flow["scores"]["kid"]["spread"] == pytest.approx(0.0002), "no less than over samplings"
+    assert flow["training"]["seconds"] == pytest.approx(61)
+    assert flow["parameters"] == 402_314
+    assert [training["seed"] for training in flow["trainings"]] == [0, 1, 2]
+    assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [0.12, 0.20, 0.13]
+    assert len(flow["commands"]) == 3
+    assert {name: parts.grid for name, parts in shown.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
+    assert "best" not in said(content, "quality")[0] or "flow-0" in said(content, "quality")[0]
+    assert said(aggregate, "quality")[0].startswith("flow and ddpm lead in Fréchet distance"), (
+        "0.15 ± 0.04 is no better than 0.21"
+    )
+    text = " ".join(stated.limits(comparison(aggregate)))
+    assert "The spread of flow is over 3 trainings" in text
+    assert "ddpm, gan and vae were trained once" in text
+    check_page(report(aggregate).to_html())
+    assert "from 1 or 3 trainings, 3 samplings of each; ± is a spread" in report(aggregate).to_markdown()
+
+
+def test_only_trainings_of_one_recipe_are_pooled(content):
+    content = trained(content, (0.12, 0.20))
+    content["models"][1]["parameters"] = 9
+    model(content, "gan")["name"] = "gan-7"
+    names = [entry["name"] for entry in content["models"]]
+    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == names, "another size; a number that is no seed"
+    content["models"][1]["parameters"] = 402_314
+    model(content, "ddpm")["name"] = "flow"
+    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
+    content["models"][1]["scores"]["frechet"]["value"] = None
+    assert pooled(content, {})[0]["models"][0]["scores"]["frechet"]["value"] is None, "a failed training is no training less"
+
+
+@pytest.mark.parametrize(
+    ("shared", "sentence"),
+    [
+        ([["flow", "ddpm"]], "flow and ddpm start from the same noise: the same place in their grids is the same z. "
+         "The noise of gan and vae has other shapes, so equal places do not correspond."),
+        ([["flow", "ddpm"], ["gan", "vae"]], "flow and ddpm start from the same noise, and so do gan and vae: the same place in "
+         "their grids is the same z."),
+        ([["flow", "ddpm", "gan"]], "The noise of vae has another shape, so equal places do not correspond."),
+        ([], "All models use the same seeds. Their noise has different shapes, so equal places do not correspond."),
+        ([["flow", "ddpm", "gan", "vae"]], "All models start from the same noise: the same place in each grid is the same z."),
+    ],
+)  # fmt: skip
+def test_grids_say_who_shares_noise(content, digit_pictures, shared, sentence):
+    content["settings"]["shared"] = shared
+    assert sentence in Reader(report(content, digit_pictures).to_html()).text
+
+
+def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
+    from pushforward.data import VectorSpace
+    from pushforward.data.dataset import Dataset, Split
+    from pushforward.evaluation import compare, drawing
+    from pushforward.evaluation.baseline import GaussianBaseline
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    monkeypatch.setitem(drawing.SHOWN, True, 30)
+    rng = np.random.default_rng(6)
+    rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
+    held_out = rows[::3].astype(np.float32)
+    train = Split(np.delete(rows, slice(0, 300, 3), 0).astype(np.float32))
+    data = Dataset("sorted", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), train, Split(held_out))
+    first, second = (GaussianBaseline.fit(data) for _ in range(2))
+    second.noise_shape, second._rank = (5,), 3
+    comparison = compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
+    assert comparison.settings.shared == (("one", "three"),)
+    assert len(comparison.models) == 3
+    shown = comparison.pictures["real"].grid
+    assert shown.shape == (30, 2)
+    assert shown[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"

@@ -1,0 +1,125 @@
+"""Solves in both directions: seeds, streams, ends, and what is not finite."""
+
+import numpy as np
+import pytest
+import torch
+
+from pushforward import solvers
+from pushforward.errors import Diverged, UsageError
+from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.solvers import DDIM, DEIS, DPM, RK4, Heun
+from pushforward.tabulated import Tabulated, linear_betas
+from pushforward.testing import PATHS, Mixture, ring
+from pushforward.transports import Flow
+
+WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
+BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}
+# an adaptive solver takes its smallest steps at each kink of a tabulated path: a fixed one does there
+INVERTED = [(path, solver) for path in WAYS for solver in BACK if (path, solver) != ("tabulated", "adaptive")]
+
+
+@pytest.mark.parametrize(("path", "solver"), INVERTED)
+def test_encode_and_the_flow_are_inverse(path, solver):
+    path, solver = WAYS[path], BACK[solver]
+    denoiser = ring(path)
+    flow = Flow(denoiser, solver, 100, "log_snr")
+    torch.manual_seed(0)
+    x = denoiser.centres[torch.arange(64) % 5] + 0.5 * torch.randn(64, 2, dtype=torch.float64)
+    z, moved = flow.encode(torch.cat([x, x + 1])).chunk(2)
+    assert (flow(z) - x).square().mean().sqrt() < 1e-3
+    assert 0.7 < z.std() < 1.3
+    assert (z.norm(dim=1) - moved.norm(dim=1)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("solver", [DDIM(1.0), solvers.Ancestral()])
+def test_a_stochastic_solver_without_draws_is_refused(solver):
+    with pytest.raises(UsageError, match="needs draws"):
+        Flow(ring(VP()), solver, 3)(torch.randn(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"batch": 0}, "`batch` must be at least 1"),
+        ({"batch": -1}, "`batch` must be at least 1"),
+        ({"batch": 1.5}, "whole number"),
+        ({"n": -3}, "`n` must be at least 0"),
+        ({"n": 2.5}, "whole number"),
+        ({"seed": 0.5}, "whole number"),
+    ],
+)
+def test_a_stream_refuses_numbers_that_cannot_be_at_once(given, says):
+    flow = Flow(ring(Linear()), Heun(), 2)
+    with pytest.raises(UsageError, match=says):
+        flow.stream(**{"n": 5, **given})
+
+
+@pytest.mark.parametrize("seed", [-7, 2**63, 2**80, np.int64(3)])
+def test_any_whole_seed_draws_rows_of_its_own(seed):
+    flow = Flow(ring(Linear()), Heun(), 2)
+    torch.testing.assert_close(flow.sample(3, seed=seed)[1:], flow.sample(2, seed=int(seed) + 1))
+
+
+def test_samples_that_are_not_finite_are_refused():
+    class Broken(Mixture):
+        def predict(self, kind, x, *rest):
+            return x / 0
+
+    flow = Flow(Broken(Linear(), [[0.0, 1.0]], 0.5), Heun(), 2)
+    with pytest.raises(Diverged, match="not finite"):
+        flow.sample(4)
+    with pytest.raises(Diverged, match="not finite"):
+        list(flow.trajectory(4))
+
+
+def test_encode_refuses_stochastic_solvers():
+    with pytest.raises(UsageError, match="no inverse"):
+        Flow(ring(Linear()), solvers.Ancestral(), 5).encode(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
+def test_rows_depend_on_their_seed_alone(name):
+    """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
+    flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5
+    torch.testing.assert_close(flow.sample(8, seed=0)[4:], flow.sample(4, seed=4), rtol=0, atol=atol)
+    torch.testing.assert_close(flow.sample(8, seed=0, batch=3), flow.sample(8, seed=0), rtol=0, atol=atol)
+    assert (flow.sample(4, seed=0) - flow.sample(4, seed=1)).abs().max() > 0.1
+
+
+def test_trajectory_ends_at_the_sample():
+    flow = Flow(ring(VP()), DPM(), 5)
+    states = list(flow.trajectory(3, seed=2))
+    assert [t for t, _ in states] == flow.times.tolist()
+    torch.testing.assert_close(states[-1][1].float(), flow.sample(3, seed=2))
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("steps", [1, 2, 60])
+def test_a_solve_from_and_to_time_0_is_finite(path, steps):
+    """At t = 0 the log-SNR is infinite: a solve ends there as sampling does, and starts there as encoding does."""
+    flow = Flow(ring(path), solvers.DPM(2), steps, "log_snr")
+    start = float(flow.times[0])
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    x = flow.solve(z * float(path.at(torch.tensor(start)).sigma), start, 0.0)
+    assert x.isfinite().all()
+    if steps == 60:
+        assert (x - flow(z)).norm() < 0.05 * x.norm()
+        back = flow.solve(x, 0.0, start) / float(path.at(torch.tensor(start)).sigma)
+        assert (back - z).norm() < 0.1 * z.norm()
+    assert torch.equal(flow.solve(x, start, start), x)
+    with pytest.raises(UsageError, match="at least 0"):
+        flow.solve(x, start, -0.1)
+
+
+@pytest.mark.parametrize("path", [Linear(), VP(), Cosine()], ids=["linear", "vp", "cosine"])
+def test_a_solve_from_and_to_time_1_is_finite(path):
+    """Beyond t_max there is only noise, whose width changes; on the straight path its log-SNR is infinite at 1."""
+    flow = Flow(ring(path), solvers.DPM(2), 60, "log_snr")
+    end, sigma = path.ends[1], lambda t: float(path.at(torch.tensor(t, dtype=torch.float64)).sigma)
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    x = flow.solve(z * sigma(1.0), 1.0, 0.0)
+    assert torch.allclose(x, flow.solve(z * sigma(end), end, 0.0), atol=1e-5)
+    assert torch.allclose(flow.solve(x, 0.0, 1.0) / sigma(1.0), flow.solve(x, 0.0, end) / sigma(end), atol=1e-5)
+    if isinstance(path, Linear):
+        with pytest.raises(UsageError, match="ends at t = 1"):
+            flow.solve(x, 2.0, 0.5)

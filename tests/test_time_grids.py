@@ -1,0 +1,105 @@
+"""Time grids: their ends, their order, and what is refused."""
+
+import math
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+
+from pushforward import solvers
+from pushforward.errors import UsageError
+from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.solvers import DPM, grids
+from pushforward.tabulated import Tabulated, linear_betas
+from pushforward.testing import ring
+from pushforward.transports import Flow
+
+
+@pytest.mark.parametrize("name", grids.GRIDS)
+@pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_grids_fall_from_the_end_to_zero(name, path, steps):
+    times = grids.times(name, path, steps)
+    assert len(times) == steps + 1
+    assert times[0] == path.ends[1]
+    assert times[-1] == 0
+    assert (np.diff(times) < 0).all()
+    assert (times[:-1] >= path.ends[0]).all()
+
+
+def test_karras_grid_on_its_own_path_is_the_papers():
+    sigma = 80 * grids.karras(VE(), 18)[:-1]
+    i = np.arange(18)
+    wanted = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(sigma, wanted, rtol=1e-10)
+
+
+def test_a_thousand_steps_on_the_table_are_its_levels():
+    np.testing.assert_array_equal(grids.uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (lambda: solvers.named("hein"), 'Did you mean "heun"'),
+        (lambda: solvers.named("dpm:4"), "order 1, 2, 3; got 4"),
+        (lambda: solvers.named("dpm:two"), "no number"),
+        (lambda: solvers.named("heun:2"), "takes no argument"),
+        (lambda: solvers.named("ddim:1.5"), "eta between 0 and 1"),
+        (lambda: grids.times("tim", VP(), 3), "Unknown grid"),
+        (lambda: grids.times("time", VP(), 0), "at least one step"),
+        (lambda: grids.times([1.0, 0.5, 0.7, 0.0], VP(), 3), "must fall"),
+        (lambda: grids.times([1.0, 0.5, 0.2], VP(), 2), "end at 0"),
+        (lambda: grids.times([1.0, 0.5, 0.0], VP(), 3), "3 steps need 4 times"),
+        (lambda: grids.times([1.0, 1e-4, 0.0], VP(), 2), "between the path's ends"),
+        (lambda: grids.times([1.0, math.nan, 0.0], VP(), 2), "must fall"),
+        (lambda: Flow(ring(VP()), solvers.Adaptive(), 1), "at least 2 steps"),
+        (lambda: Flow(ring(VP()), solvers.Euler(), 10_001), "at most 10,000"),
+    ],
+)
+def test_bad_names_and_counts(bad, says):
+    with pytest.raises(UsageError, match=says):
+        bad()
+
+
+def test_given_times_are_the_grid():
+    given = Flow(ring(VP()), DPM(), 3, [1.0, 0.5, 0.2, 0.0])
+    assert given.times.tolist() == [1.0, 0.5, 0.2, 0.0]
+    named = Flow(ring(VP()), DPM(), 3, "log_snr")
+    torch.testing.assert_close(Flow(ring(VP()), DPM(), 3, named.times).sample(4), named.sample(4), rtol=0, atol=0)
+
+
+def test_a_walk_is_differentiated_through_its_times():
+    flow = Flow(ring(VP()), DPM(3), 4, "log_snr")
+    x = torch.randn(5, 2, dtype=torch.float64)
+
+    def end(inner):
+        times = torch.cat([torch.tensor([1.0]), inner, torch.zeros(1)])
+        return deque(flow.walk(x, times), maxlen=1).pop()[1].sum()
+
+    inner = torch.tensor(flow.times[1:-1].copy(), requires_grad=True)
+    assert torch.autograd.gradcheck(end, inner, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "abc"])
+@pytest.mark.parametrize("grid", ["shifted", "karras"])
+def test_a_grid_refuses_numbers_that_make_no_grid(grid, number):
+    with pytest.raises(UsageError, match=r"between 0.001 and|no number"):
+        grids.times(f"{grid}:{number}", Linear(), 5)
+
+
+@pytest.mark.parametrize("grid", ["time", "log_snr", "karras", "shifted:0.3", "shifted", "shifted:0.05"])
+@pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
+@pytest.mark.parametrize("steps", [300, 301, 2000])
+def test_with_many_steps_the_inner_times_stay_inside_the_ends(grid, path, steps):
+    times = grids.times(grid, path, steps)
+    assert len(times) == steps + 1
+    assert times[0] == pytest.approx(path.ends[1], rel=1e-15)
+    assert times[-2] >= path.ends[0]
+    assert (np.diff(times) < 0).all()
+
+
+def test_the_flows_grid_of_25_steps_is_what_it_was():
+    u = np.arange(25, -1, -1) / 25
+    np.testing.assert_array_equal(grids.times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))

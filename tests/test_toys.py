@@ -1,0 +1,116 @@
+"""Toys: moments, densities and curves in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pushforward import data as pf_data
+from pushforward.data import Truth
+from pushforward.data.sets import toys
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "8gaussians", "8gaussians-c2ot"])
+def test_mixtures_have_their_centres_weights_and_spread(name):
+    data = pf_data.load(name, labelled=True)
+    truth, x, modes = data.truth, data.train.x.astype(np.float64), data.train.labels
+    k = len(truth.centres)
+    assert k == {"ring": 8, "grid": 25}.get(name, 8)
+    assert truth.std == {"ring": 0.01, "grid": 0.05, "8gaussians": 1.0, "8gaussians-c2ot": 0.562}[name]
+    radius = np.linalg.norm(truth.centres, axis=1)
+    if name == "grid":
+        assert {tuple(c) for c in truth.centres} == {(a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)}
+    else:
+        assert np.allclose(radius, 1 if name == "ring" else 5)
+        assert np.allclose(np.sort(np.diff(np.sort(np.arctan2(*truth.centres.T)))), np.pi / 4)
+    n = len(x) / k
+    for mode in range(k):
+        rows = x[modes == mode] - truth.centres[mode]
+        assert abs(len(rows) - n) < 5 * math.sqrt(n)
+        assert np.abs(rows.mean(0)).max() < 5 * truth.std / math.sqrt(n)
+        assert np.abs(rows.std(0) / truth.std - 1).max() < 5 / math.sqrt(2 * n)
+        assert abs(np.corrcoef(rows.T)[0, 1]) < 5 / math.sqrt(n)
+
+
+def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
+    from scipy.stats import multivariate_normal
+
+    truth = Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
+    x = np.random.RandomState(5).standard_normal((40, 2)) * 3
+    expected = sum(w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x) for w, c in zip(truth.weights, truth.centres, strict=True))
+    assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
+    data = pf_data.load("checkerboard")
+    ticks = np.linspace(-5, 5, 400, endpoint=False) + 10 / 800
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    assert np.exp(data.truth.log_density(grid)).sum() * (10 / 400) ** 2 == pytest.approx(1, abs=1e-9)
+    assert np.allclose(data.truth.log_density(data.train.x), -math.log(32))
+    squares = np.unique(np.floor((data.train.x + 4) / 2), axis=0, return_counts=True)[1]
+    assert len(squares) == 8
+    assert np.abs(squares - 12_500).max() < 5 * math.sqrt(12_500)
+
+
+def test_moons_have_the_closed_form_moments():
+    plain, c2ot = pf_data.load("moons", labelled=True), pf_data.load("moons-c2ot", labelled=True)
+    assert plain.space.classes == ("upper", "lower")
+    for data, scale, shift, noise in ((plain, 2, (-1, 0), 0.05), (c2ot, 3, (-1, -1), 0.2)):
+        x = data.train.x
+        for mode, centre in ((0, (0, 2 / np.pi)), (1, (1, 0.5 - 2 / np.pi))):
+            rows = x[data.train.labels == mode]
+            variance = np.array([0.5, 0.5 - 4 / np.pi**2]) + noise**2
+            assert np.abs(rows.mean(0) - (np.array(centre) * scale + shift)).max() < 5 * scale * 0.75 / math.sqrt(49_000)
+            assert np.allclose(rows.var(0), variance * scale**2, rtol=0.03)
+
+
+def test_scurve_and_swissroll_lie_on_their_curves():
+    x = pf_data.load("scurve").train.x / 1.5
+    away = np.abs(np.linalg.norm(x - np.where(x[:, 1:] > 0, 1, -1) * np.array([0, 1]), axis=1) - 1)
+    assert np.sqrt((away[np.abs(x[:, 1]) > 0.3] ** 2).mean()) == pytest.approx(0.05, rel=0.03)
+    x = pf_data.load("swissroll").train.x * 5
+    radius, turn = np.linalg.norm(x, axis=1), np.arctan2(x[:, 1], x[:, 0])
+    off = (radius - turn + np.pi) % (2 * np.pi) - np.pi  # radius = angle on the spiral; noise 1 across it
+    assert np.sqrt((off**2).mean()) == pytest.approx(1, rel=0.05)
+    assert radius.min() < 4.7
+    assert radius.max() > 13.5
+
+
+@pytest.mark.parametrize("name", list(toys.TOYS))
+def test_toys_are_drawn_independently(name):
+    data = pf_data.load(name)
+    x = np.concatenate([data.train.x, data.held_out.x]).astype(np.float64)
+    assert len(np.unique(x, axis=0)) > 0.999 * len(x)
+    unit = (x - x.mean(0)) / x.std(0)
+    for lag in (1, 2, 10_000):
+        assert np.abs((unit[lag:] * unit[:-lag]).mean(0)).max() < 5 / math.sqrt(len(x))
+    gap = np.abs(data.train.x.mean(0) - data.held_out.x.mean(0)) / x.std(0)
+    assert gap.max() < 5 / math.sqrt(10_000)
+
+
+def test_moons_angles_are_not_evenly_spaced():
+    moons = toys._moons("", 0.0, 1, (0, 0))
+    x, modes = moons.draw(np.random.RandomState(6), 20_000)
+    gaps = np.diff(np.sort(np.arctan2(x[modes == 0, 1], x[modes == 0, 0])))
+    assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)  # exponential gaps of a Poisson process; 0 if evenly spaced
+
+
+def test_toys_are_the_same_data_everywhere():
+    assert pf_data.load("ring").fingerprint == pf_data.load("ring").fingerprint
+    x = pf_data.load("8gaussians").train.x
+    assert np.allclose(x[:2], [[2.919, 4.351], [4.669, 1.378]], atol=1e-3)
+    assert pf_data.load("ring").fingerprint != pf_data.load("ring", labelled=True).fingerprint
+
+
+@pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
+def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
+    x, _ = toys.TOYS[name].examples(name, 1000)
+    low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 70
+    axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
+    grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
+    log_p, cell = toys.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
+    assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
+    own = toys.TOYS[name].truth.log_density(x)
+    assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(len(x))
+    assert pf_data.load(name, limit=10).truth is toys.TOYS[name].truth
+
+
+def test_every_toy_knows_its_density():
+    assert all(distribution.truth is not None for distribution in toys.TOYS.values())

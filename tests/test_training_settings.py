@@ -1,0 +1,182 @@
+"""What a training accepts and refuses: budgets, settings, spaces and labels."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from programs.trained import other
+
+import pushforward as pf
+from pushforward.conditions import Label
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.models import check_model
+from pushforward.testing import CASES, recipe_for, space_data
+from pushforward.training import Budget, Trainer
+from pushforward.training.start import prepare
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("60s", 60), ("10m", 600), ("1.5h", 5400), (12, 12)])
+def test_durations(text, seconds):
+    assert Budget.duration(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "count"), [("5000", 5000), ("200k", 200_000), ("1M", 1_000_000), ("1.5k", 1500)])
+def test_counts(text, count):
+    assert Budget.count(text) == count
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Budget.duration("soon"),
+        lambda: Budget.duration("0s"),
+        lambda: Budget.count("-3"),
+        lambda: Budget(),
+        lambda: Budget(steps=1, samples=2),
+        lambda: Budget(steps=0),
+    ],
+)
+def test_bad_budgets(wrong):
+    with pytest.raises(UsageError):
+        wrong()
+
+
+def test_a_lower_case_m_is_no_count():
+    with pytest.raises(UsageError, match=r"write 2M for 2 million; minutes are a budget: `seconds=120`"):
+        Budget.count("2m")
+
+
+def test_a_budget_below_what_is_trained_is_refused(tmp_path):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"seconds already, and 1e-06 is less.*give more, such as `seconds=\d+`"):
+        pf.resume(run, seconds=1e-6, data=data)
+    assert pf.resume(run, steps=4, data=data).state["step"] == 4
+
+
+def test_a_run_of_another_method_lends_no_weights(tmp_path):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "flow")
+    with pytest.raises(UsageError, match="another method: recipe flow there and ddpm here, prediction velocity there"):
+        pf.fit(recipe_for("ddpm", data), data, steps=1, out=tmp_path / "ddpm", init=run.folder)
+    assert not (tmp_path / "ddpm").exists()
+
+
+def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 2)
+
+        def forward(self, x, t=None, condition=None):
+            return self.inner(torch.cat([x, t[:, None]], 1))
+
+    data = space_data((2,), labels=False)
+    make = lambda: pf.recipes.flow(data.space, network=Own())  # noqa: E731
+    run = pf.fit(make(), data, steps=2, out=tmp_path / "run")
+    with pytest.raises(CheckpointError, match="method="):
+        pf.load(tmp_path / "run")
+    again = pf.load(tmp_path / "run", method=make().method)
+    assert torch.equal(again.transport.sample(3), run.transport.sample(3))
+
+
+def test_accumulation_that_would_split_a_group_is_refused(tmp_path):
+    data = space_data((2,), labels=False, n=600)
+    recipe = recipe_for("flow", data, batch=96, accumulate=2)
+    with pytest.raises(UsageError, match="multiple of"):
+        Trainer(recipe, data, Budget(steps=1), out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": (5.0, 6.0)},
+        {"std": (3.0, 1.0)},
+        {"low": (0.0, 0.0), "high": (1.0, 1.0)},
+        {"columns": ("a", "b")},
+        {"conditions": {"label": Label(("a", "c", "b"), (0.5, 0.25, 0.25))}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_method_of_another_space_is_refused(changes, tmp_path):
+    data = space_data((2,), labels=True)
+    recipe = recipe_for("flow", dataclasses.replace(data, space=other(data.space, **changes)))
+    says = "3 classes, but other ones" if "conditions" in changes else next(iter(changes))
+    with pytest.raises(UsageError, match=says):
+        pf.fit(recipe, data, steps=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_method_without_labels_may_learn_from_labelled_data_but_not_the_reverse(tmp_path):
+    data = space_data((2,), labels=True)
+    plain = data.without_labels()
+    assert not pf.fit(recipe_for("flow", plain), data, steps=1, out=tmp_path / "plain").space.classes
+    with pytest.raises(UsageError, match="classes"):
+        pf.fit(recipe_for("flow", data), plain, steps=1, out=tmp_path / "labelled")
+
+
+def test_spaces_that_differ_by_rounding_are_one(tmp_path):
+    data = space_data((2,), labels=False)
+    near = other(data.space, mean=[m * (1 + 1e-12) for m in data.space.mean])
+    pf.fit(recipe_for("flow", dataclasses.replace(data, space=near)), data, steps=1, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ema": -5}, "ema"),
+        ({"ema_share": -0.1}, "ema_share"),
+        ({"schedule": {"warmup": -1}}, "warmup"),
+        ({"schedule": {"lr_end": math.nan}}, "lr_end"),
+        ({"lr": math.nan}, "learning rate"),
+        ({"lr": math.inf}, "learning rate"),
+        ({"clip": 0}, "clip"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"players": {"critic": {"lrr": 1e-3}}}, 'Did you mean "lr"'),
+        ({"players": {"critic": {"lr": 0}}}, "critic"),
+        ({"players": {"critc": {"lr": 1e-3}}}, 'Did you mean "critic"'),
+    ],
+)
+def test_training_settings_are_checked(given, says):
+    recipe = recipe_for("gan", space_data((2,), labels=False))
+    with pytest.raises(UsageError, match=says):
+        dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+
+
+def test_a_label_may_be_called_opaque(tmp_path):
+    """Weights are drawn from the seed whatever the words in the spec."""
+    data = space_data((2,), labels=True)
+    data = dataclasses.replace(
+        data, space=other(data.space, conditions={"label": Label(("opaque", "b", "c"), (0.5, 0.25, 0.25))})
+    )
+    weights = []
+    for seed in (0, 1):
+        trainer = prepare(recipe_for("flow", data), data, steps=1, out=tmp_path / str(seed), seed=seed)
+        weights.append(next(trainer.method.parameters()).detach().clone())
+    assert not torch.equal(*weights)
+
+
+def test_runs_with_and_without_labels_are_compared(tmp_path):
+    """The same rows and split; other rows are refused, by the fingerprint of older runs as well."""
+    data = space_data((2,), labels=True)
+    plain = data.without_labels()
+    runs = {
+        str(dataset.space.classes != ()): pf.fit(recipe_for("vae", dataset), dataset, steps=1, out=tmp_path / str(i))
+        for i, dataset in enumerate((plain, data))
+    }
+    comparison = pf.compare(runs, data, repeats=1, curve=False)
+    assert [model.conditioned for model in comparison.models] == [(), ("label",)]
+    strange = space_data((2,), labels=False, seed=5)
+    for run in runs.values():
+        check_model("run", run, data)
+        with pytest.raises(UsageError, match="other data"):
+            check_model("run", run, strange)
+    del runs["False"].spec["examples_fingerprint"]
+    check_model("run", runs["False"], data)
+    with pytest.raises(UsageError, match="other data"):
+        check_model("run", runs["False"], strange)
+
+
+def test_cases_of_the_law_are_all_spaces():
+    assert len(CASES) == 10
