@@ -1,33 +1,17 @@
 """Runs that are damaged, changed, older or of another format, and what is left of their checkpoints."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 
-import numpy as np
 import pytest
 from programs.trained import run_folder
 
 import pushforward as pf
-from pushforward import pictures
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint
 from pushforward.training.resuming import reopen
-
-
-def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
-    """Held-out examples may come sorted: the first of them are no sample."""
-    drawn, picture = [], pictures.scatter_picture
-    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
-    data = pf.data.load("moons")
-    order = np.argsort(data.held_out.x[:, 0])
-    data = dataclasses.replace(data, held_out=data.held_out.take(order))
-    pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
-    spread = data.held_out.x[:, 0].std()
-    assert drawn
-    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in drawn)
 
 
 @pytest.mark.parametrize(
