@@ -17,6 +17,8 @@ from programs import command_line, editing_runs, forking  # noqa: E402
 
 import pushforward  # noqa: E402, F401
 
+import torch  # noqa: E402  isort: skip
+
 gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
     "spec": "_PLUGINS",
@@ -100,6 +102,12 @@ def editing_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("editing")
     editing_runs.furnish(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """A test draws the same numbers in any order of tests."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
