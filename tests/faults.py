@@ -417,6 +417,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
     "plugins.py": [
+        ("CheckpointError if named else RunUsageError", "CheckpointError", "plugin"),
         ('if plugin["sha256"] not in named:', "if False:", "new_file plugin training"),
         ("if len(names) != 1:", "if False:", "new_file plugin"),
         ("any(plugin.names.values())", "True", "new_file"),
@@ -1198,6 +1199,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/folders.py": [
         ("{folder}.{close}", "{folder}.", "newcomers"),
+        ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
@@ -1549,7 +1551,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
-        ("if holds_models and", "if", "cli"),
+        ("if Path(name).is_dir() and", "if", "cli"),
+        ("if not any(Path(name).iterdir()) else", "if False else", "cli"),
     ],
     "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),

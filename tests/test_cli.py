@@ -78,8 +78,8 @@ def run(capsys, *words):
         (["train", "gan", "--latent-size", "0"], 2, "at least one number"),
         (["train", "flow", "--device", "tpu"], 2, "device"),
         (["train", "flow", "--data", "table.csv", "--table", "no"], 3, "kind"),
-        (["resume", "nothing"], 4, "There is no folder nothing."),
-        (["sample", "nothing"], 4, "There is no folder nothing."),
+        (["resume", "nothing"], 2, "There is no folder nothing."),
+        (["sample", "nothing"], 2, "There is no folder nothing."),
         (["sample", "flow", "--solver", "hein"], 2, "heun"),
         (["sample", "flow", "--steps", "0"], 2, "at least 1"),
         (["sample", "flow", "--out", "x.jpg"], 2, ".png"),
@@ -90,7 +90,7 @@ def run(capsys, *words):
         (["data", "check", "digits", "--given", ""], 2, "--given names no column"),
         (["sample", "gan", "--solver", "heun"], 2, "in one call"),
         (["sample", "gan", "--out", "x.gif"], 2, "no steps"),
-        (["sample", "flow", "--checkpoint", "step_9"], 4, "step_9"),
+        (["sample", "flow", "--checkpoint", "step_9"], 2, "step_9"),
         (["sample", "flow", "--batch", "0"], 2, "batch must be at least 1"),
         (["sample", "flow", "--batch", "-1", "--out", "x.npz"], 2, "batch must be at least 1"),
         (["sample", "flow", "--out", "."], 2, "no name"),
@@ -147,7 +147,7 @@ def run(capsys, *words):
         (["evaluate", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["compare", "./flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["evaluate", "gan", "--steps", "3"], 2, "in one call"),
-        (["evaluate", "flow", "--checkpoint", "step_9"], 4, "step_9"),
+        (["evaluate", "flow", "--checkpoint", "step_9"], 2, "step_9"),
         (["evaluate", "flow", "--batch", "0"], 2, "batch must be at least 1"),
         (["nonsense"], 2, ""),
     ],
@@ -325,9 +325,12 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
             raise UsageError("no")
 
     monkeypatch.setattr("pushforward.training.start.prepare", fail)
-    code, _, err = run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")
+    os.mkdir("vae")
+    code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
     assert code == 2
-    assert err.count("taken for the recipe") == 1, "there is a folder flow, and none of the name vae"
+    assert err.count("taken for the recipe") == 2, "there are folders flow and vae, and none of the name ddpm"
+    assert "vae is taken for the recipe, which is trained; the folder vae is empty" in err
+    os.rmdir("vae")
     assert "to compare what is in the folder flow, write ./flow" in err
     assert len(prepared) == 2
     assert not os.path.exists("gone")

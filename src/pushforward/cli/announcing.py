@@ -42,7 +42,7 @@ def announce(trainer: Trainer) -> None:
     shape += " numbers" if len(space.shape) == 1 and not space.names else ""
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
-        f"{shape}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
+        f"{shape}, {known}); parameters: {_sizes(trainer)}{_critic(trainer)}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
     say_news(trainer)
@@ -60,6 +60,14 @@ def say_news(trainer: Trainer) -> None:
 
     for line in news(trainer.processes, trainer.folder, trainer.clock.step):
         say(f"{trainer.folder}: {line}")
+
+
+def _critic(trainer: Trainer) -> str:
+    """The critic that was chosen, by the name that `network` has for it."""
+    from pushforward.recipes.critic_names import critic_name
+
+    name = critic_name(trainer.method)
+    return f"; critic: {name}" if name else ""
 
 
 def _sizes(trainer: Trainer) -> str:

@@ -14,6 +14,7 @@ from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
+from pushforward.data.tables.frame_types import is_ordered
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.numerals import (
     dress_of,
@@ -145,7 +146,7 @@ def declared(finding: Finding, column: RawColumn, missing: Sequence[str], kind: 
     if len(texts) > MOST_CATEGORIES:
         return replace(finding, why=TOO_MANY)
     why = f"{len(texts)} categories of the frame"
-    return Finding(column.name, "ordinal" if kind.startswith("ordered ") else "category", why, names=ordered(texts))
+    return Finding(column.name, "ordinal" if is_ordered(kind) else "category", why, names=ordered(texts))
 
 
 def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str]) -> Finding | None:
