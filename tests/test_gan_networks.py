@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+import pushforward as pf
 from pushforward.errors import UsageError
+from pushforward.methods.feature_critic import FeatureCritic
 from pushforward.networks import (
     MLP,
     Critic,
@@ -29,8 +32,9 @@ from pushforward.networks import (
     parameter_count,
 )
 from pushforward.networks.minibatch_std import append_minibatch_std
+from pushforward.recipes.critic_names import critic_name
 from pushforward.spec import build, describe
-from pushforward.testing import class_labels
+from pushforward.testing import class_labels, space_data
 from pushforward.training.ema import Average
 
 CLASSES = 3
@@ -611,3 +615,12 @@ def test_fourier_angles_keep_their_precision():
         seen = call(network, x)
     angles = (x[:, None] * network.frequencies).sum(2)
     assert torch.allclose(seen, torch.cat([x, angles.sin(), angles.cos()], dim=1), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "residual", "textbook"])
+def test_the_critic_that_was_chosen_is_named(name):
+    space = space_data((1, 16, 16), labels=False, n=40).space
+    method = pf.recipes.gan(space, "tiny", network=name, pack=2 if name == "mlp" else 1).method
+    assert critic_name(method) == name
+    assert critic_name(SimpleNamespace(critic=FeatureCritic.__new__(FeatureCritic))) == "features"
+    assert critic_name(SimpleNamespace(critic=None)) == critic_name(SimpleNamespace()) == ""

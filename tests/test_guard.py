@@ -11,6 +11,7 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import UsageError
+from pushforward.evaluation.drawing import history_of
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
@@ -95,7 +96,7 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
     assert any(alarm["sentence"] in line and "larger anchor" in line for line in heard.lines)
     assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
     assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
-    assert "weights_step" not in pf.load(run.folder, checkpoint="step_000003").state
+    assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
     for raw in (False, True):
         last, good = (pf.load(run.folder, raw=raw, checkpoint=name) for name in (None, f"step_{run.state['step'] - 3:06d}"))
         assert torch.equal(last.transport.sample(20), good.transport.sample(20))
@@ -244,6 +245,8 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
     words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
     assert main(["train", "meanflow", *words, "--out", "map"]) == 0
+    assert history_of(pf.load("map"))[-1][0] == 2
+    assert history_of(pf.load("map", checkpoint="step_000000")) == [], "pictures of later weights"
     capsys.readouterr()
     collapses(monkeypatch, 0.0)
     wild = ["--teacher", "map", "--lr", "1.0", "--ema", "0", "--checks", "10", "--batch", "64"]

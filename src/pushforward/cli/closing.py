@@ -75,7 +75,7 @@ def _variety(run: Run) -> list[str]:
     parts = " and ".join(f"{name} is {ratio:.2f}" for name, ratio in ratios.items())
     what = f"{parts} of the start's, on the same noise"
     if not _lower(run):
-        return [f"{what}: no variety was lost"]
+        return [what if min(ratios.values()) < 1 else f"{what}: no variety was lost"]
     return [f"{what}: lower, within the limits. This may be chance, or a map that is worse than {_start(run) or 'its start'}"]
 
 
