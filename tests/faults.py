@@ -1498,7 +1498,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "evaluation/drawing.py": [
-        (' and step <= run.state["step"]', "", "guard"),
+        (' and step <= run.state["step"]', "", "stored_pictures"),
         ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "data/spaces/vector.py": [

@@ -11,7 +11,6 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.drawing import history_of
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
@@ -245,8 +244,6 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
     words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
     assert main(["train", "meanflow", *words, "--out", "map"]) == 0
-    assert history_of(pf.load("map"))[-1][0] == 2
-    assert history_of(pf.load("map", checkpoint="step_000000")) == [], "pictures of later weights"
     capsys.readouterr()
     collapses(monkeypatch, 0.0)
     wild = ["--teacher", "map", "--lr", "1.0", "--ema", "0", "--checks", "10", "--batch", "64"]

@@ -164,8 +164,7 @@ def check_run(folder: str | Path) -> None:
     """Refuse a path that is no run's folder, or a run that holds links or pipes.
 
     Raises:
-        RunUsageError: Saying what is there, and how to have a run.
-        CheckpointError: If a training that was to replace the run was interrupted, or the run holds links or pipes.
+        CheckpointError: Saying what is there, and how to have a run; a RunUsageError where nothing of a run is there.
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
