@@ -22,13 +22,10 @@ Fault = tuple[str, str, str]
 
 FAULTS: dict[str, list[Fault]] = {
     "cli/closing.py": [
-        ("round(ratio, 2)", "ratio", "first_run"),
+        ('round(checks[-1][f"{name}_ratio"], 2)', 'checks[-1][f"{name}_ratio"]', "first_run"),
         ("and max(ratios) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
-        ("return {name: checks[-1]", "return {name: checks[0]", "first_run"),
-    ],
-    "recipes/critic_names.py": [
-        ('part = getattr(part, "network", None)', "part = None", "gan_networks guard"),
+        ("round(checks[-1]", "round(checks[0]", "first_run"),
     ],
     "evaluation/run_results.py": [
         ('weights_step=state.get("weights_step"),', "", "guard"),
@@ -1531,7 +1528,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
     ],
     "cli/announcing.py": [
-        ('return f"; critic: {name}" if name else ""', 'return ""', "guard"),
+        ('critic = f"; critic: {name}" if name else ""', 'critic = ""', "guard"),
+        ('part = part.get("network")', "part = None", "gan_networks"),
         ("    say_news(trainer)\n", "", "launched"),
     ],
     "cli/training.py": [
@@ -1972,6 +1970,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
+        ("different > FEW and n < REPEATED * different and", "", "table_messages"),
         ('if finding.kind != "whole" or "category:" not in kind:', "if True:", "table_messages"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
@@ -2061,7 +2060,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/facts.py": [
         ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
-        ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
+        ("said = (TOO_MANY, ", 'said = ("-", ', "table_messages"),
+        ('AS_TEXTS.partition("{}")[0])', '"-")', "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/comparable.py": [

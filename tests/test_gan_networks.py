@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import pushforward as pf
+from pushforward.cli import announcing
+from pushforward.cli.announcing import critic_name
 from pushforward.errors import UsageError
-from pushforward.methods.feature_critic import FeatureCritic
 from pushforward.networks import (
     MLP,
     Critic,
@@ -32,7 +32,7 @@ from pushforward.networks import (
     parameter_count,
 )
 from pushforward.networks.minibatch_std import append_minibatch_std
-from pushforward.recipes.critic_names import critic_name
+from pushforward.recipes.choice import PAIRS
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels, space_data
 from pushforward.training.ema import Average
@@ -621,6 +621,9 @@ def test_fourier_angles_keep_their_precision():
 def test_the_critic_that_was_chosen_is_named(name):
     space = space_data((1, 16, 16), labels=False, n=40).space
     method = pf.recipes.gan(space, "tiny", network=name, pack=2 if name == "mlp" else 1).method
-    assert critic_name(method) == name
-    assert critic_name(SimpleNamespace(critic=FeatureCritic.__new__(FeatureCritic))) == "features"
-    assert critic_name(SimpleNamespace(critic=None)) == critic_name(SimpleNamespace()) == ""
+    assert critic_name(describe(method)) == name
+    assert critic_name({"method": {"critic": {"part": "FeatureCritic"}}}) == "features"
+    assert critic_name({"critic": None}) == critic_name({}) == critic_name({"critic": {"part": "Mine"}}) == ""
+    assert {name: critic.__name__ for name, (_, critic) in PAIRS.items()}.items() <= {
+        name: part for part, name in announcing.CRITICS.items()
+    }.items()

@@ -148,6 +148,16 @@ def test_verbs_of_images_say_what_a_table_has_instead(capsys):
     assert impute.startswith("impute needs a file to write, such as")
 
 
+def test_numbers_with_a_unit_that_are_taken_as_categories_are_noted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,share,grade\n" + "".join(f"{i}.5,{i * 7 % 45}%,{i % 5} kg\n" for i in range(90)))
+    data = load(path)
+    assert [field.kind for field in data.space.fields] == ["number", "category", "category"]
+    (note,) = data.table.notes
+    assert note.startswith('the column "share" has 45 different texts, taken as categories, of which samples hold no others')
+    assert 'without "%"' in note
+
+
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
 READINGS = [
     {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},

@@ -80,14 +80,14 @@ def _variety(run: Run) -> list[str]:
 
 
 def _ratios(run: Run) -> dict[str, float]:
-    """Coverage and recall at the last check of a guard, as shares of the start's; empty where nothing was checked."""
+    """Coverage and recall at the last check of a guard, as shares of the start's, to two digits; empty without a check."""
     checks = [row["health"] for row in run.losses() if "coverage_ratio" in (row.get("health") or {})]
-    return {name: checks[-1][f"{name}_ratio"] for name in ("coverage", "recall")} if checks else {}
+    return {name: round(checks[-1][f"{name}_ratio"], 2) for name in ("coverage", "recall")} if checks else {}
 
 
 def _lower(run: Run) -> bool:
-    """Whether coverage or recall is lower than the start's, to two digits, and neither is higher."""
-    ratios = [round(ratio, 2) for ratio in _ratios(run).values()]
+    """Whether coverage or recall is lower than the start's, and neither is higher."""
+    ratios = _ratios(run).values()
     return bool(ratios) and min(ratios) < 1 and max(ratios) <= 1
 
 
