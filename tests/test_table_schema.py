@@ -90,7 +90,7 @@ def test_faults_of_a_schema_alone_and_beside_the_table_are_listed_at_once(tmp_pa
     path.write_text("x,y,z\n" + "".join(f"{i}.5,{'ab'[i % 2]},{i % 3}\n" for i in range(40)))
     columns = {"x": {"kind": "nmber"}, "yy": {"kind": "category"}, "y": {"kind": "number"}, "z": ["whole"]}
     with pytest.raises(DataError) as error:
-        load(path, schema={"columns": columns, "target": "zz", "constraints": ["w > x", "x > 1000", "y == z", "x >"]})
+        load(path, schema={"columns": columns, "target": "zz", "constraints": ["w > x", "x > 'a'", "y == z", "x >"]})
     first, *reasons = str(error.value).splitlines()
     assert first == f"{path} cannot be read as a table, for 7 reasons:"
     said = [
@@ -104,6 +104,8 @@ def test_faults_of_a_schema_alone_and_beside_the_table_are_listed_at_once(tmp_pa
     ]
     order = sorted(reasons, key=lambda reason: next(place for place, text in enumerate(said) if text in reason))
     assert all(text in reason for text, reason in zip(said, order, strict=True)), reasons
+    with pytest.raises(DataError, match=r'for 2 reasons:\n  1\. the schema: .*\n  2\. there is no column "zz", which `target`'):
+        load(path, schema={"columns": {"x": {"kind": "nmber"}}}, target="zz")
 
 
 def test_a_pattern_that_fits_no_cell_is_named_beside_what_is_wrong_with_constraints(tmp_path):
