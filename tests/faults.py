@@ -21,6 +21,18 @@ Fault = tuple[str, str, str]
 """What the line says, what it says with the fault, and the test modules that must notice, separated by blanks."""
 
 FAULTS: dict[str, list[Fault]] = {
+    "cli/closing.py": [
+        ('round(checks[-1][f"{name}_ratio"], 2)', 'checks[-1][f"{name}_ratio"]', "first_run"),
+        ("and max(ratios) <= 1", "", "first_run"),
+        ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
+        ("round(checks[-1]", "round(checks[0]", "first_run"),
+    ],
+    "evaluation/run_results.py": [
+        ('weights_step=state.get("weights_step"),', "", "guard"),
+    ],
+    "report/samples.py": [
+        ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_names"),
+    ],
     "report/text.py": [
         ("if worded else shortened(names, room)", "if False else shortened(names, room)", "report_text"),
     ],
@@ -417,6 +429,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
     "plugins.py": [
+        ("CheckpointError if named else RunUsageError", "CheckpointError", "plugin"),
         ('if plugin["sha256"] not in named:', "if False:", "new_file plugin damaged_runs"),
         ("if len(names) != 1:", "if False:", "new_file plugin"),
         ("any(plugin.names.values())", "True", "new_file"),
@@ -951,6 +964,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return any(was in (again.examples_fingerprint, again.stored_fingerprints[1])", "return any(was in ()", "table_runs"),
     ],
     "training/going_back.py": [
+        ("    trainer.saver.weights_step = ", "    _ = ", "guard"),
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
         ("    if used == step:\n", "    if True:\n", "guard"),
@@ -1198,6 +1212,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/folders.py": [
         ("{folder}.{close}", "{folder}.", "newcomers"),
+        ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
@@ -1488,6 +1503,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
     ],
     "evaluation/drawing.py": [
+        (' and step <= run.state["step"]', "", "stored_pictures"),
         ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "data/spaces/vector.py": [
@@ -1520,6 +1536,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
     ],
     "cli/announcing.py": [
+        ('critic = f"; critic: {name}" if name else ""', 'critic = ""', "guard"),
+        ('part = part.get("network")', "part = None", "gan_recipe"),
         ("    say_news(trainer)\n", "", "launched"),
     ],
     "cli/training.py": [
@@ -1543,6 +1561,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/terminal.py": [
+        ('if name in ("--image", "--images"):', "if False:", "table_messages"),
         ("7 a missing extra, ", "", "help"),
     ],
     "cli/recipe_help.py": [
@@ -1557,7 +1576,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
-        ("if holds_models and", "if", "cli_compare"),
+        ("if Path(name).is_dir() and", "if", "cli_compare"),
+        ("if not any(Path(name).iterdir()) else", "if False else", "cli_compare"),
     ],
     "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),
@@ -1958,6 +1978,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/inference.py": [
+        ("different > FEW and n < REPEATED * different and", "", "table_messages"),
         ('if finding.kind != "whole" or "category:" not in kind:', "if True:", "table_messages"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
@@ -1983,11 +2004,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/schema.py": [
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_schema"),
-        (
-            "        faults.add(sentence)\n    faults.refuse(",
-            "        faults.add(sentence)\n        faults.refuse(",
-            "table_schema",
-        ),
+        ("if not wrong[str(column)]}", "}", "table_schema"),
+        ("    if not isinstance(entry, Mapping):\n        yield", "    if False:\n        yield", "table_schema"),
         ("why != own.why and", "True and", "table_schema"),
         ("return int(column.counts[places][moved].sum())", "return 0 * int(column.counts[places][moved].sum())", "table_schema"),
         ('tuple(entry["names"]) if "names" in entry else ordered(texts)', "ordered(texts)", "table_reading"),
@@ -2029,6 +2047,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
     "data/tables/frame_types.py": [
+        (' or kind.endswith("category:Enum")', "", "polars"),
         ("if not levels.keys() >= set(texts) - {None}:", "if False:", "table_messages"),
         ("ordered=bool(match[1])", "ordered=False", "table_messages"),
         ("return series.astype(kind)", "return series", "table_messages"),
@@ -2049,13 +2068,19 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "data/tables/facts.py": [
         ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
-        ("if finding.why == TOO_MANY)", "if False)", "table_messages"),
+        ("said = (TOO_MANY, ", 'said = ("-", ', "table_messages"),
+        ('AS_TEXTS.partition("{}")[0])', '"-")', "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/comparable.py": [
         ("if not all(named) or all(", "if True or all(", "table_constraints"),
         ("    _refuse([*refused, ", "    _refuse([", "table_constraints"),
-        ("close = did_you_mean(text, field.levels)", 'close = ""', "table_constraints"),
+        ("close = did_you_mean(text, field.levels, NEAR)", 'close = ""', "table_constraints"),
+        ("did_you_mean(text, field.levels, NEAR).replace", "did_you_mean(text, field.levels).replace", "table_constraints"),
+        ("constraint.unequal and field.kind", "field.kind", "table_constraints"),
+        ("len(levels) if levels else 1 +", "np.nan if levels else 1 +", "table_constraints"),
+        ("len(levels) if levels else 1 +", "len(levels) if levels else 0 *", "table_constraints"),
+        ("if name in levels else _hint", "if False else _hint", "table_constraints"),
         ("if np.isnan(value[0]) and field.kind", "if False and field.kind", "table_constraints"),
         ("longest = max(named, key=len)", "longest = named[0]", "table_constraints"),
         ("return truths if booleans else texts", "return texts", "table_constraints"),
@@ -2076,10 +2101,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("elif not isinstance(node, ast.Name):", "elif False:", "table_samples"),
     ],
     "data/tabular.py": [
-        ("        if not faults.sentences:\n            raise\n", "        raise\n", "table_schema"),
+        ("    if not faults.sentences:\n        check_constraints(", "    if True:\n        check_constraints(", "table_schema"),
         ("if not unread & set(each.names)", "if True", "table_schema"),
-        ('kind.startswith("ordered ") and entry is None', "False", "given_values"),
-        ('kind.startswith("ordered ") and entry is None', 'kind.startswith("ordered ")', "given_values"),
+        ("unread | wanted.unusable", "unread", "table_schema"),
+        ('all(option != "schema" for _, option in unknown)', "True", "table_schema"),
+        ("if words and not faults.sentences and", "if words and", "table_schema"),
+        ("is_ordered(kind) and entry is None", "False", "given_values"),
+        ("is_ordered(kind) and entry is None", "is_ordered(kind)", "given_values"),
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
         ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
@@ -2120,7 +2148,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
-        ("if not np.all(replace(space, constraints=(constraint,)).valid(x)):", "if True:", "table_samples"),
+        ("if not np.all(replace(space, constraints=(each,)).valid(x))", "", "table_samples"),
+        ("            self._refused = x[waiting]\n", "            pass\n", "table_samples"),
         ("if valid is None or valid.all():\n        return\n    texts", "if True:\n        return\n    texts", "table_samples"),
         ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
         ("        warn(f", "        str(f", "table_samples"),

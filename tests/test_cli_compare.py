@@ -74,9 +74,12 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
             raise UsageError("no")
 
     monkeypatch.setattr("pushforward.training.start.prepare", fail)
-    code, _, err = run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")
+    os.mkdir("vae")
+    code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
     assert code == 2
-    assert err.count("taken for the recipe") == 1, "there is a folder flow, and none of the name vae"
+    assert err.count("taken for the recipe") == 2, "there are folders flow and vae, and none of the name ddpm"
+    assert "vae is taken for the recipe, which is trained; the folder vae is empty" in err
+    os.rmdir("vae")
     assert "to compare what is in the folder flow, write ./flow" in err
     assert len(prepared) == 2
     assert not os.path.exists("gone")

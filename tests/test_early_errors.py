@@ -12,7 +12,7 @@ from pushforward.cli import early, main
 
 WRONG = {
     "evaluate missing.npz --data digits": (3, "There is no file or folder missing.npz"),
-    "evaluate missing": (4, "There is no folder missing"),
+    "evaluate missing": (2, "There is no folder missing"),
     "evaluate empty --data digits": (3, "There are no images in empty"),
     "evaluate x.npy --data nope": (2, 'Unknown data "nope"'),
     "evaluate x.npy --data ./nope.csv": (3, "There is no file or folder ./nope.csv"),
@@ -26,9 +26,9 @@ WRONG = {
     "compare gan flwo": (2, '"flwo" is neither a recipe'),
     "compare gan --data nope": (2, 'Unknown data "nope"'),
     "data pack x.npy": (2, "data pack needs a new folder for the tars, such as"),
-    "sample missing": (4, "There is no folder missing"),
-    "resume missing": (4, "There is no folder missing"),
-    "report missing": (4, "There is no run missing"),
+    "sample missing": (2, "There is no folder missing"),
+    "resume missing": (2, "There is no folder missing"),
+    "report missing": (2, "There is no run missing"),
 }
 LOOP = """
 import contextlib, io, sys

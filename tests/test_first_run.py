@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pushforward.cli.closing import closing_notes
+from pushforward.cli.closing import _next, closing_notes
 from pushforward.data import check, from_arrays, load
 from pushforward.errors import DataError, UsageError
 
@@ -45,6 +45,42 @@ def test_a_short_training_says_how_to_go_on():
     assert note.startswith("4.9 passes over the data are few (900 steps): samples will be poor.")
     (note,) = closing_notes(vae_run(282, 2.0, samples=11_000), 100)
     assert note.startswith("282 steps are few (110 passes over the data): samples will be poor.")
+
+
+def finish_run(coverage, recall, **state):
+    """A finish of 600 steps whose guard has measured these shares of the start's."""
+    health = {"coverage_ratio": coverage, "coverage_limit": 0.97, "recall_ratio": recall, "recall_limit": 0.95}
+    alarm = {"kind": "variety", "over": False, "sentence": "recall has fallen; training ends with the weights of step 7"}
+    return SimpleNamespace(
+        folder="runs/f",
+        method=None,
+        losses=lambda: [
+            {"step": 599, "health": {"coverage_ratio": 0.5, "coverage_limit": 0.4, "recall_ratio": 0.5, "recall_limit": 0.4}},
+            {"step": 600, "health": health} | ({"alarm": [alarm]} if state else {}),
+        ],
+        state={"step": 600, "samples": 10_000, **state},
+        spec={"budget": {"steps": 600}, "asked": {"frozen": ["teacher=runs/m"]}},
+        space=SimpleNamespace(conditions={}, shape=(2,), names=()),
+    )
+
+
+def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
+    monkeypatch.setattr("pushforward.outputs.usual_ending", lambda space: ".csv")
+    (note,) = closing_notes(finish_run(0.98, 0.999), 1000)
+    assert note == (
+        "coverage is 0.98 and recall is 1.00 of the start's, on the same noise: lower, within the limits. This may be chance, or "
+        "a map that is worse than runs/m"
+    )
+    assert _next(finish_run(0.98, 0.999)) == "compare runs/f runs/m"
+    for ratios in ((1.0, 1.0), (0.999, 1.0), (0.98, 1.02)):
+        assert closing_notes(finish_run(*ratios), 1000)[0].endswith("no variety was lost") == (min(ratios) > 0.99)
+        assert _next(finish_run(*ratios)) == "sample runs/f --n 64 --out samples.csv"
+    (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
+    assert note == "training ends with the weights of step 7. To see whether it beats its teacher: pushforward report runs/f"
+    assert _next(finish_run(0.98, 0.8, weights_step=7)).startswith("sample runs/f ")
+    (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
+    assert "it samples as runs/m does. Use runs/m instead" in note
+    assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
 
 
 def test_arrays_that_are_not_used_are_named(tmp_path):

@@ -137,7 +137,7 @@ def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
         assert main(["report", "one", "--n", "20", "--repeats", "1"]) == 0
         assert f"{folder}/report.html" in capsys.readouterr().out
         assert {file.name for file in (tmp_path / folder).iterdir()} >= {"report.html", "report.md", "report.json"}
-    assert main(["report", "two"]) == 4
+    assert main(["report", "two"]) == 2
     assert "There is no run two" in capsys.readouterr().err
 
 

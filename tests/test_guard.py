@@ -11,6 +11,8 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import UsageError
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
 from pushforward.methods.starts import starts
 from pushforward.metrics.manifold import prdc, reached
@@ -91,7 +93,9 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
     assert (alarm["kind"], alarm["over"]) == ("variety", False)
     assert f"training ends with the weights of step {rows[-1]['step'] - 3}" in alarm["sentence"]
     assert any(alarm["sentence"] in line and "larger anchor" in line for line in heard.lines)
-    assert run.state["step"] == rows[-1]["step"]
+    assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
+    assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
+    assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
     for raw in (False, True):
         last, good = (pf.load(run.folder, raw=raw, checkpoint=name) for name in (None, f"step_{run.state['step'] - 3:06d}"))
         assert torch.equal(last.transport.sample(20), good.transport.sample(20))
@@ -247,7 +251,9 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     said = capsys.readouterr().err
     assert "has fallen to" in said
     assert "ends with the weights that it began with, so nothing was gained" in said
-    assert "beats its teacher: pushforward report run" in said
+    assert "it samples as map does. Use map instead" in said
+    assert said.splitlines()[-1] == "next: pushforward sample map --n 64 --out samples.csv"
+    assert "; critic: mlp; float32" in said
     assert "Go on with" not in said, "a training that has ended is not short"
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
             run(*train, *SHORT, "--out", f"{out}-cut")
     named = [word for file in plugins for word in ("--plugin", file)]
     code, _, err = run("resume", f"{out}-cut")
-    assert code == 4
+    assert code == 2
     assert f"--plugin {Path(plugins[0]).name}" in err
     code, _, err = run("resume", f"{out}-cut", *named)
     assert code == 0, err

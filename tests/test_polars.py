@@ -11,6 +11,7 @@ from pushforward.data import load
 from pushforward.data.tables.frames import filled_frame, frame_table
 from pushforward.data.tables.gaps import gappy_values
 from pushforward.data.tables.polars_frames import polars_frame
+from pushforward.errors import DataError
 from pushforward.samples import drawn_from
 from pushforward.transports import Map
 
@@ -56,7 +57,11 @@ def frame(n=90):
 def test_samples_of_a_polars_frame_are_one_with_its_types_and_values():
     source = frame()
     data = load(source, target="text")
-    assert {field.name: field.kind for field in data.space.fields}["code"] == "category"
+    fields = {field.name: field for field in data.space.fields}
+    assert (fields["code"].kind, fields["size"].kind, fields["size"].names) == ("category", "ordinal", ("c", "b", "a"))
+    with pytest.raises(DataError, match='rows break the constraint "size <= '):
+        load(source, constraints="size <= 'b'")
+    assert len(load(source.filter(pl.col("size") != "a"), constraints="size <= 'b'").train)
     assert spec.build(spec.describe(data.space)) == data.space
     back = data.space.frame(data.train.x)
     assert back.schema == source.schema

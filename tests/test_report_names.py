@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series
+from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series, TrainingCost
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import Report, samples
@@ -22,6 +22,17 @@ def test_a_teacher_that_is_compared_as_well_is_named(folder):
     named = folder in ("runs/flow", "./runs/flow/")
     assert ("of its teacher, flow of this comparison, in 16 calls (UniPC)" in claim.text) == named
     assert ("of its teacher in 16 calls (UniPC)" in claim.text) != named
+
+
+def test_a_caption_names_the_step_of_the_weights():
+    for earlier, says in (
+        (None, "after step 80"),
+        (60, "weights of step 60, of 80 trained"),
+        (0, "weights of step 0, of 80 trained"),
+    ):
+        model = ModelResult("map", training=TrainingCost(steps=80), weights_step=earlier)
+        read = Comparison.from_json(Comparison(models=(model,)).to_json()).models[0]
+        assert f'data-rest="{says}">{says}<' in samples._moment(samples.Panel(0, read, ("", 1, 1), None, None))
 
 
 @pytest.mark.parametrize(("calls", "says"), [(1, "one network call, Jump"), (4, "4 network calls, Jump"), (None, "Jump")])

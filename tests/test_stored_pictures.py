@@ -12,6 +12,7 @@ from programs.compared import compared
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
+from pushforward.evaluation.drawing import history_of
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.joining import stored
 from pushforward.evaluation.measurements import SamplingCost
@@ -60,6 +61,11 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path, flow_r
     assert stored(alone).pictures["flow"].grid is not None, "the run lies beside the report"
     pf.resume(tmp_path / "moved" / "flow", steps=3)
     assert stored(alone).pictures == {"flow": Pictures(absent=Absent.TRAINED)}, "samples of another step were not scored"
+
+
+def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
+    assert [step for step, _ in history_of(flow_run)][-1] == 2
+    assert history_of(pf.load(flow_run.folder, checkpoint="step_000000")) == []
 
 
 def test_samples_of_a_run_are_those_of_the_model_that_was_scored(tmp_path, flow_run):

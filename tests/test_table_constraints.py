@@ -19,7 +19,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.given import check_given
 from pushforward.data.tables.number import Number
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation import curves
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.judge import Judge
@@ -74,7 +74,7 @@ def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_repor
     assert [row.cells[place].value for row in table.rows] == [f"{result.sampling.refused:.1%}", "–"]
     assert constraint_warnings(transport.space, transport.space, Tally(40, 20)) == ()
     (text,) = constraint_warnings(transport.space, transport.space, Tally(40, 30, 7))
-    assert text.startswith("7 of its samples break a constraint still, after 20 further draws each")
+    assert text.startswith('7 of its samples break the constraint "a >= 500" still, after 20 further draws each')
     assert "(75% of all draws" in text
 
 
@@ -141,6 +141,9 @@ ROWS = {name: np.array(column) for name, column in {
         ("age < '3'", "++-"),
         ("home == 'NL'", "--+"),
         ("home != 'NL'", "++-"),
+        ("home != 'DE'", "+++"),
+        ("code != '41'", "+++"),
+        ("'XL' != size", "+++"),
         ("home == work", "+--"),
         ("work != home", "-++"),
         ("size >= 'M'", "-++"),
@@ -203,6 +206,31 @@ def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp
         load(path, constraints=["a >", "b", "home != work", "hme == 'a'"])
     data = load(path, constraints="born >= '2021-03-01'")
     assert spec.build(spec.describe(data.space)) == data.space
+
+
+def test_a_forbidden_level_that_no_row_has_is_met_and_noted_and_one_that_is_required_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("state,n\n" + "".join(f"{['open', 'closed', 'held'][i % 3]},{i % 7}\n" for i in range(60)))
+    data = load(path, constraints=["state != 'lost'", "'closd' != state", "n != '9'"])
+    first, second, third = data.table.notes
+    assert first == (
+        'every row and every sample meets the constraint "state != \'lost\'": no row has "lost" in the column "state" '
+        "(closed, held, open)"
+    )
+    assert second.endswith('no row has "closd" in the column "state" (closed, held, open). Did you mean "closed"?')
+    assert 'the column "n" (0, 1, 2, 3, 4 and 2 more)' in third
+    assert data.space.valid(data.train.x).all()
+    check_given(data.space.fields, data.space.constraints, np.zeros((1, 2)), np.array([[True, False]]))
+    with pytest.raises(
+        UsageError, match=r"'state == \"lost\"' compares \"state\" with \"lost\", which is no value of .* Expected"
+    ):
+        load(path, constraints='state == "lost"')
+    with pytest.raises(UsageError, match=r'names "open", which is no column\. A text stands in quotes: "open"'):
+        load(path, constraints="state != open")
+
+
+def test_a_text_stands_between_quotes_that_it_does_not_hold():
+    assert [quoted(text) for text in ("a", 'a "b"', "a 'b'", "'a' \"b\"")] == ['"a"', "'a \"b\"'", "\"a 'b'\"", "“'a' \"b\"”"]
 
 
 def test_a_constraint_in_two_spellings_is_the_same_and_another_date_is_not():

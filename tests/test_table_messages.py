@@ -13,10 +13,11 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli import _warned_in_words
+from pushforward.cli import _warned_in_words, main
 from pushforward.cli.given import condition_of
-from pushforward.cli.neighbours import _write_nearest
+from pushforward.cli.neighbours import _listed_rows, _samples, _with_rows, _write_nearest
 from pushforward.cli.reading import options_of_reading
+from pushforward.cli.sampling import check_images
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
 from pushforward.data import TableSpace, check, load
@@ -116,6 +117,45 @@ def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
     assert rows[0][2] == ""
     assert [float(row[2]) for row in rows[1:3]] == near.distances[0].tolist()
     assert [rows[0][4:], rows[1][4:], rows[3][4:]] == data.space.cells(data.train.data_units(np.array([4, 4, 9])))
+
+
+def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_that_fit():
+    data = mixed_table(300)
+    near = nearest(data.train.data_units(np.arange(4, 14)), data, 2)
+    samples = _with_rows(_samples(near, 7), data, near)
+    cells = data.space.cells(data.train.data_units(np.array([4])))[0]
+    assert (samples[0]["row"], samples[0]["rows"][0]) == (cells, cells)
+    head, first, second, third, fourth, *rest = _listed_rows(list(data.space.names), samples, 200).splitlines()
+    assert head.split() == ["seed", "distance", "number", "gain", "whole", "kind", "member"]
+    assert first.split() == ["7", "near-copy", *cells]
+    assert second.split()[:2] == ["training", "0.000"]
+    assert (third.split()[0], fourth.split()[0]) == ("training", "8")
+    assert rest[-1] == "... and 2 more samples in the file"
+    lines = _listed_rows(list(data.space.names), samples, len(head) - 2).splitlines()
+    assert lines[0] == head.removesuffix("member").rstrip()
+    assert lines[-1] == "... and 1 more column and 2 more samples in the file"
+    assert max(map(len, lines[:-1])) <= len(head) - 2
+
+
+def test_verbs_of_images_say_what_a_table_has_instead(capsys):
+    space = mixed_table(60).space
+    with pytest.raises(UsageError, match=r"a model of rows; .* `sample --given number=VALUE` .* `interpolate --seeds 0,1`"):
+        check_images(SimpleNamespace(folder="runs/t", space=space))
+    for words in (["vary", "runs/t"], ["impute", "runs/t", "t.csv"]):
+        assert main(words) == 2
+    vary, impute = " ".join(capsys.readouterr().err.split()).split("error: ")[1:]
+    assert "of a table, pushforward sample RUN --given COLUMN=VALUE" in vary
+    assert impute.startswith("impute needs a file to write, such as")
+
+
+def test_numbers_with_a_unit_that_are_taken_as_categories_are_noted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,share,grade\n" + "".join(f"{i}.5,{i * 7 % 45}%,{i % 5} kg\n" for i in range(90)))
+    data = load(path)
+    assert [field.kind for field in data.space.fields] == ["number", "category", "category"]
+    (note,) = data.table.notes
+    assert note.startswith('the column "share" has 45 different texts, taken as categories, of which samples hold no others')
+    assert 'without "%"' in note
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}

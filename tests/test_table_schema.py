@@ -67,7 +67,8 @@ def test_all_that_is_wrong_with_a_schema_is_listed_at_once(tmp_path):
     with pytest.raises(DataError) as error:
         load(path, schema={**schema, "missing": "-"})
     lines = str(error.value).splitlines()
-    assert lines[0] == "The schema cannot be used, for 6 reasons:"
+    assert lines[0] == f"{path} cannot be read as a table, for 6 reasons:"
+    assert all(line.startswith(f"  {place}. the schema: ") for place, line in enumerate(lines[1:], 1))
     said = [
         'unknown entry "taget". Did you mean "target"?',
         '"missing" is a list of texts',
@@ -75,10 +76,36 @@ def test_all_that_is_wrong_with_a_schema_is_listed_at_once(tmp_path):
     ]
     said += ['Did you mean "number"?', 'column "y": "plus" is 3', '"point" is ']
     assert all(text in line for text, line in zip(said, lines[1:], strict=True))
-    with pytest.raises(UsageError) as wrong:
+    with pytest.raises(DataError) as both:
         load(path, schema={"columns": {"X": {"kind": "number"}}}, columns="x,yy", target="z", table=True)
-    assert str(wrong.value).count("no column") == 3
+    assert str(both.value).count("no column") == 3
+    with pytest.raises(UsageError) as wrong:
+        load(path, columns="x,yy", target="z", table=True)
+    assert str(wrong.value).count("no column") == 2
     assert '"yy", which `columns` names. Did you mean "y"?' in str(wrong.value)
+
+
+def test_faults_of_a_schema_alone_and_beside_the_table_are_listed_at_once(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y,z\n" + "".join(f"{i}.5,{'ab'[i % 2]},{i % 3}\n" for i in range(40)))
+    columns = {"x": {"kind": "nmber"}, "yy": {"kind": "category"}, "y": {"kind": "number"}, "z": ["whole"]}
+    with pytest.raises(DataError) as error:
+        load(path, schema={"columns": columns, "target": "zz", "constraints": ["w > x", "x > 'a'", "y == z", "x >"]})
+    first, *reasons = str(error.value).splitlines()
+    assert first == f"{path} cannot be read as a table, for 7 reasons:"
+    said = [
+        "the schema: column \"x\": the kind is 'nmber'",
+        'the schema: column "z": expected {"kind": KIND, ...}.',
+        'there is no column "zz", which `schema` names.',
+        'there is no column "yy", which `schema` names. Did you mean "y"?',
+        '"y" is of the kind number in the schema, and 40 cells cannot be',
+        '"x >" is no constraint',
+        'The constraint "w > x" names "w", which is no column.',
+    ]
+    order = sorted(reasons, key=lambda reason: next(place for place, text in enumerate(said) if text in reason))
+    assert all(text in reason for text, reason in zip(said, order, strict=True)), reasons
+    with pytest.raises(DataError, match=r'for 2 reasons:\n  1\. the schema: .*\n  2\. there is no column "zz", which `target`'):
+        load(path, schema={"columns": {"x": {"kind": "nmber"}}}, target="zz")
 
 
 def test_a_pattern_that_fits_no_cell_is_named_beside_what_is_wrong_with_constraints(tmp_path):

@@ -13,8 +13,10 @@ __all__ = [
     "MissingExtra",
     "OutOfMemory",
     "PushforwardError",
+    "RunUsageError",
     "UsageError",
     "did_you_mean",
+    "quoted",
     "unknown",
 ]
 
@@ -57,6 +59,12 @@ class CheckpointError(PushforwardError):
     def __init__(self, message: str, before: str | None = None) -> None:
         super().__init__(message)
         self.before = before
+
+
+class RunUsageError(CheckpointError):
+    """A run that is named wrongly: no run or checkpoint has the name, or a plug-in that it needs is not named."""
+
+    exit_code = 2
 
 
 class _Failed(PushforwardError):
@@ -103,16 +111,23 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{did_you_mean(name, names)}')
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], least: float = 0.5) -> str:
     """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``.
 
-    Capital letters do not count. Where no name is close the hint is the first one that holds the word.
+    Capital letters do not count. Where no name is close the hint is the first one that holds the word. ``least`` is the least
+    similarity of a close name, from 0 to 1.
     """
     names = {name.lower(): name for name in reversed(list(known))}
     lower = word.lower()
-    close = difflib.get_close_matches(lower, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
     close = close or [name for name in reversed(names) if len(lower) >= LEAST and lower in name]
     return f' Did you mean "{names[close[0]]}"?' if close else ""
+
+
+def quoted(text: str) -> str:
+    """A text between quotes of a kind that it does not hold: double ones, else single ones, else typographic ones."""
+    first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
+    return f"{first}{text}{last}"
 
 
 LEAST = 3

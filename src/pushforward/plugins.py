@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError, RunUsageError, UsageError
 
 __all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_needed", "only", "parts_of", "plugin_options"]
 
@@ -115,7 +115,8 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:
-        CheckpointError: If one that is needed is not named, or has changed.
+        RunUsageError: If one is needed and none is named.
+        CheckpointError: If one that is needed is not among those that are named, or has changed.
         UsageError: If a file that is named is not there, or cannot be loaded.
     """
     files = files_of(files)
@@ -127,7 +128,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
                 "" if os.path.isfile(os.path.expanduser(file)) else " There is no such file here now: give the path where it is."
             )
             changed = " No file that was named has this content: it has changed since." if named else gone
-            raise CheckpointError(
+            raise (CheckpointError if named else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import say
@@ -14,7 +14,17 @@ from pushforward.cli.terminal import say
 if TYPE_CHECKING:
     from pushforward.training import Trainer
 
-__all__ = ["announce", "nothing_left", "say_news"]
+__all__ = ["announce", "critic_name", "nothing_left", "say_news"]
+
+CRITICS = {
+    "FeatureCritic": "features",
+    "MLP": "mlp",
+    "DCGANCritic": "dcgan",
+    "Critic": "residual",
+    "TextbookCritic": "textbook",
+    "ProjectedCritic": "projected",
+}
+"""What the setting `network` calls a critic, by its name in a spec."""
 
 
 @contextmanager
@@ -40,9 +50,11 @@ def announce(trainer: Trainer) -> None:
     space = trainer.data.space
     shape = f"{len(space.names)} columns" if space.names else "x".join(map(str, space.shape))
     shape += " numbers" if len(space.shape) == 1 and not space.names else ""
+    name = critic_name(trainer.content["method"])
+    critic = f"; critic: {name}" if name else ""
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
-        f"{shape}, {known}); parameters: {_sizes(trainer)}; {trainer.precision}"
+        f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
     say_news(trainer)
@@ -60,6 +72,20 @@ def say_news(trainer: Trainer) -> None:
 
     for line in news(trainer.processes, trainer.folder, trainer.clock.step):
         say(f"{trainer.folder}: {line}")
+
+
+def critic_name(method: Mapping[str, Any]) -> str:
+    """The name by which the setting `network` chooses the critic of a method; empty without a critic, or for one of another kind.
+
+    Args:
+        method: The method as a run's spec describes it, also one in a latent space.
+    """
+    part = (method.get("method") or method).get("critic")
+    while isinstance(part, Mapping):
+        if part.get("part") in CRITICS:
+            return CRITICS[part["part"]]
+        part = part.get("network")
+    return ""
 
 
 def _sizes(trainer: Trainer) -> str:

@@ -31,7 +31,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
-    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run), *_ended(run)]
+    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run), *_ended(run), *_variety(run)]
 
 
 def _skipped(run: Run) -> list[str]:
@@ -60,9 +60,41 @@ def _best(run: Run) -> list[str]:
 
 def _ended(run: Run) -> list[str]:
     """With which weights a training has ended by itself, and how to see whether it gained anything."""
-    weights = _variety_lost(run).rpartition("; ")[2]
+    weights, start = _variety_lost(run).rpartition("; ")[2], _start(run)
+    if weights and start and run.state.get("weights_step") == 0:
+        return [f"{weights}: it samples as {start} does. Use {start} instead, or train again with a larger --anchor"]
     look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
     return [f"{weights}. {look}"] if weights else []
+
+
+def _variety(run: Run) -> list[str]:
+    """What the last check of variety has measured where training did not end by it, and what that leaves open."""
+    ratios = _ratios(run)
+    if not ratios or _variety_lost(run):
+        return []
+    parts = " and ".join(f"{name} is {ratio:.2f}" for name, ratio in ratios.items())
+    what = f"{parts} of the start's, on the same noise"
+    if not _lower(run):
+        return [what if min(ratios.values()) < 1 else f"{what}: no variety was lost"]
+    return [f"{what}: lower, within the limits. This may be chance, or a map that is worse than {_start(run) or 'its start'}"]
+
+
+def _ratios(run: Run) -> dict[str, float]:
+    """Coverage and recall at the last check of a guard, as shares of the start's, to two digits; empty without a check."""
+    checks = [row["health"] for row in run.losses() if "coverage_ratio" in (row.get("health") or {})]
+    return {name: round(checks[-1][f"{name}_ratio"], 2) for name in ("coverage", "recall")} if checks else {}
+
+
+def _lower(run: Run) -> bool:
+    """Whether coverage or recall is lower than the start's, and neither is higher."""
+    ratios = _ratios(run).values()
+    return bool(ratios) and min(ratios) < 1 and max(ratios) <= 1
+
+
+def _start(run: Run) -> str:
+    """The folder of the run that a finish started from, as it was named; empty where that is unknown."""
+    named = (run.spec.get("asked") or {}).get("frozen") or ()
+    return next((word.partition("=")[2] for word in named if word.startswith("teacher=")), "")
 
 
 def _variety_lost(run: Run) -> str:
@@ -123,14 +155,17 @@ def _next(run: Run) -> str:
     from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
     from pushforward.outputs import usual_ending
 
-    folder = shlex.quote(str(run.folder))
+    folder, start = shlex.quote(str(run.folder)), _start(run)
+    if start and _lower(run) and not _variety_lost(run):
+        return f"compare {folder} {shlex.quote(start)}"
     if isinstance(run.method, PerceptualAutoencoder):
         from pushforward.evaluation.commands import reading_options
 
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
         return f"train flow {options} --latent {folder}"
-    return f"sample {folder} --n 64{_a_column(run)} --out samples{usual_ending(run.space)}"
+    better = shlex.quote(start) if start and run.state.get("weights_step") == 0 else folder
+    return f"sample {better} --n 64{_a_column(run)} --out samples{usual_ending(run.space)}"
 
 
 def _a_column(run: Run) -> str:

@@ -88,10 +88,16 @@ def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], l
     if again is not None:
         raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
     for name in fresh:
-        holds_models = any((Path(name) / file).is_file() for file in ("spec.json", "report.json"))
-        if holds_models and str(Path(name).resolve()) not in places:
-            say(f"{name} is taken for the recipe, which is trained; to compare what is in the folder {name}, write ./{name}")
+        if Path(name).is_dir() and str(Path(name).resolve()) not in places:
+            say(f"{name} is taken for the recipe, which is trained; {_beside(name)}")
     return fresh, finished
+
+
+def _beside(name: str) -> str:
+    """What a folder that is called like a recipe is, in words."""
+    if any((Path(name) / file).is_file() for file in ("spec.json", "report.json")):
+        return f"to compare what is in the folder {name}, write ./{name}"
+    return f"the folder {name} is {'empty' if not any(Path(name).iterdir()) else 'no run: it has no spec.json'}"
 
 
 def shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:

@@ -26,7 +26,7 @@ from pushforward.cli.groups import (
 )
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, quoted
 
 if TYPE_CHECKING:
     from pushforward.editing.imputation import Imputed
@@ -92,7 +92,7 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
     from pushforward.data.tables.faults import count, some
     from pushforward.data.tables.gaps import GappyFile
     from pushforward.numbers import listing
-    from pushforward.transports.redrawing import TURNS
+    from pushforward.transports.redrawing import TURNS, named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}")
@@ -105,10 +105,10 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
     if imputed.space.constraints:
         report["drawn_again"] = imputed.drawn_again
         report |= {name: [lines[row] for row in getattr(imputed, name)] for name in ("unmet", "given_unmet")}
-        say(f"{imputed.drawn_again:.1%} of the drawn rows broke a constraint and were drawn again")
+        say(f"{imputed.drawn_again:.1%} of the drawn rows broke {named_constraints(imputed.space)} and were drawn again")
     for broken, words in ((imputed.unmet, f"still, after {TURNS} further draws"), (imputed.given_unmet, "by the cells they had")):
         if broken:
-            constraints = listing(f'"{text}"' for text in imputed.broken(broken))
+            constraints = listing(map(quoted, imputed.broken(broken)))
             say(f"{noun} that break {constraints} {words}: {some(lines[row] for row in broken)}")
     return report
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,7 @@ from pushforward.cli.groups import (
 from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, target_of
 from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
+from pushforward.numbers import shortened
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from pushforward.training import Run
 
 __all__ = ["nearest"]
+
+LISTED, CELL = 8, 20
+"""Samples of a table on the terminal, and characters of a cell there, at most."""
 
 
 @app.command(group=INSPECT, sort_key=2)
@@ -77,7 +83,10 @@ def nearest(
     near = search(x, data, k)
     _write_nearest(target, data, near, seed, placing.zoom)
     result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
-    result |= {"near_copies": int(near.copies.sum()), "samples": _samples(near, seed)}
+    samples = _samples(near, seed)
+    result |= {"near_copies": int(near.copies.sum()), "samples": samples}
+    if data.space.names:
+        result |= {"columns": list(data.space.names), "samples": _with_rows(samples, data, near)}
     show(result, json, _nearest_table)
 
 
@@ -158,12 +167,53 @@ def _samples(near: Nearest, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _nearest_table(r: dict[str, Any]) -> str:
+def _with_rows(samples: list[dict[str, Any]], data: Dataset, near: Nearest) -> list[dict[str, Any]]:
+    """Samples of a table with their cells, and those of their training rows, as the table's file writes them."""
+    space: Any = data.space
+    own = space.records(near.x)
+    return [
+        sample | {"row": list(row), "rows": [list(other) for other in space.records(data.train.data_units(where))]}
+        for sample, row, where in zip(samples, own, near.examples, strict=True)
+    ]
+
+
+def _listed_examples(samples: list[dict[str, Any]]) -> str:
+    """A line for each sample: its seed, how far the nearest training example is, and the numbers of the nearest ones."""
     rows = [["seed", "distance", "", "nearest training examples"]]
-    for sample in r["samples"]:
+    for sample in samples:
         copy = "near-copy" if sample["near_copy"] else ""
         rows.append([str(sample["seed"]), f"{sample['distances'][0]:.3f}", copy, " ".join(map(str, sample["examples"]))])
+    return columns(rows)
+
+
+def _listed_rows(names: list[str], samples: list[dict[str, Any]], width: int) -> str:
+    """The first samples of a table, each above its training rows, in as many columns as a terminal of a width has space for."""
+    rows = [["seed", "", "distance", *shortened(names, CELL)]]
+    for sample in samples[:LISTED]:
+        copy = "near-copy" if sample["near_copy"] else "sample"
+        rows.append([str(sample["seed"]), copy, "", *map(_short, sample["row"])])
+        for distance, row in zip(sample["distances"], sample["rows"], strict=True):
+            rows.append(["", "training", f"{distance:.3f}", *map(_short, row)])
+    ends = list(accumulate(max(map(len, column)) + 2 for column in zip(*rows, strict=True)))
+    fitting = max(4, sum(end - 2 <= width for end in ends))
+    hidden = [
+        f"{left} more {what}{'s' * (left != 1)}"
+        for left, what in ((len(names) + 3 - fitting, "column"), (len(samples) - LISTED, "sample"))
+        if left > 0
+    ]
+    more = f"\n... and {' and '.join(hidden)} in the file" if hidden else ""
+    return f"{columns([row[:fitting] for row in rows])}{more}"
+
+
+def _short(cell: str) -> str:
+    text = cell.replace("\r", "").replace("\n", "\\n")  # cells may hold line ends
+    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"
+
+
+def _nearest_table(r: dict[str, Any]) -> str:
+    width = shutil.get_terminal_size((120, 24)).columns
+    listed = _listed_rows(r["columns"], r["samples"], width) if "columns" in r else _listed_examples(r["samples"])
     summary = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
     if r["threshold"] == 0:
         summary = f"{r['near_copies']} of {r['n']} are copies, as are more than half"
-    return f"{columns(rows)}\n\n{summary} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"
+    return f"{listed}\n\n{summary} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"

@@ -11,7 +11,7 @@ from pushforward.cli.early import check_features, check_numbers
 from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Features, Json, Plugins, RunFolder
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, command, say, show
-from pushforward.errors import CheckpointError
+from pushforward.errors import RunUsageError
 
 __all__ = ["report"]
 
@@ -39,7 +39,7 @@ def report(
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise CheckpointError(f"There is no run {run}. List runs: pushforward list runs")
+        raise RunUsageError(f"There is no run {run}. List runs: pushforward list runs")
     check_numbers(n, repeats)
     check_features(features, plugin)
     from pushforward.evaluation.comparison import compare

@@ -93,7 +93,7 @@ def sample(
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.outputs import draw_to
-    from pushforward.transports.redrawing import counted
+    from pushforward.transports.redrawing import counted, named_constraints
 
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
     condition = condition_of(loaded, label, given)
@@ -104,7 +104,8 @@ def sample(
     if tally.drawn:
         result["drawn_again"] = tally.share
     if tally.share:
-        say(f"{tally.share:.1%} of {tally.drawn:,} draws broke a constraint and were drawn again")
+        share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
+        say(f"{share} broke {named_constraints(loaded.space)} and were drawn again")
     show(result, json, lambda r: r["out"])
 
 
@@ -244,7 +245,19 @@ def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) 
 def check_images(run: Run) -> None:
     """Refuse a model of other data where image files are given."""
     if not run.space.has_pixels:
-        raise UsageError(f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images.")
+        raise UsageError(
+            f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images. "
+            f"{instead_of_images(run.space)}"
+        )
+
+
+def instead_of_images(space: Space) -> str:
+    """What a model of rows or vectors does in place of editing images."""
+    between = "`interpolate --seeds 0,1` goes from one sample to another"
+    if not space.names:
+        return f"{between}, `sample --seed` draws others."
+    name = space.names[0]
+    return f"`sample --given {name}=VALUE` draws rows with known values, `impute` fills in missing cells, and {between}."
 
 
 def draw_edited(

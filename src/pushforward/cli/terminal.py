@@ -45,11 +45,18 @@ _NEEDED = {
     ("inpaint", "--image"): "an image after the run, such as: pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28",
     ("upscale", "--run"): "a run's folder and a small image, such as: pushforward upscale runs/mnist-flow small.png",
     ("upscale", "--image"): "a small image after the run, such as: pushforward upscale runs/mnist-flow small.png",
+    ("impute", "--run"): "a run's folder and a table, such as: pushforward impute runs/people-flow people.csv --out full.csv",
+    ("impute", "--table"): "a table after the run, such as: pushforward impute runs/people-flow people.csv --out full.csv",
+    ("impute", "--out"): "a file to write, such as: pushforward impute runs/people-flow people.csv --out full.csv",
     ("data check", "--data"): "a data set, such as: pushforward data check ./photos (see: pushforward data list)",
     ("data pack", "--data"): "images and a new folder, such as: pushforward data pack ./photos --out packed",
     ("data pack", "--out"): "a new folder for the tars, such as: pushforward data pack ./photos --out packed",
 }
 
+_NO_IMAGES = (
+    "It is for models of images; of a table, pushforward sample RUN --given COLUMN=VALUE draws rows with known values, and "
+    "pushforward impute fills in missing cells."
+)
 RENAMED = {("tune", "--rows"): "--examples"}
 """Options that are called otherwise now, by verb and old name."""
 
@@ -70,6 +77,8 @@ def _error(error: CycloptsError) -> str:
             return "error: distil takes its teacher as the argument: pushforward distil RUN. --teacher belongs to train."
         if wrong:
             return f"error: {wrong}"
+        if name in ("--image", "--images"):
+            return f"error: {verb} needs {_NEEDED[verb, name]}. {_NO_IMAGES}"
         if (verb, name) in _NEEDED:
             return f"error: {verb} needs {_NEEDED[verb, name]}."
     if isinstance(error, UnknownOptionError):

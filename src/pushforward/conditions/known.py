@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, did_you_mean, quoted
 from pushforward.warned import warn
 
 if TYPE_CHECKING:
@@ -235,4 +235,4 @@ def _value(field: Field, cell: Any) -> float:
         raise UsageError(f'"{field.name}" takes {_expected(field)}, got {cell!r}.')
     quote = '"' if any("," in name for name in names) else ""
     listed = ", ".join(f"{quote}{name}{quote}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    raise UsageError(f'"{field.name}" has no category "{text}".{did_you_mean(text, names)} Expected one of: {listed}.')
+    raise UsageError(f'"{field.name}" has no category {quoted(text)}.{did_you_mean(text, names)} Expected one of: {listed}.')

@@ -16,23 +16,37 @@ from pushforward.data.source import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column
-from pushforward.data.tables.comparable import check_constraints, constraints_of, holds
+from pushforward.data.tables.comparable import (
+    check_constraints,
+    constraint_faults,
+    constraint_notes,
+    constraints_of,
+    holds,
+    strangers,
+)
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.facts import TableFacts
 from pushforward.data.tables.faults import Faults, count, some
+from pushforward.data.tables.frame_types import is_ordered
 from pushforward.data.tables.frames import frame_table
 from pushforward.data.tables.inference import Finding, declared, of_levels
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
-from pushforward.data.tables.schema import decide
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.data.tables.schema import decide, schema_faults
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 
 __all__ = ["check_names", "frame_dataset", "rows_of", "table_dataset"]
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The options of a reading and of its schema together; options come first."""
+    """The options of a reading and of its schema together; options come first.
+
+    Args:
+        faults: What is wrong with the schema, in sentences.
+        unusable: Columns whose entry of the schema cannot be used.
+        target_in_schema: Whether the schema names the target, if anything does.
+    """
 
     target: str
     missing: tuple[str, ...]
@@ -41,15 +55,31 @@ class _Wanted:
     entries: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
     drop: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    unusable: frozenset[str] = frozenset()
+    target_in_schema: bool = False
 
     @classmethod
     def of(cls, reading: Reading) -> _Wanted:
-        table, schema = reading.table, reading.table.schema
+        table = reading.table
+        faults, schema, unusable = schema_faults(table.schema)
         missing = table.missing if table.missing is not None else tuple(schema.get("missing", MISSING))
         constraints = table.constraints or tuple(schema.get("constraints", ()))
         target = reading.target if reading.target is not None else str(schema.get("target", ""))
         entries = schema.get("columns", {})
-        return cls(target, ("", *missing), *constraints_of(constraints), entries, table.columns, table.drop)
+        known, refused = constraints_of(constraints)
+        return cls(
+            target,
+            ("", *missing),
+            known,
+            refused,
+            entries,
+            table.columns,
+            table.drop,
+            tuple(faults),
+            unusable,
+            reading.target is None,
+        )
 
 
 def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
@@ -67,14 +97,16 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
         DataError: With all that is wrong with the table.
     """
     faults, wanted = faults or Faults(), _Wanted.of(reading)
-    columns = _chosen(where, table, wanted)
+    for sentence in wanted.faults:
+        faults.add(f"the schema: {sentence}")
+    columns, wanted = _chosen(where, table, wanted, faults)
     findings, unread = _findings(columns, wanted, table, faults)
     fields = [finding for finding in findings if finding.kind != "drop"]
     if not fields and not faults.sentences:
         raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
     if len(set(table.names)) < len(table.names) or not fields:
         faults.refuse(where)
-    _check_target(where, wanted.target, findings)
+    _check_target(where, wanted.target, findings, faults)
     known = {finding.name: finding.kind for finding in fields}
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
@@ -82,14 +114,13 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, wanted.missing)
         hashes += finding.hashes(column, wanted.missing)
-    judged = tuple(each for each in wanted.constraints if not unread & set(each.names))
-    _check_constraints(replace(wanted, constraints=judged), fields, rows.T, table, faults)
+    notes = _check_constraints(wanted, unread | wanted.unusable, fields, rows.T, table, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
     types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
     layout = Layout(table.separator, table.header is not False, texts, types, levels)
     header, parts = table.header, {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
-    facts = TableFacts.of(table, columns, findings, wanted.missing)
+    facts = TableFacts.of(replace(table, notes=(*table.notes, *notes)), columns, findings, wanted.missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     del table, columns, used, column
     return build(
@@ -160,23 +191,34 @@ def _space(
     return TableSpace.of([finding.measured(values[:, place], empty) for place, (finding, empty) in enumerate(named)], **parts)
 
 
-def _chosen(where: str, table: RawTable, wanted: _Wanted) -> list[RawColumn]:
-    """The columns that the options leave, in the table's order.
+def _chosen(where: str, table: RawTable, wanted: _Wanted, faults: Faults) -> tuple[list[RawColumn], _Wanted]:
+    """The columns that the options leave, in the table's order, and the options without names that are none of columns.
+
+    These are noted where the schema names one of them, or something is wrong already.
 
     Raises:
-        UsageError: With all unknown names.
+        UsageError: With all unknown names, where options alone are wrong.
     """
-    target = (wanted.target,) if wanted.target else ()
-    options = {"columns": wanted.columns, "drop": wanted.drop, "schema": tuple(wanted.entries), "target": target}
-    unknown = [(name, option) for option, names in options.items() for name in names if name not in table.names]
-    if unknown:
-        words = [f'"{name}", which `{option}` names.{did_you_mean(name, table.names)}' for name, option in unknown]
+    known = set(table.names)
+    in_schema = (*wanted.entries, *((wanted.target,) if wanted.target and wanted.target_in_schema else ()))
+    target = (wanted.target,) if wanted.target and not wanted.target_in_schema else ()
+    options = {"columns": wanted.columns, "drop": wanted.drop, "target": target, "schema": in_schema}
+    unknown = [(name, option) for option, names in options.items() for name in names if name not in known]
+    words = [f'"{name}", which `{option}` names.{did_you_mean(name, table.names)}' for name, option in unknown]
+    if words and not faults.sentences and all(option != "schema" for _, option in unknown):
         raise UsageError(f"{where} has no column {' It has no column '.join(words)} Columns: {', '.join(table.names)}.")
-    left = [column for column in table.columns if not wanted.columns or column.name in wanted.columns]
-    left = [column for column in left if column.name not in wanted.drop]
+    for sentence in words:
+        faults.add(f"there is no column {sentence}")
+    wanted = replace(
+        wanted,
+        target=wanted.target if wanted.target in known else "",
+        entries={name: entry for name, entry in wanted.entries.items() if name in known},
+    )
+    keep = known.intersection(wanted.columns)
+    left = [column for column in table.columns if (not keep or column.name in keep) and column.name not in wanted.drop]
     if not left:
         raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
-    return left
+    return left, wanted
 
 
 def _findings(
@@ -194,44 +236,60 @@ def _findings(
 def _finding(column: RawColumn, wanted: _Wanted, table: RawTable, faults: Faults) -> Finding:
     kind, levels = table.types.get(column.name, ("", ()))
     entry = wanted.entries.get(column.name)
-    ordered = of_levels(column, levels, wanted.missing) if kind.startswith("ordered ") and entry is None else None
+    ordered = of_levels(column, levels, wanted.missing) if is_ordered(kind) and entry is None else None
     if ordered is not None:
         return ordered
     finding = decide(column, entry, wanted.missing, table.lines, faults)
     return finding if entry is not None else declared(finding, column, wanted.missing, kind)
 
 
-def _check_target(where: str, target: str, findings: Sequence[Finding]) -> None:
-    left = {finding.name: finding for finding in findings if finding.kind != "drop"}
-    if target and target not in left:
-        raise UsageError(f'{where}: the target "{target}" is a column that is left out. Keep it, or name another `target`.')
+def _check_target(where: str, target: str, findings: Sequence[Finding], faults: Faults) -> None:
+    if not target or target in {finding.name for finding in findings if finding.kind != "drop"}:
+        return
+    sentence = f'the target "{target}" is a column that is left out. Keep it, or name another `target`.'
+    if not faults.sentences:
+        raise UsageError(f"{where}: {sentence}")
+    faults.add(sentence)
 
 
 def _check_constraints(
-    wanted: _Wanted, findings: Sequence[Finding], values: NDArray[np.float64], table: RawTable, faults: Faults
-) -> None:
+    wanted: _Wanted,
+    unread: frozenset[str],
+    findings: Sequence[Finding],
+    values: NDArray[np.float64],
+    table: RawTable,
+    faults: Faults,
+) -> list[str]:
     """Note rows that break a constraint, and in a table that is refused already what is wrong with constraints.
+
+    Of constraints of a column in ``unread`` only their names are checked.
+
+    Returns:
+        Notes on constraints that forbid nothing.
 
     Raises:
         UsageError: With all that is wrong with constraints of a table that is not.
     """
-    constraints = wanted.constraints
-    named = {name for constraint in constraints for name in constraint.names}
+    constraints = [each for each in wanted.constraints if not unread & set(each.names)]
+    named = {name for constraint in wanted.constraints for name in constraint.names}
     columns = dict(zip((finding.name for finding in findings), values, strict=True))
     fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
     known = fields | {f.name: Category(f.name, (), (1.0,), True) for f in findings if f.name not in named}
-    try:
+    if not faults.sentences:
         check_constraints(constraints, known, wanted.refused)
-    except UsageError as error:
-        if not faults.sentences:
-            raise
-        faults.add(str(error))
-        return
+    wrong = [*wanted.refused, *(sentence for each in wanted.constraints for sentence in strangers(each, known))]
+    wrong += [sentence for each in constraints if not strangers(each, known) for sentence in constraint_faults([each], known)]
+    for sentence in wrong:
+        faults.add(sentence)
+    if wrong:
+        return []
     for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:
             rows = f"{len(broken):,} row{'s break' if len(broken) > 1 else ' breaks'}"
             lines = f"line{'s' * (len(broken) > 1)} {some([table.lines[row] for row in broken])}"
             faults.add(
-                f'{rows} the constraint "{constraint.text}": {lines}. Correct or remove these rows, or change the constraint.'
+                f"{rows} the constraint {quoted(constraint.text)}: {lines}. Correct or remove these rows, or change the "
+                "constraint."
             )
+    return constraint_notes(constraints, fields)

@@ -210,8 +210,8 @@ def _check_deterministic(transport: Transport) -> None:
     inner = inner_of(transport)
     if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
-            f"{type(inner.solver).__name__} is a stochastic solver, which draws noise at every step: expected a deterministic "
-            "one, such as `solver=dpm`."
+            f"The solver here is {type(inner.solver).__name__}, a stochastic one, which draws noise at every step, so that no "
+            "path leads from one sample to another: choose a deterministic one, such as `solver=dpm`."
         )
 
 

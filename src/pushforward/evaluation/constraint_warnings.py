@@ -7,8 +7,9 @@ import numpy as np
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import TEXT, Constraint
+from pushforward.errors import quoted
 from pushforward.numbers import listing
-from pushforward.transports.redrawing import MEASURED, TURNS, Tally
+from pushforward.transports.redrawing import MEASURED, TURNS, Tally, named_constraints
 
 __all__ = ["constraint_warnings"]
 
@@ -23,7 +24,7 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    own_texts, other_texts = ({_meaning(each, space): f'"{each.text}"' for each in space.constraints} for space in (own, data))
+    own_texts, other_texts = ({_meaning(each, space): quoted(each.text) for each in space.constraints} for space in (own, data))
     lacking, further = (
         [text for meaning, text in here.items() if meaning not in there]
         for here, there in ((other_texts, own_texts), (own_texts, other_texts))
@@ -40,8 +41,8 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
         )
     if tally.unmet:
         sentences.append(
-            f"{tally.unmet:,} of its samples break a constraint still, after {MEASURED} further draws each, and are scored as "
-            f"they are ({tally.share:.0%} of all draws broke one). Sampling draws each up to {TURNS} times."
+            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
+            f"scored as they are ({tally.share:.0%} of all draws did). Sampling draws each up to {TURNS} times."
         )
     return tuple(sentences)
 

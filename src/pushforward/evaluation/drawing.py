@@ -72,14 +72,14 @@ def real_pictures(data: Dataset) -> Pictures:
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
-    """The samples that a run stored while it was trained, from the same noise: step and samples.
+    """The samples that a run stored while it was trained, up to its own step, from the same noise: step and samples.
 
     Raises:
         CheckpointError: If a file holds other arrays than those of samples.
     """
     frames = []
     for step, arrays in moments_of(run):
-        if "x" in arrays:
+        if "x" in arrays and step <= run.state["step"]:
             frames.append((step, run.space.drawing(arrays["x"][: SHOWN[run.space.as_points]])))
     return frames
 

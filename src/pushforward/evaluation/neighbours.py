@@ -58,7 +58,7 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         Diverged: If samples are not finite.
     """
     if not 1 <= k <= len(data.train):
-        raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
+        raise UsageError(f"`k` must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
     held_out = raw.at(data.held_out, slice(None)) if is_table(data.space) else data.held_out.x.reshape(len(data.held_out), -1)

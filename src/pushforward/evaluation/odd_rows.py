@@ -11,6 +11,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables import Column, Number
 from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.faults import count, some
+from pushforward.errors import quoted
 
 __all__ = ["odd_rows"]
 
@@ -46,7 +47,7 @@ def odd_rows(space: TableSpace, values: NDArray[np.float64], training: int) -> l
         broken = int((~holds(constraint, fields, named)).sum())
         if broken:
             rows = f"{count(broken, 'row')} of the samples break{'s' * (broken == 1)}"
-            notes.append(f'{rows} the constraint "{constraint.text}".')
+            notes.append(f"{rows} the constraint {quoted(constraint.text)}.")
     return notes
 
 

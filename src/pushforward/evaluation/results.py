@@ -118,6 +118,7 @@ class ModelResult(Record):
         parameters: Of what samples.
         other_parameters: Of networks that only training needs, by name.
         training: What training took; None for a model that is no run.
+        weights_step: The step of the weights that sample, where training has ended with those of an earlier step than its last.
         sampling: What a sample costs.
         scores: By name.
         label_agreement: The share of samples that a classifier recognises as the class they were asked to be.
@@ -147,6 +148,7 @@ class ModelResult(Record):
     parameters: int | None = None
     other_parameters: Mapping[str, int] = field(default_factory=dict)
     training: TrainingCost = field(default_factory=TrainingCost)
+    weights_step: int | None = None
     sampling: SamplingCost = field(default_factory=SamplingCost)
     scores: Mapping[str, Score] = field(default_factory=dict)
     label_agreement: float | None = None

@@ -48,6 +48,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             batch=state.get("batch"),
             samples_per_second=state["samples"] / seconds if seconds else None,
         ),
+        weights_step=state.get("weights_step"),
         other_parameters=cost.training_only(run.method, run.transport),
         losses=_losses(run),
         commands=tuple(commands(run)),
@@ -99,10 +100,10 @@ def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
-    """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment that a run stored."""
+    """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment up to a run's step."""
     landscapes: list[tuple[int, Mapping[str, np.ndarray]]] = []
     for step, arrays in moments_of(run):
-        if {"scores", "limits", "raw"} <= arrays.keys():
+        if step <= run.state["step"] and {"scores", "limits", "raw"} <= arrays.keys():
             landscapes.append((step, {name: arrays[name] for name in ("scores", "limits", "raw")}))
     return landscapes
 

@@ -71,7 +71,7 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
             if drawn == train or most == held_out
             else f", and {train} training examples, of which real data's scores take half"
         )
-        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out examples{half}), got {n}.")
+        raise UsageError(f"`n` must be from 2 to {most} ({dataset.name} has {held_out} held-out examples{half}), got {n}.")
     return n
 
 

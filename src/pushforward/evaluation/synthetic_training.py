@@ -103,7 +103,7 @@ def real_accuracy(data: Dataset, n: int, seed: int = 0) -> float:
     """
     check_labelled(data)
     if not 2 <= n <= len(data.train):
-        raise UsageError(f"n must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
+        raise UsageError(f"`n` must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
     return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n], seed), data.space, data.held_out)
 
 

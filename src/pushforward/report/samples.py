@@ -148,8 +148,10 @@ def _figure(part: Panel, look: Look, rules: list[str]) -> str:
 
 
 def _moment(part: Panel) -> str:
-    steps = part.model.training.steps
+    steps, earlier = part.model.training.steps, part.model.weights_step
     rest = "" if steps is None else f"after step {count(steps)}"
+    if earlier is not None and steps is not None:
+        rest = f"weights of step {count(earlier)}, of {count(steps)} trained"
     how = _solver(part.model)
     return f'<span class="at" data-rest="{rest}">{rest}</span>' + (f'<span class="how">{escape(how)}</span>' if how else "")
 

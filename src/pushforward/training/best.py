@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import RunUsageError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 
@@ -89,11 +89,11 @@ def best_name(folder: Path) -> str:
     """The name of the checkpoint of a run's best step.
 
     Raises:
-        CheckpointError: For a model that was not measured in 1, 2 and 4 calls.
+        RunUsageError: For a model that was not measured in 1, 2 and 4 calls.
     """
     best = best_of(log.read(folder / "metrics.jsonl"))
     if best is None:
-        raise CheckpointError(
+        raise RunUsageError(
             f"{folder} has no best checkpoint: only maps between two times are compared while they are trained, in 1, 2 and 4 "
             "calls. Leave the checkpoint out for the newest."
         )

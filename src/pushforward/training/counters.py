@@ -39,6 +39,7 @@ MAY: dict[str, Callable[[Any], bool]] = {
     "spec_sha256": lambda value: isinstance(value, str),
     "precision": lambda value: isinstance(value, str),
     "batch": _is_count,
+    "weights_step": _is_count,
     "trajectories": _or_none(_is_count),
     "store_seconds": _is_amount,
     "peak_memory_mb": _or_none(_is_amount),

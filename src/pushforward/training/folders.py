@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pushforward.errors import CheckpointError, UsageError, did_you_mean
+from pushforward.errors import CheckpointError, RunUsageError, UsageError, did_you_mean
 from pushforward.safe_files import refuse_links
 from pushforward.training import checkpoint as checkpoints
 
@@ -164,7 +164,7 @@ def check_run(folder: str | Path) -> None:
     """Refuse a path that is no run's folder, or a run that holds links or pipes.
 
     Raises:
-        CheckpointError: Saying what is there, and how to have a run.
+        CheckpointError: Saying what is there, and how to have a run; a RunUsageError where nothing of a run is there.
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
@@ -178,10 +178,10 @@ def check_run(folder: str | Path) -> None:
     if os.path.isfile(folder / "report.html") and not waiting:
         inside = sorted(folder.glob("*/spec.json"))
         within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
-        raise CheckpointError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
+        raise RunUsageError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
     close = did_you_mean(folder.name, (path.parent.name for path in folder.parent.glob("*/spec.json")))
     what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}.{close}"
-    raise CheckpointError(f"{what}{(waiting or [' Runs are made by `pushforward train`.'])[0]}")
+    raise (CheckpointError if waiting else RunUsageError)(f"{what}{(waiting or [' Runs are made by `pushforward train`.'])[0]}")
 
 
 def put_back(folder: Path) -> None:

@@ -81,3 +81,4 @@ def go_back(trainer: Trainer) -> None:
     """
     where = _goal(trainer.folder, passed(trainer.observers) or 0)
     take_up(trainer, stored_for(trainer.processes, where, trainer.device))
+    trainer.saver.weights_step = checkpoints.step_of(where)

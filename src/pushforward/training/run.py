@@ -43,7 +43,8 @@ class Run:
         folder: The run's folder.
         content: What ``spec.json`` holds.
         method: The method with the chosen weights (the average by default).
-        state: The checkpoint's counters: step, samples, seconds, total.
+        state: The checkpoint's counters: step, samples, seconds, total; and weights_step where training has ended with the
+            weights of an earlier step.
         warnings: Sentences that a report must print.
         weights: The hash of the weights' file, by which learned grids and tables know theirs; None goes by the step.
     """

@@ -45,11 +45,13 @@ class Saver:
         step: The step of the newest checkpoint, which may be being written; -1 where there is none.
         peak: The most memory used so far, bytes.
         beside: Whether checkpoints that nothing waits for are written beside the next steps.
+        weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
     """
 
     def __init__(self) -> None:
         self.step, self.peak, self._seconds, self.beside = -1, 0, 0.0, True
         self._before = self.step, self._seconds
+        self.weights_step: int | None = None
         self._writer = Background()
         self._asked = False
         self._reported: BaseException | None = None
@@ -175,6 +177,7 @@ class Saver:
             "precision": trainer.precision,
             "batch": trainer.training.batch,
             "peak_memory_mb": self.peak / 2**20,
+            **({} if self.weights_step is None else {"weights_step": self.weights_step}),
             **trainer.store.state(),
             **trainer.recovery.state(),
         }
@@ -192,7 +195,7 @@ class Saver:
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
         self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
-        self.step, self._seconds = state["step"], state["seconds"]
+        self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
         trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)

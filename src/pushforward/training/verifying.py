@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError, did_you_mean
+from pushforward.errors import CheckpointError, RunUsageError, did_you_mean
 from pushforward.safe_files import MOST_BYTES
 from pushforward.training.disk import read_json, sha256, write_json
 
@@ -84,7 +84,7 @@ def no_checkpoint(folder: Path, name: str | None) -> CheckpointError:
     names = [path.name for path in all_in(folder / "checkpoints")]
     if not names:
         return CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
-    return CheckpointError(f"{folder} has no checkpoint {name}.{did_you_mean(name or '', names)} There are: {', '.join(names)}.")
+    return RunUsageError(f"{folder} has no checkpoint {name}.{did_you_mean(name or '', names)} There are: {', '.join(names)}.")
 
 
 def write_latest(folder: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from pushforward.data.spaces import Space
 from pushforward.draws import ExampleDraws
-from pushforward.errors import Diverged
+from pushforward.errors import Diverged, quoted
 from pushforward.numbers import listing
 from pushforward.predictor import Condition, selected
 from pushforward.warned import warn
@@ -138,6 +139,7 @@ class Redrawing:
         self.space, self.n, self.seed = space, n, seed
         self.tally, self.unmet, self.lost = Tally(), 0, 0
         self._joined = (0, 0, 0, 0)
+        self._refused: Tensor | None = None
 
     @property
     def hopeless(self) -> bool:
@@ -155,6 +157,8 @@ class Redrawing:
         waiting = np.zeros(0, dtype=np.int64) if valid is None else np.flatnonzero(~valid)
         if valid is not None:
             self._drawn(0, [draws.seeds[place] for place in waiting.tolist()], len(valid))
+        if len(waiting):
+            self._refused = x[waiting]
         return Part(x, condition, draws, waiting)
 
     def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
@@ -184,6 +188,8 @@ class Redrawing:
         assert valid is not None, "the data has constraints"
         self._drawn(turn, [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met], len(valid))
         part.waiting = waiting[~valid]
+        if len(part.waiting):
+            self._refused = again[~valid]
 
     def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
         """Count what other processes drew of the same request since the last call.
@@ -216,9 +222,18 @@ class Redrawing:
         if self.hopeless:
             drawn, met = self.tally.drawn, self.tally.drawn - self.tally.refused
             some = f"{met:,} of {drawn:,} draws meet" if met > 1 else f"{'One' if met else 'None'} of {drawn:,} draws meets"
-            raise _refused(f"{some} the constraints of the data")
+            raise self._given_up(f"{some} {named_constraints(self.space, every=True)}")
         if self.unmet and not _unmet_allowed:
-            raise _refused(_broken(self.unmet, self.n, TURNS))
+            raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
+
+    def _given_up(self, what: str) -> Diverged:
+        """The error of a request that is given up, with the constraints that the draws refused last break."""
+        broken = [] if self._refused is None else _broken_by(self.space, self._refused)
+        several = len(getattr(self.space, "constraints", ())) > 1
+        what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
+        sums = any("==" in each.text and each.quoted is None for each in broken)
+        other = ", or leave one of its columns out and compute it from the others, since numbers hardly ever meet an equation"
+        return Diverged(f"{what}. Train for longer, or without this constraint{other if sums else ''}.", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
         """Count one draw of some samples, and by their seeds those that it left without."""
@@ -240,12 +255,9 @@ def warn_between(space: Space, x: Tensor) -> None:
     valid = space.valid(x)
     if valid is None or valid.all():
         return
-    texts = []
-    for constraint in getattr(space, "constraints", ()):
-        if not np.all(replace(space, constraints=(constraint,)).valid(x)):  # type: ignore[type-var]
-            texts.append(f'"{constraint.text}"')
+    texts = listing(quoted(constraint.text) for constraint in _broken_by(space, x))
     warn(
-        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {listing(texts)}. Points between two seeds cannot be "
+        f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {texts}. Points between two seeds cannot be "
         "drawn again: they are written as they are."
     )
 
@@ -254,18 +266,25 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.")
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.")
 
 
-def _refused(what: str) -> Diverged:
-    return Diverged(
-        f"{what}: the model hardly ever meets them. Train for longer, or train without a constraint that is an equation.",
-        what=what,
-    )
+def named_constraints(space: Space, every: bool = False) -> str:
+    """The constraint of a space, or where there are several, one of them or ``every`` one, in words."""
+    constraints: Sequence[Any] = getattr(space, "constraints", ())
+    if len(constraints) == 1:
+        return f"the constraint {quoted(constraints[0].text)}"
+    return f"all {len(constraints)} constraints of the model" if every else f"one of {len(constraints)} constraints"
 
 
-def _broken(broken: int, n: int, turns: int) -> str:
-    return f"{broken:,} of {n:,} samples do not meet the constraints of the data after {turns} further draws each"
+def _broken_by(space: Space, x: Tensor) -> list[Any]:
+    """The constraints of a table that some of these samples break."""
+    constraints = getattr(space, "constraints", ())
+    return [each for each in constraints if not np.all(replace(space, constraints=(each,)).valid(x))]  # type: ignore[type-var]
+
+
+def _broken(space: Space, broken: int, n: int, turns: int) -> str:
+    return f"{broken:,} of {n:,} samples do not meet {named_constraints(space, every=True)} after {turns} further draws each"
 
 
 def _turns(measured: bool) -> int:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,23 @@ from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.number import Number
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, did_you_mean, quoted
 
-__all__ = ["check_constraints", "constraints_of", "holds", "iso_date", "numbers"]
+__all__ = [
+    "check_constraints",
+    "constraint_faults",
+    "constraint_notes",
+    "constraints_of",
+    "holds",
+    "iso_date",
+    "numbers",
+    "strangers",
+]
 
 UNORDERED = ("category", "boolean")
+LEVELLED = ("category", "ordinal")
+NEAR = 0.75
+"""The least similarity of a level that a message takes for the one that was meant."""
 Fields = Mapping[str, Column]
 Values = Mapping[str, NDArray[np.float64]]
 
@@ -46,7 +59,27 @@ def check_constraints(constraints: Sequence[Constraint], fields: Fields, refused
     Raises:
         UsageError: With all that is wrong.
     """
-    _refuse([*refused, *(sentence for constraint in constraints for sentence in _faults(constraint, fields))])
+    _refuse([*refused, *constraint_faults(constraints, fields)])
+
+
+def constraint_faults(constraints: Sequence[Constraint], fields: Fields) -> list[str]:
+    """A sentence on each fault of constraints of these columns."""
+    return [sentence for constraint in constraints for sentence in _faults(constraint, fields)]
+
+
+def constraint_notes(constraints: Sequence[Constraint], fields: Fields) -> list[str]:
+    """A sentence on each constraint that forbids a value which no row has, so that all rows and all samples meet it."""
+    notes = []
+    for constraint in constraints:
+        field = fields[constraint.names[0]]
+        if not _forbids_unknown(constraint, field):
+            continue
+        text = str(constraint.quoted)
+        notes.append(
+            f"every row and every sample meets the constraint {quoted(constraint.text)}: no row has {quoted(text)} in the column "
+            f'"{field.name}" ({some(field.levels)}){did_you_mean(text, field.levels, NEAR).replace(" Did", ". Did")}'
+        )
+    return notes
 
 
 def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
@@ -76,8 +109,22 @@ def numbers(constraint: Constraint, fields: Fields, values: Values) -> dict[str,
     compared = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
     if constraint.quoted is not None:
         (name,) = constraint.names
-        compared[TEXT] = _numbered(fields[name], _read(fields[name], constraint.quoted), texts[name], levels)[0]
+        place = _read(fields[name], constraint.quoted)
+        unknown = _forbids_unknown(constraint, fields[name])
+        compared[TEXT] = _unlike(fields[name], levels) if unknown else _numbered(fields[name], place, texts[name], levels)[0]
     return compared
+
+
+def _forbids_unknown(constraint: Constraint, field: Column) -> bool:
+    """Whether a constraint is of the form ``column != text``, of a category or ordinal column that has no such level."""
+    text = constraint.quoted
+    return text is not None and constraint.unequal and field.kind in LEVELLED and bool(np.isnan(_read(field, text)[0]))
+
+
+def _unlike(field: Column, levels: Sequence[str]) -> Any:
+    """A number that no level of a column has."""
+    places = np.arange(float(len(field.levels)))
+    return np.float64(len(levels) if levels else 1 + np.max(np.abs(field.numbers(places)), initial=0.0))
 
 
 def iso_date(text: str, field: Column) -> float:
@@ -139,38 +186,46 @@ def _is_number(text: str) -> bool:
 
 def _faults(constraint: Constraint, fields: Fields) -> list[str]:
     """What is wrong with a constraint, in sentences."""
-    unknown = [name for name in constraint.names if name not in fields]
-    if unknown:
-        return [
-            f'The constraint "{constraint.text}" names "{name}", which is no column.{_hint(name, fields)} '
-            f"Columns: {some(fields, 30)}."
-            for name in unknown
-        ]
+    if unknown := strangers(constraint, fields):
+        return unknown
     kinds = {name: fields[name].kind for name in constraint.names}
     unordered = [name for name, kind in kinds.items() if kind in UNORDERED]
     if unordered and not (constraint.plain and all(fields[name].levels for name in kinds)):
         level = next(iter(fields[unordered[0]].levels), "a")
         return [
-            f'The constraint "{constraint.text}" compares "{unordered[0]}", which is a {kinds[unordered[0]]}: expected numbers '
-            f'or dates; categories are compared by == and != with a text, such as {_name(unordered[0])} == "{level}", or with '
-            'another column of categories. For an order of levels, a schema gives the column "kind": "ordinal" and its "names".'
+            f'The constraint {quoted(constraint.text)} compares "{unordered[0]}", which is a {kinds[unordered[0]]}: expected '
+            f'numbers or dates; categories are compared by == and != with a text, such as {_name(unordered[0])} == "{level}", or '
+            'with another column of categories. For an order of levels, a schema gives the column "kind": "ordinal" and its '
+            '"names".'
         ]
     if constraint.quoted is not None:
         return _unread(constraint, fields[next(iter(kinds))])
     return _disjoint(constraint, fields) if unordered else _disorder(constraint, fields)
 
 
+def strangers(constraint: Constraint, fields: Fields) -> list[str]:
+    """A sentence for each name in a constraint that is no column."""
+    levels = {level for name in constraint.names if name in fields for level in fields[name].levels}
+    return [
+        f'The constraint {quoted(constraint.text)} names "{name}", which is no column.'
+        f"{f' A text stands in quotes: {quoted(name)}.' if name in levels else _hint(name, fields)} Columns: {some(fields, 30)}."
+        for name in constraint.names
+        if name not in fields
+    ]
+
+
 def _unread(constraint: Constraint, field: Column) -> list[str]:
     """The sentence on a text that a column cannot hold."""
     text = str(constraint.quoted)
-    if not np.isnan(_read(field, text)[0]):
+    if not np.isnan(_read(field, text)[0]) or _forbids_unknown(constraint, field):
         return []
-    close = did_you_mean(text, field.levels)
+    close = did_you_mean(text, field.levels, NEAR)
     moment = _moment(text) if field.kind == "date" else None
     expected = f"{some(field.levels)}" if field.levels else "such as 2021-03-04" if field.kind == "date" else "a number"
     zoned = moment is not None and moment.tzinfo is not None
     why = "has an offset from UTC, as the column's dates do not" if zoned else f"is no value of this {field.kind}"
-    return [f'The constraint "{constraint.text}" compares "{field.name}" with "{text}", which {why}.{close} Expected {expected}.']
+    who = f'The constraint {quoted(constraint.text)} compares "{field.name}"'
+    return [f"{who} with {quoted(text)}, which {why}.{close} Expected {expected}."]
 
 
 def _disorder(constraint: Constraint, fields: Fields) -> list[str]:
@@ -181,8 +236,8 @@ def _disorder(constraint: Constraint, fields: Fields) -> list[str]:
     if all(sorted(levels, key=shared.index) == list(levels) for levels in own) and len(shared) == longest:
         return []
     return [
-        f'The constraint "{constraint.text}" compares ordered texts of {some(constraint.names)}, which are no levels of one '
-        'order. Expected the same "names" in the schema, in the same order.'
+        f"The constraint {quoted(constraint.text)} compares ordered texts of {some(constraint.names)}, which are no levels of "
+        'one order. Expected the same "names" in the schema, in the same order.'
     ]
 
 
@@ -190,7 +245,7 @@ def _disjoint(constraint: Constraint, fields: Fields) -> list[str]:
     """A sentence for two columns of categories that no row has the same value in, so that == never holds and != always does."""
     every = numbers(constraint, fields, {name: np.arange(float(len(fields[name].levels))) for name in constraint.names})
     return [
-        f'The constraint "{constraint.text}" compares "{left}" ({some(fields[left].levels)}) with "{right}" '
+        f'The constraint {quoted(constraint.text)} compares "{left}" ({some(fields[left].levels)}) with "{right}" '
         f"({some(fields[right].levels)}), which have no value in common. Write their values alike, or leave the constraint out."
         for left, right in itertools.pairwise(constraint.names)
         if not np.isin(every[left], every[right]).any()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.errors import UsageError
+from pushforward.errors import quoted as in_quotes
 
 __all__ = ["TEXT", "Constraint"]
 
@@ -88,6 +89,12 @@ class Constraint:
         sides = (tree.left, *tree.comparators)
         whole = all(isinstance(side, ast.Name) or _is_text(side) for side in sides)
         return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
+
+    @property
+    def unequal(self) -> bool:
+        """Whether it is a single !=."""
+        tree, _ = self._parsed
+        return len(tree.ops) == 1 and isinstance(tree.ops[0], ast.NotEq)
 
     def holds(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
         """Whether each row meets it, (n,).
@@ -216,7 +223,7 @@ def _near(left: Any, right: Any) -> Any:
 
 def _refused(text: str) -> UsageError:
     return UsageError(
-        f'"{text[:80]}" is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and numbers, joined by +, - '
-        'and *, such as end >= start, or of a column with a text, such as state == "open"; names with other characters than '
-        "letters, digits and _ stand in backquotes."
+        f"{in_quotes(text[:80])} is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and numbers, joined "
+        'by +, - and *, such as end >= start, or of a column with a text, such as state == "open"; names with other characters '
+        "than letters, digits and _ stand in backquotes."
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import count, some
-from pushforward.data.tables.inference import TOO_MANY, Finding
+from pushforward.data.tables.inference import AS_TEXTS, TOO_MANY, Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tables.text import NAMES
@@ -57,7 +57,9 @@ class TableFacts:
         separator = "" if table.header is None else table.separator
         texts = tuple(dict.fromkeys(missing))
         notes += tuple(map(_rounded, (finding for finding in findings if finding.rounds)))
-        notes += tuple(f'the column "{finding.name}" has {finding.why}' for finding in findings if finding.why == TOO_MANY)
+        said = (TOO_MANY, AS_TEXTS.partition("{}")[0])
+        noted = (finding for finding in findings if any(words in finding.why for words in said))
+        notes += tuple(f'the column "{finding.name}" has {finding.why}' for finding in noted)
         return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property

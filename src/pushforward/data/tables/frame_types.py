@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TRUTHS", "as_typed", "type_of"]
+__all__ = ["TRUTHS", "as_typed", "is_ordered", "type_of"]
 
 TRUTHS = {"true": True, "false": False}
 _CATEGORY = re.compile(r"(ordered )?category:(\w+(?:\[\w+(?:, [\w/+:-]+)?\])?)$")
@@ -22,6 +22,11 @@ def type_of(series: Any) -> str:
     if name != "category":
         return name if _KNOWN.match(name) else ""
     return f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}"
+
+
+def is_ordered(kind: str) -> bool:
+    """Whether a column's type has ordered levels: an ordered category of pandas, or an Enum of polars."""
+    return kind.startswith("ordered ") or kind.endswith("category:Enum")
 
 
 def as_typed(pd: Any, series: Any, kind: str, texts: list[str | None], levels: Mapping[str, str] = MappingProxyType({})) -> Any:

@@ -13,7 +13,7 @@ from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.number import Number
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, quoted
 
 __all__ = ["beyond_ranges", "check_given"]
 
@@ -107,6 +107,6 @@ def _sentence(constraint: Constraint, parts: Sequence[tuple[Column, float, bool]
         if not given
     ]
     if not others:
-        return f'{who} break{"s" * (len(stated) == 1)} the constraint "{constraint.text}" of the table: {_OTHERS}'
+        return f"{who} break{'s' * (len(stated) == 1)} the constraint {quoted(constraint.text)} of the table: {_OTHERS}"
     leave = f"leave{'s' * (len(stated) == 1)} no value of {' and '.join(others)}"
-    return f'{who} {leave} by which a row meets the constraint "{constraint.text}" of the table: {_OTHERS}'
+    return f"{who} {leave} by which a row meets the constraint {quoted(constraint.text)} of the table: {_OTHERS}"

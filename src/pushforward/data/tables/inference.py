@@ -14,6 +14,7 @@ from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
+from pushforward.data.tables.frame_types import is_ordered
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.numerals import (
     dress_of,
@@ -30,12 +31,13 @@ from pushforward.data.tables.numerals import (
 )
 from pushforward.data.tables.raw import RawColumn
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "of_levels", "ordered"]
+__all__ = ["AS_TEXTS", "KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "of_levels", "ordered"]
 
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
 TOO_MANY = f"more than {MOST_CATEGORIES:,} categories, taken as whole numbers; samples may hold others"
+AS_TEXTS = 'taken as categories, of which samples hold no others: write the numbers alone, without "{}", for a column of numbers'
 CONSTANT = "a constant: every value is the same"
 FEW = 20
 """Whole numbers of at most so many different values are ordered categories."""
@@ -145,7 +147,7 @@ def declared(finding: Finding, column: RawColumn, missing: Sequence[str], kind: 
     if len(texts) > MOST_CATEGORIES:
         return replace(finding, why=TOO_MANY)
     why = f"{len(texts)} categories of the frame"
-    return Finding(column.name, "ordinal" if kind.startswith("ordered ") else "category", why, names=ordered(texts))
+    return Finding(column.name, "ordinal" if is_ordered(kind) else "category", why, names=ordered(texts))
 
 
 def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str]) -> Finding | None:
@@ -243,7 +245,10 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         )
         return Finding(name, "drop", "too many categories")
     texts = [column.texts[place] for place in places]
-    return Finding(name, "category", f"{different} different texts" if different > 1 else CONSTANT, names=ordered(texts))
+    why = f"{different} different texts" if different > 1 else CONSTANT
+    if different > FEW and n < REPEATED * different and (unit := unit_of(texts)):
+        why += f", {AS_TEXTS.format(unit)}"
+    return Finding(name, "category", why, names=ordered(texts))
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:

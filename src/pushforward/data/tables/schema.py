@@ -33,7 +33,7 @@ from pushforward.data.tables.numerals import GROUPS, dress_of, form_of, is_numbe
 from pushforward.data.tables.raw import RawColumn
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
 
-__all__ = ["decide", "read_schema", "schema_of", "write_schema"]
+__all__ = ["decide", "read_schema", "schema_faults", "schema_of", "write_schema"]
 
 MOST_NAMED = 10_000
 """The most categories of a column that a schema makes a category."""
@@ -47,45 +47,46 @@ _LARGEST = 1 << 24
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a schema file, checked.
+    """The content of a schema file; `schema_faults` says what is wrong with it.
 
     Args:
         source: The file, or its content.
 
     Raises:
-        DataError: If it is no schema.
+        DataError: If it is no JSON object.
     """
     if isinstance(source, Mapping):
-        content, name = dict(source), "The schema"
-    elif isinstance(source, (str, os.PathLike)):
-        content, name = _loaded(Path(source)), os.fspath(source)
-    else:
-        raise UsageError(f"`schema` is a file or a mapping, got a {type(source).__name__}.")
-    faults = Faults()
-    for sentence in _wrong(content):
-        faults.add(sentence)
-    faults.refuse(name, "cannot be used")
-    return content
+        return dict(source)
+    if isinstance(source, (str, os.PathLike)):
+        return _loaded(Path(source))
+    raise UsageError(f"`schema` is a file or a mapping, got a {type(source).__name__}.")
 
 
-def _wrong(content: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the content of a schema, in sentences."""
-    yield from _unknown(content, _WHOLE)
+def schema_faults(content: Mapping[str, Any]) -> tuple[list[str], dict[str, Any], frozenset[str]]:
+    """What is wrong with a schema, in sentences; the parts that can be used; and the columns whose entries cannot."""
+    sentences, usable = list(_unknown(content, _WHOLE)), {key: content[key] for key in _WHOLE if key in content}
     for key in ("missing", "constraints"):
         if not _texts(content.get(key, [])):
-            yield f'"{key}" is a list of texts.'
+            sentences.append(f'"{key}" is a list of texts.')
+            usable[key] = []
     if not isinstance(content.get("target", ""), str):
-        yield '"target" is the name of a column.'
+        sentences.append('"target" is the name of a column.')
+        usable["target"] = ""
     columns = content.get("columns", {})
-    if not isinstance(columns, Mapping) or not all(isinstance(entry, Mapping) for entry in columns.values()):
-        yield '"columns" is {"NAME": {"kind": KIND}, ...}.'
-        return
-    for column, entry in columns.items():
-        yield from (f'column "{column}": {sentence}' for sentence in _wrong_entry(entry))
+    if not isinstance(columns, Mapping):
+        sentences.append('"columns" is {"NAME": {"kind": KIND}, ...}.')
+        columns = {}
+    wrong = {str(column): list(_wrong_entry(entry)) for column, entry in columns.items()}
+    sentences += [f'column "{column}": {sentence}' for column, listed in wrong.items() for sentence in listed]
+    usable["columns"] = {column: entry for column, entry in columns.items() if not wrong[str(column)]}
+    return sentences, usable, frozenset(column for column, listed in wrong.items() if listed)
 
 
-def _wrong_entry(entry: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_entry(entry: Any) -> Iterator[str]:
     """What is wrong with the entry of a column."""
+    if not isinstance(entry, Mapping):
+        yield 'expected {"kind": KIND, ...}.'
+        return
     yield from _unknown(entry, _ENTRY)
     kind = entry.get("kind")
     if kind not in KINDS:
