@@ -449,6 +449,29 @@ FAULTS: dict[str, list[Fault]] = {
         ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
         ("max(0.0, growth.error**2 - shared) / samplings", "max(0.0, growth.error**2 - shared)", "intervals"),
         ("root / m, first * over", "root / m, 0.0", "intervals"),
+        ("still if mean <= bias else far - (far - still)", "far - 0.0", "intervals_near_0"),
+        ("(bias / mean) ** 2", "(bias / mean)", "intervals_near_0"),
+        ("reference_slope * over, *rest)", "reference_slope * over, rest[0])", "intervals_near_0"),
+        ("float(values.mean()))", "(len(counts) - 1) / (2 * n))", "intervals_near_0"),
+        ("first / n / distance if distance > 0 else 0.0", "0.0", "intervals_near_0"),
+    ],
+    "metrics/exchanges.py": [
+        ("stay = round(n * n / (n + m))", "stay = n", "intervals_near_0"),
+        ("x[stay:], y[n - stay :]", "x[: n - stay], y[n - stay :]", "intervals_near_0"),
+        ("widened * float(np.std", "float(np.std", "intervals_near_0"),
+        (" / blocks**0.5", "", "intervals_near_0"),
+        ("error * part", "error", "intervals_near_0"),
+    ],
+    "metrics/wasserstein.py": [
+        ("_with_errors(score, far, transport_growth(x, y, far))", "_with_errors(score, far, ())", "intervals_near_0"),
+        (
+            '_with_errors(scores["sliced_w2"], far, sliced_growth(x, y, far))',
+            '_with_errors(scores["sliced_w2"], far, ())',
+            "intervals_near_0",
+        ),
+    ],
+    "metrics/modes.py": [
+        ("growth=count.divergence_growth", "growth=()", "intervals_near_0"),
     ],
     "evaluation/synthetic_training.py": [
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
@@ -483,6 +506,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("error = share_error(", "error = 2 * share_error(", "intervals"),
     ],
     "metrics/classes.py": [
+        ("growth=growth, extra=extra)", "extra=extra)", "intervals_near_0"),
         ("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals"),
     ],
     "metrics/sinkhorn.py": [
