@@ -1,4 +1,4 @@
-"""Intervals of distances that have no derivative where both distributions are equal: W2, sliced W2, total variation, KL of modes."""
+"""Intervals of distances that have no derivative at 0: W2, sliced W2, total variation; and of the KL of modes."""
 
 from __future__ import annotations
 
