@@ -1,7 +1,9 @@
 """Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new samples and real data in each.
 
     python benchmarks/interval_coverage.py [--repeats 200] [--n 200]
-    python benchmarks/interval_coverage.py --metrics copying sinkhorn    # these alone; other rows stay as results/ has them
+    python benchmarks/interval_coverage.py --metrics copying sinkhorn --cases "points, perfect"    # these alone
+
+Rows that are not measured stay as results/ has them.
 
 Each repeat draws n real and n generated examples (three times), scores them as an evaluation does, and asks whether the stated
 interval holds the true value. True values are closed forms where there are such, else the mean score over repeats that are not
@@ -100,18 +102,19 @@ def main(words: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--metrics", nargs="*", help="measure these alone")
+    parser.add_argument("--cases", nargs="*", help="by these alone, such as 'points, perfect'; with --metrics")
     given = parsed(parser, words, repeats=2, n=40)
     rows = []
     for case in cases()[:: 2 if given.smoke else 1]:
         names = wanted(case, given.metrics)
-        if names == []:
+        if names == [] or (given.cases and case.name not in given.cases):
             continue
         results_of = [repeated(case, given.n, at, names) for at in range(given.repeats)]
         rows += coverage(case.name, results_of, case.truths, given.n)
         print(case.name, flush=True)
     further = ((READ, partial(of_stacked, most=2), {}), (EVEN, partial(of_stacked, most=1), {}), (TAUGHT, of_classes, {}))
     for name, of_model, truths in (*further, (DENSITY, of_density, {"bpd": true_bits()})):
-        if given.metrics is None or OF_MODELS[name] in given.metrics:
+        if (given.metrics is None or OF_MODELS[name] in given.metrics) and name in (given.cases or [name]):
             rows += coverage(name, [of_model(given.n, at) for at in range(given.repeats)], truths, given.n)
             print(name, flush=True)
     rows = [{**row, "repeats": given.repeats} for row in rows]
