@@ -71,6 +71,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
     "report/choosing.py": [
+        ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
@@ -1462,6 +1463,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('name not in (first, "near_copies")', "name != first", "results"),
     ],
     "evaluation/commands.py": [
+        ('.removesuffix(".0")', "", "report_choices"),
         (" *_options(_settings(spec)),", "", "training"),
         ('*_options(spec["asked"]), ', "", "training"),
         ("*reading_options(source), ", "", "training"),
@@ -2061,6 +2063,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("close = close or [name", "close = [name", "table_messages"),
     ],
     "numbers.py": [
+        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [

@@ -6,8 +6,9 @@ all examples into two clouds of these sizes has the law of the one that was draw
 from either side in proportion, so that of clouds of unequal distributions the noise alone is left, and not their difference.
 
 References:
-    Southworth, Kim and Owen, Properties of balanced permutations, 2009: balanced divisions lose the difference of two groups.
-    Shapiro, Asymptotic analysis of stochastic programs, 1991: the limit of a norm at 0 is the norm of the limit.
+    Southworth, Kim and Owen, Properties of balanced permutations, 2009: they lose the difference of two groups. As p-values they
+    are too permissive; here they give a mean and a variance. Sommerfeld and Munk, Inference for empirical Wasserstein distances
+    on finite spaces, 2018, arXiv:1610.03287: where distributions are equal, the limit is a norm of a normal vector.
 """
 
 from __future__ import annotations
