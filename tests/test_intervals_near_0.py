@@ -51,6 +51,7 @@ def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samp
     values = np.array([score.value for score in scores])
     held = np.mean([score.interval[0] <= values.mean() <= score.interval[1] for score in scores])
     assert held >= 0.88
+    assert all(score.growth for score in scores)
     below = np.mean([score.value - score.interval[0] for score in scores if score.interval[0] > 0])
     assert below == pytest.approx(1.96 * values.std(ddof=1), rel=0.3)
 
