@@ -70,6 +70,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("    if all(worse):", "    if worse[-1]:", "ladder"),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
+    "report/markup.py": [
+        ("if column.hint and column.named == column.label", "if False", "report_choices"),
+        ("(interval != cell.interval)", "0", "report_choices"),
+    ],
     "report/choosing.py": [
         ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),

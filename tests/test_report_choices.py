@@ -21,11 +21,13 @@ from pushforward.report import Report
 from pushforward.report.choosing import choices
 from pushforward.report.facts import commands
 from pushforward.report.limits import limits
-from pushforward.report.markup import prose
+from pushforward.report.markup import prose, scrolled
 from pushforward.report.sentences import inside, unmarked
 from pushforward.report.statistics import metric_for
-from pushforward.report.tables import score_column, scorecards
+from pushforward.report.tables import Cell, Column, Row, Table, score_column, scorecards
 from pushforward.report.verdict import verdict
+
+SHARE = Cell("7", interval="[3, 11] %")
 
 
 def lines(comparison):
@@ -173,6 +175,14 @@ def test_a_command_has_the_budget_with_all_of_its_digits_and_no_others():
     assert _amount({"seconds": 20.0}) == "--budget 20s"
     assert _amount({"seconds": 0.125}) == "--budget 0.125s"
     assert _amount({"steps": 5000, "seconds": None}) == "--steps 5000"
+
+
+def test_cells_have_their_unit_beside_the_value_and_say_it_again_where_the_page_is_narrow():
+    table = Table([Column("KL", "", "nats"), Column("Recall", "", "↑ higher is better")], [Row("vae", [Cell("3"), SHARE])])
+    page = scrolled(table, "codes")
+    assert 'data-label="KL, nats"' in page
+    assert 'data-label="Recall ↑"' in page
+    assert '<span class="value">7\u00a0%</span> <span class="interval">[3, 11]</span>' in page
 
 
 def test_the_value_that_is_right_has_no_more_digits_than_its_error():
