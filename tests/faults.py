@@ -82,7 +82,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("    if all(worse):", "    if worse[-1]:", "ladder"),
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
     ],
+    "report/markup.py": [
+        ("if column.hint and column.named == column.label", "if False", "report_choices"),
+        ("(interval != cell.interval)", "0", "report_choices"),
+    ],
     "report/choosing.py": [
+        ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
@@ -462,6 +467,29 @@ FAULTS: dict[str, list[Fault]] = {
         ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
         ("max(0.0, growth.error**2 - shared) / samplings", "max(0.0, growth.error**2 - shared)", "intervals"),
         ("root / m, first * over", "root / m, 0.0", "intervals"),
+        ("still if mean <= bias else far - (far - still)", "far - 0.0", "intervals_near_0"),
+        ("(bias / mean) ** 2", "(bias / mean)", "intervals_near_0"),
+        ("reference_slope * over, *rest)", "reference_slope * over, rest[0])", "intervals_near_0"),
+        ("float(values.mean()))", "(len(counts) - 1) / (2 * n))", "intervals_near_0"),
+        ("first / n / distance if distance > 0 else 0.0", "0.0", "intervals_near_0"),
+    ],
+    "metrics/exchanges.py": [
+        ("stay = round(n * n / (n + m))", "stay = n", "intervals_near_0"),
+        ("x[stay:], y[n - stay :]", "x[: n - stay], y[n - stay :]", "intervals_near_0"),
+        ("widened * float(np.std", "float(np.std", "intervals_near_0"),
+        (" / blocks**0.5", "", "intervals_near_0"),
+        ("error * part", "error", "intervals_near_0"),
+    ],
+    "metrics/wasserstein.py": [
+        ("_with_errors(score, far, transport_growth(x, y, far))", "_with_errors(score, far, ())", "intervals_near_0"),
+        (
+            '_with_errors(scores["sliced_w2"], far, sliced_growth(x, y, far))',
+            '_with_errors(scores["sliced_w2"], far, ())',
+            "intervals_near_0",
+        ),
+    ],
+    "metrics/modes.py": [
+        ("growth=count.divergence_growth", "growth=()", "intervals_near_0"),
     ],
     "evaluation/synthetic_training.py": [
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
@@ -496,6 +524,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("error = share_error(", "error = 2 * share_error(", "intervals"),
     ],
     "metrics/classes.py": [
+        ("growth=growth, extra=extra)", "extra=extra)", "intervals_near_0"),
         ("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals"),
     ],
     "metrics/sinkhorn.py": [
@@ -1461,6 +1490,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('name not in (first, "near_copies")', "name != first", "results"),
     ],
     "evaluation/commands.py": [
+        ('.removesuffix(".0")', "", "report_choices"),
         (" *_options(_settings(spec)),", "", "run_commands"),
         ('*_options(spec["asked"]), ', "", "run_commands"),
         ("*reading_options(source), ", "", "run_commands"),
@@ -2064,6 +2094,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("close = close or [name", "close = [name", "table_messages"),
     ],
     "numbers.py": [
+        ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
     ],
     "data/tables/facts.py": [

@@ -9,21 +9,25 @@ import numpy as np
 import pytest
 from programs.compared import INFO, compared
 
+from pushforward.evaluation.commands import _amount
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.joining import joined
 from pushforward.evaluation.measurements import LatentStatistics
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
+from pushforward.numbers import plain
 from pushforward.report import Report
 from pushforward.report.choosing import choices
 from pushforward.report.facts import commands
 from pushforward.report.limits import limits
-from pushforward.report.markup import prose
+from pushforward.report.markup import prose, scrolled
 from pushforward.report.sentences import inside, unmarked
 from pushforward.report.statistics import metric_for
-from pushforward.report.tables import score_column, scorecards
+from pushforward.report.tables import Cell, Column, Row, Table, score_column, scorecards
 from pushforward.report.verdict import verdict
+
+SHARE = Cell("7", interval="[3, 11] %")
 
 
 def lines(comparison):
@@ -150,6 +154,35 @@ def test_models_none_of_which_beats_no_network_are_not_good_yet():
     three = lines(compared({"gan": (2.0, 0.1, 1), "vae": (2.01, 0.001, 1), "old": (3.0, 0.1, 1)}))
     assert [line.startswith("None of them is good yet. ") for line in three] == [True, False]
     assert not any("good yet" in line for line in lines(compared({"gan": (2.0, 0.1, 1), "vae": (0.2, 0.001, 1)})))
+
+
+def test_models_worse_than_no_network_are_ranked_whatever_their_order():
+    worse = compared({"gan": (3.01, 0.1, 1), "ddpm": (9.0, 0.1, 1), "flow": (3.0, 0.1, 1), "vae": (4.0, 0.1, 1)})
+    assert lines(worse)[-1].startswith(
+        "None of them is good yet. Do not choose flow, gan, vae and ddpm as they are: they are worse than no network in "
+        "Fréchet distance (from 3.000 ± 0.010 to 9.000 ± 0.010 against 2.000 ± 0.010)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"), [(0.997, 2, "1.0"), (1.04, 2, "1.0"), (0.98, 2, "0.98"), (9.996, 3, "10.0"), (0.0999, 2, "0.10")]
+)
+def test_a_number_that_rounds_up_to_a_further_digit_has_no_further_decimal(value, digits, text):
+    assert plain(value, digits) == text
+
+
+def test_a_command_has_the_budget_with_all_of_its_digits_and_no_others():
+    assert _amount({"seconds": 20.0}) == "--budget 20s"
+    assert _amount({"seconds": 0.125}) == "--budget 0.125s"
+    assert _amount({"steps": 5000, "seconds": None}) == "--steps 5000"
+
+
+def test_cells_have_their_unit_beside_the_value_and_say_it_again_where_the_page_is_narrow():
+    table = Table([Column("KL", "", "nats"), Column("Recall", "", "↑ higher is better")], [Row("vae", [Cell("3"), SHARE])])
+    page = scrolled(table, "codes")
+    assert 'data-label="KL, nats"' in page
+    assert 'data-label="Recall ↑"' in page
+    assert '<span class="value">7\u00a0%</span> <span class="interval">[3, 11]</span>' in page
 
 
 def test_the_value_that_is_right_has_no_more_digits_than_its_error():

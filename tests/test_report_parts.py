@@ -174,7 +174,7 @@ def test_what_went_wrong_is_the_last_thing_on_the_page():
     [
         (0.0, 1.0, False, ""),
         (0.2, 1.0, False, ""),
-        (0.8, 1.0, False, " · axis does not start at 0"),
+        (0.8, 1.0, False, " · axis does not start at\u00a00"),
         (0.1, 9.0, True, " · log scale"),
     ],
 )

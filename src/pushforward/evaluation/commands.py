@@ -76,5 +76,6 @@ def _options(given: Mapping[str, Any]) -> list[str]:
 
 def _amount(budget: Mapping[str, Any]) -> str:
     """A budget as an option, with all of its digits."""
-    options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {!r}s"}
-    return next(text.format(budget[name]) for name, text in options.items() if budget.get(name) is not None)
+    options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {}s"}
+    name = next(name for name in options if budget.get(name) is not None)
+    return options[name].format(repr(budget[name]).removesuffix(".0"))

@@ -8,10 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.errors import UsageError
+from pushforward.metrics.exchanges import divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Classes", "shares", "total_variation"]
+
+DIVISIONS = 200
 
 
 def shares(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -70,5 +73,16 @@ class Classes:
         share, real = (shares(labels, samples.classes) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         side = np.sign(share - real) / 2
-        error, shared = errors(side[generated], -side[reference])
-        return {"class_distance": Score(total_variation(share, real), error=error, reference_error=shared, extra=extra)}
+        far = errors(side[generated], -side[reference])
+        growth = norm_growth(_divided(generated, reference, samples.classes), far, len(generated), len(reference))
+        score = Score(total_variation(share, real), error=far[0], reference_error=far[1], growth=growth, extra=extra)
+        return {"class_distance": score}
+
+
+def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
+    """Total variations of divisions of all labels."""
+    labels = np.concatenate([generated, reference])
+    return [
+        total_variation(shares(labels[first], classes), shares(labels[second], classes))
+        for first, second in divisions(len(generated), len(reference), DIVISIONS)
+    ]

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from pushforward.metrics.growth import divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
@@ -41,6 +42,7 @@ class ModeCount:
     nearest: np.ndarray
     spread_error: float = 0.0
     divergence_error: float = 0.0
+    divergence_growth: tuple[float, ...] = ()
 
 
 def count_modes(
@@ -97,6 +99,7 @@ def count_modes(
         nearest=np.bincount(nearest, minlength=count) / len(x),
         spread_error=varied / (2 * spread) if spread > 0 else 0.0,
         divergence_error=divergence_error(quality, weights),
+        divergence_growth=divergence_growth(quality, weights) if quality.any() else (),
     )
 
 
@@ -191,7 +194,13 @@ class Modes:
             "high_quality": share(count.high_quality, right=right),
             "bridges": share(count.bridges),
             "spread": Score(count.spread, error=count.spread_error, reference_error=0.0),
-            "mode_kl": Score(count.divergence, error=count.divergence_error, reference_error=0.0, bias=(modes - 1) / (2 * n)),
+            "mode_kl": Score(
+                count.divergence,
+                error=count.divergence_error,
+                reference_error=0.0,
+                bias=(modes - 1) / (2 * n),
+                growth=count.divergence_growth,
+            ),
         }
 
 

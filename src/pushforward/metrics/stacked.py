@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from pushforward.errors import DataError
+from pushforward.metrics.growth import divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import divergence_error
 
@@ -92,8 +93,10 @@ class Stacked:
         numbers = truth.read(samples.generated)
         histogram = count_numbers(numbers, truth.modes)
         counts, n = np.bincount(numbers, minlength=truth.modes), len(numbers)
-        error = divergence_error(counts, np.full(truth.modes, 1 / truth.modes))
+        even = np.full(truth.modes, 1 / truth.modes)
+        error, growth = divergence_error(counts, even), divergence_growth(counts, even)
+        bias = (truth.modes - 1) / (2 * n)
         return {
             "stacked_modes": Score(histogram.reached, extra={"of": truth.modes, "missing": histogram.missing}),
-            "stacked_kl": Score(histogram.divergence, error=error, reference_error=0.0, bias=(truth.modes - 1) / (2 * n)),
+            "stacked_kl": Score(histogram.divergence, error=error, reference_error=0.0, bias=bias, growth=growth),
         }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from pushforward.errors import UsageError
+from pushforward.metrics.exchanges import divisions, norm_growth, rounds
+from pushforward.metrics.growth import Growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
@@ -17,7 +20,8 @@ __all__ = ["Wasserstein", "sliced_distance", "transport_distance", "transport_sc
 BLOCK = 1000
 """Examples on either side that are matched at a time: the time of an exact matching grows with their cube."""
 BLOCKS = 2
-DIRECTIONS = 512
+DIRECTIONS, FEWER = 512, 128
+"""Of the sliced distance, and of its errors."""
 SLICED = 4000
 """Examples on either side whose projections are compared, at most."""
 
@@ -70,12 +74,27 @@ def _matchings(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = B
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
+    for first, second in _blocks(x, y, block, blocks):
+        costs = cdist(first, second, "sqeuclidean")
+        yield costs, linear_sum_assignment(costs)[1]
+
+
+def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Disjoint blocks of both clouds, of equal size."""
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
     x, y = (np.asarray(drawn(examples, n, seed), np.float64) for seed, examples in enumerate((x, y)))
-    for at in range(0, n - size + 1, size):
-        costs = cdist(x[at : at + size], y[at : at + size], "sqeuclidean")
-        yield costs, linear_sum_assignment(costs)[1]
+    return [(x[at : at + size], y[at : at + size]) for at in range(0, n - size + 1, size)]
+
+
+def transport_growth(x: np.ndarray, y: np.ndarray, far: Errors) -> Growth:
+    """How the variance of `transport_score` grows with its mean, of which ``far`` are the errors by terms of examples."""
+    blocks = _blocks(x, y)
+    size, distances = len(blocks[0][0]), []
+    for at, (first, second) in enumerate(divisions(size, size, rounds(size))):
+        pooled = np.concatenate(blocks[at % len(blocks)])
+        distances.append(transport_distance(pooled[first], pooled[second]))
+    return norm_growth(distances, far, size, size, len(blocks))
 
 
 def _root_mean(matchings: Iterable[Matching]) -> float:
@@ -101,11 +120,30 @@ def _errors(matchings: Sequence[Matching]) -> Errors:
     return root_errors(_root_mean(matchings), errors(parts[0], parts[1]))
 
 
-def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = 128, seed: int = 0) -> Errors:
-    """The standard error of `sliced_distance` of clouds of equal size, and the part from ``y``, by fewer directions."""
+def sliced_growth(x: np.ndarray, y: np.ndarray, far: Errors, directions: int = FEWER) -> Growth:
+    """How the variance of `sliced_distance` grows with its mean, of which ``far`` are the errors by terms of examples."""
+    lines = np.concatenate(_projected(x, y, directions))
+    order, distances = np.argsort(lines.T, 1), []
+    rising = np.take_along_axis(lines.T, order, 1)
+    for first, _ in divisions(len(x), len(y), rounds(len(x))):
+        inside = np.zeros(len(lines), bool)
+        inside[first] = True
+        here = inside[order]
+        gaps = rising[here].reshape(directions, -1) - rising[~here].reshape(directions, -1)
+        distances.append(float(np.sqrt(np.square(gaps).mean())))
+    return norm_growth(distances, far, len(x), len(y))
+
+
+def _projected(x: np.ndarray, y: np.ndarray, directions: int, seed: int = 0) -> list[np.ndarray]:
+    """Both clouds along random directions, (n, directions) each."""
     axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
-    first, second = (np.asarray(examples, np.float64) @ axes for examples in (x, y))
+    return [np.asarray(examples, np.float64) @ axes for examples in (x, y)]
+
+
+def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = FEWER, seed: int = 0) -> Errors:
+    """The standard error of `sliced_distance` of clouds of equal size, and the part from ``y``, by fewer directions."""
+    first, second = _projected(x, y, directions, seed)
     value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
     return root_errors(value, sliced_errors(first, second))
 
@@ -122,9 +160,7 @@ def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS, 
     References:
         Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures, 2015.
     """
-    axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
-    axes /= np.linalg.norm(axes, axis=0)
-    first, second = (np.sort(np.asarray(examples, np.float64) @ axes, axis=0) for examples in (x, y))
+    first, second = (np.sort(lines, axis=0) for lines in _projected(x, y, directions, seed))
     if len(first) != len(second):
         levels = (np.arange(max(len(first), len(second))) + 0.5) / max(len(first), len(second))
         first, second = (np.quantile(examples, levels, axis=0, method="inverted_cdf") for examples in (first, second))
@@ -158,12 +194,21 @@ class Wasserstein:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
-        error, shared = sliced_errors_of(x, y) if samples.errors and len(x) == len(y) else (None, None)
-        scores = {"sliced_w2": Score(sliced_distance(x, y), error=error, reference_error=shared)}
+        scores = {"sliced_w2": Score(sliced_distance(x, y))}
+        if samples.errors and len(x) == len(y):
+            far = sliced_errors_of(x, y)
+            scores = {"sliced_w2": _with_errors(scores["sliced_w2"], far, sliced_growth(x, y, far))}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
         x, y = samples.generated / unit, samples.reference / unit
         matchings = list(_matchings(x, y))
-        error, shared = _errors(matchings) if samples.errors else (None, None)
-        return {"w2": Score(_root_mean(matchings), error=error, reference_error=shared), **scores}
+        score = Score(_root_mean(matchings))
+        if samples.errors:
+            far = _errors(matchings)
+            score = _with_errors(score, far, transport_growth(x, y, far))
+        return {"w2": score, **scores}
+
+
+def _with_errors(score: Score, far: Errors, growth: Growth) -> Score:
+    return replace(score, error=far[0], reference_error=far[1], growth=growth)

@@ -43,7 +43,7 @@ def start_note(axis: Axis) -> str:
     """What a label says of an axis that is logarithmic or does not hold 0; nothing for any other."""
     if axis.log:
         return " · log scale"
-    return "" if axis.low <= 0 <= axis.high else " · axis does not start at 0"
+    return "" if axis.low <= 0 <= axis.high else " · axis does not start at\u00a00"
 
 
 def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:

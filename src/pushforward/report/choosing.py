@@ -201,11 +201,12 @@ def _span(near: Sequence[Speed]) -> str:
 
 def _against(comparison: Comparison, short: Short) -> list[Choice]:
     """One line on the models that are worse than no network, and one on those that do not beat it."""
-    label, lines = inside(comparison.info(metric_for(comparison, "quality") or "").label), []
-    every = len(comparison.models)
+    metric = metric_for(comparison, "quality") or ""
+    label, lines = inside(comparison.info(metric).label), []
+    every, ranked = len(comparison.models), [short[score.name] for score in statistics(comparison, metric) if score.name in short]
     none_yet = ("Neither is good yet. " if every == 2 else "None of them is good yet. ") if len(short) == every else ""
     for is_worse in (False, True):
-        scores = [own for own, base in short.values() if base.better_than(own) == is_worse]
+        scores = [own for own, base in ranked if base.better_than(own) == is_worse]
         if not scores:
             continue
         names, single = [own.name for own in scores], len(scores) == 1

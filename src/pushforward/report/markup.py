@@ -81,16 +81,19 @@ def _heading(column: tables.Column) -> str:
 
 
 def _cell(cell: tables.Cell, column: tables.Column) -> str:
-    spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
+    spread, value = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else "", cell.value
     if cell.interval:
-        spread = f' <span class="interval">{escape(cell.interval)}</span>'
+        interval = cell.interval.removesuffix(" %")
+        value += "\u00a0%" * (interval != cell.interval)  # the interval stands on a line of its own
+        spread = f' <span class="interval">{escape(interval)}</span>'
     notes = [escape(cell.note)] if cell.note else []
     if cell.best:
         notes.append('<span class="flag">best</span>')
     small = f"<small>{' · '.join(notes)}</small>" if notes else ""
     kinds = " ".join(filter(None, ["best" if cell.best else "", "" if cell.value != "–" else "none"]))
     kind = f' class="{kinds}"' if kinds else ""
-    return f'<td{kind} data-label="{escape(column.named)}"><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
+    named = f"{column.label}, {column.hint}" if column.hint and column.named == column.label else column.named
+    return f'<td{kind} data-label="{escape(named)}"><span class="value">{escape(value)}</span>{spread}{small}</td>'
 
 
 def side_by_side(panels: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ from pushforward.report.costs import costs
 from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
-from pushforward.report.markup import prose, scrolled, sign, split
+from pushforward.report.markup import prose, scrolled, sign, split, unbroken
 from pushforward.report.reproducing import limits_section, reproduce
 from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
@@ -106,7 +106,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
-        subtitle=escape(facts.subtitle(comparison)),
+        subtitle=escape(unbroken(facts.subtitle(comparison))),
         style=_file("style.css"),
         sprites="\n".join(rules),
         nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in filled),

@@ -1,0 +1,147 @@
+"""Intervals of distances that have no derivative at 0: W2, sliced W2, total variation; and of the KL of modes."""
+
+from __future__ import annotations
+
+from itertools import product
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pushforward.evaluation.combining import combined
+from pushforward.evaluation.intervals import with_interval
+from pushforward.metrics import Samples, Score, describe
+from pushforward.metrics.classes import Classes
+from pushforward.metrics.exchanges import divisions, norm_growth, rounds
+from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
+from pushforward.metrics.modes import Modes
+from pushforward.metrics.stacked import Stacked
+from pushforward.metrics.wasserstein import Wasserstein, transport_errors, transport_growth, transport_score
+
+CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
+METRICS = {"w2": Wasserstein, "sliced_w2": Wasserstein, "class_distance": Classes, "mode_kl": Modes}
+
+
+def random(seed):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def points(n, draw, weights=None):
+    mode = draw.choice(len(CENTRES), n, p=weights)
+    return CENTRES[mode] + 0.1 * draw.standard_normal((n, 2)), mode
+
+
+def scored(name, seed, samplings=1, weights=None, n=60):
+    """A score of new samples of the modes against new real points, which have even modes; with its interval."""
+    draw, truth = random([seed, 11]), SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2))
+    real, classes = points(n, draw)
+    scores = []
+    for _ in range(samplings):
+        x, read = points(n, draw, weights)
+        shown = {"generated_classes": read, "reference_classes": classes, "classes": 5}
+        scores.append(METRICS[name]()(Samples(x, real, real, x, real, (2,), truth=truth, **shown))[name])
+    return combined(scores, n, None, describe()[name])
+
+
+@pytest.mark.parametrize(("name", "samplings"), [*product(METRICS, [1]), ("class_distance", 3), ("mode_kl", 3)])
+def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samplings):
+    """An error that is taken at the measured value reaches 1.7 times as far."""
+    scores = [scored(name, seed, samplings, n=40) for seed in range((50 if "w2" in name else 80) // samplings)]
+    values = np.array([score.value for score in scores])
+    held = np.mean([score.interval[0] <= values.mean() <= score.interval[1] for score in scores])
+    assert held >= 0.88
+    assert all(score.growth for score in scores)
+    below = np.mean([score.value - score.interval[0] for score in scores if score.interval[0] > 0])
+    assert below == pytest.approx(1.96 * values.std(ddof=1), rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["class_distance", "mode_kl"])
+def test_they_hold_it_for_models_with_uneven_modes(name):
+    scores = [scored(name, seed, weights=[0.3, 0.25, 0.2, 0.15, 0.1]) for seed in range(80)]
+    mean = np.mean([score.value for score in scores])
+    assert 0.88 <= np.mean([score.interval[0] <= mean <= score.interval[1] for score in scores]) < 1
+
+
+@pytest.mark.parametrize(("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005]))
+def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samplings, slope):
+    growth = Growth(0.1, 0.06, slope, slope / 4, bias=0.3, norm=1.0)
+    means = np.linspace(-1, 4, 100_001)
+    still = growth.reference_error**2 + (growth.error**2 - growth.reference_error**2) / samplings
+    far = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
+    variance = far - (far - still) * (growth.bias / np.maximum(means, growth.bias)) ** 2
+    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance)]
+    assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
+
+
+def test_a_norm_stays_one_in_the_mean_over_samplings():
+    parts = [Growth(0.1, 0.05, 0.02, 0.01, 0.3, 1.0), Growth(0.2, 0.1, 0.04, 0.02, 0.5, 1.0)]
+    mean = mean_growth(parts)
+    assert mean == pytest.approx((np.sqrt(0.025), np.sqrt(0.00625), 0.03, 0.015, 0.4, 1.0))
+    scores = [Score(value, error=0.2, reference_error=0.1, growth=part) for value, part in zip((0.4, 0.5), parts, strict=True)]
+    assert combined(scores, 9, None).interval == score_interval(0.45, mean, 2, 1.96)
+    assert with_interval(Score(0.4, growth=(0.1, 0.05, 0.02, 0.01, 0.3))).interval != with_interval(scores[0]).interval
+
+
+@pytest.mark.parametrize(("n", "m"), [(6, 6), (5, 5), (8, 4), (3, 9)])
+def test_divisions_take_from_either_side_in_proportion(n, m):
+    parts = list(divisions(n, m, 5))
+    for first, second in parts:
+        assert (len(first), len(second)) == (n, m)
+        assert sorted([*first, *second]) == list(range(n + m))
+        assert abs((first < n).sum() - n * n / (n + m)) <= 0.5
+        assert abs((second < n).sum() - n * m / (n + m)) <= 0.5
+    assert len({tuple(sorted(first)) for first, _ in parts}) > 1
+    assert [first.tolist() for first, _ in divisions(n, m, 5)] == [first.tolist() for first, _ in parts]
+
+
+def test_few_large_divisions_and_more_small_ones():
+    assert [rounds(n) for n in (1, 200, 400, 500, 1000, 10_000)] == [24, 24, 20, 16, 12, 12]
+
+
+def test_growth_of_a_norm_has_the_spread_of_its_distances_widened_by_students_factor():
+    distances = [0.2, 0.4, 0.3, 0.5]
+    growth = norm_growth(distances, (0.3, 0.1), 30, 60, blocks=2)
+    error = np.std(distances, ddof=1) * stats.t.ppf(0.975, 3) / 1.96 / np.sqrt(2)
+    assert growth == pytest.approx((error, error / 3, 0.09, 0.01, 0.35, 1.0), rel=1e-3)
+
+
+def test_divisions_lose_the_difference_of_the_clouds():
+    """Far from 0 the interval is that of the first order: a matching across the gap would blow it up."""
+    draw = random(3)
+    x, y = draw.standard_normal((2, 80, 2))
+    near, far = (transport_growth(x + shift, y, transport_errors(x + shift, y)) for shift in (0.0, 20.0))
+    assert far.bias < 2 * near.bias
+    low, high = score_interval(transport_score(x + 20.0, y), far, 1, 1.96)
+    assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(x + 20.0, y)[0], rel=0.05)
+
+
+def test_the_mean_of_a_divergence_of_many_modes_is_not_that_of_a_chi_squared_number():
+    """By the binomial distribution, where two examples are expected in each of a hundred modes."""
+    weights, n = np.full(100, 0.01), 200
+    counts = np.arange(1, n + 1)
+    mean = 100 * (stats.binom.pmf(counts, n, 0.01) * counts / n * np.log(counts / n / 0.01)).sum()
+    growth = divergence_growth(random(1).multinomial(n, weights), weights)
+    assert growth.bias == pytest.approx(mean, rel=0.02)
+    assert abs(99 / 400 - mean) > 0.05 * mean
+    few = divergence_growth(random(1).multinomial(5000, np.full(4, 0.25)), np.full(4, 0.25))
+    assert few.bias == pytest.approx(3 / 10_000, rel=0.12)
+    assert few.error == pytest.approx(np.sqrt(3 / 2) / 5000, rel=0.15)
+
+
+def test_the_variance_of_a_divergence_grows_as_that_of_a_chi_squared_number():
+    """Twice over n for each nat, near 0; reached modes that are few leave none."""
+    weights, n = np.full(5, 0.2), 20_000
+    share = np.array([0.22, 0.18, 0.21, 0.19, 0.2])
+    growth = divergence_growth((n * share).astype(np.int64), weights)
+    assert growth.slope == pytest.approx(2 / n, rel=0.05)
+    assert divergence_growth(np.array([n, 0, 0, 0, 0]), weights).slope == pytest.approx(0)
+
+
+def test_scores_of_modes_have_their_growth():
+    truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=None)
+    far, near = np.full((9, 2), 99.0), points(9, random(2))[0]
+    assert Modes()(Samples(far, near, near, far, near, (2,), truth=truth))["mode_kl"].growth == ()
+    read = SimpleNamespace(modes=7, read=lambda x: np.arange(9) % 7)
+    stacked = Stacked()(Samples(near, near, near, near, near, (2,), truth=read))["stacked_kl"]
+    assert stacked.growth == divergence_growth(np.bincount(np.arange(9) % 7), np.full(7, 1 / 7))
