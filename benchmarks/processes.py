@@ -131,7 +131,7 @@ def words_of(known: dict[str, Any]) -> str:
     ]
     spread = f"{drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}"
     lines.append(["a control", spread, "", f"{beside['pairs']} of {pairs} pairs"])
-    head = ["losses of", "largest distance", "largest in distances of the median control", f"within {TIMES:g} times a control"]
+    head = ["losses of", "largest distance", "largest ratio to the median control", f"within {TIMES:g} times a control"]
     return (
         f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
         f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside {len(drifts)} controls (a "
@@ -148,7 +148,8 @@ def missed_by(rows: list[dict[str, Any]]) -> str:
     return (
         f"\n\nThe bar as it is written is missed by {', '.join(f'`{case}`' for case in cases)}. Several processes add up "
         "gradients in another order than one process does, so that weights differ by a rounding. A game amplifies it, and in "
-        "`vqvae` it gives an example between two codes the other one. Any other difference would show in float64 as well."
+        "`vqvae` it gives an example between two codes the other one. One control is then one draw of many, so both stand beside "
+        "twenty of them below. Any other difference than that of rounding would show in float64 as well."
     )
 
 
