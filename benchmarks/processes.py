@@ -113,7 +113,19 @@ def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[st
             "losses": {count: apart(each["losses"], single["losses"]).tolist() for count, each in several.items()},
             "controls": [apart(each["losses"], single["losses"]).tolist() for each in others],
         }
+    parts = {count: ran("train", 1, "plain", steps, f"{case}:parts{count}")["plain"][f"{case}:parts{count}"] for count in counts}
+    known["parts"] = {count: apart(several[count]["losses"], parts[count]["losses"]).tolist() for count in counts}
     return known
+
+
+def in_parts(count: Any, losses: list[float]) -> str:
+    """How far several processes are from one that adds up the same parts of each batch, in a sentence."""
+    same = sum(not any(losses[: step + 1]) for step in range(len(losses)))
+    then = "." if same == len(losses) else f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
+    return (
+        f"\n\n{count} processes and one process that computes each batch in {count} parts: equal in every digit in the first "
+        f"{same} of {len(losses)} steps{then}"
+    )
 
 
 def words_of(known: dict[str, Any]) -> str:
@@ -137,6 +149,7 @@ def words_of(known: dict[str, Any]) -> str:
         f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside {len(drifts)} controls (a "
         "control's distance at a step is its largest one so far; each control is compared with all others as well):\n\n"
         + table(head, lines)
+        + "".join(in_parts(count, losses) for count, losses in known.get("parts", {}).items())
     )
 
 

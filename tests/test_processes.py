@@ -157,6 +157,13 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
         assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
 
 
+def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_path):
+    """To the last digit: two processes differ from one by the order of sums, and by nothing that a game could amplify."""
+    trained("gan", tmp_path / "gan", Processes(), parts=2)
+    for player, wanted in losses_of(tmp_path / "gan").items():
+        np.testing.assert_array_equal(losses_of(folder / "gan-reduced")[player], wanted)
+
+
 class Shifted(torch.nn.Module):
     """A network in another one, which has a weight of its own."""
 
