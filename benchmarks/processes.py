@@ -58,6 +58,32 @@ def gradient(given: dict[str, list[float]], wanted: dict[str, list[float]]) -> f
     return max(distance(given[name], wanted[name]) for name in wanted)
 
 
+def bound(drift: np.ndarray) -> np.ndarray:
+    """The largest drift of a control up to each step, of which losses may be three times as far apart."""
+    return np.maximum(np.maximum.accumulate(drift, axis=-1), 1e-6)
+
+
+def among(plain: dict[str, Any]) -> dict[str, Any]:
+    """Where the losses of several processes lie among those of all controls, of which a game has a whole distribution.
+
+    Returns:
+        By the number of processes, the largest of all steps' distances, in distances of the median control, and how many controls
+        they stay within three times of in all steps; and in how many pairs of controls one does so with the other.
+    """
+    drifts = np.array(plain["controls"])
+    bounds, places = bound(drifts), range(len(drifts))
+
+    def within(losses: np.ndarray, which: Any) -> int:
+        return int((losses <= TIMES * bounds[which]).all(-1).sum())
+
+    several = {count: np.array(losses) for count, losses in plain["losses"].items()}
+    return {
+        "medians": {count: float((losses / np.median(bounds, 0)).max()) for count, losses in several.items()},
+        "within": {count: within(losses, slice(None)) for count, losses in several.items()},
+        "pairs": sum(within(drifts[place], [other for other in places if other != place]) for place in places),
+    }
+
+
 def row(
     case: str, kind: str, count: int, result: dict[str, Any], single: dict[str, Any], control: dict[str, Any]
 ) -> dict[str, Any]:
@@ -69,7 +95,7 @@ def row(
     losses, drift = apart(result["losses"], single["losses"]), apart(control["losses"], single["losses"])
     first = gradient(result["gradients"], single["gradients"])
     game = len(single["gradients"]) > 1
-    allowed = TIMES * np.maximum(np.maximum.accumulate(drift), 1e-6) if game else np.full(len(losses), BAR)
+    allowed = TIMES * bound(drift) if game else np.full(len(losses), BAR)
     holds = bool((losses <= allowed).all() and (first <= BAR or not game))
     return {**known, "game": game, "losses": float(losses.max()), "gradient": first, "drift": float(drift.max()), "holds": holds}
 
@@ -87,7 +113,19 @@ def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[st
             "losses": {count: apart(each["losses"], single["losses"]).tolist() for count, each in several.items()},
             "controls": [apart(each["losses"], single["losses"]).tolist() for each in others],
         }
+    parts = {count: ran("train", 1, "plain", steps, f"{case}:parts{count}")["plain"][f"{case}:parts{count}"] for count in counts}
+    known["parts"] = {count: apart(several[count]["losses"], parts[count]["losses"]).tolist() for count in counts}
     return known
+
+
+def in_parts(count: Any, losses: list[float]) -> str:
+    """How far several processes are from one that adds up the same parts of each batch, in a sentence."""
+    same = sum(not any(losses[: step + 1]) for step in range(len(losses)))
+    then = "." if same == len(losses) else f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
+    return (
+        f"\n\n{count} processes and one process that computes each batch in {count} parts: equal in every digit in the first "
+        f"{same} of {len(losses)} steps{then}"
+    )
 
 
 def words_of(known: dict[str, Any]) -> str:
@@ -96,12 +134,22 @@ def words_of(known: dict[str, Any]) -> str:
     first = max(losses[0] for losses in double["losses"].values())
     largest = max(max(losses) for losses in double["losses"].values())
     drifts = sorted(max(control) for control in plain["controls"])
-    there = ", ".join(f"{max(losses):.1e} in {count} processes" for count, losses in plain["losses"].items())
     gradients, control = max(double["gradient"].values()), max(double["controls"][0])
+    beside, pairs = among(plain), len(drifts) * (len(drifts) - 1)
+    ratios, counts = beside["medians"], beside["within"]
+    lines = [
+        [f"{count} processes", f"{max(losses):.1e}", f"{ratios[count]:.2f}", f"{counts[count]} of {len(drifts)}"]
+        for count, losses in plain["losses"].items()
+    ]
+    spread = f"{drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}"
+    lines.append(["a control", spread, "", f"{beside['pairs']} of {pairs} pairs"])
+    head = ["losses of", "largest distance", "largest ratio to the median control", f"within {TIMES:g} times a control"]
     return (
         f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
-        f"{largest:.1e} at most, those of a control {control:.1e}. In float32 losses are at most {there} apart; "
-        f"those of {len(drifts)} controls {drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}."
+        f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside {len(drifts)} controls (a "
+        "control's distance at a step is its largest one so far; each control is compared with all others as well):\n\n"
+        + table(head, lines)
+        + "".join(in_parts(count, losses) for count, losses in known.get("parts", {}).items())
     )
 
 
@@ -113,7 +161,8 @@ def missed_by(rows: list[dict[str, Any]]) -> str:
     return (
         f"\n\nThe bar as it is written is missed by {', '.join(f'`{case}`' for case in cases)}. Several processes add up "
         "gradients in another order than one process does, so that weights differ by a rounding. A game amplifies it, and in "
-        "`vqvae` it gives an example between two codes the other one. Any other difference would show in float64 as well."
+        "`vqvae` it gives an example between two codes the other one. One control is then one draw of many, so both stand beside "
+        "twenty of them below. Any other difference than that of rounding would show in float64 as well."
     )
 
 

@@ -1420,6 +1420,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
+        ("tensor.copy_(total.view(tensor.shape))", "tensor.copy_(total.view(tensor.shape) * 1.0000002)", "processes"),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
         ("Board(store if owned else self._store, ", "Board(store, ", "processes"),
         ("Board(store if owned else self._store, ", "Board(self._store, ", "launched"),

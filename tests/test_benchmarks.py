@@ -55,6 +55,15 @@ def test_a_smoke_run_removes_its_folder(protocol, monkeypatch, tmp_path):
     assert protocol.os.environ["PUSHFORWARD_CACHE"] == "elsewhere"
 
 
+def test_several_processes_are_placed_among_the_controls(protocol):
+    """A control's distance is its largest one so far, and each control is compared with the others."""
+    controls = [[0.001, 0.002], [0.002, 0.001], [0.008, 0.001]]
+    beside = importlib.import_module("processes").among({"losses": {"2": [0.002, 0.004], "4": [0.01, 0]}, "controls": controls})
+    assert beside["medians"] == pytest.approx({"2": 2, "4": 5})
+    assert beside["within"] == {"2": 3, "4": 1}
+    assert beside["pairs"] == 4
+
+
 def test_the_table_comes_first_and_lists_every_benchmark():
     text = (BENCHMARKS / "README.md").read_text()
     lines = [line for line in text.splitlines() if line.strip()]

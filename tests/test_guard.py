@@ -200,6 +200,20 @@ def test_samples_that_are_not_finite_have_lost_all_variety():
     assert min(lost["coverage_limit"], lost["recall_limit"]) > 0.5
 
 
+def test_the_averaged_weights_are_measured():
+    lost = Variety(DATA).look(Moment(None, 1, 0, 0.2, Played(1.0), Played(0.2), DATA))
+    assert lost["recall_ratio"] < lost["recall_limit"]
+
+
+def test_samples_of_the_reference_are_drawn_once(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Played, "reference", lambda played: drawn.append(played) or Cloud(1.0))
+    watch = Variety(DATA)
+    for progress in (0.2, 0.4):
+        watch.look(moment(1.0, 0, progress))
+    assert len(drawn) == 1
+
+
 def test_a_fall_that_chance_explains_does_not_count():
     """A wider cloud covers some examples and loses others: the limit is two standard errors of the paired difference below 1."""
     watch, width = Variety(DATA), 1.4

@@ -91,7 +91,7 @@ def test_json_is_read_as_the_standard_library_reads_it(text):
 def test_json_is_read_up_to_its_limits():
     deepest = "[" * strict_json.DEEPEST + "]" * strict_json.DEEPEST
     assert strict_json.parse_json(deepest) == json.loads(deepest)
-    for text in (f"[{deepest}]", "9" * 101, "[" + "0," * 2_000_001 + "0]"):
+    for text in (f"[{deepest}]", "[" * 100_000 + "]" * 100_000, "9" * 101, "[" + "0," * 2_000_001 + "0]"):
         with pytest.raises(ValueError, match=r"nested|digits|too many"):
             strict_json.parse_json(text)
 

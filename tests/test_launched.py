@@ -119,6 +119,7 @@ def test_the_first_line_says_how_many_processes_train(results):
 def test_samples_of_several_processes_are_those_of_one(folder, results):
     assert results["drawn"][0] == [0, 0]
     assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
+    assert [path.name for path in folder.glob("writes-*")] == ["writes-0"]
     with np.load(folder / "drawn.npz") as file:
         np.testing.assert_allclose(file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6)
 

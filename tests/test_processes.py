@@ -157,6 +157,24 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
         assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
 
 
+def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_path):
+    """To the last digit: two processes differ from one by the order of sums, and by nothing that a game could amplify."""
+    trained("gan", tmp_path / "gan", Processes(), parts=2)
+    for player, wanted in losses_of(tmp_path / "gan").items():
+        np.testing.assert_array_equal(losses_of(folder / "gan-reduced")[player], wanted)
+
+
+class Shifted(torch.nn.Module):
+    """A network in another one, which has a weight of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.shift = torch.nn.Linear(2, 2), torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.network(x) + self.shift
+
+
 def test_networks_of_a_player_are_sharded_one_by_one():
     """Nothing calls a vae as a whole, so its weights would never be gathered."""
     from pushforward.testing import space_data
@@ -164,6 +182,8 @@ def test_networks_of_a_player_are_sharded_one_by_one():
     vae = pf.recipes.vae(space_data((17,), labels=True, n=300).space, "tiny").method
     assert called("autoencoder", vae.players["autoencoder"]) == [vae.encoder, vae.decoder]
     assert called("encoder", vae.encoder) == [vae.encoder]
+    generator = Shifted()
+    assert called("generator", generator) == [generator], "with its own weight"
     with pytest.raises(UsageError, match='"prior" has no network with a forward pass'):
         called("prior", vae.prior)
     with pytest.raises(UsageError, match="spectral norms"):

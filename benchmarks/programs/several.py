@@ -6,7 +6,7 @@
 
 KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
 float32 or float64; or one of these with :SEED, where each is moved by one. Kinds of float64 share no call with others.
-NAME is a recipe's, or gan:lazy, or NAME:accumulate.
+NAME is a recipe's, or gan:lazy, or NAME:accumulate, or NAME:partsN, which computes each batch in N parts.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
@@ -59,6 +59,8 @@ def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
     recipe = recipe_for(_lazy if variant == "lazy" else name, data, batch=BATCH, precision="float32")
     if variant == "accumulate":
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
+    if variant.startswith("parts"):
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(accumulate=int(variant.removeprefix("parts"))))
     trainer = prepare(recipe, data, steps=steps, seed=4, out=out, shard=kind == "sharded")
     kind, _, seed = kind.partition(":")
     if kind.startswith("double"):

@@ -25,10 +25,13 @@ STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""
 
 
-def trained(name, folder, processes, scale=1.0):
-    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
+def trained(name, folder, processes, scale=1.0, parts=1):
+    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels.
+
+    Each process computes its share of a batch in so many parts.
+    """
     data = space_data((17,), labels=True, n=300)
-    scaled = recipe_for(name, data, batch=128, precision="float32")
+    scaled = recipe_for(name, data, batch=128, precision="float32", accumulate=parts)
     with torch.no_grad():
         for parameter in scaled.method.parameters():
             parameter.mul_(scale)

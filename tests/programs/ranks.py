@@ -125,6 +125,23 @@ def vanishing(folder):
     return work
 
 
+def noted(folder):
+    """Note which process writes samples."""
+
+    def before(rank):
+        from pushforward import outputs
+
+        usual = outputs.write_samples
+
+        def written(*arguments, **options):
+            (folder / f"writes-{rank}").touch()
+            return usual(*arguments, **options)
+
+        outputs.write_samples = written
+
+    return before
+
+
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
     from pushforward.training import checkpoint
@@ -251,7 +268,7 @@ def main(folder):
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
     results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")
     draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
-    results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")]), folder / "drawn-printed")
+    results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")], noted(folder)), folder / "drawn-printed")
     seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
     results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
     results["again"] = started_again(folder / "again")
