@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from programs import forking
 
@@ -15,7 +16,7 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
-from pushforward.training.agreement import _rebuilt, is_loss
+from pushforward.training.agreement import Board, _rebuilt, is_loss
 from pushforward.training.launching import check_devices, restarted
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen
@@ -193,6 +194,12 @@ def test_errors_of_another_process_have_its_code():
     assert is_loss(RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer"))
     assert not is_loss(GroupError("gloo"))
     assert not is_loss(RuntimeError("shapes differ"))
+
+
+def test_a_process_that_fails_posts_its_error_and_then_ends_its_connections():
+    board, error, known = Board(torch.distributed.HashStore(), 0, 1), ValueError("it is lost"), []
+    assert board.settled(error, "a step", 1.0, lambda: known.append(board._first(0.0)["words"])) is error
+    assert known == ["it is lost"]
 
 
 def test_a_run_is_continued_only_by_the_launch_that_began_it(tmp_path, monkeypatch):
