@@ -1,0 +1,91 @@
+"""Planted faults of `cli`."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "cli/__init__.py": [
+        ("short = category is UserWarning", "short = False", "table_messages"),
+        ("words[0] not in app and words[0] in recipe_names()", "False", "cli"),
+    ],
+    "cli/announcing.py": [
+        ('critic = f"; critic: {name}" if name else ""', 'critic = ""', "guard"),
+        ('part = part.get("network")', "part = None", "gan_recipe"),
+        ("    say_news(trainer)\n", "", "launched"),
+    ],
+    "cli/checking.py": [
+        ("if write_schema is not None and not", "if False and not", "table_reading"),
+        ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
+    ],
+    "cli/closing.py": [
+        ('round(checks[-1][f"{name}_ratio"], 2)', 'checks[-1][f"{name}_ratio"]', "first_run"),
+        ("and max(ratios) <= 1", "", "first_run"),
+        ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
+        ("round(checks[-1]", "round(checks[0]", "first_run"),
+    ],
+    "cli/compared.py": [
+        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),
+        ("if Path(name).is_dir() and", "if", "cli_compare"),
+        ("if not any(Path(name).iterdir()) else", "if False else", "cli_compare"),
+    ],
+    "cli/data_group.py": [
+        ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
+    ],
+    "cli/foreseen.py": [
+        ("if size < 2**20", "if False", "planning"),
+    ],
+    "cli/given.py": [
+        ("for part in masked.split", "for part in given.split", "given_values"),
+        (" and word.strip() not in fields:", ":", "given_values"),
+        ('and value not in names and getattr(field, "missing", False)', "", "given_values"),
+        ("replace('\"\"', '\"')", "strip()", "given_values"),
+        ("value if name in refused else", "value if False else", "table_messages"),
+    ],
+    "cli/imputing.py": [
+        ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
+    ],
+    "cli/launching.py": [
+        ("and not launch.restarts and not begun", "and not launch.restarts", "started_again"),
+        ("if code not in FINAL or launcher is None:", "if True:", "launched"),
+        ("if code not in FINAL or launcher is None:", "if launcher is None:", "started_again"),
+        ("if launched().local_rank:", "if False:", "started_again"),
+        ("int(code.read() or (", "int(0 or (", "launched"),
+        ('or "torchrun" in words', "", "started_again"),
+        ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
+        ('words[0] == "resume" or _is_of', "_is_of", "started_again"),
+        ('manifest.get("launch") == launch', "launch in str(manifest)", "started_again"),
+        ("run is None or words[0] not in TRAINING", "run is None", "started_again"),
+        ('file for file in words[1:2] if file.endswith(".py")', "file for file in ()", "started_again"),
+        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
+    ],
+    "cli/listing.py": [
+        ("            missing.append(package)\n", "            pass\n", "cli"),
+    ],
+    "cli/loop.py": [
+        ("130 if number ==", "75 if number ==", "cli_runs"),
+    ],
+    "cli/neighbours.py": [
+        ("_nearest_rows if data.space.names else _nearest_csv", "_nearest_csv", "table_messages"),
+    ],
+    "cli/parsing.py": [
+        ("if key not in known:", "if False:", "cli"),
+    ],
+    "cli/reading.py": [
+        ("    if loaded.read_as:\n", "    if not loaded.read_as:\n", "plain_numbers"),
+        ("reading.workers is not None and not loaded.train.on_disk", "False", "streaming"),
+    ],
+    "cli/recipe_help.py": [
+        ("show_default=default is not None", "show_default=True", "help"),
+        ("sort_key=11 + place", "sort_key=11", "help"),
+    ],
+    "cli/table_check.py": [
+        ('.replace("\\n", "\\\\n")', "", "table_schema"),
+    ],
+    "cli/terminal.py": [
+        ('if name in ("--image", "--images"):', "if False:", "table_messages"),
+        ("7 a missing extra, ", "", "help"),
+    ],
+    "cli/training.py": [
+        ("if overwrite or dry_run or not", "if overwrite or not", "planning"),
+    ],
+    "cli/tuning.py": [
+        ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
+    ],
+}

@@ -1,0 +1,121 @@
+"""Planted faults of the smaller folders of the package."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "conditions/embeddings.py": [
+        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
+    ],
+    "conditions/kind.py": [
+        ("hide | condition[mask]", "hide", "guidance conditions"),
+        ("self.entries.index(entry)", "0", "conditions"),
+        ("if not kind.learned}", "}", "table_denoiser"),
+        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+    ],
+    "conditions/known.py": [
+        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
+        ("""quote = '"' if any""", """quote = "" if any""", "given_values"),
+        ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
+        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
+        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+        ("not low <= numbers[i] <= high", "False", "imputation"),
+        ("            warn(", "            str(", "given_values"),
+        ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "given_values"),
+        ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "given_values"),
+        ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
+        ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
+    ],
+    "conditions/label.py": [
+        ('"one of" if numbered else', '"one of" if False else', "given_values"),
+        ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
+    ],
+    "conditions/requests.py": [
+        ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
+        ("if name in self.numbers:", "if False:", "table_messages"),
+        ("if name in self.columns:", "if False:", "table_models"),
+        ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
+    ],
+    "data/readers/shards.py": [
+        ("content_digest(content_hashes(content.x)) != packed.content", "False", "packing"),
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
+    ],
+    "data/readers/tables.py": [
+        ("if reading.header is not False or len", "if True or len", "table_schema"),
+        ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
+        ("if reading.table.table is False:", "if False:", "plain_numbers"),
+        ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
+    ],
+    "data/sets/__init__.py": [
+        ("if part.name in own():", "if False:", "new_file"),
+        ("isinstance(part, Derived)))", "0))", "data_sets"),
+    ],
+    "data/sets/torchvision.py": [
+        ("or len(content) - start != math.prod(sides)", "", "data_sets"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
+    ],
+    "data/spaces/registry.py": [
+        ("return (*_own(), *spec.plugins(Space))", "return _own()", "spaces"),
+    ],
+    "data/spaces/scaled.py": [
+        ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
+        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
+        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
+    ],
+    "data/spaces/table.py": [
+        ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
+        ("if isinstance(kind, Known) and condition is not None", "if False and condition is not None", "table_digits"),
+        (
+            "known = given[:, self.shape[0] :][:, self.owners] > 0.5",
+            "known = given[:, self.shape[0] :][:, self.owners] > -0.5",
+            "table_digits",
+        ),
+        ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
+        ("if field.open)", "if field.scores)", "table_digits"),
+        ("strict=False) if field.scores)", "strict=False))", "table_models"),
+        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
+        ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
+        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
+    ],
+    "data/spaces/vector.py": [
+        ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
+    ],
+    "editing/any_model.py": [
+        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
+    ],
+    "editing/imputation.py": [
+        ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
+        ("    if imputed.beyond:", "    if False:", "given_values"),
+        ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
+        ("if transport.space.columns and not transport.space.names:", "if False:", "table_messages"),
+        ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
+        ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
+        ("seed + draw * PERIOD + index,", "seed + draw * PERIOD + start + np.arange(len(index)),", "imputation"),
+        ('"sample/again {turn}"', '"sample/again"', "imputation"),
+        ("waiting[possible[waiting] & ", "waiting[", "imputation"),
+        ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
+    ],
+    "editing/variation.py": [
+        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
+        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
+    ],
+    "extractors/inception.py": [
+        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
+    ],
+    "extractors/self_supervised.py": [
+        ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
+    ],
+    "trackers/__init__.py": [
+        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
+    ],
+    "trackers/mlflow.py": [
+        ("if known is not None:", "if False:", "trackers"),
+    ],
+    "trackers/tensorboard.py": [
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+    ],
+    "trackers/wandb.py": [
+        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
+    ],
+}

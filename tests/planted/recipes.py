@@ -1,0 +1,53 @@
+"""Planted faults of `recipes`."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "recipes/choice.py": [
+        ("flat(space, DENOISED)", "flat(space)", "recipes"),
+        ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
+    ],
+    "recipes/ddpm.py": [
+        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
+        ('output="v" if preconditioned else None', "output=None", "preconditioning"),
+        ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
+    ],
+    "recipes/flow.py": [
+        ("rate=0.0, ", "", "table_denoiser"),
+    ],
+    "recipes/gan.py": [
+        ("penalty_interval = 4 if convolutional and", "penalty_interval = 4 if", "recipes"),
+        ("share = penalty_interval / (penalty_interval + 1)", "share = 1.0", "recipes"),
+        ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan_recipe"),
+        ("and not spectral else 0", "else 0", "gan_recipe"),
+        ("beta2_end=beta2_end, ", "", "gan_recipe"),
+        ("if shortest_ramp is None and ramp is None and", "if shortest_ramp is None and", "gan_recipe"),
+        ("and penalised and vector and not _continuous(space)", "and penalised and not _continuous(space)", "gan_recipe"),
+        ("and penalised and vector and not _continuous(space)", "and penalised and vector", "gan_recipe"),
+        ("and penalised and vector and not _continuous(space)", "and vector and not _continuous(space)", "gan_recipe"),
+        ("ramp=ramp, shortest_ramp=shortest_ramp)", "ramp=ramp)", "gan_recipe"),
+        ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan_recipe"),
+    ],
+    "recipes/options.py": [
+        ('elif inside and not line.startswith("    "):', "elif False:", "help"),
+        ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
+    ],
+    "recipes/recipe.py": [
+        ("if name not in PER_PLAYER:", "if False:", "training_settings"),
+        ("if player not in known:", "if False:", "training_settings"),
+        ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training_settings"),
+    ],
+    "recipes/schedule.py": [
+        ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan_recipe"),
+        ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
+    ],
+    "recipes/students.py": [
+        ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
+    ],
+    "recipes/tables.py": [
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
+        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
+    ],
+    "recipes/waves.py": [
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
+    ],
+}

@@ -1,0 +1,116 @@
+"""Planted faults of `report`."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "report/bias.py": [
+        ("floors.get(name, sum(some) / len(some))", "sum(some) / len(some)", "provenance"),
+        ('if not any("nearer_training" in', 'if any("nearer_training" in', "table_baselines"),
+    ],
+    "report/captions.py": [
+        ('"Towards real data")', '"Down") and "Down"', "table_report"),
+        ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report_costs"),
+        ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
+    ],
+    "report/charts.py": [
+        ("low = max(low, edge / 3) if", "low = low if", "report_parts"),
+        ("bool((xs == np.round(xs)).all())", "False", "report_pictures"),
+        ("bool((xs == np.round(xs)).all())", "True", "report_pictures"),
+    ],
+    "report/choosing.py": [
+        ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
+        ("if warned else", "if True else", "report_choices"),
+        ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
+        ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
+        (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
+    ],
+    "report/columns.py": [
+        ("return [escape(name) for name in shortened", "return [name for name in shortened", "table_report"),
+        ("if np.isnan(error):", "if False:", "table_report"),
+    ],
+    "report/costs.py": [
+        ('"–" if sampling.refused is None else f"{sampling.refused:.1%}"', '"–"', "table_constraints"),
+    ],
+    "report/facts.py": [
+        ("if len(comparison.models) == 1 and", "if", "report_names"),
+        ('if data.kind == "row" and data.columns:', "if False:", "table_report"),
+        ("if point.budget is not None or seconds is None:", "if seconds is None:", "report_intervals"),
+        ("first = next(reads, len(comparison.commands))", "first = len(comparison.commands)", "report_choices"),
+    ],
+    "report/feature_spaces.py": [
+        ("any(map(_has_part, value.values()))", "False", "report_intervals"),
+        ('({space})", other.name, model.name)', '({space})", model.name, other.name)', "feature_spaces"),
+    ],
+    "report/health.py": [
+        ("measured > 1 and", "", "report_names"),
+    ],
+    "report/ladder.py": [
+        (
+            "lines.append(Series(by, index + 1, [default.calls]",
+            "name = by; lines.append(Series(by, index + 1, [default.calls]",
+            "default_of_the_teacher",
+        ),
+        ("    if all(worse):", "    if worse[-1]:", "ladder"),
+        ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
+    ],
+    "report/limits.py": [
+        ("(100 if share else 1)", "1", "report_verdict"),
+        ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
+    ],
+    "report/markup.py": [
+        ("if column.hint and column.named == column.label", "if False", "report_choices"),
+        ("(interval != cell.interval)", "0", "report_choices"),
+    ],
+    "report/nearest.py": [
+        ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
+        ("not nearest.usual > 0", "False", "closest_pairs"),
+    ],
+    "report/rungs.py": [
+        ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
+    ],
+    "report/samples.py": [
+        ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_names"),
+    ],
+    "report/speeds.py": [
+        ("if first.low is None or first.high is None else", "if True else", "report_text"),
+        ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
+        (
+            "slow.low / fast.high, slow.high / fast.low",
+            "slow.seconds / fast.seconds, slow.seconds / fast.seconds",
+            "report_costs",
+        ),
+    ],
+    "report/sprites.py": [
+        ("self.numbers.get(model.name, place)", "place", "report"),
+    ],
+    "report/statistics.py": [
+        ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
+        ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
+        ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
+        ("sorted(known, key=lambda item: item[0])", "known", "report_verdict"),
+        ("comparison.info(name).group", "FURTHER", "results"),
+        ('name not in (first, "near_copies")', "name != first", "results"),
+    ],
+    "report/sweep.py": [
+        ("base is None or score.better_than(base)", "True", "report_intervals"),
+    ],
+    "report/table_warnings.py": [
+        ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
+        ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
+        ("columns and (floor is None or _below(score, floor))", "columns", "table_report"),
+        ("score.interval[1] < floor.value", "True", "table_report"),
+    ],
+    "report/tables.py": [
+        ("None if same else score.spread", "score.spread", "report_text"),
+        ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
+        ("if score.interval is None:", "if True:", "report_intervals"),
+        ("at, family_aside(model))", "at)", "report_names"),
+    ],
+    "report/text.py": [
+        ("if worded else shortened(names, room)", "if False else shortened(names, room)", "report_text"),
+    ],
+    "report/verdict.py": [
+        ("if base is not None and base.better_than(ranked[0]):", "if False:", "report_text"),
+        ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
+        ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
+        ("if base is not None and not beat:", "if False:", "report_choices"),
+    ],
+}

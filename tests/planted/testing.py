@@ -1,0 +1,51 @@
+"""Planted faults of `testing`."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "testing/laws.py": [
+        ('assert known is kind or not known.__module__.startswith("pushforward.")', "assert known", "conformance"),
+        ("raise Broken(", "raise ValueError(", "conformance"),
+    ],
+    "testing/methods.py": [
+        ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
+        ("assert slope > 0", "assert slope >= 0", "conformance"),
+        ("assert player in method.players", "assert player", "conformance"),
+        ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
+        (
+            "torch.testing.assert_close(moved(transport, seed, n)",
+            "torch.testing.assert_close(whole[seed : seed + n]",
+            "conformance",
+        ),
+    ],
+    "testing/metrics.py": [
+        ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
+        ("assert sign * score.number >= sign * bad[name].number", "assert sign", "conformance"),
+        ("given.generated[::-1].copy()", "given.generated", "conformance"),
+        ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
+    ],
+    "testing/paths.py": [
+        ("torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)", "pass", "conformance"),
+        ("torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
+        ("torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
+    ],
+    "testing/problems.py": [
+        ("here.alpha**2 * Correlated.covariance", "here.alpha * Correlated.covariance", "solvers"),
+        ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
+        ("self.count += 1", "self.count += 2", "solvers"),
+    ],
+    "testing/recipes.py": [
+        (
+            "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
+            "        pass",
+            "conformance",
+        ),
+    ],
+    "testing/solvers.py": [
+        ("assert abs(order - solver.order) < tolerance", "assert order < solver.order + tolerance", "conformance"),
+        ("assert vars(solver) == before", "assert vars(solver) is not None", "conformance"),
+        ("assert vars(rebuilt(solver)) == vars(solver)", "assert rebuilt(solver)", "conformance"),
+        ("assert solver.adaptive or flow.calls == solver.calls(steps)", "assert flow.calls", "conformance"),
+        ("torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)", "pass", "conformance"),
+        ("assert end.requires_grad", "assert end is not None", "conformance"),
+        ("off = (covariance - wanted).abs()", "off = 0 * covariance", "conformance"),
+    ],
+}

@@ -1,0 +1,64 @@
+"""Planted faults of `transports`."""
+
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "transports/flow.py": [
+        ("self.source.starts(draws)", "self.source(draws)", "flow_source"),
+        ("z * self._width_at_start", "z", "solvers solves recipes"),
+        ("return state / self._width_at_start", "return state", "solves recipes methods"),
+        ("times[::-1]", "times", "solves methods"),
+    ],
+    "transports/latent.py": [
+        (
+            "self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)",
+            "self.decode(self.inner(z, condition, draws), condition)",
+            "table_models",
+        ),
+        ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
+        ("self.inner.space.to_data(codes)", "codes", "methods latent_codes encoded"),
+    ],
+    "transports/map.py": [
+        ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
+    ],
+    "transports/redrawing.py": [
+        ("return min(TURNS, MEASURED) if measured else TURNS", "return TURNS", "table_constraints"),
+        ("            tally.unmet += unmet", "            tally.unmet = 0", "table_constraints"),
+        ("        part.waiting = waiting[~valid]", "        part.waiting = waiting[:0]", "table_samples"),
+        ("                if self.hopeless:\n                    break\n", "", "table_samples"),
+        ("self.lost >= HOPELESS and not _unmet_allowed", "self.lost >= HOPELESS", "table_samples"),
+        ("self.lost >= HOPELESS and not _unmet_allowed", "HOPELESS <= self.tally.drawn == self.tally.refused", "table_samples"),
+        ("turn * self.n + seed - self.seed < HOPELESS", "True", "table_samples"),
+        ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
+        ("        self.unmet += unmet", "        self.unmet = unmet", "table_samples"),
+        ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
+        ("return 0 < self.tally.refused == self.tally.drawn and", "return False and", "table_samples"),
+        ("if not np.all(replace(space, constraints=(each,)).valid(x))", "", "table_samples"),
+        ("            self._refused = x[waiting]\n", "            pass\n", "table_samples"),
+        ("if valid is None or valid.all():\n        return\n    texts", "if True:\n        return\n    texts", "table_samples"),
+        ("        self._joined = (self.tally.drawn,", "        _ = (self.tally.drawn,", "table_samples"),
+        ("        warn(f", "        str(f", "table_samples"),
+        ('f"{draws.name}/again {turn}"', "draws.name", "table_samples"),
+        ("None if _off else self.space.valid(x)", "self.space.valid(x)", "table_samples"),
+        (
+            "seeds = [draws.seeds[place] for place in waiting.tolist()]\n        cond",
+            "seeds = list(draws.seeds)[: len(waiting)]\n        cond",
+            "table_samples",
+        ),
+    ],
+    "transports/spreading.py": [
+        ("own is not None and source == rank", "False", "launched"),
+        ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
+    ],
+    "transports/transport.py": [
+        (
+            "        return self.space.finished(x,",
+            "        return x.double() if True else self.space.finished(x,",
+            "table_digits",
+        ),
+        ("dtype=self.space.precision", "dtype=torch.float32", "table_digits"),
+        ("return redrawing.checked(self._parts(", "return (self._parts(", "table_samples"),
+        ("            own.check()", "            pass", "table_samples"),
+        ("seed + start, size, device", "seed, size, device", "solves methods laws"),
+        ("part, seed + start)", "part, seed)", "solves methods laws"),
+        ("value[start : start + size]", "value[:size]", "solves methods laws"),
+    ],
+}
