@@ -18,6 +18,8 @@ def test_calls_and_streams_differ():
     other = ExampleDraws(0, 5).stream("label").normal((7,))
     assert not (first == second).any()
     assert not (first == other).any()
+    training = BlockDraws(1, 5, 10)
+    assert not (training.normal((7,)) == training.normal((7,))).any()
 
 
 @pytest.mark.parametrize("make", [lambda: ExampleDraws(7, 3000), lambda: BlockDraws(7, 2, 3000)])
