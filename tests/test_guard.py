@@ -267,7 +267,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert "ends with the weights that it began with, so nothing was gained" in said
     assert "it samples as map does. Use map instead" in said
     assert said.splitlines()[-1] == "next: pushforward sample map --n 64 --out samples.csv"
-    assert "; critic: mlp; float32" in said
+    assert "; critic: mlp; teacher: map; float32" in said
     assert "Go on with" not in said, "a training that has ended is not short"
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err

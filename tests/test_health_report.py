@@ -105,6 +105,14 @@ def test_alarms_of_all_trainings_of_a_recipe_are_kept(ring):
     assert "gan-1, step 50" in page
 
 
+@pytest.mark.parametrize(("steps", "together"), [((7, 7), 7), ((7, 5), None), ((7, None), None)])
+def test_the_weights_of_several_trainings_have_a_step_where_all_have_it(ring, steps, together):
+    models = [changed(ring, name=f"gan-{seed}", seed=seed, weights_step=step).models[0] for seed, step in enumerate(steps)]
+    pooled = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={})).models[0]
+    assert pooled.weights_step == together
+    assert tuple(training.weights_step for training in pooled.trainings) == steps
+
+
 def test_long_series_are_means_of_neighbours():
     class Long:
         def losses(self):

@@ -145,3 +145,33 @@ def test_scores_of_modes_have_their_growth():
     read = SimpleNamespace(modes=7, read=lambda x: np.arange(9) % 7)
     stacked = Stacked()(Samples(near, near, near, near, near, (2,), truth=read))["stacked_kl"]
     assert stacked.growth == divergence_growth(np.bincount(np.arange(9) % 7), np.full(7, 1 / 7))
+
+
+def test_no_interval_of_a_total_variation_leaves_its_range():
+    read = Samples(
+        *[np.zeros((20, 2))] * 5, (2,), generated_classes=np.zeros(20, int), reference_classes=np.arange(20) % 10, classes=10
+    )
+    score = combined([Classes()(read)["class_distance"]], 20, None, describe()["class_distance"])
+    assert score.value == pytest.approx(0.9)
+    assert 0.5 < score.interval[0] < 0.9 < score.interval[1] <= 1
+
+
+def test_a_mode_without_weight_counts_nothing():
+    counts, weights = np.array([11, 9, 0]), np.array([0.5, 0.5, 0.0])
+    assert divergence_growth(counts, weights) == pytest.approx(divergence_growth(counts[:2], weights[:2]), rel=0.3)
+    assert np.isfinite(divergence_growth(counts, weights)).all()
+
+
+def test_a_growth_without_numbers_is_left_out():
+    score = combined([Score(0.2, growth=(None, 0.0, None, 0.0, 0.1, 1.0))], 20, None, describe()["class_distance"])
+    assert score.interval is None
+
+
+def test_a_value_far_below_the_bias_has_all_means_that_are_not_refused():
+    """The means above the bias are a range of their own there, which begins after a gap."""
+    growth = Growth(0.0592, 0.0, 0.4476, 0.0, 0.6958, 1.0)
+    means = np.linspace(-1, 3, 400_001)
+    variance = 0.4476 - (0.4476 - 0.0592**2) * (0.6958 / np.maximum(means, 0.6958)) ** 2
+    accepted = means[np.abs(0.0569 - means) <= 1.96 * np.sqrt(variance)]
+    assert np.diff(accepted).max() > 0.1
+    assert score_interval(0.0569, growth, 1, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=1e-4)

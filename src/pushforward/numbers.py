@@ -37,7 +37,7 @@ def plain(x: Any, digits: int = 3) -> str:
         return NOTHING
     if value.is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}".replace("-", "−")
-    rounded = float(f"{value:.{digits - 1}e}")  # .997 has two digits as 1.0
+    rounded = float(f"{value:.{max(digits, 1) - 1}e}")  # .997 has two digits as 1.0
     text = f"{value:,.{_decimals(rounded, digits)}f}"
     return text.replace("-", "−") if float(text.replace(",", "")) else "0"
 

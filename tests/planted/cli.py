@@ -15,10 +15,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
     ],
     "cli/closing.py": [
-        ('round(checks[-1][f"{name}_ratio"], 2)', 'checks[-1][f"{name}_ratio"]', "first_run"),
+        ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
         ("and max(ratios) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
-        ("round(checks[-1]", "round(checks[0]", "first_run"),
+        ("checks[-1].get(", "checks[0].get(", "first_run"),
     ],
     "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli_compare"),

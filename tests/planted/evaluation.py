@@ -2,6 +2,11 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/aggregate.py": [
+        (
+            "if len(weights := {model.weights_step for model in group}) == 1 else None",
+            "if (weights := {group[0].weights_step}) else None",
+            "health_report",
+        ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_trainings"),
         ("if len(values) < len(parts)", "if False", "report_trainings"),
     ],
@@ -45,7 +50,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not learned:", ":", "extractors"),
         ("    if is_table(space):", "    if False:", "table_report"),
     ],
+    "evaluation/combining.py": [
+        ("and None not in growth", "", "intervals_near_0"),
+    ],
     "evaluation/intervals.py": [
+        ("else info.most\n", "else math.inf\n", "intervals_near_0"),
         ("max(least, high))", "high)", "intervals"),
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),

@@ -52,9 +52,11 @@ def announce(trainer: Trainer) -> None:
     shape += " numbers" if len(space.shape) == 1 and not space.names else ""
     name = critic_name(trainer.content["method"])
     critic = f"; critic: {name}" if name else ""
+    frozen = (trainer.content["asked"] or {}).get("frozen") or ()
+    teacher = "".join(f"; teacher: {part.removeprefix('teacher=')}" for part in frozen if part.startswith("teacher="))
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
-        f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}; {trainer.precision}"
+        f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}{teacher}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
     say_news(trainer)

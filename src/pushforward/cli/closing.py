@@ -82,7 +82,8 @@ def _variety(run: Run) -> list[str]:
 def _ratios(run: Run) -> dict[str, float]:
     """Coverage and recall at the last check of a guard, as shares of the start's, to two digits; empty without a check."""
     checks = [row["health"] for row in run.losses() if "coverage_ratio" in (row.get("health") or {})]
-    return {name: round(checks[-1][f"{name}_ratio"], 2) for name in ("coverage", "recall")} if checks else {}
+    ratios = {name: checks[-1].get(f"{name}_ratio") for name in ("coverage", "recall")} if checks else {}
+    return {name: round(ratio, 2) for name, ratio in ratios.items() if ratio is not None}
 
 
 def _lower(run: Run) -> bool:

@@ -69,6 +69,7 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean(agreements),
+        weights_step=weights.pop() if len(weights := {model.weights_step for model in group}) == 1 else None,
         trajectory=_mean_trajectory(group),
         alarms=tuple(replace(alarm, training=model.name) for model in group for alarm in model.alarms),
         warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
@@ -86,6 +87,7 @@ def _training(model: ModelResult) -> ModelResult:
         training=model.training,
         sampling=model.sampling,
         label_agreement=model.label_agreement,
+        weights_step=model.weights_step,
     )
 
 

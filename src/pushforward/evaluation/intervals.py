@@ -30,7 +30,7 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     values, shared = _numbers(score), score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
-    if score.growth:
+    if score.growth and None not in score.growth:
         return _stated(score, score_interval(score.value, Growth(*score.growth), len(values), NORMAL), "examples", info)
     if score.error is not None and score.reference_error is not None:
         own = max(0.0, score.error**2 - shared**2) / len(values)
@@ -85,10 +85,11 @@ def _around(score: Score, error: float, quantile: float, of: str, info: MetricIn
 
 
 def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricInfo | None) -> Score:
-    """The score with its interval, neither end of which is below the least value that a score's mean can have."""
-    low, high = interval
+    """The score with its interval, both ends of which are within the range that a score's mean can have."""
     least = -math.inf if info is None or info.least is None else info.least
-    return replace(score, interval=(max(least, low), max(least, high)), interval_of=of)
+    most = math.inf if info is None or info.most is None else info.most
+    low, high = (min(most, max(least, end)) for end in interval)
+    return replace(score, interval=(low, high), interval_of=of)
 
 
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:

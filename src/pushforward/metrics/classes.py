@@ -74,7 +74,9 @@ class Classes:
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         side = np.sign(share - real) / 2
         far = errors(side[generated], -side[reference])
-        growth = norm_growth(_divided(generated, reference, samples.classes), far, len(generated), len(reference))
+        growth: tuple[float, ...] = ()
+        if samples.errors:
+            growth = norm_growth(_divided(generated, reference, samples.classes), far, len(generated), len(reference))
         score = Score(total_variation(share, real), error=far[0], reference_error=far[1], growth=growth, extra=extra)
         return {"class_distance": score}
 

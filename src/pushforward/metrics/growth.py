@@ -89,7 +89,8 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
 
 def _divergence(share: Array, weights: Array) -> tuple[float, float]:
     """The divergence and the variance of its terms."""
-    terms = np.log(np.where(share > 0, share, weights) / weights)
+    some = share > 0
+    terms = np.log(share, where=some, out=np.zeros_like(weights)) - np.log(weights, where=some, out=np.zeros_like(weights))
     mean = float((share * terms).sum())
     return mean, float((share * terms**2).sum()) - mean**2
 
@@ -130,14 +131,24 @@ def score_interval(value: float, growth: Growth, samplings: int, quantile: float
 
 
 def _norm_interval(value: float, bias: float, still: float, far: float, quantile: float) -> tuple[float, float]:
-    """The same for a norm with these variances between clouds of one distribution and far from there."""
+    """The same for a norm with these variances between clouds of one distribution and far from there.
+
+    Above the bias ``mean - wide(mean)`` is convex, so that it may fall before it rises: the upper end is searched from its least
+    value on, and is below the bias where that is refused.
+    """
 
     def wide(mean: float) -> float:
         return quantile * math.sqrt(still if mean <= bias else far - (far - still) * (bias / mean) ** 2)
 
+    def falls(mean: float) -> bool:
+        return wide(mean) < quantile**2 * (far - still) * bias**2 / mean**3
+
     most = quantile * math.sqrt(max(still, far))
     low = _last(lambda mean: mean + wide(mean) <= value, value - most, value)
-    return low, _last(lambda mean: mean - wide(mean) <= value, value, value + most)
+    turn = _last(falls, bias, value + most) if value + most > bias > 0 else bias
+    if turn > value + most or turn - wide(turn) > value:
+        return low, value + quantile * math.sqrt(still)
+    return low, _last(lambda mean: mean - wide(mean) <= value, turn, value + most)
 
 
 def _last(holds: Callable[[float], bool], low: float, high: float) -> float:

@@ -84,7 +84,9 @@ def no_checkpoint(folder: Path, name: str | None) -> CheckpointError:
     names = [path.name for path in all_in(folder / "checkpoints")]
     if not names:
         return CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
-    return RunUsageError(f"{folder} has no checkpoint {name}.{did_you_mean(name or '', names)} There are: {', '.join(names)}.")
+    return RunUsageError(
+        f"{folder} has no checkpoint {name}.{did_you_mean(name or '', [*names, 'best'])} There are: {', '.join(names)}."
+    )
 
 
 def write_latest(folder: Path, name: str) -> None:

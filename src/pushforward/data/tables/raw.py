@@ -13,7 +13,7 @@ from pushforward.data.tables.faults import some
 
 __all__ = ["MISSING", "RawColumn", "RawTable"]
 
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
 """Cells that mean that there is no value, unless others are named."""
 
 
