@@ -55,7 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/intervals.py": [
         ("else info.most\n", "else math.inf\n", "intervals_near_0"),
-        ("max(least, high))", "high)", "intervals"),
+        ("max(least, end)", "end", "intervals"),
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
