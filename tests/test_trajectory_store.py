@@ -36,7 +36,10 @@ def flow(moons, tmp_path_factory):
     return pf.fit("flow", moons, size="tiny", steps=5, seed=0, out=tmp_path_factory.mktemp("runs") / "flow")
 
 
-def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(flow, moons, small_parts, tmp_path, monkeypatch):
+@pytest.mark.parametrize("damage", ["no tensors", "those of another part"])
+def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
+    damage, flow, moons, small_parts, tmp_path, monkeypatch
+):
     recipe, options = functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50), {"steps": 3, "seed": 3}
     pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
     own, computed = Trajectories.part, []
@@ -52,7 +55,8 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
         pf.fit(recipe(moons.space), moons, out=tmp_path / "cut", **options)
     store = tmp_path / "cut" / "cache" / "trajectories"
     assert [path.name for path in sorted(store.glob("*.safetensors"))] == ["000000.safetensors", "000001.safetensors"]
-    (store / "000001.safetensors").write_bytes(b"damaged")
+    another = (store / "000000.safetensors").read_bytes()
+    (store / "000001.safetensors").write_bytes(b"damaged" if damage == "no tensors" else another)
     seconds = json.loads((store / "index.json").read_text())["seconds"]
     pf.resume(tmp_path / "cut")
     assert computed == [0, 16, 32, 16, 32, 48]

@@ -50,10 +50,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not learned:", ":", "extractors"),
         ("    if is_table(space):", "    if False:", "table_report"),
     ],
-    "evaluation/combining.py": [
-        ("and None not in growth", "", "intervals_near_0"),
-    ],
     "evaluation/intervals.py": [
+        ("if score.growth and None not in score.growth:", "if score.growth:", "intervals_near_0"),
         ("else info.most\n", "else math.inf\n", "intervals_near_0"),
         ("max(least, end)", "end", "intervals"),
         ("interval = of_share(", "interval = above(", "intervals"),

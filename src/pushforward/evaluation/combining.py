@@ -18,8 +18,7 @@ __all__ = ["combined"]
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
     """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
     values = [result.number for result in samplings]
-    mean = float(np.mean(values))
-    growths = [Growth(*growth) for result in samplings if (growth := result.growth) and None not in growth]
+    mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
