@@ -249,9 +249,9 @@ EXPLODING = """
             return {"generator": self.generator}
 
         def losses(self, batch, now):
-            made = self.generator(now.draws.normal((2,)), None, None)
+            samples = self.generator(now.draws.normal((2,)), None, None)
             now.notes["logit_gap"] = torch.tensor(1.0 if now.step < 33 else 2e4)
-            yield "generator", (made - batch.x).square().mean()
+            yield "generator", (samples - batch.x).square().mean()
 
         def transport(self):
             return Map(self.generator, self.space, (2,))

@@ -182,14 +182,14 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     said = done(capsys, "nearest", "gan", "--n", "3", "--k", "2", "--seed", "5", "--out", "near.png")
     assert [entry["seed"] for entry in said["samples"]] == [5, 6, 7]
     assert said["near_copies"] == 0 < said["threshold"] < min(entry["distances"][0] for entry in said["samples"])
-    shown, train = pixels("near.png"), load_data("digits").train.x[:, 0]
-    assert shown.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
+    picture, train = pixels("near.png"), load_data("digits").train.x[:, 0]
+    assert picture.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
     for i, entry in enumerate(said["samples"]):
         for j, row in enumerate(entry["examples"]):
-            np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
+            np.testing.assert_array_equal(picture[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
     assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
     for i, name in enumerate(sorted(os.listdir("beside"))):
-        np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, :64:8], pixels(f"beside/{name}"))
+        np.testing.assert_array_equal(picture[66 * i : 66 * i + 64 : 8, :64:8], pixels(f"beside/{name}"))
     code, out, _ = run(capsys, "nearest", "moons", "--n", "2", "--k", "2", "--out", "near.csv")
     assert code == 0
     assert "of 2 are near-copies" in out

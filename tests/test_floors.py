@@ -38,11 +38,11 @@ def of_labelled():
 def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of_labelled):
     features = of_labelled
     samples = GaussianBaseline.fit(labelled).sample(250)
-    mine = score(samples, labelled, features, n=200, metrics=["frechet"])
-    assert set(mine) == {"frechet"}
+    scores = score(samples, labelled, features, n=200, metrics=["frechet"])
+    assert set(scores) == {"frechet"}
     wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
-    assert mine["frechet"].value == pytest.approx(wanted, rel=1e-9)
-    assert score(samples, labelled, features)["frechet"].value == mine["frechet"].value, "n is the held-out size by default"
+    assert scores["frechet"].value == pytest.approx(wanted, rel=1e-9)
+    assert score(samples, labelled, features)["frechet"].value == scores["frechet"].value, "n is the held-out size by default"
     first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
     assert first != second
     assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second

@@ -147,8 +147,8 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     taken_up = reopen(tmp_path / "broken", data=data, method=with_aids().method)
     taken_up.advance()
     assert float(whole.method.strength_now) > 0.4
-    for mine, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
-        for name, value in mine.state_dict().items():
+    for own, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
+        for name, value in own.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
     for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
         assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())

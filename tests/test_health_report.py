@@ -131,10 +131,10 @@ def test_progress_shows_what_was_measured(monkeypatch):
 
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    shown = Progress(interval=0.0)
-    shown("ring-gan", Clock, 6400, {"critic": 0.7})
-    shown.measured("ring-gan", health.in_words({"modes": 8, "modes_held": 7, "coverage": 0.5}))
-    shown("ring-gan", Clock, 6400, {"critic": 0.7})
+    progress = Progress(interval=0.0)
+    progress("ring-gan", Clock, 6400, {"critic": 0.7})
+    progress.measured("ring-gan", health.in_words({"modes": 8, "modes_held": 7, "coverage": 0.5}))
+    progress("ring-gan", Clock, 6400, {"critic": 0.7})
     first, second = stream.getvalue().splitlines()
     assert "modes" not in first
     assert second == f"{first}  modes 7/8"

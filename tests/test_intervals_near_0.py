@@ -39,8 +39,8 @@ def scored(name, seed, samplings=1, weights=None, n=60):
     scores = []
     for _ in range(samplings):
         x, read = points(n, draw, weights)
-        shown = {"generated_classes": read, "reference_classes": classes, "classes": 5}
-        scores.append(METRICS[name]()(Samples(x, real, real, x, real, (2,), truth=truth, **shown))[name])
+        labels = {"generated_classes": read, "reference_classes": classes, "classes": 5}
+        scores.append(METRICS[name]()(Samples(x, real, real, x, real, (2,), truth=truth, **labels))[name])
     return combined(scores, n, None, describe()[name])
 
 

@@ -21,12 +21,14 @@ def test_the_baseline_has_the_mean_and_covariance_of_each_class():
     data = dataset(x, labels)
     model, n = GaussianBaseline.fit(data), 5000
     for k in range(3):
-        mine = model.sample(n, {"label": k}).double().numpy()
+        drawn = model.sample(n, {"label": k}).double().numpy()
         rows = data.train.x[data.train.labels == k].astype(np.float64)
         wanted = np.cov(rows.T, bias=True)
         wide = np.sqrt(np.diag(wanted))
-        np.testing.assert_allclose(mine.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
-        np.testing.assert_allclose(np.cov(mine.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=4 * np.sqrt(2 / n))
+        np.testing.assert_allclose(drawn.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
+        np.testing.assert_allclose(
+            np.cov(samples.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=4 * np.sqrt(2 / n)
+        )
 
 
 def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():

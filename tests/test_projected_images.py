@@ -85,8 +85,8 @@ def test_features_equal_those_of_the_weights_own_implementation():
         original.extract_features(x)
         ours = frozen()(x)
     assert [tuple(f.shape) for f in ours] == [(2, c, 96 // s, 64 // s) for c, s in zip(FEATURES, STRIDES, strict=True)]
-    for mine, (_, other) in zip(ours, sorted(outputs.items()), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
+    for own, (_, other) in zip(ours, sorted(outputs.items()), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
 
 @needs_extra
@@ -102,8 +102,8 @@ def test_nothing_moves_the_frozen_network():
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(torch.equal(a, b) for a, b in zip(first, network.eval().eyes.of_image(image), strict=True))
-    mine = {p.data_ptr() for p in network.parameters()} | {b.data_ptr() for b in network.buffers()}
-    assert not mine & {p.data_ptr() for p in frozen().parameters()}
+    trained = {p.data_ptr() for p in network.parameters()} | {b.data_ptr() for b in network.buffers()}
+    assert not trained & {p.data_ptr() for p in frozen().parameters()}
 
 
 # What the frozen network is shown
@@ -125,11 +125,11 @@ def test_transparency_is_laid_on_its_backgrounds_as_by_pillow(seen):
     mean, std = (torch.tensor(UNITS[name])[:, None, None] for name in ("mean", "std"))
     network = critic((4, 32, 32), backgrounds=(1.0, 0.2))
     assert network((data - mean) / std).shape == (1, 8)
-    for background, shown in zip((255, 51), seen, strict=True):
+    for background, resized in zip((255, 51), seen, strict=True):
         base = Image.new("RGBA", (32, 32), (background,) * 3 + (255,))
         base.alpha_composite(Image.fromarray(pixels))
         wanted = (np.asarray(base)[..., :3].astype(np.float32) - 127) / 128
-        np.testing.assert_allclose(shown[0].permute(1, 2, 0).numpy(), wanted, atol=1.01 / 128)
+        np.testing.assert_allclose(resized[0].permute(1, 2, 0).numpy(), wanted, atol=1.01 / 128)
     network((data * 3 - 1 - mean) / std)  # out of range: as it will be saved
     assert min(s.min() for s in seen) >= -127 / 128 - 1e-5
     assert max(s.max() for s in seen) <= 1 + 1e-5

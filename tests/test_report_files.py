@@ -131,14 +131,14 @@ def test_the_scores_of_one_model_read_alike_in_evaluate_and_in_its_report(conten
     content["models"] = [model(content, "flow")]
     content["models"][0]["scores"]["kid"] |= {"value": -0.0012, "interval": [-0.0031, 0.0007]}
     given = comparison(content)
-    shown, printed, parts = scores_text(given, 110), as_text(given, 110), score_parts(given, 110)
+    terminal, printed, parts = scores_text(given, 110), as_text(given, 110), score_parts(given, 110)
     assert parts
-    assert all(part in shown and part in printed for part in parts)
-    assert re.search(r"^KID ↓ +−0.0012 \[−0.0031, 0.0007\] +0.0000 ± 0.0003 ", shown, re.M)
-    assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", shown, re.M)
-    assert re.search(r"^Density → \S+ +", shown, re.M), "the right value stands beside a score that has one"
-    assert re.search(r" flow +real data +ratio +no network$", shown, re.M)
-    assert "[low, high] is the 95 % interval of a score" in shown
-    assert "Best" not in shown, "a single model is compared with none"
-    assert max(map(len, shown.splitlines())) <= 110
+    assert all(part in terminal and part in printed for part in parts)
+    assert re.search(r"^KID ↓ +−0.0012 \[−0.0031, 0.0007\] +0.0000 ± 0.0003 ", terminal, re.M)
+    assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", terminal, re.M)
+    assert re.search(r"^Density → \S+ +", terminal, re.M), "the right value stands beside a score that has one"
+    assert re.search(r" flow +real data +ratio +no network$", terminal, re.M)
+    assert "[low, high] is the 95 % interval of a score" in terminal
+    assert "Best" not in terminal, "a single model is compared with none"
+    assert max(map(len, terminal.splitlines())) <= 110
     assert max(map(len, scores_text(given, 60).splitlines())) <= 60

@@ -52,7 +52,7 @@ def trained(content, values, name="flow"):
 def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     content = trained(content, (0.12, 0.20, 0.13))
     pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}
-    aggregate, shown = pooled(content, pictures)
+    aggregate, drawn = pooled(content, pictures)
     assert [entry["name"] for entry in aggregate["models"]] == ["flow", "ddpm", "gan", "vae"]
     flow = model(aggregate, "flow")
     row = flow["scores"]["frechet"]
@@ -66,7 +66,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert [training["seed"] for training in flow["trainings"]] == [0, 1, 2]
     assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [0.12, 0.20, 0.13]
     assert len(flow["commands"]) == 3
-    assert {name: parts.grid for name, parts in shown.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert {name: parts.grid for name, parts in drawn.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     assert "best" not in said(content, "quality")[0] or "flow-0" in said(content, "quality")[0]
     assert said(aggregate, "quality")[0].startswith("flow and ddpm lead in Fréchet distance"), (
@@ -127,6 +127,6 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
     comparison = compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
     assert comparison.settings.shared == (("one", "three"),)
     assert len(comparison.models) == 3
-    shown = comparison.pictures["real"].grid
-    assert shown.shape == (30, 2)
-    assert shown[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"
+    points = comparison.pictures["real"].grid
+    assert points.shape == (30, 2)
+    assert points[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"

@@ -34,9 +34,9 @@ def test_trajectories_are_a_table_of_the_models_that_have_any(content):
     assert [column.label for column in table.columns] == ["Straightness", "NPE", "Trajectories"]
     assert [row.cells[1].value for row in table.rows] == ["0.310", "0.480"]
     read, text = Reader(report(content).to_html()), report(content).to_markdown()
-    for shown in (read.text, text):
-        assert "which one step suffices" in shown
-        assert "NPE, the normalised path energy" in shown
+    for rendered in (read.text, text):
+        assert "which one step suffices" in rendered
+        assert "NPE, the normalised path energy" in rendered
     assert "| ddpm | 1.12 | 0.480 | 250 |" in text
 
 

@@ -81,8 +81,8 @@ def close(ours, theirs, at=""):
 
 def agree(ours, theirs):
     assert len(ours) == len(theirs) > 1
-    for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        close(mine, other, f"after step {i + 1}: ")
+    for i, (own, other) in enumerate(zip(ours, theirs, strict=True)):
+        close(own, other, f"after step {i + 1}: ")
 
 
 def lambdas(denoiser, times):

@@ -42,8 +42,8 @@ SPREADS = {"near_copies": 0.001, "kid": 0.0002}
 def comparison(content, pictures=None):
     """The comparison of a JSON file's content, with arrays given as dicts."""
     given = json.loads(json.dumps({"format_version": 2} | content).replace("NaN", "null"))
-    shown = {name: Pictures(**arrays) for name, arrays in (pictures or {}).items()}
-    return dataclasses.replace(Comparison.from_plain(given), pictures=shown)
+    drawn = {name: Pictures(**arrays) for name, arrays in (pictures or {}).items()}
+    return dataclasses.replace(Comparison.from_plain(given), pictures=drawn)
 
 
 def report(content, pictures=None):
