@@ -26,9 +26,7 @@ def test_the_baseline_has_the_mean_and_covariance_of_each_class():
         wanted = np.cov(rows.T, bias=True)
         wide = np.sqrt(np.diag(wanted))
         np.testing.assert_allclose(drawn.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
-        np.testing.assert_allclose(
-            np.cov(samples.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=4 * np.sqrt(2 / n)
-        )
+        np.testing.assert_allclose(np.cov(drawn.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=4 * np.sqrt(2 / n))
 
 
 def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
