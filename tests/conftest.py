@@ -17,8 +17,6 @@ from programs import command_line, editing_runs, forking  # noqa: E402
 
 import pushforward  # noqa: E402, F401
 
-import torch  # noqa: E402  isort: skip
-
 gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
     "spec": "_PLUGINS",
@@ -107,6 +105,8 @@ def editing_folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _seeded():
     """A test draws the same numbers in any order of tests."""
+    import torch
+
     torch.manual_seed(0)
 
 
