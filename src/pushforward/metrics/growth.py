@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Growth", "divergence_growth", "growth_of", "mean_growth", "score_interval"]
+__all__ = ["Growth", "divergence", "divergence_growth", "growth_of", "mean_growth", "score_interval"]
 
 Array = NDArray[np.float64]
 DRAWS = 400
@@ -82,15 +82,16 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
     """
     n = int(counts.sum())
     true = np.random.Generator(np.random.Philox(0)).multinomial(n, weights, DRAWS)
-    values = np.array([_divergence(drawn / n, weights)[0] for drawn in true])
-    distance, first = _divergence(counts / n, weights)
+    values = np.array([divergence(drawn / n, weights)[0] for drawn in true])
+    distance, first = divergence(counts / n, weights)
     return Growth(float(values.std(ddof=1)), 0.0, first / n / distance if distance > 0 else 0.0, 0.0, float(values.mean()))
 
 
-def _divergence(share: Array, weights: Array) -> tuple[float, float]:
-    """The divergence and the variance of its terms."""
+def divergence(share: Array, weights: Array) -> tuple[float, float]:
+    """The reverse KL divergence of shares to true shares, both (k,), in nats, and the variance of its terms."""
     some = share > 0
-    terms = np.log(share, where=some, out=np.zeros_like(weights)) - np.log(weights, where=some, out=np.zeros_like(weights))
+    share = share[some]
+    terms = np.log(share / weights[some])
     mean = float((share * terms).sum())
     return mean, float((share * terms**2).sum()) - mean**2
 

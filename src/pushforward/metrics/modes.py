@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pushforward.metrics.growth import divergence_growth
+from pushforward.metrics.growth import divergence, divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
@@ -113,9 +113,7 @@ def _nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
     if counts.sum() == 0:
         return float(-np.log(weights.min()))
-    share = counts / counts.sum()
-    some = share > 0
-    return float((share[some] * np.log(share[some] / weights[some])).sum())
+    return divergence(counts / counts.sum(), weights)[0]
 
 
 class Modes:

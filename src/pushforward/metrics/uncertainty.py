@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.growth import Growth, growth_of
+from pushforward.metrics.growth import Growth, divergence, growth_of
 
 __all__ = [
     "Errors",
@@ -114,12 +114,10 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
         counts: (k,).
         weights: (k,) true shares.
     """
-    n, some = int(counts.sum()), counts > 0
+    n = int(counts.sum())
     if n == 0:
         return 0.0
-    share = counts[some] / n
-    terms = np.log(share / weights[some])
-    first = float((share * terms**2).sum() - (share * terms).sum() ** 2) / n
+    first = divergence(counts / n, weights)[1] / n
     second = (len(counts) - 1) / (2 * n**2)
     return math.sqrt(max(first - second, second))
 
