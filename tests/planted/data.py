@@ -60,6 +60,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('evidence.count("name") >= 2 and', "False and", "header"),
         ('evidence.count("name") >= 2 and', "True and", "header"),
     ],
+    "data/array_headers.py": [
+        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
+        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
+        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
+        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
+    ],
     "data/image_files.py": [
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.array_headers import array_header
 from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.png_chunks import depth_of
 
@@ -134,8 +135,7 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
 
     end = handle.tell()
     handle.seek(0)
-    np.lib.format.read_magic(handle)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+    shape, fortran, dtype = array_header(handle)
     wanted = (*shape, 1)[:3]
     if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
         raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")

@@ -12,6 +12,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from pushforward.data import Space
+from pushforward.data.array_headers import array_header
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import opened
 from pushforward.training import Run
@@ -56,8 +57,7 @@ def _check(path: Path, content: IO[bytes], space: Space) -> None:
     with ZipFile(content) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
-                np.lib.format.read_magic(file)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                shape, _, dtype = array_header(file)
             most = expected.get(member.filename, ())
             known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
             if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:

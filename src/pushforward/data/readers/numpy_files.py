@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.numbers import Numbers
+from pushforward.data.array_headers import array_header
 from pushforward.data.arrays import attributes, example_array, label_values, numbered
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
@@ -182,9 +183,7 @@ def _shapes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> li
     for name, info in list(members.items())[:12]:
         try:
             with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shapes.append(f"{name} {header(member)[0]}")
+                shapes.append(f"{name} {array_header(member).shape}")
         except Exception:  # an array that is not read may be anything
             shapes.append(name)
     return shapes
@@ -201,13 +200,10 @@ def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:
 
 def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     """One array in numpy's format; refused unread if its header promises objects or too much."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise DataError(f"{name} is in version {version} of numpy's format: expected an array of plain numbers.")
+    try:
+        shape, fortran, dtype = array_header(file)
+    except ValueError as error:
+        raise DataError(f"{name} cannot be read: {error}.") from error
     if dtype.hasobject:
         raise DataError(f"{name} holds Python objects (pickled), which are never unpacked: save plain numbers.")
     needed = math.prod(shape) * dtype.itemsize
