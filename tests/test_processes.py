@@ -29,7 +29,6 @@ from pushforward.training import Budget, Trainer, space
 from pushforward.training.processes import Group
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
-group.control = torch.distributed.new_group(backend="gloo")
 def save(*given, process_group, **options):
     used.append(process_group)
     return usual(*given, process_group=process_group, **options)
@@ -37,7 +36,7 @@ with patch("torch.distributed.checkpoint.save", save):
     trainer = Trainer(recipe_for("flow", data), data, Budget(steps=1), out=Path("run"), processes=group)
     group.sharded = True
     trainer.save()
-    assert used == [group.control], used
+    assert used == [group.saving.group] and group.saving.group is not torch.distributed.group.WORLD, used
     try:
         with patch.object(space, "_free", lambda path: 10):
             trainer.save()
@@ -47,7 +46,7 @@ with patch("torch.distributed.checkpoint.save", save):
 """
 
 
-def test_a_sharded_checkpoint_is_written_by_the_control_group_where_there_is_space(tmp_path):
+def test_a_sharded_checkpoint_is_written_by_a_group_of_its_own_where_there_is_space(tmp_path):
     done = forking.run(SHARDED, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "was not written: it takes" in done.stdout

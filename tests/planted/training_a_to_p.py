@@ -26,6 +26,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"M": 1_000_000', '"M": 1_000', "training_settings cli"),
         ("end + (1 - end) *", "end *", "training"),
     ],
+    "training/channel.py": [
+        ('if each[rank].startswith("In process ") else', "if False else", "saving_beside"),
+    ],
     "training/checkpoint.py": [
         (
             "    with staged(final) as temporary:\n        fill(",

@@ -2,6 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/processes.py": [
+        ('("saving", self._store), torch.distributed.new_group(backend="gloo"))', '("saving", self._store))', "processes"),
         ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
@@ -20,7 +21,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/reading.py": [
         ("step // trainer.method.reuse", "step", "training"),
         ("        trainer.finish()\n", "        trainer.close()\n", "changing_data"),
-        ("error = _of_all(trainer.processes, error)", "pass", "launched"),
+        ("words = trainer.processes.failure(None if error is None else str(error))", "words = error and str(error)", "launched"),
     ],
     "training/rebuilding.py": [
         ("def _should_skip_dynamo(cls)", "def _other(cls)", "hostile"),
@@ -74,13 +75,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        trainer.processes.compare(where)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "failing_trainings"),
         ('"after": self.step', '"after": None', "damaged_runs"),
-        ("{name: copied(group) for name, group in tensors.items()} if beside else tensors", "tensors", "saving"),
+        ("_copied(tensors, trainer.processes.sharded) if beside else tensors", "tensors", "saving"),
+        ("_copied(tensors, trainer.processes.sharded) if beside else tensors", "tensors", "saving_beside"),
+        ("return shards.copied(tensors) if sharded else", "return dict(tensors) if sharded else", "saving_beside"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
-        (" and _fits(tensors)", "", "saving"),
+        (" and _fits(tensors, trainer.processes)", "", "saving"),
+        ("processes.failure(None if", "(lambda words: words)(None if", "saving_beside"),
+        ("if self.refused or (processes", "if (processes", "saving_beside"),
         ("error is not None and error is not self._reported:", "False:", "saving"),
         (" and error is not self._reported:", ":", "saving"),
-        ("            check_space(where, bytes_of(tensors.values()))\n", "            pass\n", "processes"),
-        ("processes.rank, processes.control)", "processes.rank)", "processes"),
         ("            **trainer.recovery.state(),\n", "", "recovering"),
         ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
     ],
@@ -95,6 +98,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
     ],
     "training/shards.py": [
+        ("    check_space(where, bytes_of(tensors.values()))\n", "    pass\n", "processes"),
+        ("channel.rank, channel.group)", "channel.rank)", "processes saving_beside"),
+        ("        with _all_or_none(channel), disk(where):\n", "        with disk(where):\n", "saving_beside"),
+        ("    except Exception as error:  # whatever", "    except CheckpointError as error:  # whatever", "saving_beside"),
         ("        player.restore(dict(groups", "        (dict(groups", "launched"),
         ("for _ in _loaded(folder, expected, trainer.processes.control):", "for _ in ():", "launched"),
         ("start != end or kind", "kind", "hostile"),
@@ -194,8 +201,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self.saver.step != self.clock.step:", "if False:", "training failing_trainings"),
         ("if self._step.moved:", "if True:", "skipping"),
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs training_settings"),
-        ("        self.saver.check()\n", "", "saving"),
-        (" or self.done or self.stop))", "))", "saving"),
+        ("        self.saver.check(self.processes)\n", "", "saving"),
+        (" or self.done or stop))", "))", "saving"),
         ("or players_in(health)", "", "recovering"),
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
 from pushforward.training.agreement import Board
+from pushforward.training.channel import Channel
 from pushforward.training.sharding import shard
 from pushforward.training.tensors import local
 
@@ -36,6 +38,7 @@ class Processes:
         count: How many there are. Each computes the same share of every batch.
         sharded: Whether each holds a share of the weights.
         control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
+        saving: Their channel for what is written beside training; its first use must be the same for all processes.
         words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
     """
 
@@ -43,6 +46,7 @@ class Processes:
     count: int = 1
     sharded: bool = False
     control: Any = None
+    saving: Any = None
     words: str = ""
 
     def distribute(self, method: Method) -> Method:
@@ -56,9 +60,9 @@ class Processes:
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
 
-    def together(self, seconds: float, stop: int) -> tuple[float, int]:
-        """The mean of a time over all processes, and the largest of a number, such as that of a signal."""
-        return seconds, stop
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        return seconds, stop, failed
 
     def agreed(self, wanted: bool) -> bool:
         """Whether any process wants something, so that all do it."""
@@ -73,6 +77,10 @@ class Processes:
             ends_together: Whether each process waits at the end until all have come so far.
         """
         yield
+
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed: the words of the first one that has; None where none has."""
+        return words
 
     def gathered(self, value: Any) -> list[Any]:
         """A value of JSON from each process, in their order; numbers of torch and numpy become those of Python."""
@@ -121,7 +129,7 @@ class Group(Processes):
         self._board = Board(store if owned else self._store, self.rank, self.count)
         self._where = ""
         self._failure: Exception | None = None
-        self._exchanges = itertools.count()
+        self._channel = Channel(self._store, self.control)
 
     def distribute(self, method: Method) -> Method:
         """Shard the network of each player, or take the weights of the first process for all."""
@@ -145,21 +153,19 @@ class Group(Processes):
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
-    def together(self, seconds: float, stop: int) -> tuple[float, int]:
-        """The mean of a time over all processes, and the largest of a number; the same in each of them."""
-        values = self._all([seconds, stop], torch.float64)
-        return float(values[:, 0].mean()), int(values[:, 1].max())
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number, and whether any has failed; the same in each."""
+        values = self._channel.rows([seconds, stop, failed], torch.float64)
+        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
 
     def agreed(self, wanted: bool) -> bool:
         """Whether any process wants something."""
-        return bool(self._all([int(wanted)]).any())
+        return bool(self._channel.rows([int(wanted)]).any())
 
-    def _all(self, numbers: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
-        """The numbers of all processes, one row for each."""
-        own = torch.tensor(numbers, dtype=dtype)
-        rows = [torch.empty_like(own) for _ in range(self.count)]
-        torch.distributed.all_gather(rows, own, group=self.control)
-        return torch.stack(rows)
+    @cached_property
+    def saving(self) -> Channel:  # type: ignore[override]
+        """A channel of its own, so that a thread can write while the main one trains."""
+        return Channel(torch.distributed.PrefixStore("saving", self._store), torch.distributed.new_group(backend="gloo"))
 
     @contextlib.contextmanager
     def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
@@ -172,7 +178,7 @@ class Group(Processes):
         try:
             yield
             if ends_together:
-                self._all([0])
+                self._channel.rows([0])
         except Exception as error:
             failure = self._settled(error)
             if failure is error:
@@ -196,16 +202,17 @@ class Group(Processes):
                 else:
                     torch.distributed.destroy_process_group()
 
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed, with the number of that process."""
+        return self._channel.failure(words)
+
     def gathered(self, value: Any) -> list[Any]:
         """A value of JSON from each process, in their order."""
-        number = next(self._exchanges)
-        self._store.set(f"{number}/{self.rank}", json.dumps(value, default=float))
-        self._all([0])
-        return [json.loads(self._store.get(f"{number}/{rank}")) for rank in range(self.count)]
+        return self._channel.gathered(value)
 
     def first(self, value: Any) -> Any:
         """The value of JSON that the first process gives."""
-        return self.gathered(value if self.rank == 0 else None)[0]
+        return self._channel.first(value)
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Refuse processes that were started with different data, versions or settings.
@@ -232,7 +239,7 @@ class Group(Processes):
         if step % ALIKE:
             return
         numbers = [_bits(local(tensor)) for tensor in method.state_dict().values() if not hasattr(tensor, "device_mesh")]
-        rows = self._all(numbers) if numbers else torch.zeros(1, 0)
+        rows = self._channel.rows(numbers) if numbers else torch.zeros(1, 0)
         wrong = (rows != rows[:1]).any(1).nonzero()
         if len(wrong):
             raise GroupError(

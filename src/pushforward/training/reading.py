@@ -12,7 +12,6 @@ from pushforward.plugins import plugin_options
 from pushforward.training import checkpoint as checkpoints
 
 if TYPE_CHECKING:
-    from pushforward.training.processes import Processes
     from pushforward.training.trainer import Trainer
 
 __all__ = ["batch_of", "next_batch"]
@@ -40,19 +39,11 @@ def next_batch(trainer: Trainer) -> Batch:
     except DataError as failure:
         error = failure
     if trainer.processes.count > 1 and isinstance(trainer.data.train.x, Streamed):  # no other data are read in a step
-        error = _of_all(trainer.processes, error)
+        words = trainer.processes.failure(None if error is None else str(error))
+        error = None if words is None else DataError(words)
     if error is not None:
         raise DataError(f"{error} {_saved(trainer)}", error.skipped) from error
     return batch
-
-
-def _of_all(processes: Processes, error: DataError | None) -> DataError | None:
-    """The error that every process raises before the step: that of the first one which cannot read its examples."""
-    if not processes.agreed(error is not None):
-        return None
-    each = processes.gathered(None if error is None else str(error))
-    rank = next(rank for rank, words in enumerate(each) if words is not None)
-    return DataError(f"In process {rank}: {each[rank]}")
 
 
 def _saved(trainer: Trainer) -> str:

@@ -150,7 +150,7 @@ class Recovery:
             CheckpointError: If the checkpoint is damaged or the disk refuses.
         """
         assert error.step is not None
-        trainer.saver.wait()
+        trainer.saver.wait(trainer.processes)
         trainer.holding.reopen()
         trainer.journal.flush()
         where = write_failure(trainer, error)

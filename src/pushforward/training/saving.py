@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +16,7 @@ from pushforward.training.going_back import state_of, stored_for, take_up
 from pushforward.training.memory import free_memory, peak_memory
 from pushforward.training.observing import held
 from pushforward.training.run_spec import digest
-from pushforward.training.space import bytes_of, check_space, tight
+from pushforward.training.space import bytes_of, tight
 from pushforward.training.stages import stages_of
 from pushforward.training.tensors import copied
 from pushforward.training.verifying import all_in
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pushforward.training.processes import Processes
     from pushforward.training.trainer import Trainer
 
 __all__ = ["Saver"]
@@ -45,11 +45,12 @@ class Saver:
         step: The step of the newest checkpoint, which may be being written; -1 where there is none.
         peak: The most memory used so far, bytes.
         beside: Whether checkpoints that nothing waits for are written beside the next steps.
+        refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
         weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
     """
 
     def __init__(self) -> None:
-        self.step, self.peak, self._seconds, self.beside = -1, 0, 0.0, True
+        self.step, self.peak, self._seconds, self.beside, self.refused = -1, 0, 0.0, True, False
         self._before = self.step, self._seconds
         self.weights_step: int | None = None
         self._writer = Background()
@@ -77,19 +78,34 @@ class Saver:
             self._reported = error
             trainer.progress.say(f"warning: {error}")
 
-    def wait(self) -> None:
-        """Wait until the newest checkpoint is written.
+    def wait(self, processes: Processes) -> None:
+        """Wait until the newest checkpoint is written; every process must call this.
 
         Raises:
-            CheckpointError: If the disk has refused it; the one before stays.
+            CheckpointError: If the disk of any process has refused it; the one before stays.
         """
         self.join()
-        self._writer.wait()
+        words = processes.failure(None if self._writer.error is None else str(self._writer.error))
+        own: Exception | None = None
+        try:
+            self._writer.wait()
+        except Exception as error:
+            if processes.count == 1:
+                raise
+            own = error
+        if words is not None:
+            raise CheckpointError(words) from own
 
-    def check(self) -> None:
+    @property
+    def failed(self) -> bool:
+        """Whether this process could not write a checkpoint beside the last steps, which no `wait` has raised yet."""
+        return not self._writer.busy and self._writer.error is not None
+
+    def check(self, processes: Processes) -> None:
         """Raise the error of a checkpoint that could not be written beside the last steps, as `wait` does; do not wait."""
-        if not self._writer.busy:
-            self.wait()
+        if self.refused or (processes.count == 1 and self.failed):
+            self.refused = False
+            self.wait(processes)
 
     def ask_for_space(self, trainer: Trainer, samples: int) -> None:
         """Say once, before the first step, if the disk may become full.
@@ -120,11 +136,11 @@ class Saver:
         Raises:
             CheckpointError: If the disk refuses this one, or has refused the one before; earlier checkpoints stay.
         """
-        self.wait()
+        self.wait(trainer.processes)
         tensors = state_of(trainer)
         if trainer.holding.writes or trainer.processes.sharded:
-            beside = beside and self.beside and self.step >= 0 and trainer.processes.count == 1 and _fits(tensors)
-            self._write(trainer, {name: copied(group) for name, group in tensors.items()} if beside else tensors, beside)
+            beside = beside and self.beside and self.step >= 0 and _fits(tensors, trainer.processes)
+            self._write(trainer, _copied(tensors, trainer.processes.sharded) if beside else tensors, beside)
         self._before = self.step, self._seconds
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
 
@@ -135,10 +151,11 @@ class Saver:
                 trainer.journal.settle()
                 trainer.journal.sync()
             options: dict[str, Any] = {"after": self.step, "held": stay}
+            step, state = trainer.clock.step, self._state(trainer)
+            work = partial(checkpoints.save, where, step, tensors, state, **options)
             if trainer.processes.sharded:
-                self._write_shards(trainer, tensors, where / checkpoints.step_name(trainer.clock.step), options)
-                return
-            work = partial(checkpoints.save, where, trainer.clock.step, tensors, self._state(trainer), **options)
+                path, channel = where / checkpoints.step_name(step), trainer.processes.saving
+                work = partial(shards.save, channel, path, tensors, state, **options)
             if beside:
                 self._writer.start(work)
             else:
@@ -150,22 +167,6 @@ class Saver:
                 f"{error} Nothing has been saved of this run yet; once there is space, start it: "
                 f"pushforward resume {trainer.folder}"
             ) from error
-
-    def _write_shards(
-        self, trainer: Trainer, tensors: dict[str, dict[str, Tensor]], where: Path, options: Mapping[str, Any]
-    ) -> None:
-        """Each process writes its part into one folder; the first one adds counters and hashes and makes it a checkpoint."""
-        processes, writes = trainer.processes, trainer.holding.writes
-        if writes:
-            check_space(where, bytes_of(tensors.values()))
-        with checkpoints.staged(where) if writes else contextlib.nullcontext(where) as temporary:
-            shared = Path(processes.first(str(temporary)))
-            written = processes.gathered(shards.fill(shared, tensors, processes.rank, processes.control))
-            if writes:
-                checkpoints.fill(shared, {}, self._state(trainer) | {"processes": processes.count})
-                checkpoints.commit(shared, where, {name: entry for files in written for name, entry in files.items()})
-        if writes:
-            checkpoints.prune(where, **options)
 
     def _state(self, trainer: Trainer) -> dict[str, Any]:
         return {
@@ -187,7 +188,7 @@ class Saver:
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        self.wait()
+        self.wait(trainer.processes)
         stored = stored_for(trainer.processes, stored, trainer.device) if isinstance(stored, Path) else stored
         take_up(trainer, stored)
         state = stored.state
@@ -208,7 +209,12 @@ class Saver:
             trainer.progress.say(f"warning: {warning}")
 
 
-def _fits(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether memory has space for a copy of a state."""
+def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> bool:
+    """Whether memory has space for a copy of a state: that of each process where all write."""
     memory = free_memory()
-    return memory is None or bytes_of(tensors.values()) <= SHARE * memory
+    fits = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+    return not processes.agreed(not fits) if processes.sharded else fits
+
+
+def _copied(tensors: Mapping[str, Mapping[str, Tensor]], sharded: bool) -> dict[str, dict[str, Tensor]]:
+    return shards.copied(tensors) if sharded else {name: copied(group) for name, group in tensors.items()}

@@ -19,13 +19,78 @@ from torch import Tensor
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import check_tensors
 from pushforward.strict_json import parse_json
-from pushforward.training.disk import flush, read_json, sha256
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.channel import Channel
+from pushforward.training.disk import disk, flush, read_json, sha256
+from pushforward.training.space import bytes_of, check_space
 from pushforward.training.verifying import is_shard
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["fill", "has_shards", "read", "take_up"]
+__all__ = ["copied", "fill", "has_shards", "read", "save", "take_up"]
+
+
+def copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Copies of this process's part of tensors in the memory of the CPU, per group and name."""
+    from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+
+    plain = StagingOptions(use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False)
+    copies: Any = DefaultStager(plain).stage({group: dict(tensors) for group, tensors in groups.items()})
+    return dict(copies)
+
+
+def save(
+    channel: Channel, where: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], **options: Any
+) -> None:
+    """Write a checkpoint: each process its part, into one folder; the first one adds counters and hashes and publishes it.
+
+    Args:
+        channel: Of the processes; no other thread may use it meanwhile.
+        where: The checkpoint's folder.
+        tensors: Per group, the tensors by name, sharded or whole.
+        state: JSON-ready counters.
+        options: Of `checkpoint.prune`.
+
+    Raises:
+        CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay.
+    """
+    with contextlib.ExitStack() as stack:
+        with _all_or_none(channel):
+            temporary = stack.enter_context(_staged(where, tensors)) if channel.rank == 0 else None
+        shared = Path(channel.first(str(temporary)))
+        with _all_or_none(channel), disk(where):
+            written = fill(shared, tensors, channel.rank, channel.group)
+        files = channel.gathered(written)
+        if channel.rank == 0:
+            checkpoints.fill(shared, {}, {**state, "processes": channel.count})
+            checkpoints.commit(shared, where, {name: entry for written in files for name, entry in written.items()})
+    if channel.rank == 0:
+        checkpoints.prune(where, **options)
+
+
+@contextlib.contextmanager
+def _staged(where: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[Path]:
+    """A temporary folder for a checkpoint, where the disk has space for it."""
+    check_space(where, bytes_of(tensors.values()))
+    with checkpoints.staged(where) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _all_or_none(channel: Channel) -> Iterator[None]:
+    """Within this context the refusal of one process's disk is that of all: each waits at its end.
+
+    Raises:
+        CheckpointError: The same in every process.
+    """
+    own: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # whatever it is, the others wait for this process
+        own = error
+    if (words := channel.failure(None if own is None else str(own) or type(own).__name__)) is not None:
+        raise CheckpointError(words) from own
 
 
 def fill(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, control: Any = None) -> dict[str, dict[str, Any]]:

@@ -175,19 +175,19 @@ class Trainer:
         self.saver.note_memory(self.device)
         if self.done or stopping:
             self.finish()
-        self.saver.wait()
+        self.saver.wait(self.processes)
 
     def _advance_once(self) -> bool:
         """Make a step with all that belongs to it; returns whether training stops here."""
-        self.saver.check()
+        self.saver.check(self.processes)
         before = self.clock.progress
         self.threads.before(self.clock.step)
         started = time.perf_counter()
         losses, health = self.step()
         synchronize(self.device)
-        seconds, stop = self.processes.together(time.perf_counter() - started, self.stop)
-        if stop:
-            self.stop = stop
+        seconds = time.perf_counter() - started
+        seconds, stop, self.saver.refused = self.processes.together(seconds, self.stop, self.saver.failed)
+        self.stop = stop or self.stop
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
         now = self.clock.step, before, self.clock.progress
@@ -204,11 +204,11 @@ class Trainer:
         stays = self.clock.step in held(self.observers, self.method)
         good = passed(self.observers) == self.clock.step
         if self.ended is not None:
-            self.saver.wait()
+            self.saver.wait(self.processes)
             go_back(self)
         elif good or ((due or stays) and self._sound()):
             self.saver.note_memory(self.device)
-            self.save(beside=not (good or stays or self.done or self.stop))
+            self.save(beside=not (good or stays or self.done or stop))
         self._looks(moment, late=True)
         return bool(self.stop if self.processes.count == 1 else stop)
 
@@ -240,7 +240,7 @@ class Trainer:
     def finish(self) -> None:
         """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
         try:
-            self.saver.wait()
+            self.saver.wait(self.processes)
             if self.journal.held or self.saver.step != self.clock.step:
                 self.holding.reopen()
                 self._flush()

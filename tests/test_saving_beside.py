@@ -1,0 +1,66 @@
+"""Several processes that train while a checkpoint is written: its content, a disk that refuses, a process that is killed."""
+
+import json
+
+import pytest
+from programs import forking
+from programs.saving_beside import FILLS, REFUSALS
+
+import pushforward as pf
+from pushforward.testing import assert_same, space_data
+from pushforward.training import checkpoint
+from pushforward.training.resuming import reopen
+
+CODE = "from pathlib import Path; from programs.saving_beside import main; main(Path.cwd())"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What pairs of processes have left."""
+    where = tmp_path_factory.mktemp("beside")
+    done = forking.run(CODE, cwd=where)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return where
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_processes_train_on_while_their_checkpoint_is_written(kind, folder, results):
+    """Those of steps 2 and 4 are written after step 3, and hold what trainings save that wait for them."""
+    assert [results[f"{name}-{kind}"][0] for name in ("later", "waiting")] == [[0, 0], [0, 0]], results
+    written = [json.loads((folder / f"later-{kind}-{rank}.json").read_text()) for rank in (0, 1)]
+    assert written == [[True, True], [True, True] if kind == "sharded" else []], "whole weights are written by the first process"
+    for step in (4, 6):
+        folders = [folder / f"{name}-{kind}" / "checkpoints" / f"step_{step:06d}" for name in ("later", "waiting")]
+        assert_same(*((checkpoint.load(each).tensors, {}) for each in folders))
+
+
+@pytest.mark.parametrize("case", ["-".join([kind, str(rank), name]) for kind, rank, _, name in REFUSALS])
+def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, results):
+    codes, printed, _ = results[f"refused-{case}"]
+    assert codes == [4, 4], printed
+    assert printed[0] == printed[1]
+    assert printed[0].count("In process ") == 1
+    assert "No space left on device" in printed[0]
+    assert f"In process {case.split('-')[1]}: " in printed[0]
+    assert names(folder / f"refused-{case}") == ["latest.json", "step_000000"]
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(kind, folder, results):
+    codes, printed, _ = results[f"killed-{kind}"]
+    assert codes == [-9, 1], printed
+    assert "What was saved is intact" in printed[1]
+    run = folder / f"killed-{kind}"
+    assert checkpoint.latest(run / "checkpoints").name == "step_000000"
+    trainer = reopen(run, data=space_data((17,), labels=True, n=300))
+    trainer.advance()
+    assert pf.load(run).state["step"] == 6
