@@ -8,10 +8,12 @@ drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two proc
 a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which
 amplify a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up
 or down. If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do.
-Last comes the speed of the small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one; it
-has no bar.
+`gan` is also trained from ten seeds in 4 processes and with two controls: how often the bar holds, and how often it holds for one
+control beside the other. Last come the speed of the small U-Net on images of 32 x 32, batches of 128, in one process of two
+threads and in two of one, and the seconds for which a save stops two processes; they have no bar.
 
-    python benchmarks/processes.py [--parts recipes,kills,speeds,roundings] [--steps 20] [--kills 20] [--controls 20] [--smoke]
+    python benchmarks/processes.py [--parts recipes,kills,speeds,roundings,seeds,pauses] [--steps 20] [--kills 20]
+                                   [--controls 20] [--seeds 10] [--smoke]
 
 Parts that are left out stay as they were measured before; each has its commit.
 """
@@ -34,7 +36,7 @@ PROGRAM = Path(__file__).parent / "programs" / "several.py"
 VARIANTS = ("gan:lazy", "flow:accumulate")
 BAR, TIMES = 1e-5, 3.0
 KINDS = ("plain", "sharded")
-PARTS = ("recipes", "kills", "speeds", "roundings")
+PARTS = ("recipes", "kills", "speeds", "roundings", "seeds", "pauses")
 SENSITIVE = ("gan", "vqvae")
 """Recipes that amplify a rounding within 20 steps: by the game, and by examples between two codes."""
 
@@ -116,6 +118,42 @@ def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[st
     parts = {count: ran("train", 1, "plain", steps, f"{case}:parts{count}")["plain"][f"{case}:parts{count}"] for count in counts}
     known["parts"] = {count: apart(several[count]["losses"], parts[count]["losses"]).tolist() for count in counts}
     return known
+
+
+def seeded(steps: int, seeds: int) -> dict[str, Any]:
+    """How often the bar of games holds for `gan` in several processes, and for a control, over seeds of the training."""
+    cases = [f"gan:seed{seed}" for seed in range(1, seeds + 1)]
+    alone = ran("train", 1, "plain,control,control:1", steps, *cases)
+    several = {count: ran("train", count, "plain", steps, *cases)["plain"] for count in (2, 4)} | {"control": alone["control:1"]}
+    holds = {name: [] for name in several}
+    for case in cases:
+        allowed = TIMES * bound(apart(alone["control"][case]["losses"], alone["plain"][case]["losses"]))
+        for name, trainings in several.items():
+            losses = apart(trainings[case]["losses"], alone["plain"][case]["losses"])
+            holds[name].append({"holds": bool((losses <= allowed).all()), "largest": float(losses.max())})
+    return holds
+
+
+def held_by(seeds: dict[str, Any]) -> str:
+    """What `seeded` gave, in a table."""
+    lines = []
+    for name, each in seeds.items():
+        largest = sorted(result["largest"] for result in each)
+        what = "another control" if name == "control" else f"{name} processes"
+        span = f"{largest[0]:.1e} to {largest[-1]:.1e}, median {np.median(largest):.1e}"
+        lines.append([what, span, f"{sum(result['holds'] for result in each)} of {len(each)} seeds"])
+    head = ["`gan`, losses of", "largest distance from one process", f"within {TIMES:g} times the drift of the control"]
+    return "\n\n" + table(head, lines)
+
+
+def paused(pauses: dict[str, Any]) -> str:
+    """For how long a save stops training, in sentences."""
+    weights = {"plain": "with all weights in each", "sharded": "with sharded weights"}
+    return "".join(
+        f"\n\nA save of {each['bytes'] / 1e6:.0f} MB stops two processes {weights[kind]} for {each['waiting']:.2f} s where they "
+        f"wait for it, and for {each['beside']:.2f} s where it is written beside the next steps."
+        for kind, each in pauses.items()
+    )
 
 
 def in_parts(count: Any, losses: list[float]) -> str:
@@ -214,10 +252,14 @@ def before() -> dict[str, Any]:
     if not path.exists():
         return {"commits": {}}
     known = json.loads(path.read_text())
-    rows = {part: [r for r in known["rows"] if (r["kind"] == "roundings") == (part == "roundings")] for part in PARTS[::3]}
+    rows = {
+        part: [r for r in known["rows"] if (r["kind"] == "roundings") == (part == "roundings")]
+        for part in ("recipes", "roundings")
+    }
     stamp = f"{known['date']} at {known['commit']}"
+    parts = {part: known.get(part, {}) for part in ("seeds", "pauses")}
     commits = known.get("commits", dict.fromkeys(PARTS, stamp))
-    return {**rows, "kills": known["kills"], "speeds": known["examples_per_second"], "commits": commits}
+    return {**rows, "kills": known["kills"], "speeds": known["examples_per_second"], **parts, "commits": commits}
 
 
 @benchmark
@@ -228,20 +270,26 @@ def main(words: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=20, help="steps of each training (default 20)")
     parser.add_argument("--controls", type=int, default=20, help="controls of sensitive recipes (default 20)")
     parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default 20)")
+    parser.add_argument("--seeds", type=int, default=10, help="seeds of `gan` (default 10)")
+    parser.add_argument("--pauses", type=int, default=10, help="saves of each way (default 10)")
     given = parsed(parser, words, steps=2, parts="recipes")
     work = {
         "recipes": lambda: recipes(given.steps, given.smoke),
         "kills": lambda: ran("kill", given.kills),
         "speeds": lambda: {str(count): ran("speed", count, 2 // count, given.steps) for count in (2, 1)},
+        "seeds": lambda: seeded(given.steps, given.seeds),
+        "pauses": lambda: ran("pause", given.pauses),
         "roundings": lambda: [rounding(case, given.steps, [2, 4], given.controls) for case in SENSITIVE],
     }
     known = before()
     for part in given.parts.split(","):
         known[part] = work[part]()
         known["commits"][part] = f"{datetime.date.today().isoformat()} at {commit()}"
-    sentences = {"recipes": text_of, "roundings": lambda each: "".join(map(words_of, each)), "kills": killed, "speeds": fast}
+    sentences = {"recipes": text_of, "roundings": lambda each: "".join(map(words_of, each)), "kills": killed}
+    sentences |= {"seeds": held_by, "speeds": fast, "pauses": paused}
     text = "".join(in_words(known[part]) for part, in_words in sentences.items() if known.get(part))
     facts = {"steps": given.steps, "kills": known.get("kills", []), "examples_per_second": known.get("speeds", {})}
+    facts |= {part: known.get(part, {}) for part in ("seeds", "pauses")}
     rows = [*known.get("recipes", []), *known.get("roundings", [])]
     write("processes", "Several processes and one", text, rows, commits=known["commits"], **facts)
 

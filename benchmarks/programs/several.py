@@ -3,10 +3,11 @@
     python benchmarks/programs/several.py train COUNT KIND[,KIND ...] STEPS NAME ...
     python benchmarks/programs/several.py kill TIMES
     python benchmarks/programs/several.py speed COUNT THREADS STEPS
+    python benchmarks/programs/several.py pause TIMES
 
 KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
 float32 or float64; or one of these with :SEED, where each is moved by one. Kinds of float64 share no call with others.
-NAME is a recipe's, or gan:lazy, or NAME:accumulate, or NAME:partsN, which computes each batch in N parts.
+NAME is a recipe's, or gan:lazy, or NAME:accumulate, or NAME:partsN, which computes each batch in N parts, or NAME:seedN.
 Several processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
@@ -61,12 +62,13 @@ def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
     if variant.startswith("parts"):
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(accumulate=int(variant.removeprefix("parts"))))
-    trainer = prepare(recipe, data, steps=steps, seed=4, out=out, shard=kind == "sharded")
-    kind, _, seed = kind.partition(":")
+    seed = int(variant.removeprefix("seed")) if variant.startswith("seed") else 4
+    trainer = prepare(recipe, data, steps=steps, seed=seed, out=out, shard=kind == "sharded")
+    kind, _, number = kind.partition(":")
     if kind.startswith("double"):
         in_double(trainer)
     if kind.endswith("control"):
-        moved(trainer, seed, 2.0**-52 if kind.startswith("double") else ROUNDING)
+        moved(trainer, number, 2.0**-52 if kind.startswith("double") else ROUNDING)
     return trainer
 
 
@@ -215,6 +217,43 @@ def speed(count: int, threads: int, steps: int) -> float:
         return 128 / float(Path(folder, "speed").read_text())
 
 
+def pause(times: int) -> dict[str, Any]:
+    """Seconds for which a save stops two processes that train a small U-Net, by kind of weights: waiting, and beside the steps.
+
+    Both ways take turns; two steps lie between saves. The medians, and the bytes of a checkpoint.
+    """
+    data, results = space_data((3, 32, 32), labels=False, n=512), {}
+
+    def work(rank: int, kind: str, folder: Path) -> None:
+        recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128))
+        trainer = prepare(recipe, data, steps=6 * times + 2, seed=0, out=folder / "run", shard=kind == "sharded", progress=False)
+        seconds: dict[str, list[float]] = {"waiting": [], "beside": []}
+        trainer.save()
+        for way in ("waiting", "beside") * times:
+            for _ in range(2):
+                trainer.step()
+                trainer.clock.tick(1.0)
+            trainer.saver.wait(trainer.processes)
+            began = time.perf_counter()
+            trainer.save(beside=way == "beside")
+            seconds[way].append(trainer.processes.together(time.perf_counter() - began, 0)[0])
+        trainer.saver.wait(trainer.processes)
+        size = sum(path.stat().st_size for path in (folder / "run" / "checkpoints").glob("*/*.safetensors")) / 2
+        trainer.close()
+        if rank == 0:
+            (folder / "pauses.json").write_text(
+                json.dumps({way: median(each) for way, each in seconds.items()} | {"bytes": size})
+            )
+
+    for kind in ("plain", "sharded"):
+        with tempfile.TemporaryDirectory() as folder:
+            codes, printed, _ = together(2, lambda rank, at=(kind, Path(folder)): work(rank, *at), Path(folder, "printed"))
+            assert not any(codes), printed
+            results[kind] = json.loads(Path(folder, "pauses.json").read_text())
+    return results
+
+
 def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
     """A training that is killed, in one process, after a step, or in the first save that comes after it."""
     rank, step, inside = at
@@ -245,6 +284,8 @@ def main(words: list[str]) -> None:
         result: Any = kill(int(words[1]))
     elif words[0] == "speed":
         result = speed(*map(int, words[1:]))
+    elif words[0] == "pause":
+        result = pause(int(words[1]))
     else:
         count, kinds, steps, *cases = words[1:]
         if kinds.startswith("double"):
