@@ -226,7 +226,7 @@ def pause(times: int) -> dict[str, Any]:
 
     def work(rank: int, kind: str, folder: Path) -> None:
         recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128))
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128, optimizer="adamw"))
         trainer = prepare(recipe, data, steps=6 * times + 2, seed=0, out=folder / "run", shard=kind == "sharded", progress=False)
         seconds: dict[str, list[float]] = {"waiting": [], "beside": []}
         trainer.save()
