@@ -51,6 +51,7 @@ def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, r
     assert printed[0].count("In process ") == 1
     assert "No space left on device" in printed[0]
     assert f"In process {case.split('-')[1]}: " in printed[0]
+    assert printed[0].endswith("\n3 steps\n"), "before the next save"
     assert names(folder / f"refused-{case}") == ["latest.json", "step_000000"]
 
 

@@ -34,18 +34,19 @@ REFUSALS = (
 """Kind of training, process, module and function in which the disk refuses."""
 
 
-def third():
-    """An event that is set once this process has made three steps."""
-    reached, usual = threading.Event(), Trainer.step
+def after_three_steps(act):
+    """Call `act(trainer)` in this process once three steps are computed; the list of all steps that are."""
+    computed, usual = [], Trainer.step
 
     def step(trainer):
         result = usual(trainer)
-        if trainer.clock.step == 2:
-            reached.set()
+        computed.append(trainer.clock.step + 1)
+        if len(computed) == 3:
+            act(trainer)
         return result
 
     Trainer.step = step
-    return reached
+    return computed
 
 
 def beside():
@@ -88,7 +89,8 @@ def later(kind, folder):
     """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote beside training is noted."""
 
     def work(rank):
-        reached, written = third(), []
+        reached, written = threading.Event(), []
+        after_three_steps(lambda trainer: reached.set())
         writes(FILLS[kind], "fill", lambda: written.append(reached.wait(WAIT)))
         code = fitted(kind, folder / f"later-{kind}")
         (folder / f"later-{kind}-{rank}.json").write_text(json.dumps(written))
@@ -114,7 +116,10 @@ def refused(kind, folder, rank, module, name):
     def work(own):
         if own == rank:
             writes(module, name, full)
-        return fitted(kind, folder / f"refused-{kind}-{rank}-{name}")
+        computed = after_three_steps(lambda trainer: trainer.saver.join())
+        code = fitted(kind, folder / f"refused-{kind}-{rank}-{name}")
+        print(f"{len(computed)} steps")
+        return code
 
     return work
 
