@@ -255,9 +255,9 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
         *NAMES,
         "ms / sample",
         "GFLOP / sample",
-        "GFLOP / training sample",
-        "training samples / s",
-        "MB kept / training sample",
+        "GFLOP / training example",
+        "training examples / s",
+        "MB kept / training example",
         "peak MB of the process",
         "parameters",
     ]

@@ -34,7 +34,7 @@ class Training:
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
         ema: The half-life of the averaged weights, in samples.
-        ema_share: The half-life is never more than this share of the training samples so far, so that early averages follow.
+        ema_share: The half-life is never more than this share of the training examples so far, so that early averages follow.
         precision: "auto", "float32" or "bfloat16", for network calls.
         optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
         players: Per player, other values for lr, betas, weight_decay, clip or optimizer.

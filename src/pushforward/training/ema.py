@@ -15,7 +15,7 @@ __all__ = ["Average"]
 
 
 class Average:
-    """An exponential moving average of a method's parameters and buffers, counted in samples.
+    """An exponential moving average of a method's parameters and buffers, counted in training examples.
 
     After n samples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
     early in training whatever the batch. Modules that the method does not have averaged are the method's own.
@@ -23,12 +23,12 @@ class Average:
     Args:
         method: The method to average.
         half_life: In samples, when training is long.
-        share: The share of the training samples so far that the half-life may not exceed.
+        share: The share of the training examples so far that the half-life may not exceed.
         build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
             default is a copy, which sharded weights do not allow.
 
     References:
-        Karras et al., EDM (2022), appendix F.2, for the half-life in samples and its ramp.
+        Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
     """
 
     def __init__(self, method: Method, half_life: float, share: float, build: Callable[[], Method] | None = None) -> None:
