@@ -4,12 +4,15 @@ import dataclasses
 
 import pytest
 
-from pushforward.evaluation.measurements import SampleTime, SamplingCost
+from pushforward.evaluation.measurements import CurvePoint, SampleTime, SamplingCost
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.metrics import Score, describe
 from pushforward.report import Report
 from pushforward.report.bias import bias_note
+from pushforward.report.captions import curve_notes
 from pushforward.report.limits import noise_table
+from pushforward.report.markup import whole_options
+from pushforward.report.sentences import unmarked
 from pushforward.report.tables import score_cell, score_column
 from pushforward.report.verdict import claims, verdict
 
@@ -133,6 +136,13 @@ def test_what_real_data_scores_has_the_digits_of_its_table():
     assert score_column(dense, "density").hint == "→ 1.03 is right"
 
 
+def test_points_of_a_curve_have_the_digits_that_the_spread_of_real_data_supports():
+    curve = tuple(CurvePoint(calls=n, steps=n, scores={"energy": value}) for n, value in ((1, 0.31234), (4, 0.2), (8, 0.1002)))
+    (model,) = points({"flow": FLOW}).models
+    comparison = dataclasses.replace(points({"flow": FLOW}), models=(dataclasses.replace(model, curve=curve),))
+    assert [unmarked(note) for note in curve_notes(comparison)] == ["flow still improves at 8 calls (0.100)."]
+
+
 def test_near_copies_are_right_where_real_data_has_them_and_none_is_best():
     comparison = points({"flow": FLOW, "gan": (*GAN[:4], 0.001, 0.9)})
     assert score_column(comparison, "near_copies").named == "Near-copies → 5.1 %"
@@ -155,3 +165,16 @@ def test_all_slower_models_are_named_with_how_many_times_as_long_they_take():
     many = dict.fromkeys(("gan", "a", "b", "c", "d"), FLOW)
     (text,) = said(points(many, seconds={"gan": 1.0, "a": 5.0, "b": 6.0, "c": 7.0, "d": 20.0}), "speed")
     assert text.endswith("; a, b, c and d take from 5 times as long (a) to 20 times as long (d).")
+
+
+def test_names_of_options_are_set_so_that_no_line_breaks_within_them_and_copies_stay_plain():
+    page = whole_options('<p title="--raw">go on with --write-schema a-b, not --, or x--y</p><svg><text>--n</text></svg>')
+    marked = '<span class="option">--write-schema</span>'
+    assert page == f'<p title="--raw">go on with {marked} a-b, not --, or x--y</p><svg><text>--n</text></svg>'
+    models = points({"flow": FLOW, "gan": GAN}).models
+    comparison = Comparison("it", models=models, settings=Settings(budget="--budget 4s"), commands=("pushforward list --json",))
+    html = Report(comparison).to_html()
+    for place in ("trained with {}", "<pre>pushforward list {}"):
+        option = "--json" if "pre" in place else "--budget"
+        assert place.format(f'<span class="option">{option}</span>') in html
+    assert ".option { white-space: nowrap; }" in html

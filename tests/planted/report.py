@@ -10,6 +10,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"Towards real data")', '"Down") and "Down"', "table_report"),
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report_costs"),
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
+        ("{measured(best[1], spread)[0]}", "{plain(best[1])}", "report_figures"),
     ],
     "report/charts.py": [
         ("low = max(low, edge / 3) if", "low = low if", "report_parts"),
@@ -68,6 +69,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/markup.py": [
+        ("part if at % 2 else OPTION.sub", "part if True else OPTION.sub", "report_figures"),
+        ('r"(<svg\\b.*?</svg>|<[^>]*>)"', 'r"(<[^>]*>)"', "report_figures"),
         ("if column.hint and column.named == column.label", "if False", "report_choices"),
         ("(interval != cell.interval)", "0", "report_choices"),
     ],

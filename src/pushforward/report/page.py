@@ -26,7 +26,7 @@ from pushforward.report.costs import costs
 from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
-from pushforward.report.markup import prose, scrolled, sign, split, unbroken
+from pushforward.report.markup import prose, scrolled, sign, split, unbroken, whole_options
 from pushforward.report.reproducing import limits_section, reproduce
 from pushforward.report.samples import samples
 from pushforward.report.score_notes import score_note
@@ -106,11 +106,11 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
-        subtitle=escape(unbroken(facts.subtitle(comparison))),
+        subtitle=whole_options(escape(unbroken(facts.subtitle(comparison)))),
         style=_file("style.css"),
         sprites="\n".join(rules),
         nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in filled),
-        body=body,
+        body=whole_options(body),
         made=f"Made by pushforward{escape(f' on {comparison.created}') if comparison.created else ''}.",
         csv=_csv(comparison),
         data=_json(comparison),
