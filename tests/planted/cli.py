@@ -79,6 +79,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if is_locked(run.folder):", "if False:", "named_runs"),
     ],
     "cli/table_check.py": [
+        ('.replace("\\n", "\\\\n")', "", "table_schema"),
         ("if advice and any(note.endswith(advice) for note in notes) else why", "if False else why", "table_messages"),
     ],
     "cli/unfinished.py": [
@@ -88,9 +89,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
-    ],
-    "cli/table_check.py": [
-        ('.replace("\\n", "\\\\n")', "", "table_schema"),
     ],
     "cli/terminal.py": [
         ('if name in ("--image", "--images"):', "if False:", "table_messages"),
