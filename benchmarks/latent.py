@@ -5,7 +5,7 @@
 A flow of pixels and a flow in the latent space of an autoencoder of one's own (both as their recipes come), judged on the way:
 KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
 the pixel flow's quality is given with the autoencoder's training and the encoding, and without; beside it sampling time, memory,
-and floating point operations of a training sample and of a generated one. Runs lie in a folder: one that was cut off is taken up
+and floating point operations of a training example and of a generated one. Runs lie in a folder: one that was cut off is taken up
 again. With ``--swap SEED`` other examples are held out than those by which settings of the autoencoder were chosen.
 
 References:
@@ -255,9 +255,9 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
         *NAMES,
         "ms / sample",
         "GFLOP / sample",
-        "GFLOP / training sample",
-        "training samples / s",
-        "MB kept / training sample",
+        "GFLOP / training example",
+        "training examples / s",
+        "MB kept / training example",
         "peak MB of the process",
         "parameters",
     ]
@@ -273,7 +273,7 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
     text += (
-        f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
+        f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training example "
     )
     text += f"takes {trained:.3g} times fewer."
     text += f"\n\n{at_equal_quality(pixel, latent, given.steps[0])}"

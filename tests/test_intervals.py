@@ -69,11 +69,11 @@ def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it
 
 @pytest.mark.parametrize(("value", "samplings"), product([-0.5, 0.0, 0.15, 0.4, 3.0], [1, 3]))
 def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, samplings):
-    growth = Growth(0.2, 0.1, 0.05, 0.02, bias=0.1)
+    growth = Growth(0.2, 0.1, 0.05, 0.02, null_mean=0.1)
     means = np.linspace(-2, 6, 80_001)
-    variance = growth.reference_error**2 + (growth.error**2 - growth.reference_error**2) / samplings
+    variance = growth.null_reference_error**2 + (growth.null_error**2 - growth.null_reference_error**2) / samplings
     slope = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
-    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.bias, 0))]
+    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.null_mean, 0))]
     assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
 
 

@@ -65,11 +65,11 @@ def test_they_hold_it_for_models_with_uneven_modes(name):
 
 @pytest.mark.parametrize(("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005]))
 def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samplings, slope):
-    growth = Growth(0.1, 0.06, slope, slope / 4, bias=0.3, norm=1.0)
+    growth = Growth(0.1, 0.06, slope, slope / 4, null_mean=0.3, is_norm=1.0)
     means = np.linspace(-1, 4, 100_001)
-    still = growth.reference_error**2 + (growth.error**2 - growth.reference_error**2) / samplings
-    far = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
-    variance = far - (far - still) * (growth.bias / np.maximum(means, growth.bias)) ** 2
+    null_variance = growth.null_reference_error**2 + (growth.null_error**2 - growth.null_reference_error**2) / samplings
+    limit = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
+    variance = limit - (limit - null_variance) * (growth.null_mean / np.maximum(means, growth.null_mean)) ** 2
     accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance)]
     assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
 
@@ -111,7 +111,7 @@ def test_divisions_lose_the_difference_of_the_clouds():
     draw = random(3)
     x, y = draw.standard_normal((2, 80, 2))
     near, far = (transport_growth(x + shift, y, transport_errors(x + shift, y)) for shift in (0.0, 20.0))
-    assert far.bias < 2 * near.bias
+    assert far.null_mean < 2 * near.null_mean
     low, high = score_interval(transport_score(x + 20.0, y), far, 1, 1.96)
     assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(x + 20.0, y)[0], rel=0.05)
 
@@ -122,11 +122,11 @@ def test_the_mean_of_a_divergence_of_many_modes_is_not_that_of_a_chi_squared_num
     counts = np.arange(1, n + 1)
     mean = 100 * (stats.binom.pmf(counts, n, 0.01) * counts / n * np.log(counts / n / 0.01)).sum()
     growth = divergence_growth(random(1).multinomial(n, weights), weights)
-    assert growth.bias == pytest.approx(mean, rel=0.02)
+    assert growth.null_mean == pytest.approx(mean, rel=0.02)
     assert abs(99 / 400 - mean) > 0.05 * mean
     few = divergence_growth(random(1).multinomial(5000, np.full(4, 0.25)), np.full(4, 0.25))
-    assert few.bias == pytest.approx(3 / 10_000, rel=0.12)
-    assert few.error == pytest.approx(np.sqrt(3 / 2) / 5000, rel=0.15)
+    assert few.null_mean == pytest.approx(3 / 10_000, rel=0.12)
+    assert few.null_error == pytest.approx(np.sqrt(3 / 2) / 5000, rel=0.15)
 
 
 def test_the_variance_of_a_divergence_grows_as_that_of_a_chi_squared_number():

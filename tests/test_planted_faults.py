@@ -128,7 +128,7 @@ FAULTS = {
     "samples blurred": ("Samples are blurred, by their fine detail: samples (", *samples("digits", blurred)),
     "too alike": ("lie in few places: high precision and low recall", *samples("digits", alike)),
     "32 images memorised": (
-        "Memorisation: samples of samples (100 %) are near-copies of training samples",
+        "Memorisation: samples of samples (100 %) are near-copies of training examples",
         *samples("digits", memorised),
     ),
     "training examples with noise": (

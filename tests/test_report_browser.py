@@ -191,3 +191,27 @@ def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, pages, name
     faulty = tmp_path / "faulty.html"
     faulty.write_text(pages[name].read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
     assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]
+
+
+BROKEN = """(() => {
+  const broken = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (nodes.nextNode()) for (const match of nodes.currentNode.data.matchAll(/--[a-z-]+/g)) {
+    const range = document.createRange();
+    range.setStart(nodes.currentNode, match.index);
+    range.setEnd(nodes.currentNode, match.index + match[0].length);
+    if (range.getClientRects().length > 1) broken.push(match[0]);
+  }
+  return broken;
+})()"""
+
+
+def test_lines_of_a_phone_do_not_break_within_an_option(tmp_path):
+    lines = tuple(f"pushforward compare {'x' * width} --write-schema a --budget 4s" for width in range(1, 24))
+    models = [ModelResult(NAMES[0], warnings=tuple(f"{'y' * 5} " * n + "train with --write-schema" for n in range(1, 9)))]
+    page = tmp_path / "page.html"
+    page.write_text(Report(Comparison("it", models=tuple(models), commands=lines)).to_html(), encoding="utf-8")
+    with Browser() as browser:
+        browser.resize(390, 844)
+        browser.open(page)
+        assert browser.run(BROKEN) == []
+        assert browser.run("document.querySelectorAll('.option').length") >= 54

@@ -38,7 +38,7 @@ def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
         "For ddpm, 16 calls (0.0315) are enough, within two spreads (0.0056) of 32 calls (0.0300); more only cost time.",
     ]
     model(content, "ddpm")["curve"][-1]["scores"]["frechet"] = 0.2
-    assert plain_notes(content)[1] == "For ddpm, 4 calls (0.0310) are best; with 32 calls (0.200) it is worse."
+    assert plain_notes(content)[1] == "For ddpm, 4 calls (0.0310) are best; with 32 calls (0.2000) it is worse."
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,9 @@ def test_intervals_play_no_part_in_who_is_best():
         dataclasses.replace(model, scores={name: dataclasses.replace(s, interval=(0.0, 1.0)) for name, s in model.scores.items()})
         for model in comparison.models
     )
-    assert said(dataclasses.replace(comparison, models=wide), "quality") == said(comparison, "quality")
-    assert said(comparison, "quality")[0].startswith("flow has the best Fréchet distance: 0.200 ± 0.010")
+    (beside,) = said(dataclasses.replace(comparison, models=wide), "quality")
+    assert beside.startswith("flow has the best Fréchet distance: 0.2 [0.0, 1.0], next gan with 0.3 [0.0, 1.0]; ")
+    assert said(comparison, "quality")[0].startswith("flow has the best Fréchet distance: 0.200 [0.172, 0.228], next gan")
     assert "although their intervals overlap" in Report(comparison).to_markdown()
 
 
@@ -146,7 +147,7 @@ def test_intervals_play_no_part_in_who_is_best():
 def test_nobody_is_called_best_who_does_not_beat_no_network():
     values = {"flow": (0.2, 0.80), "gan": (0.5, 0.70), "vae": (0.9, 0.60)}
     for base, sentence in (
-        (0.79, "Of the models, flow is least bad in coverage: 0.800 ± 0.010, next gan with 0.700"),  # the sentence before says it
+        (0.79, "Of the models, flow is least bad in coverage: 0.800 [0.772, 0.828], next gan with"),  # the one before says it
         (0.5, "flow has the best coverage: 0.800"),
     ):
         comparison = compared(values, base=(2.0, base))
@@ -162,7 +163,7 @@ def test_of_several_leaders_those_that_beat_no_network_are_named():
     comparison = compared(values, base=(2.0, 0.77))
     text = said(comparison, "diversity")[0]
     assert text.startswith("flow and gan lead in coverage, with no measurable difference between them at n = 360: ")
-    assert "next vae with 0.600 ± 0.010; of these only flow measurably beats no network" in text
+    assert "next vae with 0.600 [0.572, 0.628]; of these only flow measurably beats no network" in text
     assert any(
         sentence.startswith("gan does not measurably beat the no-network row in coverage") for sentence in said(comparison)
     )

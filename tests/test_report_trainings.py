@@ -76,7 +76,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert "The spread of flow is over 3 trainings" in text
     assert "ddpm, gan and vae were trained once" in text
     check_page(report(aggregate).to_html())
-    assert "from 1 or 3 trainings, 3 samplings of each; ± is a spread" in report(aggregate).to_markdown()
+    assert "from 1 or 3 trainings, 3 samplings of each; ± is the standard deviation" in report(aggregate).to_markdown()
 
 
 def test_only_trainings_of_one_recipe_are_pooled(content):

@@ -8,6 +8,8 @@ import pytest
 from programs.report_pages import check_page, toy_content
 from programs.reporting import ABOUT, model, put, report, said, score, scorecards, whole
 
+from pushforward.metrics import describe
+
 
 @pytest.fixture
 def content():
@@ -26,7 +28,7 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
         (
             "gan",
             {"near_copies": 0.12},
-            "Memorisation: samples of gan (12 %) are near-copies of training samples, more than real data's",
+            "Memorisation: samples of gan (12.00 %) are near-copies of training examples, more than real data's",
         ),
         (
             "gan",
@@ -59,12 +61,13 @@ def test_planted_faults_are_told(content, name, scores, sentence):
     ("scores", "against"),
     [
         ({"sharpness": 0.02}, "but sharpness 0.020"),
-        ({"classifier_test": 0.947}, "but classifier test 95 %"),
-        ({"neighbour_test": 0.9, "frechet": 2.4}, "but nearest-neighbour test 90 % and no better than no network"),
+        ({"classifier_test": 0.947}, "but classifier test 94.7 %"),
+        ({"neighbour_test": 0.9, "frechet": 2.4}, "but nearest-neighbour test 90.0 % and no better than no network"),
     ],
 )
 def test_samples_that_other_scores_tell_from_real_data_are_not_said_to_look_right(content, scores, against):
-    gan = model(content, "gan")
+    gan, known = model(content, "gan"), describe()
+    content["metrics"] |= {test: known[test].to_plain() for test in ("classifier_test", "neighbour_test")}
     for metric, value in {"precision": 0.85, "recall": 0.0, **scores}.items():
         gan["scores"][metric] = score(value, 0.008, ABOUT[metric][2] if metric in ABOUT else None)
     (sentence,) = [text for text in said(content, "warning") if "recall" in text]
@@ -80,9 +83,9 @@ def test_faults_of_toys(content):
     warnings = said(content, "warning")
     assert warnings == [
         "Modes are lost: gan holds 6 of 8.",
-        "Samples fall between the modes, where no data is: vae (20 %).",
-        "Modes are too narrow (width over the true one): gan (0.60).",
-        "Modes are too wide (width over the true one): vae (1.8).",
+        "Samples fall between the modes, where no data is: vae (20.00 %).",
+        "Modes are too narrow (width over the true one): gan (0.600).",
+        "Modes are too wide (width over the true one): vae (1.800).",
     ]
 
 
@@ -122,7 +125,7 @@ def test_near_copies_are_judged_beside_those_of_real_data(content):
     put(content, "gan", "near_copies", 0.31)
     (worry,) = said(content, "warning")
     assert worry.startswith(
-        "Memorisation: samples of gan (31 %) are near-copies of training samples, more than real data's 19 %."
+        "Memorisation: samples of gan (31.00 %) are near-copies of training examples, more than real data's 19.0 %."
     )
     content["floors"]["near_copies"] = None
     assert "more than the 1.0 % that this report allows" in said(content, "warning")[0]
@@ -136,7 +139,7 @@ def test_labels_are_judged_beside_those_of_real_data(content):
     model(content, "gan")["label_agreement"] = 0.7
     assert said(content, "warning") == [
         "A classifier recognises too few samples as the class they were asked to be: gan (70 %); "
-        "of real samples it recognises 86 %."
+        "of real examples it recognises 86 %."
     ]
     content["settings"]["n"] = 20  # .7 of 20 samples and .865 of 20 may differ by luck
     assert not any("recognises" in worry for worry in said(content, "warning"))

@@ -127,7 +127,7 @@ def test_a_report_is_not_taken_for_a_run(tmp_path):
     with pytest.raises(CheckpointError, match=r"is a report, not a run: open .*/report\.html\."):
         folders.check_run(tmp_path)
     (tmp_path / "flow" / "spec.json").touch()
-    with pytest.raises(CheckpointError, match=r"report\.html, or name a run inside, such as .*/flow\."):
+    with pytest.raises(CheckpointError, match=r"report\.html\. It holds the run flow: name .*/flow\."):
         folders.check_run(tmp_path)
 
 

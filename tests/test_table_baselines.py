@@ -156,7 +156,10 @@ def test_the_verdict_names_copies_and_ranks_only_models():
         return ModelResult(name, scores={"energy": Score(energy, 0.01), "near_copies": Score(near, 0.01)})
 
     comparison = Comparison(
-        metrics={"energy": MetricInfo("Energy distance", "lower", role="quality"), "near_copies": MetricInfo("Near-copies")},
+        metrics={
+            "energy": MetricInfo("Energy distance", "lower", role="quality"),
+            "near_copies": MetricInfo("Near-copies", unit="%"),
+        },
         models=(row("a", 0.2, 0.0), row("b", 0.5, 0.0)),
         baseline=row("no network (mixture of 3)", 0.7, 0.0),
         further_baselines=(row(INDEPENDENT_ROWS, 0.9, 0.0), row(ROW_COPIES, 0.0, 0.97)),
@@ -164,7 +167,7 @@ def test_the_verdict_names_copies_and_ranks_only_models():
     )
     texts = [claim.text for claim in claims(comparison)]
     assert texts[0].startswith("a has the best energy distance: 0.20")
-    assert any(text.startswith("copied rows are training rows drawn again (97 % near-copies) and score 0.00") for text in texts)
+    assert any(text.startswith("copied rows are training rows drawn again (97.0 % near-copies) and score 0.00") for text in texts)
     named = [row.name for _, table in scorecards(comparison) for row in table.rows if row.kind == "baseline"]
     assert named[:3] == ["no network (mixture of 3)", INDEPENDENT_ROWS, ROW_COPIES]
     assert not bias.copies_note(comparison)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shlex
 import subprocess
 import warnings
@@ -156,6 +157,22 @@ def test_numbers_with_a_unit_that_are_taken_as_categories_are_noted(tmp_path):
     (note,) = data.table.notes
     assert note.startswith('the column "share" has 45 different texts, taken as categories, of which samples hold no others')
     assert 'without "%"' in note
+
+
+def test_numbers_with_a_unit_in_two_columns_have_one_note_and_their_shares_can_be_told_from_them(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{i}.5,{i * 7 % 45}%,{i * 7 % 44}%,{'ab'[i % 3 == 0]}\n" for i in range(90))
+    path.write_text(f"x,share,growth,grade\n{rows}")
+    (note,) = load(path).table.notes
+    advice = 'taken as categories, of which samples hold no others: write the numbers alone, without "%", for a column of numbers'
+    assert note == f'the columns "share" (45 different texts), "growth" (44 different texts): {advice}'
+    text = of_table(check(path)["table"])
+    assert text.count("write the numbers alone") == 1
+    assert text.count("samples hold no others: see the note") == 2
+    lines = text.splitlines()
+    assert "values (share of rows) or range" in lines[-5]
+    assert re.search(r"grade +category +a \(\d\d %\), b \(\d\d %\) ", lines[-1])
+    assert re.search(r"share +category +0% \(\d\.\d %\), ", lines[-3])
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}

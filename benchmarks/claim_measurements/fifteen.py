@@ -122,7 +122,7 @@ CLAIMS = (
         ("latent_mnist", "latent_emoji_swap_1"),
         sampling_rules.latent,
         sampling_rules.latent_rule,
-        "saving: time of a sample {time}; arithmetic of a sample {sampling}; of a training sample {training}",
+        "saving: time of a sample {time}; arithmetic of a sample {sampling}; of a training example {training}",
         "1 (no saving)",
         "A flow in the latent space of its own autoencoder against a flow of pixels, on MNIST (28 x 28) and emoji; the "
         "decoder is included in sampling, the autoencoder's training is not. The interval is the range over both data "

@@ -15,6 +15,7 @@ __all__ = [
     "PushforwardError",
     "RunUsageError",
     "UsageError",
+    "closest",
     "did_you_mean",
     "quoted",
     "unknown",
@@ -112,16 +113,22 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.5) -> str:
-    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``.
+    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``: see `closest`."""
+    name = closest(word, known, least)
+    return "" if name is None else f' Did you mean "{name}"?'
 
-    Capital letters do not count. Where no name is close the hint is the first one that holds the word. ``least`` is the least
+
+def closest(word: str, known: Iterable[str], least: float = 0.5) -> str | None:
+    """The known name that is closest to a word; None where none is close.
+
+    Capital letters do not count. Where no name is close it is the first one that holds the word. ``least`` is the least
     similarity of a close name, from 0 to 1.
     """
     names = {name.lower(): name for name in reversed(list(known))}
     lower = word.lower()
     close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
     close = close or [name for name in reversed(names) if len(lower) >= LEAST and lower in name]
-    return f' Did you mean "{names[close[0]]}"?' if close else ""
+    return names[close[0]] if close else None
 
 
 def quoted(text: str) -> str:

@@ -28,6 +28,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/data_group.py": [
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
     ],
+    "cli/evaluating.py": [
+        ("if runs_inside(Path(run)):", "if False:", "named_runs"),
+    ],
     "cli/foreseen.py": [
         ("if size < 2**20", "if False", "planning"),
     ],
@@ -60,6 +63,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/loop.py": [
         ("130 if number ==", "75 if number ==", "cli_runs"),
+        ("if trainer.done:", "if False:", "unfinished"),
     ],
     "cli/neighbours.py": [
         ("_nearest_rows if data.space.names else _nearest_csv", "_nearest_csv", "table_messages"),
@@ -71,12 +75,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if loaded.read_as:\n", "    if not loaded.read_as:\n", "plain_numbers"),
         ("reading.workers is not None and not loaded.train.on_disk", "False", "streaming"),
     ],
-    "cli/recipe_help.py": [
-        ("show_default=default is not None", "show_default=True", "help"),
-        ("sort_key=11 + place", "sort_key=11", "help"),
+    "cli/sampling.py": [
+        ("if is_locked(run.folder):", "if False:", "named_runs"),
     ],
     "cli/table_check.py": [
         ('.replace("\\n", "\\\\n")', "", "table_schema"),
+        ("if advice and any(note.endswith(advice) for note in notes) else why", "if False else why", "table_messages"),
+    ],
+    "cli/unfinished.py": [
+        ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
+        ("words += [word] if taken else []", "pass", "unfinished"),
+    ],
+    "cli/recipe_help.py": [
+        ("show_default=default is not None", "show_default=True", "help"),
+        ("sort_key=11 + place", "sort_key=11", "help"),
     ],
     "cli/terminal.py": [
         ('if name in ("--image", "--images"):', "if False:", "table_messages"),

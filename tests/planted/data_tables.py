@@ -57,6 +57,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and form.cell(value) == text", "", "table_kinds"),
     ],
     "data/tables/facts.py": [
+        ("if len(same) > 1 else", "if False else", "table_messages"),
         ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
         ("said = (TOO_MANY, ", 'said = ("-", ', "table_messages"),
         ('AS_TEXTS.partition("{}")[0])', '"-")', "table_messages"),

@@ -38,10 +38,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
     ],
     "metrics/growth.py": [
-        ("turn = _last(falls, bias, value + most)", "turn = _last(falls, bias, bias)", "intervals_near_0"),
+        ("turn = _last(falls, null_mean, value + most)", "turn = _last(falls, null_mean, null_mean)", "intervals_near_0"),
         ("low = lift - root if above > wide else -wide", "low = -wide", "intervals"),
         ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
-        ("max(0.0, growth.error**2 - shared) / samplings", "max(0.0, growth.error**2 - shared)", "intervals"),
+        ("max(0.0, growth.null_error**2 - shared) / samplings", "max(0.0, growth.null_error**2 - shared)", "intervals"),
         ("root / m, first * over", "root / m, 0.0", "intervals"),
         ("still if mean <= bias else far - (far - still)", "far - 0.0", "intervals_near_0"),
         ("(bias / mean) ** 2", "(bias / mean)", "intervals_near_0"),

@@ -4,11 +4,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/bias.py": [
         ("floors.get(name, sum(some) / len(some))", "sum(some) / len(some)", "provenance"),
         ('if not any("nearer_training" in', 'if any("nearer_training" in', "table_baselines"),
+        ("return floor_text(comparison, metric) or plain(bias, 2)", "return plain(bias, 2)", "report_figures"),
     ],
     "report/captions.py": [
         ('"Towards real data")', '"Down") and "Down"', "table_report"),
         ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report_costs"),
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
+        ("{measured(best[1], spread)[0]}", "{plain(best[1])}", "report_figures"),
     ],
     "report/charts.py": [
         ("low = max(low, edge / 3) if", "low = low if", "report_parts"),
@@ -39,6 +41,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("any(map(_has_part, value.values()))", "False", "report_intervals"),
         ('({space})", other.name, model.name)', '({space})", model.name, other.name)', "feature_spaces"),
     ],
+    "report/gaussian.py": [
+        (
+            "if len(ranked) < 2 or (len(lead) == 1 and (base is None or lead[0].better_than(base))):",
+            "if len(ranked) < 2:",
+            "report_figures",
+        ),
+        ("and not any(score.better_than(base) for score in lead)", "", "report_figures"),
+        ('SEPARATING = ("w2", "sliced_w2", "energy", "coverage")', 'SEPARATING = ("energy", "coverage", "w2")', "report_figures"),
+        ("or len(comparison.data.shape) != 1:", ":", "report_figures"),
+    ],
     "report/health.py": [
         ("measured > 1 and", "", "report_names"),
     ],
@@ -53,15 +65,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report_verdict"),
+        ("'percentage points' if share else unit", "'percentage points' if share else ''", "report_figures"),
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/markup.py": [
+        ("part if at % 2 else OPTION.sub", "part if True else OPTION.sub", "report_figures"),
+        ('r"(<svg\\b.*?</svg>|<[^>]*>)"', 'r"(<[^>]*>)"', "report_figures"),
         ("if column.hint and column.named == column.label", "if False", "report_choices"),
         ("(interval != cell.interval)", "0", "report_choices"),
     ],
     "report/nearest.py": [
         ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
         ("not nearest.usual > 0", "False", "closest_pairs"),
+    ],
+    "report/rounding.py": [
+        ("if score.interval is None:", "if True:", "report_figures"),
+        ('return f"{text} {info.unit}".strip()', "return text", "report_figures"),
     ],
     "report/rungs.py": [
         ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
@@ -70,6 +89,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_names"),
     ],
     "report/speeds.py": [
+        (
+            "for speed, part in zip(slower, parts, strict=True)]",
+            "for speed, part in zip(slower[-1:], parts[-1:])]",
+            "report_figures",
+        ),
+        ("if len(slower) <= MANY:", "if True:", "report_figures"),
         ("if first.low is None or first.high is None else", "if True else", "report_text"),
         ("high is not None and low > 0 and not apart", "high is not None and low > 0", "report_choices"),
         (
@@ -84,6 +109,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/statistics.py": [
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
+        (
+            "with_spread(self.value, self.spread) if self.interval is None else",
+            "with_spread(self.value, self.spread) if True else",
+            "report_figures",
+        ),
         ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
         ("sorted(known, key=lambda item: item[0])", "known", "report_verdict"),
         ("comparison.info(name).group", "FURTHER", "results"),
@@ -108,6 +138,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if worded else shortened(names, room)", "if False else shortened(names, room)", "report_text"),
     ],
     "report/verdict.py": [
+        ('" (spread)" if spread and', '"" if spread and', "report_figures"),
+        (
+            'for other in ("w2", "coverage", "recall", "density"):',
+            'for other in ("coverage", "recall", "density"):',
+            "report_figures",
+        ),
         ("if base is not None and base.better_than(ranked[0]):", "if False:", "report_text"),
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),

@@ -96,7 +96,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        if error.before is None:", "        if True:", "saving"),
     ],
     "training/folders.py": [
-        ("{folder}.{close}", "{folder}.", "newcomers"),
+        ("{folder}.{close_run(folder)}", "{folder}.", "newcomers named_runs"),
         ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
@@ -198,6 +198,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('or "CPUAllocator" in words', "", "out_of_memory"),
         ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
         ("min(machine, most - taken)", "machine", "out_of_memory"),
+    ],
+    "training/nearby.py": [
+        ("(Path(USUAL), folder.parent)", "(folder.parent,)", "named_runs"),
+        ("shlex.join(runs)", "' '.join(runs)", "named_runs"),
     ],
     "training/observers.py": [
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "observers"),

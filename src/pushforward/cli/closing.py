@@ -145,7 +145,11 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     stored = f" and {summary['trajectory_seconds']:.1f} s of trajectories" if summary["trajectory_seconds"] else ""
-    show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s{stored}")
+    show(
+        summary,
+        as_json,
+        lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} training examples, {s['seconds']:.1f} s{stored}",
+    )
     for note in closing_notes(run, examples):
         say(f"{run.folder}: {note}")
     say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")

@@ -54,7 +54,9 @@ from pushforward.cli.parsing import (
 from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, steps_for
 from pushforward.cli.reading import source
 from pushforward.cli.terminal import app, command, say, show
+from pushforward.cli.unfinished import Unfinished
 from pushforward.errors import UsageError
+from pushforward.plugins import plugin_options
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -126,10 +128,11 @@ def compare(
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
-    folder, trained = _trained(plan, runs, loaded, out, options | {"trackers": track})
+    left, trained = _trained(plan, runs, loaded, out, options | {"trackers": track, "others": [*reports, *finished]})
     details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
     sweep = plan.sweep(trained)
-    _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
+    with left.scored():
+        _shown(_reported({**reports, **trained}, loaded, left.folder, details, sweep), left.folder, json)
 
 
 def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[str | None, Plugins]:
@@ -220,13 +223,15 @@ def _models(plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple
 
 def _trained(
     plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
-) -> tuple[Path, dict[str, Any]]:
-    """The report's folder, and the finished and the new runs by name."""
+) -> tuple[Unfinished, dict[str, Any]]:
+    """What is left where the comparison is interrupted, and the finished and the new runs by name."""
     from pushforward.evaluation.turns import TURN
 
-    models, planned = _models(plan, runs, data)
+    (models, planned), others = _models(plan, runs, data), options.pop("others")
     folder, trainers = _trainers(planned, data, out, options)
-    return folder, models | {run.name: run for run in train_all(trainers, turn=TURN)}
+    left = Unfinished(folder, others, [t.folder for t in trainers], [plugin_options(t.content) for t in trainers])
+    with left.trained():
+        return left, models | {run.name: run for run in train_all(trainers, turn=TURN)}
 
 
 def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:

@@ -136,11 +136,16 @@ def _loaded(
 
     Raises:
         UsageError: For options that do not apply.
+        RunUsageError: For a folder of several runs, which names them.
         DataError: For samples that are not there or do not fit the data.
     """
     from pushforward.evaluation.sample_files import is_run
+    from pushforward.training.folders import check_run
+    from pushforward.training.nearby import runs_inside
 
     if not is_run(run):
+        if runs_inside(Path(run)):
+            check_run(run)
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         if data is None:

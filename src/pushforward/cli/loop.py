@@ -39,6 +39,9 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
     # of several processes one was given the signal, and all have stopped
     if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
+            if trainer.done:
+                say(f"{trainer.folder} is finished, at step {trainer.clock.step:,}")
+                continue
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
         raise SystemExit(130 if number == signal.SIGINT else 75)

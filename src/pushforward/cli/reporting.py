@@ -39,7 +39,9 @@ def report(
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise RunUsageError(f"There is no run {run}. List runs: pushforward list runs")
+        from pushforward.training.nearby import close_run
+
+        raise RunUsageError(f"There is no run {run}.{close_run(folder)} List runs: pushforward list runs")
     check_numbers(n, repeats)
     check_features(features, plugin)
     from pushforward.evaluation.comparison import compare

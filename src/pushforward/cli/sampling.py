@@ -92,6 +92,7 @@ def sample(
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
+    _say_if_it_trains(loaded)
     from pushforward.outputs import draw_to
     from pushforward.transports.redrawing import counted, named_constraints
 
@@ -107,6 +108,14 @@ def sample(
         share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
         say(f"{share} broke {named_constraints(loaded.space)} and were drawn again")
     show(result, json, lambda r: r["out"])
+
+
+def _say_if_it_trains(run: Run) -> None:
+    """Say of which step the weights are where the run is still being trained."""
+    from pushforward.training.folders import is_locked
+
+    if is_locked(run.folder):
+        say(f"{run.folder} is still being trained, and the training goes on: these samples are of step {run.state['step']:,}")
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pushforward.cli.terminal import columns
-from pushforward.numbers import shortened
+from pushforward.numbers import percent, shortened
 
 __all__ = ["of_table"]
 
@@ -21,27 +22,33 @@ def of_table(table: dict[str, Any]) -> str:
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
     facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
     facts += [["constraint", text] for text in table["constraints"]] + [["note", text] for text in table["notes"]]
-    head = ["column", "kind", "holds", "missing", "examples", "why"]
+    head = ["column", "kind", "values (share of rows) or range", "missing", "examples", "why"]
     names = shortened([field["name"] for field in table["fields"]], _NAME)
-    rows = [head, *([name, *_row(field)] for name, field in zip(names, table["fields"], strict=True))]
+    rows = [head, *([name, *_row(field, table["notes"])] for name, field in zip(names, table["fields"], strict=True))]
     return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
 
 
-def _row(field: dict[str, Any]) -> list[str]:
-    missing = f"{field['missing']:.1%}" if field["missing"] else ""
-    return [field["kind"], _content(field), missing, _cut(", ".join(field["examples"])), field["why"]]
+def _row(field: dict[str, Any], notes: Sequence[str]) -> list[str]:
+    missing = percent(field["missing"]) if field["missing"] else ""
+    return [field["kind"], _content(field), missing, _cut(", ".join(field["examples"])), _why(field["why"], notes)]
+
+
+def _why(why: str, notes: Sequence[str]) -> str:
+    """The reason without the advice that a note gives already."""
+    reason, _, advice = why.partition(": ")
+    return f"{reason}: see the note" if advice and any(note.endswith(advice) for note in notes) else why
 
 
 def _content(field: dict[str, Any]) -> str:
     if "shares" in field:
         first = list(field["shares"])[:_SHOWN]
-        some = [f"{name} {field['shares'][text]:.0%}" for name, text in zip(shortened(first, _TEXT), first, strict=True)]
+        some = [f"{name} ({percent(field['shares'][text])})" for name, text in zip(shortened(first, _TEXT), first, strict=True)]
         return _cut(", ".join(some) + (f" and {field['categories'] - _SHOWN} more" if field["categories"] > _SHOWN else ""))
     if not field.get("range"):
         return ""
-    atoms = [f"{name} {share:.0%}" for name, share in list(field["atoms"].items())[:_SHOWN]]
+    atoms = [f"{name} ({percent(share)})" for name, share in list(field["atoms"].items())[:_SHOWN]]
     more = f" and {len(field['atoms']) - _SHOWN} more" if len(field["atoms"]) > _SHOWN else ""
-    return " to ".join(field["range"]) + (f"; atoms {', '.join(atoms)}{more}" if atoms else "")
+    return " to ".join(field["range"]) + (f"; often {', '.join(atoms)}{more}" if atoms else "")
 
 
 def _cut(text: str) -> str:

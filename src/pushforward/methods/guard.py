@@ -18,6 +18,8 @@ class Guard:
     training examples that each covers, and the share that each recalls (`pushforward.metrics.manifold.prdc`). Where a share has
     fallen below its limit, and by more than chance explains, training ends with the weights of the last check that was passed.
 
+    It looks at variety alone: samples that are as varied but of lower quality end no training. Compare the run with its start.
+
     Args:
         coverage: The least coverage, as a share of the reference's, in [0, 1]; 0 is no limit.
         recall: The least recall, as a share of the reference's, in [0, 1]; 0 is no limit.

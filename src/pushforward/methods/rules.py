@@ -31,7 +31,7 @@ DERIVATIVES = ("none", "forward", "difference")
 STEP = 5e-3
 """Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
 EARLY = 0.05
-"""The greatest half-life of an average of the map, as a share of the training samples so far: at first its weights are random."""
+"""The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random."""
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -63,7 +63,7 @@ class Rule(ABC):
 
     Args:
         average: The half-life, in samples, of an average of the map in training that makes the targets in place of the map
-            itself; early in training it is a twentieth of the training samples so far. None: the map itself.
+            itself; early in training it is a twentieth of the training examples so far. None: the map itself.
     """
 
     average: float | None = None

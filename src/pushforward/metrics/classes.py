@@ -73,11 +73,13 @@ class Classes:
         share, real = (shares(labels, samples.classes) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         side = np.sign(share - real) / 2
-        far = errors(side[generated], -side[reference])
+        first_order = errors(side[generated], -side[reference])
         growth: tuple[float, ...] = ()
         if samples.errors:
-            growth = norm_growth(_divided(generated, reference, samples.classes), far, len(generated), len(reference))
-        score = Score(total_variation(share, real), error=far[0], reference_error=far[1], growth=growth, extra=extra)
+            growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
+        score = Score(
+            total_variation(share, real), error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra
+        )
         return {"class_distance": score}
 
 

@@ -218,8 +218,9 @@ class Copying:
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
             "target",
-            "How many of the real examples nearest to samples are held out, over chance: less than real data repeats training "
-            "examples, more has seen held-out ones.",
+            "How many of the real examples nearest to samples are held out, over what chance would give: less than real data "
+            "repeats training examples, more has seen held-out ones.",
+            unit="× chance",
             group="Memorisation",
             least=0.0,
         ),

@@ -52,7 +52,7 @@ def divisions(n: int, m: int, count: int, seed: int = 0) -> Iterator[Division]:
 
 
 def norm_growth(
-    distances: Sequence[float] | NDArray[np.float64], far: tuple[float, float], n: int, m: int, blocks: int = 1
+    distances: Sequence[float] | NDArray[np.float64], first_order: tuple[float, float], n: int, m: int, blocks: int = 1
 ) -> Growth:
     """How the variance of a norm grows with its mean, from distances between clouds of one distribution.
 
@@ -60,7 +60,7 @@ def norm_growth(
 
     Args:
         distances: (k,) distances of `divisions`, two at least.
-        far: The standard error where the clouds differ, from terms of examples, and the part of it from the reference.
+        first_order: The standard error where the clouds differ, from terms of examples, and the part of it from the reference.
         n: Generated examples of a division.
         m: Reference examples of a division.
         blocks: Of how many independent squared distances the score is the root mean.
@@ -70,4 +70,4 @@ def norm_growth(
     widened = float(stdtrit(len(distances) - 1, 0.975)) / 1.96
     error = widened * float(np.std(distances, ddof=1)) / blocks**0.5
     part = (1 / m) / (1 / n + 1 / m)  # of the variance of a quadratic form, its square comes from the reference
-    return Growth(error, error * part, far[0] ** 2, far[1] ** 2, float(np.mean(distances)), 1.0)
+    return Growth(error, error * part, first_order[0] ** 2, first_order[1] ** 2, float(np.mean(distances)), is_norm=1.0)

@@ -125,7 +125,7 @@ class Frechet:
         x, y = samples.generated_features, samples.reference_features
         distance = frechet_distance(x, y)
         (error, shared), growth = frechet_errors(x, y, distance)
-        scores = {"frechet": Score(distance, error=error, reference_error=shared, bias=growth.bias, growth=growth)}
+        scores = {"frechet": Score(distance, error=error, reference_error=shared, bias=growth.null_mean, growth=growth)}
         limit = extrapolated_distance(x, y)
         if limit is not None:
             scores["frechet_limit"] = Score(limit, reference_error=shared)

@@ -7,8 +7,8 @@ measured value for that at the true value is too wide for good models: both are 
 each tested with the variance that it would have, make an interval of the right coverage, as Wilson's does for a share.
 
 A norm of the difference, such as the root of a squared distance, has that variance over four times its square. Where its mean is
-d, and b between clouds of one distribution, that is far - (far - error^2) (b / d)^2: error^2 at b, and near the variance of the
-first order, far, where d is large. It is exact to the first order for the root of a quadratic form, and near the truth for
+d, and b between clouds of one distribution, that is v - (v - error^2) (b / d)^2 with the variance v of the first order: error^2
+at b, and near v where d is large. It is exact to the first order for the root of a quadratic form, and near the truth for
 others: of the absolute value of a normal number within an eighth, whatever its mean.
 
 References:
@@ -32,25 +32,26 @@ DRAWS = 400
 
 
 class Growth(NamedTuple):
-    """The variance of a distance whose mean is ``bias + d``: error^2 + slope d, and error^2 where d is below 0.
+    """The variance of a distance whose mean is ``null_mean + d``: null_error^2 + slope d, and null_error^2 where d is below 0.
 
-    That of a norm whose mean is d: slope - (slope - error^2) (bias / d)^2, and error^2 where d is below the bias.
+    That of a norm whose mean is d: slope - (slope - null_error^2) (null_mean / d)^2, and null_error^2 where d is below
+    ``null_mean``. "Null" is the null hypothesis that both clouds are of one distribution.
 
     Args:
-        error: The standard error of a distance between clouds of one distribution, over new examples on both sides.
-        reference_error: The part of it that comes from the reference, which all samplings share.
-        slope: By how much the variance grows with the distance; of a norm what it grows to.
+        null_error: The standard error of a distance between clouds of one distribution, over new examples on both sides.
+        null_reference_error: The part of it that comes from the reference, which all samplings share.
+        slope: By how much the variance grows with the distance; of a norm the variance of the first order, which it approaches.
         reference_slope: The part of it that comes from the reference.
-        bias: The mean of the distance between clouds of one distribution.
-        norm: 1 for a norm, 0 for a squared distance.
+        null_mean: The mean of the distance between clouds of one distribution.
+        is_norm: 1 for a norm, 0 for a squared distance.
     """
 
-    error: float = 0.0
-    reference_error: float = 0.0
+    null_error: float = 0.0
+    null_reference_error: float = 0.0
     slope: float = 0.0
     reference_slope: float = 0.0
-    bias: float = 0.0
-    norm: float = 0.0
+    null_mean: float = 0.0
+    is_norm: float = 0.0
 
 
 def growth_of(generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0) -> Growth:
@@ -119,36 +120,38 @@ def score_interval(value: float, growth: Growth, samplings: int, quantile: float
         samplings: How many.
         quantile: How many standard errors.
     """
-    shared = growth.reference_error**2
-    still = shared + max(0.0, growth.error**2 - shared) / samplings
+    shared = growth.null_reference_error**2
+    null_variance = shared + max(0.0, growth.null_error**2 - shared) / samplings
     slope = growth.reference_slope + max(0.0, growth.slope - growth.reference_slope) / samplings
-    if growth.norm:
-        return _norm_interval(value, growth.bias, still, slope, quantile)
-    above, wide, lift = value - growth.bias, quantile * math.sqrt(still), quantile**2 * slope / 2
+    if growth.is_norm:
+        return _norm_interval(value, growth.null_mean, null_variance, slope, quantile)
+    above, wide, lift = value - growth.null_mean, quantile * math.sqrt(null_variance), quantile**2 * slope / 2
     root = math.sqrt(max(0.0, 2 * lift * above + wide**2 + lift**2))
     low = lift - root if above > wide else -wide
     high = lift + root if above > -wide else wide
     return value + low, value + high
 
 
-def _norm_interval(value: float, bias: float, still: float, far: float, quantile: float) -> tuple[float, float]:
-    """The same for a norm with these variances between clouds of one distribution and far from there.
+def _norm_interval(value: float, null_mean: float, null_variance: float, limit: float, quantile: float) -> tuple[float, float]:
+    """The same for a norm with these variances: between clouds of one distribution, and of distant clouds.
 
-    Above the bias ``mean - wide(mean)`` is convex, so that it may fall before it rises: the upper end is searched from its least
-    value on, and is below the bias where that is refused.
+    Above ``null_mean``, ``mean - wide(mean)`` is convex, so that it may fall before it rises: the upper end is searched from its
+    least value on, and is below ``null_mean`` where that is refused.
     """
 
     def wide(mean: float) -> float:
-        return quantile * math.sqrt(still if mean <= bias else far - (far - still) * (bias / mean) ** 2)
+        if mean <= null_mean:
+            return quantile * math.sqrt(null_variance)
+        return quantile * math.sqrt(limit - (limit - null_variance) * (null_mean / mean) ** 2)
 
     def falls(mean: float) -> bool:
-        return wide(mean) < quantile**2 * (far - still) * bias**2 / mean**3
+        return wide(mean) < quantile**2 * (limit - null_variance) * null_mean**2 / mean**3
 
-    most = quantile * math.sqrt(max(still, far))
+    most = quantile * math.sqrt(max(null_variance, limit))
     low = _last(lambda mean: mean + wide(mean) <= value, value - most, value)
-    turn = _last(falls, bias, value + most) if value + most > bias > 0 else bias
+    turn = _last(falls, null_mean, value + most) if value + most > null_mean > 0 else null_mean
     if turn > value + most or turn - wide(turn) > value:
-        return low, value + quantile * math.sqrt(still)
+        return low, value + quantile * math.sqrt(null_variance)
     return low, _last(lambda mean: mean - wide(mean) <= value, turn, value + most)
 
 

@@ -117,7 +117,7 @@ class Manifold:
         "recall": share_info(
             "Recall",
             "higher",
-            "Share of real samples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
+            "Share of real examples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
@@ -125,7 +125,7 @@ class Manifold:
         "density": MetricInfo(
             "Density",
             "target",
-            "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
+            "How densely real examples lie around generated ones: less than real data's is off the data, more is typical "
             "samples only.",
             group="Quality and diversity",
             least=0.0,
@@ -133,7 +133,7 @@ class Manifold:
         "coverage": share_info(
             "Coverage",
             "higher",
-            "Share of real samples that have a generated one near them: variety and quality in one.",
+            "Share of real examples that have a generated one near them: variety and quality in one.",
             group="Quality and diversity",
             role="diversity",
         ),

@@ -183,8 +183,9 @@ class Memorisation:
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "near_copies": share_info(
             "Near-copies",
-            "lower",
-            "Share of samples closer to a training example than a quarter of the usual distance of new data.",
+            "target",
+            "Share of samples closer to a training example than a quarter of the usual distance of new data: more than of real "
+            "data are copies, fewer lie off the data.",
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,

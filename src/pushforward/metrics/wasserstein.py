@@ -87,14 +87,14 @@ def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOC
     return [(x[at : at + size], y[at : at + size]) for at in range(0, n - size + 1, size)]
 
 
-def transport_growth(x: np.ndarray, y: np.ndarray, far: Errors) -> Growth:
-    """How the variance of `transport_score` grows with its mean, of which ``far`` are the errors by terms of examples."""
+def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growth:
+    """How the variance of `transport_score` grows with its mean, of which ``first_order`` are the errors by terms of examples."""
     blocks = _blocks(x, y)
     size, distances = len(blocks[0][0]), []
     for at, (first, second) in enumerate(divisions(size, size, rounds(size))):
         pooled = np.concatenate(blocks[at % len(blocks)])
         distances.append(transport_distance(pooled[first], pooled[second]))
-    return norm_growth(distances, far, size, size, len(blocks))
+    return norm_growth(distances, first_order, size, size, len(blocks))
 
 
 def _root_mean(matchings: Iterable[Matching]) -> float:
@@ -120,8 +120,8 @@ def _errors(matchings: Sequence[Matching]) -> Errors:
     return root_errors(_root_mean(matchings), errors(parts[0], parts[1]))
 
 
-def sliced_growth(x: np.ndarray, y: np.ndarray, far: Errors, directions: int = FEWER) -> Growth:
-    """How the variance of `sliced_distance` grows with its mean, of which ``far`` are the errors by terms of examples."""
+def sliced_growth(x: np.ndarray, y: np.ndarray, first_order: Errors, directions: int = FEWER) -> Growth:
+    """How the variance of `sliced_distance` grows with its mean, of which ``first_order`` are the errors by terms of examples."""
     lines = np.concatenate(_projected(x, y, directions))
     order, distances = np.argsort(lines.T, 1), []
     rising = np.take_along_axis(lines.T, order, 1)
@@ -131,7 +131,7 @@ def sliced_growth(x: np.ndarray, y: np.ndarray, far: Errors, directions: int = F
         here = inside[order]
         gaps = rising[here].reshape(directions, -1) - rising[~here].reshape(directions, -1)
         distances.append(float(np.sqrt(np.square(gaps).mean())))
-    return norm_growth(distances, far, len(x), len(y))
+    return norm_growth(distances, first_order, len(x), len(y))
 
 
 def _projected(x: np.ndarray, y: np.ndarray, directions: int, seed: int = 0) -> list[np.ndarray]:
@@ -196,8 +196,8 @@ class Wasserstein:
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
         scores = {"sliced_w2": Score(sliced_distance(x, y))}
         if samples.errors and len(x) == len(y):
-            far = sliced_errors_of(x, y)
-            scores = {"sliced_w2": _with_errors(scores["sliced_w2"], far, sliced_growth(x, y, far))}
+            first_order = sliced_errors_of(x, y)
+            scores = {"sliced_w2": _with_errors(scores["sliced_w2"], first_order, sliced_growth(x, y, first_order))}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
@@ -205,10 +205,10 @@ class Wasserstein:
         matchings = list(_matchings(x, y))
         score = Score(_root_mean(matchings))
         if samples.errors:
-            far = _errors(matchings)
-            score = _with_errors(score, far, transport_growth(x, y, far))
+            first_order = _errors(matchings)
+            score = _with_errors(score, first_order, transport_growth(x, y, first_order))
         return {"w2": score, **scores}
 
 
-def _with_errors(score: Score, far: Errors, growth: Growth) -> Score:
-    return replace(score, error=far[0], reference_error=far[1], growth=growth)
+def _with_errors(score: Score, first_order: Errors, growth: Growth) -> Score:
+    return replace(score, error=first_order[0], reference_error=first_order[1], growth=growth)

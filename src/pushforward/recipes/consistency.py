@@ -43,7 +43,7 @@ def consistency(
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         derivative: none, or the exact limit by forward differentiation or difference.
-        average: The half-life, in samples, of an average of the map that is evaluated at the second state; by default the map
+        average: The half-life, in examples, of an average of the map that is evaluated at the second state; by default the map
             itself is.
         power: How much less examples of large error count; 0 counts all equally.
 

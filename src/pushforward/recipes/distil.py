@@ -79,7 +79,7 @@ def distil(
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference.
-        average: The half-life, in samples, of an average of the map that makes targets; 0: the map itself does. The default is
+        average: The half-life, in examples, of an average of the map that makes targets; 0: the map itself does. The default is
             5,000 for U-Nets with a rule start, middle or end, else 0.
         power: How much less examples of large error count; 0 counts all equally.
         diagonal: The share of examples at which the student is held to the teacher's velocity.

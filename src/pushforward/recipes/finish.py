@@ -73,7 +73,7 @@ def finish(
         strength: The probability of each change of augment_critic.
         coverage: Training ends where coverage falls below this share of the start's by more than noise; 0 allows any.
         recall: Training ends where recall falls below this share of the start's by more than noise; 0 allows any.
-        checks: How often they are measured, at equal shares of training.
+        checks: How often both are measured, at equal shares of training. The quality of samples is not: compare with the teacher.
 
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).

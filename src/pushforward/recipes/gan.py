@@ -82,10 +82,10 @@ def gan(
         gamma_end: The weight of the penalties at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
-        ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
-        shortest_ramp: Training samples over which they move at least: a shorter training stops on the way, but its rate falls in
+        ramp: Training examples over which gamma, the rate and beta2 move; the default is the whole of training.
+        shortest_ramp: Training examples over which they move at least: a shorter training stops on the way, but its rate falls in
             its last third. Without ramp the default is 400,000 for vectors without continuous attributes, if there are penalties.
-        ema_share: The averaged weights' half-life is this share of the samples so far, --ema at most.
+        ema_share: The averaged weights' half-life is this share of the examples so far, --ema at most.
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
             is 4 for dcgan on images of more than 256 numbers, else 1.
@@ -150,7 +150,7 @@ def gan(
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
     training = _training(space, network == "projected", penalty_interval if penalised else 1)
-    # for vectors the rate falls over all of training, and over 400,000 samples at least: a step at the full rate may leave a mode
+    # for vectors the rate falls over all of training, and 400,000 examples at least: a step at the full rate may leave a mode
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
     lr_end = 0.01 if vector else 0.1
     schedule = Schedule(lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp)

@@ -22,7 +22,7 @@ PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
 
 @dataclass(frozen=True)
 class Training:
-    """How a method is trained. Times are in steps or samples, never in epochs, so that budgets compare.
+    """How a method is trained. Times are in steps or training examples, never in epochs, so that budgets compare.
 
     Args:
         batch: Samples per step.
@@ -33,8 +33,8 @@ class Training:
         betas: AdamW's averages.
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
-        ema: The half-life of the averaged weights, in samples.
-        ema_share: The half-life is never more than this share of the training samples so far, so that early averages follow.
+        ema: The half-life of the averaged weights, in training examples.
+        ema_share: The half-life is never more than this share of the training examples so far, so that early averages follow.
         precision: "auto", "float32" or "bfloat16", for network calls.
         optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
         players: Per player, other values for lr, betas, weight_decay, clip or optimizer.

@@ -59,7 +59,7 @@ class Schedule:
             raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
         for name, samples in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp}.items():
             if samples is not None and samples < 1:
-                raise UsageError(f"{name} is a number of samples, at least 1; got {samples}.")
+                raise UsageError(f"{name} is a number of training examples, at least 1; got {samples}.")
 
     def rate(self, clock: _Clock, now: Now) -> float:
         """The share of the learning rate in the step that comes next."""

@@ -36,7 +36,7 @@ def shortcut(
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
         levels: How often the whole way is halved: jumps have the lengths 1, 1/2, ... 2^-levels.
         diagonal: The share of examples that are trained as a flow, with equal times.
-        average: The half-life, in samples, of an average of the map that makes the two jumps; by default the map makes them.
+        average: The half-life, in examples, of an average of the map that makes the two jumps; by default the map makes them.
         power: How much less examples of large error count; 0 counts all equally.
 
     References:

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pushforward.evaluation.results import Comparison, Score
 from pushforward.numbers import count, listing
 
-__all__ = ["bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
+__all__ = ["SPREAD", "bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
+
+SPREAD = "standard deviation over repeats"
+"""What a spread is: over samplings or trainings of a model, or over redraws of real data."""
 
 
 def has_intervals(comparison: Comparison) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, listing, plain
+from pushforward.report.rounding import floor_text
 from pushforward.report.sentences import inside
 
-__all__ = ["bias_note", "biases", "copies_note", "unbiased_note"]
+__all__ = ["bias_note", "bias_text", "biases", "copies_note", "unbiased_note"]
 
 
 def biases(comparison: Comparison) -> dict[str, float]:
@@ -24,12 +25,17 @@ def biases(comparison: Comparison) -> dict[str, float]:
     return {name: floors.get(name, sum(some) / len(some)) for name, some in values.items()}
 
 
+def bias_text(comparison: Comparison, metric: str, bias: float) -> str:
+    """One of `biases`, in the digits of the scorecard where real data's score is there."""
+    return floor_text(comparison, metric) or plain(bias, 2)
+
+
 def bias_note(comparison: Comparison) -> str:
     """How much of the scores is due to the number of samples, as a sentence; empty where it is not known."""
     n, known = comparison.settings.n, biases(comparison)
     if n is None or not known:
         return ""
-    parts = [f"{plain(bias, 2)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
+    parts = [f"{bias_text(comparison, name, bias)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
     too = ", as real data does" if known.keys() & _floors(comparison).keys() else ""
     return f"At n = {count(n)} a perfect model would score about {listing(parts)}{too}: a bias, which shrinks like 1/n."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, listing, plain
+from pushforward.numbers import count, listing, measured, plain
 from pushforward.report.sentences import inside, marked
 from pushforward.report.speeds import sessions
 from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
@@ -62,17 +62,20 @@ def _enough(comparison: Comparison, model: ModelResult, metric: str) -> str:
     name = marked(model.name)
     turn = -1.0 if comparison.info(metric).better == "higher" else 1.0
     best = min(points, key=lambda point: turn * point[1])
-    margin = THRESHOLDS["enough"] * floor_of(comparison, metric)[1]
+    spread = floor_of(comparison, metric)[1]
+    margin = THRESHOLDS["enough"] * spread
     beyond = [at for at, (_, value, _) in enumerate(points) if turn * (value - best[1]) > margin]
     first = beyond[-1] + 1 if beyond else 0
     if blind(comparison, metric):
         return _unseen(comparison, model, metric, points[first:])
     if first == len(points):
-        return f"For {name}, {_point(best)} are best; with {_point(points[-1])} it is worse."
+        return f"For {name}, {_point(best, spread)} are best; with {_point(points[-1], spread)} it is worse."
     if first == len(points) - 1 and best == points[-1]:
-        return f"{name} still improves at {count(best[0])} calls ({plain(best[1])})."
-    near = "the best of its curve" if points[first] == best else f"within two spreads ({plain(margin, 2)}) of {_point(best)}"
-    return f"For {name}, {_point(points[first])} {'is' if points[first][0] == 1 else 'are'} enough, {near}; more only cost time."
+        return f"{name} still improves at {count(best[0])} calls ({measured(best[1], spread)[0]})."
+    within = f"within two spreads ({plain(margin, 2)}) of {_point(best, spread)}"
+    near = "the best of its curve" if points[first] == best else within
+    verb = "is" if points[first][0] == 1 else "are"
+    return f"For {name}, {_point(points[first], spread)} {verb} enough, {near}; more only cost time."
 
 
 def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequence[tuple[float, float, float | None]]) -> str:
@@ -86,11 +89,11 @@ def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequ
     )
 
 
-def _point(point: tuple[float, float, float | None]) -> str:
-    """Such as ``15 calls (8 steps: 0.130)``."""
+def _point(point: tuple[float, float, float | None], spread: float) -> str:
+    """Such as ``15 calls (8 steps: 0.130)``, in the digits that real data's spread supports."""
     calls, value, steps = point
     at = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
-    return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{plain(value)})"
+    return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{measured(value, spread)[0]})"
 
 
 SECONDS_NOTE = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.numbers import finite, listing, plain
+from pushforward.numbers import finite, listing
+from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sample_warnings import memorised
 from pushforward.report.sentences import Sentence, marked
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, statistic
@@ -44,7 +45,7 @@ def _copying(comparison: Comparison) -> Iterator[Sentence]:
     for model in comparison.models:
         score, side = statistic(comparison, model, "copying_test"), _side(comparison, model)
         if score is not None and score.value < min(0.0, floor) + THRESHOLDS["copying"] and side < 0 and model.name not in known:
-            near[model.name] = plain(score.value, 2)
+            near[model.name] = value_text(comparison, "copying_test", score)
     if near:
         who = listing(f"{marked(name)} (C_T {value})" for name, value in near.items())
         yield Sentence(
@@ -54,12 +55,12 @@ def _copying(comparison: Comparison) -> Iterator[Sentence]:
 
 def _held_out_seen(comparison: Comparison) -> Iterator[Sentence]:
     """Samples that are nearest to held-out examples more often than chance: no score against these means anything."""
-    floor = floor_of(comparison, "held_out_ratio")[0]
-    beside = "" if floor is None else f", real data {plain(floor, 2)}"
+    floor = floor_text(comparison, "held_out_ratio")
+    beside = f", real data {floor}" if floor else ""
     seen = {
-        model.name: plain(model.scores["held_out_ratio"].value or 0.0, 2)
+        model.name: value_text(comparison, "held_out_ratio", score)
         for model in comparison.models
-        if _side(comparison, model) > 0
+        if _side(comparison, model) > 0 and (score := statistic(comparison, model, "held_out_ratio")) is not None
     }
     if seen:
         who = listing(f"{marked(name)} ({value} times as many as by chance{beside})" for name, value in seen.items())

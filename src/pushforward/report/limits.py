@@ -48,9 +48,10 @@ def _least(comparison: Comparison) -> dict[str, str]:
     for metric in comparison.metrics:
         floor = floor_statistic(comparison, metric)
         if floor is not None and floor.width > 0 and statistics(comparison, metric):
-            share = comparison.info(metric).unit == "%"
+            unit = comparison.info(metric).unit
+            share = unit == "%"
             width = plain(2 * floor.half * (100 if share else 1), 2)
-            known[metric] = f"{width} percentage points" if share else width
+            known[metric] = f"{width} {'percentage points' if share else unit}".strip()
     return known
 
 

@@ -13,6 +13,7 @@ from pushforward.report.costs import costs
 from pushforward.report.differences import differences, failures
 from pushforward.report.limits import limits, noise_table
 from pushforward.report.map_captions import LADDER_NOTE
+from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_note, sweep_table
 from pushforward.report.verdict import claims, remarks
@@ -34,7 +35,7 @@ def markdown(comparison: Comparison) -> str:
     parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{sweep_note(comparison)}")
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
-    parts.append(tables.score_note(comparison, "in round brackets") if tables.scorecards(comparison) else "")
+    parts.append(score_note(comparison, "in round brackets") if tables.scorecards(comparison) else "")
     parts += _ladders(comparison) + _trajectories(comparison)
     cost_tables = costs(comparison)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]

@@ -12,7 +12,22 @@ from pushforward.report.charts import COLOURS, marker
 from pushforward.report.sentences import CLOSE, OPEN
 from pushforward.report.statistics import family_aside
 
-__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled", "unbroken"]
+__all__ = [
+    "bullets",
+    "panel",
+    "prose",
+    "scrolled",
+    "side_by_side",
+    "sign",
+    "signs",
+    "split",
+    "titled",
+    "unbroken",
+    "whole_options",
+]
+
+CHART_OR_TAG = re.compile(r"(<svg\b.*?</svg>|<[^>]*>)", re.DOTALL)
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
 def sign(index: int | None) -> str:
@@ -47,6 +62,12 @@ def prose(marked: str) -> str:
 def unbroken(text: str) -> str:
     """Text whose lines do not break within a number and its error or unit."""
     return re.sub(r"(?<=\d) %", "\u00a0%", text.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0"))
+
+
+def whole_options(html: str) -> str:
+    """HTML whose lines do not break within the name of an option, such as ``--budget``; charts are left as they are."""
+    parts = CHART_OR_TAG.split(html)
+    return "".join(part if at % 2 else OPTION.sub(r'<span class="option">\g<0></span>', part) for at, part in enumerate(parts))
 
 
 def split(words: str, picture: str) -> str:

@@ -15,9 +15,8 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Role
-from pushforward.numbers import bounded
 from pushforward.report import facts, health, ladder, latent, tables
-from pushforward.report.bars import bars_note, has_intervals, sampled
+from pushforward.report.bars import SPREAD, bars_note, has_intervals, sampled
 from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
@@ -27,9 +26,10 @@ from pushforward.report.costs import costs
 from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
-from pushforward.report.markup import prose, scrolled, sign, split, unbroken
+from pushforward.report.markup import prose, scrolled, sign, split, unbroken, whole_options
 from pushforward.report.reproducing import limits_section, reproduce
 from pushforward.report.samples import samples
+from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import Statistic, floor_of, metric_for, rows_of, statistic
@@ -106,11 +106,11 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
-        subtitle=escape(unbroken(facts.subtitle(comparison))),
+        subtitle=whole_options(escape(unbroken(facts.subtitle(comparison)))),
         style=_file("style.css"),
         sprites="\n".join(rules),
         nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in filled),
-        body=body,
+        body=whole_options(body),
         made=f"Made by pushforward{escape(f' on {comparison.created}') if comparison.created else ''}.",
         csv=_csv(comparison),
         data=_json(comparison),
@@ -221,7 +221,7 @@ def _scores(comparison: Comparison) -> str:
         f"{f'<h3>{escape(heading)}</h3>' if len(cards) > 1 else ''}{scrolled(table, f'Scores: {heading}')}</div>"
         for heading, table in cards
     ]
-    note = escape(tables.score_note(comparison, "beneath"))
+    note = escape(score_note(comparison, "beneath"))
     return (
         f'{_key(comparison)}<div class="cards">{"".join(parts)}</div><p class="note wider">{note}</p>{class_section(comparison)}'
     )
@@ -234,7 +234,7 @@ def _key(comparison: Comparison) -> str:
     items = ["<strong>↓ ↑</strong> which way is better", "<strong>→</strong> the value that is right"]
     if has_intervals(comparison):
         items += [f"<strong>[ , ]</strong> 95 % interval, {escape(sampled(comparison))}"]
-    items += ["<strong>±</strong> spread" + (" where there is no interval" if has_intervals(comparison) else "")]
+    items += [f"<strong>±</strong> {SPREAD}, no interval" if has_intervals(comparison) else f"<strong>±</strong> {SPREAD}"]
     items += ["<strong>1.3×</strong> times what real data scores, so 1× is real data"] if ratio else []
     return f'<ul class="key">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
@@ -262,7 +262,7 @@ def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> 
 
 def _tip(score: Statistic) -> str:
     """What the reader sees who points at a bar."""
-    return score.text if score.interval is None else " ".join(bounded(score.value, score.interval))
+    return score.text
 
 
 def _costs(comparison: Comparison) -> str:

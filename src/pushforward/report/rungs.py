@@ -9,7 +9,7 @@ from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Settings
-from pushforward.numbers import count, listing
+from pushforward.numbers import bounded, count, listing
 from pushforward.report.statistics import with_spread
 
 __all__ = ["Rung", "counted", "how", "in_words", "rung_of", "rungs_of", "stretches"]
@@ -39,8 +39,8 @@ class Rung:
 
     @property
     def text(self) -> str:
-        """Value and spread over samplings."""
-        return with_spread(self.value, self.spread)
+        """The value with its interval, else with its spread over samplings."""
+        return with_spread(self.value, self.spread) if self.interval is None else " ".join(bounded(self.value, self.interval))
 
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.numbers import finite, listing, percent, plain
+from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sentences import Sentence, marked, named, verb
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics, stronger_baseline
 
@@ -35,7 +36,7 @@ def memorised(comparison: Comparison) -> dict[str, str]:
     floor, spread = floor_of(comparison, "near_copies")
     allowed = (floor or 0.0) + THRESHOLDS["near_copies"]
     return {
-        score.name: percent(score.value)
+        score.name: value_text(comparison, "near_copies", score)
         for score in statistics(comparison, "near_copies")
         if score.value > allowed and differ(score.value - (floor or 0.0), score.width, spread)
     }
@@ -45,8 +46,14 @@ def _memorised(comparison: Comparison) -> Iterator[Sentence]:
     floor, copies = floor_of(comparison, "near_copies")[0], memorised(comparison)
     if copies:
         allowed = THRESHOLDS["near_copies"]
-        what = f"the {percent(allowed)} that this report allows" if floor is None else f"real data's {percent(floor)}"
-        yield from _warning(f"Memorisation: samples of {_by_name(copies)} are near-copies of training samples, more than {what}.")
+        what = (
+            f"the {percent(allowed)} that this report allows"
+            if floor is None
+            else f"real data's {floor_text(comparison, 'near_copies')}"
+        )
+        yield from _warning(
+            f"Memorisation: samples of {_by_name(copies)} are near-copies of training examples, more than {what}."
+        )
 
 
 def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
@@ -88,7 +95,7 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
     for metric, name in (("classifier_test", "classifier test"), ("neighbour_test", "nearest-neighbour test")):
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:
-            reasons.append(f"{name} {percent(score.value)}")
+            reasons.append(f"{name} {value_text(comparison, metric, score)}")
     return [*reasons, "no better than no network"] if stronger_baseline(comparison, model.name) else reasons
 
 
@@ -107,7 +114,11 @@ def _lost_modes(comparison: Comparison, model: ModelResult) -> str:
     mass = [finite(share) or 0.0 for share in model.scores.get("modes_held", Score()).extra.get("mass") or ()]
     held, floor = statistic(comparison, model, "modes_held"), floor_of(comparison, "modes_held")[0]
     if held is not None and floor is not None:
-        return f"holds {plain(held.value)} of {plain(len(mass) or floor)}" if held.value < floor - 0.05 else ""
+        return (
+            f"holds {value_text(comparison, 'modes_held', held)} of {plain(len(mass) or floor)}"
+            if held.value < floor - 0.05
+            else ""
+        )
     thin = [number + 1 for number, share in enumerate(mass) if share < THRESHOLDS["mode_held"] / len(mass)]
     if not thin:
         return ""
@@ -118,7 +129,7 @@ def _lost_modes(comparison: Comparison, model: ModelResult) -> str:
 def _bridges(comparison: Comparison) -> Iterator[Sentence]:
     floor = floor_of(comparison, "bridges")[0] or 0.0
     between = {
-        score.name: percent(score.value)
+        score.name: value_text(comparison, "bridges", score)
         for score in statistics(comparison, "bridges")
         if score.value > floor + THRESHOLDS["bridges"]
     }
@@ -134,7 +145,8 @@ def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor
         for model in comparison.models:
             score = statistic(comparison, model, metric)
             value = ratio_of(model, metric) if over_floor else score.value if score else None
-            text = "" if value is None else f"{_times(value)}{OF_REAL}" if over_floor else plain(value, 2)
+            text = "" if score is None or value is None else value_text(comparison, metric, score)
+            text = f"{_times(value)}{OF_REAL}" if value is not None and over_floor else text
             if value is not None and value < THRESHOLDS[low]:
                 less[model.name] = text
             elif value is not None and value > THRESHOLDS[high]:
@@ -153,7 +165,7 @@ def _labels(comparison: Comparison) -> Iterator[Sentence]:
     agreements = {model.name: model.label_agreement for model in comparison.models}
     low = {name: percent(value) for name, value in agreements.items() if value is not None and _unlike(value, real, n)}
     if low:
-        beside = "" if real is None else f"; of real samples it recognises {percent(real)}"
+        beside = "" if real is None else f"; of real examples it recognises {percent(real)}"
         yield from _warning(
             f"A classifier recognises too few samples as the class they were asked to be: {_by_name(low)}{beside}."
         )

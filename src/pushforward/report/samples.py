@@ -57,7 +57,7 @@ def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
     parts = [part for index, model in look.numbered(comparison.models) if (part := _panel(index, model, look)) is not None]
     if not parts and real is None:
         return f"<p>{escape(absent)}</p>" if absent else ""
-    figures = [panel("Real data <span>held out</span>", real, "Held-out samples of the real data")] if real is not None else []
+    figures = [panel("Real data <span>held out</span>", real, "Held-out examples of the real data")] if real is not None else []
     for part in parts:
         rules += [_rule(f"{kind}{part.index}{look.suffix}", sprite) for kind, sprite in part.layers]
         figures.append(_figure(part, look, rules))

@@ -19,7 +19,8 @@ class Sentence:
 
     Args:
         kind: "measure" (a measure that cannot be relied on), "baseline" (no model is better), "quality", "diversity", "sweep",
-            "speed", "training", "calls", "copies" (a baseline of copies), or "warning".
+            "distance" (the Fréchet distance of points), "speed", "training", "calls", "copies" (a baseline of copies), or
+            "warning".
         marked: The text, with names between `OPEN` and `CLOSE`.
         link: The section that shows it.
     """

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, duration, plain
+from pushforward.numbers import count, duration, listing, plain
 from pushforward.report.sentences import Sentence, named
 from pushforward.report.statistics import THRESHOLDS
 
 __all__ = ["Speed", "sampling_sentence", "sessions", "speeds", "times_as_long"]
+
+MANY = 3
+"""Slower models whose times a sentence lists one by one."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def _rounded(ratio: float, how: Callable[[float], float] = round) -> str:
 
 
 def sampling_sentence(comparison: Comparison) -> Sentence | None:
-    """Which models sample fastest, and how many times as long the slowest takes; nothing that the spreads do not support."""
+    """Which models sample fastest, and how many times as long each other takes; nothing that the spreads do not support."""
     timed = speeds(comparison)
     if not timed:
         return None
@@ -99,12 +102,23 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
     if not slower:
         return Sentence("speed", f"No measurable difference in sampling time: {_range(timed)} each.", "cost")
     near = [speed for speed in timed if speed not in slower]
-    last = slower[-1]
     calls = _calls(first) if len({_calls(speed) for speed in near}) == 1 else ""
     names, times = named([speed.name for speed in near]), _range(near)
     within = times if times.startswith("from") else f"in {times}"
     lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {within} each{calls}"
-    return Sentence("speed", f"{lead}; {named([last.name])} takes {times_as_long(first, last)}{_calls(last)}.", "cost")
+    return Sentence("speed", f"{lead}; {_slower(first, slower)}.", "cost")
+
+
+def _slower(first: Speed, slower: Sequence[Speed]) -> str:
+    """How many times as long as the fastest each slower model takes; of many their names, and that of the first and the last."""
+    if len(slower) <= MANY:
+        parts = [f"{times_as_long(first, speed)}{_calls(speed)}" for speed in slower]
+        parts = [
+            f"{named([speed.name])} {'takes ' * (speed is slower[0])}{part}" for speed, part in zip(slower, parts, strict=True)
+        ]
+        return listing(parts)
+    ends = [f"{times_as_long(first, speed)} ({named([speed.name])})" for speed in (slower[0], slower[-1])]
+    return f"{named([speed.name for speed in slower])} take from {ends[0]} to {ends[1]}"
 
 
 def _calls(speed: Speed) -> str:

@@ -20,7 +20,7 @@ from statistics import stdev
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, Role
-from pushforward.numbers import count, listing, measured
+from pushforward.numbers import bounded, count, listing, measured
 
 __all__ = [
     "THRESHOLDS",
@@ -122,8 +122,8 @@ class Statistic:
 
     @property
     def text(self) -> str:
-        """Value and spread."""
-        return with_spread(self.value, self.spread)
+        """The value as a scorecard has it: with its interval, else with its spread."""
+        return with_spread(self.value, self.spread) if self.interval is None else " ".join(bounded(self.value, self.interval))
 
 
 def differ(gap: float, width: float, other: float) -> bool:

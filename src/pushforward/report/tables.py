@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
-from pushforward.report.bars import has_intervals, has_trainings, sampled
-from pushforward.report.bias import bias_note, copies_note, unbiased_note
+from pushforward.report.rounding import target_text
 from pushforward.report.statistics import (
     Statistic,
     family_aside,
@@ -20,7 +19,6 @@ from pushforward.report.statistics import (
     ratio_of,
     statistic,
     stronger_baseline,
-    target_of,
 )
 
 __all__ = [
@@ -35,7 +33,6 @@ __all__ = [
     "levels",
     "score_cell",
     "score_column",
-    "score_note",
     "scorecards",
     "trajectories",
     "turned",
@@ -135,35 +132,6 @@ def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
     return [(heading, _scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
 
 
-def score_note(comparison: Comparison, ratio: str = "") -> str:
-    """How to read the scorecards.
-
-    Args:
-        comparison: What is reported.
-        ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
-    """
-    measured_from, notes = sampled(comparison), [note(comparison) for note in (bias_note, unbiased_note, copies_note)]
-    beside = f" {ratio[:1].upper()}{ratio[1:]} stands the ratio to what real data scores." if ratio else ""
-    bounds = has_intervals(comparison)
-    what = f"[low, high] is the 95 % interval of a score, {measured_from}; ± is a spread, where there is no interval."
-    if not bounds:
-        what = f"Means ± spread, {measured_from}."
-    if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
-        once = "The samples are one part" if all(model.given for model in comparison.models) else "Each model was sampled once"
-        what = f"{once}; ± is the spread of real data over several samplings."
-    best = (
-        " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than twice "
-        "the spread of the difference. A spread smaller than that of real data counts as that of real data, because a few "
-        "samplings can agree by luck."
-    )
-    overlap = (
-        " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "
-        "so two models can differ although their intervals overlap."
-    )
-    ranked = best + (overlap if bounds else "") if len(comparison.models) > 1 else ""
-    return f"{what}{beside}{ranked}{''.join(f' {note}' for note in notes if note)}"
-
-
 def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     best = {metric: _best(comparison, metric) for metric in metrics}
     rows = []
@@ -209,11 +177,7 @@ def score_column(comparison: Comparison, metric: str) -> Column:
     info = comparison.info(metric)
     hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
-        target = target_of(comparison, metric)
-        factor = 100 if info.unit == "%" else 1
-        spread = None if info.target is not None else factor * floor_of(comparison, metric)[1]
-        value = "" if target is None else plain(factor * target) if not spread else measured(factor * target, spread)[0]
-        hint = f"→ {value}{' %' if factor > 1 else ''} is right" if value else ""
+        hint = f"→ {value} is right" if (value := target_text(comparison, metric)) else ""
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 

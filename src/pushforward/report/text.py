@@ -13,6 +13,7 @@ from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
 from pushforward.report.limits import noise_limits, noise_table, without_pictures
 from pushforward.report.map_captions import LADDER_NOTE
+from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_table
 from pushforward.report.tables import NO_NETWORK, Row, Table
@@ -83,7 +84,7 @@ def score_parts(comparison: Comparison, width: int) -> list[str]:
     parts += _few_calls(comparison, width)
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         parts.append("* best, by more than noise")
-    return [*parts, wrapped(tables.score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts
+    return [*parts, wrapped(score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts
 
 
 def _few_calls(comparison: Comparison, width: int) -> list[str]:

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from pushforward.evaluation.results import ROW_COPIES, Comparison
 from pushforward.metrics.score import Role
-from pushforward.numbers import count, duration, listing, percent, plain
+from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import facts, ladder
+from pushforward.report.bars import has_intervals
+from pushforward.report.gaussian import gaussian_distance
+from pushforward.report.rounding import target_text, value_text
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
@@ -22,7 +25,6 @@ from pushforward.report.statistics import (
     statistic,
     statistics,
     stronger_baseline,
-    target_of,
     values_of,
     with_spread,
 )
@@ -42,6 +44,7 @@ def verdict(comparison: Comparison) -> list[Sentence]:
     single = [
         _best(comparison, "quality"),
         _best(comparison, "diversity"),
+        gaussian_distance(comparison),
         _row_copies(comparison),
         sweep_sentence(comparison),
         sampling_sentence(comparison),
@@ -128,7 +131,7 @@ def _row_copies(comparison: Comparison) -> Sentence | None:
     if copies is None or metric is None or score is None:
         return None
     near, label = statistic(comparison, copies, "near_copies"), inside(comparison.info(metric).label)
-    share = "" if near is None else f" ({percent(near.value)} near-copies)"
+    share = "" if near is None else f" ({value_text(comparison, 'near_copies', near)} near-copies)"
     text = f"{named([copies.name])} are training rows drawn again{share} and score {score.text} in {label}"
     return Sentence("copies", f"{text}: a good {label} alone does not show that a model has learned.", "scorecard")
 
@@ -136,13 +139,13 @@ def _row_copies(comparison: Comparison) -> Sentence | None:
 def _differences(comparison: Comparison, metric: str) -> list[str]:
     """The scores of samples, besides the one compared, in which the best model is measurably ahead of the worst."""
     clauses = []
-    for other in ("coverage", "recall", "density"):
+    for other in ("w2", "coverage", "recall", "density"):
         ranked = statistics(comparison, other) if other != metric else []
         if len(ranked) > 1 and ranked[0].better_than(ranked[-1]):
             first, last = ranked[0], ranked[-1]
             values = f"{first.text} for {named([first.name])}, {last.text} for {named([last.name])}"
-            target = target_of(comparison, other) if comparison.info(other).better == "target" else None
-            right = "" if target is None else f"; {plain(target)} is right"
+            target = target_text(comparison, other) if comparison.info(other).better == "target" else ""
+            right = f"; {target} is right" if target else ""
             clauses.append(f"{inside(comparison.info(other).label)} ({values}{right})")
     return clauses
 
@@ -151,7 +154,8 @@ def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]
     value, spread = floor_of(comparison, metric)
     if value is None:
         return "."
-    text = f"; real data scores {with_spread(value, spread or None)}"
+    named_spread = " (spread)" if spread and has_intervals(comparison) else ""
+    text = f"; real data scores {with_spread(value, spread or None)}{named_spread}"
     if not all(at_floor(comparison, metric, score) for score in lead):
         return f"{text}."
     floor = floor_statistic(comparison, metric)
@@ -194,5 +198,5 @@ def _training(comparison: Comparison) -> Sentence | None:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
         if rates[best] > THRESHOLDS["faster"] * rates[worst]:
             times = plain(rates[best] / rates[worst], 2)
-            text += f", in which {named([best])} saw {times} times as many samples as {named([worst])}"
+            text += f", in which {named([best])} saw {times} times as many training examples as {named([worst])}"
     return Sentence("training", f"{text}.", "cost")

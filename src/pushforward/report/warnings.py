@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
-from pushforward.report.bias import biases
+from pushforward.report.bias import bias_text, biases
 from pushforward.report.feature_spaces import disagreements, taught_judges
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
@@ -232,9 +232,10 @@ def _biased(comparison: Comparison) -> Iterator[Sentence]:
         values = {model.name: model.scores[name].value for model in comparison.models if name in model.scores}
         most = [model for model, value in values.items() if value is not None and bias > THRESHOLDS["biased"] * value]
         if most and comparison.info(name).role is not None:
+            part = f"about {bias_text(comparison, name, bias)} of every {inside(comparison.info(name).label)}"
             text = (
-                f"At n = {count(n)} about {plain(bias, 2)} of every {inside(comparison.info(name).label)} is bias that more "
-                f"samples would remove, more than {THRESHOLDS['biased']:.0%} of that of {named(most)}: compare at equal n only."
+                f"At n = {count(n)} {part} is bias that more samples "
+                f"would remove, more than {THRESHOLDS['biased']:.0%} of that of {named(most)}: compare at equal n only."
             )
             yield from _warning(text.replace("%", " %"))
 

@@ -15,20 +15,20 @@ __all__ = ["Average"]
 
 
 class Average:
-    """An exponential moving average of a method's parameters and buffers, counted in samples.
+    """An exponential moving average of a method's parameters and buffers, counted in training examples.
 
-    After n samples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
+    After n training examples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
     early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
         method: The method to average.
-        half_life: In samples, when training is long.
-        share: The share of the training samples so far that the half-life may not exceed.
+        half_life: In training examples, when training is long.
+        share: The share of the training examples so far that the half-life may not exceed.
         build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
             default is a copy, which sharded weights do not allow.
 
     References:
-        Karras et al., EDM (2022), appendix F.2, for the half-life in samples and its ramp.
+        Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
     """
 
     def __init__(self, method: Method, half_life: float, share: float, build: Callable[[], Method] | None = None) -> None:
@@ -55,7 +55,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
-        """Follow the method by one step, after ``samples`` samples in all, ``batch`` of them new."""
+        """Follow the method by one step, after ``samples`` training examples in all, ``batch`` of them new."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
         torch._foreach_lerp_(self._averages, self._theirs, weight)

@@ -23,7 +23,7 @@ __all__ = ["HINTS", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
 _OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
 HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
-    "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
+    "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
     "batch": f" {_OF_TRAINING}",
     "batch_size": f" {_OF_TRAINING}",
     "lr": f" {_OF_TRAINING}",
@@ -36,7 +36,7 @@ class BudgetOptions(TypedDict, total=False):
 
     Args:
         steps: The budget in steps; 5,000 where a new training has no budget.
-        samples: The budget in training samples.
+        samples: The budget in training examples drawn.
         seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
     """
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pushforward.errors import CheckpointError, RunUsageError, UsageError, did_you_mean
+from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.safe_files import refuse_links
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.nearby import close_run, runs_inside_words
 
-__all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
+__all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "is_locked", "new_folder", "put_back"]
 
 _FILE = ".lock"
 _WAIT = 5.0
@@ -143,7 +144,7 @@ def _moved_aside(folder: Path) -> Path | None:
     """Where the run in a folder waits to be replaced; None where there is no run."""
     if not (folder / "spec.json").is_file():
         return None
-    if _locked(folder):
+    if is_locked(folder):
         raise _busy(folder)
     for old in set_aside(folder):  # its replacement was set up and then killed
         shutil.rmtree(old, ignore_errors=True)
@@ -175,13 +176,11 @@ def check_run(folder: str | Path) -> None:
         f"pushforward resume {folder}"
         for path in set_aside(folder)
     ]
-    if os.path.isfile(folder / "report.html") and not waiting:
-        inside = sorted(folder.glob("*/spec.json"))
-        within = f", or name a run inside, such as {inside[0].parent}" if inside else ""
-        raise RunUsageError(f"{folder} is a report, not a run: open {folder}/report.html{within}.")
-    close = did_you_mean(folder.name, (path.parent.name for path in folder.parent.glob("*/spec.json")))
-    what = f"{folder} is no run: it has no spec.json." if os.path.exists(folder) else f"There is no folder {folder}.{close}"
-    raise (CheckpointError if waiting else RunUsageError)(f"{what}{(waiting or [' Runs are made by `pushforward train`.'])[0]}")
+    if (folder / "report.html").is_file() and not waiting:
+        raise RunUsageError(f"{folder} is a report, not a run: open {folder}/report.html.{runs_inside_words(folder)}")
+    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}.{close_run(folder)}"
+    advice = runs_inside_words(folder) or " Runs are made by `pushforward train`."
+    raise (CheckpointError if waiting else RunUsageError)(f"{what}{(waiting or [advice])[0]}")
 
 
 def put_back(folder: Path) -> None:
@@ -262,7 +261,7 @@ def _taken(folder: Path) -> UsageError | CheckpointError:
 def _in_use(folder: Path) -> bool:
     """Whether a training holds a folder, or has just made it and is about to."""
     ends = time.monotonic() + _CLAIM
-    while not _locked(folder):
+    while not is_locked(folder):
         if not _young(folder) or time.monotonic() > ends:
             return False
         time.sleep(0.02)
@@ -274,7 +273,8 @@ def _young(folder: Path) -> bool:
     return folder.is_dir() and all(path.name == _FILE for path in folder.iterdir())
 
 
-def _locked(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
+    """Whether a training holds the lock of a folder at this moment."""
     if not (folder / _FILE).is_file():
         return False
     try:

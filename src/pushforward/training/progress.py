@@ -102,7 +102,7 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
 
 
 class Progress(Watcher):
-    """Lines of name, share done, time left, samples per second and losses.
+    """Lines of name, share done, time left, training examples per second and losses.
 
     Args:
         interval: Seconds between plain lines where there is neither a terminal nor a notebook.
@@ -150,7 +150,7 @@ class Progress(Watcher):
         total = f"/{clock.total:,}" if clock.total else ""
         loss = f"  loss: {each}" if each else ""
         words = f"  {self._measured[name]}" if name in self._measured else ""
-        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{loss}{words}"
+        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} examples/s  {left} left{loss}{words}"
 
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""

@@ -111,7 +111,7 @@ class Trainer:
 
     @property
     def samples(self) -> int:
-        """Training samples so far."""
+        """Training examples drawn so far."""
         return self.clock.step * self.training.batch
 
     @property

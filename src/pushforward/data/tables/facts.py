@@ -57,9 +57,7 @@ class TableFacts:
         separator = "" if table.header is None else table.separator
         texts = tuple(dict.fromkeys(missing))
         notes += tuple(map(_rounded, (finding for finding in findings if finding.rounds)))
-        said = (TOO_MANY, AS_TEXTS.partition("{}")[0])
-        noted = (finding for finding in findings if any(words in finding.why for words in said))
-        notes += tuple(f'the column "{finding.name}" has {finding.why}' for finding in noted)
+        notes += tuple(_advised(findings))
         return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property
@@ -92,6 +90,22 @@ class TableFacts:
         """Separator and texts of missing values, in words."""
         separator = NAMES.get(self.separator, self.separator) or None
         return {"separator": separator, "missing_texts": list(self.texts)}
+
+
+def _advised(findings: Sequence[Finding]) -> list[str]:
+    """Notes on columns that may be read otherwise than was meant; those with one advice share a note."""
+    alike: dict[str, list[Finding]] = {}
+    for finding in findings:
+        for words in (TOO_MANY, AS_TEXTS.partition("{}")[0]):
+            if words in finding.why:
+                alike.setdefault(finding.why[finding.why.index(words) :], []).append(finding)
+    notes = []
+    for advice, same in alike.items():
+        beside = [finding.why.removesuffix(advice).removesuffix(", ") for finding in same]
+        names = [f'"{finding.name}"{f" ({texts})" if texts else ""}' for finding, texts in zip(same, beside, strict=True)]
+        several = f"the columns {some(names)}: {advice}"
+        notes.append(several if len(same) > 1 else f'the column "{same[0].name}" has {same[0].why}')
+    return notes
 
 
 def _rounded(finding: Finding) -> str:

@@ -1,0 +1,73 @@
+"""What is said of a path that is no run, or of a run that is still being trained."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from filelock import FileLock
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import CheckpointError
+from pushforward.training.folders import check_run
+from pushforward.training.nearby import NAMED
+
+
+def runs(place, *names):
+    for name in names:
+        (place / name).mkdir(parents=True)
+        (place / name / "spec.json").write_text("{}")
+
+
+@pytest.mark.parametrize("options", [[], ["--data", "moons"], ["--n", "50"]], ids=["alone", "data", "n"])
+@pytest.mark.parametrize("reported", [False, True])
+def test_evaluate_of_the_folder_of_a_comparison_names_its_runs_and_the_command_that_scores_them(
+    tmp_path, monkeypatch, capsys, options, reported
+):
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path / "all of it", "vae", "flow")
+    if reported:
+        (tmp_path / "all of it" / "report.html").touch()
+    assert main(["evaluate", "all of it", *options]) == 2
+    error = capsys.readouterr().err
+    assert ("open all of it/report.html." in error) == reported
+    assert error.endswith(
+        " It holds the runs flow and vae: name one of them, such as all of it/flow. All are scored beside each other by: "
+        "pushforward compare 'all of it/flow' 'all of it/vae'\n"
+    )
+
+
+def test_of_many_runs_in_a_folder_some_are_named(tmp_path):
+    runs(tmp_path, *(f"r{number}" for number in range(NAMED + 3)))
+    with pytest.raises(CheckpointError, match=f"the runs r0, r1, .*, r6 and 3 more: name one of them, such as {tmp_path}/r0"):
+        check_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrong"), [("sample", "sweep/flwo"), ("evaluate", "moons-flw"), ("resume", "moons-flw"), ("report", "sweep/flwo")]
+)
+def test_a_suggested_run_is_a_path_that_can_be_pasted(tmp_path, monkeypatch, capsys, verb, wrong):
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path / "runs", "moons-flow")
+    runs(tmp_path / "sweep", "flow")
+    assert main([verb, wrong]) == 2
+    right = "sweep/flow" if "/" in wrong else "runs/moons-flow"
+    assert f'Did you mean "{right}"?' in capsys.readouterr().err
+
+
+@contextmanager
+def training(folder):
+    with FileLock(folder / ".lock"):
+        yield
+
+
+def test_samples_of_a_run_that_is_still_being_trained_say_of_which_step_they_are(tmp_path, capsys):
+    run = pf.fit("flow", pf.data.load("moons"), size="tiny", steps=2, out=tmp_path / "run")
+    words = ["sample", str(run.folder), "--n", "4", "--json"]
+    with training(run.folder):
+        assert main(words) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"{run.folder} is still being trained, and the training goes on: these samples are of step 2\n"
+    assert json.loads(printed.out)["n"] == 4
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,95 @@
+"""What is said of a comparison that was interrupted: what is finished, where it lies, and the command that goes on."""
+
+import os
+import shlex
+import signal
+
+import pytest
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.methods.vae import VAE
+
+WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
+
+
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """SIGINT does what it usually does, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The models that were to be scored, each time; scoring is interrupted as it begins."""
+    calls = []
+
+    def interrupted(models, *_, **options):
+        calls.append((sorted(models), options["n"], options["repeats"]))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pushforward.evaluation.comparison.compare", interrupted)
+    return calls
+
+
+def lines(capsys, *starts):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith(starts)]
+
+
+def test_where_scoring_is_interrupted_the_runs_are_named_and_the_command_that_scores_them_works(here, judged, capsys):
+    assert main(["compare", "vae", "flow", *WORDS, "--n", "50", "--repeats=2", "--out", "two of them"]) == 130
+    first, second = lines(capsys, "interrupted", "next")
+    assert first == (
+        "interrupted while models were scored. The training of vae and flow is finished, and the runs lie in two of them."
+    )
+    assert second == (
+        "next, without training again: pushforward compare 'two of them/vae' 'two of them/flow' --n 50 --repeats=2 "
+        "--out 'two of them/report'"
+    )
+    again = shlex.split(second.partition(": pushforward ")[2])
+    assert main(again) == 130
+    assert judged == [(["flow", "vae"], 50, 2)] * 2
+    (last,) = lines(capsys, "interrupted")
+    assert last.startswith(
+        "interrupted while models were scored; no report was written. Start again: pushforward compare 'two of"
+    )
+
+
+def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
+    play = VAE.losses
+
+    def losses(method, batch, now):
+        for move in play(method, batch, now):
+            if now.step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield move
+
+    monkeypatch.setattr(VAE, "losses", losses)
+    assert main(["compare", "flow", "vae", *WORDS, "--out", "both"]) == 130
+    assert [line for line in lines(capsys, "both", "stopped", "next", "when") if "parameters" not in line] == [
+        "both/flow is finished, at step 4",
+        "stopped and saved at step 2",
+        "next: pushforward resume both/vae",
+        "when all are finished, for the report: pushforward compare both/flow both/vae --out both/report",
+    ]
+    assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]
+
+
+def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pushforward.evaluation.turns.train_in_turns", killed)
+    assert main(["compare", "vae", "flow", *WORDS, "--out", "both"]) == 130
+    said = lines(capsys, "interrupted", "next", "when")
+    assert said[0] == "interrupted before this step was saved"
+    saved = [name for name in ("vae", "flow") if list((here / "both" / name).glob("checkpoints/step_*"))]
+    assert [line for line in said if line.startswith("next")] == [f"next: pushforward resume both/{name}" for name in saved]
