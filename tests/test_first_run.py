@@ -47,15 +47,15 @@ def test_a_short_training_says_how_to_go_on():
     assert note.startswith("282 steps are few (110 passes over the data): samples will be poor.")
 
 
-def finish_run(coverage, recall, kept=(1.0, 1.0), **state):
-    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``kept`` at step 7."""
+def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
+    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``earlier`` at step 7."""
     health = {"coverage_ratio": coverage, "coverage_limit": 0.97, "recall_ratio": recall, "recall_limit": 0.95}
     alarm = {"kind": "variety", "over": False, "sentence": "recall has fallen; training ends with the weights of step 7"}
     return SimpleNamespace(
         folder="runs/f",
         method=None,
         losses=lambda: [
-            {"step": 7, "health": {"coverage_ratio": kept[0], "coverage_limit": 0.97, "recall_ratio": kept[1]}},
+            {"step": 7, "health": {"coverage_ratio": earlier[0], "coverage_limit": 0.97, "recall_ratio": earlier[1]}},
             {"step": 599, "health": {"coverage_ratio": 0.5, "coverage_limit": 0.4, "recall_ratio": 0.5, "recall_limit": 0.4}},
             {"step": 600, "health": health} | ({"alarm": [alarm]} if state else {}),
         ],
