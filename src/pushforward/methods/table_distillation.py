@@ -44,11 +44,7 @@ class TableDistillation(Method):
         if not isinstance(flow_map, TableDenoiser) or not flow_map.jumps:
             raise UsageError(f"TableDistillation trains a map of a table, a TableDenoiser with sampling; got {flow_map!r:.80}.")
         self.flow_map, self.space, self.trajectories, self.steps = flow_map, flow_map.table, trajectories, steps
-
-    @property
-    def teacher(self) -> Flow:
-        """The flow whose trajectories are learned."""
-        return self.trajectories.teacher
+        self.freeze("teacher", trajectories.teacher)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Give the map the weights of another one."""

@@ -147,10 +147,13 @@ class Trajectories(Freezing):
         denoiser = trained(self.teacher.denoiser)
         if not self.known or condition is None or not isinstance(denoiser, TableDenoiser) or denoiser.known is None:
             return condition
-        with as_drawn():
-            rows = self.teacher.sample(n, seed=seed + APART)
         known = known_columns(draws.stream("known"), denoiser.layout.count, self.known)
-        values = rows.to(condition[denoiser.known]) * known[:, denoiser.layout.owner]
+        which, blank = known.any(1).nonzero()[:, 0], condition[denoiser.known]
+        values = blank[:, : denoiser.layout.size].clone()
+        if len(which):
+            with as_drawn():
+                values[which] = self.teacher.sample(len(which), seed=seed + APART).to(blank)
+        values = values * known[:, denoiser.layout.owner]
         return {**condition, denoiser.known: torch.cat([values, known.to(values)], dim=1)}
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
