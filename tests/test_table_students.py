@@ -115,6 +115,22 @@ def test_trajectories_are_given_columns_of_other_rows(mixed):
     assert not denoiser.given(blank.condition(torch.arange(64)))[0].known.any()
 
 
+def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
+    student = student_of_table(method_of(mixed).denoiser)
+    store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
+    store.fill()
+    layout, rows = student.layout, torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float()
+    data, times = (rows - layout.mean) / layout.std, torch.tensor(store.times)[None, :, None]
+    store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
+    ((_, loss),) = TableDistillation(student, store).losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))
+    which, first, second = store.places(BlockDraws(0, 0, 64).stream("trajectories"))
+    x_t, t = store.at(which, first)
+    columns = over(student.columns("v", t, store.at(which, second)[1]), x_t)
+    errors = student.errors(student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1])
+    assert bool((second < 4).any())
+    torch.testing.assert_close(loss, (errors.indicators + errors.scores).mean(), rtol=1e-3, atol=1e-3)
+
+
 def test_given_columns_have_no_loss(mixed):
     student = student_of_table(method_of(mixed).denoiser)
     store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64, known=1.0)
