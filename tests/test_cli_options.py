@@ -190,6 +190,9 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
     for i, name in enumerate(sorted(os.listdir("beside"))):
         np.testing.assert_array_equal(picture[66 * i : 66 * i + 64 : 8, :64:8], pixels(f"beside/{name}"))
+    code, out, _ = run(capsys, "nearest", "moons", "--n", "2")
+    assert out.splitlines()[-1] == f"written to {Path('moons/samples/nearest-seed0-n2.csv')}"
+    assert Path("moons/samples/nearest-seed0-n2.csv").is_file()
     code, out, _ = run(capsys, "nearest", "moons", "--n", "2", "--k", "2", "--out", "near.csv")
     assert code == 0
     assert "of 2 are near-copies" in out

@@ -47,14 +47,15 @@ def test_a_short_training_says_how_to_go_on():
     assert note.startswith("282 steps are few (110 passes over the data): samples will be poor.")
 
 
-def finish_run(coverage, recall, **state):
-    """A finish of 600 steps whose guard has measured these shares of the start's."""
+def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
+    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``earlier`` at step 7."""
     health = {"coverage_ratio": coverage, "coverage_limit": 0.97, "recall_ratio": recall, "recall_limit": 0.95}
     alarm = {"kind": "variety", "over": False, "sentence": "recall has fallen; training ends with the weights of step 7"}
     return SimpleNamespace(
         folder="runs/f",
         method=None,
         losses=lambda: [
+            {"step": 7, "health": {"coverage_ratio": earlier[0], "coverage_limit": 0.97, "recall_ratio": earlier[1]}},
             {"step": 599, "health": {"coverage_ratio": 0.5, "coverage_limit": 0.4, "recall_ratio": 0.5, "recall_limit": 0.4}},
             {"step": 600, "health": health} | ({"alarm": [alarm]} if state else {}),
         ],
@@ -76,8 +77,14 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
         assert closing_notes(finish_run(*ratios), 1000)[0].endswith("no variety was lost") == (min(ratios) > 0.99)
         assert _next(finish_run(*ratios)) == "sample runs/f --n 64 --out samples.csv"
     (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
-    assert note == "training ends with the weights of step 7. To see whether it beats its teacher: pushforward report runs/f"
+    look = "To see whether it beats its teacher: pushforward report runs/f"
+    equal = "training ends with the weights of step 7, where coverage is 1.00 and recall is 1.00 of the start's"
+    assert note == f"{equal}. {look}"
     assert _next(finish_run(0.98, 0.8, weights_step=7)).startswith("sample runs/f ")
+    worse = finish_run(0.98, 0.8, (0.98, 1.0), weights_step=7)
+    (note,) = closing_notes(worse, 1000)
+    assert note.endswith(f"0.98 and recall is 1.00 of the start's: by these measures it is worse than runs/m. {look}")
+    assert _next(worse) == "compare runs/f runs/m"
     (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
     assert "it samples as runs/m does. Use runs/m instead" in note
     assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shlex
 import shutil
 
 import numpy as np
@@ -61,7 +63,11 @@ FAST = {"lr": 0.05, "players": {}, "ema": 1.0, "ema_share": 0.0}
 
 class Heard(Silent):
     def __init__(self):
-        self.lines = []
+        self.lines, self.steps = [], 0
+
+    def __call__(self, name, clock, samples, losses):
+        assert not any("has fallen" in line for line in self.lines), "a step is shown after the reason for which training ends"
+        self.steps = clock.step
 
     def say(self, line):
         self.lines.append(line)
@@ -92,7 +98,9 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
     (alarm,) = rows[-1]["alarm"]
     assert (alarm["kind"], alarm["over"]) == ("variety", False)
     assert f"training ends with the weights of step {rows[-1]['step'] - 3}" in alarm["sentence"]
-    assert any(alarm["sentence"] in line and "larger anchor" in line for line in heard.lines)
+    assert alarm["sentence"] in heard.lines[-1]
+    assert "larger anchor (--anchor)" in heard.lines[-1]
+    assert heard.steps == rows[-1]["step"], "the reason stands below the last step"
     assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
     assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
     assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
@@ -246,7 +254,8 @@ def test_the_alarm_names_what_fell_furthest():
     assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
     assert (
         alarm.sentence
-        == "recall has fallen to 0.900 of the start's, below 0.950 by more than noise; training ends with the weights of step 5"
+        == "recall has fallen to 0.900 of the start's, below the limit of 0.950 of the start's, which allows for noise; training "
+        "ends with the weights of step 5"
     )
 
 
@@ -265,7 +274,11 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     said = capsys.readouterr().err
     assert "has fallen to" in said
     assert "ends with the weights that it began with, so nothing was gained" in said
-    assert "it samples as map does. Use map instead" in said
+    (again,) = re.findall(r"it samples as map does\. Use map instead, or finish it again: (.*) \(or --lr 0\.5 in place of ", said)
+    assert "--anchor 0.9 " in again
+    assert again.endswith(" --out run-again")
+    assert main([*shlex.split(again)[1:], "--dry-run"]) == 0, "the command that is advised can be pasted"
+    capsys.readouterr()
     assert said.splitlines()[-1] == "next: pushforward sample map --n 64 --out samples.csv"
     assert "; critic: mlp; teacher: map; float32" in said
     assert "Go on with" not in said, "a training that has ended is not short"

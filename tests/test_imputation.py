@@ -67,6 +67,39 @@ def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
     assert imputed.missing.tolist() == [[False, True]]
 
 
+class WhereMissing(nn.Module):
+    """The first column is v where the second one is given as missing, elsewhere u."""
+
+    def forward(self, x, t, condition=None):
+        return torch.cat([0 * x[:, :1] + 30, 60 * x[:, 4:5] * x[:, 6:7], 0 * x[:, 2:5]], dim=1)
+
+
+def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_path):
+    transport = pf.recipes.flow(pairs(), network=WhereMissing()).method.transport()
+    (tmp_path / "t.csv").write_text("b,a\n,\nno,?\n,u\n")
+    imputed = pf.impute(transport, tmp_path / "t.csv", only="a")
+    assert imputed.text() == "b,a\n,v\nno,u\n,u\n"
+    assert imputed.missing.tolist() == [[True, False], [True, False], [False, False]]
+    assert np.isnan(imputed.values[0, [0, 2], 1]).all()
+    never = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.6))])
+    plain = pf.recipes.flow(never, network=CopyingOrNothing()).method.transport()
+    assert not np.isnan(pf.impute(plain, np.full((3, 2), np.nan), only=["a"]).values[0, :, 0]).any(), "nothing is given of b"
+    for only, words in (("c", 'no column "c"'), (["a", "bb"], 'no column "bb", .* Did you mean "b"')):
+        with pytest.raises(UsageError, match=words):
+            pf.impute(transport, tmp_path / "t.csv", only=only)
+    (tmp_path / "t.csv").write_text("a,x\n,1\n")
+    with pytest.raises(UsageError, match="the table has no b"):
+        pf.impute(transport, tmp_path / "t.csv", only=["b"])
+
+
+class CopyingOrNothing(nn.Module):
+    """Nothing may be given of the second column."""
+
+    def forward(self, x, t, condition=None):
+        assert not x[:, 5].any()
+        return 0 * x[:, :4]
+
+
 def test_imputation_refuses_what_it_cannot_do(tmp_path):
     space = pairs()
     transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
@@ -128,6 +161,11 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
     assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
     assert capsys.readouterr().out.split() == ["f-1.csv", "f-2.csv"]
+    assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
+    assert "filled 1 cell in 1 of 2 rows: 1 of kind" in capsys.readouterr().err
+    assert Path("k.csv").read_text().splitlines()[1] == "b,"
+    assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", "kin"]) == 2
+    assert '"kin", which --only names. Did you mean "kind"?' in capsys.readouterr().err
     lines = Path("f-2.csv").read_text().splitlines()
     assert lines[1].startswith("b,")
     assert lines[1][2:].isdigit()

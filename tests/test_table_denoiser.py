@@ -17,10 +17,13 @@ from pushforward.data.tables.format import Format
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
+from pushforward.methods import table_denoising as of_tables
+from pushforward.methods.table_denoising import known_columns
 from pushforward.paths import VE, Linear
 from pushforward.predictions import ROWS, solve, target
 from pushforward.recipes.tables import table_denoising
-from pushforward.table_denoiser import NAT, Given, TableDenoiser
+from pushforward.row_estimates import Given
+from pushforward.table_denoiser import NAT, TableDenoiser
 from pushforward.transports import Flow
 
 SHARES = (0.5, 0.27, 0.2, 0.03)
@@ -269,19 +272,19 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
     assert not bool(flow.denoiser.shift.any()), "a flow has no factors"
 
 
-def test_the_loss_of_the_independent_model_is_known(mixed):
+def test_the_loss_of_the_independent_model_is_known(mixed, monkeypatch):
     """At pure noise each column loses its entropy or variance, and where all columns are given nothing counts."""
     method = table_denoising(mixed, "tiny", Nothing(mixed.shape[0]), VE(199.0, 200.0), "v", known=0.0, rate=0)
     loss = float(turns(method, 4096)[0][1])
     # a block counts once, and so does a score where it counts: in half of the rows of "gain"
     assert loss == pytest.approx((1 + (1 + 0.5) + 1 + 1 + 1) / 5, abs=0.05)
-    method._known = lambda draws, columns: torch.ones(64, columns, dtype=torch.bool)
+    monkeypatch.setattr(of_tables, "known_columns", lambda draws, columns, share: torch.ones(64, columns, dtype=torch.bool))
     assert float(turns(method, 64)[0][1]) == 0
 
 
 def test_columns_are_given_in_half_of_the_rows_of_training(mixed):
     method = table_denoising(mixed, "tiny", "mlp", Linear(), "velocity")
-    known = method._known(BlockDraws(0, 0, 8192), 5).float()
+    known = known_columns(BlockDraws(0, 0, 8192), 5, method.known).float()
     none = float((known.sum(1) == 0).float().mean())
     assert none == pytest.approx(0.5 + 0.5 / 6, abs=0.02)
     torch.testing.assert_close(known.mean(0), torch.full((5,), 0.25), atol=0.02, rtol=0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pushforward.data import load
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import Constraint
@@ -193,3 +194,34 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
     np.testing.assert_array_equal(after[:-1], low)
     np.testing.assert_array_equal(before[1:], high)
     assert (before[0], after[-1]) == (0, 1)
+
+
+GAPS = [3 * i + (i % 2) for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "words"),
+    [
+        ("key", GAPS, "every value differs, and they rise from row to row"),
+        ("key", GAPS[::-1], "every value differs, and they fall from row to row"),
+        ("customer_id", [*GAPS[9:], *GAPS[:9]], "every value differs, and its name says so"),
+        ("customerId", [*GAPS[9:], *GAPS[:9]], "every value differs, and its name says so"),
+        ("income", [*GAPS[9:], *GAPS[:9]], ""),
+        ("liquid", [*GAPS[9:], *GAPS[:9]], ""),
+        ("id", [*GAPS[:-1], GAPS[0]], ""),
+        ("id", [*GAPS[:-1], ""], ""),
+        ("id", GAPS[:20], ""),
+        ("id", [value + 0.5 for value in GAPS], ""),
+    ],
+)
+def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells)))
+    data = load(path)
+    assert data.space.names == (name, "kind")
+    notes = [note for note in data.table.sentences if "identifier" in note]
+    wanted = (
+        f'the column "{name}" has whole numbers that look like an identifier: {words}; if it is one, leave it out: --drop {name}'
+    )
+    assert [note.partition(", or drop=")[0] for note in notes] == [wanted] * bool(words)
+    assert load(path, drop=(name,)).space.names == ("kind",)

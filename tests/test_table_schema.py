@@ -1,5 +1,6 @@
 """A schema decides what columns hold, says so, and says what it changes."""
 
+import json
 import re
 
 import pytest
@@ -173,3 +174,13 @@ def test_a_line_of_names_that_is_read_as_data_is_said_first_of_all(tmp_path, cap
     said = capsys.readouterr().out
     assert "looks like" not in said
     assert re.search(r"what +category +x.ny 100% .* a constant: every value is the same\n", said)
+
+
+@pytest.mark.parametrize("target", [None, ""])
+def test_a_schema_without_a_target_says_nothing_of_it(tmp_path, target):
+    path, file = tmp_path / "t.csv", tmp_path / "s.json"
+    path.write_text("x,kind\n" + "1,a\n2,b\n" * 30)
+    check(path, write_schema=file)
+    content = json.loads(file.read_text())
+    assert "target" not in content
+    assert load(path, schema={**content, "target": target}).space == load(path, schema=content).space == load(path).space

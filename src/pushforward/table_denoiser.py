@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,15 +13,16 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import mask_of
 from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.coordinates import Coordinates
-from pushforward.denoiser import Denoiser
+from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.denoiser import Denoiser, MapSampling
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
+from pushforward.row_estimates import Given, RowErrors, RowEstimate
 
-__all__ = ["Given", "RowErrors", "RowEstimate", "TableDenoiser"]
+__all__ = ["TableDenoiser"]
 
 LEAST_LOGIT = -1e9
 LEAST_LOG = -87.0
@@ -30,53 +31,12 @@ HIGHEST = 16.0
 """The highest frequency of a wave, in radians for a standard deviation of a score."""
 MOST_WAVES = 64
 """Frequencies at most: more are no different between 1 and `HIGHEST`."""
+FARTHEST = 5.0
+"""Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers."""
 REACH = 1.5
 """The greatest logarithm of a column's factor."""
 NAT = 4096
 """Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """Columns whose values are given.
-
-    Args:
-        x: Coordinates in data units, (n, d).
-        known: Which columns, bool (n, columns).
-        hide: In which examples the network does not see them, for guidance, bool (n,); None is in none.
-        present: Which columns are not missing, bool (n, columns); None where nothing is known of that.
-    """
-
-    x: Tensor
-    known: Tensor
-    hide: Tensor | None = None
-    present: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class RowEstimate:
-    """What the network says of rows.
-
-    Args:
-        v: Of scores, (n, d); without meaning at indicators.
-        log_probabilities: Of indicators, (n, d); 0 at scores.
-    """
-
-    v: Tensor
-    log_probabilities: Tensor
-
-
-@dataclass(frozen=True)
-class RowErrors:
-    """The errors of rows by column, (n, columns) each.
-
-    Args:
-        indicators: Cross-entropy of the block over the entropy of its shares; 0 without one.
-        scores: Squared error of v, where the score counts; 0 without one.
-    """
-
-    indicators: Tensor
-    scores: Tensor
 
 
 class TableDenoiser(Denoiser):
@@ -99,6 +59,10 @@ class TableDenoiser(Denoiser):
         clock: The network's input for time; see `Preconditioning`.
         unconditional: Whether it has been trained without given columns as well.
         waves: How many frequencies of each score the network receives, at most 64; see `features`.
+        sampling: How a map between two times is sampled, on the straight path, whose network takes t of shape (n, 2): the times t
+            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoiser.FlowMap`. A block's noise decides
+            there: t - s of it is added to the input, and t - s of Gumbel numbers of it to the logits, so that a network of zeros
+            draws a category by the shares in one jump from noise. None for a denoiser.
 
     Raises:
         UsageError: For more waves, or a network whose attribute ``inputs`` is another number than `features` has.
@@ -122,10 +86,11 @@ class TableDenoiser(Denoiser):
         clock: str = "log_snr",
         unconditional: bool = True,
         waves: int = 0,
+        sampling: MapSampling | None = None,
     ) -> None:
         preconditioning = Preconditioning(clock=clock, output="v")
         super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
-        self.table, self.clock, self.waves = table, clock, whole("waves", waves, 0)
+        self.table, self.clock, self.waves, self.sampling = table, clock, whole("waves", waves, 0), sampling
         self.layout = Coordinates(table)
         self._check_inputs()
         self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
@@ -162,14 +127,26 @@ class TableDenoiser(Denoiser):
         """The factor of each coordinate's model units, (d,)."""
         return torch.exp(self.shift / NAT)[self.layout.owner]
 
+    @property
+    def jumps(self) -> bool:
+        """Whether it is a map between two times."""
+        return self.sampling is not None
+
+    @property
+    def grid(self) -> str | None:
+        """The grid on which a map has learned to jump."""
+        return None if self.sampling is None else self.sampling.grid
+
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The network's time, the path's alpha and sigma, and how data is read as ``kind``."""
+        """The network's times, the path's alpha and sigma, and how data is read as ``kind``."""
         k = self.path.at(t)
-        return {"time": self.time(t), "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
+        later = t if to is None else to
+        until = {"until": self.time(later), "span": t - later} if self.jumps else {}
+        return {"time": self.time(t), **until, "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The estimate of ``kind``; the data of columns that are given are the given values."""
-        given, rest = self._given(condition)
+        given, rest = self.given(condition)
         estimate = self.estimate(x_t, columns, given, rest)
         data = self._data(estimate, x_t, columns)
         if given is not None:
@@ -189,14 +166,19 @@ class TableDenoiser(Denoiser):
         layout, own = self.layout, self._own(x_t, columns)
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
-        posterior = _shares(layout.log_shares(own))
-        noisy = torch.where(layout.discrete, (posterior - layout.mean) / layout.std, x_t / self._width(columns))
+        scaled = x_t / self._width(columns)
+        noisy = torch.where(layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled)
+        if "span" in columns:
+            noisy = noisy + columns["span"] * layout.discrete * scaled
+            own = own + columns["span"] * layout.discrete * gumbel(scaled.clamp(-FARTHEST, FARTHEST))
         reach = columns["alpha"] * self.factors / self._width(columns)
         output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        """Times (n,), or one for all rows where the network declares that it takes it (``shares_time``)."""
+        """Times (n,), of a map (n, 2), or one for all rows where the network declares that it takes it (``shares_time``)."""
+        if "until" in columns:
+            return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
         t = columns["time"]
         single = getattr(self.network, "shares_time", False) and not (isinstance(t, Tensor) and t.numel() > 1)
         return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
@@ -206,11 +188,28 @@ class TableDenoiser(Denoiser):
         width = self._width(columns)
         return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
 
-    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor) -> RowErrors:
-        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``."""
+    def target(self, data: Tensor, x_t: Tensor, columns: TimeColumns) -> tuple[Tensor, Tensor]:
+        """What an estimate has to be where the data is known: probabilities of indicators, and v of scores, (n, d) each.
+
+        Args:
+            data: In the units of `space`, (n, d); of blocks it may be between their categories.
+            x_t: The state, in the same units, (n, d).
+            columns: At its time.
+        """
+        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        u = data / self.factors
+        shares = (u * layout.std + layout.mean).clamp(min=0) * layout.discrete
+        sums = layout.by_column(shares)[:, layout.owner].clamp(min=1e-6)
+        return shares / sums, (alpha * x_t / width - width * u) / columns["sigma"]
+
+    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None) -> RowErrors:
+        """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``.
+
+        Where x holds probabilities, the indicators of ``ends`` (n, d) say which scores count.
+        """
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
-        counts = torch.where(layout.discrete, 0.0, layout.ordinary(x))
+        counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))
         return RowErrors(cross_entropy, layout.by_column(counts * (estimate.v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
@@ -274,7 +273,8 @@ class TableDenoiser(Denoiser):
     def _units(self, x: Tensor) -> Tensor:
         return self.factors * (x - self.layout.mean) / self.layout.std
 
-    def _given(self, condition: Condition) -> tuple[Given | None, Condition]:
+    def given(self, condition: Condition) -> tuple[Given | None, Condition]:
+        """The given columns of a condition, and its other parts."""
         if condition is None or self.known is None or self.known not in condition:
             return None, condition
         mask, values = mask_of(self.known), condition[self.known]

@@ -15,6 +15,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"note": report.get("read_as") and as_options(report["read_as"])', '"note": report.get("read_as")', "plain_numbers"),
     ],
     "cli/closing.py": [
+        ('if step is None or row["step"] == step]', "]", "first_run"),
+        ("    if _lower(run):\n        weights +=", "    if False:\n        weights +=", "first_run"),
+        ("STRONGER * anchor", "anchor", "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
         ("and max(ratios) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
@@ -42,6 +45,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("value if name in refused else", "value if False else", "table_messages"),
     ],
     "cli/imputing.py": [
+        ("None if only is None else column_names(only)", "None", "imputation"),
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
     "cli/launching.py": [
@@ -66,6 +70,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if trainer.done:", "if False:", "unfinished"),
     ],
     "cli/neighbours.py": [
+        ("written to {", "{", "cli_options"),
         ("_nearest_rows if data.space.names else _nearest_csv", "_nearest_csv", "table_messages"),
     ],
     "cli/parsing.py": [

@@ -137,6 +137,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return counts - rest.level_counts()", "return counts", "streaming"),
     ],
     "data/tabular.py": [
+        ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_schema"),
         ("    if not faults.sentences:\n        check_constraints(", "    if True:\n        check_constraints(", "table_schema"),
         ("if not unread & set(each.names)", "if True", "table_schema"),
         ("unread | wanted.unusable", "unread", "table_schema"),

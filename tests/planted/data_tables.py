@@ -58,6 +58,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/tables/facts.py": [
         ("if len(same) > 1 else", "if False else", "table_messages"),
+        ("for finding in findings if finding.why.startswith(LIKE_IDENTIFIER)", "for finding in ()", "table_kinds"),
         ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
         ("said = (TOO_MANY, ", 'said = ("-", ', "table_messages"),
         ('AS_TEXTS.partition("{}")[0])', '"-")', "table_messages"),
@@ -111,6 +112,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("own[field.name], greatest)", "own[field.name], own[field.name])", "table_messages"),
     ],
     "data/tables/inference.py": [
+        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
+        ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
+        ("if _NAMED_ID.search(name):", "if True:", "table_kinds"),
+        ("if whole_column and different == n > FEW:", "if whole_column and n > FEW:", "table_kinds"),
         ("different > FEW and n < REPEATED * different and", "", "table_messages"),
         ('if finding.kind != "whole" or "category:" not in kind:', "if True:", "table_messages"),
         ("self.form.rounded(texts[places]) if self.rounds", "texts[places] if self.rounds", "table_schema"),
@@ -172,6 +177,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(order) == len(texts) and", "if True or", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ('{"target": target} if target else {}', '{"target": target}', "table_schema"),
+        ('isinstance(content.get("target") or "", str)', 'isinstance(content.get("target", ""), str)', "table_schema"),
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_schema"),
         ("if not wrong[str(column)]}", "}", "table_schema"),
         ("    if not isinstance(entry, Mapping):\n        yield", "    if False:\n        yield", "table_schema"),

@@ -186,7 +186,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/table_denoising.py": [
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),
         ("now.progress < LEARNED", "True", "table_denoiser"),
-        (".clamp(min=0) / max(self.known, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
+    "methods/table_distillation.py": [
+        ("total if given is None else total * ~given.known", "total", "table_students"),
+        ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),
+        ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
     ],
     "methods/table_likelihood.py": [
         ("(layout.gated(rows) * each)", "each", "table_models"),
@@ -197,6 +202,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("+ gumbel(noise)", "", "table_models"),
     ],
     "methods/trajectories.py": [
+        ("seed=seed + APART", "seed=seed", "table_students"),
+        ("values = values * known[:, denoiser.layout.owner]", "pass", "table_students"),
         ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),
         ("(share >= self._single).double()", "(share >= 0.5).double()", "trajectory_store"),
         ("if self.ends else states", "", "distillation"),

@@ -85,6 +85,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "editing/imputation.py": [
+        ("missing & ~chosen, missing & chosen", "missing & ~chosen, missing", "imputation"),
+        ("| known_missing)", ")", "imputation"),
+        ("np.array([field.missing for field in space.fields])", "True", "imputation"),
         ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),

@@ -40,7 +40,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
     ],
     "recipes/students.py": [
+        ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
+    ],
+    "recipes/table_students.py": [
+        ("if value != USUAL[name]]", "if False]", "table_students"),
     ],
     "recipes/tables.py": [
         ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),

@@ -168,6 +168,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
     ],
     "table_denoiser.py": [
+        (
+            'own = own + columns["span"] * layout.discrete * gumbel(',
+            "own = own + 0 * layout.discrete * gumbel(",
+            "table_students",
+        ),
+        ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
+        ("return shares / sums, (alpha * x_t / width", "return shares / sums, (x_t / width", "table_students"),
         ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_networks"),
@@ -186,7 +193,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("own.masked_fill(", "own + 0 * own.masked_fill(", "imputation"),
         ("torch.where(self.layout.blocked, errors.indicators, squared)", "squared", "table_denoiser"),
         (
-            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x))",
+            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))",
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),

@@ -204,6 +204,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("shlex.join(runs)", "' '.join(runs)", "named_runs"),
     ],
     "training/observers.py": [
+        ("                self._last = line\n", "                self.progress.say(line)\n", "guard"),
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "observers"),
         ("    late = True\n", "", "training observers"),
         ("except Diverged as error:", "except ZeroDivisionError as error:", "observers"),

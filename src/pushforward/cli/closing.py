@@ -20,6 +20,8 @@ __all__ = ["closing_notes", "extension", "report_run"]
 
 STEPS, PASSES = 500, 5
 """Training steps, and passes over the data, below which samples are poor."""
+STRONGER = 3
+"""How many times the anchor is advised where a finish ended early."""
 LONGER = 4
 """How many times the budget is advised where training was short."""
 
@@ -59,12 +61,40 @@ def _best(run: Run) -> list[str]:
 
 
 def _ended(run: Run) -> list[str]:
-    """With which weights a training has ended by itself, and how to see whether it gained anything."""
+    """With which weights a training has ended by itself, what they lost, and how to see whether it gained anything."""
     weights, start = _variety_lost(run).rpartition("; ")[2], _start(run)
-    if weights and start and run.state.get("weights_step") == 0:
-        return [f"{weights}: it samples as {start} does. Use {start} instead, or train again with a larger --anchor"]
+    if not weights:
+        return []
+    again = _again(run)
+    if start and run.state.get("weights_step") == 0:
+        return [f"{weights}: it samples as {start} does. Use {start} instead{f', or finish it again: {again}' if again else ''}"]
+    if ratios := _ratios(run):
+        weights += f", where {_in_words(ratios)} of the start's"
+    if _lower(run):
+        weights += f": by these measures it is worse than {start or 'its start'}"
     look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
-    return [f"{weights}. {look}"] if weights else []
+    return [f"{weights}. {look}", *([f"to finish {start} again: {again}"] if start and again else [])]
+
+
+def _again(run: Run) -> str:
+    """The command that finishes the same map with a stronger anchor, and the lower rate that may take its place; or nothing."""
+    from pushforward.evaluation.commands import commands_of
+
+    anchor, rate = _anchor(run), (run.spec.get("training") or {}).get("lr")
+    if not anchor or not rate or run.spec.get("asked") is None:
+        return ""
+    stronger = f"{STRONGER * anchor:.2g}"
+    spec = {**run.spec, "extended": [], "asked": {**run.spec["asked"], "anchor": stronger}}
+    words = " && ".join(commands_of(run.folder, spec))
+    folder = shlex.quote(f"{run.folder}-again")
+    return words and f"{words} --out {folder} (or --lr {rate / 2:.2g} in place of --anchor {stronger})"
+
+
+def _anchor(run: Run) -> float:
+    """The weight of the anchor of a finish, also of one in a latent space; 0 without one."""
+    method = run.spec.get("method") or {}
+    anchor = (method.get("method") or method).get("anchor") or {}
+    return float(anchor.get("weight") or 0.0)
 
 
 def _variety(run: Run) -> list[str]:
@@ -72,18 +102,26 @@ def _variety(run: Run) -> list[str]:
     ratios = _ratios(run)
     if not ratios or _variety_lost(run):
         return []
-    parts = " and ".join(f"{name} is {ratio:.2f}" for name, ratio in ratios.items())
-    what = f"{parts} of the start's, on the same noise"
+    what = f"{_in_words(ratios)} of the start's, on the same noise"
     if not _lower(run):
         return [what if min(ratios.values()) < 1 else f"{what}: no variety was lost"]
     return [f"{what}: lower, within the limits. This may be chance, or a map that is worse than {_start(run) or 'its start'}"]
 
 
 def _ratios(run: Run) -> dict[str, float]:
-    """Coverage and recall at the last check of a guard, as shares of the start's, to two digits; empty without a check."""
-    checks = [row["health"] for row in run.losses() if "coverage_ratio" in (row.get("health") or {})]
+    """Coverage and recall of the weights that a guarded training ends with, as shares of the start's, to two digits.
+
+    Empty where they were not measured.
+    """
+    step = run.state.get("weights_step")
+    rows = [row for row in run.losses() if step is None or row["step"] == step]
+    checks = [row["health"] for row in rows if "coverage_ratio" in (row.get("health") or {})]
     ratios = {name: checks[-1].get(f"{name}_ratio") for name in ("coverage", "recall")} if checks else {}
     return {name: round(ratio, 2) for name, ratio in ratios.items() if ratio is not None}
+
+
+def _in_words(ratios: Mapping[str, float]) -> str:
+    return " and ".join(f"{name} is {ratio:.2f}" for name, ratio in ratios.items())
 
 
 def _lower(run: Run) -> bool:
@@ -161,7 +199,7 @@ def _next(run: Run) -> str:
     from pushforward.outputs import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), _start(run)
-    if start and _lower(run) and not _variety_lost(run):
+    if start and _lower(run):
         return f"compare {folder} {shlex.quote(start)}"
     if isinstance(run.method, PerceptualAutoencoder):
         from pushforward.evaluation.commands import reading_options

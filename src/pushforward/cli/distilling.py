@@ -90,7 +90,7 @@ def distil(
     own = _settings(run, settings)
     teacher = load(run, plugins=plugin)
     if seconds is not None:
-        check_finish(out, overwrite)
+        check_finish(teacher, out, overwrite)
     augment = words(changes.augment)
     trainer = student(teacher, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
     announce(trainer)

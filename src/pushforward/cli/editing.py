@@ -95,7 +95,8 @@ def interpolate(
         groups: Two classes by number or name, such as 4,9.
         label: A class by number or name, for all frames. Default: the first seed's; between images none, or for a one-call model
             the one that fits the first image best.
-        out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
+        out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors and
+            tables. Default: a new file in RUN/samples.
     """
     from pushforward.outputs import frames_to
 

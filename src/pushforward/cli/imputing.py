@@ -24,6 +24,7 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
+from pushforward.cli.reading import column_names
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError, quoted
@@ -40,6 +41,7 @@ def impute(
     table: Annotated[str, Parameter(group=DATA)],
     *,
     out: Annotated[str, Parameter(group=OUTPUT)],
+    only: Annotated[str | None, Parameter(group=DATA)] = None,
     draws: Annotated[int, Parameter(group=SAMPLES)] = 1,
     seed: Seed = 0,
     solving: Solving = AS_IT_IS,
@@ -51,12 +53,14 @@ def impute(
     """Fill in the missing cells of a table.
 
     Each row's missing cells are drawn from the model, given its other cells, again where they break a constraint of the table.
-    All other cells stay byte for byte. Example:
+    All other cells stay byte for byte. Every gap is filled; where a gap of a column means that there is no such value, name the
+    columns to fill by --only: gaps of others stay, and the model is given that these values are missing. Example:
     `pushforward impute runs/people-flow people.csv --out full.csv`
 
     Args:
         table: A file as training reads it, with the model's columns in any order; other columns are left alone. Without a line
             of names it has the model's columns in their order.
+        only: The columns to fill, such as age,income; default all.
         out: The file to write; with several draws full-1.csv, full-2.csv, ...
         draws: How many files are drawn; how they differ shows how certain the values are.
         overwrite: Replace what is there.
@@ -68,7 +72,8 @@ def impute(
     _check(targets, Path(table), overwrite)
     with precision_of(loading), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* outside of the training rows' range")  # it is said as a note
-        imputed = filled_in(loaded, table, draws=draws, seed=seed, batch=loading.batch)
+        chosen = None if only is None else column_names(only)
+        imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)
     for draw, target in enumerate(targets):
         imputed.write(target, draw)
     show({"out": [str(target) for target in targets], "seed": seed, **_reported(imputed)}, json, lambda r: "\n".join(r["out"]))
@@ -95,10 +100,12 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
     from pushforward.transports.redrawing import TURNS, named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
-    say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}")
+    columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
+    listed = some(f"{n:,} of {name}" for name, n in columns.items())
+    say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}{': ' * bool(columns)}{listed}")
     if imputed.beyond:
         say(f"note: {imputed.beyond}")
-    report: dict[str, Any] = {"cells": cells, "rows": rows}
+    report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
     file = imputed.source if isinstance(imputed.source, GappyFile) else None
     lines = file.numbers if file else range(len(imputed.missing))
     noun = "lines of the file" if file else "rows, counted from 0,"

@@ -70,7 +70,7 @@ def nearest(
         k: Training examples beside each sample.
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (each sample on the left, the nearest to its right), or .csv for vectors and tables; of tables each sample as
-            the file writes it, of rank 0, and below it its training rows.
+            the file writes it, of rank 0, and below it its training rows. Default: a new file in RUN/samples.
     """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.neighbours import nearest as search
@@ -216,4 +216,4 @@ def _nearest_table(r: dict[str, Any]) -> str:
     summary = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
     if r["threshold"] == 0:
         summary = f"{r['near_copies']} of {r['n']} are copies, as are more than half"
-    return f"{listed}\n\n{summary} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"
+    return f"{listed}\n\n{summary} of held-out examples\ndistances: in standard deviations of the data\nwritten to {r['out']}"

@@ -88,7 +88,7 @@ def sample(
     Args:
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (grid), no ending (folder of PNGs), .npz, .gif (noise to data), .csv for vectors and tables; of tables also .tsv
-            and .parquet.
+            and .parquet. Default: a new file in RUN/samples.
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)

@@ -65,7 +65,7 @@ class _Wanted:
         faults, schema, unusable = schema_faults(table.schema)
         missing = table.missing if table.missing is not None else tuple(schema.get("missing", MISSING))
         constraints = table.constraints or tuple(schema.get("constraints", ()))
-        target = reading.target if reading.target is not None else str(schema.get("target", ""))
+        target = reading.target if reading.target is not None else str(schema.get("target") or "")
         entries = schema.get("columns", {})
         known, refused = constraints_of(constraints)
         return cls(

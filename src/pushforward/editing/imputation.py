@@ -17,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, parquet_frame, write_parquet
-from pushforward.data.tables.gaps import GappyFile, gappy_values
+from pushforward.data.tables.gaps import GappyFile, chosen_columns, gappy_values
 from pushforward.data.tables.given import beyond_ranges
 from pushforward.data.tables.layout import Layout
 from pushforward.draws import ExampleDraws
@@ -40,7 +40,7 @@ class Imputed:
 
     Args:
         values: float64 (draws, n, columns): numbers, dates as seconds since 1970, numbers of categories.
-        missing: Which were missing, bool (n, columns).
+        missing: Which were missing and are filled in, bool (n, columns).
         space: The table's space.
         source: The file or the frame that they come from; None for values.
         drawn_again: The share of drawn rows that broke a constraint of the table and were drawn again.
@@ -142,8 +142,19 @@ class Imputed:
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 
-def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = BATCH) -> Imputed:
+def impute(
+    run: Any,
+    table: Any,
+    *,
+    only: Sequence[str] | str | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Imputed:
     """Fill in a table's missing values by draws from a model, each row given its other values.
+
+    Every gap is filled, also in columns whose missing values the model has learned. Where a gap means that there is no value,
+    name the columns to fill: gaps of others stay, and the model is given that they are missing, if it knows such gaps.
 
     Rows are independent of one another, and any cells of a row may be missing. Several draws show how certain a value is. A row
     that breaks a constraint of the table is drawn again, at most `TURNS` times. A given number outside of the training rows'
@@ -154,6 +165,7 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
         table: A file of text as training reads it, a Parquet file, a frame of pandas or polars, or values, float64 (n, columns),
             NaN where missing, with categories as their numbers. Columns that the model does not have are left alone; those that
             the table does not have are unknown. A file without a line of names has the model's columns in their order.
+        only: The columns to fill, or the name of one; None for all.
         draws: How many tables are made.
         seed: The seed of the first row.
         batch: Rows that are computed at a time.
@@ -162,7 +174,8 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
         The tables, with the mean and the spread of what was drawn.
 
     Raises:
-        UsageError: For a model that takes no known columns, or numbers that cannot be.
+        UsageError: For a model that takes no known columns, numbers that cannot be, or columns to fill that the model or the
+            table does not have.
         DataError: For a table without any of the model's columns, or cells that they do not have.
     """
     transport = getattr(run, "transport", run)
@@ -173,15 +186,21 @@ def impute(run: Any, table: Any, *, draws: int = 1, seed: int = 0, batch: int = 
         table = parquet_frame(Path(table))
     if isinstance(table, (str, Path)):
         file = GappyFile.read(Path(table), [field.name for field in fields], layout)
-        return _imputed(transport, *file.values(fields, layout.missing), file, draws=draws, seed=seed, batch=batch)
+        read = file.values(fields, layout.missing)
+        return _imputed(
+            transport, *read, file, chosen=chosen_columns(fields, only, file.header), draws=draws, seed=seed, batch=batch
+        )
     if is_frame(table):
-        read = gappy_values("The frame", frame_table(table).columns, fields, layout.missing, dates=True)
-        return _imputed(transport, *read, table, draws=draws, seed=seed, batch=batch)
+        columns = frame_table(table).columns
+        read = gappy_values("The frame", columns, fields, layout.missing, dates=True)
+        chosen = chosen_columns(fields, only, [column.name for column in columns])
+        return _imputed(transport, *read, table, chosen=chosen, draws=draws, seed=seed, batch=batch)
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(fields):
         names = ", ".join(field.name for field in fields)
         raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {names}.")
-    return _imputed(transport, values, np.isnan(values), None, draws=draws, seed=seed, batch=batch)
+    chosen = chosen_columns(fields, only, [field.name for field in fields])
+    return _imputed(transport, values, np.isnan(values), None, chosen=chosen, draws=draws, seed=seed, batch=batch)
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:
@@ -210,17 +229,20 @@ def _imputed(
     missing: NDArray[np.bool_],
     source: Any,
     *,
+    chosen: NDArray[np.bool_],
     draws: int,
     seed: int,
     batch: int,
 ) -> Imputed:
-    """The tables; row i of draw k comes from ``seed + k PERIOD + i`` alone."""
+    """The tables with the gaps of the chosen columns filled; row i of draw k comes from ``seed + k PERIOD + i`` alone."""
     name, kind = known_columns(transport)
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space
     assert isinstance(space, TableSpace)
+    stay, missing = missing & ~chosen, missing & chosen
     rows = np.flatnonzero(missing.any(1))
-    marks = np.where(missing[rows], -1, ~np.isnan(values[rows]))
+    known_missing = stay[rows] & np.array([field.missing for field in space.fields])
+    marks = np.where(missing[rows], -1, ~np.isnan(values[rows]) | known_missing)
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
     possible = _met(space, values[rows])

@@ -10,7 +10,7 @@ from typing import Any
 
 from pushforward.training import Run
 
-__all__ = ["commands", "reading_options"]
+__all__ = ["commands", "commands_of", "reading_options"]
 
 LISTS = ("given", "columns", "drop", "missing")
 """Options of `pushforward.data.load` that are lists; words between commas on the command line."""
@@ -21,16 +21,28 @@ def commands(run: Run) -> list[str]:
 
     Where no command line can, because the recipe or the data came from Python, a comment says where the settings are.
     """
-    spec, source = run.spec, run.spec.get("data") or {}
+    return commands_of(run.folder, run.spec) or [
+        f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"
+    ]
+
+
+def commands_of(folder: Path, spec: Mapping[str, Any]) -> list[str]:
+    """The command lines that train a run of this specification; none where the recipe or the data came from Python.
+
+    Args:
+        folder: The run's.
+        spec: Its specification (`pushforward.training.Run.spec`).
+    """
+    source = spec.get("data") or {}
     if spec.get("asked") is None or not _readable(source):
-        return [f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"]
+        return []
     files = [plugin["file"] for plugin in spec.get("plugins") or ()]
     others = {Path(path) for path in spec["asked"].get("plugin") or ()}
     own = next((file for file in files if Path(file) not in others), None)
     budgets = [*(extension["budget"] for extension in spec.get("extended", [])), spec["budget"]]
-    again = shlex.quote(f"{run.folder}-again")
+    again = shlex.quote(f"{folder}-again")
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
-    schema = shlex.quote(f"{run.folder}-schema.json") if source.get("schema") else ""
+    schema = shlex.quote(f"{folder}-schema.json") if source.get("schema") else ""
     words += [_amount(budgets[0]), *reading_options(source), *([f"--schema {schema}"] if schema else [])]
     words += [*_options(spec["asked"]), *_options(_settings(spec)), *([f"--out {again}"] if len(budgets) > 1 else [])]
     named = "".join(f" --plugin {shlex.quote(file)}" for file in files)

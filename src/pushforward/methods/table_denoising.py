@@ -13,12 +13,13 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.predictions import gain
 from pushforward.predictor import TimeColumns, over
+from pushforward.row_estimates import Given, RowErrors
 from pushforward.solvers import DPM, Solver
-from pushforward.table_denoiser import Given, RowErrors, TableDenoiser
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import Flat, Stratified, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["LEARNED", "TableDenoising"]
+__all__ = ["LEARNED", "TableDenoising", "known_columns"]
 
 LEARNED = 1 / 3
 """The share of training in which the factors of columns are learned; then they stay."""
@@ -87,7 +88,7 @@ class TableDenoising(Method):
         """One turn of one player."""
         denoiser, layout, draws = self.denoiser, self.denoiser.layout, now.draws
         rows = self.space.to_data(batch.x)
-        given = Given(rows, self._known(draws.stream("known"), layout.count))
+        given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
         x = layout.spread(rows, draws.stream("spread").normal((len(layout.scores),)))
         u, z = (x - layout.mean) / layout.std, draws.normal(rows.shape[1:])
         t = self.times(draws, denoiser.path)
@@ -112,11 +113,12 @@ class TableDenoising(Method):
         lost, cells = total.values["lost"], total.values["cells"]
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))
 
-    def _known(self, draws: Draws, columns: int) -> Tensor:
-        """Which columns are given, bool (n, columns): a share of them that is uniform, or none."""
-        share = (draws.uniform() - (1 - self.known)).clamp(min=0) / max(self.known, 1e-9)
-        return torch.special.ndtr(draws.normal((columns,))) < share[:, None]
-
     def transport(self) -> Flow:
         """The denoiser under its default solver."""
         return Flow(self.denoiser, self.solver, self.steps, self.grid)
+
+
+def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
+    """Which columns are given, bool (n, columns): in a share of the rows a part of them that is uniform in [0, 1], else none."""
+    part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
+    return torch.special.ndtr(draws.normal((columns,))) < part[:, None]

@@ -10,17 +10,22 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import hidden
-from pushforward.denoiser import Condition
+from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
+from pushforward.methods.table_denoising import known_columns
 from pushforward.predictor import SCALE
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
+from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["Trajectories", "scaled"]
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
+APART = 1_000_000_000
+"""From the seed of a trajectory to that of the row whose columns it is given."""
 CHUNK = 256
 """Trajectories computed at a time."""
 
@@ -43,6 +48,7 @@ class Trajectories(Freezing):
         ends: Store only noise and data.
         guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
+        known: The share of trajectories of a table in which columns are given, as in training of its denoiser.
 
     Raises:
         UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
@@ -62,19 +68,20 @@ class Trajectories(Freezing):
         unconditional: float = 0.0,
         ends: bool = False,
         guidance: Sequence[float] | None = None,
+        known: float = 0.0,
     ) -> None:
         super().__init__()
         both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
         if len(both) != 2:
             raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
         single, others = both
-        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
+        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional, "known": known}
         for name, share in (*shares.items(), ("legs", single + others)):
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
-        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
+        self.to_data, self.unconditional, self.ends, self.known = to_data, unconditional, ends, known
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
@@ -118,7 +125,7 @@ class Trajectories(Freezing):
         """
         teacher, n, seed = self.teacher, index.stop - index.start, self.seed + index.start
         draws = ExampleDraws(seed, n, device=teacher.device)
-        condition = teacher.conditions(n, None, seed)
+        condition = self._conditions(n, seed, draws)
         hide = draws.stream("unconditional").uniform() < self.unconditional
         if condition is not None and self.unconditional:
             condition = hidden(condition, hide)
@@ -133,6 +140,21 @@ class Trajectories(Freezing):
             raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
         given = {_condition(name): (condition or {})[name] for name in self.names}
         return {"states": stacked, "hidden": hide, **given}
+
+    def _conditions(self, n: int, seed: int, draws: Draws) -> Condition:
+        """The conditions of n trajectories; of a table with columns given, those are of other rows of the teacher."""
+        condition = self.teacher.conditions(n, None, seed)
+        denoiser = trained(self.teacher.denoiser)
+        if not self.known or condition is None or not isinstance(denoiser, TableDenoiser) or denoiser.known is None:
+            return condition
+        known = known_columns(draws.stream("known"), denoiser.layout.count, self.known)
+        which, blank = known.any(1).nonzero()[:, 0], condition[denoiser.known]
+        values = blank[:, : denoiser.layout.size].clone()
+        if len(which):
+            with as_drawn():
+                values[which] = self.teacher.sample(len(which), seed=seed + APART).to(blank)
+        values = values * known[:, denoiser.layout.owner]
+        return {**condition, denoiser.known: torch.cat([values, known.to(values)], dim=1)}
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
@@ -155,6 +177,11 @@ class Trajectories(Freezing):
         Returns:
             x_t and t, x_s and s (s < t), and the condition, with its masks where some are unconditional.
         """
+        which, first, second = self.places(draws)
+        return self.at(which, first), self.at(which, second), self.condition(which)
+
+    def places(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """The number of a trajectory for each example of the draws, and two places on it, (n,) each; see `draw`."""
         last = len(self.times) - 1
         which = self.choose(draws)
         a = (draws.stream("place").uniform().double() * (last + 1)).long()
@@ -165,9 +192,12 @@ class Trajectories(Freezing):
         second = torch.where(whole_way, last, second)
         leg = draws.stream("leg").uniform() < self._legs
         first, second = (torch.where(leg, of, place) for of, place in zip(self._leg(draws), (first, second), strict=True))
+        return which, first, second
+
+    def at(self, which: Tensor, place: Tensor | int) -> tuple[Tensor, Tensor]:
+        """The states of trajectories at places (n,), or at one of all of them, and their times."""
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
-        here, there = self.states[which, first].float(), self.states[which, second].float()
-        return (here, times[first]), (there, times[second]), self.condition(which)
+        return self.states[which, place].float(), times[place]
 
     def _leg(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """The places where one jump of a sampling in 1, 2 or 4 begins and ends."""

@@ -22,11 +22,15 @@ from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoisi
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of, times_for, times_of_jumps
+from pushforward.recipes.table_students import distil_table
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 
 __all__ = ["distil"]
 
 RULES = ("stored", "start", "middle", "end", "progressive")
+STEPS = 8
+"""Of a trajectory."""
 STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
 AVERAGE = 5_000.0
@@ -46,7 +50,7 @@ def distil(
     rule: Annotated[str, LOSS] = "stored",
     stored: Annotated[float | None, LOSS] = None,
     trajectories: Annotated[int | None, LOSS] = None,
-    teacher_steps: Annotated[int, LOSS] = 8,
+    teacher_steps: Annotated[int | None, LOSS] = None,
     guidance: Annotated[float | str | Sequence[float], LOSS] = 1.0,
     first: Annotated[float, LOSS] = 0.1,
     last: Annotated[float, LOSS] = 0.005,
@@ -60,6 +64,9 @@ def distil(
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
 
+    A student of a table learns each block of categories by cross-entropy. It has stored trajectories alone: rule, stored,
+    guidance, first, last, over, derivative, average, power, diagonal and likeness do not apply.
+
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: Not chosen: the student's network is the teacher's, with a second time. Another size than the teacher's is refused.
@@ -70,7 +77,7 @@ def distil(
         stored: The share of training on stored trajectories, before the rule takes over; the default is a half, or none for
             progressive.
         trajectories: How many trajectories are stored; the default is 16,384, or fewer where they would take more than 512 MB.
-        teacher_steps: The steps of each.
+        teacher_steps: The steps of each; the default is 8, of tables 24.
         guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call; or the least
             and the greatest, as 1,4: the student then takes any scale between them when it is sampled; the default is 1, or the
             least where 1 is not among them.
@@ -95,7 +102,11 @@ def distil(
     denoiser = _denoiser(flow)
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
+    if isinstance(denoiser, TableDenoiser):
+        own = {"rule": rule, "stored": stored, "guidance": guidance, "derivative": derivative, "average": average}
+        return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, {**own, "likeness": likeness})
     _check_size(size, space, denoiser.network)
+    teacher_steps = teacher_steps or STEPS
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
     if scales != 1:

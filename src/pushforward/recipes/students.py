@@ -19,16 +19,14 @@ from pushforward.solvers import grids
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
-__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "times_for", "times_of_jumps"]
+__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "student_of_table", "times_for", "times_of_jumps"]
 
 D = TypeVar("D", bound=Denoiser)
 
 NO_JUMPS = (
-    "Models of tables cannot be distilled, nor trained as a shortcut, consistency or meanflow model: such a model jumps to "
-    "data in one step by predicting means, and the mean of two categories is no category. Train a flow and let its solver "
-    "learn coefficients for few steps: `pushforward train flow --data FILE`, then "
-    "`pushforward tune RUN --what table --steps 4 --solver dpm`, where a table is one of coefficients. Or train a gan or a "
-    "vae, which take one call."
+    "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
+    "squared error, and the mean of two categories is no category. Train a flow and distil it: `pushforward train flow --data "
+    "FILE`, then `pushforward distil RUN`. Or train a gan or a vae, which take one call."
 )
 
 
@@ -92,6 +90,27 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
     return FlowMap(network, straight, "velocity", teacher.space, **options)
+
+
+def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
+    """A map between two times on the straight path that starts as a denoiser of a table, whatever its path; see `student_of`.
+
+    Raises:
+        UsageError: For a denoiser whose network takes no second time.
+    """
+    path = teacher.path
+    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
+
+    def received(t: Tensor) -> Tensor:
+        moved = t if isinstance(path, Linear) else path.time(straight.log_snr(t)).clamp(*path.ends)
+        return teacher.time(moved)
+
+    network = with_second_time(teacher.network, straight.ends, received)
+    options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
+    sampling = MapSampling(jump_grid(teacher.table))
+    student = TableDenoiser(network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options)
+    student.shift.copy_(teacher.shift)
+    return student
 
 
 def jump_grid(space: Space) -> str:

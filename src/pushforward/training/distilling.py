@@ -73,16 +73,19 @@ def student(
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
-def check_finish(out: str | Path | None, overwrite: bool) -> None:
+def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
     """Refuse, before a student is trained, settings with which it could not be finished.
 
     Args:
+        teacher: The teacher.
         out: The student's folder; None for the default, which is free.
         overwrite: Whether runs are replaced.
 
     Raises:
-        UsageError: Where the finished student's folder is taken.
+        UsageError: Where the finished student's folder is taken, and for a model of tables.
     """
+    if teacher.space.names:
+        raise UsageError("No critic finishes maps of tables: leave `finish` out. Two or four calls are better than one.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
@@ -138,7 +141,7 @@ def distil(
     options["progress"] = watcher_of(options.get("progress"))
     teacher = teacher if isinstance(teacher, Run) else load(teacher, plugins=files_of(options.get("plugins", ())))
     if finish is not None:
-        check_finish(options.get("out"), options.get("overwrite", False))
+        check_finish(teacher, options.get("out"), options.get("overwrite", False))
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = trained(trainer)
     if finish is None:

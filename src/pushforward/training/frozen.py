@@ -17,6 +17,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
+from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.checks import close
 from pushforward.training.run import Run, load
 from pushforward.training.samplers import described_sampler
@@ -129,6 +130,8 @@ def _check_kind(part: nn.Module, annotation: Any, role: str, folder: Path) -> No
     expected = sorted(recipes.words_of(annotation) & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         of_map = " That is a run of distil, meanflow, dmd or finish: distil this run first." if "FlowMap" in expected else ""
+        if isinstance(part, TableDenoiser) and of_map:
+            of_map = " There is no such recipe for tables: take the run as it is."
         raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.{of_map}")
 
 

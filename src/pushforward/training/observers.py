@@ -43,7 +43,7 @@ def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[O
 class Alarms(Observer):
     """The alarms that begin and end with the rows of the log, reported to the progress.
 
-    That of the logit gap breaks training off, that of lost variety ends it.
+    That of the logit gap breaks training off, that of lost variety ends it and is reported last, as the trainer closes.
 
     Args:
         folder: The run's folder.
@@ -52,7 +52,7 @@ class Alarms(Observer):
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
         self.folder, self.progress, self.watch = folder, progress, Watch(partial(ending, folder))
-        self._skipped, self._words, self._logged = 0, "", ""
+        self._skipped, self._words, self._logged, self._last = 0, "", "", ""
 
     @property
     def suspect(self) -> bool:  # type: ignore[override]
@@ -78,14 +78,23 @@ class Alarms(Observer):
             self._logged = lost[0] if lost else ""
             return {}
         for alarm in news:
-            if alarm.kind != "divergence":
-                self.progress.say(f"{self.folder.name}: step {alarm.step:,}: {alarm.text}")
+            line = f"{self.folder.name}: step {alarm.step:,}: {alarm.text}"
+            if alarm.kind == "variety" and not alarm.over:
+                self._last = line
+            elif alarm.kind != "divergence":
+                self.progress.say(line)
         words = in_words(row.get("health", {}))
         if words or skipped:
             self._words = words or self._words
             count = f"{self._skipped} skipped" if self._skipped else ""
             self.progress.measured(self.folder.name, "  ".join(filter(None, (self._words, count))))
         return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
+
+    def close(self, status: str) -> None:
+        """Report why training ended by itself."""
+        if self._last:
+            self.progress.say(self._last)
+        self._last = ""
 
 
 class Pictures(Observer):

@@ -8,7 +8,7 @@ from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
 __all__ = ["VarietyLost", "weights_of"]
 
-ADVICE = "to go further, start the recipe finish again with a larger anchor, or a lower lr"
+ADVICE = "to go further, finish the same map again with a larger anchor (--anchor) or a lower learning rate (--lr)"
 
 
 def weights_of(step: int) -> str:
@@ -44,6 +44,7 @@ class VarietyLost(Rule):
             self.passed = step
             return Alarm("variety", step, ratio, limit, f"{name} is {ratio:.3f} of the start's", over=True)
         self.ended = (
-            f"{name} has fallen to {ratio:.3f} of the start's, below {limit:.3f} by more than noise; {self._ending(self.passed)}"
+            f"{name} has fallen to {ratio:.3f} of the start's, below the limit of {limit:.3f} of the start's, which allows for "
+            f"noise; {self._ending(self.passed)}"
         )
         return Alarm("variety", step, ratio, limit, self.ended, ADVICE)

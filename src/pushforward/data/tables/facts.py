@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import count, some
-from pushforward.data.tables.inference import AS_TEXTS, TOO_MANY, Finding
+from pushforward.data.tables.inference import AS_TEXTS, LIKE_IDENTIFIER, TOO_MANY, Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tables.text import NAMES
@@ -33,7 +34,8 @@ class TableFacts:
         texts: Texts that mean that there is no value.
         rows: How many rows there are.
         separator: Between cells; empty for a table that is no text.
-        notes: Sentences about lines that were left out, and columns that are rounded or taken as whole numbers.
+        notes: Sentences about lines that were left out, and columns that are rounded, are taken as whole numbers, or may be
+            identifiers.
     """
 
     findings: tuple[Finding, ...]
@@ -58,6 +60,7 @@ class TableFacts:
         texts = tuple(dict.fromkeys(missing))
         notes += tuple(map(_rounded, (finding for finding in findings if finding.rounds)))
         notes += tuple(_advised(findings))
+        notes += tuple(_perhaps(finding) for finding in findings if finding.why.startswith(LIKE_IDENTIFIER))
         return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property
@@ -111,6 +114,12 @@ def _advised(findings: Sequence[Finding]) -> list[str]:
 def _rounded(finding: Finding) -> str:
     cells = f'{count(finding.rounds, "cell")} of the column "{finding.name}"'
     return f"{cells} {'has' if finding.rounds == 1 else 'have'} more digits than the schema leaves and will be rounded"
+
+
+def _perhaps(finding: Finding) -> str:
+    """The note on a column that may be an identifier."""
+    name, option = finding.name, f"--drop {shlex.quote(finding.name)}"
+    return f'the column "{name}" has {finding.why}; if it is one, leave it out: {option}, or drop={name!r} in Python'
 
 
 def _content(finding: Finding, field: Column | None) -> dict[str, Any]:

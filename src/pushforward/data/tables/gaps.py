@@ -20,9 +20,9 @@ from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
-from pushforward.errors import DataError
+from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["GappyFile", "gappy_values"]
+__all__ = ["GappyFile", "chosen_columns", "gappy_values"]
 
 QUOTED = r'"[^"]*(?:""[^"]*)*"'
 
@@ -170,6 +170,30 @@ def gappy_values(
     if faults:
         raise DataError(f"{name} has cells that the model's columns do not have: {'; '.join(faults)}.")
     return values, missing
+
+
+def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]) -> NDArray[np.bool_]:
+    """Which columns are filled in, bool (columns,).
+
+    Args:
+        fields: The model's columns.
+        only: The names of those to fill, or one name; None for all.
+        there: The names of the table's columns.
+
+    Raises:
+        UsageError: For names that are none of columns, or of none of the table's.
+    """
+    names = [field.name for field in fields]
+    wanted = names if only is None else [only] if isinstance(only, str) else list(only)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        words = " ".join(f'"{name}", which `only` names.{did_you_mean(name, names)}' for name in unknown)
+        raise UsageError(f"The model has no column {words} Columns: {', '.join(names)}.")
+    absent = [name for name in wanted if name not in there] if only is not None else []
+    if absent or not wanted:
+        problem = f"the table has no {', '.join(absent)}" if absent else "got none"
+        raise UsageError(f"`only` names the columns to fill; {problem}.")
+    return np.isin(names, wanted)
 
 
 def _strange(column: RawColumn, strange: NDArray[np.bool_], lines: Sequence[int] | None) -> list[str]:

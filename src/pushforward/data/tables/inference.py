@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,13 +32,25 @@ from pushforward.data.tables.numerals import (
 )
 from pushforward.data.tables.raw import RawColumn
 
-__all__ = ["AS_TEXTS", "KINDS", "MOST_CATEGORIES", "TOO_MANY", "Finding", "declared", "infer", "of_levels", "ordered"]
+__all__ = [
+    "AS_TEXTS",
+    "KINDS",
+    "LIKE_IDENTIFIER",
+    "MOST_CATEGORIES",
+    "TOO_MANY",
+    "Finding",
+    "declared",
+    "infer",
+    "of_levels",
+    "ordered",
+]
 
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
 TOO_MANY = f"more than {MOST_CATEGORIES:,} categories, taken as whole numbers; samples may hold others"
 AS_TEXTS = 'taken as categories, of which samples hold no others: write the numbers alone, without "{}", for a column of numbers'
+LIKE_IDENTIFIER = "whole numbers that look like an identifier: every value differs"
 CONSTANT = "a constant: every value is the same"
 FEW = 20
 """Whole numbers of at most so many different values are ordered categories."""
@@ -47,6 +60,8 @@ IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95
 """A column of text is an identifier where at least so many rows and this share of them differ."""
 MIXED = 0.5
 """A column of texts that holds more than this share of numbers holds numbers with errors among them."""
+_NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")
+"""The ends of names such as id, customer_id and customerId."""
 CODES = 0.01
 """Numbers beside at least this share of texts such as 007, which a number would lose, are texts as well."""
 
@@ -199,13 +214,28 @@ def _of_numbers(column: RawColumn, texts: Sequence[str], n: int, dress: Format, 
         return Finding(name, "number", f"numbers of up to {_digits(form)}{more}{either}", form)
     if dress.group or dress.plus:
         return Finding(name, "whole", f"whole numbers{more}{', with plus signs' * dress.plus}", replace(dress, decimals=0))
-    values = numbers(texts)
-    steps = np.diff(values[column.codes]) if whole_column else np.zeros(1)
-    if different == n >= REPEATED and (np.abs(steps) == 1).all() and len(set(steps.tolist())) == 1 and n > FEW:
-        return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
+    if whole_column and different == n > FEW:
+        return _of_different(name, np.diff(numbers(texts)[column.codes]))
     if different <= FEW and n >= REPEATED * different:
         why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
         return Finding(name, "ordinal", why, names=ordered(texts))
+    return Finding(name, "whole", "whole numbers", Format(0))
+
+
+def _of_different(name: str, steps: NDArray[np.float64]) -> Finding:
+    """A column of whole numbers that all differ: an identifier where they count up or down, and perhaps one where they have gaps.
+
+    Args:
+        name: Of the column.
+        steps: From row to row, (n - 1,).
+    """
+    if (steps == 1).all() or (steps == -1).all():
+        return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
+    if (steps > 0).all() or (steps < 0).all():
+        why = f"{LIKE_IDENTIFIER}, and they {'rise' if steps[0] > 0 else 'fall'} from row to row"
+        return Finding(name, "whole", why, Format(0))
+    if _NAMED_ID.search(name):
+        return Finding(name, "whole", f"{LIKE_IDENTIFIER}, and its name says so", Format(0))
     return Finding(name, "whole", "whole numbers", Format(0))
 
 

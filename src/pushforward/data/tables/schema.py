@@ -12,7 +12,8 @@
       }
     }
 
-Columns that it does not name are decided from their cells. "why" of a column is for the reader alone.
+Columns that it does not name are decided from their cells. Without a target the entry is left out, or null. "why" of a column is
+for the reader alone.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def schema_faults(content: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]
         if not _texts(content.get(key, [])):
             sentences.append(f'"{key}" is a list of texts.')
             usable[key] = []
-    if not isinstance(content.get("target", ""), str):
-        sentences.append('"target" is the name of a column.')
+    if not isinstance(content.get("target") or "", str):
+        sentences.append('"target" is the name of a column, or null.')
         usable["target"] = ""
     columns = content.get("columns", {})
     if not isinstance(columns, Mapping):
@@ -147,7 +148,8 @@ def schema_of(findings: Sequence[Finding], target: str, missing: Sequence[str], 
         form = {name: value for name, value in plain.items() if finding.numeric and value != getattr(Format(), name)}
         names = {"names": list(finding.names)} if finding.names else {}
         columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
-    return {"target": target, "missing": list(missing), "constraints": list(constraints), "columns": columns}
+    named = {"target": target} if target else {}
+    return {**named, "missing": list(missing), "constraints": list(constraints), "columns": columns}
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:

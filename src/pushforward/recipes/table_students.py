@@ -1,0 +1,77 @@
+"""A flow of a table, distilled to one call or a few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from pushforward.errors import UsageError
+from pushforward.methods import Trajectories
+from pushforward.methods.table_distillation import TableDistillation
+from pushforward.networks import ColumnTransformer
+from pushforward.recipes.choice import MEMORY
+from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.students import student_of_table, times_of_jumps
+from pushforward.recipes.tables import table_training
+from pushforward.table_denoiser import TableDenoiser
+from pushforward.transports import Flow
+
+__all__ = ["distil_table"]
+
+STEPS = 24
+"""Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
+MOST = 16_384
+"""Stored trajectories."""
+KNOWN = 0.5
+"""The share of trajectories in which columns are given, as of rows in the training of a denoiser."""
+USUAL = {"rule": "stored", "stored": None, "guidance": 1.0, "derivative": "none", "average": None, "likeness": None}
+
+
+def distil_table(
+    flow: Flow,
+    denoiser: TableDenoiser,
+    size: str,
+    calls: int,
+    to_data: float,
+    trajectories: int | None,
+    teacher_steps: int | None,
+    others: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of a student of a table; see `pushforward.recipes.distil`.
+
+    Args:
+        flow: The teacher.
+        denoiser: The denoiser in it.
+        size: Not chosen: the student's network is the teacher's.
+        calls: The default number of network calls.
+        to_data: The share of the jumps that end at data.
+        trajectories: How many are stored.
+        teacher_steps: The steps of each.
+        others: Settings that do not apply, by name.
+
+    Raises:
+        UsageError: For a setting that does not apply, or a denoiser with guidance.
+    """
+    named = [name for name, value in others.items() if value != USUAL[name]] + ["size"] * (size != "small")
+    if named:
+        raise UsageError(
+            f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
+        )
+    steps = teacher_steps or STEPS
+    guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
+    number = trajectories or max(64, min(MOST, MEMORY // (2 * (steps + 1) * denoiser.table.size)))
+    store = Trajectories(guide, number, to_data=to_data, known=KNOWN if denoiser.known else 0.0)
+    method = TableDistillation(student_of_table(denoiser), store, steps=calls)
+    training = table_training("small", denoiser.table, _network_of(denoiser.network))
+    return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
+
+
+def _network_of(network: nn.Module) -> str:
+    """The name of a teacher's network, as `table_training` knows it."""
+    return "columns" if isinstance(network, ColumnTransformer) else "mlp"
+
+
+def _start_as_teacher(method: Any) -> None:
+    method.start_from(student_of_table(method.teacher.denoiser).state_dict())

@@ -1,0 +1,203 @@
+"""Students of tables: maps between two times whose rows are those of the file in any number of calls."""
+
+import numpy as np
+import pytest
+import torch
+from programs.tables import mixed_table
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.category import Category
+from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Now, Trajectories
+from pushforward.methods.table_distillation import TableDistillation
+from pushforward.predictor import over
+from pushforward.recipes.students import student_of_table
+from pushforward.solvers import Jump
+from pushforward.training import distil
+from pushforward.training.frozen import with_frozen
+from pushforward.transports import Flow
+
+SMALL = {"trajectories": 512, "teacher_steps": 8}
+CSV = "kind,size,count,paid,born,note\n" + "".join(
+    f"{'abc'[i * i % 3]},{i % 5},{37 * i % 211},{0 if i % 3 else i * 7 % 90 + 0.25},{1 + i % 28}.{1 + i % 12}.{1990 + i % 9},"
+    f"{'' if i % 4 == 0 else 'xy'[i % 2]}\n"
+    for i in range(300)
+)
+
+
+class Nothing(nn.Module):
+    """A network of zeros."""
+
+    times = 1
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x, t, condition=None):
+        return x.new_zeros(len(x), self.size)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return mixed_table(600)
+
+
+def method_of(data, recipe="flow"):
+    """A method of a table whose network puts out no zeros, and whose columns have factors."""
+    torch.manual_seed(0)
+    method = getattr(pf.recipes, recipe)(data.space, "tiny").method
+    with torch.no_grad():
+        for parameter in method.denoiser.network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        if recipe != "flow":
+            method.denoiser.move(torch.linspace(-0.5, 0.5, method.denoiser.layout.count))
+    return method
+
+
+@pytest.mark.parametrize("recipe", ["flow", "ddpm", "edm"])
+def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
+    teacher = method_of(mixed, recipe).denoiser.double()
+    student = student_of_table(teacher).double()
+    assert student.jumps
+    assert not teacher.jumps
+    x, t = torch.randn(64, teacher.layout.size, dtype=torch.float64), torch.linspace(0.05, 0.95, 64, dtype=torch.float64)
+    straight = teacher if recipe == "flow" else teacher.on(pf.Linear())
+    difference = (student.predict("data", x, t) - straight.predict("data", x, t)).abs()
+    assert difference.mean() < 0.01
+    assert difference.max() < 0.2
+    assert student.space == teacher.space
+
+
+def test_a_network_of_zeros_draws_categories_by_their_shares_in_one_jump():
+    shares = (0.6, 0.3, 0.1)
+    space = TableSpace.of([Category("c", ("a", "b", "c"), shares), Category("d", ("no", "yes"), (0.9, 0.1))])
+    student = student_of_table(pf.recipes.flow(space, "tiny").method.denoiser)
+    student.network = Nothing(space.size)
+    values = space.values(Flow(student, Jump(), 1).sample(4000, seed=3))
+    for column, wanted in enumerate((shares, (0.9, 0.1))):
+        counted = np.bincount(values[:, column].astype(int), minlength=len(wanted)) / len(values)
+        np.testing.assert_allclose(counted, wanted, atol=4 * 0.5 / np.sqrt(len(values)))
+
+
+def test_the_target_of_a_jump_leads_to_its_end(mixed):
+    """Where the estimate is the target, the jump from x_t ends at x_s."""
+    student = student_of_table(method_of(mixed, "ddpm").denoiser)
+    layout, rows = student.layout, mixed.space.encoded(mixed.train.table_values[:50])
+    data = student.factors * (torch.from_numpy(rows).float() - layout.mean) / layout.std
+    x_t, t = torch.randn_like(data) * student.factors, torch.linspace(0.1, 0.9, len(data))
+    columns = over(student.columns("v", t, 0 * t), x_t)
+    shares, v = student.target(data, x_t, columns)
+    torch.testing.assert_close(shares, torch.from_numpy(rows).float() * layout.discrete)
+    width = ((columns["alpha"] * student.factors) ** 2 + columns["sigma"] ** 2).sqrt()
+    scores = student.factors * (columns["alpha"] * student.factors * x_t / width - columns["sigma"] * v) / width
+    torch.testing.assert_close(scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4)
+
+
+def test_trajectories_are_given_columns_of_other_rows(mixed):
+    denoiser = method_of(mixed).denoiser
+    store = Trajectories(Flow(denoiser, "dpm", 4, "time"), 400, known=0.5)
+    _, first, second = store.places(BlockDraws(0, 0, 64))
+    given, _ = denoiser.given(store.condition(torch.arange(400)))
+    assert (first < second).all()
+    assert 0.4 < given.known.any(1).float().mean() < 0.6
+    known = given.known[:, denoiser.layout.owner]
+    ends, _ = store.at(torch.arange(400), -1)
+    rows = (ends / denoiser.factors * denoiser.layout.std + denoiser.layout.mean)[known]
+    torch.testing.assert_close(rows, given.x.float()[known], atol=0.01, rtol=0.01)
+    assert not torch.equal(given.x[known.any(1)][:9], store.at(torch.arange(9), -1)[0].double())
+    blank = Trajectories(Flow(denoiser, "dpm", 4, "time"), 64)
+    blank.fill()
+    assert not denoiser.given(blank.condition(torch.arange(64)))[0].known.any()
+
+
+def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
+    student = student_of_table(method_of(mixed).denoiser)
+    store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
+    store.fill()
+    layout, rows = student.layout, torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float()
+    data, times = (rows - layout.mean) / layout.std, torch.tensor(store.times)[None, :, None]
+    store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
+    ((_, loss),) = TableDistillation(student, store).losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))
+    which, first, second = store.places(BlockDraws(0, 0, 64).stream("trajectories"))
+    x_t, t = store.at(which, first)
+    columns = over(student.columns("v", t, store.at(which, second)[1]), x_t)
+    errors = student.errors(student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1])
+    assert bool((second < 4).any())
+    torch.testing.assert_close(loss, (errors.indicators + errors.scores).mean(), rtol=1e-3, atol=1e-3)
+
+
+def test_given_columns_have_no_loss(mixed):
+    student = student_of_table(method_of(mixed).denoiser)
+    store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64, known=1.0)
+    method = TableDistillation(student, store)
+    store.fill()
+    store.condition_known[:, student.layout.size :] = 1.0
+    ((player, loss),) = method.losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))
+    assert (player, loss.item()) == ("map", 0.0)
+
+
+def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, capsys):
+    """In any number of calls no category is new, whole numbers are whole, ranges hold, and given columns are as given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(CSV)
+    assert main(["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "60", "--out", "flow"]) == 0
+    words = ["--trajectories", "512", "--teacher-steps", "8"]
+    assert main(["distil", "flow", "--steps", "60", "--out", "map", *words]) == 0
+    file = [line.split(",") for line in CSV.split()[1:]]
+    kinds, counts = ({row[place] for row in file} for place in (0, 2))
+    for calls in ("1", "2", "4"):
+        out = f"{calls}.csv"
+        assert main(["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]) == 0
+        rows = [line.split(",") for line in (tmp_path / out).read_text().splitlines()[1:]]
+        assert {row[0] for row in rows} <= kinds
+        assert {row[1] for row in rows} == {"3"}
+        assert {row[2] for row in rows} <= counts
+        assert all(0 <= float(row[3]) <= 90.25 for row in rows)
+        assert 0.5 < np.mean([row[3] == "0" for row in rows]) < 0.85
+        assert {row[5] for row in rows} == {"", "x", "y"}
+        assert 0.1 < np.mean([row[5] == "" for row in rows]) < 0.45
+    run = pf.load("map")
+    assert run.transport.calls == 1
+    imputed = pf.impute(run, tmp_path / "t.csv", only="note")
+    assert set(imputed.cells()["note"].values()) <= {"x", "y"}
+    capsys.readouterr()
+
+
+def test_a_student_comes_nearer_to_the_rows_of_its_teacher(mixed):
+    """In one call from the same noise; the teacher's network is random, so that it is no model of the columns alone."""
+    denoiser = method_of(mixed).denoiser
+    store = Trajectories(Flow(denoiser, "dpm", 8, "time"), 2048)
+    method = TableDistillation(student_of_table(denoiser), store)
+    optimizer = torch.optim.Adam(method.flow_map.parameters(), 3e-3)
+    values = [mixed.space.values(Flow(denoiser, "dpm", 8, "time").sample(300, seed=9))]
+    for step in range(121):
+        if step in (0, 120):
+            values.append(mixed.space.values(method.transport().sample(300, seed=9)))
+        ((_, loss),) = method.losses(None, Now(BlockDraws(0, step, 256), samples=0, progress=0.0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    teacher, before, after = values
+    same = [[np.mean(other[:, place] == teacher[:, place]) for place in (3, 4)] for other in (before, after)]
+    assert (np.array(same[1]) > np.array(same[0])).all()
+    assert min(same[1]) > 0.8
+    assert np.abs(after[:, 0] - teacher[:, 0]).mean() < 0.6 * np.abs(before[:, 0] - teacher[:, 0]).mean()
+
+
+def test_settings_that_do_not_apply_and_a_finish_are_refused(mixed, tmp_path):
+    run = pf.fit(pf.recipes.flow(mixed.space, "tiny"), mixed, steps=2, out=tmp_path / "flow", progress=False)
+    for settings, name in (({"guidance": 2.0}, "guidance"), ({"rule": "middle"}, "rule"), ({"size": "base"}, "size")):
+        with pytest.raises(UsageError, match=f"learns from stored trajectories, .*: leave {name} out"):
+            distil(run, steps=1, settings=settings, data=mixed, progress=False)
+    with pytest.raises(UsageError, match="No critic finishes maps of tables: leave `finish` out"):
+        distil(run, steps=1, finish=1.0, data=mixed, progress=False)
+    student = distil(run, steps=1, settings=SMALL, data=mixed, out=tmp_path / "map", progress=False)
+    with pytest.raises(UsageError, match="There is no such recipe for tables"):
+        with_frozen("finish", {"teacher": student})(mixed.space)
+    with pytest.raises(UsageError, match="is a map between two times already"):
+        distil(student, steps=1, data=mixed)
