@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
     ],
     "data/dataset.py": [
-        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
+        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
     ],
     "data/example_hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
