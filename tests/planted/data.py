@@ -112,7 +112,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
     ],
     "data/seen.py": [
-        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "held_out"),
+        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
         ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
         (" & ~among(held_out, self.shared)", "", "held_out"),
         ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
