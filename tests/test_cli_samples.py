@@ -102,6 +102,8 @@ def test_samples_in_parts_are_the_samples(here, capsys):
     for batch in ("7", "256"):
         assert run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[0] == 0
     np.testing.assert_allclose(np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4)
+    assert run(capsys, "sample", "flow", "--n", "5", "--steps", "1", "--batch", "2", "--out", "numbered")[0] == 0
+    assert sorted(name[0] for name in os.listdir("numbered")) == list("01234")
 
 
 def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):

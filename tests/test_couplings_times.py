@@ -100,6 +100,11 @@ def test_times_follow_their_law(times, cdf):
     assert kstest(torch.as_tensor(cdf(t)).numpy(), "uniform").pvalue > 1e-3
 
 
+def test_uniform_times_lie_between_the_ends_of_the_path():
+    t = Uniform()(BlockDraws(0, 0, 4000), Tabulated(linear_betas(10, 0.01, 0.5))).double()
+    assert kstest(((t - 0.1) / 0.9).numpy(), "uniform").pvalue > 1e-3
+
+
 def test_levels_are_the_integers_of_the_table():
     t = Levels(10)(BlockDraws(0, 0, 5000), Tabulated(linear_betas(10, 0.01, 0.5)))
     values, counts = (t * 10).unique(return_counts=True)
@@ -110,6 +115,7 @@ def test_levels_are_the_integers_of_the_table():
 def test_strata_hold_one_draw_each():
     u = Stratified(Uniform(), 16).numbers(BlockDraws(0, 0, 48))
     assert torch.equal((u * 16).floor().long(), torch.arange(16).repeat(3))
+    assert len((u * 16).frac().unique()) > 40, "anywhere in its stratum"
 
 
 def test_stratified_keeps_the_law():

@@ -83,6 +83,8 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     again.load_state_dict(cut.state_dict())
     third = Player(again, "one", settings)
     third.restore({**held, "other/0/step": torch.zeros(())})
+    restored = third.state()
+    assert all(torch.equal(restored[name], value) for name, value in held.items()), "of its own shape, before a step reads it"
     for module, player in ((whole, first), (again, third)):
         give_gradients(module, 7)
         player.update(1.0)

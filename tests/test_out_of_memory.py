@@ -14,7 +14,7 @@ from pushforward.errors import Diverged, OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import failure, foresight, log, memory
 from pushforward.training.processes import Processes
-from pushforward.training.recovering import Rollback
+from pushforward.training.recovering import Recovery, Rollback
 from pushforward.training.resuming import reopen
 from pushforward.training.skipping import in_words
 from pushforward.training.start import prepare
@@ -131,7 +131,8 @@ def test_a_batch_that_cannot_be_split_is_refused_with_what_was_tried(tmp_path):
     assert OutOfMemory("").exit_code == 6
 
 
-def test_several_processes_do_not_go_back_alone_for_memory(tmp_path):
+def test_several_processes_do_not_go_back_alone_for_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(Recovery, "go_back", lambda *given: pytest.fail("it went back alone"))
     trainer = lacking(training(tmp_path / "run", batch=128), 64)
     trainer.processes = Processes()
     trainer.processes.count = 2

@@ -23,7 +23,9 @@ def test_a_path_obeys_the_laws(path):
 def test_a_table_keeps_the_schedule_at_its_levels():
     betas = linear_betas(1000)
     alpha_bar = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
-    k = Tabulated(betas).at(torch.arange(1, 1001, dtype=torch.float64) / 1000)
+    path = Tabulated(betas)
+    assert path.ends == (1 / 1000, 1.0)
+    k = path.at(torch.arange(1, 1001, dtype=torch.float64) / 1000)
     torch.testing.assert_close(k.alpha**2, alpha_bar, rtol=1e-10, atol=0)
     torch.testing.assert_close(k.sigma**2, 1 - alpha_bar, rtol=1e-10, atol=0)
 

@@ -61,6 +61,14 @@ def test_velocity_is_the_derivative_of_the_path():
     torch.testing.assert_close(target("velocity", x, z, path.at(t).over(x)), slope)
 
 
+def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
+    x, z, k, x_t = pairs(PATHS[1])
+    x_t.requires_grad_()
+    density = torch.distributions.Normal(k.alpha * x, k.sigma).log_prob(x_t)
+    (slope,) = torch.autograd.grad(density.sum(), x_t)
+    torch.testing.assert_close(target("score", x, z, k), slope)
+
+
 def test_edm_preconditioning_is_minus_v():
     """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
     path = PATHS[3]

@@ -73,6 +73,7 @@ def test_what_is_new_of_the_processes_of_a_run(tmp_path, monkeypatch):
 def test_each_start_has_a_name_of_its_own_that_all_processes_know():
     """Whatever earlier starts have left in the store, which outlives them."""
     store = torch.distributed.HashStore()
+    store.set_timeout(timedelta(seconds=9))
 
     def started(count):
         with ThreadPoolExecutor(count) as pool:

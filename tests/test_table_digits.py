@@ -58,6 +58,13 @@ def test_dates_are_decoded_to_the_second():
     assert np.array_equal(field.decode(field.encode(beside)), beside), "values beside a knot are not the knot"
 
 
+def test_values_between_two_knots_that_occur_again_have_scores_of_their_own():
+    field = whole(np.r_[np.repeat([0, 1000], 5), np.arange(2000, 6500, 3)])
+    assert field.knots[:2] == (0, 1000)
+    between = np.arange(1001.0)
+    assert np.array_equal(field.decode(field.encode(between)), between)
+
+
 class Noise(nn.Module):
     """Noise as scores."""
 

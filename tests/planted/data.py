@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
     ],
     "data/dataset.py": [
-        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out"),
+        ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
     ],
     "data/example_hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
@@ -118,7 +118,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
     ],
     "data/seen.py": [
-        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "held_out"),
+        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
         ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
         (" & ~among(held_out, self.shared)", "", "held_out"),
         ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),

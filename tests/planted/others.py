@@ -19,7 +19,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
         ("not low <= numbers[i] <= high", "False", "imputation"),
-        ("            warn(", "            str(", "given_values"),
+        ("            warn(", "            (", "given_values"),
         ("moved |= np.abs(held - numbers) > SAME", "moved &= np.abs(held - numbers) > SAME", "given_values"),
         ("moved &= np.abs(held - numbers) > ROUNDING", "moved |= np.abs(held - numbers) > ROUNDING", "given_values"),
         ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),

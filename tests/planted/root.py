@@ -32,7 +32,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("solve(self.output,", "solve(self.prediction,", "preconditioning"),
         ("scale = self.denoiser.path.at(then).r / here.r", "scale = torch.ones_like(t)", "guidance"),
         ('{"scale": 1 / k.r}', '{"scale": k.r}', "predictions golden"),
-        ('"until": self.time(second)', '"until": self.time(t)', "tables"),
+        ('"until": self.time(second)', '"until": self.time(t)', "jumps"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
         ('kind in ("noise", "score")', "False", "flow_source"),
     ],

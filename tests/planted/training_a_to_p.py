@@ -154,7 +154,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if wait and self.writes:", "if False:", "interrupted"),
         ("                flush(self.path)\n", "                pass\n", "crashes"),
         ("step - last < FLUSH:", "True:", "crashes"),
-        ("            checkpoints.write_latest(", "            str(", "interrupted"),
+        ("            checkpoints.write_latest(", "            (", "interrupted"),
         ("self._append(rows[: count + 1])", "pass", "budgets run_folders unsaved_runs"),
         ("if last and self.skips.all", "if False", "skipping"),
         ("            self.skips.read(row)\n", "", "skipping"),

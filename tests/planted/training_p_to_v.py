@@ -129,7 +129,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
     ],
     "training/step.py": [
-        ("seed_generators(key(self.seed,", "id(key(self.seed,", "training laws splitting"),
+        ("seed_generators(key(self.seed,", "(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
         ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
         ("BlockDraws(self.seed, clock.step, count, index.start", "BlockDraws(self.seed, clock.step, count, 0", "training"),
@@ -163,7 +163,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
         (
             'budget.check_beyond(folder, stored.state["seconds"]',
-            'str(stored.state["seconds"]',
+            '(folder, stored.state["seconds"]',
             "training_settings interrupted",
         ),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),

@@ -23,6 +23,8 @@ from pushforward.training.tensors import whole
 
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""
+DEAD = 8
+"""So many codes of a book are unused when training starts: they are put on examples of the whole batch."""
 
 
 def trained(name, folder, processes, scale=1.0, parts=1):
@@ -35,6 +37,8 @@ def trained(name, folder, processes, scale=1.0, parts=1):
     with torch.no_grad():
         for parameter in scaled.method.parameters():
             parameter.mul_(scale)
+        if name == "vqvae":
+            scaled.method.codebook.counts[:DEAD] = 0
     trainer = Trainer(scaled, data, Budget(steps=STEPS[name]), out=Path(folder), settings=Settings(seed=4), processes=processes)
     gradients, step = {}, trainer.processes.add_gradients
 
