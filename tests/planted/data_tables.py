@@ -60,8 +60,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(same) > 1 else", "if False else", "table_messages"),
         ("for finding in findings if finding.why.startswith(LIKE_IDENTIFIER)", "for finding in ()", "table_kinds"),
         ("(len(table.lines) < FEW)", "(len(table.lines) < 0)", "table_schema"),
-        ("said = (TOO_MANY, ", 'said = ("-", ', "table_messages"),
-        ('AS_TEXTS.partition("{}")[0])', '"-")', "table_messages"),
+        ("for words in (TOO_MANY, ", 'for words in ("-", ', "table_messages"),
+        ('AS_TEXTS.partition("{}")[0]):', '"-"):', "table_messages"),
         ("dropped.setdefault(finding.why, [])", "dropped.setdefault(finding.name, [])", "table_messages"),
     ],
     "data/tables/format.py": [

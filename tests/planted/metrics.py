@@ -2,7 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/classes.py": [
-        ("growth=growth, extra=extra)", "extra=extra)", "intervals_near_0"),
+        ("growth=growth, extra=extra", "extra=extra", "intervals_near_0"),
         ("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals"),
     ],
     "metrics/column_shapes.py": [
@@ -43,8 +43,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("2 * lift * above + wide**2 + lift**2", "wide**2 + lift**2", "intervals"),
         ("max(0.0, growth.null_error**2 - shared) / samplings", "max(0.0, growth.null_error**2 - shared)", "intervals"),
         ("root / m, first * over", "root / m, 0.0", "intervals"),
-        ("still if mean <= bias else far - (far - still)", "far - 0.0", "intervals_near_0"),
-        ("(bias / mean) ** 2", "(bias / mean)", "intervals_near_0"),
+        ("limit - (limit - null_variance)", "limit - 0.0", "intervals_near_0"),
+        ("(null_mean / mean) ** 2", "(null_mean / mean)", "intervals_near_0"),
         ("reference_slope * over, *rest)", "reference_slope * over, rest[0])", "intervals_near_0"),
         ("float(values.mean()))", "(len(counts) - 1) / (2 * n))", "intervals_near_0"),
         ("first / n / distance if distance > 0 else 0.0", "0.0", "intervals_near_0"),
@@ -117,10 +117,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
     ],
     "metrics/wasserstein.py": [
-        ("_with_errors(score, far, transport_growth(x, y, far))", "_with_errors(score, far, ())", "intervals_near_0"),
         (
-            '_with_errors(scores["sliced_w2"], far, sliced_growth(x, y, far))',
-            '_with_errors(scores["sliced_w2"], far, ())',
+            "_with_errors(score, first_order, transport_growth(x, y, first_order))",
+            "_with_errors(score, first_order, ())",
+            "intervals_near_0",
+        ),
+        (
+            '_with_errors(scores["sliced_w2"], first_order, sliced_growth(x, y, first_order))',
+            '_with_errors(scores["sliced_w2"], first_order, ())',
             "intervals_near_0",
         ),
     ],

@@ -90,8 +90,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/speeds.py": [
         (
-            "for speed, part in zip(slower, parts, strict=True)]",
-            "for speed, part in zip(slower[-1:], parts[-1:])]",
+            "for speed, part in zip(slower, parts, strict=True)\n",
+            "for speed, part in zip(slower[-1:], parts[-1:])\n",
             "report_figures",
         ),
         ("if len(slower) <= MANY:", "if True:", "report_figures"),

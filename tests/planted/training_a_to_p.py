@@ -101,7 +101,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
-        ("while not _locked(folder):", "while True:", "run_folders"),
+        ("while not is_locked(folder):", "while True:", "run_folders"),
         ("    put_back(Path(wanted))", "    pass", "interrupted"),
     ],
     "training/foresight.py": [
