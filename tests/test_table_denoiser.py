@@ -18,11 +18,10 @@ from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
 from pushforward.methods import table_denoising as of_tables
-from pushforward.methods.table_denoising import known_columns
 from pushforward.paths import VE, Linear
 from pushforward.predictions import ROWS, solve, target
 from pushforward.recipes.tables import table_denoising
-from pushforward.row_estimates import Given
+from pushforward.row_estimates import Given, known_columns
 from pushforward.table_denoiser import NAT, TableDenoiser
 from pushforward.transports import Flow
 

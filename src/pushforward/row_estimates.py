@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["Given", "RowErrors", "RowEstimate"]
+from pushforward.draws import Draws
+
+__all__ = ["Given", "RowErrors", "RowEstimate", "known_columns"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,9 @@ class RowErrors:
 
     indicators: Tensor
     scores: Tensor
+
+
+def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
+    """Which columns are given, bool (n, columns): in a share of the rows a part of them that is uniform in [0, 1], else none."""
+    part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
+    return torch.special.ndtr(draws.normal((columns,))) < part[:, None]

@@ -186,7 +186,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/table_denoising.py": [
         ("* ~given.known).mean()", ").mean()", "table_denoiser"),
         ("now.progress < LEARNED", "True", "table_denoiser"),
-        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
     ],
     "methods/table_distillation.py": [
         ("total if given is None else total * ~given.known", "total", "table_students"),

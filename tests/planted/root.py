@@ -167,6 +167,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    _check_depth(value)\n", "", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
     ],
+    "row_estimates.py": [
+        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
     "table_denoiser.py": [
         (
             'own = own + columns["span"] * layout.discrete * gumbel(',

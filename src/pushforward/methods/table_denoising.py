@@ -8,18 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
-from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.predictions import gain
 from pushforward.predictor import TimeColumns, over
-from pushforward.row_estimates import Given, RowErrors
+from pushforward.row_estimates import Given, RowErrors, known_columns
 from pushforward.solvers import DPM, Solver
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import Flat, Stratified, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["LEARNED", "TableDenoising", "known_columns"]
+__all__ = ["LEARNED", "TableDenoising"]
 
 LEARNED = 1 / 3
 """The share of training in which the factors of columns are learned; then they stay."""
@@ -116,9 +115,3 @@ class TableDenoising(Method):
     def transport(self) -> Flow:
         """The denoiser under its default solver."""
         return Flow(self.denoiser, self.solver, self.steps, self.grid)
-
-
-def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
-    """Which columns are given, bool (n, columns): in a share of the rows a part of them that is uniform in [0, 1], else none."""
-    part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
-    return torch.special.ndtr(draws.normal((columns,))) < part[:, None]

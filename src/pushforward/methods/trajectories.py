@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,8 @@ from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
-from pushforward.methods.table_denoising import known_columns
 from pushforward.predictor import SCALE
-from pushforward.table_denoiser import TableDenoiser
+from pushforward.row_estimates import known_columns
 from pushforward.transports import Flow
 from pushforward.transports.redrawing import as_drawn
 
@@ -26,6 +26,8 @@ SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
 APART = 1_000_000_000
 """From the seed of a trajectory to that of the row whose columns it is given."""
+KNOWN = 0.5
+"""The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser."""
 CHUNK = 256
 """Trajectories computed at a time."""
 
@@ -48,7 +50,6 @@ class Trajectories(Freezing):
         ends: Store only noise and data.
         guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
-        known: The share of trajectories of a table in which columns are given, as in training of its denoiser.
 
     Raises:
         UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
@@ -68,20 +69,19 @@ class Trajectories(Freezing):
         unconditional: float = 0.0,
         ends: bool = False,
         guidance: Sequence[float] | None = None,
-        known: float = 0.0,
     ) -> None:
         super().__init__()
         both = (legs / 2, legs / 2) if isinstance(legs, (int, float)) else tuple(legs)
         if len(both) != 2:
             raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
         single, others = both
-        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional, "known": known}
+        shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
         for name, share in (*shares.items(), ("legs", single + others)):
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
-        self.to_data, self.unconditional, self.ends, self.known = to_data, unconditional, ends, known
+        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
@@ -142,19 +142,20 @@ class Trajectories(Freezing):
         return {"states": stacked, "hidden": hide, **given}
 
     def _conditions(self, n: int, seed: int, draws: Draws) -> Condition:
-        """The conditions of n trajectories; of a table with columns given, those are of other rows of the teacher."""
+        """The conditions of n trajectories; in half of those of a table columns of another row of the teacher are given."""
         condition = self.teacher.conditions(n, None, seed)
-        denoiser = trained(self.teacher.denoiser)
-        if not self.known or condition is None or not isinstance(denoiser, TableDenoiser) or denoiser.known is None:
+        denoiser: Any = trained(self.teacher.denoiser)
+        name = getattr(denoiser, "known", None)
+        if condition is None or name is None:
             return condition
-        known = known_columns(draws.stream("known"), denoiser.layout.count, self.known)
-        which, blank = known.any(1).nonzero()[:, 0], condition[denoiser.known]
+        known = known_columns(draws.stream("known"), denoiser.layout.count, KNOWN)
+        which, blank = known.any(1).nonzero()[:, 0], condition[name]
         values = blank[:, : denoiser.layout.size].clone()
         if len(which):
             with as_drawn():
                 values[which] = self.teacher.sample(len(which), seed=seed + APART).to(blank)
         values = values * known[:, denoiser.layout.owner]
-        return {**condition, denoiser.known: torch.cat([values, known.to(values)], dim=1)}
+        return {**condition, name: torch.cat([values, known.to(values)], dim=1)}
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))

@@ -24,8 +24,6 @@ STEPS = 24
 """Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
 MOST = 16_384
 """Stored trajectories."""
-KNOWN = 0.5
-"""The share of trajectories in which columns are given, as of rows in the training of a denoiser."""
 USUAL = {"rule": "stored", "stored": None, "guidance": 1.0, "derivative": "none", "average": None, "likeness": None}
 
 
@@ -62,7 +60,7 @@ def distil_table(
     steps = teacher_steps or STEPS
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
     number = trajectories or max(64, min(MOST, MEMORY // (2 * (steps + 1) * denoiser.table.size)))
-    store = Trajectories(guide, number, to_data=to_data, known=KNOWN if denoiser.known else 0.0)
+    store = Trajectories(guide, number, to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
     training = table_training("small", denoiser.table, _network_of(denoiser.network))
     return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
