@@ -99,6 +99,13 @@ def test_the_target_of_a_jump_leads_to_its_end(mixed):
     torch.testing.assert_close(scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4)
 
 
+def test_times_of_double_precision_leave_the_type_of_the_state(mixed):
+    """As learned grids have them: one time for all rows, of no dimension."""
+    student, times = student_of_table(method_of(mixed).denoiser), torch.tensor([0.9, 0.4], dtype=torch.float64)
+    x = torch.randn(5, student.layout.size)
+    assert student.evaluate("data", x, student.columns("data", *times)).dtype == torch.float32
+
+
 def test_half_of_the_trajectories_are_given_columns_of_other_rows(mixed):
     denoiser = method_of(mixed).denoiser
     store = Trajectories(Flow(denoiser, "dpm", 4, "time"), 400)

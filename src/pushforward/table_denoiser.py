@@ -169,8 +169,8 @@ class TableDenoiser(Denoiser):
         scaled = x_t / self._width(columns)
         noisy = torch.where(layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled)
         if "span" in columns:
-            noisy = noisy + columns["span"] * layout.discrete * scaled
-            own = own + columns["span"] * layout.discrete * gumbel(scaled.clamp(-FARTHEST, FARTHEST))
+            noisy = noisy + columns["span"] * scaled * layout.discrete
+            own = own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
         reach = columns["alpha"] * self.factors / self._width(columns)
         output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))

@@ -171,12 +171,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
     ],
     "table_denoiser.py": [
-        (
-            'own = own + columns["span"] * layout.discrete * gumbel(',
-            "own = own + 0 * layout.discrete * gumbel(",
-            "table_students",
-        ),
+        ("gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete", "0 * layout.discrete", "table_students"),
         ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
+        ('columns["span"] * scaled * layout.discrete', 'columns["span"] * layout.discrete * scaled', "table_students"),
         ("return shares / sums, (alpha * x_t / width", "return shares / sums, (x_t / width", "table_students"),
         ("if self.waves > MOST_WAVES:", "if False:", "table_networks"),
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
