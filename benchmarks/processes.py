@@ -8,9 +8,9 @@ drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two proc
 a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which
 amplify a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up
 or down. If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do.
-Both are also trained from ten seeds in 2 and 4 processes and with two controls: in how many the bar holds, and in how many it does for
-a control in their place. Last come the speed of the small U-Net on images of 32 x 32, batches of 128, in one process of two
-threads and in two of one, and the seconds for which a save stops two processes; they have no bar.
+Both are also trained from ten seeds in 2 and 4 processes and with two controls: in how many the bar holds, and in how many it
+does for a control in their place. Last come the speed of the small U-Net on images of 32 x 32, batches of 128, in one process
+of two threads and in two of one, and the seconds for which a save stops two processes; they have no bar.
 
     python benchmarks/processes.py [--parts recipes,kills,speeds,roundings,seeds,pauses] [--steps 20] [--kills 20]
                                    [--controls 20] [--seeds 10] [--smoke]
