@@ -51,7 +51,7 @@ def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, r
     assert printed[0].count("In process ") == 1
     assert "No space left on device" in printed[0]
     assert f"In process {case.split('-')[1]}: " in printed[0]
-    assert printed[0].endswith("\n3 steps\n"), "before the next save"
+    assert printed[0].endswith("\n3 steps, saved 0\n"), "before the next save"
     assert names(folder / f"refused-{case}") == ["latest.json", "step_000000"]
 
 
@@ -65,3 +65,12 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(k
     trainer = reopen(run, data=space_data((17,), labels=True, n=300))
     trainer.advance()
     assert pf.load(run).state["step"] == 6
+
+
+def test_an_error_of_one_process_ends_all_while_another_one_writes(folder, results):
+    """The thread of the process that fails exchanges nothing more; the other process finds it gone, with the store that it held."""
+    codes, printed, _ = results["broken"]
+    assert codes == [2, 1], printed
+    assert printed[0] == "PushforwardError: broken\n"
+    assert "another process of this training has ended" in printed[1]
+    assert names(folder / "broken") == ["latest.json", "step_000000"]

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ def after_three_steps(act):
 
     def step(trainer):
         result = usual(trainer)
+        trainers.append(trainer)
         computed.append(trainer.clock.step + 1)
         if len(computed) == 3:
             act(trainer)
@@ -69,6 +71,8 @@ def full():
     raise OSError(28, "No space left on device")
 
 
+trainers = []
+"""That of each step of this process."""
 FILLS = {"reduced": checkpoint, "sharded": shards}
 """The module whose `fill` writes a process's tensors."""
 
@@ -118,7 +122,7 @@ def refused(kind, folder, rank, module, name):
             writes(module, name, full)
         computed = after_three_steps(lambda trainer: trainer.saver.join())
         code = fitted(kind, folder / f"refused-{kind}-{rank}-{name}")
-        print(f"{len(computed)} steps")
+        print(f"{len(computed)} steps, saved {trainers[-1].saver.step}")
         return code
 
     return work
@@ -135,6 +139,22 @@ def killed(kind, folder):
     return work
 
 
+def broken(folder):
+    """The first process fails in its third step, while the second one is late with its part of a checkpoint."""
+
+    def work(rank):
+        def fail(trainer):
+            raise PushforwardError("broken")
+
+        if rank:
+            writes(shards, "fill", lambda: time.sleep(1.0))
+        else:
+            after_three_steps(fail)
+        return fitted("sharded", folder / "broken")
+
+    return work
+
+
 def main(folder):
     torch.set_num_threads(1)
     works = {}
@@ -142,6 +162,7 @@ def main(folder):
         works[f"later-{kind}"] = later(kind, folder)
         works[f"waiting-{kind}"] = waiting(kind, folder)
         works[f"killed-{kind}"] = killed(kind, folder)
+    works["broken"] = broken(folder)
     for kind, *where in REFUSALS:
         works["-".join(["refused", kind, str(where[0]), where[2]])] = refused(kind, folder, *where)
     results = {name: together(2, work, folder / f"{name}-printed") for name, work in works.items()}

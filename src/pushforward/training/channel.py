@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import GroupError
+
 __all__ = ["Channel"]
 
 
@@ -25,15 +27,23 @@ class Channel:
     Attributes:
         rank: The number of this process.
         count: How many processes there are.
+        left: Whether this process has left the others after an error: it exchanges nothing more.
     """
 
     def __init__(self, store: Any, group: Any = None) -> None:
         self._store, self.group = store, group
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.left = False
         self._exchanges = itertools.count()
 
     def rows(self, numbers: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
-        """The numbers of all processes, (processes, numbers)."""
+        """The numbers of all processes, (processes, numbers).
+
+        Raises:
+            GroupError: If this process has left the others.
+        """
+        if self.left:
+            raise GroupError("This process has left the others of its training after an error.")
         own = torch.tensor(numbers, dtype=dtype)
         rows = [torch.empty_like(own) for _ in range(self.count)]
         torch.distributed.all_gather(rows, own, group=self.group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import itertools
 import json
@@ -121,7 +122,7 @@ class Group(Processes):
         self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
-        self.control = torch.distributed.new_group(backend="gloo") if device != "cpu" else None
+        self.control = self._gloo() if device != "cpu" else None
         # the store by which the processes have found each other
         store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
         self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
@@ -165,7 +166,11 @@ class Group(Processes):
     @cached_property
     def saving(self) -> Channel:  # type: ignore[override]
         """A channel of its own, so that a thread can write while the main one trains."""
-        return Channel(torch.distributed.PrefixStore("saving", self._store), torch.distributed.new_group(backend="gloo"))
+        return Channel(torch.distributed.PrefixStore("saving", self._store), self._gloo())
+
+    def _gloo(self) -> Any:
+        """A further group of these processes, with the time of this one."""
+        return torch.distributed.new_group(backend="gloo", timeout=datetime.timedelta(seconds=self.timeout))
 
     @contextlib.contextmanager
     def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
@@ -194,7 +199,9 @@ class Group(Processes):
         return self._failure
 
     def _leave(self) -> None:
-        """End this process's connections, so that the others do not wait for it."""
+        """End this process's connections, so that the others do not wait for it, and what its thread exchanges with theirs."""
+        if "saving" in self.__dict__:
+            self.saving.left = True
         if self.owned and torch.distributed.is_initialized():
             with contextlib.suppress(RuntimeError):
                 if self.device == "cuda":  # what waits for another process would never end

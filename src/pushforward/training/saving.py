@@ -94,6 +94,7 @@ class Saver:
                 raise
             own = error
         if words is not None:
+            self.step, self._seconds = self._before
             raise CheckpointError(words) from own
 
     @property

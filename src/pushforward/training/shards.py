@@ -89,6 +89,8 @@ def _all_or_none(channel: Channel) -> Iterator[None]:
         yield
     except Exception as error:  # whatever it is, the others wait for this process
         own = error
+    if channel.left and own is not None:
+        raise own
     if (words := channel.failure(None if own is None else str(own) or type(own).__name__)) is not None:
         raise CheckpointError(words) from own
 
