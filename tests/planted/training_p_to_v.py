@@ -2,7 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/processes.py": [
-        ('("saving", self._store), torch.distributed.new_group(backend="gloo"))', '("saving", self._store))', "processes"),
+        ('("saving", self._store), self._gloo())', '("saving", self._store))', "processes"),
         ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
