@@ -209,6 +209,9 @@ def test_rules_of_a_student(stirred_flow, labelled):
         assert (method.stored, method.rule.average) == (0.5, 100.0)
     stages = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive").method
     assert (type(stages), stages.rule.stages, stages.pairs.levels) == (Mapping, 5, 4)
+    for name in ("trajectories", "teacher_steps"):
+        with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
+            pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **{name: 0})
     alone = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="end", stored=0.0, derivative="forward").method
     assert type(alone) is Mapping
     assert alone.teacher.steps == 8

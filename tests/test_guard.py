@@ -99,7 +99,7 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
     assert (alarm["kind"], alarm["over"]) == ("variety", False)
     assert f"training ends with the weights of step {rows[-1]['step'] - 3}" in alarm["sentence"]
     assert alarm["sentence"] in heard.lines[-1]
-    assert "larger anchor (--anchor)" in heard.lines[-1]
+    assert "larger anchor or a lower learning rate" in heard.lines[-1]
     assert heard.steps == rows[-1]["step"], "the reason stands below the last step"
     assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
     assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3

@@ -164,6 +164,8 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
     assert "filled 1 cell in 1 of 2 rows: 1 of kind" in capsys.readouterr().err
     assert Path("k.csv").read_text().splitlines()[1] == "b,"
+    assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", ""]) == 2
+    assert "--only names no column: write --only age,income" in capsys.readouterr().err
     assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", "kin"]) == 2
     assert '"kin", which --only names. Did you mean "kind"?' in capsys.readouterr().err
     lines = Path("f-2.csv").read_text().splitlines()

@@ -173,7 +173,7 @@ def test_a_line_of_names_that_is_read_as_data_is_said_first_of_all(tmp_path, cap
     assert main(["data", "check", str(path)]) == 0
     said = capsys.readouterr().out
     assert "looks like" not in said
-    assert re.search(r"what +category +x.ny 100% .* a constant: every value is the same\n", said)
+    assert re.search(r"what +category +x.ny \(100 %\) +x.ny +a constant: every value is the same\n", said)
 
 
 @pytest.mark.parametrize("target", [None, ""])
@@ -184,3 +184,10 @@ def test_a_schema_without_a_target_says_nothing_of_it(tmp_path, target):
     content = json.loads(file.read_text())
     assert "target" not in content
     assert load(path, schema={**content, "target": target}).space == load(path, schema=content).space == load(path).space
+
+
+@pytest.mark.parametrize("target", [0, False, [], 1.0])
+def test_a_target_that_is_no_text_is_refused(tmp_path, target):
+    (tmp_path / "t.csv").write_text("x,kind\n" + "1,a\n2,b\n" * 30)
+    with pytest.raises(DataError, match='"target" is the name of a column, or null'):
+        load(tmp_path / "t.csv", schema={"target": target})

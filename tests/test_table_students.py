@@ -23,6 +23,7 @@ from pushforward.training.frozen import with_frozen
 from pushforward.transports import Flow
 
 SMALL = {"trajectories": 512, "teacher_steps": 8}
+UNUSED = [({name: 0.3}, name) for name in ("first", "last", "over", "power", "diagonal", "likeness")]
 CSV = "kind,size,count,paid,born,note\n" + "".join(
     f"{'abc'[i * i % 3]},{i % 5},{37 * i % 211},{0 if i % 3 else i * 7 % 90 + 0.25},{1 + i % 28}.{1 + i % 12}.{1990 + i % 9},"
     f"{'' if i % 4 == 0 else 'xy'[i % 2]}\n"
@@ -41,6 +42,19 @@ class Nothing(nn.Module):
 
     def forward(self, x, t, condition=None):
         return x.new_zeros(len(x), self.size)
+
+
+class Scaled(nn.Module):
+    """Scores times a number, and logits of 0."""
+
+    times = 1
+
+    def __init__(self, layout, factor):
+        super().__init__()
+        self.scores, self.factor = ~layout.discrete, nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x, t, condition=None):
+        return self.factor * x[:, : len(self.scores)] * self.scores
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +212,48 @@ def test_a_student_comes_nearer_to_the_rows_of_its_teacher(mixed):
     assert np.abs(after[:, 0] - teacher[:, 0]).mean() < 0.6 * np.abs(before[:, 0] - teacher[:, 0]).mean()
 
 
+def test_a_score_is_compared_as_sampling_uses_it(mixed):
+    """Where the estimate of v times the probability of a number is the target, a map has no error, and a denoiser has one."""
+    denoiser = method_of(mixed).denoiser
+    student = student_of_table(denoiser)
+    layout, rows = student.layout, torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float()
+    x_t, t = torch.randn(len(rows), layout.size), torch.full((len(rows),), 0.8)
+    for model, right in ((student, True), (denoiser, False)):
+        columns = over(model.columns("v", t, 0 * t), x_t)
+        estimate = model.estimate(x_t, columns)
+        data = model.jump(x_t, t, 0 * t) if model.jumps else model.predict("data", x_t, t)
+        _, v = model.target(data, x_t, columns)
+        assert (model.errors(estimate, rows, v).scores.max() < 1e-6) == right
+
+
+def test_a_student_keeps_the_spread_of_a_column_with_gaps(tmp_path):
+    """In one jump from noise, where the probabilities of a number are between 0 and 1."""
+    cells = [f"{'' if i % 2 else np.round(np.sin(0.7 * i) + np.cos(1.3 * i), 3)},{'ab'[i % 3 == 0]}" for i in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["gap,kind", *cells]))
+    space = pf.data.load(tmp_path / "t.csv").space
+    denoiser = pf.recipes.flow(space, "tiny").method.denoiser
+    student = student_of_table(denoiser)
+    denoiser.network, student.network = (Scaled(denoiser.layout, factor) for factor in (0.8, 0.0))
+    teacher = Flow(denoiser, "dpm", 8, "time")
+    method = TableDistillation(student, Trajectories(teacher, 512, to_data=0.0, legs=(1.0, 0.0)))
+    optimizer = torch.optim.Adam(method.flow_map.parameters(), 0.05)
+    for step in range(60):
+        ((_, loss),) = method.losses(None, Now(BlockDraws(0, step, 256), samples=0, progress=0.0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    of_teacher, of_student = (np.nanstd(space.values(flow.sample(1000, seed=9))[:, 0]) for flow in (teacher, method.transport()))
+    assert of_student == pytest.approx(of_teacher, rel=0.2)
+
+
 def test_settings_that_do_not_apply_and_a_finish_are_refused(mixed, tmp_path):
     run = pf.fit(pf.recipes.flow(mixed.space, "tiny"), mixed, steps=2, out=tmp_path / "flow", progress=False)
-    for settings, name in (({"guidance": 2.0}, "guidance"), ({"rule": "middle"}, "rule"), ({"size": "base"}, "size")):
+    for settings, name in (({"guidance": 2.0}, "guidance"), ({"rule": "middle"}, "rule"), ({"size": "base"}, "size"), *UNUSED):
         with pytest.raises(UsageError, match=f"learns from stored trajectories, .*: leave {name} out"):
             distil(run, steps=1, settings=settings, data=mixed, progress=False)
+    for name in SMALL:
+        with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
+            distil(run, steps=1, settings={name: 0}, data=mixed, progress=False)
     with pytest.raises(UsageError, match="No critic finishes maps of tables: leave `finish` out"):
         distil(run, steps=1, finish=1.0, data=mixed, progress=False)
     student = distil(run, steps=1, settings=SMALL, data=mixed, out=tmp_path / "map", progress=False)

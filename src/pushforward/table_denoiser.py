@@ -205,12 +205,14 @@ class TableDenoiser(Denoiser):
     def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None) -> RowErrors:
         """The errors of an estimate for rows x (n, d) in data units, whose scores have the v ``target``.
 
-        Where x holds probabilities, the indicators of ``ends`` (n, d) say which scores count.
+        Where x holds probabilities, the indicators of ``ends`` (n, d) say which scores count. A map's v is compared as sampling
+        uses it: times the probability of a number.
         """
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
         counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))
-        return RowErrors(cross_entropy, layout.by_column(counts * (estimate.v - target).square()))
+        v = estimate.v * (layout.ordinary(_shares(estimate.log_probabilities.detach())) if self.jumps else 1.0)
+        return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
         """The share of each column's information that noise has taken, about 0 to 1, (n, columns).

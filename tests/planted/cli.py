@@ -45,7 +45,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("value if name in refused else", "value if False else", "table_messages"),
     ],
     "cli/imputing.py": [
-        ("None if only is None else column_names(only)", "None", "imputation"),
+        ('None if only is None else column_names(only, "--only")', "None", "imputation"),
+        ('column_names(only, "--only")', "column_names(only)", "imputation"),
         ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
     ],
     "cli/launching.py": [

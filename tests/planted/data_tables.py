@@ -178,7 +178,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/tables/schema.py": [
         ('{"target": target} if target else {}', '{"target": target}', "table_schema"),
-        ('isinstance(content.get("target") or "", str)', 'isinstance(content.get("target", ""), str)', "table_schema"),
+        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_schema"),
+        ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_schema"),
         ('for name, value in schema.items() if name != "columns"]', "for name, value in schema.items()]", "table_schema"),
         ("if not wrong[str(column)]}", "}", "table_schema"),
         ("    if not isinstance(entry, Mapping):\n        yield", "    if False:\n        yield", "table_schema"),

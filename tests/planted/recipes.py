@@ -45,6 +45,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/table_students.py": [
         ("if value != USUAL[name]]", "if False]", "table_students"),
+        ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
+        ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
     ],
     "recipes/tables.py": [
         ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),

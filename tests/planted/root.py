@@ -171,6 +171,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
     ],
     "table_denoiser.py": [
+        ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         ("gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete", "0 * layout.discrete", "table_students"),
         ('noisy = noisy + columns["span"]', 'noisy = noisy + 0 * columns["span"]', "table_students"),
         ('columns["span"] * scaled * layout.discrete', 'columns["span"] * layout.discrete * scaled', "table_students"),

@@ -72,7 +72,7 @@ def impute(
     _check(targets, Path(table), overwrite)
     with precision_of(loading), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* outside of the training rows' range")  # it is said as a note
-        chosen = None if only is None else column_names(only)
+        chosen = None if only is None else column_names(only, "--only")
         imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)
     for draw, target in enumerate(targets):
         imputed.write(target, draw)

@@ -39,7 +39,7 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
         notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
     notes += [f"converted {name}: {what}" for name, what in loaded.converted]
     for note in notes[:_SHOWN]:
-        say(note)
+        say(as_options(note))
     if len(notes) > _SHOWN:
         say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
     return loaded
@@ -87,9 +87,9 @@ def _yes(header: Header | None) -> bool | None:
     return None if header is None else header == "yes"
 
 
-def column_names(given: str | None) -> tuple[str, ...]:
-    """The columns of --given, between commas. Their names may hold spaces."""
+def column_names(given: str | None, option: str = "--given") -> tuple[str, ...]:
+    """The columns of an option, between commas. Their names may hold spaces."""
     names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
     if given is not None and not names:
-        raise UsageError("--given names no column: write --given age,income, or leave it out.")
+        raise UsageError(f"{option} names no column: write {option} age,income, or leave it out.")
     return names

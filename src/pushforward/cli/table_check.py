@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import columns
 from pushforward.numbers import percent, shortened
 
@@ -21,7 +22,7 @@ def of_table(table: dict[str, Any]) -> str:
     """
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
     facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
-    facts += [["constraint", text] for text in table["constraints"]] + [["note", text] for text in table["notes"]]
+    facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
     head = ["column", "kind", "values (share of rows) or range", "missing", "examples", "why"]
     names = shortened([field["name"] for field in table["fields"]], _NAME)
     rows = [head, *([name, *_row(field, table["notes"])] for name, field in zip(names, table["fields"], strict=True))]

@@ -26,8 +26,9 @@ class TableDistillation(Method):
     x = (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. Of a block of indicators it is a mean of the teacher's
     probabilities, and the target of a cross-entropy; at s = 0 it is the category that decoding takes. Of a score it gives v.
 
-    loss = mean over columns of cross-entropy / entropy of the column's indicators + |v - target|^2 of its score, where the
-    trajectory ends at a number, and not at an atom or a missing value. Columns that are given do not count.
+    loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v - target|^2 of its score, where the
+    trajectory ends at a number, and not at an atom or a missing value. p is the student's probability of a number, a constant of
+    the gradient, by which sampling multiplies v. Columns that are given do not count.
 
     Args:
         flow_map: The student, a map on the straight path that starts as the teacher.

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from torch import nn
 
 from pushforward import spec
+from pushforward.arguments import whole
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser, trained
 from pushforward.errors import UsageError, did_you_mean
@@ -22,7 +23,7 @@ from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoisi
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of, times_for, times_of_jumps
-from pushforward.recipes.table_students import distil_table
+from pushforward.recipes.table_students import USUAL, distil_table
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 
@@ -103,10 +104,11 @@ def distil(
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
-        own = {"rule": rule, "stored": stored, "guidance": guidance, "derivative": derivative, "average": average}
-        return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, {**own, "likeness": likeness})
+        given = (rule, stored, guidance, first, last, over, derivative, average, power, diagonal, likeness)
+        others = dict(zip(USUAL, given, strict=True))
+        return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
     _check_size(size, space, denoiser.network)
-    teacher_steps = teacher_steps or STEPS
+    teacher_steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
     if scales != 1:
@@ -119,7 +121,7 @@ def distil(
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
-        number = trajectories or _number(guide)
+        number = _number(guide) if trajectories is None else whole("trajectories", trajectories, 1)
         legs = LEGS if isinstance(denoiser.network, UNet) else 0.5
         store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
         alike = Likeness(weight) if (weight := _likeness(likeness, denoiser.network)) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.arguments import whole
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.methods.table_distillation import TableDistillation
@@ -24,7 +25,20 @@ STEPS = 24
 """Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
 MOST = 16_384
 """Stored trajectories."""
-USUAL = {"rule": "stored", "stored": None, "guidance": 1.0, "derivative": "none", "average": None, "likeness": None}
+USUAL = {
+    "rule": "stored",
+    "stored": None,
+    "guidance": 1.0,
+    "first": 0.1,
+    "last": 0.005,
+    "over": 0.8,
+    "derivative": "none",
+    "average": None,
+    "power": 0.5,
+    "diagonal": 0.15,
+    "likeness": None,
+}
+"""The defaults of the settings of `pushforward.recipes.distil` that do not apply, in its order."""
 
 
 def distil_table(
@@ -50,16 +64,17 @@ def distil_table(
         others: Settings that do not apply, by name.
 
     Raises:
-        UsageError: For a setting that does not apply, or a denoiser with guidance.
+        UsageError: For a setting that does not apply, a denoiser with guidance, or no trajectories or steps.
     """
     named = [name for name, value in others.items() if value != USUAL[name]] + ["size"] * (size != "small")
     if named:
         raise UsageError(
             f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
         )
-    steps = teacher_steps or STEPS
+    steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    number = trajectories or max(64, min(MOST, MEMORY // (2 * (steps + 1) * denoiser.table.size)))
+    most = max(64, min(MOST, MEMORY // (2 * (steps + 1) * denoiser.table.size)))
+    number = most if trajectories is None else whole("trajectories", trajectories, 1)
     store = Trajectories(guide, number, to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
     training = table_training("small", denoiser.table, _network_of(denoiser.network))

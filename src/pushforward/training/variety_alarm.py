@@ -8,7 +8,7 @@ from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
 __all__ = ["VarietyLost", "weights_of"]
 
-ADVICE = "to go further, finish the same map again with a larger anchor (--anchor) or a lower learning rate (--lr)"
+ADVICE = "to go further, finish the same map again with a larger anchor or a lower learning rate"
 
 
 def weights_of(step: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,8 +117,7 @@ def _rounded(finding: Finding) -> str:
 
 def _perhaps(finding: Finding) -> str:
     """The note on a column that may be an identifier."""
-    name, option = finding.name, f"--drop {shlex.quote(finding.name)}"
-    return f'the column "{name}" has {finding.why}; if it is one, leave it out: {option}, or drop={name!r} in Python'
+    return f'the column "{finding.name}" has {finding.why}; if it is one, leave it out: `drop={finding.name}`'
 
 
 def _content(finding: Finding, field: Column | None) -> dict[str, Any]:

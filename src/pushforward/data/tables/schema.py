@@ -70,7 +70,7 @@ def schema_faults(content: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]
         if not _texts(content.get(key, [])):
             sentences.append(f'"{key}" is a list of texts.')
             usable[key] = []
-    if not isinstance(content.get("target") or "", str):
+    if not isinstance(content.get("target"), str | None):
         sentences.append('"target" is the name of a column, or null.')
         usable["target"] = ""
     columns = content.get("columns", {})
