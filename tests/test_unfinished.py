@@ -8,6 +8,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
@@ -61,6 +62,22 @@ def test_where_scoring_is_interrupted_the_runs_are_named_and_the_command_that_sc
     assert last.startswith(
         "interrupted while models were scored; no report was written. Start again: pushforward compare 'two of"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--n", "50", "flow", "vae", "--data", "ring"], ["--n", "50"]),
+        (["--json", "flow", "vae"], ["--json"]),
+        (["--repeats=2", "flow", "vae", "--data", "ring", "--n", "50"], ["--repeats=2", "--n", "50"]),
+        (["--data", "ring", "flow", "--features", "classifier", "vae"], ["--features", "classifier"]),
+    ],
+)
+def test_models_typed_after_an_option_are_not_trained_again_by_the_command_that_scores(words, options, here, monkeypatch):
+    monkeypatch.setattr("pushforward.cli.unfinished.typed", ["compare", *words])
+    scoring = Unfinished(here / "both", [], [here / "both" / "flow", here / "both" / "vae"]).scoring
+    runs = [str(here / "both" / name) for name in ("flow", "vae")]
+    assert shlex.split(scoring) == ["pushforward", "compare", *runs, *options, "--out", str(here / "both" / "report")]
 
 
 def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):

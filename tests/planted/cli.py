@@ -89,7 +89,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/unfinished.py": [
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
-        ("words += [word] if taken else []", "pass", "unfinished"),
+        ("words += [word] if is_value or option in (*SCORING, *FLAGS) else []", "pass", "unfinished"),
+        ("is_value = option in SCORING and not equals", "is_value = option in SCORING", "unfinished"),
+        ("is_value = option in SCORING and", "is_value = option in (*SCORING, *FLAGS) and", "unfinished"),
     ],
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),
