@@ -18,6 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if step is None or row["step"] == step]', "]", "first_run"),
         ("    if _lower(run):\n        weights +=", "    if False:\n        weights +=", "first_run"),
         ("STRONGER * anchor", "anchor", "guard"),
+        ('f"{how}: {words} --out {folder}"', 'f"{words} --out {folder} {how}"', "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
         ("and max(ratios) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
