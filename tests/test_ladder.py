@@ -228,7 +228,7 @@ def test_a_finished_map_that_is_better_in_one_call_does_not_stay_worse():
 def test_a_ratio_to_nothing_is_not_given():
     (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
     assert claim.text.startswith(
-        "In one call student has a Fréchet distance of 0.030 ± 0.004, and its teacher in 16 calls (UniPC) one of 0.003 ± 0.004, "
+        "In one call student scores 0.030 ± 0.004 in Fréchet distance, and its teacher in 16 calls (UniPC) 0.003 ± 0.004, "
         "from the same noise."
     )
     assert list(claims(content(rungs=points(0.03)))) == [], "no teacher"

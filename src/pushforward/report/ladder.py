@@ -61,7 +61,7 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
             ratio = _ratio(ladder, metric, rungs[0], own)
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
-                text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
+                text = f"{who} scores {rungs[0].text} in {label}, and {teacher} {own.text}"
             follows = _from(ladder, metric, rungs, own) + _equal_calls(ladder, metric, rungs[0], own) + _default(ladder, metric)
             yield Sentence("calls", f"{text}, from the same noise. {follows}", "ladder")
 
