@@ -72,6 +72,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("'percentage points' if share else unit", "'percentage points' if share else ''", "report_figures"),
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
+    "report/map_captions.py": [
+        ('if info.better == "higher"', "if True", "ladder"),
+        ("if higher else", "if True else", "ladder"),
+    ],
     "report/markup.py": [
         ("part if at % 2 else OPTION.sub", "part if True else OPTION.sub", "report_figures"),
         ('r"(<svg\\b.*?</svg>|<[^>]*>)"', 'r"(<[^>]*>)"', "report_figures"),

@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, measured, plain
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
-from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
+from pushforward.report.map_captions import DIFFERENCE_NOTE, MOVED_NOTE, TIME_NOTE, ladder_note
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
 from pushforward.report.rungs import Rung, counted, how, in_words, rung_of, rungs_of, stretches
@@ -219,7 +219,7 @@ def section(comparison: Comparison, look: Look) -> str:
         for number, model in enumerate(comparison.models)
         if (body := _body(comparison, number, model, look))
     ]
-    return f"<p>{escape(LADDER_NOTE)}</p>{''.join(parts)}" if parts else ""
+    return f"<p>{escape(ladder_note(comparison))}</p>{''.join(parts)}" if parts else ""
 
 
 def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) -> str:
