@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
+from pushforward.report.warnings import warnings
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
 
@@ -98,6 +99,9 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
         "when all are finished, for the report: pushforward compare both/flow both/vae --out both/report",
     ]
     assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]
+    compared = pf.compare([pf.load(f"both/{name}") for name in ("flow", "vae")], n=50, repeats=1)
+    texts = [sentence.text for sentence in warnings(compared) if "unfinished" in sentence.text]
+    assert texts == ["vae: it is unfinished: 2 of 4 steps of training. Resume it first: pushforward resume both/vae"]
 
 
 def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys):
