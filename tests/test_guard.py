@@ -274,7 +274,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     said = capsys.readouterr().err
     assert "has fallen to" in said
     assert "ends with the weights that it began with, so nothing was gained" in said
-    (again,) = re.findall(r"it samples as map does\. Use map instead, or finish it again: (.*) \(or --lr 0\.5 in place of ", said)
+    (again,) = re.findall(r"it samples as map does\. Use map instead, or finish it again with a .* --lr 0\.5\): (.*)", said)
     assert "--anchor 0.9 " in again
     assert again.endswith(" --out run-again")
     assert main([*shlex.split(again)[1:], "--dry-run"]) == 0, "the command that is advised can be pasted"

@@ -228,7 +228,7 @@ def test_a_finished_map_that_is_better_in_one_call_does_not_stay_worse():
 def test_a_ratio_to_nothing_is_not_given():
     (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
     assert claim.text.startswith(
-        "In one call student has a Fréchet distance of 0.030 ± 0.004, and its teacher in 16 calls (UniPC) one of 0.003 ± 0.004, "
+        "In one call student scores 0.030 ± 0.004 in Fréchet distance, and its teacher in 16 calls (UniPC) 0.003 ± 0.004, "
         "from the same noise."
     )
     assert list(claims(content(rungs=points(0.03)))) == [], "no teacher"
@@ -277,6 +277,12 @@ def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     assert rows[4].cells[0].flat == "0.0100 ± 0.0020"
 
 
+def without_coverage(comparison):
+    ladder = comparison.models[0].ladder
+    bare = [dataclasses.replace(p, scores={k: v for k, v in p.scores.items() if k != "coverage"}) for p in ladder.points]
+    return dataclasses.replace(ladder, points=tuple(bare))
+
+
 def test_every_form_of_the_report_has_the_ladder():
     health = Health(series={"frechet": Series((50, 100, 150), (0.4, 0.21, 0.2), (1.0, 2.0, 3.0))})
     given = content(OWN, points(0.09, 0.05), rungs=points(0.03, 0.025), health=health, family="flow map")
@@ -289,6 +295,9 @@ def test_every_form_of_the_report_has_the_ladder():
     assert "Few calls: student" in report.to_markdown()
     assert "| 1 call |" in report.to_markdown()
     assert "Few calls: student" in report.to_text()
+    assert "Higher is better for coverage, lower for the other scores." in section
+    bare = dataclasses.replace(given, models=(dataclasses.replace(given.models[0], ladder=without_coverage(given)),))
+    assert "Lower scores are better." in Report(bare).to_markdown()
     assert Comparison.from_json(report.to_json()) == given
     assert Report(Comparison(models=(ModelResult("flow"),))).to_html().count('id="ladder"') == 0
 

@@ -37,6 +37,21 @@ def test_evaluate_of_the_folder_of_a_comparison_names_its_runs_and_the_command_t
     )
 
 
+def test_of_a_folder_of_runs_on_several_data_sets_those_of_one_are_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path / "all", *"abcde")
+    for name, data in zip("abcd", ("moons", "digits", "moons", "ring"), strict=True):
+        (tmp_path / "all" / name / "spec.json").write_text(json.dumps({"data": {"name_or_path": data}}))
+    (tmp_path / "all" / "e" / "spec.json").write_text("no spec")
+    assert main(["evaluate", "all"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "Those of one data set are scored beside each other by: pushforward compare all/a all/c\n"
+    )
+    (tmp_path / "all" / "c" / "spec.json").unlink()
+    assert main(["evaluate", "all"]) == 2
+    assert capsys.readouterr().err.endswith("name one of them, such as all/a.\n")
+
+
 def test_of_many_runs_in_a_folder_some_are_named(tmp_path):
     runs(tmp_path, *(f"r{number}" for number in range(NAMED + 3)))
     with pytest.raises(CheckpointError, match=f"the runs r0, r1, .*, r6 and 3 more: name one of them, such as {tmp_path}/r0"):

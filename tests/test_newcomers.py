@@ -240,5 +240,5 @@ def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
             run.sample(2, **options)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. Runs are"):
         pf.load(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=r'rnu\. Did you mean "run"\? Runs are'):
+    with pytest.raises(CheckpointError, match=rf'rnu\. Did you mean "{re.escape(str(tmp_path / "run"))}"\? Runs are'):
         pf.load(tmp_path / "rnu")

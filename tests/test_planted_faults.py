@@ -128,7 +128,7 @@ FAULTS = {
     "samples blurred": ("Samples are blurred, by their fine detail: samples (", *samples("digits", blurred)),
     "too alike": ("lie in few places: high precision and low recall", *samples("digits", alike)),
     "32 images memorised": (
-        "Memorisation: samples of samples (100 %) are near-copies of training examples",
+        "Memorisation: samples of samples (100.0 %) are near-copies of training examples",
         *samples("digits", memorised),
     ),
     "training examples with noise": (
@@ -201,7 +201,7 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
     ]
     assert compared({"copy": scores(-9, 0.4)}, floors | {"copying_test": Score(-7.0, 0.3)}) == []
     (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
-    assert "nearest to samples of cheat (2.5 times as many as by chance, real data 1) are held out" in sentence
+    assert "nearest to samples of cheat (2.50 times as many as by chance, real data 1.00) are held out" in sentence
     assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []
 
 

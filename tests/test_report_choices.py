@@ -190,7 +190,7 @@ def test_the_value_that_is_right_has_no_more_digits_than_its_error():
     floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
     models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
     comparison = Comparison("it", metrics=info, floors=floors, models=models)
-    assert [score_column(comparison, metric).hint for metric in info] == ["→ 0.2 is right", "→ 50 % is right"]
+    assert [score_column(comparison, metric).hint for metric in info] == ["→ 0.2 in real data", "→ 50 % is right"]
     page = Report(comparison).to_html()
     assert '<a href="#limits">Limits</a>' in page
     assert page.index('<section id="limits">') < page.index("What it cannot show") < page.index("</main>")

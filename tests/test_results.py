@@ -132,7 +132,7 @@ def test_every_registered_score_reads_back_and_shares_are_in_per_cent():
         assert MetricInfo.from_json(info.to_json()) == info
     (_, table) = next(card for card in tables.scorecards(compared()) if card[0] == "Memorisation")
     assert [cell.flat for cell in table.rows[0].cells] == ["1.0 ± 1.0 %", "50.0 ± 1.0 %"]
-    assert table.columns[0].hint == "→ 10.0 % is right"
+    assert table.columns[0].hint == "→ 10.0 % in real data"
 
 
 def test_texts_of_results_are_short():

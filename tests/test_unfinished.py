@@ -8,7 +8,9 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
+from pushforward.report.warnings import warnings
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
 
@@ -63,6 +65,22 @@ def test_where_scoring_is_interrupted_the_runs_are_named_and_the_command_that_sc
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--n", "50", "flow", "vae", "--data", "ring"], ["--n", "50"]),
+        (["--json", "flow", "vae"], ["--json"]),
+        (["--repeats=2", "flow", "vae", "--data", "ring", "--n", "50"], ["--repeats=2", "--n", "50"]),
+        (["--data", "ring", "flow", "--features", "classifier", "vae"], ["--features", "classifier"]),
+    ],
+)
+def test_models_typed_after_an_option_are_not_trained_again_by_the_command_that_scores(words, options, here, monkeypatch):
+    monkeypatch.setattr("pushforward.cli.unfinished.typed", ["compare", *words])
+    scoring = Unfinished(here / "both", [], [here / "both" / "flow", here / "both" / "vae"]).scoring
+    runs = [str(here / "both" / name) for name in ("flow", "vae")]
+    assert shlex.split(scoring) == ["pushforward", "compare", *runs, *options, "--out", str(here / "both" / "report")]
+
+
 def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
     play = VAE.losses
 
@@ -81,6 +99,9 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
         "when all are finished, for the report: pushforward compare both/flow both/vae --out both/report",
     ]
     assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]
+    compared = pf.compare([pf.load(f"both/{name}") for name in ("flow", "vae")], n=50, repeats=1)
+    texts = [sentence.text for sentence in warnings(compared) if "unfinished" in sentence.text]
+    assert texts == ["vae: it is unfinished: 2 of 4 steps of training. Resume it first: pushforward resume both/vae"]
 
 
 def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys):

@@ -18,6 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if step is None or row["step"] == step]', "]", "first_run"),
         ("    if _lower(run):\n        weights +=", "    if False:\n        weights +=", "first_run"),
         ("STRONGER * anchor", "anchor", "guard"),
+        ('f"{how}: {words} --out {folder}"', 'f"{words} --out {folder} {how}"', "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
         ("and max(ratios) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
@@ -90,7 +91,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/unfinished.py": [
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
-        ("words += [word] if taken else []", "pass", "unfinished"),
+        ("words += [word] if is_value or option in (*SCORING, *FLAGS) else []", "pass", "unfinished"),
+        ("is_value = option in SCORING and not equals", "is_value = option in SCORING", "unfinished"),
+        ("is_value = option in SCORING and", "is_value = option in (*SCORING, *FLAGS) and", "unfinished"),
     ],
     "cli/recipe_help.py": [
         ("show_default=default is not None", "show_default=True", "help"),

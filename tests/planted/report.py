@@ -50,6 +50,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and not any(score.better_than(base) for score in lead)", "", "report_figures"),
         ('SEPARATING = ("w2", "sliced_w2", "energy", "coverage")', 'SEPARATING = ("energy", "coverage", "w2")', "report_figures"),
         ("or len(comparison.data.shape) != 1:", ":", "report_figures"),
+        ("    if worse == BASELINE:", "    if False:", "report_figures"),
+        ("pairs = ahead or", "pairs = pairs or", "report_figures"),
+        ("max(pairs, key=", "min(pairs, key=", "report_figures"),
+        ("if len(scores) > 1 else []", "if True else []", "report_figures"),
     ],
     "report/health.py": [
         ("measured > 1 and", "", "report_names"),
@@ -67,6 +71,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(100 if share else 1)", "1", "report_verdict"),
         ("'percentage points' if share else unit", "'percentage points' if share else ''", "report_figures"),
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
+    ],
+    "report/map_captions.py": [
+        ('if info.better == "higher"', "if True", "ladder"),
+        ("if higher else", "if True else", "ladder"),
     ],
     "report/markup.py": [
         ("part if at % 2 else OPTION.sub", "part if True else OPTION.sub", "report_figures"),

@@ -201,7 +201,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/nearby.py": [
         ("(Path(USUAL), folder.parent)", "(folder.parent,)", "named_runs"),
-        ("shlex.join(runs)", "' '.join(runs)", "named_runs"),
+        ("shlex.join(group)", "' '.join(group)", "named_runs"),
+        ("groups.setdefault(str(data), [])", "groups.setdefault('', [])", "named_runs"),
     ],
     "training/observers.py": [
         ("                self._last = line\n", "                self.progress.say(line)\n", "guard"),

@@ -67,17 +67,17 @@ def _ended(run: Run) -> list[str]:
         return []
     again = _again(run)
     if start and run.state.get("weights_step") == 0:
-        return [f"{weights}: it samples as {start} does. Use {start} instead{f', or finish it again: {again}' if again else ''}"]
+        return [f"{weights}: it samples as {start} does. Use {start} instead{f', or finish it again {again}' if again else ''}"]
     if ratios := _ratios(run):
         weights += f", where {_in_words(ratios)} of the start's"
     if _lower(run):
         weights += f": by these measures it is worse than {start or 'its start'}"
     look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
-    return [f"{weights}. {look}", *([f"to finish {start} again: {again}"] if start and again else [])]
+    return [f"{weights}. {look}", *([f"to finish {start} again {again}"] if start and again else [])]
 
 
 def _again(run: Run) -> str:
-    """The command that finishes the same map with a stronger anchor, and the lower rate that may take its place; or nothing."""
+    """How to finish the same map again, by a stronger anchor or a lower rate; it ends with the command. Empty without one."""
     from pushforward.evaluation.commands import commands_of
 
     anchor, rate = _anchor(run), (run.spec.get("training") or {}).get("lr")
@@ -87,7 +87,8 @@ def _again(run: Run) -> str:
     spec = {**run.spec, "extended": [], "asked": {**run.spec["asked"], "anchor": stronger}}
     words = " && ".join(commands_of(run.folder, spec))
     folder = shlex.quote(f"{run.folder}-again")
-    return words and f"{words} --out {folder} (or --lr {rate / 2:.2g} in place of --anchor {stronger})"
+    how = f"with a stronger anchor (or, in place of --anchor {stronger}, with --lr {rate / 2:.2g})"
+    return words and f"{how}: {words} --out {folder}"
 
 
 def _anchor(run: Run) -> float:

@@ -123,9 +123,8 @@ def compare(
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
-    plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter)
+    plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter, files)
     runs = _loaded_runs(finished, files, out)
-    plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
     left, trained = _trained(plan, runs, loaded, out, options | {"trackers": track, "others": [*reports, *finished]})

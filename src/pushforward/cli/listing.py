@@ -103,7 +103,7 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
 
 def _run_row(path: Path) -> dict[str, Any]:
     """What a run's spec and checkpoints say of it; a damaged one is a row as well."""
-    from pushforward.training.checkpoint import latest, read_json
+    from pushforward.training.checkpoint import latest, read_json, unfinished
 
     run = str(path.parent)
     try:
@@ -111,22 +111,8 @@ def _run_row(path: Path) -> dict[str, Any]:
         recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
         return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None, "unfinished": None}
-    progress = None if newest is None else _unfinished(newest, content.get("budget") or {})
+    progress = None if newest is None else unfinished(newest, content.get("budget") or {})
     return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None, "unfinished": progress}
-
-
-def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
-    from pushforward.training.checkpoint import read_json
-
-    try:
-        state = read_json(checkpoint / "state.json")
-        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
-        if total:
-            return f"{step:,} of {total:,} steps" if step < total else None
-        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
-    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
-        return None
 
 
 @app.command(group=INSPECT, sort_key=9)

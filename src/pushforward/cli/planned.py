@@ -45,14 +45,21 @@ class Plan:
         trainings: Of each recipe.
         first: The first seed.
         shorter: Budgets in seconds below that of the comparison, for a sweep, of one training each.
+        files: Plug-ins and recipes that are files.
     """
 
     def __init__(
-        self, changes: Changes, sizes: Mapping[str, str], trainings: int, first: int, shorter: Sequence[float] = ()
+        self,
+        changes: Changes,
+        sizes: Mapping[str, str],
+        trainings: int,
+        first: int,
+        shorter: Sequence[float],
+        files: Sequence[str],
     ) -> None:
         self.changes, self.sizes, self.seeds = changes, sizes, range(first, first + trainings)
         self.values = {name: settings_of(name, {}) for name in sizes}
-        self.files: list[str] = []
+        self.files = list(files)
         self.shorter, self.points = shorter, dict[str, list[str]]()
 
     def recipes(self, data: Dataset) -> list[Planned]:

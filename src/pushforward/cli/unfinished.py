@@ -13,8 +13,10 @@ from pushforward.numbers import listing
 
 __all__ = ["Unfinished"]
 
-SCORING = ("--n", "--repeats", "--features", "--device", "--json")
-"""Options that the command that scores finished runs takes over."""
+SCORING = ("--n", "--repeats", "--features", "--device")
+"""Options that the command that scores finished runs takes over, with their values."""
+FLAGS = ("--json",)
+"""Those without a value that it takes over."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def _finished(folder: Path, runs: Sequence[Path]) -> str:
 
 
 def _typed_options() -> list[str]:
-    """The options of `SCORING` as they were typed, with their values."""
-    words, taken = [], False
+    """The options of `SCORING` and `FLAGS` as they were typed; models may follow them."""
+    words, is_value = [], False
     for word in typed:
-        if word.startswith("--"):
-            taken = word.split("=")[0] in SCORING
-        words += [word] if taken else []
+        option, equals, _ = word.partition("=")
+        words += [word] if is_value or option in (*SCORING, *FLAGS) else []
+        is_value = option in SCORING and not equals
     return words

@@ -32,7 +32,7 @@ from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
-from pushforward.evaluation.run_results import of_run
+from pushforward.evaluation.run_results import of_run, unfinished_warnings
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.table_baselines import drawn_rows
 from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
@@ -260,7 +260,7 @@ class Judge:
             trajectory=trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample) if curve else None,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
             warnings=(
-                *(() if run is None else run.warnings),
+                *(() if run is None else (*run.warnings, *unfinished_warnings(run))),
                 *unseen_warnings(model, self.data),
                 *starts_warnings(model, self.n),
                 *constraint_warnings(transport.space, self.data.space, tally),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,10 +21,10 @@ from pushforward.numbers import finite
 from pushforward.safe_files import read_json
 from pushforward.training import Run
 from pushforward.training.best import best_of
-from pushforward.training.checkpoint import weights_hash
+from pushforward.training.checkpoint import latest, unfinished, weights_hash
 from pushforward.training.skipping import MARK, in_words
 
-__all__ = ["config_of", "health_of", "landscapes_of", "of_run"]
+__all__ = ["config_of", "health_of", "landscapes_of", "of_run", "unfinished_warnings"]
 
 POINTS = 300
 """Points of a health series that are stored at most, each the mean of its neighbours."""
@@ -55,6 +56,18 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         config=config_of(run),
         origin=origin_of(run),
     )
+
+
+def unfinished_warnings(run: Run) -> tuple[str, ...]:
+    """That a training has not used up its budget; empty where it has, or where it ended by itself or broke off."""
+    if any("broke off" in text for text in run.warnings):
+        return ()
+    newest = latest(run.folder / "checkpoints")
+    words = None if newest is None else unfinished(newest, run.spec.get("budget") or {})
+    rows = run.losses() if words else []
+    if not words or any(alarm["kind"] == "variety" and not alarm["over"] for row in rows[-1:] for alarm in row.get("alarm", ())):
+        return ()
+    return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(run.folder))}",)
 
 
 def _losses(run: Run) -> dict[str, Series]:

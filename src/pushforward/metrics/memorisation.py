@@ -184,8 +184,8 @@ class Memorisation:
         "near_copies": share_info(
             "Near-copies",
             "target",
-            "Share of samples closer to a training example than a quarter of the usual distance of new data: more than of real "
-            "data are copies, fewer lie off the data.",
+            "Share of samples closer to a training example than a quarter of the usual distance of new data. More than in real "
+            "data are a sign of copying. Fewer prove nothing by themselves: samples that lie off the data have few too.",
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,

@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, measured, plain
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
-from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
+from pushforward.report.map_captions import DIFFERENCE_NOTE, MOVED_NOTE, TIME_NOTE, ladder_note
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
 from pushforward.report.rungs import Rung, counted, how, in_words, rung_of, rungs_of, stretches
@@ -61,7 +61,7 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
             ratio = _ratio(ladder, metric, rungs[0], own)
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
-                text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
+                text = f"{who} scores {rungs[0].text} in {label}, and {teacher} {own.text}"
             follows = _from(ladder, metric, rungs, own) + _equal_calls(ladder, metric, rungs[0], own) + _default(ladder, metric)
             yield Sentence("calls", f"{text}, from the same noise. {follows}", "ladder")
 
@@ -219,7 +219,7 @@ def section(comparison: Comparison, look: Look) -> str:
         for number, model in enumerate(comparison.models)
         if (body := _body(comparison, number, model, look))
     ]
-    return f"<p>{escape(LADDER_NOTE)}</p>{''.join(parts)}" if parts else ""
+    return f"<p>{escape(ladder_note(comparison))}</p>{''.join(parts)}" if parts else ""
 
 
 def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) -> str:

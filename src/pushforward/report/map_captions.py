@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DIFFERENCE_NOTE", "LADDER_NOTE", "MAP_CAPTIONS", "MOVED_NOTE", "TIME_NOTE"]
+from pushforward.evaluation.results import Comparison
+from pushforward.numbers import listing
+from pushforward.report.sentences import inside
 
-LADDER_NOTE = (
+__all__ = ["DIFFERENCE_NOTE", "MAP_CAPTIONS", "MOVED_NOTE", "TIME_NOTE", "ladder_note"]
+
+_LADDER_NOTE = (
     "A map between two times can be sampled in any number of calls. It and its teacher start from the same noise with the same "
-    "conditions here, in as many calls each. Higher is better for coverage, lower for the other scores. Distance to teacher is "
+    "conditions here, in as many calls each. {} Distance to teacher is "
     "how far samples are from those of the teacher of the same noise, root mean square, in standard deviations of the data. A "
     "map far from its teacher's samples may still score as well."
 )
@@ -35,3 +39,12 @@ MAP_CAPTIONS = {
     "the velocities that it is a mean of, so about 1 and below is sound; above 2, targets run away.",
 }
 """By the measure, for the charts of training."""
+
+
+def ladder_note(comparison: Comparison) -> str:
+    """How to read the scores in few calls of all maps of a comparison."""
+    points = [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
+    infos = [comparison.info(name) for name in dict.fromkeys(name for point in points for name in point.scores)]
+    higher = [inside(info.label) for info in infos if info.better == "higher"]
+    better = f"Higher is better for {listing(higher)}, lower for the other scores." if higher else "Lower scores are better."
+    return _LADDER_NOTE.format(better)

@@ -12,7 +12,7 @@ from pushforward.report.choosing import choices
 from pushforward.report.costs import costs
 from pushforward.report.differences import differences, failures
 from pushforward.report.limits import limits, noise_table
-from pushforward.report.map_captions import LADDER_NOTE
+from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_note, sweep_table
@@ -65,7 +65,7 @@ def _ladders(comparison: Comparison) -> list[str]:
         if scores is not None and model.ladder is not None:
             how = escape(ladder.how(model.ladder))
             parts.append(f"## Few calls: {escape(model.name)}\n\n{_table(scores)}\n\n{how}")
-    return [*parts, LADDER_NOTE] if parts else []
+    return [*parts, ladder_note(comparison)] if parts else []
 
 
 def _trajectories(comparison: Comparison) -> list[str]:

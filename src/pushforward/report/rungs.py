@@ -66,7 +66,7 @@ def how(ladder: Ladder, settings: Settings | None = None) -> str:
     """
     sentences = [f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."]
     if settings is not None and (settings.n, settings.repeats) == (ladder.n, ladder.repeats):
-        sentences = ["Each point has as many samples and samplings as the scores of the whole model."]
+        sentences = ["Each row has as many samples and samplings as the scores of the whole model."]
     if settings is None and any(point.intervals for point in ladder.points):
         sentences.append("[low, high] is the 95 % interval of a score.")
     return " ".join([*sentences, *_held(ladder)])

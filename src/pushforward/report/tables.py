@@ -42,6 +42,8 @@ DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
 """What stands beside a score."""
 NO_NETWORK = "no network"
 """The short name of baselines."""
+IS_RIGHT, IN_REAL = " is right", " in real data"
+"""What follows the value of a "target" score: one that is right by itself, or what real data scores."""
 ARROWS = ("↓", "↑", "→")
 """First signs of what a column says of better and worse."""
 
@@ -79,7 +81,12 @@ class Column:
     @property
     def named(self) -> str:
         """The label, with an arrow where one way is better, or with the value that is right."""
-        direction = self.hint.removesuffix(" is right").removesuffix(" lower is better").removesuffix(" higher is better")
+        direction = (
+            self.hint.removesuffix(IS_RIGHT)
+            .removesuffix(IN_REAL)
+            .removesuffix(" lower is better")
+            .removesuffix(" higher is better")
+        )
         return f"{self.label} {direction}" if direction[:1] in ARROWS else self.label
 
 
@@ -177,7 +184,8 @@ def score_column(comparison: Comparison, metric: str) -> Column:
     info = comparison.info(metric)
     hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
-        hint = f"→ {value} is right" if (value := target_text(comparison, metric)) else ""
+        which = IN_REAL if info.target is None else IS_RIGHT
+        hint = f"→ {value}{which}" if (value := target_text(comparison, metric)) else ""
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 

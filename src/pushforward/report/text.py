@@ -12,7 +12,7 @@ from pushforward.report import ladder, latent, tables
 from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
 from pushforward.report.limits import noise_limits, noise_table, without_pictures
-from pushforward.report.map_captions import LADDER_NOTE
+from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
 from pushforward.report.sweep import HEADING, sweep_table
@@ -96,7 +96,7 @@ def _few_calls(comparison: Comparison, width: int) -> list[str]:
             block = _table(rungs.of(tables.filled(rungs)), width)
             how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
             parts.append(f"Few calls: {model.name}\n{block}\n{how}")
-    return [*parts, wrapped(LADDER_NOTE, width)] if parts else []
+    return [*parts, wrapped(ladder_note(comparison), width)] if parts else []
 
 
 def _table(table: Table, width: int) -> str:

@@ -157,8 +157,8 @@ def _alarms(comparison: Comparison) -> Iterator[Sentence]:
         for period in alarm_periods(model):
             kinds.setdefault(period[0].kind, []).append(period)
         for kind, periods in kinds.items():
-            if kind == "divergence" and model.warnings:
-                continue  # the run broke off, which its warning says
+            if kind == "divergence" and any("broke off" in text for text in model.warnings):
+                continue  # its warning says it
             standing = [period for period in periods if period[1] is None]
             begin, end = standing[-1] if standing else periods[0]
             advice = f": {unmarked(begin.advice)}" if begin.advice else ""

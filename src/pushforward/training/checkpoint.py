@@ -58,6 +58,7 @@ __all__ = [
     "staged",
     "step_name",
     "step_of",
+    "unfinished",
     "verify",
     "weights_hash",
     "write_json",
@@ -273,3 +274,15 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     except OSError as error:
         raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
     return Checkpoint(folder, tensors, state)
+
+
+def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
+    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
+    try:
+        state = read_json(checkpoint / "state.json")
+        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
+        if total:
+            return f"{step:,} of {total:,} steps" if step < total else None
+        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
+    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
+        return None

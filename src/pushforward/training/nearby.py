@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from pushforward.errors import closest
+from pushforward.errors import CheckpointError, closest
 from pushforward.numbers import listing
+from pushforward.safe_files import read_json
 
 __all__ = ["close_run", "runs_inside", "runs_inside_words"]
 
@@ -31,7 +33,22 @@ def runs_inside_words(folder: Path) -> str:
     text = f" It holds the run{'s' * (len(runs) > 1)} {listing(names)}: name one of them, such as {runs[0]}."
     if len(runs) == 1:
         return text.replace("one of them, such as ", "")
-    return f"{text} All are scored beside each other by: pushforward compare {shlex.join(runs)}"
+    groups = [group for group in _by_data(runs) if len(group) > 1]
+    which = "All" if groups == [runs] else "Those of one data set"
+    commands = "; ".join(f"pushforward compare {shlex.join(group)}" for group in groups)
+    return f"{text} {which} are scored beside each other by: {commands}" if groups else text
+
+
+def _by_data(runs: Sequence[str]) -> list[list[str]]:
+    """Runs that were trained on data of one name, together; those that do not say it are a group."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        try:
+            data = (read_json(Path(run) / SPEC).get("data") or {}).get("name_or_path")
+        except (CheckpointError, OSError, AttributeError):
+            data = None
+        groups.setdefault(str(data), []).append(run)
+    return list(groups.values())
 
 
 def close_run(folder: Path) -> str:
