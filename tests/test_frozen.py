@@ -141,6 +141,8 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         assert main([*TRAIN, "--frozen", wrong, "--out", str(tmp_path / "run")]) == 2
         assert "write NAME=RUN" in capsys.readouterr().err
     assert main([*TRAIN, "--frozen", f"teacher={teacher}", "--teacher", str(teacher)]) == 2
+    assert main(["train", FILE, "--teacher", str(teacher), "--out", str(tmp_path / "run")]) == 2
+    assert "or the data of this run: --data moons." in capsys.readouterr().err
 
 
 def test_a_latent_run_is_named_like_any_part(tmp_path, capsys):

@@ -2,13 +2,14 @@
 
 import json
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
 
 import pushforward as pf
-from pushforward.cli import main
-from pushforward.errors import CheckpointError
+from pushforward.cli import evaluating, main
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.training.folders import check_run
 from pushforward.training.nearby import NAMED
 
@@ -76,13 +77,34 @@ def training(folder):
         yield
 
 
-def test_samples_of_a_run_that_is_still_being_trained_say_of_which_step_they_are(tmp_path, capsys):
+def test_samples_and_scores_of_a_run_that_is_still_being_trained_say_of_which_step_they_are(tmp_path, monkeypatch, capsys):
     run = pf.fit("flow", pf.data.load("moons"), size="tiny", steps=2, out=tmp_path / "run")
     words = ["sample", str(run.folder), "--n", "4", "--json"]
     with training(run.folder):
+        monkeypatch.setattr(evaluating, "_scored", Mock(side_effect=UsageError("stop")))
+        assert main(["evaluate", str(run.folder)]) == 2
+        assert "the training goes on: these scores are of step 2\n" in capsys.readouterr().err
         assert main(words) == 0
     printed = capsys.readouterr()
     assert printed.err == f"{run.folder} is still being trained, and the training goes on: these samples are of step 2\n"
     assert json.loads(printed.out)["n"] == 4
     assert main(words) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_whose_training_is_just_starting_is_to_be_tried_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    with training(tmp_path / "new"):
+        assert main(["sample", "new"]) == 4
+        assert capsys.readouterr().err == "error: The training of new is just starting: try again in a moment.\n"
+    assert main(["sample", "new"]) == 2
+    assert "new is no run" in capsys.readouterr().err
+
+
+def test_evaluate_of_a_report_says_that_it_is_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "report.html").touch()
+    assert main(["evaluate", "scores"]) == 2
+    assert "scores is a report, not a run: open scores/report.html." in capsys.readouterr().err

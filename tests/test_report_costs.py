@@ -91,6 +91,16 @@ def test_the_cost_tables_show_spread_batch_and_memory(content):
     cells = dict(zip([c.label for c in sampling.columns], sampling.rows[2].cells, strict=True))
     assert cells["Time per sample"].flat == "210 µs (208 µs to 212 µs, 64 at once)"
     assert cells["Memory"].flat == "3.2 MB (64 at once)"
+    assert "Trajectories" not in [c.label for c in training.columns]
     for entry in content["models"]:
         entry["training"] = {"peak_memory_mb": 743.0}
     assert "743" not in report(content).to_markdown(), "the whole process's memory is not the model's"
+
+
+def test_the_time_of_trajectories_is_in_the_table_of_training(content):
+    model(content, "flow")["training"] |= {"seconds": 14.6, "trajectory_seconds": 15.4}
+    (_, training), (_, sampling) = costs.costs(comparison(content))
+    cells = dict(zip([c.label for c in training.columns], training.rows[0].cells, strict=True))
+    assert (cells["Training"].flat, cells["Trajectories"].flat) == ("14.6 s", "15.4 s")
+    assert training.rows[1].cells[[c.label for c in training.columns].index("Trajectories")].flat == "–"
+    assert sampling.columns[0].label == "Sampler"

@@ -257,7 +257,9 @@ def test_settings_that_do_not_apply_and_a_finish_are_refused(mixed, tmp_path):
     with pytest.raises(UsageError, match="No critic finishes maps of tables: leave `finish` out"):
         distil(run, steps=1, finish=1.0, data=mixed, progress=False)
     student = distil(run, steps=1, settings=SMALL, data=mixed, out=tmp_path / "map", progress=False)
-    with pytest.raises(UsageError, match="There is no such recipe for tables"):
+    with pytest.raises(UsageError, match=r"No critic finishes maps of tables: take .*map as it is"):
         with_frozen("finish", {"teacher": student})(mixed.space)
+    with pytest.raises(UsageError, match=r"No critic finishes maps of tables: take .*flow as it is"):
+        with_frozen("finish", {"teacher": run})(pf.data.load("moons").space)
     with pytest.raises(UsageError, match="is a map between two times already"):
         distil(student, steps=1, data=mixed)

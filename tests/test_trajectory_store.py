@@ -10,6 +10,8 @@ import torch
 
 import pushforward as pf
 from pushforward.draws import ExampleDraws
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress, storing
@@ -61,7 +63,11 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     pf.resume(tmp_path / "cut")
     assert computed == [0, 16, 32, 16, 32, 48]
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    assert pf.load(tmp_path / "cut").state["store_seconds"] > seconds > 0
+    run = pf.load(tmp_path / "cut")
+    assert run.state["store_seconds"] > seconds > 0
+    result = of_run(ModelResult("map"), run)
+    assert result.training.trajectory_seconds == run.state["store_seconds"]
+    assert result.other_parameters == {}, "the trajectories have no parameters"
     again = reopen(tmp_path / "cut", data=moons, steps=4)
     assert again.store.whole
     assert again.store.trajectories.ready == 50

@@ -19,7 +19,7 @@ from typing import Any
 from pushforward.errors import CheckpointError
 from pushforward.strict_json import parse_json
 
-__all__ = ["check_tensors", "opened", "read_json", "read_whole", "refuse_links"]
+__all__ = ["check_tensors", "opened", "read_json", "read_object", "read_whole", "refuse_links"]
 
 MOST_BYTES = 16 << 20
 """Bytes of a JSON file, and of the header of a file of tensors."""
@@ -112,6 +112,15 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}. Check the path and its rights.") from error
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read: it is no JSON ({error}). Restore it from a copy.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file (`read_json`); empty where there is none, or the file cannot be read."""
+    try:
+        content = read_json(path)
+    except CheckpointError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def check_tensors(path: Path) -> None:

@@ -11,6 +11,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(values) < len(parts)", "if False", "report_trainings"),
     ],
     "evaluation/commands.py": [
+        ('*_options({"out": out})', "", "run_commands"),
+        (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),
         ('.removesuffix(".0")', "", "report_choices"),
         (" *_options(_settings(spec)),", "", "run_commands"),
         ('*_options(spec["asked"]), ', "", "run_commands"),
@@ -25,6 +27,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if tally.unmet:", "    if False:", "table_constraints"),
     ],
     "evaluation/cost.py": [
+        ("in unused.items() if size}", "in unused.items()}", "trajectory_store"),
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
     ],
@@ -149,6 +152,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("min(2 * train, MOST), learned)", "n, learned)", "table_report"),
     ],
     "evaluation/run_results.py": [
+        ('trajectory_seconds=state.get("store_seconds") or None,', "", "trajectory_store"),
         ('weights_step=state.get("weights_step"),', "", "guard"),
         ("    if not words or any(", "    if True or any(", "unfinished"),
         ("    if not words or any(", "    if any(", "unfinished"),

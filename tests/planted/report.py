@@ -29,6 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if np.isnan(error):", "if False:", "table_report"),
     ],
     "report/costs.py": [
+        ("        duration(training.trajectory_seconds),", "        duration(None),", "report_costs"),
         ('"–" if sampling.refused is None else f"{sampling.refused:.1%}"', '"–"', "table_constraints"),
     ],
     "report/facts.py": [

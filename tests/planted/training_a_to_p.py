@@ -96,6 +96,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        if error.before is None:", "        if True:", "saving"),
     ],
     "training/folders.py": [
+        (
+            "    if is_locked(folder):\n        raise CheckpointError(",
+            "    if False:\n        raise CheckpointError(",
+            "named_runs",
+        ),
         ("{folder}.{close_run(folder)}", "{folder}.", "newcomers named_runs"),
         ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
@@ -110,6 +115,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if held - present <= free), None", "), None", "out_of_memory"),
     ],
     "training/frozen.py": [
+        ("Give a run of the same data{_or_data(run)}.", "Give a run of the same data.", "frozen"),
+        ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
         ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],

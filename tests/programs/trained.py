@@ -34,6 +34,9 @@ def repeated(run):
     for number, line in enumerate(commands(run)):
         program, *words = shlex.split(line)
         assert program == "pushforward"
-        output = ["--out", f"{run.folder}-again"] if number == 0 and "--out" not in words else []
+        output = ["--out", f"{run.folder}-again"] if number == 0 else []
+        if output and "--out" in words:
+            place = words.index("--out")
+            del words[place : place + 2]
         assert main([*words, *output]) == 0
     return final_state(Path(f"{run.folder}-again"))

@@ -28,7 +28,7 @@ from pushforward.cli.groups import (
 from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, data_file, load_plugins, typed_options, words
 from pushforward.cli.reading import source
-from pushforward.cli.sampling import configured_run, precision_of
+from pushforward.cli.sampling import configured_run, precision_of, say_if_it_trains
 from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, UsageError
@@ -136,7 +136,7 @@ def _loaded(
 
     Raises:
         UsageError: For options that do not apply.
-        RunUsageError: For a folder of several runs, which names them.
+        RunUsageError: For a folder of several runs, which names them, and for a report.
         DataError: For samples that are not there or do not fit the data.
     """
     from pushforward.evaluation.sample_files import is_run
@@ -144,7 +144,7 @@ def _loaded(
     from pushforward.training.nearby import runs_inside
 
     if not is_run(run):
-        if runs_inside(Path(run)):
+        if runs_inside(Path(run)) or (data is None and (Path(run) / "report.html").is_file()):
             check_run(run)
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
@@ -156,7 +156,9 @@ def _loaded(
     given = ["--data", *typed_options(reading)] if data is not None else typed_options(reading)
     if given:
         raise UsageError(f"{run} is a run, which knows its own data: leave {', '.join(given)} out.")
-    return configured_run(run, loading, solving, guiding), None
+    configured = configured_run(run, loading, solving, guiding)
+    say_if_it_trains(configured, "scores")
+    return configured, None
 
 
 def _samples(path: str, data: str, reading: Reading, plugins: Sequence[str]) -> tuple[StoredSamples | str, Dataset | str]:

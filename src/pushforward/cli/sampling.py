@@ -59,6 +59,7 @@ __all__ = [
     "loaded_run",
     "precision_of",
     "sample",
+    "say_if_it_trains",
     "target_of",
 ]
 
@@ -92,7 +93,7 @@ def sample(
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
-    _say_if_it_trains(loaded)
+    say_if_it_trains(loaded, "samples")
     from pushforward.outputs import draw_to
     from pushforward.transports.redrawing import counted, named_constraints
 
@@ -110,12 +111,12 @@ def sample(
     show(result, json, lambda r: r["out"])
 
 
-def _say_if_it_trains(run: Run) -> None:
-    """Say of which step the weights are where the run is still being trained."""
+def say_if_it_trains(run: Run, results: str) -> None:
+    """Say of which step the weights behind the results, such as "samples", are where the run is still being trained."""
     from pushforward.training.folders import is_locked
 
     if is_locked(run.folder):
-        say(f"{run.folder} is still being trained, and the training goes on: these samples are of step {run.state['step']:,}")
+        say(f"{run.folder} is still being trained, and the training goes on: these {results} are of step {run.state['step']:,}")
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pushforward.safe_files import read_object
 from pushforward.training import Run
 
 __all__ = ["commands", "commands_of", "reading_options"]
@@ -21,17 +22,25 @@ def commands(run: Run) -> list[str]:
 
     Where no command line can, because the recipe or the data came from Python, a comment says where the settings are.
     """
-    return commands_of(run.folder, run.spec) or [
+    return commands_of(run.folder, run.spec, _out(run)) or [
         f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"
     ]
 
 
-def commands_of(folder: Path, spec: Mapping[str, Any]) -> list[str]:
+def _out(run: Run) -> Path | None:
+    """The run's folder, for the option --out; None where training makes that folder by itself, or a comparison did."""
+    source, trained_by = run.spec.get("data") or {}, str(read_object(run.folder / "manifest.json").get("command"))
+    usual = Path("runs") / f"{Path(str(source.get('name_or_path'))).stem or 'data'}-{run.spec['recipe']}"
+    return None if run.folder.resolve() == usual.resolve() or trained_by.startswith("pushforward compare ") else run.folder
+
+
+def commands_of(folder: Path, spec: Mapping[str, Any], out: Path | None = None) -> list[str]:
     """The command lines that train a run of this specification; none where the recipe or the data came from Python.
 
     Args:
         folder: The run's.
         spec: Its specification (`pushforward.training.Run.spec`).
+        out: The folder for the new run; None for the default. Ignored where the budget was extended: then FOLDER-again.
     """
     source = spec.get("data") or {}
     if spec.get("asked") is None or not _readable(source):
@@ -40,11 +49,12 @@ def commands_of(folder: Path, spec: Mapping[str, Any]) -> list[str]:
     others = {Path(path) for path in spec["asked"].get("plugin") or ()}
     own = next((file for file in files if Path(file) not in others), None)
     budgets = [*(extension["budget"] for extension in spec.get("extended", [])), spec["budget"]]
-    again = shlex.quote(f"{folder}-again")
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
     schema = shlex.quote(f"{folder}-schema.json") if source.get("schema") else ""
+    out = Path(f"{folder}-again") if len(budgets) > 1 else out
+    again = shlex.quote(str(out))
     words += [_amount(budgets[0]), *reading_options(source), *([f"--schema {schema}"] if schema else [])]
-    words += [*_options(spec["asked"]), *_options(_settings(spec)), *([f"--out {again}"] if len(budgets) > 1 else [])]
+    words += [*_options(spec["asked"]), *_options(_settings(spec)), *_options({"out": out})]
     named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
     before = [f"printf %s {shlex.quote(_on_one_line(source['schema']))} > {schema}"] if schema else []
     return [*before, " ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]

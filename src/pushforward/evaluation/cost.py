@@ -57,9 +57,10 @@ def named_parameters(module: nn.Module) -> list[int]:
 
 
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
-    """The numbers in each part of a method that its sampler does not use, such as a critic, by name."""
+    """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
     sampled = set(named_parameters(sampler))
-    return {name: parameters(part) for name, part in method.named_children() if not sampled & set(named_parameters(part))}
+    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(named_parameters(part))}
+    return {name: size for name, size in unused.items() if size}
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:

@@ -40,6 +40,7 @@ class TrainingCost(Record):
         samples_per_second: Examples drawn in a second.
         memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser states included; None where
             it cannot be measured.
+        trajectory_seconds: Time in which a teacher generated trajectories, beside ``seconds``; None without any.
     """
 
     seconds: float | None = None
@@ -49,6 +50,7 @@ class TrainingCost(Record):
     batch: float | None = None
     samples_per_second: float | None = None
     memory_mb: float | None = None
+    trajectory_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from pushforward import spec
-from pushforward.errors import CheckpointError
 from pushforward.evaluation import cost
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
 from pushforward.evaluation.moments import moments_of
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
-from pushforward.safe_files import read_json
+from pushforward.safe_files import read_object
 from pushforward.training import Run
 from pushforward.training.best import best_of
 from pushforward.training.checkpoint import latest, unfinished, weights_hash
@@ -48,6 +47,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             precision=state.get("precision"),
             batch=state.get("batch"),
             samples_per_second=state["samples"] / seconds if seconds else None,
+            trajectory_seconds=state.get("store_seconds") or None,
         ),
         weights_step=state.get("weights_step"),
         other_parameters=cost.training_only(run.method, run.transport),
@@ -141,9 +141,9 @@ def origin_of(run: Run) -> dict[str, str]:
 
     Weights are those that the run was read with, the averaged ones by default. What a folder does not say is left out.
     """
-    manifest = _read(run, "manifest.json")
-    latest = _read(run, "checkpoints/latest.json")
-    weights = _read(run, f"checkpoints/{_named(latest)}/MANIFEST.json").get("files", {})
+    manifest = read_object(run.folder / "manifest.json")
+    latest = read_object(run.folder / "checkpoints/latest.json")
+    weights = read_object(run.folder / f"checkpoints/{_named(latest)}/MANIFEST.json").get("files", {})
     packages, machine = manifest.get("packages") or {}, manifest.get("machine") or {}
     known = {
         "Command": manifest.get("command"),
@@ -164,12 +164,3 @@ def _samples_as_trained(run: Run) -> bool:
 def _named(latest: Mapping[str, Any]) -> str:
     """The folder of the newest checkpoint."""
     return next((str(value) for value in latest.values() if isinstance(value, str)), "")
-
-
-def _read(run: Run, name: str) -> dict[str, Any]:
-    """A JSON object of a run's folder; empty where there is none."""
-    try:
-        content = read_json(run.folder / name)
-    except CheckpointError:
-        return {}
-    return content if isinstance(content, dict) else {}

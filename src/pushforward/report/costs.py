@@ -13,6 +13,7 @@ COLUMNS = (
     Column("Parameters", "Of the network that samples."),
     Column("Training only", "Parameters of networks that only training needs."),
     Column("Training", "Time inside training steps."),
+    Column("Trajectories", "Time in which the teacher generated trajectories, beside that of the training steps."),
     Column("Steps"),
     Column("Training examples drawn"),
     Column("Examples per second", "In training."),
@@ -26,7 +27,7 @@ COLUMNS = (
     Column("FLOPs per sample"),
     Column("Refused draws", "Share of draws that broke a constraint of the table; these samples were drawn again."),
 )
-SAMPLING = 9
+SAMPLING = 10
 """The first column that is about sampling."""
 
 
@@ -47,6 +48,7 @@ def _cells(model: ModelResult) -> list[Cell]:
         quantity(model.parameters),
         listing(f"{name} {quantity(size)}" for name, size in model.other_parameters.items()) or "–",
         duration(training.seconds),
+        duration(training.trajectory_seconds),
         count(training.steps),
         quantity(training.samples),
         count(training.samples_per_second),

@@ -36,9 +36,8 @@ _FOLDERS = ("checkpoints", "parts", "cache", "samples")
 """The folders of a run, in which no entry is a link."""
 _ELSEWHERE = ("checkpoints", "samples")
 """Those that may be links, to a folder on another disk."""
-_ENTRIES = {*_FOLDERS, "spec.json", "manifest.json", "metrics.jsonl", "rows.safetensors", "stages.json", "threads.json"}
+_ENTRIES = {*_FOLDERS, *_OWN - {_FILE}, "spec.json", "manifest.json", "metrics.jsonl", "stages.json"}
 _ENTRIES |= {"rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html", "failure", "trackers"}
-_ENTRIES |= {"files.json"}
 """What a run's folder holds; entries of other names are the user's, and never opened."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -171,6 +170,8 @@ def check_run(folder: str | Path) -> None:
     if os.path.isfile(folder / "spec.json"):
         refuse_links(folder, _FOLDERS, known=_ENTRIES, elsewhere=_ELSEWHERE)
         return
+    if is_locked(folder):
+        raise CheckpointError(f"The training of {folder} is just starting: try again in a moment.")
     waiting = [
         f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
         f"pushforward resume {folder}"
@@ -288,8 +289,7 @@ def is_locked(folder: Path) -> bool:
 
 def _busy(folder: Path) -> CheckpointError:
     return CheckpointError(
-        f"{folder} is being trained at this moment, by another process or another trainer of this one. Wait until that "
-        "training ends, or choose another `out` for a new one."
+        f"{folder} is being trained at this moment, by another process or another trainer of this one: wait until that ends."
     )
 
 

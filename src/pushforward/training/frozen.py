@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
-from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.checks import close
 from pushforward.training.run import Run, load
 from pushforward.training.samplers import described_sampler
@@ -93,6 +93,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         if tuple(transport.space.shape) != tuple(space.shape):
             transport = inner_of(transport)
         trained = transport.space
+        if trained.names and "FlowMap" in kinds:
+            raise UsageError(f"No critic finishes maps of tables: take {run.folder} as it is, in two or four calls.")
         inside = kinds & {"Denoiser", "FlowMap"}
         whole = not inside or ("Latent" in kinds and isinstance(transport, Latent))
         part = transport if whole else getattr(transport, "denoiser", None)  # type: ignore[assignment]
@@ -101,12 +103,18 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
         raise UsageError(
             f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} with "
-            f"{described(trained.conditions)}; "
-            f"here the shape is {tuple(space.shape)}, with {described(space.conditions)}. Give a run of the same data."
+            f"{described(trained.conditions)}; here the shape is {tuple(space.shape)}, with {described(space.conditions)}. "
+            f"Give a run of the same data{_or_data(run)}."
         )
     if "Autoencoder" not in kinds:
         _check_units(name, run, trained, space)
     return part
+
+
+def _or_data(run: Run) -> str:
+    """The advice to take a run's own data instead; empty where it came from Python."""
+    name = (run.spec.get("data") or {}).get("name_or_path")
+    return "" if name is None else f", or the data of this run: `data={shlex.quote(str(name))}`"
 
 
 def _check_units(name: str, run: Run, trained: Space, space: Space) -> None:
@@ -130,8 +138,6 @@ def _check_kind(part: nn.Module, annotation: Any, role: str, folder: Path) -> No
     expected = sorted(recipes.words_of(annotation) & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         of_map = " That is a run of distil, meanflow, dmd or finish: distil this run first." if "FlowMap" in expected else ""
-        if isinstance(part, TableDenoiser) and of_map:
-            of_map = " There is no such recipe for tables: take the run as it is."
         raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.{of_map}")
 
 
