@@ -277,12 +277,6 @@ def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     assert rows[4].cells[0].flat == "0.0100 ± 0.0020"
 
 
-def without_coverage(comparison):
-    ladder = comparison.models[0].ladder
-    bare = [dataclasses.replace(p, scores={k: v for k, v in p.scores.items() if k != "coverage"}) for p in ladder.points]
-    return dataclasses.replace(ladder, points=tuple(bare))
-
-
 def test_every_form_of_the_report_has_the_ladder():
     health = Health(series={"frechet": Series((50, 100, 150), (0.4, 0.21, 0.2), (1.0, 2.0, 3.0))})
     given = content(OWN, points(0.09, 0.05), rungs=points(0.03, 0.025), health=health, family="flow map")
@@ -296,8 +290,6 @@ def test_every_form_of_the_report_has_the_ladder():
     assert "| 1 call |" in report.to_markdown()
     assert "Few calls: student" in report.to_text()
     assert "Higher is better for coverage, lower for the other scores." in section
-    bare = dataclasses.replace(given, models=(dataclasses.replace(given.models[0], ladder=without_coverage(given)),))
-    assert "Lower scores are better." in Report(bare).to_markdown()
     assert Comparison.from_json(report.to_json()) == given
     assert Report(Comparison(models=(ModelResult("flow"),))).to_html().count('id="ladder"') == 0
 

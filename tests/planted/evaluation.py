@@ -67,7 +67,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_constraints"),
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
-        ("() if run is None else run.warnings", "()", "failing_trainings"),
+        ("() if run is None else (*run.warnings, *unfinished_warnings(run))", "()", "failing_trainings"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
     ],
     "evaluation/ladder.py": [

@@ -74,8 +74,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/map_captions.py": [
-        ('if info.better == "higher"', "if True", "ladder"),
-        ("if higher else", "if True else", "ladder"),
+        ('if info.better == "higher"', "if True", "ladder_pictures"),
+        ("if higher else", "if True else", "ladder_pictures"),
     ],
     "report/markup.py": [
         ("part if at % 2 else OPTION.sub", "part if True else OPTION.sub", "report_figures"),
