@@ -1,8 +1,16 @@
 """Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
 
-Every network is called as ``network(x, t=None, condition=None)``, takes any number of examples, draws no random numbers,
-and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed`, `Spectral`, `SignCodes` and `FourierFeatures`
-wrap another network.
+Every network is called as ``network(x, t=None, condition=None)`` and draws no random numbers:
+
+* x: (n, ...), any number of examples; the result is of its type, unless a network says otherwise.
+* t: (n,), or (n, times); None for a network that knows no time, such as a generator, critic, encoder or decoder.
+* condition: None, or values and masks by name; see `Conditioning`.
+
+It raises `UsageError` for a shape that does not fit, and a time or condition that is missing, unexpected or of the wrong shape.
+
+``sized("tiny" | "small" | "base", shape=...)`` builds one of three sizes for examples of this shape; its other arguments are the
+class's. It raises `UsageError` for another size, or a shape that the network cannot take. `Reshaped`, `Packed`, `Spectral`,
+`SignCodes` and `FourierFeatures` wrap another network.
 """
 
 from __future__ import annotations

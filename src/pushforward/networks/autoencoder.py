@@ -12,25 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.blocks import Level, Norm
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
+from pushforward.networks.checks import check_input, image_shape, level_widths, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to
+from pushforward.networks.folding import fold, pad_to, unfold
 from pushforward.networks.resnet import grids
 
-__all__ = ["Decoder", "Encoder"]
+__all__ = ["SIZES", "Decoder", "Encoder"]
 
-
-def level_widths(width: int, number: int) -> list[int]:
-    """Channels of each level, finest first: ``width``, then twice as many.
-
-    Args:
-        width: At the finest level.
-        number: How many levels.
-
-    Returns:
-        One number per level.
-    """
-    return [width if level == 0 else 2 * width for level in range(number)]
+SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
+"""Channels at the finest level and residual blocks per level."""
 
 
 class _Half(nn.Module, ABC):
@@ -66,7 +56,7 @@ class _Half(nn.Module, ABC):
         self.stem = stem
         toward = -1 if self.coarse_first else 1
         self.grids = grids(*self.shape[1:], stem)[::toward]
-        channels = level_widths(width, len(self.grids))[::toward]
+        channels = level_widths(width, len(self.grids), 2)[::toward]
         order = [w for w in channels for _ in range(blocks)]
         self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
         self.modulation = Modulation.films(2 * width, order) if conditions else None
@@ -78,21 +68,9 @@ class _Half(nn.Module, ABC):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base"; the class says how many parameters it has.
-            shape: (channels, height, width) of one image.
-            latent: Length of the code.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
-        width, blocks, stem = proportions(size, shape)
+        """Build one of three sizes; the class says how many parameters each has."""
+        stem = stem_of(size, shape, 16)
+        width, blocks = size_choice(size, SIZES)
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
 
@@ -111,19 +89,7 @@ class Encoder(_Half):
         self.leave = nn.Linear(channels[-1] * height * width, 2 * self.latent)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width), in model units.
-            t: None: an encoder knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, 2 latent), the mean then the log-variance, in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Means, then log-variances, (n, 2 latent), of images (n, channels, height, width) in model units."""
         check_input(x, self.shape, "Encoder")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
@@ -152,19 +118,7 @@ class Decoder(_Half):
         self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Codes z, (n, latent).
-            t: None: a decoder knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, channels, height, width), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Images (n, channels, height, width) in model units of codes x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)
@@ -177,25 +131,4 @@ class Decoder(_Half):
                 h = F.pixel_shuffle(self.grow[index - 1](h), 2)[:, :, :height, :width]
                 h = h.contiguous(memory_format=torch.channels_last)
             h = level(h, films)
-        h = self.leave(F.silu(self.norm(h)))
-        if self.stem > 1:
-            h = F.pixel_shuffle(h, self.stem)
-        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
-
-
-def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    """Width, blocks per level and stem of an encoder or decoder.
-
-    Args:
-        size: "tiny", "small" or "base".
-        shape: (channels, height, width) of one image.
-
-    Returns:
-        (width, blocks, stem).
-
-    Raises:
-        UsageError: No such size, or ``shape`` is no image.
-    """
-    stem = stem_of(size, shape, 16)
-    width, blocks = size_choice(size, {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)})
-    return width, blocks, stem
+        return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)

@@ -35,14 +35,7 @@ class Norm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, width, h, w).
-
-        Returns:
-            (n, width, h, w).
-        """
+        """Of features (n, width, h, w), of the same shape."""
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
         # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
         if forward_mode():
@@ -51,14 +44,7 @@ class Norm(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set a layer's weights to zero, so that the branch that it ends starts at zero.
-
-    Args:
-        layer: The layer.
-
-    Returns:
-        The same layer.
-    """
+    """The layer itself, its weights set to zero, so that the branch that it ends starts at zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -66,16 +52,7 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention, softmax(q k^T / sqrt(d)) v, by whichever implementation is faster for these few tokens.
-
-    Args:
-        q: Queries, (n, heads, tokens, d).
-        k: Keys, of the same shape.
-        v: Values, of the same shape.
-
-    Returns:
-        (n, heads, tokens, d).
-    """
+    """Attention, softmax(q k^T / sqrt(d)) v, all (n, heads, tokens, d), by whichever implementation is faster for few tokens."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 256:
         # The fused CPU kernel takes 2 to 4 times as long in bfloat16 (49 tokens, 128 channels, forward and backward).
         return _attend_plainly(q, k, v)
@@ -106,15 +83,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, film: Film) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, width, h, w).
-            film: (scale, shift), each (n, width); or None.
-
-        Returns:
-            (n, width, h, w).
-        """
+        """Of features (n, width, h, w), of the same shape; ``film`` is (scale, shift), each (n, width), or None."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(modulate(self.norm2(h), film))
         if self.dropout:
@@ -139,14 +108,7 @@ class Attention(nn.Module):
         self.out = zeroed(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, width, h, w).
-
-        Returns:
-            (n, width, h, w).
-        """
+        """Of features (n, width, h, w), of the same shape."""
         n, c, height, width = x.shape
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -174,15 +136,7 @@ class Level(nn.Module):
         self.attention = Attention(width, heads) if heads else None
 
     def forward(self, x: Tensor, films: Iterator[Film]) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, width, h, w).
-            films: Gives (scale, shift) or None to each block in turn.
-
-        Returns:
-            (n, width, h, w).
-        """
+        """Of features (n, width, h, w), of the same shape; ``films`` gives (scale, shift) or None to each block in turn."""
         for index, block in enumerate(self.residual):
             x = block(x, next(films))
             if index == 0 and self.attention is not None:

@@ -9,47 +9,34 @@ from torch import Tensor
 
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["check_input", "count", "image_shape", "positive", "size_choice", "stem_of", "vector_shape"]
+__all__ = ["check_input", "count", "image_shape", "level_widths", "positive", "size_choice", "stem_of", "vector_shape"]
 
 T = TypeVar("T")
 
 
-def positive(**sizes: int) -> None:
-    """Refuse sizes below one.
-
-    Args:
-        **sizes: Named whole numbers, each expected to be at least 1.
+def positive(least: int = 1, /, **sizes: int) -> None:
+    """Refuse sizes, by name, that are no whole numbers or below the least.
 
     Raises:
-        UsageError: One of them is not a whole number, or is below 1.
+        UsageError: Naming the first of them.
     """
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise UsageError(f"{name} is {size!r}; expected a whole number of at least 1.")
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise UsageError(f"{name} is {size!r}; expected a whole number of at least {least}.")
 
 
 def count(**sizes: int) -> None:
-    """Refuse sizes below zero (``times`` may be 0: none).
+    """Refuse sizes that are no whole numbers or below zero (``times`` may be 0: none); see `positive`."""
+    positive(0, **sizes)
 
-    Args:
-        **sizes: Named whole numbers, each expected to be at least 0.
 
-    Raises:
-        UsageError: One of them is not a whole number, or is negative.
-    """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise UsageError(f"{name} is {size!r}; expected a whole number of at least 0.")
+def level_widths(width: int, number: int, most: int) -> list[int]:
+    """Channels of so many levels, finest first: doubling, up to ``most`` times ``width``."""
+    return [width * min(2**level, most) for level in range(number)]
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Read the shape of one image.
-
-    Args:
-        shape: (channels, height, width), each at least 1.
-
-    Returns:
-        The same three numbers as a tuple of int.
+    """The shape of one image as a tuple of int: (channels, height, width).
 
     Raises:
         UsageError: The shape has another rank, or a side below 1.
@@ -64,13 +51,7 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def vector_shape(shape: Sequence[int]) -> int:
-    """Read the length of one vector.
-
-    Args:
-        shape: (d,) with d at least 1.
-
-    Returns:
-        d.
+    """The length d of one vector, from its shape (d,).
 
     Raises:
         UsageError: The shape has another rank, or d is below 1.
@@ -85,12 +66,7 @@ def vector_shape(shape: Sequence[int]) -> int:
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
-    """Refuse a batch whose examples do not have the shape that the network was built for.
-
-    Args:
-        x: The batch, expected to be (n, *shape).
-        shape: Shape of one example.
-        network: Name for the message.
+    """Refuse a batch that is not (n, *shape), naming the network.
 
     Raises:
         UsageError: The shape differs.
@@ -104,14 +80,7 @@ def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
 
 
 def size_choice(size: str, choices: dict[str, T]) -> T:
-    """Look up one of the named sizes.
-
-    Args:
-        size: "tiny", "small" or "base".
-        choices: The settings of each size.
-
-    Returns:
-        The entry of ``choices``.
+    """The settings of one of the named sizes.
 
     Raises:
         UsageError: No such size.
@@ -122,15 +91,12 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
 
 
 def stem_of(size: str, shape: Sequence[int], least: int) -> int:
-    """The side of the patches that a network's first layer folds into channels, so that it works on 16 to 32 pixels.
+    """The side of the patches that a network's first layer folds into channels, 1, 2, 4, ...: it then works on 16 to 32 pixels.
 
     Args:
         size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
         shape: (channels, height, width) of one image.
         least: Images whose longer side is below this are not folded.
-
-    Returns:
-        1, 2, 4, ...
 
     Raises:
         UsageError: ``shape`` is no image.

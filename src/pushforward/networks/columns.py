@@ -83,33 +83,16 @@ class ColumnTransformer(nn.Module):
     def sized(
         cls, size: str, *, shape: Sequence[int], starts: Sequence[int] | None = None, conditions: Kinds = None, times: int = 1
     ) -> ColumnTransformer:
-        """Build one of three sizes.
+        """Build one of three sizes: tiny (width 32, depth 2), small (64, 3) or base (192, 6).
 
-        Args:
-            size: "tiny" (width 32, depth 2), "small" (64, 3) or "base" (192, 6).
-            shape: Shape of a row, (d,).
-            starts: See the class; None takes every coordinate for a column.
-            conditions: Kinds of condition by name; None for none.
-            times: Number of times per example.
+        ``shape`` is that of a row, (d,); without ``starts`` every coordinate is a column.
         """
         width, depth, heads = size_choice(size, {"tiny": (32, 2, 2), "small": (64, 3, 4), "base": (192, 6, 6)})
         starts = range(shape[0] + 1) if starts is None else starts
         return cls(starts, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Coordinates, and after them a mark for each column that is given, (n, d + columns).
-            t: (n,), or (n, times).
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, d).
-
-        Raises:
-            UsageError: A shape does not fit, or a time is missing.
-        """
+        """Rows (n, d) from coordinates, and after them a mark for each column that is given, x (n, d + columns)."""
         check_input(x, (self.inputs,), "ColumnTransformer")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
+from pushforward.networks.autoencoder import SIZES
 from pushforward.networks.blocks import Level, Norm
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.checks import check_input, image_shape, level_widths, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to
+from pushforward.networks.folding import fold, pad_to, unfold
 
 __all__ = ["FACTORS", "Compressor", "Expander", "map_shape"]
 
 FACTORS = (1, 2, 4, 8)
-SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
-"""Channels at the finest level and residual blocks per level."""
 
 
 def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
@@ -58,7 +57,7 @@ def _trunk(width: int, blocks: int, factor: int, conditions: Kinds, rising: bool
     positive(width=width, blocks=blocks)
     stem = min(factor, 2)
     number = (factor // stem).bit_length()
-    channels = [width if level == 0 else 2 * width for level in range(number)][:: -1 if rising else 1]
+    channels = level_widths(width, number, 2)[:: -1 if rising else 1]
     order = [w for w in channels for _ in range(blocks)]
     conditioning = Conditioning(2 * width, conditions=conditions, times=0)
     modulation = Modulation.films(2 * width, order) if conditions else None
@@ -103,38 +102,12 @@ class Compressor(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, conditions: Kinds = None) -> Compressor:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": 24, 48 or 96 channels at the finest level.
-            shape: (channels, height, width) of one image.
-            outputs: Channels of the map.
-            factor: 1, 2, 4 or 8.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or an argument is out of range.
-        """
+        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
         width, blocks = size_choice(size, SIZES)
         return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width), in model units.
-            t: None: an encoder knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, outputs, height / factor, width / factor), sides rounded up, in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Maps (n, outputs, height / factor, width / factor), sides rounded up, of images x in model units."""
         check_input(x, self.shape, "Compressor")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
@@ -184,38 +157,12 @@ class Expander(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, conditions: Kinds = None) -> Expander:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": 24, 48 or 96 channels at the finest level.
-            shape: (channels, height, width) of the output.
-            inputs: Channels of the map.
-            factor: 1, 2, 4 or 8.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or an argument is out of range.
-        """
+        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
         width, blocks = size_choice(size, SIZES)
         return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Maps z, (n, inputs, height / factor, width / factor), sides rounded up.
-            t: None: a decoder knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, channels, height, width), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Images (n, channels, height, width) of maps x (n, inputs, height / factor, width / factor), sides rounded up."""
         check_input(x, self.map, "Expander")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
@@ -224,7 +171,4 @@ class Expander(nn.Module):
             if index:
                 h = F.pixel_shuffle(self.grow[index - 1](h), 2).contiguous(memory_format=torch.channels_last)
             h = level(h, films)
-        h = self.leave(F.silu(self.norm(h)))
-        if self.stem > 1:
-            h = F.pixel_shuffle(h, self.stem)
-        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        return unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.checks import check_input, count, image_shape, level_widths, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.folding import pad_to
 from pushforward.networks.minibatch_std import append_minibatch_std
@@ -26,40 +26,15 @@ SLOPE = 0.2
 
 
 def halvings(height: int, width: int) -> int:
-    """How often an image is halved, rounding up: until no side is longer than 4, and at least twice.
-
-    Args:
-        height: Of the image.
-        width: Of the image.
-
-    Returns:
-        At least 2.
-    """
+    """How often an image is halved, rounding up: until no side is longer than 4, and at least twice."""
     side, number = max(height, width), 0
     while number < 2 or -(-side // 2**number) > 4:
         number += 1
     return number
 
 
-def level_widths(width: int, number: int) -> list[int]:
-    """Channels after each halving, finest first: doubling, up to eight times ``width``.
-
-    Args:
-        width: After the first.
-        number: How many.
-
-    Returns:
-        One number for each.
-    """
-    return [width * min(2**level, 8) for level in range(number)]
-
-
 def start(network: nn.Module) -> None:
-    """Draw the weights of linear layers and convolutions from normal(0, 0.02), as the paper does; biases start at zero.
-
-    Args:
-        network: Changed in place.
-    """
+    """Draw the weights of linear layers and convolutions from normal(0, 0.02), as the paper does; biases start at zero."""
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, std=0.02)
@@ -95,7 +70,7 @@ class DCGANGenerator(nn.Module):
         self.width = width
         self.conditions = kinds_of(conditions)
         number = halvings(*self.shape[1:])
-        channels = level_widths(width, number)[::-1]
+        channels = level_widths(width, number, 8)[::-1]
         height, breadth = (-(-side // 2**number) for side in self.shape[1:])
         self.grid = (channels[0], height, breadth)
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
@@ -107,39 +82,13 @@ class DCGANGenerator(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> DCGANGenerator:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart.
-            shape: (channels, height, width) of one image.
-            latent: Length of z.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
+        """Build one of three sizes: about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart."""
         return cls(shape, latent=latent, width=width_of(size, shape), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Noise z, (n, latent), standard normal; n at least 2 in training mode.
-            t: None: a generator knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, channels, height, width), in model units and in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Images (n, *shape) in model units of standard normal noise x (n, latent); n at least 2 in training mode."""
         check_input(x, (self.latent,), "DCGANGenerator")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
-        z = x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+        z = self.conditioning.joined(x, t, condition)
         h = self.enter(z).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
         h = F.relu(self.norms[0](h))
         for grow, norm in zip(self.grow, self.norms[1:], strict=True):
@@ -181,7 +130,7 @@ class DCGANCritic(nn.Module):
         self.minibatch_std = minibatch_std
         self.normalise = normalise
         number = halvings(*self.shape[1:])
-        channels = level_widths(width, number)
+        channels = level_widths(width, number, 8)
         self.multiple = 2**number
         area = -(-self.shape[1] // self.multiple) * -(-self.shape[2] // self.multiple)
         self.enter = nn.Conv2d(self.shape[0], channels[0], 4, stride=2, padding=1)
@@ -194,38 +143,12 @@ class DCGANCritic(nn.Module):
     def sized(
         cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
     ) -> DCGANCritic:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
-            shape: (channels, height, width) of one image.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
-            normalise: Whether there is batch normalisation.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
+        """Build one of three sizes: about 0.04, 0.5 and 2.6 million parameters at 28 x 28."""
         width = width_of(size, shape)
         return cls(shape, width=width, conditions=conditions, minibatch_std=minibatch_std, normalise=normalise)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width); n at least 2 in training mode with batch normalisation.
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Scores (n,) of images (n, channels, height, width); n at least 2 in training mode with batch normalisation."""
         check_input(x, self.shape, "DCGANCritic")
         padded = pad_to(x, self.multiple).contiguous(memory_format=torch.channels_last)
         h = F.leaky_relu(self.enter(padded), SLOPE)
@@ -237,17 +160,6 @@ class DCGANCritic(nn.Module):
 
 
 def width_of(size: str, shape: Sequence[int]) -> int:
-    """The finest width of a named size; small images have few grids, which are wider.
-
-    Args:
-        size: "tiny", "small" or "base".
-        shape: (channels, height, width) of one image.
-
-    Returns:
-        Channels.
-
-    Raises:
-        UsageError: No such size, or ``shape`` is no image.
-    """
+    """The finest width of a named size; small images have few grids, which are wider."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
     return width if max(image_shape(shape)[1:]) >= 16 else 2 * width

@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.networks.blocks import attend
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
-from pushforward.networks.folding import pad_to
+from pushforward.networks.folding import pad_to, unfold
 
 __all__ = ["DiT"]
 
@@ -35,27 +35,15 @@ class TransformerBlock(nn.Module):
         self.outer = nn.Linear(4 * width, width)
 
     def attend(self, h: Tensor) -> Tensor:
-        """Every token attends to every other.
-
-        Args:
-            h: (n, tokens, width).
-
-        Returns:
-            (n, tokens, width).
-        """
+        """Every token attends to every other: (n, tokens, width), of the same shape."""
         n, tokens, width = h.shape
         q, k, v = self.qkv(h).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         return self.out(attend(q, k, v).transpose(1, 2).reshape(n, tokens, width))
 
     def forward(self, x: Tensor, film: Sequence[Tensor]) -> Tensor:
-        """Apply.
+        """Of tokens (n, tokens, width), of the same shape.
 
-        Args:
-            x: (n, tokens, width).
-            film: Scale, shift and gate of attention, then of the perceptron, each (n, width); empty for none.
-
-        Returns:
-            (n, tokens, width).
+        ``film`` has scale, shift and gate of attention, then of the perceptron, each (n, width); empty for none.
         """
         h = self.attend(rescale(x, film[0:2]))
         x = x + h if not film else torch.addcmul(x, film[2][:, None].to(x.dtype), h.to(x.dtype))
@@ -64,15 +52,7 @@ class TransformerBlock(nn.Module):
 
 
 def rescale(x: Tensor, film: Sequence[Tensor]) -> Tensor:
-    """Normalise each token to mean 0 and variance 1, then scale and shift it.
-
-    Args:
-        x: (n, tokens, width).
-        film: Scale and shift, each (n, width); empty for none.
-
-    Returns:
-        A tensor shaped like ``x``.
-    """
+    """Tokens (n, tokens, width), normalised to mean 0 and variance 1; then scaled and shifted, unless ``film`` is empty."""
     h = F.layer_norm(x, (x.shape[2],))
     return torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
 
@@ -144,19 +124,9 @@ class DiT(nn.Module):
         conditions: Kinds = None,
         times: int = 1,
     ) -> DiT:
-        """Build one of three sizes; patches of 2 pixels up to 16 pixels a side, then 4, then 8 above 64.
+        """Build one of three sizes: about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
 
-        Args:
-            size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
-            shape: (channels, height, width) of one image.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            times: Number of times per example; 0 for none.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
+        Patches have 2 pixels a side up to 16 pixels, then 4, then 8 above 64.
         """
         side = max(image_shape(shape)[1:])
         patch = 2 if side <= 16 else 4
@@ -177,19 +147,7 @@ class DiT(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width).
-            t: (n,), or (n, times); None where ``times`` is 0.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            A tensor shaped and typed like ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is missing or unexpected.
-        """
+        """A tensor shaped like images x (n, channels, height, width)."""
         check_input(x, self.shape, "DiT")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)
@@ -199,5 +157,5 @@ class DiT(nn.Module):
         for index, block in enumerate(self.layers):
             h = block(h, films[6 * index : 6 * index + 6])
         h = rescale(h, films[6 * self.depth :])
-        h = F.pixel_shuffle(self.leave(h).transpose(1, 2).reshape(n, -1, *self.grid), self.patch)
-        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        h = self.leave(h).transpose(1, 2).reshape(n, -1, *self.grid)
+        return unfold(h, self.patch, self.shape).to(x.dtype)

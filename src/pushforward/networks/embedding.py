@@ -102,12 +102,7 @@ def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
 
 
 def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int) -> None:
-    """Refuse conditions that the network cannot take.
-
-    Args:
-        condition: As networks take it.
-        kinds: Of the network.
-        n: Number of examples.
+    """Refuse conditions that a network of these kinds cannot take for n examples.
 
     Raises:
         UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
@@ -192,6 +187,11 @@ class Conditioning(nn.Module):
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
         return sum(parts[1:], parts[0]) if parts else None
 
+    def joined(self, x: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
+        """Vectors x (n, d) and, where there are conditions, their embedding beside them; t is None."""
+        label = self(x.shape[0], x.device, t, condition)
+        return x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+
 
 def values_of(
     name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
@@ -230,42 +230,23 @@ class Modulation(nn.Module):
 
     @classmethod
     def films(cls, width: int, channels: Sequence[int]) -> Modulation:
-        """Scale and shift for each of several blocks.
+        """A layer that gives each of several blocks scale and shift, in turn.
 
         Args:
             width: Length of the conditioning vector.
             channels: Number of channels of each block.
-
-        Returns:
-            The layer; its results are scale, shift, scale, shift, ...
         """
         sizes = [size for size in channels for _ in range(2)]
         return cls(width, sizes, [1, 0] * len(channels))
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """Split into vectors.
-
-        Args:
-            vector: (n, width).
-
-        Returns:
-            One tensor (n, size) for each of ``sizes``.
-        """
+        """A tensor (n, size) for each of ``sizes``, from the conditioning vector (n, width)."""
         # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
         return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
 
 
 def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
-    """Scale and shift of each block.
-
-    Args:
-        modulation: A layer made by `Modulation.films`, or None where the network receives nothing.
-        vector: The conditioning vector, (n, width), or None.
-        number: How many blocks.
-
-    Returns:
-        One pair (scale, shift) per block, or None for each.
-    """
+    """(scale, shift) of each of ``number`` blocks, from a layer of `Modulation.films`; None of each without layer or vector."""
     if modulation is None or vector is None:
         return [None] * number
     vectors = modulation(vector)
@@ -273,15 +254,7 @@ def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) 
 
 
 def modulate(h: Tensor, film: Film) -> Tensor:
-    """Scale and shift features: h scale + shift.
-
-    Args:
-        h: (n, c, ...) features.
-        film: (scale, shift), each (n, c); None leaves ``h`` as it is.
-
-    Returns:
-        A tensor shaped like ``h``.
-    """
+    """Features h (n, c, ...), scaled and shifted by (n, c) each: h scale + shift; as they are where ``film`` is None."""
     if film is None:
         return h
     scale, shift = film

@@ -50,15 +50,6 @@ class FeatureHeads(nn.Module):
         return cls(network.widths, sides, hidden, network.conditions)
 
     def forward(self, features: Sequence[Tensor], t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            features: Maps, each (n, width, height, width of the map).
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in float32 at least.
-        """
+        """Scores (n,), float32 at least, of feature maps, each (n, width, height, width of the map)."""
         scores = [critic(h, t, condition) for critic, h in zip(self.critics, features, strict=True)]
         return torch.stack(scores).sum(0)

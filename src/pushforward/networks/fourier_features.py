@@ -63,16 +63,7 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", directions * frequencies[:, None])
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on x and its waves.
-
-        Args:
-            x: (n, inputs), model units.
-            t: As the network takes it.
-            condition: As the network takes it.
-
-        Raises:
-            UsageError: x has another shape.
-        """
+        """``network`` on x (n, inputs), model units, and its waves."""
         check_input(x, (self.inputs,), "a network with Fourier features")
         # an angle of 100 radians in bfloat16 is off by a quarter
         with torch.autocast(x.device.type, enabled=False):

@@ -17,16 +17,7 @@ GROUP = 16
 def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
     """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
 
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        size: Side of the kernel, odd.
-        groups: Number of groups.
-        bias: Whether there is a bias.
-        gain: Standard deviation of the result over that of the input; 0 for zero weights.
-
-    Returns:
-        The layer.
+    ``gain`` is the standard deviation of the result over that of the input; 0 makes zero weights.
     """
     layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
@@ -36,15 +27,7 @@ def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: 
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that keeps the variance, without bias.
-
-    Args:
-        inputs: Length of the input.
-        outputs: Length of the result.
-
-    Returns:
-        The layer.
-    """
+    """A linear layer that keeps the variance, without bias."""
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
     return layer
@@ -78,13 +61,6 @@ class InvertedBlock(nn.Module):
         self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, width, h, w).
-
-        Returns:
-            (n, width, h, w).
-        """
+        """Of features (n, width, h, w), of the same shape."""
         h = F.leaky_relu(self.widen(x), SLOPE)
         return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))

@@ -92,23 +92,10 @@ class MLP(nn.Module):
         minibatch_std: int = 0,
         activation: str = "silu",
     ) -> MLP:
-        """Build one of three sizes.
+        """Build one of three sizes; ``outputs`` is the length of the result, None for that of x.
 
-        Args:
-            size: "tiny" (width 48, depth 3), "small" (96, 3) or "base" (512, 6); without time (64, 3), (128, 4) and
-                (512, 6). Long vectors get more: 2, 4 or 8 times their length, up to 256.
-            shape: Shape of x, (d,).
-            conditions: Kinds of condition by name; None for an unconditional network.
-            times: Number of times per example; 0 for none.
-            outputs: Length of the result; None for d.
-            minibatch_std: See the class.
-            activation: See the class.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no vector.
+        They are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without time (64, 3), (128, 4) and (512, 6). Long
+        vectors get more: 2, 4 or 8 times their length, up to 256.
         """
         # Scaling and shifting costs as much as the layers themselves; without time the same seconds pay for more width.
         timed = {"tiny": (48, 3), "small": (96, 3), "base": (512, 6)}
@@ -132,19 +119,7 @@ class MLP(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, inputs).
-            t: (n,), or (n, times); of length 1 for one time of all examples; None where ``times`` is 0.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, outputs), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is missing or unexpected.
-        """
+        """Vectors (n, outputs) from x (n, inputs); t may have length 1, one time for all examples."""
         check_input(x, (self.inputs,), "MLP")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = films_of(self.modulation, vector, self.depth)

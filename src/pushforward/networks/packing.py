@@ -53,27 +53,12 @@ class Packed(nn.Module):
 
         Returns:
             (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
-
-        Raises:
-            UsageError: A number is out of range.
         """
         positive(pack=pack)
         return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width) or (n, d), n a multiple of ``pack``.
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n / pack,), one score for each pack.
-
-        Raises:
-            UsageError: n is no multiple of ``pack``, or a time or label is unexpected or of the wrong shape.
-        """
+        """Scores (n / pack,), one for each pack, of x (n, channels, height, width) or (n, d), n a multiple of ``pack``."""
         n = x.shape[0]
         if t is not None:
             raise UsageError("Got a time t, but a packed critic is built without one. Pass t=None.")

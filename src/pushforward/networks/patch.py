@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.checks import check_input, image_shape, level_widths, positive, size_choice
 from pushforward.networks.embedding import Condition, check_condition
 from pushforward.networks.folding import fold, pad_to
 from pushforward.networks.spectral import Spectral
@@ -41,7 +41,7 @@ class PatchCritic(nn.Module):
         positive(width=width, depth=depth)
         self.shape = image_shape(shape)
         self.width, self.depth = width, depth
-        widths = [self.shape[0], *(width * min(8, 2**level) for level in range(depth))]
+        widths = [self.shape[0], *level_widths(width, depth, 8)]
         self.halve = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)])
         self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.leave = nn.Conv2d(widths[-1], 1, 1)
@@ -51,18 +51,7 @@ class PatchCritic(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int]) -> PatchCritic:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": 16, 32 or 64 channels at first; 2 halvings, 3 in base.
-            shape: (channels, height, width) of one image.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
+        """Build one of three sizes: 16, 32 or 64 channels at first; 2 halvings, 3 in base."""
         width, depth = size_choice(size, {"tiny": (16, 2), "small": (32, 2), "base": (64, 3)})
         return cls(shape, width=width, depth=depth)
 
@@ -92,18 +81,6 @@ class PatchCritic(nn.Module):
         return pad_to(grown, 2**self.depth)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width), model units.
-            t: None: a critic knows no time.
-            condition: None: this critic knows no labels.
-
-        Returns:
-            (n, patches), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a label is unexpected.
-        """
+        """Scores (n, patches) of images (n, channels, height, width) in model units; it takes no condition."""
         check_condition(condition, {}, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

@@ -48,38 +48,16 @@ class Perceptron(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, conditions: Kinds = None) -> Perceptron:
-        """Build one of three sizes.
+        """Build one of three sizes: width 64, 200 or 512, and two hidden layers.
 
-        Args:
-            size: "tiny", "small" or "base": width 64, 200 or 512.
-            shape: Shape of x, (d,).
-            outputs: Length of the result; None for d.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network, of two hidden layers.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no vector.
+        ``outputs`` is the length of the result, None for that of x.
         """
         inputs = vector_shape(shape)
         width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})
         return cls(inputs, inputs if outputs is None else outputs, width=width, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, inputs).
-            t: None: this network knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, outputs), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Vectors (n, outputs) from x (n, inputs)."""
         check_input(x, (self.inputs,), "Perceptron")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = x

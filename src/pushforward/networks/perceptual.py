@@ -18,15 +18,7 @@ __all__ = ["PretrainedFeatures", "bilinear"]
 
 
 def bilinear(new: int, old: int) -> Tensor:
-    """The matrix of bilinear resampling, smoothed where it makes fewer numbers (antialiased).
-
-    Args:
-        new: How many numbers come out.
-        old: How many go in.
-
-    Returns:
-        (new, old); each example sums to 1.
-    """
+    """The matrix (new, old) of bilinear resampling, smoothed where it makes fewer numbers (antialiased)."""
     return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
 
 

@@ -52,14 +52,7 @@ class Mixing(nn.Module):
         self.enlarge = nn.ModuleList([Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)])
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Apply.
-
-        Args:
-            features: Of four depths, finest first.
-
-        Returns:
-            As many, of the same sides.
-        """
+        """Mixed features of four depths, finest first, of the sides of those given."""
         mixed = [F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)]
         for level in reversed(range(3)):
             coarse = F.conv2d(mixed[level + 1], self.get_buffer(f"down_{level}"), padding=1)
@@ -96,16 +89,7 @@ class ScaleCritic(nn.Module):
         self.leave = ProjectionHead(width, conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, features, side, side).
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in float32 at least.
-        """
+        """Scores (n,), float32 at least, of features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
         return self.leave(x.mean((2, 3)), t, condition)
@@ -190,41 +174,16 @@ class ProjectedCritic(nn.Module):
         conditions: Kinds = None,
         backgrounds: Sequence[float] = (1.0,),
     ) -> ProjectedCritic:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million parameters that learn.
-            shape: (channels, height, width) of one image.
-            mean: Of each channel.
-            std: Of each channel.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            backgrounds: The backgrounds of images with transparency.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or an argument is out of range.
-            MissingExtra: Without the extra ``projected``.
-            CheckpointError: If the pretrained weights are missing or others.
-        """
+        """Build one of three sizes: sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million parameters that learn."""
         side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
         units = {"mean": mean, "std": std}
         return cls(shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, backgrounds=backgrounds)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width), model units.
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
+        """Scores of images (n, channels, height, width) in model units.
 
         Returns:
-            (n, 4), in the type of ``x``: finest depth first. With transparency (n, 4 * backgrounds), by background.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
+            (n, 4), finest depth first. With transparency (n, 4 * backgrounds), by background.
         """
         check_input(x, self.shape, "ProjectedCritic")
         scores = []

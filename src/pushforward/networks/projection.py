@@ -39,19 +39,7 @@ class ProjectionHead(nn.Module):
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
 
     def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            features: (n, width).
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in float32 at least.
-
-        Raises:
-            UsageError: A time or label is unexpected or of the wrong shape.
-        """
+        """Scores (n,), float32 at least, of features (n, width)."""
         label = self.conditioning(features.shape[0], features.device, t, condition)
         weight = self.linear.weight if label is None else self.linear.weight + label / math.sqrt(self.width)
         # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.

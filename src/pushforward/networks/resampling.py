@@ -9,13 +9,9 @@ __all__ = ["Resample", "doubling", "halving"]
 
 
 def halving(side: int) -> Tensor:
-    """The matrix that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
+    """The matrix (ceil(side / 2), side) that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
 
-    Args:
-        side: How many numbers go in; the ends are repeated outwards.
-
-    Returns:
-        (ceil(side / 2), side).
+    The ends are repeated outwards.
     """
     matrix = torch.zeros(-(-side // 2), side)
     for row in range(matrix.shape[0]):
@@ -25,13 +21,9 @@ def halving(side: int) -> Tensor:
 
 
 def doubling(side: int) -> Tensor:
-    """The matrix that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
+    """The matrix (side, ceil(side / 2)) that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
 
-    Args:
-        side: How many numbers come out; the last one that goes in is repeated outwards.
-
-    Returns:
-        (side, ceil(side / 2)).
+    The last number that goes in is repeated outwards.
     """
     matrix = torch.zeros(side, -(-side // 2))
     for row in range(side):
@@ -60,14 +52,7 @@ class Resample(nn.Module):
         self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, c, height, width).
-
-        Returns:
-            (n, c, new height, new width), channels last in memory.
-        """
+        """Images (n, c, new height, new width), channels last in memory, of images (n, c, height, width)."""
         n, c, height, width = x.shape
         new_height, new_width = self.rows.shape[0], self.columns.shape[0]
         h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)

@@ -8,11 +8,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, stem_of
+from pushforward.networks.checks import check_input, count, image_shape, level_widths, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
-from pushforward.networks.folding import fold, pad_to
+from pushforward.networks.folding import fold, pad_to, unfold
 from pushforward.networks.inverted_block import InvertedBlock, convolution, linear
 from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.resampling import Resample, doubling, halving
@@ -21,33 +20,14 @@ __all__ = ["Critic", "Generator"]
 
 
 def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
-    """Sizes of the feature maps, finest first: halved, rounding up, until no side is longer than 4.
+    """Sizes (height, width) of the feature maps, at least one, finest first: halved, rounding up, until no side is longer than 4.
 
-    Args:
-        height: Of the image.
-        width: Of the image.
-        stem: Pixels per side of the patches that are folded into channels first.
-
-    Returns:
-        At least one (height, width).
+    ``stem`` is the side of the patches that are folded into channels first.
     """
     sizes = [(-(-height // stem), -(-width // stem))]
     while max(sizes[-1]) > 4:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
     return sizes
-
-
-def widths(width: int, number: int) -> list[int]:
-    """Channels of each level, finest first: doubling, up to four times ``width``.
-
-    Args:
-        width: At the finest level.
-        number: How many levels.
-
-    Returns:
-        One number per level.
-    """
-    return [width * min(2**level, 4) for level in range(number)]
 
 
 class Generator(nn.Module):
@@ -80,7 +60,7 @@ class Generator(nn.Module):
         self.conditions = kinds_of(conditions)
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)
-        channels = widths(width, len(self.grids))
+        channels = level_widths(width, len(self.grids), 4)
         total = blocks * len(channels)
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
@@ -97,49 +77,20 @@ class Generator(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 64, conditions: Kinds = None) -> Generator:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": about 0.07, 0.2 and 2 million parameters at 28 x 28.
-            shape: (channels, height, width) of one image.
-            latent: Length of z.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
+        """Build one of three sizes: about 0.07, 0.2 and 2 million parameters at 28 x 28."""
         width, blocks, stem = proportions(size, shape)
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Noise z, (n, latent), standard normal.
-            t: None: a generator knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, channels, height, width), in model units and in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Images (n, channels, height, width) in model units of standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "Generator")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
-        z = x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+        z = self.conditioning.joined(x, t, condition)
         h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(memory_format=torch.channels_last)
         for index, level in enumerate(self.levels):
             if index:
                 h = self.resample[index - 1](self.change[index - 1](h))
             h = level(h)
-        h = self.leave(h)
-        if self.stem > 1:
-            h = F.pixel_shuffle(h, self.stem)
-        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
 
 
 class Critic(nn.Module):
@@ -176,7 +127,7 @@ class Critic(nn.Module):
         self.stem = stem
         self.minibatch_std = minibatch_std
         sizes = grids(*self.shape[1:], stem)
-        channels = widths(width, len(sizes))
+        channels = level_widths(width, len(sizes), 4)
         total = blocks * len(channels)
         self.enter = convolution(self.shape[0] * stem**2, channels[0], 1)
         self.levels = nn.ModuleList([nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels])
@@ -192,37 +143,12 @@ class Critic(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> Critic:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
-            shape: (channels, height, width) of one image.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
-        """
+        """Build one of three sizes: about 0.06, 0.2 and 2 million parameters at 28 x 28."""
         width, blocks, stem = proportions(size, shape)
         return cls(shape, width=width, blocks=blocks, conditions=conditions, stem=stem, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width).
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Scores (n,) of images (n, channels, height, width)."""
         check_input(x, self.shape, "Critic")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
@@ -241,18 +167,7 @@ class Critic(nn.Module):
 
 
 def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    """Width, blocks per level and stem of a generator or critic.
-
-    Args:
-        size: "tiny", "small" or "base".
-        shape: (channels, height, width) of one image.
-
-    Returns:
-        (width, blocks, stem).
-
-    Raises:
-        UsageError: No such size, or ``shape`` is no image.
-    """
+    """Width, blocks per level and stem of a generator or critic."""
     stem = stem_of(size, shape, 16)
     if max(shape[1:]) < 16:
         width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)})

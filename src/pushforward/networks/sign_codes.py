@@ -58,12 +58,6 @@ class SignCodes(nn.Module):
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on ``scale`` z and the code of its signs.
-
-        Args:
-            x: Noise z, (n, latent).
-            t: None: a generator knows no time.
-            condition: As the network takes it.
-        """
+        """``network`` on ``scale`` z and the code of its signs, for noise x (n, latent)."""
         pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
         return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)

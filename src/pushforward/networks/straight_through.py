@@ -50,16 +50,7 @@ class StraightThrough(nn.Module):
         return latent + sum(stop - start for start, stop in space.blocks)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Rows in model units, (n, d).
-
-        Args:
-            x: Noise z, (n, `noise_size`).
-            t: None: a generator knows no time.
-            condition: As the network takes it.
-
-        Raises:
-            UsageError: z has another length.
-        """
+        """Rows in model units, (n, d), of noise x (n, `noise_size`)."""
         check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
         out = self.network(x[:, : self.latent], t, condition)
         with torch.autocast(x.device.type, enabled=False):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,17 +20,7 @@ WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
 def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Read the shape of one example, a vector or an image.
-
-    Args:
-        shape: (d,) or (channels, height, width), each at least 1.
-
-    Returns:
-        The same numbers as a tuple of int.
-
-    Raises:
-        UsageError: The shape has another rank, or a side below 1.
-    """
+    """The shape of one example, (d,) or (channels, height, width), as a tuple of int; see `vector_shape` and `image_shape`."""
     return (vector_shape(shape),) if len(shape) == 1 else image_shape(shape)
 
 
@@ -64,39 +53,13 @@ class TextbookGenerator(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> TextbookGenerator:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28.
-            shape: Shape of one example.
-            latent: Length of z.
-            conditions: Kinds of condition by name; None for an unconditional network.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is neither a vector nor an image.
-        """
+        """Build one of three sizes: width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28."""
         return cls(shape, latent=latent, width=size_choice(size, WIDTHS), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: Noise z, (n, latent), standard normal.
-            t: None: a generator knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n, *shape), in model units and in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Examples (n, *shape) in model units of standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "TextbookGenerator")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
-        z = x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+        z = self.conditioning.joined(x, t, condition)
         return self.leave(F.relu(self.enter(z))).to(x.dtype).unflatten(1, self.shape)
 
 
@@ -131,36 +94,11 @@ class TextbookCritic(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> TextbookCritic:
-        """Build one of three sizes.
-
-        Args:
-            size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
-            shape: Shape of one example.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is neither a vector nor an image.
-        """
+        """Build one of three sizes: width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28."""
         return cls(shape, width=size_choice(size, WIDTHS), conditions=conditions, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, *shape).
-            t: None: a critic knows no time.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            (n,), in the type of ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is unexpected.
-        """
+        """Scores (n,) of examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:

@@ -14,7 +14,7 @@ from pushforward.errors import UsageError
 from pushforward.networks.blocks import Level, Norm, zeroed
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to
+from pushforward.networks.folding import fold, pad_to, unfold
 
 __all__ = ["UNet"]
 
@@ -110,20 +110,9 @@ class UNet(nn.Module):
         times: int = 1,
         dropout: float = 0.0,
     ) -> UNet:
-        """Build one of three sizes; images below 14 pixels get narrower networks and no folding.
+        """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28.
 
-        Args:
-            size: "tiny", "small" or "base": about 0.2, 1.2 and 6 million parameters at 28 x 28.
-            shape: (channels, height, width) of one image.
-            conditions: Kinds of condition by name; None for an unconditional network.
-            times: Number of times per example; 0 for none.
-            dropout: See the class.
-
-        Returns:
-            The network.
-
-        Raises:
-            UsageError: No such size, or ``shape`` is no image.
+        Images below 14 pixels get narrower networks and no folding.
         """
         side, stem = max(image_shape(shape)[1:]), stem_of(size, shape, 14)
         if side < 14:
@@ -142,37 +131,16 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width).
-            t: (n,), or (n, times); None where ``times`` is 0.
-            condition: None, or values and masks by name; see `Conditioning`.
-
-        Returns:
-            A tensor shaped and typed like ``x``.
-
-        Raises:
-            UsageError: A shape does not fit, or a time or label is missing or unexpected.
-        """
+        """A tensor shaped like images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
         for level, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
             h = level(skip + F.pixel_shuffle(grow(h), 2), films)
-        h = self.leave(F.silu(self.norm(h)))
-        if self.stem > 1:
-            h = F.pixel_shuffle(h, self.stem)
-        h = h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        h = unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
         return h if self.gain is None or vector is None else h + self._gained(x, vector)
 
     def features(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> list[Tensor]:
-        """What each level holds on the way down, finest first, and the middle: (n, width, height, width of the level).
-
-        Args:
-            x: As of `forward`.
-            t: As of `forward`.
-            condition: As of `forward`.
-        """
+        """What each level holds on the way down, finest first, and the middle: (n, width, height, width of the level)."""
         skips, h, films, _ = self._encoded(x, t, condition)
         return [*skips, self.middle(h, films)]
 
