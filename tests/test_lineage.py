@@ -17,7 +17,7 @@ from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.lineage import leaks, read_seen, seen_by
+from pushforward.training.lineage import leaks, seen_by
 
 
 def swapped(data, rows):
@@ -75,23 +75,11 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
     assert fitted(data, tmp_path / "fourth", init=first.folder).seen.overlaps(data) == (0, 0)
 
 
-def test_earlier_runs_say_that_nothing_is_known(tmp_path):
+def test_unknown_examples_of_an_ancestor_are_said_to_be_unknown(tmp_path):
     data = space_data((2,), labels=False)
     first = fitted(data, tmp_path / "first")
     new = space_data((2,), labels=False, seed=3)
     assert unseen_warnings(first, new) == (), "its record says that other data is new to it"
-    (first.folder / "rows.safetensors").unlink()
-    del first.spec["rows"]
-    first.__dict__.pop("seen", None)
-    judged = {"repeats": 1, "metrics": ["energy"]}
-    assert pf.evaluate(first, data, **judged).models[0].warnings == (), "its own data and split are its fingerprint's"
-    (said,) = pf.evaluate(first, new, **judged).models[0].warnings
-    assert "is unknown" in said
-    second = fitted(data, tmp_path / "second")
-    content = {**second.spec, "init": "runs/old"}
-    del content["rows"]
-    seen = read_seen(second.folder, content)
-    assert (seen.own, len(seen.inherited), seen.names, seen.unknown) == (None, 0, ("runs/old",), ("runs/old",))
     (said,) = leaks(Seen(np.zeros(1, np.uint64)).joined_by("runs/old", Seen()), data)
     assert "runs/old, which does not say on which examples it was trained" in said
 

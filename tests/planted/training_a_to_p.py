@@ -93,7 +93,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/fallback.py": [
         ("        os.rename(damaged, aside)", "        pass", "saving"),
-        ("        if error.before is None:", "        if True:", "saving"),
     ],
     "training/folders.py": [
         (

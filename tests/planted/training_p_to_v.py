@@ -161,7 +161,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/taking_up.py": [
         ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
-        ("if fallback and processes.count == 1:", "if fallback:", "launched"),
+        ("processes.first(where.name if damage is None else damage.before)", "where.name", "launched saving"),
         ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
         (
             'budget.check_beyond(folder, stored.state["seconds"]',

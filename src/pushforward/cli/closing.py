@@ -61,13 +61,16 @@ def _best(run: Run) -> list[str]:
 
 
 def _ended(run: Run) -> list[str]:
-    """With which weights a training has ended by itself, what they lost, and how to see whether it gained anything."""
+    """With which weights a training has ended by itself, what they lost, and how to see whether it gained anything.
+
+    Where it ended with those of its start, the alarm has said so on the line before.
+    """
     weights, start = _variety_lost(run).rpartition("; ")[2], _start(run)
     if not weights:
         return []
     again = _again(run)
     if start and run.state.get("weights_step") == 0:
-        return [f"{weights}: it samples as {start} does. Use {start} instead{f', or finish it again {again}' if again else ''}"]
+        return [f"it samples as {start} does. Use {start} instead{f', or finish it again {again}' if again else ''}"]
     if ratios := _ratios(run):
         weights += f", where {_in_words(ratios)} of the start's"
     if _lower(run):

@@ -11,7 +11,6 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.recipes import registry
 from pushforward.training import Run, load
-from pushforward.training.lineage import earlier_split
 from pushforward.training.own_columns import is_data_of
 from pushforward.training.run import transport_of
 from pushforward.training.run_data import data_of_run
@@ -83,9 +82,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     if isinstance(model, Run):
         check_unseen(name, model, data)
     if isinstance(model, Run) and not is_data_of(model.spec, data):
-        raise UsageError(
-            f"{name} was trained on other data than {data.name}; compare runs of the same data.{earlier_split(model.spec)}"
-        )
+        raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
 
 
 def data_of(model: Run | Transport) -> Dataset:

@@ -65,8 +65,7 @@ class Sums:
     """Statistics of a part of a batch, which a method yields to receive those of the whole batch.
 
     A batch may be split into parts and over processes. A statistic (the use of codes, the signs of a critic's scores) must be
-    that
-    of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
+    that of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
     ``total.values["square"] / total.count`` is the same in every part. Every part goes on with the total, but the method's own
     buffers must move once: that is done by ``then``.
 

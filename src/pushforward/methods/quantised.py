@@ -93,8 +93,8 @@ class QuantisedAutoencoder(Method):
     """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
 
     Gradients pass the quantisation as if it were not there. A `Codebook` follows the vectors of the whole batch after each
-    update. It notes the log-likelihood (nats an example), the share of
-    variance explained, and the perplexity of the codes in the batch: e to their entropy, at most the book's size.
+    update. It notes the log-likelihood (nats an example), the share of variance explained, and the perplexity of the codes in the
+    batch: e to their entropy, at most the book's size.
 
     On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
     codes go together.

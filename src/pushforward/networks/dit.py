@@ -80,15 +80,7 @@ class DiT(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        *,
-        patch: int,
-        width: int,
-        depth: int,
-        heads: int,
-        conditions: Kinds = None,
-        times: int = 1,
+        self, shape: Sequence[int], *, patch: int, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
     ) -> None:
         super().__init__()
         positive(patch=patch, width=width, depth=depth, heads=heads)
@@ -116,14 +108,7 @@ class DiT(nn.Module):
         self.modulation = None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
 
     @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        conditions: Kinds = None,
-        times: int = 1,
-    ) -> DiT:
+    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1) -> DiT:
         """Build one of three sizes: about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
 
         Patches have 2 pixels a side up to 16 pixels, then 4, then 8 above 64.
@@ -136,15 +121,7 @@ class DiT(nn.Module):
             width, depth, heads = size_choice(size, {"tiny": (48, 3, 2), "small": (96, 3, 4), "base": (192, 6, 4)})
         else:
             width, depth, heads = size_choice(size, {"tiny": (64, 3, 2), "small": (128, 4, 4), "base": (256, 6, 4)})
-        return cls(
-            shape,
-            patch=patch,
-            width=width,
-            depth=depth,
-            heads=heads,
-            conditions=conditions,
-            times=times,
-        )
+        return cls(shape, patch=patch, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """A tensor shaped like images x (n, channels, height, width)."""

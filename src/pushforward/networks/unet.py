@@ -101,15 +101,7 @@ class UNet(nn.Module):
         self.gain = nn.Parameter(torch.zeros(self.shape[0], vector)) if times else None
 
     @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        conditions: Kinds = None,
-        times: int = 1,
-        dropout: float = 0.0,
-    ) -> UNet:
+    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1, dropout: float = 0.0) -> UNet:
         """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28.
 
         Images below 14 pixels get narrower networks and no folding.
@@ -120,15 +112,7 @@ class UNet(nn.Module):
         else:
             width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)})
         widths = (width, 2 * width, 2 * width) if side / stem > 16 else (width, 2 * width)
-        return cls(
-            shape,
-            widths=widths,
-            blocks=blocks,
-            conditions=conditions,
-            times=times,
-            stem=stem,
-            dropout=dropout,
-        )
+        return cls(shape, widths=widths, blocks=blocks, conditions=conditions, times=times, stem=stem, dropout=dropout)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """A tensor shaped like images x (n, channels, height, width)."""

@@ -37,14 +37,7 @@ class Adaptive(Solver):
         self.atol = between("Adaptive", "atol", atol, 1e-12, 1)
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """From t to s in as many steps as are needed; all examples must be at the same time."""
         from torchdiffeq import odeint

@@ -34,14 +34,7 @@ class DDIM(Solver):
         self.stochastic = eta > 0
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
@@ -66,14 +59,7 @@ class Ancestral(Solver):
     stochastic = True
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """DDIM's step with eta = 1."""
         return DDIM(1.0).step(denoiser, x, t, s, condition, draws, memory)

@@ -42,14 +42,7 @@ class Jump(Solver):
         return cls(1.0 if getattr(denoiser, "only_to_data", False) else 0.0)
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One jump from t to s, or to a lower level and back to s by noise."""
         if self.renoise == 0:
@@ -61,14 +54,7 @@ class Jump(Solver):
         return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(x, draws), None
 
     def last(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
         """One jump from t to 0."""
         return denoiser.jump(x, t, s, condition)  # type: ignore[attr-defined]

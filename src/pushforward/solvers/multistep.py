@@ -38,14 +38,7 @@ class _Multistep(Solver):
         return steps + (1 if self._start() and steps > 1 else 0)
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s; memory is the estimates before this one, each with its lambda."""
         start = self._start()
@@ -162,14 +155,7 @@ class UniPC(_Multistep):
         self.order = self.predictor_order + 1
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s; memory is (the state before, its time, the estimates of then and earlier)."""
         new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))

@@ -31,14 +31,7 @@ class _Explicit(Solver):
         return len(self.nodes)
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """X + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t

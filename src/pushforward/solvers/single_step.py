@@ -40,14 +40,7 @@ class SingleStep(Solver):
         return self.order
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s; memory is the estimate at t, with which a multistep method can go on."""
         start = lambda_at(denoiser, t)

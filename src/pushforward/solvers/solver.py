@@ -43,14 +43,7 @@ class Solver(ABC):
 
     @abstractmethod
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step.
 
@@ -68,14 +61,7 @@ class Solver(ABC):
         """
 
     def last(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
         """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t.
 

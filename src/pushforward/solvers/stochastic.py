@@ -39,14 +39,7 @@ class DPMSDE(Solver):
         self.extrapolate = whole("DPMSDE", "extrapolate", extrapolate, (1, 2))
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
@@ -82,14 +75,7 @@ class EulerMaruyama(Solver):
         self.stochastic = self.strength > 0
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
@@ -129,14 +115,7 @@ class Churn(Solver):
         self.excess = between("Churn", "excess", excess, 0.5, 2)
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One step from t to s, by way of the raised level."""
         path = denoiser.path
@@ -185,14 +164,7 @@ class PredictorCorrector(Solver):
         return 1 + self.corrections
 
     def step(
-        self,
-        denoiser: Predictor,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        condition: Condition,
-        draws: Draws | None,
-        memory: Memory,
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
         """One ancestral step from t to s and the corrections there."""
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)

@@ -32,6 +32,15 @@ WARMUP = 0.1
 """The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
 
 
+def _read(text: str, units: str) -> tuple[float, str]:
+    """The number and the unit of a text such as "1.5 h"; not a number where it says none."""
+    match = re.fullmatch(rf"\s*([\d._]+)\s*({units})?\s*", text)
+    try:
+        return (float(match[1]), match[2] or "") if match else (math.nan, "")
+    except ValueError:
+        return math.nan, ""
+
+
 @dataclass(frozen=True)
 class Budget:
     """An end of training: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
@@ -50,11 +59,8 @@ class Budget:
     @staticmethod
     def duration(text: str | float) -> float:
         """Seconds from "90", "60s", "10m" or "1.5h"."""
-        match = re.fullmatch(r"\s*([\d.]+)\s*(s|m|min|h)?\s*", str(text).lower())
-        try:
-            value = float(match[1]) * _SECONDS[match[2] or "s"] if match else math.nan
-        except ValueError:
-            value = math.nan
+        value, unit = _read(str(text).lower(), "s|m|min|h")
+        value *= _SECONDS[unit or "s"]
         if not value > 0:
             several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
             raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h.{several}')
@@ -63,16 +69,12 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        match = re.fullmatch(r"\s*([\d._]+)\s*([kKmM])?\s*", str(text))
-        minutes = match is not None and match[2] == "m"
-        try:
-            value = float(match[1]) * (1 if minutes else _COUNTS[match[2] or ""]) if match else math.nan
-        except ValueError:
-            value = math.nan
-        if minutes and match is not None and value > 0:
+        value, unit = _read(str(text), "[kKmM]")
+        if unit == "m" and value > 0:
             raise UsageError(
                 f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'
             )
+        value *= _COUNTS.get(unit, 1)
         if not value >= 1:
             raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M.')
         return round(value)

@@ -13,7 +13,7 @@ from typing import Any
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import opened, read_json
 
-__all__ = ["disk", "flush", "read_json", "sha256", "write_json", "write_text"]
+__all__ = ["appearing", "disk", "flush", "read_json", "sha256", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -37,13 +37,9 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one move; see `write_text`."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one move: a temporary file, flushed, then renamed over ``path``.
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A temporary file, which is flushed and renamed over ``path`` if all goes well, and vanishes if not.
 
     Raises:
         CheckpointError: If the disk refuses; an existing file stays.
@@ -52,12 +48,23 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
         try:
-            temporary.write_text(text)
+            yield temporary
             flush(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         flush(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one move; see `appearing`."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one move; see `appearing`."""
+    with appearing(path) as temporary:
+        temporary.write_text(text)
 
 
 def sha256(path: Path) -> str:

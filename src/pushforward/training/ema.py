@@ -41,7 +41,7 @@ class Average:
         self._averages: list[Tensor] = []
         self._theirs: list[Tensor] = []
         self._counts: list[tuple[Tensor, Tensor]] = []
-        for (name, average), theirs in zip(_named(self.method), _tensors(method), strict=True):
+        for (name, average), (_, theirs) in zip(_named(self.method), _named(method), strict=True):
             if id(theirs) not in averaged:
                 average.data = theirs.data
                 self._left_out.add(name)
@@ -69,7 +69,3 @@ class Average:
 
 def _named(method: nn.Module) -> list[tuple[str, Tensor]]:
     return [*method.named_parameters(), *method.named_buffers()]
-
-
-def _tensors(method: nn.Module) -> list[Tensor]:
-    return [tensor for _, tensor in _named(method)]

@@ -25,7 +25,7 @@ from pushforward.methods.method import Sums
 from pushforward.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.machine import commit, machine, version
+from pushforward.training.machine import computed_by
 from pushforward.training.reading import batch_of
 from pushforward.training.tensors import local, write
 
@@ -39,7 +39,6 @@ ROWS = 100
 """Rows of the log that are repeated."""
 BYTES = 16 * 2**20
 """Batches up to this size are stored."""
-PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
 
 
 def write_failure(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
@@ -110,9 +109,7 @@ def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | Non
         **_losses(trainer, error, batch),
         "weights": _by_module(weights) if numbers else None,
         "spec": trainer.content,
-        "machine": machine(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "commit": commit(),
+        **computed_by(),
         "log": log.read(trainer.journal.path)[-ROWS:],
     }
     return json.loads(json.dumps(content, default=str))  # type: ignore[no-any-return]

@@ -5,31 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 
-__all__ = ["set_aside", "stored_in"]
-
-
-def stored_in(where: Path, device: torch.device) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
-    """The content of a checkpoint; where it is damaged, that of the next good one, with what is wrong with the first.
-
-    Args:
-        where: The checkpoint's folder.
-        device: Where its tensors go.
-
-    Raises:
-        CheckpointError: If it is damaged and no other one can take its place.
-    """
-    try:
-        return checkpoints.load(where, device), None
-    except CheckpointError as error:
-        if error.before is None:
-            raise
-        return checkpoints.load(where.with_name(error.before), device), error
+__all__ = ["set_aside"]
 
 
 def set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -> str:

@@ -17,6 +17,7 @@ from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
+from pushforward.training.holding import Holding
 from pushforward.training.settings import Settings
 from pushforward.training.trainer import Trainer
 
@@ -59,21 +60,19 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
     """
     twin = replace(recipe, method=copy.deepcopy(recipe.method))
     counts: list[int] = []
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        trainer = Trainer(twin, data, Budget(steps=PERIOD), out=Path(folder) / "run", settings=settings)
-        try:
-            if not trainer.store.whole:
-                raise UsageError(
-                    f"{recipe.name} makes trajectories before its first step, which no budget in `flops` counts: give `steps`, "
-                    "`samples` or `seconds`."
-                )
-            while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
-                with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
-                    trainer.step()
-                trainer.clock.tick(0.0)
-                counts.append(counter.total)
-        finally:
-            trainer.close()
+    with tempfile.TemporaryDirectory() as empty, torch.random.fork_rng(devices=[]):
+        holding = Holding(Path(empty), None, writes=False)
+        trainer = Trainer(twin, data, Budget(steps=PERIOD), out=holding, settings=settings, observers=())
+        if not trainer.store.whole:
+            raise UsageError(
+                f"{recipe.name} makes trajectories before its first step, which no budget in `flops` counts: give `steps`, "
+                "`samples` or `seconds`."
+            )
+        while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
+            with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
+                trainer.step()
+            trainer.clock.tick(0.0)
+            counts.append(counter.total)
     return sum(counts) / len(counts)
 
 

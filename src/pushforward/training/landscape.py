@@ -26,8 +26,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
 
     A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
-    The
-    highest value counts: how real a point is at best.
+    The highest value counts: how real a point is at best.
 
     Args:
         method: With the present weights, not their average.

@@ -45,9 +45,8 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
     loaded = run if isinstance(run, Run) else load(run, plugins=plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
-            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run "
-            "of autoencoder, vae, "
-            "hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
+            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, "
+            "vae, hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
         )
     return loaded.method.autoencoder()
 
@@ -137,9 +136,8 @@ class _Alone:
 def _check(space: Space, data: Dataset) -> None:
     if tuple(space.shape) != tuple(data.space.shape):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(space.shape)}; {data.name} has "
-            f"{tuple(data.space.shape)}. Train one on "
-            "this data, or bring the images to its size: `resize=N`."
+            f"The autoencoder takes examples of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one "
+            "on this data, or bring the images to its size: `resize=N`."
         )
     if not met(space.conditions, data.space.conditions):
         raise UsageError(

@@ -16,6 +16,7 @@ import torch
 from pushforward.errors import CheckpointError, GroupError, UsageError
 from pushforward.launched import Launch, launched
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.machine import cores
 from pushforward.training.processes import TIMEOUT, Group, Processes
 from pushforward.training.sharding import release
 
@@ -79,7 +80,7 @@ def _form(launch: Launch, place: torch.device) -> None:
             )
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
-        torch.set_num_threads(max(1, _cores() // launch.local_count))
+        torch.set_num_threads(max(1, cores() // launch.local_count))
     try:
         _meet(launch, "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timedelta(seconds=seconds()))
     except RuntimeError as error:
@@ -131,10 +132,6 @@ def _start(store: Any, rank: int, count: int, limit: float) -> str:
             raise RuntimeError(f"timed out waiting for process {min(missing)}")
         time.sleep(0.01)
     return own
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def leave() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.disk import appearing
 from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["earlier_split", "leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
+__all__ = ["leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
 
 _FILE = "rows.safetensors"
 
@@ -53,23 +53,17 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     from safetensors.numpy import save_file
 
     path = folder / _FILE
-    temporary = path.with_name(f".tmp-{os.getpid()}-{_FILE}")
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
-    with checkpoints._disk(path):
-        folder.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as temporary:
         try:
             save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
-            checkpoints._flush(temporary)
-            os.replace(temporary, path)
         except SafetensorError as error:
             raise OSError(str(error)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
     return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown)}
 
 
 def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
-    """The training examples of a run. Runs of earlier versions do not record them, nor those of the models that they build on.
+    """The training examples of a run.
 
     Args:
         folder: The run's folder.
@@ -81,12 +75,7 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    record = content.get("rows")
-    if record is None:
-        named = (content.get("init"), (content.get("asked") or {}).get("latent"))
-        builds_on = tuple(str(name) for name in named if name)
-        return Seen(names=builds_on, unknown=builds_on)
-    path = folder / _FILE
+    record, path = content.get("rows") or {}, folder / _FILE
     try:
         if not path.is_file():
             raise OSError("it is missing")
@@ -109,11 +98,6 @@ def seen_by(folder: str | Path) -> Seen:
         return Seen()
     content = checkpoints.read_json(path / "spec.json")
     return read_seen(path, content if isinstance(content, dict) else {})
-
-
-def earlier_split(content: Mapping[str, Any]) -> str:
-    """An addition to messages about changed data, for a run of a version that chose held-out examples by their position."""
-    return "" if "rows" in content else " This run is of an earlier version, which held out other examples of the same data."
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:

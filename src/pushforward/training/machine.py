@@ -14,7 +14,14 @@ import torch
 
 from pushforward import waiting
 
-__all__ = ["commit", "machine", "version"]
+__all__ = ["computed_by", "cores", "machine", "version"]
+
+PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
+
+
+def computed_by() -> dict[str, Any]:
+    """The machine, the versions of packages and the commit, as the files of a run hold them."""
+    return {"machine": machine(), "packages": {name: version(name) for name in PACKAGES}, "commit": _commit()}
 
 
 def machine() -> dict[str, Any]:
@@ -22,7 +29,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "threads wait": waiting.report(),
         "python": platform.python_version(),
@@ -31,7 +38,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -47,7 +54,7 @@ def _processor() -> str:
 
 
 @functools.cache
-def commit() -> str | None:
+def _commit() -> str | None:
     """The git commit of the package, where it runs from a repository."""
     here = Path(__file__).parent
     try:

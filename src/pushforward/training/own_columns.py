@@ -25,21 +25,15 @@ def as_learned(content: Mapping[str, Any], data: Dataset) -> Dataset | None:
         content: Of the run's ``spec.json``.
         data: Data that may be the run's, in any coordinates.
     """
-    was = content.get("fingerprint")
-    if was is None:
-        return data
+    was = content["fingerprint"]
     known = (*_encoded_again(content, data), data)
     return next((again for again in known if was in (again.fingerprint, again.stored_fingerprints[0])), None)
 
 
 def is_data_of(content: Mapping[str, Any], data: Dataset) -> bool:
     """Whether a run learned from these examples, with their labels or without, in any coordinates."""
-    was, known = content.get("examples_fingerprint"), (data, *_encoded_again(content, data))
-    if was is not None:
-        return any(was in (again.examples_fingerprint, again.stored_fingerprints[1]) for again in known)
-    was = content.get("fingerprint")
-    prints = ((again.fingerprint, again.examples_fingerprint, *again.stored_fingerprints) for again in known)
-    return was is None or any(was in own for own in prints)
+    was, known = content["examples_fingerprint"], (data, *_encoded_again(content, data))
+    return any(was in (again.examples_fingerprint, again.stored_fingerprints[1]) for again in known)
 
 
 def _encoded_again(content: Mapping[str, Any], data: Dataset) -> Iterator[Dataset]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
+from pushforward.training.disk import appearing
 from pushforward.training.settings import Settings
 
 __all__ = ["fields_of", "prepared", "sampler_of"]
@@ -161,11 +161,8 @@ def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torc
     fields = prepared(method, data, device)
     if not keep:
         return fields
-    with checkpoints._disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
+    with appearing(path) as temporary:
         tensors.write(temporary, fields)
-        os.replace(temporary, path)
     seconds = time.perf_counter() - started
     written = {"key": key, "sha256": checkpoints.sha256(path), "rows": len(fields["x"]), "seconds": seconds}
     checkpoints.write_json(description, written)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
 from pushforward.training.data_files import what_changed
-from pushforward.training.lineage import earlier_split
 from pushforward.training.own_columns import as_learned
 from pushforward.training.same_data import share_fingerprints
 
@@ -68,7 +67,7 @@ def data_of_run(
         files = what_changed(folder, dataset, None if dataset.origin is None else str(dataset.origin["name_or_path"]))
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}).{files} "
-            f"Restore it, or {changed}.{earlier_split(content)}"
+            f"Restore it, or {changed}."
         )
     return learned
 

@@ -21,7 +21,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
 from pushforward.training.folders import check_run
 from pushforward.training.generators import seeded
-from pushforward.training.machine import commit, machine, version
+from pushforward.training.machine import computed_by
 from pushforward.training.rebuilding import Limited, check_batch, check_counts, stored_bytes
 
 __all__ = [
@@ -67,12 +67,9 @@ def write_new(folder: Path, content: Mapping[str, Any], data: Dataset) -> None:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    packages = ("pushforward", "torch", "numpy", "safetensors")
     manifest = {
         "format_version": FORMAT,
-        "machine": machine(),
-        "packages": {name: version(name) for name in packages},
-        "commit": commit(),
+        **computed_by(),
         "seed": content["seed"],
         "data": data.describe(),
         "command": command(),
@@ -153,13 +150,15 @@ _KINDS: dict[str, Any] = {
     "method": dict,
     "training": dict,
     "fingerprint": str,
+    "examples_fingerprint": str,
+    "rows": dict,
     "budget": dict,
     "plugins": list,
     "seed": int,
     "augment": list,
     "checkpoint_every": (int, type(None)),
 }
-_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "rows": dict, "parts": dict, "asked": dict, "samplers": dict}
+_MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "parts": dict, "asked": dict, "samplers": dict}
 
 
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:

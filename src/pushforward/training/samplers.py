@@ -28,7 +28,7 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         flow: The part.
 
     Returns:
-        None where the run does not say, as runs of before do not.
+        None where the run does not say.
 
     Raises:
         CheckpointError: If it says what is no sampler.

@@ -43,8 +43,6 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
     Raises:
         CheckpointError: If ``stages.json`` is damaged.
     """
-    if "stages" not in state:  # a checkpoint of an older version: progress was the share of the steps
-        return [] if state["total"] is None else [Stage(0, 0.0, state["total"])]
     path = folder / _FILE
     try:
         stored = [Stage(**stage) for stage in state["stages"]]

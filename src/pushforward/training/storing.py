@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.budget import Budget
+from pushforward.training.disk import appearing
 from pushforward.training.preparing import CACHE
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Watcher, duration
@@ -122,16 +122,11 @@ class Store:
             UsageError: If a state of the teacher is not finite.
             CheckpointError: If the disk refuses; the parts before stay.
         """
-        if self.trajectories is not None and not self.whole:
-            self._complete(self.trajectories, name, budget, watcher, stopped)
-        return budget.after(self.seconds)
-
-    def _complete(
-        self, trajectories: Trajectories, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
-    ) -> None:
-        for index in trajectories.missing():
-            if stopped():
-                return
+        trajectories, counted = self.trajectories, " of the budget" if budget.seconds is not None else ""
+        for index in () if trajectories is None else trajectories.missing():
+            assert trajectories is not None
+            if self.whole or stopped():
+                break
             started = time.perf_counter()
             with network_precision(self.precision):
                 part = trajectories.part(index)
@@ -141,21 +136,16 @@ class Store:
                 self.seconds += time.perf_counter() - started
                 self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
             self._note()
-            counted = " of the budget" if budget.seconds is not None else ""
             words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
             watcher.preparing(name, index.stop / trajectories.count, words)
-            if self.whole:
-                break
+        return budget.after(self.seconds)
 
     def _write(self, part: dict[str, Tensor]) -> None:
         if not self.writes:
             return
         path = self._path(len(self._hashes))
-        with checkpoints._disk(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
+        with appearing(path) as temporary:
             tensors.write(temporary, part)
-            os.replace(temporary, path)
         self._hashes.append(checkpoints.sha256(path))
 
     def _note(self) -> None:

@@ -19,7 +19,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.fallback import set_aside, stored_in
+from pushforward.training.fallback import set_aside
 from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
@@ -102,13 +102,11 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
 def _stored(
     where: Path, device: torch.device, options: ResumeOptions, processes: Processes
 ) -> tuple[checkpoints.Checkpoint, CheckpointError | None]:
-    """What a training goes on from; see `stored_in`."""
+    """What a training goes on from, and where that is not the newest checkpoint, what is wrong with that."""
     fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
     if fallback and named:
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
     try:
-        if fallback and processes.count == 1:
-            return stored_in(where, device)
         where, damage = _whole(where, processes) if fallback else (where, None)
         return stored_for(processes, where, device), damage
     except CheckpointError as error:
@@ -178,9 +176,8 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         if os.path.isdir(content["init"]) and not os.path.isdir(os.path.join(content["init"], "checkpoints", name)):
             raise CheckpointError(
                 f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
-                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "
-                "from the weights "
-                f"that {content['init']} has now, or restore the checkpoint."
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, from the "
+                f"weights that {content['init']} has now, or restore the checkpoint."
             )
         source = load(content["init"], checkpoint=name, plugins=plugins)
         restore(recipe.method, source.method.state_dict(), source.folder)
@@ -188,7 +185,6 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
             f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Delete the "
-            "folder and call "
-            "pf.fit again, or give them: pf.resume(run, method=...)."
+            "folder and call pf.fit again, or give them: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])

@@ -29,12 +29,7 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        space: Space,
-        standard: bool = True,
-        likelihood: Observed | None = None,
+        self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True, likelihood: Observed | None = None
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard

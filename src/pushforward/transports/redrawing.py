@@ -18,18 +18,7 @@ from pushforward.numbers import listing
 from pushforward.predictor import Condition, selected
 from pushforward.warned import warn
 
-__all__ = [
-    "MEASURED",
-    "TURNS",
-    "Part",
-    "Redrawing",
-    "Tally",
-    "as_drawn",
-    "counted",
-    "unmet_kept",
-    "warn_between",
-    "warn_broken",
-]
+__all__ = ["MEASURED", "TURNS", "Part", "Redrawing", "Tally", "as_drawn", "counted", "unmet_kept", "warn_between", "warn_broken"]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
