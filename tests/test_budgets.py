@@ -132,7 +132,7 @@ def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
     clock.warm(0.0)
     assert clock.rate(100, 1 / 3, 0.01) == 1
     new = Clock(Budget(seconds=80.0), 1)
-    new.warm(None)
+    new.warm(0.0)
     assert new.warmed == 0
 
 

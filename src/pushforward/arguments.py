@@ -9,7 +9,7 @@ from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["number", "refuse_unknown", "whole"]
+__all__ = ["number", "one_of", "refuse_unknown", "share", "whole"]
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -45,6 +45,34 @@ def number(name: str, value: Any) -> float:
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
     return float(value)
+
+
+def share(name: str, value: float, of: str = "") -> float:
+    """A share, as it was given.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was given.
+        of: What it is a share of, for the message, such as " of training".
+
+    Raises:
+        UsageError: Outside of [0, 1].
+    """
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} is a share{of} between 0 and 1, got {value}.")
+    return value
+
+
+def one_of(what: str, name: str, known: Iterable[str]) -> str:
+    """A name, as it was given, of a kind of thing such as "network".
+
+    Raises:
+        UsageError: For a name that is none of the known ones, with the one that was meant, where that is clear.
+    """
+    names = list(known)
+    if name not in names:
+        raise UsageError(f'Unknown {what} "{name}"; choose {", ".join(names)}.{did_you_mean(name, names)}')
+    return name
 
 
 def refuse_unknown(

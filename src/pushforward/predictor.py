@@ -230,8 +230,12 @@ def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
 
 def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
     """Columns of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
-    shape = (-1,) + (1,) * (x.dim() - 1)
-    return mapped(columns, lambda part: part.to(x.dtype).reshape(shape))
+    return mapped(columns, lambda part: shaped(part.to(x.dtype), x))
+
+
+def shaped(values: Tensor, x: Tensor) -> Tensor:
+    """Values of shape (n,), shaped to multiply a batch of the shape of x."""
+    return values.reshape(-1, *(1,) * (x.dim() - 1))
 
 
 class Wrapped(Predicting):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
 from pushforward.couplings import Coupling, Independent
 from pushforward.data import Batch
@@ -19,14 +20,20 @@ from pushforward.solvers import Heun, Solver
 from pushforward.times import Flat, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["Denoising", "dropped"]
+__all__ = ["Denoising", "dropout_share", "dropped"]
 
 
-def dropped(condition: Condition, share: float, draws: Draws) -> Condition:
+def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
     """A condition that is hidden in a share of the examples, for classifier-free guidance."""
-    if condition is None or not share:
+    if condition is None or not hide:
         return condition
-    return hidden(condition, draws.stream("label dropout").uniform() < share)
+    return hidden(condition, draws.stream("label dropout").uniform() < hide)
+
+
+def dropout_share(denoiser: Denoiser, given: float | None) -> float:
+    """The share of examples in which conditions are hidden: None is .1, or 0 where there is no unconditional branch."""
+    usual = 0.1 if denoiser.unconditional else 0.0
+    return share("label_dropout", usual if given is None else given)
 
 
 class Denoising(Method):
@@ -63,13 +70,9 @@ class Denoising(Method):
         grid: str | None = None,
     ) -> None:
         super().__init__()
-        if label_dropout is None:
-            label_dropout = 0.1 if denoiser.unconditional else 0.0
-        if not 0 <= label_dropout <= 1:
-            raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
         self.denoiser, self.space = denoiser, denoiser.space
         self.couple, self.times, self.weight = couple or Independent(), times or Uniform(), weight or Flat()
-        self.label_dropout = label_dropout
+        self.label_dropout = dropout_share(denoiser, label_dropout)
         self._check()
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pushforward.arguments import share
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap, trained
 from pushforward.errors import UsageError
@@ -16,7 +17,7 @@ from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
 from pushforward.methods.rules import Rule
 from pushforward.methods.trajectories import Trajectories
-from pushforward.predictor import selected
+from pushforward.predictor import selected, shaped
 from pushforward.transports import Flow
 
 __all__ = ["Distillation"]
@@ -67,9 +68,7 @@ class Distillation(Mapping):
                 "The features of this teacher's network cannot be read (only those of a UNet can): leave likeness out."
             )
         self.likeness = likeness
-        if not 0 <= stored <= 1:
-            raise UsageError(f"stored is a share between 0 and 1, got {stored}.")
-        self.stored, self.trajectories = stored, trajectories
+        self.stored, self.trajectories = share("stored", stored), trajectories
         self.teacher: Flow
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
@@ -78,7 +77,7 @@ class Distillation(Mapping):
             yield from super().losses(batch, now)
             return
         (x_t, t), (x_s, s), condition = self.trajectories.draw(now.draws.stream("trajectories"))
-        target = (x_t - x_s) / (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
+        target = (x_t - x_s) / shaped(t - s, x_t)
         equal = now.draws.stream("diagonal").uniform() < self.pairs.diagonal
         x_t, t, s, target, condition = self._held(batch, now, equal, (x_t, t, s, target, condition))
         output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
@@ -87,7 +86,7 @@ class Distillation(Mapping):
         if self.likeness is None:
             yield from self.turn(error, now)
             return
-        span = (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
+        span = shaped(t - s, x_t)
         unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
         yield from self.turn(error, now, self.likeness.weight * self.softened(unlike))
 
@@ -113,14 +112,13 @@ class Distillation(Mapping):
             return stored
         x, z = self.couple(batch.x, batch.condition, now.draws)
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)
-        shape = (-1, *(1,) * (x.dim() - 1))
-        mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
+        mixed = shaped(1 - at, x) * x + shaped(at, x) * z
         data_condition = self._trained(batch.condition, now.draws)
         held, velocity = equal.nonzero()[:, 0], torch.zeros_like(target)
         with torch.no_grad():
             guide = straight(self.teacher.denoiser)
             velocity[held] = guide.predict("velocity", mixed[held], at[held], selected(data_condition, held))
-        wide = equal.reshape(shape)
+        wide = shaped(equal, x)
         return (
             torch.where(wide, mixed, states),
             torch.where(equal, at, t),
@@ -138,5 +136,5 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
     joined = {}
     for name in dict.fromkeys([*a, *b]):
         given, other = a.get(name, not_hidden), b.get(name, not_hidden)
-        joined[name] = torch.where(first.reshape(-1, *(1,) * (given.dim() - 1)), given, other)
+        joined[name] = torch.where(shaped(first, given), given, other)
     return joined

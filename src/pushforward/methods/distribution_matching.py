@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import whole
+from pushforward.arguments import share, whole
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, Denoiser, FlowMap
 from pushforward.draws import Draws
@@ -16,7 +16,7 @@ from pushforward.methods.method import Method, Now
 from pushforward.methods.starts import check_unguided, jump_to_data, starts
 from pushforward.paths import Linear, Path
 from pushforward.predictions import gain, target
-from pushforward.predictor import Predictor
+from pushforward.predictor import Predictor, shaped
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -75,11 +75,9 @@ class DistributionMatching(Method):
         least, greatest = ends
         if not 0 < least < greatest < 1:
             raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
-        if not 0 <= inside <= 1:
-            raise UsageError(f"inside is a share of the examples between 0 and 1, got {inside}.")
         self.flow_map, self.fake, self.space = flow_map, fake, flow_map.space
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
-        self.inside, self.steps = inside, steps
+        self.inside, self.steps = share("inside", inside, " of the examples"), steps
         self.teacher: Flow
         self.freeze("teacher", teacher)
 
@@ -127,7 +125,7 @@ class DistributionMatching(Method):
         z, levels = draws.stream("noise").normal(x.shape[1:]), self._levels(draws)
         real, learned = (estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake))
         size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
-        return ((learned - real) / size.reshape(-1, *(1,) * (x.dim() - 1))).clamp(-BOUND, BOUND)
+        return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
 
     def transport(self) -> Flow:
         """The map, in its default number of jumps, with noise between them if it only jumps to data."""
@@ -142,7 +140,5 @@ def at_level(path: Path, levels: Tensor) -> Tensor:
 def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
     """The data estimate of a predictor for x mixed with noise z on its own path, at given noise shares; model units."""
     t = at_level(predictor.path, levels).to(x)
-    k = predictor.path.at(t)
-    shaped = (part.reshape(-1, *(1,) * (x.dim() - 1)) for part in (k.alpha, k.sigma))
-    alpha, sigma = shaped
-    return predictor.predict("data", alpha * x + sigma * z, t, condition)
+    k = predictor.path.at(t).over(x)
+    return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pushforward.arguments import share
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
 
@@ -40,8 +41,7 @@ class EvidenceBound:
         for name, weight in {"beta": self.beta, "free_bits": self.free_bits}.items():
             if not 0 <= weight < math.inf:
                 raise UsageError(f"{name} must be 0 or more and finite, got {weight}.")
-        if not 0 <= self.warmup <= 1:
-            raise UsageError(f"warmup is a share of training between 0 and 1, got {self.warmup}.")
+        share("warmup", self.warmup, " of training")
         if self.samples < 1:
             raise UsageError(f"A bound needs at least one latent of each example, got samples={self.samples}.")
         if self.weighted and (self.free_bits or self.beta == 0):

@@ -12,6 +12,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.methods.likeness import Featured
+from pushforward.predictor import shaped
 
 __all__ = ["FeatureCritic"]
 
@@ -70,7 +71,7 @@ class FeatureCritic(Freezing):
         stream = draws.stream("noise of critic")
 
         def mixed(x: Tensor) -> Tensor:
-            share = t.to(x).reshape(-1, *(1,) * (x.dim() - 1))
+            share = shaped(t.to(x), x)
             return (1 - share) * transform(x) + share * stream.normal(x.shape[1:]).to(x)
 
         return {**(condition or {}), LEVEL: t}, mixed

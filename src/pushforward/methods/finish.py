@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number
+from pushforward.arguments import number, share
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.errors import UsageError
@@ -51,8 +51,7 @@ class Anchor:
             value = getattr(self, name)
             if value is not None and not number(f"anchor {name}", value) >= 0:
                 raise UsageError(f"The {name} of the anchor cannot be negative, got {value}.")
-        if not 0 <= self.inside <= 1:
-            raise UsageError(f"inside is a share of the examples between 0 and 1, got {self.inside}.")
+        share("inside", self.inside, " of the examples")
         if not 0 <= self.still < 1:
             raise UsageError(f"still is a share of training from 0 to below 1, got {self.still}.")
 

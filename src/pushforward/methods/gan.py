@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, unknown
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.game import Game
 from pushforward.methods.method import Method, Now, Sums
@@ -73,7 +73,7 @@ class GAN(Method):
     ) -> None:
         super().__init__()
         if loss not in OBJECTIVES:
-            raise UsageError(f'Unknown loss "{loss}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(loss, OBJECTIVES)}')
+            raise unknown("loss", loss, OBJECTIVES)
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:

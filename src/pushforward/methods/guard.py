@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pushforward.arguments import whole
-from pushforward.errors import UsageError
+from pushforward.arguments import share, whole
 
 __all__ = ["Guard"]
 
@@ -37,7 +36,6 @@ class Guard:
 
     def __post_init__(self) -> None:
         for name in ("coverage", "recall"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"The least {name} is a share of the start's between 0 and 1, got {getattr(self, name)}.")
+            share(f"The least {name}", getattr(self, name), " of the start's")
         for name, least in (("checks", 1), ("samples", 1)):
             whole(name, getattr(self, name), least)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Condition
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 
 __all__ = [
     "LIKELIHOODS",
@@ -246,9 +247,5 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     from pushforward.methods.table_likelihood import Rows
 
     plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
-    chosen = plain if name == "auto" else name
     kinds: dict[str, Callable[..., Likelihood]] = {**LIKELIHOODS, "rows": Rows}
-    if chosen not in kinds:
-        known: Sequence[str] = ("auto", *kinds)
-        raise UsageError(f'Unknown likelihood "{name}"; choose {", ".join(known)}.{did_you_mean(name, known)}')
-    return kinds[chosen](space)
+    return kinds[plain if one_of("likelihood", name, ("auto", *kinds)) == "auto" else name](space)

@@ -17,13 +17,13 @@ from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.denoising import dropped
+from pushforward.methods.denoising import dropout_share, dropped
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
 from pushforward.methods.trajectories import scaled
 from pushforward.paths import Linear, Narrowed
-from pushforward.predictor import Predicting, Predictor, over
+from pushforward.predictor import Predicting, Predictor, over, shaped
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -101,16 +101,12 @@ class Mapping(Method):
         super().__init__()
         if not flow_map.jumps:
             raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
-        if label_dropout is None:
-            label_dropout = 0.1 if flow_map.unconditional else 0.0
-        if not 0 <= label_dropout <= 1:
-            raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
         if number("power", power) < 0:
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout, self.steps = power, label_dropout, steps
+        self.power, self.label_dropout, self.steps = power, dropout_share(flow_map, label_dropout), steps
         self.teacher: Flow | None
         if teacher is None:
             self.teacher = None
@@ -152,8 +148,7 @@ class Mapping(Method):
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
-        shaped = t.reshape(-1, *(1,) * (x.dim() - 1))
-        x_t, condition = (1 - shaped) * x + shaped * z, self._trained(condition, now.draws)
+        x_t, condition = shaped(1 - t, x) * x + shaped(t, x) * z, self._trained(condition, now.draws)
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)
@@ -207,7 +202,7 @@ class Mapping(Method):
 
         target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
-        return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
+        return torch.where(shaped(s == t, x), velocity, bounded)
 
     def _trained(self, condition: Condition, draws: Draws) -> Condition:
         """The condition as it is trained: hidden in some examples, or with a scale of guidance where the map knows it."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from pushforward.arguments import share
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Path
@@ -28,9 +29,7 @@ class Pairs(ABC):
     """Whether every s is 0, so that the map learns no other end."""
 
     def __init__(self, diagonal: float) -> None:
-        if not 0 <= diagonal <= 1:
-            raise UsageError(f"diagonal is a share between 0 and 1, got {diagonal}.")
-        self.diagonal = diagonal
+        self.diagonal = share("diagonal", diagonal)
 
     @abstractmethod
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -54,19 +53,14 @@ class Sorted(Pairs):
         times: The law; the default is uniform.
         diagonal: See `Pairs`; these times t are single draws of the law.
         to_data: The share of the other pairs that have s = 0, in [0, 1].
-        until: The law of the second draw; None for the same.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3.
     """
 
-    def __init__(
-        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
-    ) -> None:
+    def __init__(self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0) -> None:
         super().__init__(diagonal)
-        if not 0 <= to_data <= 1:
-            raise UsageError(f"to_data is a share between 0 and 1, got {to_data}.")
-        self.times, self.to_data, self.until = times or Uniform(), to_data, until
+        self.times, self.to_data = times or Uniform(), share("to_data", to_data)
         self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
@@ -74,7 +68,7 @@ class Sorted(Pairs):
         """The pairs."""
         first = self.equal(draws, path)
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
-        second = plain(self.until or self.times)(draws.stream("second time"), path)
+        second = plain(self.times)(draws.stream("second time"), path)
         t, s = torch.maximum(first, second), torch.minimum(first, second)
         whole = draws.stream("to data").uniform() < self.to_data
         t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
+from pushforward.predictor import shaped
 
 __all__ = ["PENALTIES", "Penalties", "between", "differences", "held", "slope"]
 
@@ -167,7 +168,7 @@ def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor]
     References:
         Gulrajani et al., Improved Training of Wasserstein GANs (2017), eq. 3.
     """
-    share = share.reshape(-1, *(1,) * (real.dim() - 1))
+    share = shaped(share, real)
     x = (share * real + (1 - share) * fake).detach().requires_grad_()
     square = slope(critic(x), x)
     # the root's derivative is infinite at 0, which a critic that starts flat would meet

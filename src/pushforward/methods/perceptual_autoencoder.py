@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.arguments import share
 from pushforward.data import Batch, Space
 from pushforward.errors import UsageError
 from pushforward.methods.importance_weighting import divergences
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import note_code
 from pushforward.precision import call
+from pushforward.predictor import shaped
 from pushforward.transports import Autoencoder, Map
 
 __all__ = ["HasFeatures", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
@@ -48,8 +50,7 @@ class LossWeights:
         for name in ("features", "adversarial", "kl_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is a weight, 0 or more and finite; got {getattr(self, name)}.")
-        if not 0 <= self.start <= 1:
-            raise UsageError(f"start is a share of training between 0 and 1, got {self.start}.")
+        share("start", self.start, " of training")
 
 
 @runtime_checkable
@@ -250,4 +251,4 @@ def _moments(z: Tensor) -> dict[str, Tensor]:
 
 def _length(slope: Tensor) -> Tensor:
     """The norm of each example, shaped to multiply it."""
-    return slope.flatten(1).norm(dim=1).reshape(-1, *(1,) * (slope.dim() - 1))
+    return shaped(slope.flatten(1).norm(dim=1), slope)

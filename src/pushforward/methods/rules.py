@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.arguments import number, whole
+from pushforward.arguments import number, one_of, whole
 from pushforward.draws import Draws
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
+from pushforward.predictor import shaped
 
 __all__ = ["DERIVATIVES", "End", "Middle", "Progressive", "Rule", "Start", "Where"]
 
@@ -66,8 +67,6 @@ class Rule(ABC):
             itself; early in training it is a twentieth of the training examples so far. None: the map itself.
     """
 
-    average: float | None = None
-
     def __init__(self, average: float | None = None) -> None:
         if average is not None and not 0 < number("average", average) < math.inf:
             raise UsageError(f"average is a half-life in samples, above 0; got {average}.")
@@ -96,17 +95,6 @@ class Rule(ABC):
     @abstractmethod
     def target(self, where: Where) -> Tensor:
         """The mean velocity from t to s, (n, *shape)."""
-
-
-def _derivative(kind: str) -> str:
-    if kind not in DERIVATIVES:
-        known = ", ".join(DERIVATIVES)
-        raise UsageError(f'Unknown derivative "{kind}"; choose {known}.{did_you_mean(kind, DERIVATIVES)}')
-    return kind
-
-
-def _shaped(t: Tensor, x: Tensor) -> Tensor:
-    return t.reshape(-1, *(1,) * (x.dim() - 1))
 
 
 class Start(Rule):
@@ -142,7 +130,7 @@ class Start(Rule):
             raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
         if not 0 < over <= 1:
             raise UsageError(f"over is a share of training in (0, 1], got {over}.")
-        self.first, self.last, self.over, self.derivative = first, last, over, _derivative(derivative)
+        self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
 
     def share(self, progress: float) -> float:
         """The share a: geometric from ``first`` to ``last``."""
@@ -152,12 +140,12 @@ class Start(Rule):
         """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
         if self.derivative != "none":
-            return v - _shaped(t - s, x) * along(where, self.derivative)
+            return v - shaped(t - s, x) * along(where, self.derivative)
         share = self.share(where.progress)
         if share == 1:
             return v
         m = t - share * (t - s)
-        b = where.mean_velocity(x - _shaped(t - m, x) * v, m, s)
+        b = where.mean_velocity(x - shaped(t - m, x) * v, m, s)
         return share * v + (1 - share) * b
 
 
@@ -182,8 +170,8 @@ class Middle(Rule):
         share = where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
         m = t - share * (t - s)
         a = where.mean_velocity(x, t, m)
-        b = where.mean_velocity(x - _shaped(t - m, x) * a, m, s)
-        return _shaped(share, x) * a + _shaped(1 - share, x) * b
+        b = where.mean_velocity(x - shaped(t - m, x) * a, m, s)
+        return shaped(share, x) * a + shaped(1 - share, x) * b
 
 
 class Progressive(Rule):
@@ -228,7 +216,7 @@ class End(Rule):
         super().__init__(average)
         if not 0 < share <= 1:
             raise UsageError(f"share is in (0, 1], got {share}.")
-        self.share, self.derivative = share, _derivative(derivative)
+        self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:
         """(1 - h) F(x_t, t, m) + h F(x_m, m, m), or the limit."""
@@ -236,11 +224,11 @@ class End(Rule):
         if self.derivative == "none":
             m = s + self.share * (t - s)
             a = where.mean_velocity(x, t, m)
-            b = where.mean_velocity(x - _shaped(t - m, x) * a, m, m)
+            b = where.mean_velocity(x - shaped(t - m, x) * a, m, m)
             return (1 - self.share) * a + self.share * b
         mean, slope = in_end(where, self.derivative)
-        end = x - _shaped(t - s, x) * mean
-        return where.mean_velocity(end, s, s) + _shaped(t - s, x) * slope
+        end = x - shaped(t - s, x) * mean
+        return where.mean_velocity(end, s, s) + shaped(t - s, x) * slope
 
 
 def along(where: Where, derivative: str) -> Tensor:
@@ -251,7 +239,7 @@ def along(where: Where, derivative: str) -> Tensor:
             slope: Tensor = torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))[1]
         return slope
     high, low = (t + STEP).clamp(max=1), torch.maximum(t - STEP, s)
-    return _slope(lambda at: where.mean_velocity(x + _shaped(at - t, x) * v, at, s), (low, t, high), x)
+    return _slope(lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x)
 
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
@@ -272,7 +260,7 @@ def _slope(function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, T
     At their middle it is the central difference; it is of second order at an end of the times that a map knows as well.
     """
     low, at, high = places
-    share = _shaped((at - low) / (high - low), x)
+    share = shaped((at - low) / (high - low), x)
     weights = zip((low, (low + high) / 2, high), (4 * share - 3, 4 - 8 * share, 4 * share - 1), strict=True)
     total = torch.stack([weight * function(place) for place, weight in weights]).sum(0)
-    return total / _shaped(high - low, x)
+    return total / shaped(high - low, x)

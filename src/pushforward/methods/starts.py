@@ -8,6 +8,7 @@ from torch import Tensor
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.predictor import shaped
 
 __all__ = ["check_unguided", "jump_to_data", "starts"]
 
@@ -46,7 +47,7 @@ def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> t
     chosen = draws.stream("inside").uniform().to(x) < inside
     t = torch.where(chosen, low + draws.stream("start").uniform().to(x) * (high - low), t)
     k = path.at(t).over(x)
-    data = torch.where(chosen.reshape(-1, *(1,) * (x.dim() - 1)), x, torch.zeros_like(x))
+    data = torch.where(shaped(chosen, x), x, torch.zeros_like(x))
     return k.alpha * data + k.sigma * z, t
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.arguments import whole
+from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
 from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, ExampleDraws
@@ -76,9 +76,8 @@ class Trajectories(Freezing):
             raise UsageError(f"legs is one share or two, such as (0.49, 0.21), got {len(both)} of them.")
         single, others = both
         shares = {"to_data": to_data, "legs": min(single, others), "unconditional": unconditional}
-        for name, share in (*shares.items(), ("legs", single + others)):
-            if not 0 <= share <= 1:
-                raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
+        for name, part in (*shares.items(), ("legs", single + others)):
+            share(name, part)
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
         self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
@@ -203,8 +202,8 @@ class Trajectories(Freezing):
     def _leg(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """The places where one jump of a sampling in 1, 2 or 4 begins and ends."""
         last = len(self.times) - 1
-        share = draws.stream("jumps").uniform().double()
-        jumps = (share >= self._single).double() + (share >= (1 + self._single) / 2).double()
+        u = draws.stream("jumps").uniform().double()
+        jumps = (u >= self._single).double() + (u >= (1 + self._single) / 2).double()
         jumps = jumps.clamp(max=min(2, last.bit_length() - 1)).exp2()
         number = (draws.stream("jump").uniform().double() * jumps).floor()
         return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()

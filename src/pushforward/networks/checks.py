@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.arguments import one_of
+from pushforward.errors import UsageError
 
 __all__ = ["check_input", "count", "image_shape", "level_widths", "positive", "size_choice", "stem_of", "vector_shape"]
 
@@ -85,9 +86,7 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
     Raises:
         UsageError: No such size.
     """
-    if size not in choices:
-        raise UsageError(f'There is no size "{size}"; choose one of {", ".join(choices)}.{did_you_mean(size, choices)}')
-    return choices[size]
+    return choices[one_of("size", size, choices)]
 
 
 def stem_of(size: str, shape: Sequence[int], least: int) -> int:

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
 from pushforward.methods.perceptual_autoencoder import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
 from pushforward.networks.compression import map_shape
-from pushforward.recipes.choice import batch_size, check_size, precision
+from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
@@ -72,9 +73,7 @@ def autoencoder(
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
         raise UsageError("An autoencoder for latents squeezes images and tables; for other data train a vae and build on that.")
-    if perceptual_loss not in FEATURES:
-        raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
-    if perceptual_loss == "pretrained" and space.low is None:
+    if one_of("perceptual loss", perceptual_loss, FEATURES) == "pretrained" and space.low is None:
         raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `perceptual_loss=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
@@ -90,7 +89,7 @@ def autoencoder(
         PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None
     )
     method = PerceptualAutoencoder(
-        Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),
+        Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
         judge,
         plain,

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.data import ImageSpace, Space
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.networks import (
     MLP,
     Critic,
@@ -29,7 +30,7 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.checks import count
+from pushforward.networks.checks import count, size_choice
 from pushforward.recipes.recipe import Training
 from pushforward.recipes.waves import with_waves
 
@@ -38,7 +39,6 @@ __all__ = [
     "PAIRS",
     "SIZES",
     "batch_size",
-    "check_size",
     "code_length",
     "critic",
     "decoder",
@@ -70,13 +70,6 @@ DENOISED = 128
 """The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
 
 
-def check_size(size: str) -> str:
-    """Return a known size, else raise `UsageError`."""
-    if size not in SIZES:
-        raise UsageError(f'Unknown size "{size}"; choose {", ".join(SIZES)}.{did_you_mean(size, SIZES)}')
-    return size
-
-
 def flat(space: Space, most: int = FLAT) -> bool:
     """Whether MLPs suit this space: where convolutions do not, and for images of at most ``most`` numbers."""
     return not space.grid or space.size <= most
@@ -106,7 +99,7 @@ def precision(space: Space) -> str:
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     count = math.prod(outputs)
-    network = MLP.sized(check_size(size), shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
+    network = MLP.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
     return network if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(network, outputs)
 
 
@@ -115,7 +108,7 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
     options: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "conditions": space.conditions}
     options["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
-    width, depth = GAMES[check_size(size)]
+    width, depth = size_choice(size, GAMES)
     if len(space.shape) == 1 and longest <= width:
         network = MLP(inputs, results, width=width, depth=depth, **options)
     else:
@@ -148,16 +141,15 @@ def denoising_network(space: Space, size: str, kind: str = "auto", times: int = 
         UsageError: For an unknown kind, or one that cannot take this shape.
     """
     kinds = {"unet": UNet, "dit": DiT}
-    chosen = kind if kind != "auto" else ("mlp" if flat(space, DENOISED) else "unet")
-    if chosen not in ("mlp", *kinds):
-        known = ("auto", "mlp", *kinds)
-        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
+    chosen = one_of("network", kind, ("auto", "mlp", *kinds))
+    if kind == "auto":
+        chosen = "mlp" if flat(space, DENOISED) else "unet"
     if chosen == "mlp":
         return _mlp(space, size, space.size, space.shape, times=times)
     if not space.grid:
         raise UsageError(f'The network "{chosen}" needs images; {space.noun}s of shape {space.shape} take an mlp (choose auto).')
     part: Any = kinds[chosen]
-    network: nn.Module = part.sized(check_size(size), shape=space.shape, conditions=space.conditions, times=times)
+    network: nn.Module = part.sized(size, shape=space.shape, conditions=space.conditions, times=times)
     return network
 
 
@@ -175,7 +167,7 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_cod
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
-        network = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, conditions=space.conditions)
+        network = PAIRS[chosen][0].sized(size, shape=space.shape, latent=inputs, conditions=space.conditions)
     return SignCodes(network, latent, sign_codes) if sign_codes else network
 
 
@@ -217,7 +209,7 @@ def critic(
     else:
         dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}
-        network = PAIRS[chosen][1].sized(check_size(size), **kinds)
+        network = PAIRS[chosen][1].sized(size, **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
     return Spectral(network) if spectral else network
 
@@ -230,7 +222,7 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)
-    return ProjectedCritic.sized(check_size(size), **of)  # type: ignore[arg-type]
+    return ProjectedCritic.sized(size, **of)  # type: ignore[arg-type]
 
 
 def _pair(space: Space, kind: str) -> str:
@@ -239,10 +231,7 @@ def _pair(space: Space, kind: str) -> str:
     Raises:
         UsageError: For an unknown one, or one that cannot take this shape.
     """
-    known = ("auto", "mlp", *PAIRS)
-    if kind not in known:
-        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
-    if kind == "auto":
+    if one_of("network", kind, ("auto", "mlp", *PAIRS)) == "auto":
         return "mlp" if flat(space) else "dcgan"
     others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)
     if not space.grid and kind not in others:
@@ -261,7 +250,7 @@ def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Modu
     """
     chosen = _coder(space, kind)
     if chosen == "convolutional":
-        return Encoder.sized(check_size(size), shape=space.shape, latent=latent, conditions=space.conditions)
+        return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, space.size, (2 * latent,), chosen)
 
 
@@ -269,7 +258,7 @@ def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: S
     """A network from a code to data, or to ``outputs`` that describe it; see `encoder`."""
     chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
     if chosen == "convolutional":
-        return Decoder.sized(check_size(size), shape=shape, latent=latent, conditions=space.conditions)
+        return Decoder.sized(size, shape=shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, latent, shape, chosen)
 
 
@@ -277,14 +266,12 @@ def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kin
     """A perceptron that knows no time: residual ("mlp"), or the "textbook"'s, with tanh."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
-    network = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
+    network = Perceptron.sized(size, shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
     return Reshaped(network, outputs)
 
 
 def _coder(space: Space, kind: str) -> str:
-    known = ("auto", "mlp", "convolutional", "textbook")
-    if kind not in known:
-        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
+    one_of("network", kind, ("auto", "mlp", "convolutional", "textbook"))
     if kind == "convolutional" and not space.grid:
         raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take mlp or textbook.')
     return ("mlp" if flat(space) else "convolutional") if kind == "auto" else kind

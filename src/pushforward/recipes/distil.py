@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from torch import nn
 
 from pushforward import spec
-from pushforward.arguments import whole
+from pushforward.arguments import one_of, whole
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser, trained
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.likeness import Likeness
@@ -124,7 +124,8 @@ def distil(
         number = _number(guide) if trajectories is None else whole("trajectories", trajectories, 1)
         legs = LEGS if isinstance(denoiser.network, UNet) else 0.5
         store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
-        alike = Likeness(weight) if (weight := _likeness(likeness, denoiser.network)) else None
+        unlike = (LIKENESS if isinstance(denoiser.network, UNet) else 0.0) if likeness is None else likeness
+        alike = Likeness(unlike) if unlike else None
         method: Method = Distillation(
             student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls, likeness=alike
         )
@@ -190,9 +191,7 @@ def _share(rule: str, stored: float | None) -> float:
     Raises:
         UsageError: For an unknown rule, or a share beside the one that has no other part.
     """
-    if rule not in RULES:
-        raise UsageError(f'Unknown rule "{rule}"; choose {", ".join(RULES)}.{did_you_mean(rule, RULES)}')
-    if rule != "stored":
+    if one_of("rule", rule, RULES) != "stored":
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
     if stored is not None and stored != 1:
@@ -222,13 +221,6 @@ def _average(rule: str, average: float | None, network: nn.Module) -> float | No
     if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
         return AVERAGE
     return average or None
-
-
-def _likeness(weight: float | None, network: nn.Module) -> float:
-    """The weight of the distance in features."""
-    if weight is None:
-        return LIKENESS if isinstance(network, UNet) else 0.0
-    return weight
 
 
 def _check_size(size: str, space: Space, network: nn.Module) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.couplings import Coupling, Independent, OptimalTransport, Source
 from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Linear
 from pushforward.recipes.choice import MEMORY, batch_size, denoising_network, denoising_training, flat
@@ -56,10 +57,7 @@ def flow(
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
         Diffusion 3 (2024), section 3.1, for logit-normal times; Liu et al., Rectified Flow (2023), for reflow.
     """
-    if coupling not in COUPLINGS:
-        hint = did_you_mean(coupling, COUPLINGS)
-        raise UsageError(f'Unknown coupling "{coupling}"; choose {", ".join(COUPLINGS)}.{hint}')
-    if coupling == "ot" and any(name != "label" for name in space.conditions):
+    if one_of("coupling", coupling, COUPLINGS) == "ot" and any(name != "label" for name in space.conditions):
         raise UsageError(
             "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
             "Leave coupling out."

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.conditions import Known
 from pushforward.data import Space
 from pushforward.data.spaces import TableSpace
-from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.table_denoising import TableDenoising
 from pushforward.networks import MLP, ColumnTransformer
 from pushforward.networks.checks import size_choice
@@ -17,7 +17,7 @@ from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 from pushforward.table_denoiser import TableDenoiser
 
-__all__ = ["is_table", "table_denoising", "table_training"]
+__all__ = ["table_denoising", "table_training"]
 
 NETWORKS = ("auto", "mlp", "columns")
 BATCH, TOKENS = 512, 64
@@ -26,11 +26,6 @@ SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}
 """Width and depth of the MLP."""
 WAVES = 5
 """Frequencies of each score that the MLP receives."""
-
-
-def is_table(space: Space) -> bool:
-    """Whether a space holds rows of a table of mixed types."""
-    return isinstance(space, TableSpace)
 
 
 def table_denoising(
@@ -57,8 +52,7 @@ def table_denoising(
 
 
 def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
-    if kind not in NETWORKS:
-        raise UsageError(f'Unknown network "{kind}" for a table; choose {", ".join(NETWORKS)}.{did_you_mean(kind, NETWORKS)}')
+    one_of("network for a table", kind, NETWORKS)
     conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
     if kind == "columns":
         return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from torch import nn
 
+from pushforward.arguments import one_of
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import QuantisedAutoencoder
 from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
 from pushforward.networks.compression import map_shape
-from pushforward.recipes.choice import check_size, flat, perceptron
+from pushforward.recipes.choice import flat, perceptron
 from pushforward.recipes.options import LOSS, NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
@@ -67,7 +68,7 @@ def vqvae(
         factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
         places = map_shape(space.shape, book.dim, factor)[1:]
         options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
-        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=book.dim, **options)
+        encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
         decoder = Expander.sized(size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options)
     weight = commitment if isinstance(book, Codebook) else 0.0
     method = QuantisedAutoencoder(encoder, decoder, book, space, places=places, likelihood=density, commitment=weight)
@@ -75,10 +76,8 @@ def vqvae(
 
 
 def _book(kind: str, codes: int, dim: int) -> Codebook | Rounding:
-    if kind == "vq":
+    if one_of("codebook", kind, ("vq", "fsq")) == "vq":
         return Codebook(codes, dim)
-    if kind != "fsq":
-        raise UsageError(f'Unknown codebook "{kind}"; choose vq or fsq.')
     if codes not in LEVELS:
         raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
     return Rounding(LEVELS[codes])

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, unknown
 from pushforward.paths import Path
 
 __all__ = ["GRIDS", "karras", "shifted", "times", "uniform_log_snr", "uniform_time"]
@@ -87,7 +87,7 @@ def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
         return _given(np.asarray(grid, dtype=np.float64), path, steps)
     name, _, number = grid.partition(":")
     if name not in GRIDS:
-        raise UsageError(f'Unknown grid "{name}"; known: {", ".join(GRIDS)}.{did_you_mean(name, GRIDS)}')
+        raise unknown("grid", name, GRIDS)
     grid_times = GRIDS[name]
     if number:
         setting = {"karras": "rho", "shifted": "shift"}.get(name)

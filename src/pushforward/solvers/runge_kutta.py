@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pushforward.draws import Draws
-from pushforward.predictor import Condition, Predictor
+from pushforward.predictor import Condition, Predictor, shaped
 from pushforward.solvers.solver import Memory, Solver
 
 __all__ = ["RK4", "Euler", "Heun", "Midpoint"]
@@ -35,7 +35,7 @@ class _Explicit(Solver):
     ) -> tuple[Tensor, Memory]:
         """X + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t
-        h = gap.reshape(-1, *(1,) * (x.dim() - 1))
+        h = shaped(gap, x)
         slopes: list[Tensor] = []
         for node, row in zip(self.nodes, self.stages, strict=True):
             at = x + h * sum(a * k for a, k in zip(row, slopes, strict=True)) if row else x

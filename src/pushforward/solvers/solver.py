@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
-from pushforward.predictor import Condition, Predictor
+from pushforward.predictor import Condition, Predictor, shaped
 
 __all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "stepped", "whole"]
 
@@ -91,7 +91,7 @@ def half_log_snr(k: Coefficients) -> Tensor:
 
 def over(values: Tensor, x: Tensor) -> Tensor:
     """Numbers of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
-    return values.to(x.dtype).reshape(-1, *(1,) * (x.dim() - 1))
+    return shaped(values.to(x.dtype), x)
 
 
 def noise_of(x: Tensor, draws: Draws | None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pushforward.draws import Draws
 from pushforward.predictions import solve, target
-from pushforward.predictor import Condition, Predictor
+from pushforward.predictor import Condition, Predictor, shaped
 from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
 
@@ -80,7 +80,7 @@ class EulerMaruyama(Solver):
         """One step from t to s."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
         data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
-        drifted = x + (s - t).reshape(-1, *(1,) * (x.dim() - 1)) * target("velocity", data, noise, here)
+        drifted = x + shaped(s - t, x) * target("velocity", data, noise, here)
         if not self.stochastic:
             return drifted, None
         h = (half_log_snr(there) - half_log_snr(here)).clamp(min=0)

@@ -197,16 +197,12 @@ class Clock:
         self.step, self.seconds = state["step"], state["seconds"]
         if self.budget.seconds is not None:
             self.replay(stages)
-        self.warm(state.get("warmed"))
+        self.warm(state.get("warmed", 0.0))
 
-    def warm(self, warmed: float | None) -> None:
-        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up.
-
-        Args:
-            warmed: `warmed` of the checkpoint; None where it holds none.
-        """
+    def warm(self, warmed: float) -> None:
+        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up."""
         missing = not warmed and self.step > 1 and self.budget.seconds is not None
-        self.warmed = WARMUP if missing else warmed or 0.0
+        self.warmed = WARMUP if missing else warmed
 
     def replay(self, stages: Sequence[Stage]) -> None:
         """Take up recorded stages: those up to the present step hold now, later ones at their steps."""

@@ -35,6 +35,7 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
 }
 MAY: dict[str, Callable[[Any], bool]] = {
     "stages": _are_stages,
+    "warmed": _is_amount,
     "budget": lambda value: isinstance(value, dict),
     "spec_sha256": lambda value: isinstance(value, str),
     "precision": lambda value: isinstance(value, str),
