@@ -15,7 +15,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/denoising.py": [
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
-        ("uniform() < hide", "uniform() > share", "methods"),
+        ("uniform() < hide", "uniform() > hide", "methods"),
         ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods recipes"),
         ("if self.space.conditions and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
         ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
@@ -204,7 +204,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("seed=seed + APART", "seed=seed", "table_students"),
         ("values = values * known[:, denoiser.layout.owner]", "pass", "table_students"),
         ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),
-        ("(u >= self._single).double()", "(share >= 0.5).double()", "trajectory_store"),
+        ("(u >= self._single).double()", "(u >= 0.5).double()", "trajectory_store"),
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),

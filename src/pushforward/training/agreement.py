@@ -53,11 +53,8 @@ class Board:
     def settled(self, error: Exception, where: str, seconds: float, leave: Callable[[], None]) -> Exception:
         """The error that this process raises in place of one that it has met: the first one of all processes.
 
-        Args:
-            error: What it has met.
-            where: What the processes were doing.
-            seconds: The time in which each answers.
-            leave: Ends the connections of this process, so that others do not wait for it.
+        ``where`` says what the processes were doing, each of which answers within so many seconds; ``leave`` ends the connections
+        of this process, so that others do not wait for it.
         """
         if getattr(error, _SETTLED, False):
             return error

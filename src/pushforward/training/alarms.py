@@ -60,10 +60,6 @@ class Watch:
 
 
 def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
-    """All alarms that begin or end in a history.
-
-    Args:
-        history: Rows in their order, each with "step" and, where something was measured, "health" (name -> value).
-    """
+    """All alarms that begin or end in a history: rows in order, each with "step" and, where something was measured, "health"."""
     watch = Watch()
     return [alarm for row in history for alarm in watch.read(row)]

@@ -92,12 +92,6 @@ class Budget:
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
         """Refuse a budget that is less than a run is trained for already.
 
-        Args:
-            folder: The run's folder, for the message.
-            seconds: The seconds that it is trained for.
-            step: Its steps.
-            batch: Samples per step.
-
         Raises:
             UsageError: Saying how many those are.
         """
@@ -212,9 +206,7 @@ class Clock:
     def mark(self, step: int, seconds: float) -> None:
         """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
 
-        Args:
-            step: The step.
-            seconds: Of all steps up to it; forecasts count a step that took unusually long as `LONGEST` usual ones.
+        Forecasts count a step that took unusually long as `LONGEST` usual ones.
         """
         limit = self.budget.seconds
         if limit is None:
@@ -261,12 +253,9 @@ class Clock:
             self.warmed += min(share, 2 * usual)
 
     def _forecast(self, start: float) -> Stage | None:
-        """The stage that is due if training would miss the budget; the first one is always due.
+        """The stage, from the progress ``start`` on, that is due if training would miss the budget; the first one always is.
 
         The pace is that of the latest steps, over as much time as is left, without the excess of slow steps.
-
-        Args:
-            start: The progress from which it goes on.
         """
         limit = self.budget.seconds
         assert limit is not None

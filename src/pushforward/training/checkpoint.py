@@ -120,8 +120,7 @@ def save(
 def staged(final: Path) -> Iterator[Path]:
     """A temporary folder for the files of a checkpoint, from any number of writers; it vanishes unless `commit` publishes it.
 
-    Args:
-        final: The checkpoint's folder. Whatever an interrupted save has left beside it is removed first (`clean_up`).
+    Whatever an interrupted save has left beside the checkpoint is removed first (`clean_up`).
 
     Raises:
         CheckpointError: If the disk refuses, here or within the context.
@@ -144,10 +143,7 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
 
     A checkpoint that stands there already counts, under another name of the same step, until the new one is the newest.
 
-    Args:
-        temporary: The folder.
-        final: Where it goes.
-        known: Size and sha256 of files that their writers have hashed.
+    Files whose size and sha256 are ``known`` have been hashed by their writers.
 
     Raises:
         CheckpointError: If the files, read again, are not what was written.

@@ -36,10 +36,7 @@ def write_files(folder: Path, data: Dataset) -> None:
 def what_changed(folder: Path, data: Dataset, place: str | None) -> str:
     """Which files are not those that a run was trained on, in sentences; or how to see that.
 
-    Args:
-        folder: The run's.
-        data: The data as it is now.
-        place: Where it was read from; None for data from Python.
+    ``place`` is where it was read from; None for data from Python.
     """
     recorded = _recorded(folder)
     if place is None or (recorded is not None and data.files is None):

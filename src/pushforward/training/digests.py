@@ -27,9 +27,6 @@ def state_digest(folder: str | Path) -> str:
     the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
     threads, the same training has the same digest, whether or not it was killed and resumed.
 
-    Args:
-        folder: The run's folder.
-
     Raises:
         CheckpointError: If the run has no checkpoint, or a damaged one.
     """

@@ -37,15 +37,10 @@ def student(
     changes: Settings | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """The `Trainer` of a run's student, as `distil` makes it; see there.
+    """The `Trainer` of a run's student; the other arguments are those of `distil`.
 
     Args:
-        teacher: As for `distil`.
-        calls: As for `distil`.
-        data: As for `distil`.
-        settings: As for `distil`.
         changes: Settings of `pushforward.Training` in place of the recipe's: ``{"lr": 1e-3}``.
-        options: As for `pushforward.fit`.
 
     Raises:
         UsageError: As `distil`.
@@ -76,11 +71,6 @@ def student(
 def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
     """Refuse, before a student is trained, settings with which it could not be finished.
 
-    Args:
-        teacher: The teacher.
-        out: The student's folder; None for the default, which is free.
-        overwrite: Whether runs are replaced.
-
     Raises:
         UsageError: Where the finished student's folder is taken, and for a model of tables.
     """
@@ -92,14 +82,7 @@ def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
 
 
 def finisher(run: Run, data: Dataset, budget: float, **options: Unpack[FitOptions]) -> Trainer:
-    """The `Trainer` that finishes a student by a critic, in the folder beside it that ends in "-finished".
-
-    Args:
-        run: The student.
-        data: Its data.
-        budget: Seconds of training.
-        options: As for `pushforward.fit`.
-    """
+    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished"."""
     function = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ())))
     recipe = seeded(lambda: function(data.space), options.get("seed", 0))
     options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}

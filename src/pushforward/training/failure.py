@@ -76,13 +76,7 @@ def _write(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
 
 
 def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | None) -> dict[str, Any]:
-    """What is known of a failed step, JSON-ready; without statistics, which take memory, where that did not suffice.
-
-    Args:
-        trainer: Whose step failed, not yet taken back.
-        error: With the step.
-        batch: The step's, if it can be read.
-    """
+    """What is known of a failed step, JSON-ready; without statistics, which take memory, where that did not suffice."""
     assert error.step is not None
     training = trainer._step.training
     numbers = isinstance(error, Diverged)

@@ -15,12 +15,6 @@ __all__ = ["set_aside"]
 def set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -> str:
     """Take its name from a damaged checkpoint and make another one the newest; returns what happened, in sentences.
 
-    Args:
-        folder: The run's.
-        damaged: The damaged checkpoint.
-        good: The one that training goes on from.
-        error: What is wrong with the damaged one.
-
     Raises:
         CheckpointError: If the disk refuses.
     """

@@ -50,11 +50,6 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
     Counted in steps of a copy of the recipe; a multiplication and an addition are two. Element-wise work, optimisers and the
     observers of training are not counted.
 
-    Args:
-        recipe: The recipe; it is not changed.
-        data: The training data.
-        settings: How.
-
     Raises:
         UsageError: For a recipe that learns from trajectories, which are made before its first step.
     """

@@ -118,13 +118,7 @@ class Claim:
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
-    """Make a new run's folder and lock it; see `new_folder` and `hold`.
-
-    Args:
-        wanted: The folder; None for a free one.
-        data: The data's name.
-        recipe: The recipe's name.
-        overwrite: Whether a run that is in ``wanted`` gives way.
+    """Make a new run's folder and lock it; with ``overwrite`` a run that is in ``wanted`` gives way. See `new_folder` and `hold`.
 
     Raises:
         UsageError: If ``wanted`` exists and does not give way.

@@ -28,8 +28,7 @@ def foreseen(trainer: Trainer) -> list[int] | None:
     Steps on one and on two blocks of examples are made by copies of the method, and what they hold is continued to the whole:
     a tensor of activations grows with the examples, one of weights does not. Scratch memory of libraries is not counted.
 
-    Args:
-        trainer: Before its first step. It is not changed.
+    The trainer is one before its first step, and is not changed.
 
     Returns:
         Bytes for each number of parts; None for small parts, other devices, several processes, and what cannot be rehearsed.

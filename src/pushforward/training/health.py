@@ -60,12 +60,7 @@ def interval(batch: int) -> int:
 
 
 def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
-    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples.
-
-    Args:
-        notes: Of each part, by name.
-        counts: The number of examples in each part.
-    """
+    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples."""
     if len(notes) == 1:
         return dict(notes[0])
     means = {}

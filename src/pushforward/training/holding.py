@@ -85,15 +85,7 @@ def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holdin
 def begin(
     holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the files of a new run's folder before its first step; returns its spec.
-
-    Args:
-        holding: The folder.
-        recipe: Of the training.
-        data: The training data.
-        budget: For how long.
-        settings: Of the training.
-        method: The description of the recipe's method (`pushforward.spec.describe`).
+    """Write the files of a new run's folder before its first step; returns its spec, with this description of the method.
 
     Raises:
         CheckpointError: If the disk refuses.

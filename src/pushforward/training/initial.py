@@ -17,12 +17,7 @@ _OF_TRAINING = {"batch", "accumulate", "lr", "ema", "precision", "plugin"}
 
 
 def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -> None:
-    """Refuse a run of another method, or one whose weights do not fit.
-
-    Args:
-        run: The run whose weights are to be the first ones.
-        recipe: The recipe to train.
-        options: Its settings by option, where they are known.
+    """Refuse a run of another method, or one whose weights do not fit; ``options`` are the recipe's settings, where known.
 
     Raises:
         UsageError: Naming the difference.

@@ -30,7 +30,6 @@ def interruptible(trainers: Sequence[Stoppable], ending: bool = True) -> Iterato
     Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
 
     Args:
-        trainers: Who is stopped.
         ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
 
     Yields:

@@ -77,10 +77,7 @@ class Journal:
         self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
     def flush(self, last: bool = False) -> Problem | None:
-        """Write the rows that are held.
-
-        Args:
-            last: Whether no step follows.
+        """Write the rows that are held; ``last`` where no step follows.
 
         Returns:
             Why training has diverged; None where it goes on. Rows after that are dropped.
@@ -121,12 +118,7 @@ class Journal:
             log.append(self.path, rows)
 
     def cut(self, step: int, wait: bool = False) -> list[dict[str, Any]]:
-        """Drop later rows of the log, and let the observers read those that stay.
-
-        Args:
-            step: The last step that stays.
-            wait: Leave the file as it is until `settle`.
-        """
+        """Drop the rows after a step, and let the observers read the others; ``wait`` leaves the file as it is until `settle`."""
         if wait and self.writes:
             self._from = step
         elif self.writes:
@@ -164,13 +156,9 @@ class Journal:
                 flush(self.path.parent)
 
     def lost(self, rows: Sequence[Mapping[str, Any]], step: int) -> str | None:
-        """A warning where the log ends long before a checkpoint; None where it is whole.
+        """A warning where the log, whose rows up to the checkpoint are given, ends long before it; None where it is whole.
 
         Up to `FLUSH` rows may be missing without any damage: those after a divergence are dropped.
-
-        Args:
-            rows: Those up to the checkpoint.
-            step: The checkpoint's.
         """
         last = rows[-1]["step"] if rows else 0
         if not self.writes or step - last < FLUSH:

@@ -28,9 +28,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
     The highest value counts: how real a point is at best.
 
-    Args:
-        method: With the present weights, not their average.
-        data: Points in the plane; for anything else there is no landscape.
+    The weights are the present ones, not their average. There is no landscape of anything but points in the plane.
 
     Returns:
         ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,

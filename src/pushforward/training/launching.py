@@ -29,10 +29,6 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Proces
     torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
     device, on CUDA devices. Threads of processes on one machine share its cores.
 
-    Args:
-        device: Where this process computes.
-        shard: Whether each holds a share of the weights.
-
     Raises:
         UsageError: For shares without several processes, or a device that is not this process's.
         GroupError: If the processes do not find each other.
@@ -163,13 +159,7 @@ def check_devices(devices: int | None) -> None:
 
 
 def news(processes: Processes, folder: Path, step: int) -> list[str]:
-    """What is new of the processes that take up a run: that they were started again, or hold all weights where each had a share.
-
-    Args:
-        processes: Which train it now.
-        folder: The run's.
-        step: From which they go on.
-    """
+    """What is new of processes that take up a run: that they were started again, or hold all weights where each had a share."""
     from pushforward.training.shards import has_shards
 
     launch, lines = launched(), []
@@ -202,12 +192,6 @@ def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> P
 
     The launcher's number of restarts says nothing: a launcher that was itself started again, or that has lost another machine,
     counts from 0. Of several runs, which one program has trained one after the other, the first comes first.
-
-    Args:
-        out: Its folder, where one was named.
-        data: The data's name.
-        recipe: The recipe's name.
-        command: The command that is running.
     """
     name = launched().name
     if name is None:
@@ -223,11 +207,6 @@ def still_asked(folder: Path, checkpoint: str, command: str) -> bool:
 
     ``manifest.json`` notes the launch that does so, and which checkpoint was the newest: once there is another one, the launch
     has gone on from there. Only the process that writes to the run may call it.
-
-    Args:
-        folder: The run's.
-        checkpoint: Its checkpoint's name.
-        command: The command that is running.
 
     Raises:
         CheckpointError: If the disk refuses.

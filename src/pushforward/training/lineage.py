@@ -63,11 +63,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
-    """The training examples of a run.
-
-    Args:
-        folder: The run's folder.
-        content: Of its ``spec.json``.
+    """The training examples of a run, by the content of its ``spec.json``.
 
     Raises:
         CheckpointError: If the file is missing or has changed.

@@ -66,10 +66,6 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
     The numbers are of PyTorch's allocator, on the CPU through the profiler, so temporary tensors inside operations count, and
     other models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
 
-    Args:
-        work: Called once.
-        device: Where its tensors are.
-
     Returns:
         Bytes; None where a profiler runs already, so that nothing can be measured.
     """

@@ -100,10 +100,7 @@ def due_at(observers: Sequence[Observer], moment: Moment, late: bool) -> list[Ob
 def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
     """What observers measure at a step, by name; they change nothing (`observing`).
 
-    Args:
-        observers: Who looks.
-        moment: The training.
-        processes: Those that train together: what the first one measures decides in all of them. None does not ask.
+    What the first of several ``processes`` measures decides in all of them; None does not ask.
     """
     if not observers:
         return {}

@@ -20,10 +20,6 @@ def as_learned(content: Mapping[str, Any], data: Dataset) -> Dataset | None:
 
     Versions differ in how they measure the columns of a table. Where the data's coordinates are others than the run's, its values
     are encoded again with the columns that the run's spec holds.
-
-    Args:
-        content: Of the run's ``spec.json``.
-        data: Data that may be the run's, in any coordinates.
     """
     was = content["fingerprint"]
     known = (*_encoded_again(content, data), data)

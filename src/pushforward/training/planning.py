@@ -116,15 +116,7 @@ class _Imagined(Processes):
 def plan(
     recipe: Recipe, data: Dataset, budget: Budget, settings: Settings | None = None, *, processes: int = 1, sharded: bool = False
 ) -> Plan:
-    """What a training will need; two small steps are computed on the CPU to measure activations.
-
-    Args:
-        recipe: The recipe; its weights change.
-        data: Of the training.
-        budget: When it will end.
-        settings: Of the training.
-        processes: How many will train it together.
-        sharded: Whether each will hold a share of the weights.
+    """What a training will need; two small steps, which change the recipe's weights, are computed to measure activations.
 
     Raises:
         UsageError: For settings that do not fit each other, such as a batch that cannot be divided.

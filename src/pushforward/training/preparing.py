@@ -74,13 +74,7 @@ def _part(method: PrecomputesInputs, data: Dataset, start: int, device: torch.de
 
 
 def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
-    """A method's prepared inputs of some training examples, by name.
-
-    Args:
-        method: Whose `prepared` is called.
-        x: The examples in model units, (n, *shape).
-        condition: Their conditions.
-        start: The place of the first one in the training split, which keys the draws.
+    """A method's prepared inputs of training examples x (n, *shape), model units; ``start`` is the place of the first one.
 
     Raises:
         UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.

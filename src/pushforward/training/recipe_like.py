@@ -26,10 +26,7 @@ RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     """A recipe for the data, or a method as it is.
 
-    Args:
-        given: A `RecipeLike`.
-        data: The data set.
-        size: The size that a recipe of this package has, given by name or as its function.
+    A recipe of this package, given by name or as its function, has this size.
 
     Raises:
         UsageError: For anything else.
@@ -83,12 +80,7 @@ def name_of(given: Any) -> str | None:
 
 
 def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse options of a recipe among those of `fit`.
-
-    Args:
-        given: The recipe argument.
-        options: Of `fit`.
-        known: The options of `fit`.
+    """Refuse options of a recipe among those of `fit`, which are ``known``.
 
     Raises:
         UsageError: With the call that was meant.

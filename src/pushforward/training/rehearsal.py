@@ -25,10 +25,6 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     data and the library are not. The step is one in which every lazy penalty is due. Nothing is written, and no lock is
     taken: the run may be trained further meanwhile.
 
-    Args:
-        run: A run whose method its spec can rebuild.
-        data: The data it was trained on, with labels or without.
-
     Returns:
         Bytes; None where this cannot be measured, for instance because the free memory does not suffice.
     """

@@ -179,9 +179,6 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
     """The recipe that a spec describes, with weights drawn from the seed.
 
     Args:
-        content: Of ``spec.json``.
-        method: The method, where it is given.
-        seed: Of the weights.
         stored: Bytes of the run's weights, beyond which no method of it goes far; None where it has saved none.
 
     Raises:

@@ -20,12 +20,7 @@ def described_sampler(transport: Transport) -> dict[str, Any] | None:
 
 
 def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """A frozen part by the default sampler of its own run.
-
-    Args:
-        content: What ``spec.json`` of the run that holds the part says.
-        part: The part's name, such as "teacher".
-        flow: The part.
+    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
 
     Returns:
         None where the run does not say.

@@ -109,12 +109,7 @@ class Saver:
             self.wait(processes)
 
     def ask_for_space(self, trainer: Trainer, samples: int) -> None:
-        """Say once, before the first step, if the disk may become full.
-
-        Args:
-            trainer: The trainer.
-            samples: Bytes of the samples that it writes.
-        """
+        """Say once, before the first step, if the disk may become full; samples take so many bytes."""
         if self._asked or not trainer.holding.writes:
             return
         self._asked = True
@@ -130,9 +125,7 @@ class Saver:
     def save(self, trainer: Trainer, beside: bool = False) -> None:
         """Write a checkpoint of the present step, whose weights are known to be finite.
 
-        Args:
-            trainer: The trainer.
-            beside: Whether training may go on while it is written. An error is then raised by `check` or `wait`.
+        ``beside``: training may go on while it is written. An error is then raised by `check` or `wait`.
 
         Raises:
             CheckpointError: If the disk refuses this one, or has refused the one before; earlier checkpoints stay.

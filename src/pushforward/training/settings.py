@@ -54,12 +54,7 @@ class Settings:
     trackers: Sequence[Tracker] = ()
 
     def due(self, clock: Clock, saved: float) -> bool:
-        """Whether it is time for a checkpoint.
-
-        Args:
-            clock: Where training stands.
-            saved: The seconds at which the last checkpoint was written.
-        """
+        """Whether it is time for a checkpoint, the last of which was written after so many seconds of training."""
         if self.checkpoint_every is not None:
             return clock.step % self.checkpoint_every == 0
         limit = clock.budget.seconds
@@ -79,13 +74,7 @@ class Settings:
 
 
 def started_with(recipe: Recipe, settings: Settings, method: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal in all processes of a training, by name.
-
-    Args:
-        recipe: The recipe.
-        settings: The settings; each process has a device of its own.
-        method: The description of the recipe's method.
-    """
+    """What must be equal in all processes of a training, by name; each process has a device of its own."""
     others = {name: value for name, value in settings.stored().items() if name != "asked"}
     return {
         **{package: version(package) for package in ("torch", "pushforward", "numpy")},

@@ -19,11 +19,6 @@ _meshes: list[Any] = []
 def shard(method: Method, device: str, count: int) -> list[Any]:
     """Shard the networks of a method's players over all processes, in place; returns them.
 
-    Args:
-        method: Whose weights are whole.
-        device: Where they are, "cpu" or "cuda".
-        count: The number of processes.
-
     Raises:
         UsageError: As `called`.
     """

@@ -45,12 +45,7 @@ def save(
 ) -> None:
     """Write a checkpoint: each process its part, into one folder; the first one adds counters and hashes and publishes it.
 
-    Args:
-        channel: Of the processes; no other thread may use it meanwhile.
-        where: The checkpoint's folder.
-        tensors: Per group, the tensors by name, sharded or whole.
-        state: JSON-ready counters.
-        options: Of `checkpoint.prune`.
+    No other thread may use the channel meanwhile; ``options`` are those of `checkpoint.prune`.
 
     Raises:
         CheckpointError: If the disk refuses or has too little space; earlier checkpoints stay.
@@ -98,11 +93,7 @@ def _all_or_none(channel: Channel) -> Iterator[None]:
 def fill(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, control: Any = None) -> dict[str, dict[str, Any]]:
     """Write this process's part of tensors to a folder, flushed; every process must call this.
 
-    Args:
-        folder: The same for all, on a file system that they share.
-        groups: Per group, the tensors by name, sharded or whole; a whole one is written once.
-        rank: The number of this process.
-        control: The processes' group of torch.distributed; None for the default one.
+    The folder is the same for all, on a file system that they share. A tensor that is whole is written once.
 
     Returns:
         Size and sha256 of each file that this process has written.
@@ -124,11 +115,6 @@ def fill(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], rank: int, co
 
 def read(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
     """The tensors of a sharded checkpoint by group and name, whole; one process reads all of them.
-
-    Args:
-        folder: The checkpoint.
-        listed: The files that its manifest lists.
-        device: Where the tensors go.
 
     Raises:
         CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.

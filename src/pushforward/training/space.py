@@ -31,10 +31,6 @@ def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
 def check_space(final: Path, needed: int) -> None:
     """Refuse to write where it cannot fit.
 
-    Args:
-        final: What is to be written.
-        needed: Its bytes.
-
     Raises:
         CheckpointError: If fewer bytes are free on its disk.
     """
@@ -49,11 +45,7 @@ def check_space(final: Path, needed: int) -> None:
 def tight(folder: Path, checkpoint: int, existing: int, samples: int) -> str | None:
     """A warning where the disk of a run may become full before its training ends; None where there is space.
 
-    Args:
-        folder: The run's.
-        checkpoint: Bytes of one of its checkpoints.
-        existing: How many it has already.
-        samples: Bytes of the samples that the training writes.
+    ``existing`` checkpoints of so many bytes are there, and ``samples`` bytes will be written besides.
     """
     free, needed = _free(folder), max(LEAST, COPIES - existing) * checkpoint + samples
     if free is None or free >= needed:

@@ -36,10 +36,6 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
 
     Stages of a training that was given up, which begin otherwise than the checkpoint's, are left out.
 
-    Args:
-        folder: The run's folder.
-        state: The checkpoint's counters.
-
     Raises:
         CheckpointError: If ``stages.json`` is damaged.
     """

@@ -126,11 +126,7 @@ class Step:
         return slice(self.parts[0].start, self.parts[-1].stop)
 
     def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """One step.
-
-        Args:
-            batch: The examples of the batch at `index`.
-            clock: Where training stands (`pushforward.training.budget.Clock`).
+        """One step on the examples of the batch at `index`.
 
         Returns:
             The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as

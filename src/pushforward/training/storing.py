@@ -112,11 +112,7 @@ class Store:
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
         """Compute the missing parts and write them; returns the rest of the budget.
 
-        Args:
-            name: The run's.
-            budget: Of the training; one in seconds includes this work, and ends it after half.
-            watcher: Receives the progress.
-            stopped: Whether to leave off after the present part.
+        A budget in seconds includes this work, and ends it after half; it leaves off after a part once ``stopped``.
 
         Raises:
             UsageError: If a state of the teacher is not finite.

@@ -278,10 +278,7 @@ class Trainer:
             raise diverged(self, Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
-        """Write a checkpoint of the present step.
-
-        Args:
-            beside: Whether training may go on while it is written; an error is then raised at a later step.
+        """Write a checkpoint of the present step; ``beside``: training may go on meanwhile, and a later step raises its error.
 
         Raises:
             Diverged: As `advance`; earlier checkpoints stay.

@@ -108,10 +108,6 @@ def fresh(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[st
 def stale(run: Run, given: Mapping[str, Any]) -> list[str]:
     """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
 
-    Args:
-        run: The run.
-        given: Options of `pushforward.sampling_options.Sampling`.
-
     Raises:
         UsageError: With that sentence, where the grid or table was given by name.
     """

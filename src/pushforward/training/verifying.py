@@ -188,10 +188,7 @@ def _difference(folder: Path, name: str, entry: object) -> tuple[str, str] | Non
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
     """The error for a checkpoint that cannot be used; it recommends another one only after that has been verified.
 
-    Args:
-        folder: The checkpoint.
-        name: Its file.
-        why: What is wrong with the file, as the rest of a sentence.
+    ``why`` goes on where the file's name ends.
     """
     other = next_good(folder)
     before = other is not None and is_checkpoint(folder.name) and step_of(other) < step_of(folder)
