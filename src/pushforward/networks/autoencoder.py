@@ -49,9 +49,7 @@ class _Half(nn.Module, ABC):
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
         self.shape = image_shape(shape)
-        self.latent = latent
-        self.width = width
-        self.blocks = blocks
+        self.latent, self.width, self.blocks = latent, width, blocks
         self.conditions = kinds_of(conditions)
         self.stem = stem
         toward = -1 if self.coarse_first else 1

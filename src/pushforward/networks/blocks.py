@@ -75,8 +75,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width = width
-        self.dropout = dropout
+        self.width, self.dropout = width, dropout
         self.norm1 = Norm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.norm2 = Norm(width)
@@ -101,8 +100,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width = width
-        self.heads = heads
+        self.width, self.heads = width, heads
         self.norm = Norm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.out = zeroed(nn.Conv2d(width, width, 1))
@@ -128,10 +126,7 @@ class Level(nn.Module):
 
     def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width = width
-        self.blocks = blocks
-        self.heads = heads
-        self.dropout = dropout
+        self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
         self.residual = nn.ModuleList([ResidualBlock(width, dropout) for _ in range(blocks)])
         self.attention = Attention(width, heads) if heads else None
 

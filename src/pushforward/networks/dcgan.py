@@ -66,8 +66,7 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         positive(latent=latent, width=width)
         self.shape = image_shape(shape)
-        self.latent = latent
-        self.width = width
+        self.latent, self.width = latent, width
         self.conditions = kinds_of(conditions)
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number, 8)[::-1]
@@ -127,8 +126,7 @@ class DCGANCritic(nn.Module):
         self.shape = image_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
-        self.minibatch_std = minibatch_std
-        self.normalise = normalise
+        self.minibatch_std, self.normalise = minibatch_std, normalise
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number, 8)
         self.multiple = 2**number

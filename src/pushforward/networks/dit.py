@@ -27,8 +27,7 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width = width
-        self.heads = heads
+        self.width, self.heads = width, heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.inner = nn.Linear(width, 4 * width)
@@ -87,10 +86,7 @@ class DiT(nn.Module):
         if width % heads:
             raise UsageError(f"{heads} heads do not divide a width of {width}.")
         self.shape = image_shape(shape)
-        self.patch = patch
-        self.width = width
-        self.depth = depth
-        self.heads = heads
+        self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
         self.conditions = kinds_of(conditions)
         self.times = times
         pixels = self.shape[0] * patch**2

@@ -57,8 +57,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, times: int = 1) -> None:
         super().__init__()
         positive(width=width, times=times)
-        self.width = width
-        self.times = times
+        self.width, self.times = width, times
         number = max(2, min(width // 2, 64))
         top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
         self.register_buffer("frequencies", torch.logspace(0, math.log10(top), number), persistent=False)
@@ -141,8 +140,7 @@ class Conditioning(nn.Module):
         super().__init__()
         positive(width=width)
         count(times=times)
-        self.shares_time = shares_time
-        self.width = width
+        self.shares_time, self.width = shares_time, width
         self.conditions = kinds_of(conditions)
         self.times = times
         self.time = TimeEmbedding(width, times) if times else None

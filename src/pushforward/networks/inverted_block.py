@@ -49,8 +49,7 @@ class InvertedBlock(nn.Module):
 
     def __init__(self, width: int, total: int) -> None:
         super().__init__()
-        self.width = width
-        self.total = total
+        self.width, self.total = width, total
         inner = 2 * width
         groups = max(1, inner // GROUP)
         while inner % groups:

@@ -61,12 +61,8 @@ class MLP(nn.Module):
         if activation not in ACTIVATIONS:
             hint = did_you_mean(activation, ACTIVATIONS)
             raise UsageError(f'Unknown activation "{activation}"; choose {" or ".join(ACTIVATIONS)}.{hint}')
-        self.activation = activation
-        self.minibatch_std = minibatch_std
-        self.inputs = inputs
-        self.outputs = outputs
-        self.width = width
-        self.depth = depth
+        self.activation, self.minibatch_std, self.inputs, self.outputs = activation, minibatch_std, inputs, outputs
+        self.width, self.depth = width, depth
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)

@@ -37,8 +37,7 @@ class Packed(nn.Module):
     def __init__(self, network: nn.Module, pack: int, conditions: Kinds = None) -> None:
         super().__init__()
         positive(pack=pack)
-        self.network = network
-        self.pack = pack
+        self.network, self.pack = network, pack
         self.conditions = kinds_of(conditions)
         _channels(self.conditions)
 

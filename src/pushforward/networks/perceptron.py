@@ -36,10 +36,7 @@ class Perceptron(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, conditions: Kinds = None) -> None:
         super().__init__()
         positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
-        self.inputs = inputs
-        self.outputs = outputs
-        self.width = width
-        self.depth = depth
+        self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
         self.conditions = kinds_of(conditions)
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
         sizes = [inputs, *[width] * depth]

@@ -54,9 +54,7 @@ class Generator(nn.Module):
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
         self.shape = image_shape(shape)
-        self.latent = latent
-        self.width = width
-        self.blocks = blocks
+        self.latent, self.width, self.blocks = latent, width, blocks
         self.conditions = kinds_of(conditions)
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)
@@ -121,11 +119,9 @@ class Critic(nn.Module):
         positive(width=width, blocks=blocks, stem=stem)
         count(minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
-        self.width = width
-        self.blocks = blocks
+        self.width, self.blocks = width, blocks
         self.conditions = kinds_of(conditions)
-        self.stem = stem
-        self.minibatch_std = minibatch_std
+        self.stem, self.minibatch_std = stem, minibatch_std
         sizes = grids(*self.shape[1:], stem)
         channels = level_widths(width, len(sizes), 4)
         total = blocks * len(channels)

@@ -44,8 +44,7 @@ class TextbookGenerator(nn.Module):
         super().__init__()
         positive(latent=latent, width=width)
         self.shape = example_shape(shape)
-        self.latent = latent
-        self.width = width
+        self.latent, self.width = latent, width
         self.conditions = kinds_of(conditions)
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
         self.enter = nn.Linear(latent * (2 if conditions else 1), width)

@@ -74,10 +74,7 @@ class UNet(nn.Module):
         self.widths = tuple(widths)
         self.blocks = blocks
         self.conditions = kinds_of(conditions)
-        self.times = times
-        self.stem = stem
-        self.heads = heads
-        self.dropout = dropout
+        self.times, self.stem, self.heads, self.dropout = times, stem, heads, dropout
 
         if heads < 0 or (heads and widths[-1] % heads):
             raise UsageError(f"{heads} heads do not divide the {widths[-1]} channels of the coarsest level.")
