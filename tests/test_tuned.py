@@ -1,6 +1,5 @@
 """What `tune` keeps belongs to the weights that it was learned for, and its rounds are shown."""
 
-import json
 import re
 
 import pytest
@@ -66,19 +65,6 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
     elder = pf.load(folder, checkpoint="step_000002", raw=True)
     assert elder.configured(steps=3).warnings[0].endswith("--checkpoint step_000002 --raw")
-
-
-def test_a_grid_that_does_not_name_its_weights_goes_by_its_step(tmp_path):
-    run = pf.fit("flow", pf.data.load("moons", limit=100), steps=2, size="tiny", out=tmp_path / "run")
-    run.store_grid(run.transport.solver, [0.9, 0.5, 0.2, 0.0])
-    path = run.folder / "grids.json"
-    (row,) = json.loads(path.read_text())["grids"]
-    assert row.pop("weights") == run.weights
-    for step, used in ((2, True), (1, False), (None, True)):
-        others = {name: value for name, value in row.items() if name != "checkpoint_step"}
-        known = others if step is None else {**others, "checkpoint_step": step}
-        path.write_text(json.dumps({"grids": [known]}))
-        assert (run.learned_grid(3, run.transport.solver) is not None) == used
 
 
 @pytest.mark.parametrize("what", ["times", "table"])

@@ -41,7 +41,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
         ("if r.cause == DIVERGED), None", "if r.rate < 0.2), None", "recovering"),
         ("or trainer.processes.count == 1", "or True", "out_of_memory"),
-        ("range(2 * present, most + 1)", "(2 * present,)", "out_of_memory"),
+        ("range(least, training.batch // (BLOCK * processes) + 1)", "(least,)", "out_of_memory"),
         ("error.__context__ = None", "pass", "out_of_memory"),
         ("accumulate * trainer.processes.count", "accumulate", "out_of_memory"),
         ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
@@ -209,8 +209,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
     "training/tuned.py": [
-        ('bool(entry["weights"] == run.weights)', "True", "tuned"),
-        ('bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
+        ('bool(entry.get("weights") == run.weights)', "True", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/variety.py": [

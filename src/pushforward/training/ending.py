@@ -41,7 +41,7 @@ def finished(trainer: Trainer) -> Run:
     name = checkpoints.step_name(trainer.clock.step)
     where = pick(trainer.folder, name)
     state = checkpoints.read_json(where / "state.json")
-    return Run(trainer.folder, trainer.content, trainer.average.method, state, weights=weights_of(where))
+    return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
@@ -52,4 +52,4 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     restore(trainer.average.method, stored.weights(), stored.folder)
     warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
     weights = weights_of(stored.folder)
-    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, (warning,), weights)
+    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, weights, (warning,))

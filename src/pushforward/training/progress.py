@@ -122,7 +122,7 @@ class Progress(Watcher):
         """Show where training stands, if it is time to."""
         self._seen[name] = clock, samples, losses
         if self._due():
-            self._show(name, clock.progress, self._line(name, clock, samples, losses))
+            self._show(name, clock.progress, self._line(name))
 
     def preparing(self, name: str, share: float, words: str) -> None:
         """Show how much is there, if it is time to."""
@@ -143,7 +143,8 @@ class Progress(Watcher):
         else:
             print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
 
-    def _line(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> str:
+    def _line(self, name: str) -> str:
+        clock, samples, losses = self._seen[name]
         done, seconds = clock.progress, max(clock.seconds, 1e-9)
         left = duration(seconds * (1 - done) / done) if done > 0 else "?"
         each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
@@ -197,14 +198,8 @@ class Progress(Watcher):
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""
-        for name in self._handles.keys() & self._seen.keys():
-            clock, samples, losses = self._seen[name]
-            self._cell(name, clock.progress, self._line(name, clock, samples, losses))
-        self._handles = {}
+        for name in (self._handles.keys() | self._tasks.keys()) & self._seen.keys():
+            self._show(name, self._seen[name][0].progress, self._line(name))
         if self._bars is not None:
-            for name in self._tasks.keys() & self._seen.keys():
-                clock, samples, losses = self._seen[name]
-                self._bar(name, clock.progress, self._line(name, clock, samples, losses))
             self._bars.stop()
-            self._bars = None
-            self._tasks = {}
+        self._bars, self._handles, self._tasks = None, {}, {}

@@ -26,6 +26,8 @@ from pushforward.training.skipping import DIVERGED, in_words
 from pushforward.training.step import parts_of
 
 if TYPE_CHECKING:
+    from pushforward.methods.method import Method
+    from pushforward.recipes.recipe import Training
     from pushforward.training.journal import Problem
     from pushforward.training.trainer import Trainer
 
@@ -190,14 +192,11 @@ class Recovery:
 def _split_further(trainer: Trainer, error: OutOfMemory, where: str) -> int:
     """Into how many parts a batch is split next: twice as many, or the next number into which it can be."""
     step = trainer._step
-    present, most = step.training.accumulate, step.training.batch // BLOCK
-    for accumulate in range(2 * present, most + 1):
-        try:
-            parts_of(dataclasses.replace(step.training, accumulate=accumulate), trainer.method)
-            step.check_splits()
-        except UsageError:
-            continue
-        return accumulate
+    present = step.training.accumulate
+    with contextlib.suppress(UsageError):
+        step.check_splits()
+        if (further := _fitting(step.training, trainer.method, 2 * present)) is not None:
+            return further
     tried = f"in {present} parts" if present > 1 else "at once"
     raise OutOfMemory(
         f"{error.what}; a batch of {step.training.batch:,} was computed {tried}, and it cannot be split further. Use a smaller "
@@ -213,11 +212,16 @@ def _in_each_process(trainer: Trainer, rollbacks: list[Rollback]) -> int:
     if all(rollback.cause != MEMORY for rollback in rollbacks):
         return own.accumulate
     least = max(own.accumulate, math.ceil(rollbacks[-1].accumulate / processes))
-    for accumulate in range(least, own.batch // (BLOCK * processes) + 1):
+    return _fitting(own, trainer.method, least, processes) or own.accumulate
+
+
+def _fitting(training: Training, method: Method, least: int, processes: int = 1) -> int | None:
+    """The least number of parts, from ``least`` on, into which each process can split its share of a batch."""
+    for accumulate in range(least, training.batch // (BLOCK * processes) + 1):
         with contextlib.suppress(UsageError):
-            parts_of(dataclasses.replace(own, accumulate=accumulate), trainer.method, processes)
+            parts_of(dataclasses.replace(training, accumulate=accumulate), method, processes)
             return accumulate
-    return own.accumulate
+    return None
 
 
 def _read(path: Path) -> tuple[list[Rollback], float]:

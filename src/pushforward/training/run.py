@@ -45,8 +45,8 @@ class Run:
         method: The method with the chosen weights (the average by default).
         state: The checkpoint's counters: step, samples, seconds, total; and weights_step where training has ended with the
             weights of an earlier step.
+        weights: The hash of the weights' file, by which learned grids and tables know theirs.
         warnings: Sentences that a report must print.
-        weights: The hash of the weights' file, by which learned grids and tables know theirs; None goes by the step.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Run:
         content: dict[str, Any],
         method: Method,
         state: dict[str, Any],
+        weights: str,
         warnings: Sequence[str] = (),
-        weights: str | None = None,
     ) -> None:
-        self.folder, self.spec, self.method, self.state, self.warnings = folder, content, method, state, tuple(warnings)
-        self.weights = weights
+        self.folder, self.spec, self.method, self.state, self.weights = folder, content, method, state, weights
+        self.warnings = tuple(warnings)
         self._guides: tuple[Path, ...] = ()
 
     @property
@@ -292,7 +292,7 @@ def load(
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)
-    return Run(folder, content, built, stored.state, weights=tuned.weights_of(stored.folder, raw))
+    return Run(folder, content, built, stored.state, tuned.weights_of(stored.folder, raw))
 
 
 def transport_of(model: Run | Transport) -> Transport:

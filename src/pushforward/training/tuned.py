@@ -94,9 +94,7 @@ def _entry(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[s
 
 def _belongs(entry: Entry, run: Run) -> bool:
     """Whether an entry was learned for a run's weights."""
-    if run.weights is not None and "weights" in entry:
-        return bool(entry["weights"] == run.weights)
-    return bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])
+    return bool(entry.get("weights") == run.weights)
 
 
 def fresh(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
@@ -154,8 +152,8 @@ def store(run: Run, kind: Kind, entry: Entry) -> None:
     Raises:
         CheckpointError: If the disk refuses, or the file is damaged.
     """
-    entry = {"checkpoint_step": run.state["step"], **entry, **({} if run.weights is None else {"weights": run.weights})}
-    identity = (kind.key(entry), entry.get("weights"))
+    entry = {"checkpoint_step": run.state["step"], **entry, "weights": run.weights}
+    identity = (kind.key(entry), run.weights)
     others = [other for other in read(run.folder, kind) if (kind.key(other), other.get("weights")) != identity]
     content = {"format_version": FORMAT, kind.name: sorted([*others, entry], key=itemgetter("steps"))}
     checkpoints.write_json(run.folder / f"{kind.name}.json", content)
