@@ -91,9 +91,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
         ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
-    "training/fallback.py": [
-        ("        os.rename(damaged, aside)", "        pass", "saving"),
-    ],
     "training/folders.py": [
         (
             "    if is_locked(folder):\n        raise CheckpointError(",

@@ -160,6 +160,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
     ],
     "training/taking_up.py": [
+        ("        os.rename(damaged, aside)", "        pass", "saving"),
         ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
         ("processes.first(where.name if damage is None else damage.before)", "where.name", "launched saving"),
         ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from pushforward.arguments import one_of
-from pushforward.data import ImageSpace, Space
+from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.networks import (
     MLP,
@@ -19,6 +19,7 @@ from pushforward.networks import (
     Decoder,
     DiT,
     Encoder,
+    FourierFeatures,
     Generator,
     Packed,
     Perceptron,
@@ -32,7 +33,6 @@ from pushforward.networks import (
 )
 from pushforward.networks.checks import count, size_choice
 from pushforward.recipes.recipe import Training
-from pushforward.recipes.waves import with_waves
 
 __all__ = [
     "MEMORY",
@@ -68,6 +68,8 @@ FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 DENOISED = 128
 """The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
+HIGHEST = 30.0
+"""The highest frequency, in radians, of Fourier features along scores of a table."""
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
@@ -205,13 +207,22 @@ def critic(
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
-        network = with_waves(network, single, pack, fourier_features) if fourier_features else network
+        network = _with_waves(network, single, pack, fourier_features) if fourier_features else network
     else:
         dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}
         network = PAIRS[chosen][1].sized(size, **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
     return Spectral(network) if spectral else network
+
+
+def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
+    """A critic that receives Fourier features of vectors, or of packs of them; of a table of its scores alone."""
+    size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
+    if not isinstance(space, TableSpace):
+        return FourierFeatures(network, size, waves)
+    columns = [part * (size // pack) + place for part in range(pack) for place in space.scored]
+    return FourierFeatures(network, size, waves, high=HIGHEST, columns=columns)
 
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:

@@ -19,7 +19,6 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.fallback import set_aside
 from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
@@ -86,7 +85,7 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
         if where is not None:
             if damage is not None and writes:
-                report(watcher, set_aside(folder, where, stored.folder, damage))
+                report(watcher, _set_aside(folder, where, stored.folder, damage))
             trainer.restore(stored)
         processes.agreed(False)  # all have read the spec
         extend(folder, content, budget, trainer.clock.step, writes)
@@ -126,6 +125,24 @@ def _whole(where: Path, processes: Processes) -> tuple[Path, CheckpointError | N
                 raise
             damage = error
     return where.with_name(processes.first(where.name if damage is None else damage.before)), damage
+
+
+def _set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) -> str:
+    """Take its name from a damaged checkpoint and make another one the newest; returns what happened, in sentences.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    known = {path.name for path in damaged.parent.iterdir()}
+    names = (f"damaged-{damaged.name}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, len(known) + 3))))
+    aside = damaged.with_name(next(name for name in names if name not in known))
+    lost = max(checkpoints.step_of(damaged), log.last_step(folder / "metrics.jsonl")) - checkpoints.step_of(good)
+    with checkpoints._disk(damaged):
+        os.rename(damaged, aside)
+    checkpoints.write_latest(good.parent, good.name)
+    again = f": {lost:,} steps are computed again" if lost > 0 else ""
+    stays = "It is neither read nor removed: delete it once nobody wants to look into it."
+    return f"{error} The damaged one is set aside as {aside}. {stays} Training goes on from {good.name}{again}."
 
 
 def _clean_up(folder: Path) -> None:
