@@ -2,6 +2,8 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/choice.py": [
+        ("part * (size // pack) + place", "part + place", "table_models"),
+        ("high=HIGHEST, ", "", "table_models"),
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
     ],
@@ -51,9 +53,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/tables.py": [
         ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
-    ],
-    "recipes/waves.py": [
-        ("part * (size // pack) + place", "part + place", "table_models"),
-        ("high=HIGHEST, ", "", "table_models"),
     ],
 }

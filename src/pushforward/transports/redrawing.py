@@ -67,27 +67,26 @@ def counted() -> Iterator[Tally]:
         _tallies.pop()
 
 
-@contextlib.contextmanager
-def as_drawn() -> Iterator[None]:
+def as_drawn() -> contextlib.AbstractContextManager[None]:
     """Within this context samples stay as they are drawn: a model in training may break its constraints most of the time."""
-    _off.append(True)
-    try:
-        yield
-    finally:
-        _off.pop()
+    return _pushed(_off)
 
 
-@contextlib.contextmanager
-def unmet_kept() -> Iterator[None]:
+def unmet_kept() -> contextlib.AbstractContextManager[None]:
     """Within this context samples that break a constraint after `MEASURED` further draws are kept.
 
     A bad model is so measured as it is, in a bounded time.
     """
-    _unmet_allowed.append(True)
+    return _pushed(_unmet_allowed)
+
+
+@contextlib.contextmanager
+def _pushed(flags: list[bool]) -> Iterator[None]:
+    flags.append(True)
     try:
         yield
     finally:
-        _unmet_allowed.pop()
+        flags.pop()
 
 
 @dataclass
