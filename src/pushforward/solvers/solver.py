@@ -63,19 +63,9 @@ class Solver(ABC):
     def last(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
-        """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t.
+        """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t, model units.
 
-        Args:
-            denoiser: Any predictor.
-            x: The state at t, (n, *shape), model units.
-            t: Where it is, (n,).
-            s: Zeros, (n,).
-            condition: None or a dict of tensors of length n.
-            draws: As in `step`.
-            memory: Returned by the step before.
-
-        Returns:
-            The data, model units.
+        Arguments are those of `step`; s is zeros (n,).
         """
         return denoiser.predict("data", x, t, condition)
 

@@ -117,11 +117,8 @@ def _hint(given: Any) -> str:
         return " Make an object of it first."
     if isinstance(given, Transport):
         return " A transport is what training results in."
-    return (
-        " A network is trained inside of a recipe: pf.recipes.flow(data.space, network=...)."
-        if isinstance(given, nn.Module)
-        else ""
-    )
+    network = " A network is trained inside of a recipe: pf.recipes.flow(data.space, network=...)."
+    return network if isinstance(given, nn.Module) else ""
 
 
 def check_size(recipe: Any, size: str | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import check_tensors
 
-__all__ = ["by_place", "copied", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
+__all__ = ["by_place", "copied", "gradient_norm", "local", "placed", "read", "restore", "whole", "write"]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -54,24 +54,15 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), mesh, placements, src_data_rank=None)
 
 
-def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give a module the whole tensors of a state dict, whether its own are sharded or not.
-
-    Raises:
-        RuntimeError: If names or shapes differ.
-    """
-    current = module.state_dict()
-    module.load_state_dict({name: placed(value, current[name]) if name in current else value for name, value in tensors.items()})
-
-
 def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Load weights into a method.
+    """Load whole weights into a method, whether its own are sharded or not.
 
     Raises:
         CheckpointError: If they do not fit, with the mismatch.
     """
+    current = method.state_dict()
     try:
-        load(method, tensors)
+        method.load_state_dict({name: placed(v, current[name]) if name in current else v for name, v in tensors.items()})
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
