@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
+from pushforward.methods.importance_weighting import gaussian_log_prob
 
 __all__ = [
     "LIKELIHOODS",
@@ -107,8 +107,7 @@ class Gaussian(Likelihood):
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Log N(x; decoded, variance)."""
-        errors = (x - decoded).square() * torch.exp(-self.log_variance)
-        return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+        return gaussian_log_prob(x, decoded, self.log_variance)
 
     def mean(self, decoded: Tensor) -> Tensor:
         """The output itself."""
