@@ -18,7 +18,18 @@ from pushforward.numbers import listing
 from pushforward.predictor import Condition, selected
 from pushforward.warned import warn
 
-__all__ = ["MEASURED", "TURNS", "Part", "Redrawing", "Tally", "as_drawn", "counted", "unmet_kept", "warn_between", "warn_broken"]
+__all__ = [
+    "MEASURED",
+    "TURNS",
+    "Part",
+    "Redrawing",
+    "Tally",
+    "as_drawn",
+    "counted",
+    "unmet_kept",
+    "warn_between",
+    "warn_broken",
+]
 
 TURNS = 100
 """How often a sample is drawn again at most."""
@@ -67,26 +78,27 @@ def counted() -> Iterator[Tally]:
         _tallies.pop()
 
 
-def as_drawn() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def as_drawn() -> Iterator[None]:
     """Within this context samples stay as they are drawn: a model in training may break its constraints most of the time."""
-    return _pushed(_off)
+    _off.append(True)
+    try:
+        yield
+    finally:
+        _off.pop()
 
 
-def unmet_kept() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def unmet_kept() -> Iterator[None]:
     """Within this context samples that break a constraint after `MEASURED` further draws are kept.
 
     A bad model is so measured as it is, in a bounded time.
     """
-    return _pushed(_unmet_allowed)
-
-
-@contextlib.contextmanager
-def _pushed(flags: list[bool]) -> Iterator[None]:
-    flags.append(True)
+    _unmet_allowed.append(True)
     try:
         yield
     finally:
-        flags.pop()
+        _unmet_allowed.pop()
 
 
 @dataclass
