@@ -47,13 +47,13 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    for part in ("_flush", "fill"):
+    for part in ("flush", "fill"):
         trainer = reopen(folder, data=data, steps=6)
         monkeypatch.setattr(checkpoint, part, full)
         with pytest.raises(CheckpointError, match="No space left"):
             trainer.advance()
         with pytest.raises(CheckpointError, match="No space left"):
-            pf.resume(folder, data=data, steps=9 if part == "_flush" else 6)
+            pf.resume(folder, data=data, steps=9 if part == "flush" else 6)
         monkeypatch.undo()
         assert not list(folder.rglob(".tmp*"))
         assert_same(final_state(folder), before)

@@ -48,7 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "failing_trainings",
         ),
         ("        os.rename(final, aside)", "        shutil.rmtree(final)", "crashes"),
-        ('        _flush(folder / f"{name}.safetensors")\n', "", "crashes"),
+        ('        flush(folder / f"{name}.safetensors")\n', "", "crashes"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("        os.rename(folder, gone)\n        shutil.rmtree(gone)", "        shutil.rmtree(folder)", "crashes"),
         ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training.counters import wrong_counter
-from pushforward.training.disk import disk as _disk
-from pushforward.training.disk import flush as _flush
-from pushforward.training.disk import read_json, sha256, write_json, write_text
+from pushforward.training.disk import disk, flush, read_json, sha256, write_json, write_text
 from pushforward.training.space import bytes_of, check_space
 from pushforward.training.verifying import (
     FORMAT,
@@ -127,10 +125,10 @@ def staged(final: Path) -> Iterator[Path]:
     """
     folder, temporary = final.parent, final.with_name(f".tmp-{final.name}-{os.getpid()}")
     try:
-        with _disk(final):
+        with disk(final):
             if not folder.is_dir():
                 folder.mkdir(parents=True)
-                _flush(folder.parent)
+                flush(folder.parent)
             clean_up(folder)
             temporary.mkdir()
             yield temporary
@@ -158,7 +156,7 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
     if final.exists():
         os.rename(final, aside)
     os.rename(temporary, final)
-    _flush(final.parent)
+    flush(final.parent)
     write_latest(final.parent, final.name)
     _remove(aside)
 
@@ -214,9 +212,9 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
 
     for name, group in tensors.items():
         write(folder / f"{name}.safetensors", group)
-        _flush(folder / f"{name}.safetensors")
+        flush(folder / f"{name}.safetensors")
     (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n")
-    _flush(folder / "state.json")
+    flush(folder / "state.json")
 
 
 def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -232,8 +230,8 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
     listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in fresh} | dict(known or {})
     manifest = folder / "MANIFEST.json"
     manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
-    _flush(manifest)
-    _flush(folder)
+    flush(manifest)
+    flush(folder)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

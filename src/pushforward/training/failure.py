@@ -25,6 +25,7 @@ from pushforward.methods.method import Sums
 from pushforward.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
+from pushforward.training.disk import disk
 from pushforward.training.machine import computed_by
 from pushforward.training.reading import batch_of
 from pushforward.training.tensors import local, write
@@ -60,7 +61,7 @@ def _write(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
     folder = trainer.folder / FOLDER
     temporary = folder.with_name(f".tmp-{os.getpid()}-{FOLDER}")
     try:
-        with checkpoints._disk(folder):
+        with disk(folder):
             temporary.mkdir()
             (temporary / "failure.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
             tensors = {} if batch is None else _tensors(batch)

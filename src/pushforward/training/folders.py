@@ -20,7 +20,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.safe_files import refuse_links
-from pushforward.training import checkpoint as checkpoints
+from pushforward.training.disk import disk
 from pushforward.training.nearby import close_run, runs_inside_words
 
 __all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "is_locked", "new_folder", "put_back"]
@@ -74,7 +74,7 @@ def new_folder(wanted: str | Path | None, data: str, recipe: str) -> Path:
     """
     while True:
         folder = free_folder(wanted, data, recipe)
-        with checkpoints._disk(folder):
+        with disk(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 folder.mkdir()
@@ -142,7 +142,7 @@ def _moved_aside(folder: Path) -> Path | None:
     for old in set_aside(folder):  # its replacement was set up and then killed
         shutil.rmtree(old, ignore_errors=True)
     aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
-    with checkpoints._disk(folder):
+    with disk(folder):
         folder.rename(aside)
     return aside
 
@@ -191,7 +191,7 @@ def put_back(folder: Path) -> None:
             with contextlib.suppress(OSError):  # it holds something
                 folder.rmdir()
         if not folder.exists():
-            with checkpoints._disk(folder):
+            with disk(folder):
                 waiting[0].rename(folder)
 
 

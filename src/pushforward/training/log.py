@@ -17,6 +17,7 @@ from typing import Any
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import opened
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.disk import disk
 
 __all__ = ["append", "cut", "last_step", "read"]
 
@@ -55,7 +56,7 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    with checkpoints._disk(path), path.open("a", encoding="utf-8") as file:
+    with disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
@@ -67,7 +68,7 @@ def last_step(path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    with checkpoints._disk(path), opened(path) as file:
+    with disk(path), opened(path) as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         rows = _rows(file.read().decode(errors="replace"))
     return int(rows[-1][1]["step"]) if rows else 0

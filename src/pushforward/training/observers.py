@@ -17,6 +17,7 @@ from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch
+from pushforward.training.disk import disk
 from pushforward.training.going_back import ending
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
@@ -132,7 +133,7 @@ class Pictures(Observer):
             return {}
         if moment.writes:
             name = checkpoints.step_name(moment.step)
-            with checkpoints._disk(folder):
+            with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
                 _picture(folder / f"{name}.png", data, x)

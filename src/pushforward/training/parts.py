@@ -15,6 +15,7 @@ from pushforward.methods.method import Method
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
+from pushforward.training.disk import disk
 
 __all__ = ["adopt", "read_parts", "write_parts"]
 
@@ -35,7 +36,7 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
         final = folder / "parts" / name
         temporary = final.with_name(f".tmp-{name}-{os.getpid()}")
         try:
-            with checkpoints._disk(final):
+            with disk(final):
                 temporary.mkdir(parents=True)
                 checkpoints.fill(temporary, {"weights": module.state_dict()}, {"part": name})
                 checkpoints.seal(temporary)

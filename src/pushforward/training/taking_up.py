@@ -19,6 +19,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
+from pushforward.training.disk import disk
 from pushforward.training.fit_options import ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.going_back import stored_for
@@ -137,7 +138,7 @@ def _set_aside(folder: Path, damaged: Path, good: Path, error: CheckpointError) 
     names = (f"damaged-{damaged.name}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, len(known) + 3))))
     aside = damaged.with_name(next(name for name in names if name not in known))
     lost = max(checkpoints.step_of(damaged), log.last_step(folder / "metrics.jsonl")) - checkpoints.step_of(good)
-    with checkpoints._disk(damaged):
+    with disk(damaged):
         os.rename(damaged, aside)
     checkpoints.write_latest(good.parent, good.name)
     again = f": {lost:,} steps are computed again" if lost > 0 else ""
@@ -149,7 +150,7 @@ def _clean_up(folder: Path) -> None:
     """Remove what an interrupted save has left in a run's folder."""
     inside = folder / "checkpoints"
     if inside.is_dir():
-        with checkpoints._disk(inside):
+        with disk(inside):
             checkpoints.clean_up(inside)
             _sweep(folder)
 
