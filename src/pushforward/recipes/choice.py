@@ -130,18 +130,20 @@ def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
     return size
 
 
-def denoising_network(space: Space, size: str, kind: str = "auto", times: int = 1) -> nn.Module:
+def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1) -> nn.Module:
     """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
 
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
-        kind: "auto", "mlp", "unet" or "dit".
+        kind: "auto", "mlp", "unet" or "dit"; or the network itself.
         times: 1, or 2 for a map between two times.
 
     Raises:
         UsageError: For an unknown kind, or one that cannot take this shape.
     """
+    if isinstance(kind, nn.Module):
+        return kind
     kinds = {"unet": UNet, "dit": DiT}
     chosen = one_of("network", kind, ("auto", "mlp", *kinds))
     if kind == "auto":

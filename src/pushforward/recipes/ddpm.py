@@ -50,7 +50,7 @@ def ddpm(
         path, times = Tabulated(betas), Stratified(Levels(levels))
         rows = table_denoising(space, size, network, path, "noise", times=times)
         return Recipe(rows, table_training(size, space, network), "ddpm", "diffusion")
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
         times=Stratified(Levels(levels)),

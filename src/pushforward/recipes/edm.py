@@ -43,7 +43,7 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
         path, times = VE(sigma_max=sigma_max(space.size)), Stratified(LogNormal(-0.5, 1.2))
         rows = table_denoising(space, size, network, path, "v", times=times, weight=EDMWeight())
         return Recipe(rows, table_training(size, space, network), "edm", "diffusion")
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogNormal(-0.5, 1.2) if flat(space) else LogNormal(0.8, 1.4)),

@@ -76,7 +76,7 @@ def flow(
     couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, Linear(), "velocity", space, source=start),
         couple=couple,

@@ -43,8 +43,7 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
     """
     if isinstance(space, TableSpace):
         raise UsageError(NO_JUMPS)
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
-    return FlowMap(net, Linear(), "velocity", space)
+    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
 
 
 def times_for(space: Space) -> Times:
