@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("programs")
 
 from programs import command_line, editing_runs, forking  # noqa: E402
 
-import pushforward  # noqa: E402, F401
+import pushforward  # noqa: E402
 
 gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
@@ -142,3 +142,9 @@ def _own_plugins():
     for name, parts in _registered().items():
         parts.clear()
         parts.update(before.get(name, {}))
+
+
+@pytest.fixture(scope="session")
+def moons():
+    """All of the moons; nobody changes them."""
+    return pushforward.data.load("moons")

@@ -31,11 +31,6 @@ from pushforward.transports import Flow
 # Students
 
 
-@pytest.fixture(scope="module")
-def moons():
-    return pf.data.load("moons")
-
-
 @pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
 def teacher(request, moons, tmp_path_factory):
     return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from programs.finishes import DATA, begun, finishing
 from torch import nn
 
 import pushforward as pf
@@ -20,8 +21,6 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen import with_frozen
 from pushforward.training.latent_data import in_latent
 from pushforward.training.start import prepare
-
-DATA = space_data((2,), labels=False, n=200)
 
 
 def now(rows, step=0, progress=0.0):
@@ -129,17 +128,6 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
 
 
 # Finish
-
-
-def finishing(data=DATA, **options):
-    def recipe(space, size="small", *, teacher: pf.FlowMap):
-        return pf.recipes.finish(space, size, teacher=teacher, **options)
-
-    return recipe_for(recipe, data)
-
-
-def begun(recipe, data, folder, **options):
-    return prepare(recipe, data, out=folder, seed=1, **options)
 
 
 def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
 from pushforward.cli import main
@@ -18,27 +19,12 @@ from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
 from pushforward.methods.starts import starts
 from pushforward.metrics.manifold import prdc, reached
-from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.testing import assert_same, final_state, recipe_for
 from pushforward.training import Silent, going_back
 from pushforward.training.alarms import alarms
 from pushforward.training.observing import Moment
 from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
 from pushforward.training.variety import Variety
-
-DATA = space_data((2,), labels=False, n=200)
-
-
-def finishing(data=DATA, **options):
-    def recipe(space, size="small", *, teacher: pf.FlowMap):
-        return pf.recipes.finish(space, size, teacher=teacher, **options)
-
-    return recipe_for(recipe, data)
-
-
-def begun(recipe, data, folder, **options):
-    return prepare(recipe, data, out=folder, seed=1, **options)
-
 
 # The guard
 

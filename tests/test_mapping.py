@@ -159,11 +159,6 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
 # Training
 
 
-@pytest.fixture(scope="module")
-def moons():
-    return pf.data.load("moons")
-
-
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
 def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     """On a Gaussian, whose map is known: after 250 steps one jump is nearer to it than one step of a flow could be."""

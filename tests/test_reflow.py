@@ -20,11 +20,6 @@ from pushforward.transports import Flow
 
 
 @pytest.fixture(scope="module")
-def moons():
-    return pf.data.load("moons")
-
-
-@pytest.fixture(scope="module")
 def teacher(moons, tmp_path_factory):
     return pf.fit("flow", moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("runs") / "teacher")
 

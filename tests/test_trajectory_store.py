@@ -22,11 +22,6 @@ from pushforward.training.start import prepare
 from pushforward.training.storing import Store
 
 
-@pytest.fixture(scope="module")
-def moons():
-    return pf.data.load("moons")
-
-
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(trajectories, "CHUNK", 16)
