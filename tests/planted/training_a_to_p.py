@@ -257,7 +257,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = key, fields", "pass", "encoded"),
+        ("_last = known, fields", "pass", "encoded"),
         ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
         ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
     ],

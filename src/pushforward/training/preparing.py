@@ -36,16 +36,20 @@ _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 """The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
 
 
-def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def prepared(
+    method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu", key: str | None = None
+) -> dict[str, Tensor]:
     """A method's prepared inputs of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
+
+    ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
 
     Raises:
         UsageError: If the method's result does not follow `PrecomputesInputs`.
         CheckpointError: If something is not finite.
     """
     global _last
-    key = getattr(method.prepared, "__func__", method.prepared), _key(method, data)
-    if _last is not None and _last[0] == key:
+    known = getattr(method.prepared, "__func__", method.prepared), key or _key(method, data)
+    if _last is not None and _last[0] == known:
         return _last[1]
     parts = [_part(method, data, start, device) for start in range(0, len(data.train), CHUNK)]
     for part in parts:
@@ -61,7 +65,7 @@ def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | st
                 f'"{name}", which {type(method).__name__} prepares of the data, is not finite. Where a frozen part makes it '
                 f"({', '.join(method.parts) or 'it has none'}), its weights have diverged: train that again."
             )
-    _last = key, fields
+    _last = known, fields
     return fields
 
 
@@ -152,7 +156,7 @@ def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torc
     except (CheckpointError, OSError, AttributeError, KeyError):
         pass  # a cache that is not there or not whole is made again
     started = time.perf_counter()
-    fields = prepared(method, data, device)
+    fields = prepared(method, data, device, key)
     if not keep:
         return fields
     with appearing(path) as temporary:

@@ -98,7 +98,7 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
     Raises:
         CheckpointError: If they differ.
     """
-    if state.get("spec_sha256", digest(content)) != digest(content):
+    if state.get("spec_sha256") not in (None, digest(content)):
         raise CheckpointError(
             f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
             "with other settings start a new run, from these weights if you like: `init={folder}`."
