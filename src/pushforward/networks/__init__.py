@@ -6,7 +6,8 @@ Every network is called as ``network(x, t=None, condition=None)`` and draws no r
 * t: (n,), or (n, times); None for a network that knows no time, such as a generator, critic, encoder or decoder.
 * condition: None, or values and masks by name; see `Conditioning`.
 
-It raises `UsageError` for a shape that does not fit, and a time or condition that is missing, unexpected or of the wrong shape.
+It raises `UsageError` for a shape that does not fit, and a time or condition that is missing, unexpected or of the wrong shape;
+its constructor for a size that is out of range.
 
 ``sized("tiny" | "small" | "base", shape=...)`` builds one of three sizes for examples of this shape; its other arguments are the
 class's. It raises `UsageError` for another size, or a shape that the network cannot take. `Reshaped`, `Packed`, `Spectral`,

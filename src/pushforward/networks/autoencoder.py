@@ -34,9 +34,6 @@ class _Half(nn.Module, ABC):
         conditions: Kinds of condition by name; None for an unconditional network.
         stem: Pixels per side of the patches that the first layer folds into channels, and the last one unfolds.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """

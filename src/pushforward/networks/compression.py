@@ -77,9 +77,6 @@ class Compressor(nn.Module):
         blocks: Residual blocks per level.
         conditions: Kinds of condition by name; None for an unconditional network.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
     """
@@ -129,9 +126,6 @@ class Expander(nn.Module):
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
         conditions: Kinds of condition by name; None for an unconditional network.
-
-    Raises:
-        UsageError: A size is out of range.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.

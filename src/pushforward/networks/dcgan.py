@@ -55,9 +55,6 @@ class DCGANGenerator(nn.Module):
         width: Channels before the last layer; each coarser grid has twice as many, up to eight times.
         conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016.
     """
@@ -108,9 +105,6 @@ class DCGANCritic(nn.Module):
         minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
         normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
             of one sample's score, and beside `Spectral`, whose bound it breaks.
-
-    Raises:
-        UsageError: A size is out of range.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016;

@@ -131,9 +131,6 @@ class Conditioning(nn.Module):
         conditions: Kinds of condition by name; None for nothing.
         times: Number of times per example; 0 for none.
         shares_time: Whether all examples may have one time.
-
-    Raises:
-        UsageError: A size is out of range.
     """
 
     def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:

@@ -29,9 +29,6 @@ class PatchCritic(nn.Module):
         width: Channels after the first convolution, doubled after each further one up to eight times.
         depth: Convolutions that halve the sides; each doubles, and more, the side of a patch.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, section 3.2.2; Miyato et al., 2018.
     """

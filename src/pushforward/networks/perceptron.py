@@ -26,9 +26,6 @@ class Perceptron(nn.Module):
         conditions: Kinds of condition by name; None for an unconditional network. The embedding, of length ``width``, joins the
             first layer's sum.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Burda et al., Importance Weighted Autoencoders, 2016, section 5.
     """

@@ -23,9 +23,6 @@ class ProjectionHead(nn.Module):
         width: Number of features.
         conditions: Kinds of condition by name; None for an unconditional network.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
     """

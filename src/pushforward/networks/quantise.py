@@ -33,9 +33,6 @@ class Codebook(nn.Module):
         dim: Numbers in one.
         decay: Of the running means, for each step.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1, for the running means;
         Dhariwal et al., Jukebox (2020), section 3, for the restart.

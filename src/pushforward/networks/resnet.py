@@ -41,9 +41,6 @@ class Generator(nn.Module):
         conditions: Kinds of condition by name; None for an unconditional network. The embedding is joined to z.
         stem: Pixels per side of the patches that the last layer unfolds.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
     """
@@ -103,9 +100,6 @@ class Critic(nn.Module):
         conditions: Kinds of condition by name; None for an unconditional network.
         stem: Pixels per side of the patches that the first layer folds into channels.
         minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
-
-    Raises:
-        UsageError: A size is out of range.
 
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024;

@@ -33,9 +33,6 @@ class TextbookGenerator(nn.Module):
         width: Hidden units.
         conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
 
-    Raises:
-        UsageError: A size is out of range.
-
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
@@ -72,9 +69,6 @@ class TextbookCritic(nn.Module):
         width: Hidden units.
         conditions: Kinds of condition by name; None for an unconditional network.
         minibatch_std: Examples in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
-
-    Raises:
-        UsageError: A size is out of range.
 
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
