@@ -12,6 +12,7 @@ from pushforward.plugins import plugin_options
 from pushforward.training.best import BETTER, best_of
 from pushforward.training.latent_alarms import CODED, SILENT
 from pushforward.training.skipping import in_words
+from pushforward.training.variety_alarm import lost
 
 if TYPE_CHECKING:
     from pushforward.training.run import Run
@@ -43,7 +44,7 @@ def _skipped(run: Run) -> list[str]:
 
 def _short(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
-    if (step >= STEPS and passes >= PASSES) or _variety_lost(run):
+    if (step >= STEPS and passes >= PASSES) or lost(run.losses()):
         return []
     over = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}" if passes >= 0.1 else "less than 0.1"
     few = f"{step:,} steps are few ({over} passes over the data)"
@@ -65,7 +66,7 @@ def _ended(run: Run) -> list[str]:
 
     Where it ended with those of its start, the alarm has said so on the line before.
     """
-    weights, start = _variety_lost(run).rpartition("; ")[2], _start(run)
+    weights, start = lost(run.losses()).rpartition("; ")[2], _start(run)
     if not weights:
         return []
     again = _again(run)
@@ -104,7 +105,7 @@ def _anchor(run: Run) -> float:
 def _variety(run: Run) -> list[str]:
     """What the last check of variety has measured where training did not end by it, and what that leaves open."""
     ratios = _ratios(run)
-    if not ratios or _variety_lost(run):
+    if not ratios or lost(run.losses()):
         return []
     what = f"{_in_words(ratios)} of the start's, on the same noise"
     if not _lower(run):
@@ -138,13 +139,6 @@ def _start(run: Run) -> str:
     """The folder of the run that a finish started from, as it was named; empty where that is unknown."""
     named = (run.spec.get("asked") or {}).get("frozen") or ()
     return next((word.partition("=")[2] for word in named if word.startswith("teacher=")), "")
-
-
-def _variety_lost(run: Run) -> str:
-    """The sentence of the alarm that has ended a training; empty where none has."""
-    rows = run.losses()
-    alarms = rows[-1].get("alarm", ()) if rows else ()
-    return next((alarm["sentence"] for alarm in alarms if alarm["kind"] == "variety" and not alarm["over"]), "")
 
 
 def extension(run: Run) -> str:

@@ -22,6 +22,7 @@ from pushforward.training import Run
 from pushforward.training.best import best_of
 from pushforward.training.checkpoint import latest, unfinished, weights_hash
 from pushforward.training.skipping import MARK, in_words
+from pushforward.training.variety_alarm import lost
 
 __all__ = ["config_of", "health_of", "landscapes_of", "of_run", "unfinished_warnings"]
 
@@ -64,8 +65,7 @@ def unfinished_warnings(run: Run) -> tuple[str, ...]:
         return ()
     newest = latest(run.folder / "checkpoints")
     words = None if newest is None else unfinished(newest, run.spec.get("budget") or {})
-    rows = run.losses() if words else []
-    if not words or any(alarm["kind"] == "variety" and not alarm["over"] for row in rows[-1:] for alarm in row.get("alarm", ())):
+    if not words or lost(run.losses()):
         return ()
     return (f"it is unfinished: {words} of training. Resume it first: pushforward resume {shlex.quote(str(run.folder))}",)
 

@@ -26,6 +26,7 @@ from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Silent, Watcher, report
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
+from pushforward.training.variety_alarm import lost
 from pushforward.transports.redrawing import as_drawn
 
 __all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
@@ -75,8 +76,7 @@ class Alarms(Observer):
         news, skipped = self.watch.read(row), bool(players_in(row.get("health")))
         self._skipped += skipped
         if again:
-            lost = [alarm["sentence"] for alarm in row.get("alarm", ()) if alarm["kind"] == "variety" and not alarm["over"]]
-            self._logged = lost[0] if lost else ""
+            self._logged = lost([row])
             return {}
         for alarm in news:
             line = f"{self.folder.name}: step {alarm.step:,}: {alarm.text}"

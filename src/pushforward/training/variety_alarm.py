@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
-__all__ = ["VarietyLost", "weights_of"]
+__all__ = ["VarietyLost", "lost", "weights_of"]
 
 ADVICE = "to go further, finish the same map again with a larger anchor or a lower learning rate"
 
@@ -16,6 +17,12 @@ def weights_of(step: int) -> str:
     if step:
         return f"training ends with the weights of step {step:,}"
     return "training ends with the weights that it began with, so nothing was gained"
+
+
+def lost(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence of the alarm that has ended a training, by the rows of its log; empty where none has."""
+    alarms = rows[-1].get("alarm", ()) if rows else ()
+    return next((alarm["sentence"] for alarm in alarms if alarm["kind"] == "variety" and not alarm["over"]), "")
 
 
 class VarietyLost(Rule):
