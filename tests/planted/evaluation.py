@@ -154,8 +154,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/run_results.py": [
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "trajectory_store"),
         ('weights_step=state.get("weights_step"),', "", "guard"),
-        ("    if not words or any(", "    if True or any(", "unfinished"),
-        ("    if not words or any(", "    if any(", "unfinished"),
+        ("    if not words or lost(", "    if True or lost(", "unfinished"),
+        ("    if not words or lost(", "    if lost(", "unfinished"),
     ],
     "evaluation/scoring.py": [
         ("rows_at(self.split, np.arange(len(self.split)))", "rows_at(self.split, examples)", "table_values"),
