@@ -55,12 +55,7 @@ class CriticInput:
         return self.pack * max(1, self.minibatch_std)
 
     def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
-        """The function that augments examples before the critic scores them; each call draws anew.
-
-        Args:
-            draws: The step's, for as many images.
-            strength: The probability of each change.
-        """
+        """A function that augments examples for the critic, anew in each call; ``strength`` is the probability of each change."""
         augment = self.augment
         if augment is None:
             return lambda x: x

@@ -60,13 +60,7 @@ class FeatureCritic(Freezing):
     def noised(
         self, condition: Condition, draws: Draws, transform: Callable[[Tensor], Tensor]
     ) -> tuple[Condition, Callable[[Tensor], Tensor]]:
-        """A condition with times of noise, and a function that changes examples and mixes them with noise, anew in each call.
-
-        Args:
-            condition: Of the examples.
-            draws: Randomness for each.
-            transform: What else changes them.
-        """
+        """A condition with times of noise, and a function that changes examples and mixes them with noise, anew in each call."""
         t = self.low + (self.high - self.low) * draws.stream("time of noise").uniform()
         stream = draws.stream("noise of critic")
 

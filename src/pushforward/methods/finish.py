@@ -159,13 +159,7 @@ class Finish(Method):
         yield "map", loss + self.anchor.at(now) * distance
 
     def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-        """The mean squared distance of samples to those of the starting map, over examples and entries.
-
-        Args:
-            x: The map's samples, (n, *shape), model units.
-            start: The states and times that they were made of.
-            condition: As networks take it.
-        """
+        """The mean squared distance of samples x (n, *shape), model units, to those of the starting map at the same starts."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()

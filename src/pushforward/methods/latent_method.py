@@ -95,12 +95,7 @@ class LatentMethod(Method):
             return self.frozen.moments(x, condition)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The method's turns, on codes drawn from the `prepared` inputs.
-
-        Args:
-            batch: ``x`` holds means and log-variances, (n, 2 c, ...).
-            now: Randomness and progress.
-        """
+        """The method's turns, on codes drawn from the `prepared` inputs, means and log-variances (n, 2 c, ...)."""
         mean, log_variance = batch.x.chunk(2, dim=1)
         codes = mean + torch.exp(log_variance / 2) * now.draws.stream("posterior").normal(mean.shape[1:])
         yield from self.method.losses(Batch(self.method.space.to_model(codes), batch.condition), now)

@@ -82,12 +82,7 @@ class Rule(ABC):
         return 0
 
     def weight(self, samples: int, new: int) -> float:
-        """How far the map that makes targets moves to the map in training after a step, in [0, 1].
-
-        Args:
-            samples: Training samples before the step.
-            new: Training samples in it.
-        """
+        """How far the map that makes targets moves to the map in training after a step of so many new samples, in [0, 1]."""
         if self.average is None:
             return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))

@@ -35,7 +35,6 @@ from pushforward.networks.checks import count, size_choice
 from pushforward.recipes.recipe import Training
 
 __all__ = [
-    "MEMORY",
     "PAIRS",
     "SIZES",
     "batch_size",
@@ -53,8 +52,6 @@ __all__ = [
 ]
 
 SIZES = ("tiny", "small", "base")
-MEMORY = 512 * 2**20
-"""Bytes that stored trajectories take at most by default."""
 PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "residual": (Generator, Critic),
@@ -158,15 +155,7 @@ def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", t
 
 
 def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
-    """A network from noise to data.
-
-    Args:
-        space: The data's shape and conditions.
-        size: "tiny", "small" or "base".
-        latent: Length of the noise of one sample.
-        kind: A name of `PAIRS`, or "auto".
-        sign_codes: How many of them show their signs as well (`pushforward.networks.SignCodes`).
-    """
+    """A network from noise of length ``latent`` to data; so many of its numbers show their signs as well (`SignCodes`)."""
     inputs, chosen = latent + sign_codes, _pair(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
@@ -253,14 +242,7 @@ def _pair(space: Space, kind: str) -> str:
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
-    """A network from data to the means and log-variances of a code.
-
-    Args:
-        space: The data's shape and conditions.
-        size: "tiny", "small" or "base".
-        latent: Numbers in one code.
-        kind: "auto", "mlp", "convolutional" or "textbook".
-    """
+    """A network from data to the means and log-variances of a code: "auto", "mlp", "convolutional" or "textbook"."""
     chosen = _coder(space, kind)
     if chosen == "convolutional":
         return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)

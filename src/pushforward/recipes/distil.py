@@ -19,10 +19,10 @@ from pushforward.methods.likeness import Likeness
 from pushforward.methods.pairs import Dyadic, Pairs, Sorted
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
-from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training
+from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of, times_for, times_of_jumps
+from pushforward.recipes.students import student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.recipes.table_students import USUAL, distil_table
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
@@ -121,7 +121,8 @@ def distil(
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
-        number = _number(guide) if trajectories is None else whole("trajectories", trajectories, 1)
+        most = trajectories_for(guide.steps + 1, guide.space.size)
+        number = most if trajectories is None else whole("trajectories", trajectories, 1)
         legs = LEGS if isinstance(denoiser.network, UNet) else 0.5
         store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
         unlike = (LIKENESS if isinstance(denoiser.network, UNet) else 0.0) if likeness is None else likeness
@@ -242,12 +243,6 @@ def _size_of(space: Space, network: nn.Module) -> str | None:
             if spec.describe(denoising_network(space, size, kind)) == described:
                 return size
     return None
-
-
-def _number(teacher: Flow) -> int:
-    """As many trajectories as fit into the memory that they may take, and no more than are useful."""
-    each = 2 * (teacher.steps + 1) * teacher.space.size
-    return max(64, min(16_384, MEMORY // each))
 
 
 def _start_as_teacher(method: Any) -> None:

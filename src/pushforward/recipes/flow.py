@@ -13,10 +13,10 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Linear
-from pushforward.recipes.choice import MEMORY, batch_size, denoising_network, denoising_training, flat
+from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import times_for
+from pushforward.recipes.students import times_for, trajectories_for
 from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM, DPMSDE
 from pushforward.transports import Flow
@@ -103,5 +103,5 @@ def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: i
     if not isinstance(teacher, Flow):
         raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
     guide = teacher if teacher.solver.jumps or teacher.source is not None else teacher.with_solver("unipc", steps)
-    number = pairs or max(64, min(16_384, MEMORY // (4 * guide.space.size)))
+    number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))

@@ -19,9 +19,12 @@ from pushforward.solvers import grids
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
-__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "student_of_table", "times_for", "times_of_jumps"]
+__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "student_of_table", "times_for", "times_of_jumps", "trajectories_for"]
 
 D = TypeVar("D", bound=Denoiser)
+
+MEMORY, MOST = 512 * 2**20, 16_384
+"""Bytes that stored trajectories take at most by default, and how many there are at most."""
 
 NO_JUMPS = (
     "Models of tables cannot be trained as a shortcut, consistency, meanflow or dmd model: such a model learns its jumps by "
@@ -33,10 +36,7 @@ NO_JUMPS = (
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
     """A map on the straight path with random weights, whose network puts out the mean velocity.
 
-    Args:
-        space: The data's shape, units and conditions.
-        size: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+    ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
 
     Raises:
         UsageError: For tables.
@@ -127,6 +127,11 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
     straight = teacher.on(Linear()).path
     jumps = torch.from_numpy(grids.times(jump_grid(teacher.space), straight, steps)[:-1])
     return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
+
+
+def trajectories_for(states: int, size: int) -> int:
+    """How many trajectories are stored by default, each of so many states of so many numbers."""
+    return max(64, min(MOST, MEMORY // (2 * states * size)))
 
 
 def copy_of(denoiser: D) -> D:

@@ -12,9 +12,8 @@ from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.methods.table_distillation import TableDistillation
 from pushforward.networks import ColumnTransformer
-from pushforward.recipes.choice import MEMORY
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of_table, times_of_jumps
+from pushforward.recipes.students import student_of_table, times_of_jumps, trajectories_for
 from pushforward.recipes.tables import table_training
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
@@ -23,8 +22,6 @@ __all__ = ["distil_table"]
 
 STEPS = 24
 """Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
-MOST = 16_384
-"""Stored trajectories."""
 USUAL = {
     "rule": "stored",
     "stored": None,
@@ -51,17 +48,7 @@ def distil_table(
     teacher_steps: int | None,
     others: Mapping[str, Any],
 ) -> Recipe:
-    """The recipe of a student of a table; see `pushforward.recipes.distil`.
-
-    Args:
-        flow: The teacher.
-        denoiser: The denoiser in it.
-        size: Not chosen: the student's network is the teacher's.
-        calls: The default number of network calls.
-        to_data: The share of the jumps that end at data.
-        trajectories: How many are stored.
-        teacher_steps: The steps of each.
-        others: Settings that do not apply, by name.
+    """The recipe of a student of a table; ``others`` are the settings of `pushforward.recipes.distil` that do not apply.
 
     Raises:
         UsageError: For a setting that does not apply, a denoiser with guidance, or no trajectories or steps.
@@ -73,7 +60,7 @@ def distil_table(
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    most = max(64, min(MOST, MEMORY // (2 * (steps + 1) * denoiser.table.size)))
+    most = trajectories_for(steps + 1, denoiser.table.size)
     number = most if trajectories is None else whole("trajectories", trajectories, 1)
     store = Trajectories(guide, number, to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)

@@ -33,13 +33,8 @@ def table_denoising(
 ) -> TableDenoising:
     """The method that denoises rows of a table.
 
-    Args:
-        space: The table.
-        size: "tiny", "small" or "base".
-        network: "auto", "mlp", "columns" for a transformer with a token for each column, or a module.
-        path: The path.
-        prediction: The prediction whose squared error is the loss of scores.
-        options: Of `TableDenoising`.
+    ``network`` is "auto", "mlp", "columns" for a transformer with a token for each column, or a module; ``prediction`` is the one
+    whose squared error is the loss of scores.
 
     Raises:
         UsageError: For an unknown network or size.

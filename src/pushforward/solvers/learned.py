@@ -46,12 +46,7 @@ class General:
     stops: tuple[int, ...]
 
     def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
-        """The table for this denoiser; numbers that have no gradient become floats.
-
-        Args:
-            denoiser: Whose columns are used.
-            grid: N + 1 falling times, where the steps end.
-        """
+        """The table for this denoiser on a grid of N + 1 falling times; numbers that have no gradient become floats."""
         calls = len(self.kinds)
         rows, ends = [], dict(zip(self.stops, grid[1:-1], strict=True))
         for k in range(calls + 1):

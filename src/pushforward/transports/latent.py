@@ -48,21 +48,12 @@ class Latent(Transport):
         return Latent(inner, self.autoencoder)
 
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The mean codes of data, in the codes' data units.
-
-        Args:
-            x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n examples.
-        """
+        """The mean codes of data x (n, *shape), data units, in the codes' data units."""
         with torch.no_grad():
             return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The noise that is moved to x, through its mean code.
-
-        Args:
-            x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n examples.
+        """The noise that is moved to data x (n, *shape), data units, through its mean code.
 
         Raises:
             UsageError: For an inner transport that cannot be inverted.

@@ -192,11 +192,7 @@ class Redrawing:
             self._refused = again[~valid]
 
     def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
-        """Count what other processes drew of the same request since the last call.
-
-        Args:
-            summed: The sum of some counts over all processes.
-        """
+        """Count what other processes drew of the same request since the last call."""
         now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
         drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
