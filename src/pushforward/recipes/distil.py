@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from pushforward.recipes.choice import SIZES, denoising_network, denoising_train
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of, times_for, times_of_jumps, trajectories_for
-from pushforward.recipes.table_students import USUAL, distil_table
+from pushforward.recipes.table_students import distil_table
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 
@@ -104,8 +105,10 @@ def distil(
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
-        given = (rule, stored, guidance, first, last, over, derivative, average, power, diagonal, likeness)
-        others = dict(zip(USUAL, given, strict=True))
+        given: dict[str, Any] = {"rule": rule, "stored": stored, "guidance": guidance, "first": first, "last": last, "over": over}
+        given |= {"derivative": derivative, "average": average, "power": power, "diagonal": diagonal, "likeness": likeness}
+        usual = inspect.signature(distil).parameters
+        others = [name for name, value in given.items() if value != usual[name].default]
         return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
     _check_size(size, space, denoiser.network)
     teacher_steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)

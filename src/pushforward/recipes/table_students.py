@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -22,20 +22,6 @@ __all__ = ["distil_table"]
 
 STEPS = 24
 """Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
-USUAL = {
-    "rule": "stored",
-    "stored": None,
-    "guidance": 1.0,
-    "first": 0.1,
-    "last": 0.005,
-    "over": 0.8,
-    "derivative": "none",
-    "average": None,
-    "power": 0.5,
-    "diagonal": 0.15,
-    "likeness": None,
-}
-"""The defaults of the settings of `pushforward.recipes.distil` that do not apply, in its order."""
 
 
 def distil_table(
@@ -46,15 +32,14 @@ def distil_table(
     to_data: float,
     trajectories: int | None,
     teacher_steps: int | None,
-    others: Mapping[str, Any],
+    others: Sequence[str],
 ) -> Recipe:
-    """The recipe of a student of a table; ``others`` are the settings of `pushforward.recipes.distil` that do not apply.
+    """The recipe of a student of a table; ``others`` are further settings of `pushforward.recipes.distil` that were given.
 
     Raises:
         UsageError: For a setting that does not apply, a denoiser with guidance, or no trajectories or steps.
     """
-    named = [name for name, value in others.items() if value != USUAL[name]] + ["size"] * (size != "small")
-    if named:
+    if named := [*others, *["size"] * (size != "small")]:
         raise UsageError(
             f"A student of a table learns from stored trajectories, with its teacher's network: leave {', '.join(named)} out."
         )
