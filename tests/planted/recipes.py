@@ -7,6 +7,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
     ],
+    "recipes/distil.py": [
+        ("if value != usual[name].default]", "if False]", "table_students"),
+    ],
     "recipes/ddpm.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
         ('output="v" if preconditioned else None', "output=None", "preconditioning"),
@@ -46,7 +49,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
     ],
     "recipes/table_students.py": [
-        ("if value != USUAL[name]]", "if False]", "table_students"),
         ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
         ("most if trajectories is None else whole(", "trajectories or most or (", "table_students"),
     ],
