@@ -18,7 +18,7 @@ from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.streamed import Streamed, content_hashes, selected
 from pushforward.data.tables.facts import TableFacts
-from pushforward.data.truth import Composed, Truth
+from pushforward.data.truth import Stack, Truth
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | Composed | None = None
+    truth: Truth | Stack | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0

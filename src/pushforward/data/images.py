@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pushforward.data.census import Census, RefusedError, Tally
 from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.image_files import ImageFile, decoded, fit, opened, size_of, stacked
-from pushforward.data.image_store import BLOCK, FolderStore, ImageStore
+from pushforward.data.image_store import BLOCK, ImageStore
 from pushforward.data.levels import level_counts
 from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError
 
-__all__ = ["Folder", "Way", "read_folder", "read_image", "read_images", "resized"]
+__all__ = ["Folder", "Way", "read_image", "read_images", "resized"]
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30
@@ -78,29 +78,14 @@ class Folder:
     names: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, way: Way = Way()) -> Folder:
-    """Read all images below a folder.
+def read_images(store: ImageStore, way: Way) -> Folder:
+    """Read all images of a store.
 
-    Two or more subfolders with images are the classes; in a single folder, or with a single subfolder, there are no
-    labels. EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become
-    8-bit gray, RGB or RGBA.
-
-    Args:
-        path: the folder.
-        way: how.
+    EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become 8-bit gray, RGB or
+    RGBA.
 
     Returns:
         The images, and the conversion or error of each file.
-
-    Raises:
-        DataError: no images, images of different sizes where they are not scaled, or more than a tenth of the image files
-            unusable.
-    """
-    return read_images(FolderStore(path), way)
-
-
-def read_images(store: ImageStore, way: Way) -> Folder:
-    """Read all images of a store; see `read_folder`.
 
     Raises:
         DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
@@ -207,7 +192,7 @@ def _refusal(store: ImageStore, tally: Tally) -> DataError | None:
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Read one image file as a model of so many channels takes it.
 
-    Decoded and scaled as by `read_folder`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
+    Decoded and scaled as by `read_images`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
     mixed images; where a gray image is wanted, colours become their luma (ITU-R 601).
 
     Args:
@@ -237,15 +222,11 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
         raise DataError(f"{path} is transparent somewhere, and this model knows no transparency. Flatten the image first.")
     if pixels.shape[2] == 3 and channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
-    whole = np.full((channels, *pixels.shape[:2]), 255, dtype=np.uint8)
-    whole[: min(channels, 3)] = pixels[:, :, : min(channels, 3)].transpose(2, 0, 1)
-    if pixels.shape[2] == 4:
-        whole[3] = pixels[:, :, 3]
-    return whole
+    return stacked([pixels], channels)[0]
 
 
 def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale images in memory as `read_folder` does.
+    """Scale images in memory as `read_images` does.
 
     Args:
         x: uint8 (n, C, H, W), C from 1 to 4.
