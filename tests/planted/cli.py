@@ -16,7 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/closing.py": [
         ('if step is None or row["step"] == step]', "]", "first_run"),
-        ("    if _lower(run):\n        weights +=", "    if False:\n        weights +=", "first_run"),
+        ("    if _lower(ratios):\n        weights +=", "    if False:\n        weights +=", "first_run"),
         ("STRONGER * anchor", "anchor", "guard"),
         ('f"{how}: {words} --out {folder}"', 'f"{words} --out {folder} {how}"', "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),

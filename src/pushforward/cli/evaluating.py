@@ -31,7 +31,7 @@ from pushforward.cli.reading import source
 from pushforward.cli.sampling import configured_run, precision_of, say_if_it_trains
 from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError, RunUsageError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -141,11 +141,14 @@ def _loaded(
     """
     from pushforward.evaluation.sample_files import is_run
     from pushforward.training.folders import check_run
-    from pushforward.training.nearby import runs_inside
+    from pushforward.training.nearby import runs_inside, scored_together
 
     if not is_run(run):
         if runs_inside(Path(run)) or (data is None and (Path(run) / "report.html").is_file()):
-            check_run(run)
+            try:
+                check_run(run)
+            except RunUsageError as error:
+                raise RunUsageError(f"{error}{scored_together(Path(run))}") from None
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         if data is None:

@@ -81,8 +81,8 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
-    rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
+    known: dict[str, Any] = {**metrics.registry(), **MODEL_METRICS}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in known.items()}
     show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 
 
@@ -138,17 +138,7 @@ def _offered() -> dict[str, Any]:
         "best precision": resolve_precision("auto", device_of("auto")),
     }
     versions["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
-    for name in (
-        "torchvision",
-        "numpy",
-        "scipy",
-        "scikit-learn",
-        "pillow",
-        "safetensors",
-        "matplotlib",
-        "cyclopts",
-        "rich",
-    ):
+    for name in ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -27,7 +27,7 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
-from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, target_of
+from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
 from pushforward.numbers import shortened
@@ -99,17 +99,17 @@ def _nearest_target(run: Run, out: str | None, n: int, k: int, seed: int, placin
         raise UsageError(f"--n and --k must be at least 1, got {n} and {k}.")
     if ending == ".png" and n * (k + 1) > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} images; --n {n} and --k {k} ask for {n * (k + 1):,}.")
-    return target_of(run, out, f"nearest-seed{seed}-n{n}", n, placing.overwrite, placing.zoom, (ending,))
+    return target_of(run, out, f"nearest-seed{seed}-n{n}", n, placing, (ending,))
 
 
 def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: int | None) -> None:
     from pushforward.replacing import replacing
 
+    if path.suffix.lower() == ".png":
+        save_picture(_nearest_picture(data, near, zoom), path)
+        return
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".png":
-            _nearest_picture(data, near, zoom).save(temporary, format="PNG")
-        else:
-            (_nearest_rows if data.space.names else _nearest_csv)(temporary, data, near, seed)
+        (_nearest_rows if data.space.names else _nearest_csv)(temporary, data, near, seed)
 
 
 def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:

@@ -38,6 +38,11 @@ class Field(Protocol):
         """How many coordinates it has."""
         ...
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the greatest value; None for categories."""
+        ...
+
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Coordinates of values."""
         ...
@@ -190,10 +195,9 @@ def _listed(request: Any) -> list[Any]:
 
 def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
     """A sentence on each number that the column holds as another one."""
-    ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
-    if not ends:
+    if field.range is None:
         return []
-    low, high = min(ends), max(ends)
+    low, high = field.range
     numbers = np.array([_value(field, cell) for cell in cells])
     held = field.decode(field.encode(field.nearest(numbers)))
     moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
@@ -216,8 +220,7 @@ def _expected(field: Field) -> str:
     """What a column of numbers or dates takes, in words."""
     if field.kind != "date":
         return "a number"
-    example = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())][:1]
-    such = f", such as {field.cells(np.array(example))[0]}" if example else ""
+    such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
     return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
 
 

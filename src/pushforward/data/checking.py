@@ -181,7 +181,7 @@ def _write_schema(path: Path, data: Dataset) -> None:
             "read as a table with `table=True`."
         )
     constraints = [constraint.text for constraint in data.space.constraints]
-    write_schema(path, schema_of(data.table.findings, data.space.target, data.table.texts, constraints))
+    write_schema(path, schema_of(data.table, data.space.target, constraints))
 
 
 def _of_refused(name: str, error: RefusedError) -> dict[str, Any]:

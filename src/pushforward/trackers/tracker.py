@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import MissingExtra
+from pushforward import errors
 
 __all__ = ["FOLDER", "Tracker", "imported"]
 
@@ -83,10 +82,4 @@ def imported(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: Where it is not installed, with the line that installs it.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtra(
-            f"The tracker {extra} needs a library that cannot be imported ({error}). "
-            f"Install it: pip install 'pushforward[{extra}]'"
-        ) from error
+    return errors.imported(module, f"The tracker {extra} needs a library that", extra)

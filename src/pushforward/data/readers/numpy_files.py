@@ -85,8 +85,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     """
     arrays, unused = _members(path)
     train, integer = example_array(arrays["x"], f"{path.name}: x")
-    test = arrays.get("x_test")
-    held = None if test is None else example_array(test, f"{path.name}: x_test")[0]
+    held = example_array(arrays["x_test"], f"{path.name}: x_test")[0] if "x_test" in arrays else None
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(
             f"{path}: x_test has examples of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
@@ -94,16 +93,15 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     label, label_test = arrays.get("label"), arrays.get("label_test")
     _check_label_arrays(path, arrays)
     given, given_test, kinds = _given_arrays(path, arrays, len(train), None if held is None else len(held))
-    if label is None:
-        splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
-        return *splits, Schema(integer=integer, kinds=kinds), unused
-    both = [label_values(label, len(train), f"{path.name}: label")]
-    if held is not None and label_test is not None:
-        both.append(label_values(label_test, len(held), f"{path.name}: label_test"))
-    numbers, classes = numbered(np.concatenate(both), str(path), "label")
-    n = len(train)
-    splits = Split(train, numbers[:n], given=given), None if held is None else Split(held, numbers[n:], given=given_test)
-    return *splits, Schema(classes, integer=integer, kinds=kinds), unused
+    labels, labels_test, classes = None, None, ()
+    if label is not None:
+        both = [label_values(label, len(train), f"{path.name}: label")]
+        if held is not None and label_test is not None:
+            both.append(label_values(label_test, len(held), f"{path.name}: label_test"))
+        numbers, classes = numbered(np.concatenate(both), str(path), "label")
+        labels, labels_test = numbers[: len(train)], numbers[len(train) :]
+    test = None if held is None else Split(held, labels_test, given=given_test)
+    return Split(train, labels, given=given), test, Schema(classes, integer=integer, kinds=kinds), unused
 
 
 def _given_arrays(

@@ -21,7 +21,7 @@ from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.polars_frames import filled_polars, is_polars, polars_frame, polars_type, wants_polars
 from pushforward.data.tables.raw import RawColumn, RawTable
-from pushforward.errors import DataError, MissingExtra
+from pushforward.errors import DataError, imported
 
 __all__ = [
     "filled_frame",
@@ -97,17 +97,15 @@ def _cells(name: str, values: Sequence[Any], style: _Style) -> list[str]:
     known: dict[Any, str] = {}
     cells = []
     for value in values:
+        key = (type(value), value)
         if _missing(value):
             cells.append("")
-            continue
-        key = (type(value), value) if isinstance(value, (str, int, float)) else None
-        if key is None or key not in known:
-            text = _cell(name, value, style)
-            if key is None:
-                cells.append(text)
-                continue
-            known[key] = text
-        cells.append(known[key])
+        elif not isinstance(value, (str, int, float)):
+            cells.append(_cell(name, value, style))
+        else:
+            if key not in known:
+                known[key] = _cell(name, value, style)
+            cells.append(known[key])
     return cells
 
 
@@ -280,10 +278,6 @@ def for_parquet(path: Path) -> Any:
     Raises:
         MissingExtra: Where one of them is not installed.
     """
-    try:
-        importlib.import_module("pyarrow")
-        return importlib.import_module("pandas")
-    except ImportError as error:
-        raise MissingExtra(
-            f"{path} needs a library that cannot be imported ({error}). Install it: pip install 'pushforward[tables]'"
-        ) from error
+    needed = f"{path} needs a library that"
+    imported("pyarrow", needed, "tables")
+    return imported("pandas", needed, "tables")

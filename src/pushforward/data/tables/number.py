@@ -133,6 +133,12 @@ class Number(Column):
         return self.form.levels
 
     @property
+    def range(self) -> tuple[float, float] | None:
+        """The ends of the knots and atoms."""
+        values = [*self.knots[:1], *self.knots[-1:], *self.atoms]
+        return (min(values), max(values)) if values else None
+
+    @property
     def open(self) -> bool:
         """Whether there are scores of values between the knots."""
         return not self.closed and bool(self.knots)
