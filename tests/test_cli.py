@@ -1,6 +1,5 @@
 """The command line as a person meets it: exit codes, messages, help and lists."""
 
-import contextlib
 import io
 import json
 import os
@@ -22,13 +21,6 @@ from pushforward.cli import main
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import describe
 from pushforward.report.text import text as as_text
-
-
-@pytest.fixture(scope="module")
-def here(command_folder):
-    """A folder to work in, with one finished run of each kind."""
-    with contextlib.chdir(command_folder):
-        yield command_folder
 
 
 @pytest.mark.parametrize(

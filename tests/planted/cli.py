@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("STRONGER * anchor", "anchor", "guard"),
         ('f"{how}: {words} --out {folder}"', 'f"{words} --out {folder} {how}"', "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
-        ("and max(ratios) <= 1", "", "first_run"),
+        ("and max(ratios.values()) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
         ("checks[-1].get(", "checks[0].get(", "first_run"),
     ],
@@ -88,7 +88,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if is_locked(run.folder):", "if False:", "named_runs"),
     ],
     "cli/table_check.py": [
-        ('.replace("\\n", "\\\\n")', "", "table_schema"),
         ("if advice and any(note.endswith(advice) for note in notes) else why", "if False else why", "table_messages"),
     ],
     "cli/unfinished.py": [

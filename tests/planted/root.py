@@ -93,6 +93,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "numbers.py": [
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
+        ('.replace("\\n", "\\\\n")', "", "table_schema"),
     ],
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli_samples"),

@@ -128,8 +128,7 @@ def compare(
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
     left, trained = _trained(plan, runs, loaded, out, options | {"trackers": track, "others": [*reports, *finished]})
-    details = {"n": n, "repeats": repeats, "features": features, "seeds": trainings, "commands": [command()], "tell": say}
-    details["budget"] = spent(fresh, budgeting, flops)
+    details = {"n": n, "repeats": repeats, "features": features, "seeds": trainings, "budget": spent(fresh, budgeting, flops)}
     sweep = plan.sweep(trained)
     with left.scored():
         _shown(_reported({**reports, **trained}, loaded, left.folder, details, sweep), left.folder, json)
@@ -153,7 +152,7 @@ def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | 
         )
     check_reports(reports)
     folder = report_folder(out, next(iter(reports.values())).data.name)
-    _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
+    _shown(_reported(reports, None, folder, {}), folder, json)
 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
@@ -192,7 +191,8 @@ def _reported(
 
     if data is not None:
         say("measuring: features, floors, scores, cost")
-    comparison = judge(models, data, **options)
+        options = options | {"tell": say}
+    comparison = judge(models, data, commands=[command()], **options)
     report = Report(with_sweep(comparison, sweep, data, options["features"]) if sweep and data is not None else comparison)
     report.save_all(folder)
     return report

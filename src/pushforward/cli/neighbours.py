@@ -30,7 +30,7 @@ from pushforward.cli.groups import (
 from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
-from pushforward.numbers import shortened
+from pushforward.numbers import clipped, shortened
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -191,9 +191,9 @@ def _listed_rows(names: list[str], samples: list[dict[str, Any]], width: int) ->
     rows = [["seed", "", "distance", *shortened(names, CELL)]]
     for sample in samples[:LISTED]:
         copy = "near-copy" if sample["near_copy"] else "sample"
-        rows.append([str(sample["seed"]), copy, "", *map(_short, sample["row"])])
+        rows.append([str(sample["seed"]), copy, "", *(clipped(cell, CELL) for cell in sample["row"])])
         for distance, row in zip(sample["distances"], sample["rows"], strict=True):
-            rows.append(["", "training", f"{distance:.3f}", *map(_short, row)])
+            rows.append(["", "training", f"{distance:.3f}", *(clipped(cell, CELL) for cell in row)])
     ends = list(accumulate(max(map(len, column)) + 2 for column in zip(*rows, strict=True)))
     fitting = max(4, sum(end - 2 <= width for end in ends))
     hidden = [
@@ -203,11 +203,6 @@ def _listed_rows(names: list[str], samples: list[dict[str, Any]], width: int) ->
     ]
     more = f"\n... and {' and '.join(hidden)} in the file" if hidden else ""
     return f"{columns([row[:fitting] for row in rows])}{more}"
-
-
-def _short(cell: str) -> str:
-    text = cell.replace("\r", "").replace("\n", "\\n")  # cells may hold line ends
-    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"
 
 
 def _nearest_table(r: dict[str, Any]) -> str:

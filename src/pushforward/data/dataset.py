@@ -242,7 +242,7 @@ class Dataset:
         """The same examples without labels, in a space without classes."""
         return dataclasses.replace(
             self,
-            space=self.space.with_labels(False),
+            space=self.space.without_labels(),
             train=self.train.without_labels(),
             held_out=self.held_out.without_labels(),
             origin=self.origin and {**self.origin, "labelled": False},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.column import Column

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pushforward import errors
 
@@ -21,6 +21,9 @@ class Tracker(ABC):
     A subclass is called by its lower-case name.
     """
 
+    library: ClassVar[str] = ""
+    """The library that it needs, which the extra of that name installs; empty where it needs none."""
+
     @property
     def name(self) -> str:
         """The name of its class in lower case, by which it is chosen."""
@@ -32,7 +35,8 @@ class Tracker(ABC):
         Raises:
             MissingExtra: If its library is not installed.
         """
-        return None
+        if self.library:
+            imported(self.library, self.library)
 
     @abstractmethod
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:

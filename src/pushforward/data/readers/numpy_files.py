@@ -19,7 +19,8 @@ from pushforward.data.arrays import attributes, example_array, label_values, num
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
-from pushforward.data.source import Reading, resized
+from pushforward.data.reading import Reading
+from pushforward.data.source import resized
 from pushforward.errors import DataError, UsageError
 
 __all__ = ["NUMPY"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,10 +16,10 @@ from pushforward.data.dataset import Dataset, Files, Split
 from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import UnusableError
 from pushforward.data.image_store import ImageStore
-from pushforward.data.images import Folder, Way, read_images
+from pushforward.data.images import Folder, read_images
 from pushforward.data.packed import TAR, Packed, content_digest
 from pushforward.data.readers.reader import Examples, Reader
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.streamed import content_hashes
 from pushforward.data.tar_index import TarIndex, index_of
 from pushforward.errors import DataError, UsageError
@@ -38,7 +39,7 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
     reading.refuse_header(str(folder))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the class of an image in a tar is its .cls.')
-    content = _images(folder, tars, reading.images, packed)
+    content = _images(folder, tars, reading, packed)
     if packed is None:
         return image_dataset(tars[0].stem if len(tars) == 1 else folder.resolve().name, content, reading)
     count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
@@ -74,18 +75,18 @@ def image_dataset(name: str, content: Folder, reading: Reading, trained: int | N
 
 def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Examples:
     """All images of tars, in their order."""
-    content = _images(folder, tars, Way(reading.size, stream=False), packed)
+    content = _images(folder, tars, replace(reading, stream=False), packed)
     return Split(content.x, content.labels), content.classes, ()
 
 
-def _images(folder: Path, tars: list[Path], way: Way, packed: Packed | None) -> Folder:
+def _images(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None) -> Folder:
     """The images of tars; packed ones are checked against their manifest."""
     if packed is None:
-        return read_images(TarStore(folder, {tar.name: index_of(tar) for tar in tars}), way)
+        return read_images(TarStore(folder, {tar.name: index_of(tar) for tar in tars}), reading)
     store = TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
-    content = read_images(store, way)
+    content = read_images(store, reading)
     with described(content.census, content.skipped):
-        _check_content(packed, content, way.size)
+        _check_content(packed, content, reading.size)
     return content
 
 

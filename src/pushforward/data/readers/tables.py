@@ -14,7 +14,7 @@ from pushforward.data.building import build
 from pushforward.data.dataset import Dataset
 from pushforward.data.header import has_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.faults import Faults, some
 from pushforward.data.tables.frames import read_parquet
