@@ -94,7 +94,8 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     label, label_test = arrays.get("label"), arrays.get("label_test")
     _check_label_arrays(path, arrays)
     given, given_test, kinds = _given_arrays(path, arrays, len(train), None if held is None else len(held))
-    labels, labels_test, classes = None, None, ()
+    labels, labels_test = None, None
+    classes: tuple[str, ...] = ()
     if label is not None:
         both = [label_values(label, len(train), f"{path.name}: label")]
         if held is not None and label_test is not None:
