@@ -125,15 +125,16 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
 
 
 def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
-    """Pixels of the size that is wanted; their own size, and where it may change their hash, are noted."""
+    """Pixels of the size that is wanted; their own size is noted, and where it may change the hash of what they were."""
     from PIL import Image as Images
 
     read.size = pixels.shape[0], pixels.shape[1]
     if size is None:
         return pixels
     read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-    image = image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    return pixels if read.size == size else _pixels(fit(image, size))
+    if read.size == size:
+        return pixels
+    return _pixels(fit(image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), size))
 
 
 def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:

@@ -55,15 +55,15 @@ def frame_table(frame: Any) -> RawTable:
     """
     names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
-        series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
+        series = frame[name] if is_polars(frame) else frame.iloc[:, place]
         values = [_short(value) for value in series.to_list()] if str(series.dtype).lower() == "float32" else series.to_list()
         style = _style(values)
         columns.append(RawColumn.of(name, _cells(name, values, style)))
-        if hasattr(frame, "iloc"):
+        if is_polars(frame):
+            types[name] = polars_type(series)
+        else:
             levels = _cells(name, series.cat.categories.to_list(), style) if hasattr(series, "cat") else ()
             types[name] = (type_of(series), tuple(levels))
-        else:
-            types[name] = polars_type(series)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
