@@ -15,7 +15,6 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import (
     constraint_faults,
     constraint_notes,
@@ -34,6 +33,7 @@ from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
 from pushforward.data.tables.schema import decide, schema_faults
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 
 __all__ = ["check_names", "frame_dataset", "rows_of", "table_dataset"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import TRUTH
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.number import Number
 from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 
 __all__ = [
     "check_constraints",

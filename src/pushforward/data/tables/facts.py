@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.inference import AS_TEXTS, LIKE_IDENTIFIER, TOO_MANY, Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tables.text import NAMES
+from pushforward.table_column import Column
 
 __all__ = ["TableFacts"]
 

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column, with_gaps
 from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.polars_frames import filled_polars, is_polars, polars_frame, polars_type, wants_polars
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.errors import DataError, imported
+from pushforward.table_column import Column, with_gaps
 
 __all__ = [
     "filled_frame",

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.header import has_header
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import iso_date
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.layout import Layout
@@ -21,6 +20,7 @@ from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.table_column import Column
 
 __all__ = ["GappyFile", "chosen_columns", "gappy_values"]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.faults import count, some
 from pushforward.errors import UsageError, quoted
+from pushforward.table_column import Column
 
 __all__ = ["beyond_ranges", "check_given"]
 
