@@ -75,7 +75,11 @@ def evaluate(
         seed: Added to the seeds of all samplings.
     """
     check_spread(spread)
-    _check(data, words(metrics), features, (n, repeats), loading.plugin)
+    check_plugins(loading.plugin)
+    check_numbers(n, repeats)
+    check_metrics(words(metrics), loading.plugin)
+    check_features(features, loading.plugin)
+    check_data(data, loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.sample_files import is_run
     from pushforward.report.text import scores_text
@@ -104,21 +108,6 @@ def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
     if sets < repeats and any(word.split("=")[0] == "--repeats" for word in typed):
         enough = f"{sets} part{'s' * (sets != 1)} of n = {n}"
         say(f"{path} holds enough samples for {enough}, not for --repeats {repeats}; a smaller --n allows more")
-
-
-def _check(
-    data: str | None,
-    metrics: Sequence[str],
-    features: str | None,
-    numbers: tuple[int | None, int],
-    plugins: Sequence[str],
-) -> None:
-    """Refuse names and numbers that cannot be right, before anything is read."""
-    check_plugins(plugins)
-    check_numbers(*numbers)
-    check_metrics(metrics, plugins)
-    check_features(features, plugins)
-    check_data(data, plugins)
 
 
 def _say_what_takes_long(metrics: Sequence[str]) -> None:
