@@ -94,6 +94,13 @@ def command_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def here(command_folder):
+    """A folder to work in, with one finished run of each kind."""
+    with contextlib.chdir(command_folder):
+        yield command_folder
+
+
 @pytest.fixture(scope="session")
 def editing_folder(tmp_path_factory):
     """The same with images, for the verbs that edit."""

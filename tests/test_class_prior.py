@@ -124,7 +124,7 @@ class Exact(nn.Module):
 def test_a_plain_autoencoder_and_unlabelled_data_have_none():
     assert pf.recipes.vae(LINE, "tiny").method.prior is not None
     assert pf.recipes.vae(LINE, "tiny", beta=0.0).method.prior is None
-    assert pf.recipes.vae(LINE.with_labels(False), "tiny").method.prior is None
+    assert pf.recipes.vae(LINE.without_labels(), "tiny").method.prior is None
 
 
 def test_active_units_of_labelled_codes_vary_within_the_classes():

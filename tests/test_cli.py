@@ -1,6 +1,5 @@
 """The command line as a person meets it: exit codes, messages, help and lists."""
 
-import contextlib
 import io
 import json
 import os
@@ -22,13 +21,6 @@ from pushforward.cli import main
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import describe
 from pushforward.report.text import text as as_text
-
-
-@pytest.fixture(scope="module")
-def here(command_folder):
-    """A folder to work in, with one finished run of each kind."""
-    with contextlib.chdir(command_folder):
-        yield command_folder
 
 
 @pytest.mark.parametrize(
@@ -101,8 +93,6 @@ def here(command_folder):
         (["train", "flow", "--out", "plain"], 2, "Choose another --out."),
         (["train", "flow", "digits"], 2, "--data digits"),
         (["train", "--stpes", "5"], 2, 'Did you mean "--steps"'),
-        (["tune", "flow", "--rows", "10"], 2, "tune calls it --examples now"),
-        (["tune", "--rows=10"], 2, "tune calls it --examples now"),
         (["train", "flow", "--budget", "3s,6s"], 2, "Only pushforward compare takes several"),
         (["compare", "flow", "--budget", "3s,", "6s"], 2, "no space after a comma"),
         (["compare", "vae", "--budget", "3s", ",1.5h"], 2, "no space after a comma"),

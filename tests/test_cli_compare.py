@@ -1,6 +1,5 @@
 """Comparisons and evaluations on the command line."""
 
-import contextlib
 import json
 import os
 import re
@@ -12,13 +11,6 @@ from programs.command_line import TINY, run
 
 import pushforward as pf
 from pushforward.errors import UsageError
-
-
-@pytest.fixture(scope="module")
-def here(command_folder):
-    """A folder to work in, with one finished run of each kind."""
-    with contextlib.chdir(command_folder):
-        yield command_folder
 
 
 def test_json_is_one_object_and_nothing_else(here, capsys):

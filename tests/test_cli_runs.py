@@ -1,24 +1,15 @@
 """Runs on the command line: training, resuming, signals."""
 
-import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
 
-import pytest
 from programs import forking
 from programs.command_line import TINY, run
 
 from pushforward.cli import main
 from pushforward.errors import Diverged
-
-
-@pytest.fixture(scope="module")
-def here(command_folder):
-    """A folder to work in, with one finished run of each kind."""
-    with contextlib.chdir(command_folder):
-        yield command_folder
 
 
 def test_an_error_closes_the_bar(here, capsys, monkeypatch):

@@ -1,6 +1,5 @@
 """What the command line writes of samples."""
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from pushforward.cli import main
 from pushforward.errors import UsageError
 from pushforward.outputs import write_samples
 from pushforward.training import load
-
-
-@pytest.fixture(scope="module")
-def here(command_folder):
-    """A folder to work in, with one finished run of each kind."""
-    with contextlib.chdir(command_folder):
-        yield command_folder
 
 
 def test_sample_writes_by_the_ending(here, capsys):

@@ -33,7 +33,7 @@ class Back(nn.Module):
 
 
 def plain_coder(data):
-    return Autoencoder(Same(), Back(), data.space.with_labels(False))
+    return Autoencoder(Same(), Back(), data.space.without_labels())
 
 
 def test_looking_through_a_coder_that_changes_nothing():

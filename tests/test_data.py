@@ -81,8 +81,7 @@ def test_space_is_plain_and_survives_json():
     again = spec.build(json.loads(json.dumps(spec.describe(space))))
     assert again == space
     assert hash(again) == hash(space)
-    assert space.with_labels(False).classes == ()
-    assert space.with_labels(True) is space
+    assert space.without_labels().classes == ()
     assert space.label.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
 
 
@@ -115,7 +114,7 @@ def test_labels_by_name_and_number():
         with pytest.raises(UsageError, match="from 0 to 2"):
             space.label_index(wrong)
     with pytest.raises(UsageError, match="no labels"):
-        space.with_labels(False).label_index(0)
+        space.without_labels().label_index(0)
 
 
 # Splits and fingerprints

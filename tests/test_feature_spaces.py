@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -172,14 +172,8 @@ def test_data_that_an_extractor_cannot_read_is_refused(space, shape, says):
 
 
 def test_a_missing_package_is_named_with_its_pip_line(monkeypatch, weights):
-    usual = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name.split(".")[0] in ("timm", "torch_fidelity"):
-            raise ImportError(f"No module named {name}")
-        return usual(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    for name in ("timm", "torch_fidelity", "torch_fidelity.feature_extractor_inceptionv3"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("pushforward.extractors.efficientnet.pretrained", pf.networks.pretrained.pretrained.__wrapped__)
     data = space_data((1, 8, 8), labels=False)
     for space, extra in (("efficientnet", "projected"), (Inception(weights), "inception")):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from programs.image_files import content, pixels
 
 import pushforward as pf
 from pushforward import data as pf_data
@@ -21,15 +22,6 @@ def random(seed=0):
 
 def vectors(n, seed=0, d=5):
     return random(seed).standard_normal((n, d)).astype(np.float32)
-
-
-def pixels(n, seed=0, shape=(3, 6, 5)):
-    return random(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
-
-
-def content(x):
-    """Rows as a set of their bytes."""
-    return {row.tobytes() for row in x}
 
 
 @pytest.mark.parametrize("counts", [(0, 5), (5, 0), (40, 1), (60, 90)])

@@ -2,21 +2,9 @@
 
 import numpy as np
 from PIL import Image
+from programs.image_files import content, pixels
 
 from pushforward import data as pf_data
-
-
-def random(seed=0):
-    return np.random.default_rng(seed)
-
-
-def pixels(n, seed=0, shape=(3, 6, 5)):
-    return random(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
-
-
-def content(x):
-    """Rows as a set of their bytes."""
-    return {row.tobytes() for row in x}
 
 
 def saved(folder, images):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import forking
+from programs.image_files import chunk
 from programs.photos import picture
 
 import pushforward as pf
@@ -21,10 +22,6 @@ from pushforward.testing import recipe_for
 
 SHAPE = (6, 5, 3)
 MB = 2**20
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(*others, width=5, height=6, pixels=bytes(6 * 16), after=b""):

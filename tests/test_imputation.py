@@ -1,5 +1,6 @@
 """Missing cells are drawn from models of tables, and given columns on the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +142,12 @@ def test_rows_of_a_frame_are_counted_whatever_its_columns_are_called(capsys):
     space = TableSpace.of([Number.measured("numbers", np.arange(5.0))], constraints=(Constraint("numbers < 90"),))
     frame = pandas.DataFrame({"numbers": [95.0, None]})
     imputed = imputation.Imputed(np.array([[[95.0], [3.0]]]), np.array([[False], [True]]), space, frame, unmet=(0,))
-    assert imputing._reported(imputed)["unmet"] == [0]
-    assert 'rows, counted from 0, that break "numbers < 90" still, after 100' in capsys.readouterr().err
+    assert imputing._reported(imputed, ["numbers"])["unmet"] == [0]
+    said = capsys.readouterr().err
+    assert 'rows, counted from 0, that break "numbers < 90" still, after 100' in said
+    assert "note" not in said
+    assert imputing._reported(replace(imputed, missing=np.zeros((2, 1), bool)), ["numbers"])["cells"] == 0
+    assert "note: no cell of numbers is missing" in capsys.readouterr().err
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

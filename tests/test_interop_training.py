@@ -29,7 +29,7 @@ def test_a_network_is_rebuilt_from_its_description():
 def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
     """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads what was written of it."""
     data = pf.data.load("digits")
-    space = dataclasses.replace(data.space.with_labels(False), mean=(0.5,), std=(0.5,))
+    space = dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,))
     data = dataclasses.replace(data, space=space)
     config = unet_config(sample_size=8, in_channels=1, out_channels=1)
     recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
@@ -51,7 +51,7 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, precon
 def test_training_goes_on_from_what_was_read(tmp_path):
     """A method that is handed over keeps its weights: one step of AdamW moves each by at most its rate, 1e-3."""
     data = pf.data.load("digits")
-    data = dataclasses.replace(data, space=dataclasses.replace(data.space.with_labels(False), mean=(0.5,), std=(0.5,)))
+    data = dataclasses.replace(data, space=dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,)))
     size = {"sample_size": 8, "in_channels": 1, "out_channels": 1}
     folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler(**V), **size)
     denoiser = from_diffusers(folder, space=data.space)

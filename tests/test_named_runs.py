@@ -53,6 +53,15 @@ def test_of_a_folder_of_runs_on_several_data_sets_those_of_one_are_compared(tmp_
     assert capsys.readouterr().err.endswith("name one of them, such as all/a.\n")
 
 
+def test_runs_in_a_folder_are_scored_together_as_folders_and_only_where_they_are_scored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path, "flow", "vae")
+    assert main(["evaluate", "."]) == 2
+    assert capsys.readouterr().err.endswith("by: pushforward compare ./flow ./vae\n")  # flow alone is the recipe
+    assert main(["sample", "."]) == 2
+    assert capsys.readouterr().err.endswith("It holds the runs flow and vae: name one of them, such as flow.\n")
+
+
 def test_of_many_runs_in_a_folder_some_are_named(tmp_path):
     runs(tmp_path, *(f"r{number}" for number in range(NAMED + 3)))
     with pytest.raises(CheckpointError, match=f"the runs r0, r1, .*, r6 and 3 more: name one of them, such as {tmp_path}/r0"):

@@ -4,7 +4,7 @@ import datetime
 
 import numpy as np
 import pytest
-from torch import nn
+from programs.tables import Noise
 
 from pushforward import spec
 from pushforward.data import load
@@ -17,13 +17,6 @@ from pushforward.transports import Map
 
 pl = pytest.importorskip("polars")
 DAY = datetime.datetime(2021, 3, 4)
-
-
-class Noise(nn.Module):
-    """The noise itself."""
-
-    def forward(self, z, condition=None, draws=None):
-        return z
 
 
 def some(values):

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from programs.tables import mixed_space, mixed_values
-from torch import nn
+from programs.tables import Noise, mixed_space, mixed_values
 
 from pushforward import spec
 from pushforward.data import TableSpace, load
@@ -30,13 +29,6 @@ from pushforward.report.costs import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
 from pushforward.transports.redrawing import MEASURED, Tally, counted, unmet_kept
-
-
-class Noise(nn.Module):
-    """The noise itself."""
-
-    def forward(self, z, condition=None, draws=None):
-        return z
 
 
 def whole_numbers(least):

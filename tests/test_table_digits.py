@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from programs.metrics import Seen
-from torch import nn
+from programs.tables import Noise
 
 import pushforward as pf
 from pushforward.data import TableSpace
@@ -63,13 +63,6 @@ def test_values_between_two_knots_that_occur_again_have_scores_of_their_own():
     assert field.knots[:2] == (0, 1000)
     between = np.arange(1001.0)
     assert np.array_equal(field.decode(field.encode(between)), between)
-
-
-class Noise(nn.Module):
-    """Noise as scores."""
-
-    def forward(self, z, t=None, condition=None):
-        return z
 
 
 @pytest.fixture(scope="module")

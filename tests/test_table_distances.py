@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from programs.metrics import Seen
-from torch import nn
+from programs.tables import Noise
 
 from pushforward.data import TableSpace, load
 from pushforward.data.dataset import Split
@@ -23,13 +23,6 @@ from pushforward.evaluation.scoring import floors, score
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
-
-
-class Noise(nn.Module):
-    """Noise as coordinates."""
-
-    def forward(self, z, t=None, condition=None):
-        return z
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from programs.table_files import mixed_columns, mixed_table
-from torch import nn
+from programs.tables import Noise
 
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
+from pushforward.data.reading import TableReading
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.number import Number
-from pushforward.data.tables.options import TableReading
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
@@ -130,15 +130,8 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
     assert data.space.valid(torch.from_numpy(data.train.x)).all()
 
 
-class Rough(nn.Module):
-    """Noise as the scores and indicators of a table."""
-
-    def forward(self, z, t=None, condition=None):
-        return z
-
-
 def rough(space):
-    return Map(Rough(), space, space.shape)
+    return Map(Noise(), space, space.shape)
 
 
 def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
@@ -226,7 +219,7 @@ def test_whoever_samples_a_table_hears_of_rows_that_meet_no_constraint(tmp_path,
             match=r'7 of 12 samples do not meet all 2 constraints of the model after 4 .*; draws break "end >= start"\. Train',
         ),
     ):
-        sampled(Seldom(Rough(), space, space.shape))
+        sampled(Seldom(Noise(), space, space.shape))
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
 
 

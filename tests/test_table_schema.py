@@ -132,6 +132,17 @@ def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(t
     assert load(path, schema=file).space == load(path, target="y", constraints="x >= 0").space
 
 
+@pytest.mark.parametrize("options", [{"drop": "id"}, {"columns": "x,y"}])
+def test_a_written_schema_leaves_out_the_columns_that_options_left_out(tmp_path, options):
+    path, file = tmp_path / "t.csv", tmp_path / "t.json"
+    path.write_text("x,id,y\n" + "".join(f"{i % 7},{i % 50},t{i % 30}\n" for i in range(300)))
+    check(path, write_schema=file, **options)
+    entries = json.loads(file.read_text())["columns"]
+    assert list(entries) == ["x", "id", "y"]
+    assert entries["id"] == {"kind": "drop"}
+    assert load(path, schema=file).space == load(path, **options).space
+
+
 @pytest.mark.parametrize(
     ("pattern", "cells"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -17,6 +19,7 @@ __all__ = [
     "UsageError",
     "closest",
     "did_you_mean",
+    "imported",
     "quoted",
     "unknown",
 ]
@@ -104,6 +107,23 @@ class MissingExtra(PushforwardError):
     """An optional dependency is not installed; the message holds the pip line."""
 
     exit_code = 7
+
+
+def imported(module: str, needed: str, extra: str) -> Any:
+    """A module of an optional dependency.
+
+    Args:
+        module: Its name.
+        needed: The beginning of the message, such as "This needs diffusers, which".
+        extra: The extra of this package that installs it.
+
+    Raises:
+        MissingExtra: Where it is not installed, with the line that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(f"{needed} cannot be imported ({error}). Install it: pip install 'pushforward[{extra}]'") from error
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

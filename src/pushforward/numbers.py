@@ -6,7 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["bounded", "count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity", "shortened"]
+__all__ = [
+    "bounded",
+    "clipped",
+    "count",
+    "duration",
+    "finite",
+    "listing",
+    "measured",
+    "percent",
+    "plain",
+    "quantity",
+    "shortened",
+]
 
 NOTHING = "–"
 
@@ -117,6 +129,12 @@ def listing(words: Iterable[str]) -> str:
     """Words joined by commas and a final "and"."""
     some = list(words)
     return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
+
+
+def clipped(cell: str, width: int) -> str:
+    """The cell of a table on one line, cut after so many characters."""
+    text = cell.replace("\r", "").replace("\n", "\\n")
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:

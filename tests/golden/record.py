@@ -36,7 +36,7 @@ def autoencoder(data):
 
     encoder, decoder = models.coders()
     critic = PatchCritic.sized("tiny", shape=(4, 32, 32))
-    plain = data.space.with_labels(False)
+    plain = data.space.without_labels()
     method = PerceptualAutoencoder(encoder, decoder, critic, plain, latent=(4, 8, 8), features=0.0, adversarial=0.0)
     return trained(method, data, 150).autoencoder()
 

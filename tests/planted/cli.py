@@ -16,11 +16,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/closing.py": [
         ('if step is None or row["step"] == step]', "]", "first_run"),
-        ("    if _lower(run):\n        weights +=", "    if False:\n        weights +=", "first_run"),
+        ("    if _lower(ratios):\n        weights +=", "    if False:\n        weights +=", "first_run"),
         ("STRONGER * anchor", "anchor", "guard"),
         ('f"{how}: {words} --out {folder}"', 'f"{words} --out {folder} {how}"', "guard"),
         ("name: round(ratio, 2) for", "name: ratio for", "first_run"),
-        ("and max(ratios) <= 1", "", "first_run"),
+        ("and max(ratios.values()) <= 1", "", "first_run"),
         ('run.state.get("weights_step") == 0 else folder', "False else folder", "first_run guard"),
         ("checks[-1].get(", "checks[0].get(", "first_run"),
     ],
@@ -67,7 +67,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
     ],
     "cli/listing.py": [
-        ("            missing.append(package)\n", "            pass\n", "cli"),
+        ("if _version(package) is None]", "if False]", "cli"),
     ],
     "cli/loop.py": [
         ("130 if number ==", "75 if number ==", "cli_runs"),
@@ -88,7 +88,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if is_locked(run.folder):", "if False:", "named_runs"),
     ],
     "cli/table_check.py": [
-        ('.replace("\\n", "\\\\n")', "", "table_schema"),
         ("if advice and any(note.endswith(advice) for note in notes) else why", "if False else why", "table_messages"),
     ],
     "cli/unfinished.py": [

@@ -138,7 +138,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/tabular.py": [
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_schema"),
-        ("    if not faults.sentences:\n        check_constraints(", "    if True:\n        check_constraints(", "table_schema"),
+        (
+            "    if not faults.sentences:\n        refuse_constraints(",
+            "    if True:\n        refuse_constraints(",
+            "table_schema",
+        ),
+        ("wrong = list(wanted.refused)", "wrong = []", "table_constraints"),
         ("if not unread & set(each.names)", "if True", "table_schema"),
         ("unread | wanted.unusable", "unread", "table_schema"),
         ('all(option != "schema" for _, option in unknown)', "True", "table_schema"),

@@ -32,4 +32,4 @@ class Halving(nn.Module):
 
 
 def doubled(data):
-    return Autoencoder(Doubling(), Halving(), data.space.with_labels(False))
+    return Autoencoder(Doubling(), Halving(), data.space.without_labels())

@@ -17,10 +17,20 @@ def plain(folder, n, shape=(12, 10, 3), start=0):
         Image.fromarray(picture(i, shape)).save(folder / f"{i:03}.png")
 
 
-def png(width, height, depth=8, colour=2, rows=b""):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def pixels(n, seed=0, shape=(3, 6, 5)):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
 
+
+def content(x):
+    """Rows as a set of their bytes."""
+    return {row.tobytes() for row in x}
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, depth=8, colour=2, rows=b""):
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tabular import table_dataset
 

@@ -21,7 +21,7 @@ from typing import Any
 from cyclopts import CycloptsError
 
 from pushforward import plugins
-from pushforward.cli import (
+from pushforward.cli import (  # noqa: F401 (each registers its verbs)
     checking,
     comparing,
     demonstration,
@@ -47,25 +47,7 @@ from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 from pushforward.training.interrupting import ending_signals
 
-__all__ = [
-    "app",
-    "checking",
-    "comparing",
-    "demonstration",
-    "distilling",
-    "editing",
-    "evaluating",
-    "imputing",
-    "latents",
-    "listing",
-    "main",
-    "neighbours",
-    "reporting",
-    "restoring",
-    "sampling",
-    "training",
-    "tuning",
-]
+__all__ = ["app", "main"]
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 

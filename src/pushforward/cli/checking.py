@@ -16,6 +16,7 @@ from pushforward.cli.parsing import data_file, load_plugins
 from pushforward.cli.reading import counting, options_of_reading
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import columns, data_app, say, show
+from pushforward.data.tables.faults import some
 from pushforward.errors import DataError
 
 __all__ = ["data_check", "data_list", "data_pack"]
@@ -190,8 +191,7 @@ def _known(value: Any) -> str:
 def _words(value: Any) -> str:
     """A fact as a person reads it: numbers short, counts as "a 12, b 7", files with their reasons on lines of their own."""
     if isinstance(value, dict):
-        rest = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
-        return ", ".join(f"{name} {count}" for name, count in list(value.items())[:_SHOWN]) + rest
+        return some((f"{name} {count}" for name, count in value.items()), _SHOWN)
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "".join(f"\n  {_row(row)}" for row in value)
     if isinstance(value, list):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.terminal import say, show
 from pushforward.plugins import plugin_options
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["closing_notes", "extension", "report_run"]
 
+Rows = Sequence[Mapping[str, Any]]
+"""What a training has logged."""
 STEPS, PASSES = 500, 5
 """Training steps, and passes over the data, below which samples are poor."""
 STRONGER = 3
@@ -34,17 +36,20 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
-    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run), *_ended(run), *_variety(run)]
+    rows = run.losses()
+    ended = lost(rows)
+    short, variety = ([], _ended(run, rows, ended)) if ended else (_short(run, examples), _variety(run, rows))
+    return [*_skipped(rows), *_unused_code(run, rows), *short, *_best(rows), *variety]
 
 
-def _skipped(run: Run) -> list[str]:
-    words = in_words(run.losses())
+def _skipped(rows: Rows) -> list[str]:
+    words = in_words(rows)
     return [f"{words}. Where they are many, train with a lower --lr or --precision float32."] if words else []
 
 
 def _short(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
-    if (step >= STEPS and passes >= PASSES) or lost(run.losses()):
+    if step >= STEPS and passes >= PASSES:
         return []
     over = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}" if passes >= 0.1 else "less than 0.1"
     few = f"{step:,} steps are few ({over} passes over the data)"
@@ -53,28 +58,25 @@ def _short(run: Run, examples: int) -> list[str]:
     return [f"{few}: samples will be poor. Go on with: {extension(run)}"]
 
 
-def _best(run: Run) -> list[str]:
+def _best(rows: Rows) -> list[str]:
     """Which checkpoint is better than the last ones, where one is."""
-    best = best_of(run.losses())
+    best = best_of(rows)
     if best is None or best.step == best.last or best.quality > BETTER * best.last_quality:
         return []
     return [f"{best.sentence}: take it with --checkpoint best"]
 
 
-def _ended(run: Run) -> list[str]:
+def _ended(run: Run, rows: Rows, alarm: str) -> list[str]:
     """With which weights a training has ended by itself, what they lost, and how to see whether it gained anything.
 
     Where it ended with those of its start, the alarm has said so on the line before.
     """
-    weights, start = lost(run.losses()).rpartition("; ")[2], _start(run)
-    if not weights:
-        return []
-    again = _again(run)
+    weights, start, again = alarm.rpartition("; ")[2], _start(run), _again(run)
     if start and run.state.get("weights_step") == 0:
         return [f"it samples as {start} does. Use {start} instead{f', or finish it again {again}' if again else ''}"]
-    if ratios := _ratios(run):
+    if ratios := _ratios(run, rows):
         weights += f", where {_in_words(ratios)} of the start's"
-    if _lower(run):
+    if _lower(ratios):
         weights += f": by these measures it is worse than {start or 'its start'}"
     look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
     return [f"{weights}. {look}", *([f"to finish {start} again {again}"] if start and again else [])]
@@ -102,25 +104,25 @@ def _anchor(run: Run) -> float:
     return float(anchor.get("weight") or 0.0)
 
 
-def _variety(run: Run) -> list[str]:
+def _variety(run: Run, rows: Rows) -> list[str]:
     """What the last check of variety has measured where training did not end by it, and what that leaves open."""
-    ratios = _ratios(run)
-    if not ratios or lost(run.losses()):
+    ratios = _ratios(run, rows)
+    if not ratios:
         return []
     what = f"{_in_words(ratios)} of the start's, on the same noise"
-    if not _lower(run):
+    if not _lower(ratios):
         return [what if min(ratios.values()) < 1 else f"{what}: no variety was lost"]
     return [f"{what}: lower, within the limits. This may be chance, or a map that is worse than {_start(run) or 'its start'}"]
 
 
-def _ratios(run: Run) -> dict[str, float]:
+def _ratios(run: Run, rows: Rows) -> dict[str, float]:
     """Coverage and recall of the weights that a guarded training ends with, as shares of the start's, to two digits.
 
     Empty where they were not measured.
     """
     step = run.state.get("weights_step")
-    rows = [row for row in run.losses() if step is None or row["step"] == step]
-    checks = [row["health"] for row in rows if "coverage_ratio" in (row.get("health") or {})]
+    last = [row for row in rows if step is None or row["step"] == step]
+    checks = [row["health"] for row in last if "coverage_ratio" in (row.get("health") or {})]
     ratios = {name: checks[-1].get(f"{name}_ratio") for name in ("coverage", "recall")} if checks else {}
     return {name: round(ratio, 2) for name, ratio in ratios.items() if ratio is not None}
 
@@ -129,10 +131,9 @@ def _in_words(ratios: Mapping[str, float]) -> str:
     return " and ".join(f"{name} is {ratio:.2f}" for name, ratio in ratios.items())
 
 
-def _lower(run: Run) -> bool:
+def _lower(ratios: Mapping[str, float]) -> bool:
     """Whether coverage or recall is lower than the start's, and neither is higher."""
-    ratios = _ratios(run).values()
-    return bool(ratios) and min(ratios) < 1 and max(ratios) <= 1
+    return bool(ratios) and min(ratios.values()) < 1 and max(ratios.values()) <= 1
 
 
 def _start(run: Run) -> str:
@@ -153,9 +154,9 @@ def extension(run: Run) -> str:
     return f"pushforward resume {shlex.quote(str(run.folder))} {more}"
 
 
-def _unused_code(run: Run) -> list[str]:
-    rows = [row.get("health") or {} for row in run.losses()]
-    last: Mapping[str, float] = next((health for health in reversed(rows) if health.get("units")), {})
+def _unused_code(run: Run, rows: Rows) -> list[str]:
+    checks = [row.get("health") or {} for row in reversed(rows)]
+    last: Mapping[str, float] = next((health for health in checks if health.get("units")), {})
     active, units = last.get("active_units"), last.get("units")
     if active is None or units is None or active > SILENT * units:
         return []
@@ -197,7 +198,7 @@ def _next(run: Run) -> str:
     from pushforward.outputs import usual_ending
 
     folder, start = shlex.quote(str(run.folder)), _start(run)
-    if start and _lower(run):
+    if start and _lower(_ratios(run, run.losses())):
         return f"compare {folder} {shlex.quote(start)}"
     if isinstance(run.method, PerceptualAutoencoder):
         from pushforward.evaluation.commands import reading_options

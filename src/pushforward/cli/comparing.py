@@ -128,7 +128,7 @@ def compare(
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     _check_protocol(reports, loaded, n, features)
     left, trained = _trained(plan, runs, loaded, out, options | {"trackers": track, "others": [*reports, *finished]})
-    details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
+    details = {"n": n, "repeats": repeats, "features": features, "seeds": trainings, "budget": spent(fresh, budgeting, flops)}
     sweep = plan.sweep(trained)
     with left.scored():
         _shown(_reported({**reports, **trained}, loaded, left.folder, details, sweep), left.folder, json)
@@ -152,15 +152,7 @@ def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | 
         )
     check_reports(reports)
     folder = report_folder(out, next(iter(reports.values())).data.name)
-    _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
-
-
-def _details(n: int | None, repeats: int, features: Spaces, seeds: int, budget: str | None) -> dict[str, Any]:
-    """What is passed on to `pushforward.compare`."""
-    return {"n": n, "repeats": repeats, "features": features, "seeds": seeds, "budget": budget} | {
-        "commands": [command()],
-        "tell": say,
-    }
+    _shown(_reported(reports, None, folder, {}), folder, json)
 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
@@ -199,7 +191,8 @@ def _reported(
 
     if data is not None:
         say("measuring: features, floors, scores, cost")
-    comparison = judge(models, data, **options)
+        options = options | {"tell": say}
+    comparison = judge(models, data, commands=[command()], **options)
     report = Report(with_sweep(comparison, sweep, data, options["features"]) if sweep and data is not None else comparison)
     report.save_all(folder)
     return report
@@ -214,19 +207,14 @@ def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None
     return [(name, load(name, plugins=plugin)) for name in finished]
 
 
-def _models(plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[Planned]]:
-    """The finished runs by names of their own, and the trainings."""
-    planned = plan.recipes(data)
-    return dict(named_runs(runs, [entry.folder for entry in planned])), planned
-
-
 def _trained(
     plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Unfinished, dict[str, Any]]:
     """What is left where the comparison is interrupted, and the finished and the new runs by name."""
     from pushforward.evaluation.turns import TURN
 
-    (models, planned), others = _models(plan, runs, data), options.pop("others")
+    planned, others = plan.recipes(data), options.pop("others")
+    models = named_runs(runs, [entry.folder for entry in planned])
     folder, trainers = _trainers(planned, data, out, options)
     left = Unfinished(folder, others, [t.folder for t in trainers], [plugin_options(t.content) for t in trainers])
     with left.trained():

@@ -107,7 +107,7 @@ def interpolate(
         show_latent_space(loaded, show_, groups, frames, out, placing, json)
         return
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
-    target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
+    target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
     condition = editing_condition(loaded, label, given, guiding, needed=files is not None)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     with precision_of(loading):

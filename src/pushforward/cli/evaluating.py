@@ -31,7 +31,7 @@ from pushforward.cli.reading import source
 from pushforward.cli.sampling import configured_run, precision_of, say_if_it_trains
 from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError, RunUsageError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -75,7 +75,11 @@ def evaluate(
         seed: Added to the seeds of all samplings.
     """
     check_spread(spread)
-    _check(data, words(metrics), features, (n, repeats), loading.plugin)
+    check_plugins(loading.plugin)
+    check_numbers(n, repeats)
+    check_metrics(words(metrics), loading.plugin)
+    check_features(features, loading.plugin)
+    check_data(data, loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.sample_files import is_run
     from pushforward.report.text import scores_text
@@ -106,21 +110,6 @@ def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
         say(f"{path} holds enough samples for {enough}, not for --repeats {repeats}; a smaller --n allows more")
 
 
-def _check(
-    data: str | None,
-    metrics: Sequence[str],
-    features: str | None,
-    numbers: tuple[int | None, int],
-    plugins: Sequence[str],
-) -> None:
-    """Refuse names and numbers that cannot be right, before anything is read."""
-    check_plugins(plugins)
-    check_numbers(*numbers)
-    check_metrics(metrics, plugins)
-    check_features(features, plugins)
-    check_data(data, plugins)
-
-
 def _say_what_takes_long(metrics: Sequence[str]) -> None:
     say("measuring: features, floors, scores ...")
     if "bpd" in metrics:
@@ -141,11 +130,14 @@ def _loaded(
     """
     from pushforward.evaluation.sample_files import is_run
     from pushforward.training.folders import check_run
-    from pushforward.training.nearby import runs_inside
+    from pushforward.training.nearby import runs_inside, scored_together
 
     if not is_run(run):
         if runs_inside(Path(run)) or (data is None and (Path(run) / "report.html").is_file()):
-            check_run(run)
+            try:
+                check_run(run)
+            except RunUsageError as error:
+                raise RunUsageError(f"{error}{scored_together(Path(run))}") from None
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         if data is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,8 @@ def impute(
         imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)
     for draw, target in enumerate(targets):
         imputed.write(target, draw)
-    show({"out": [str(target) for target in targets], "seed": seed, **_reported(imputed)}, json, lambda r: "\n".join(r["out"]))
+    report = _reported(imputed, chosen or ())
+    show({"out": [str(target) for target in targets], "seed": seed, **report}, json, lambda r: "\n".join(r["out"]))
 
 
 def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
@@ -92,8 +94,13 @@ def _check(targets: list[Path], table: Path, overwrite: bool) -> None:
         raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
 
 
-def _reported(imputed: Imputed) -> dict[str, Any]:
-    """What was filled in, and which rows break constraints; said on the terminal as well."""
+def _reported(imputed: Imputed, chosen: Sequence[str]) -> dict[str, Any]:
+    """What was filled in, and which rows break constraints; said on the terminal as well.
+
+    Args:
+        imputed: The filled tables.
+        chosen: The columns that were named to be filled; none where all are.
+    """
     from pushforward.data.tables.faults import count, some
     from pushforward.data.tables.gaps import GappyFile
     from pushforward.numbers import listing
@@ -103,6 +110,8 @@ def _reported(imputed: Imputed) -> dict[str, Any]:
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
     listed = some(f"{n:,} of {name}" for name, n in columns.items())
     say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}{': ' * bool(columns)}{listed}")
+    if whole := [name for name in dict.fromkeys(chosen) if name not in columns]:
+        say(f"note: no cell of {listing(whole)} is missing")
     if imputed.beyond:
         say(f"note: {imputed.beyond}")
     report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}

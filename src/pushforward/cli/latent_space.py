@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.groups import Placing
-from pushforward.cli.sampling import enlarged, free_name, target_of
+from pushforward.cli.sampling import enlarged, free_name, save_picture, target_of
 from pushforward.cli.terminal import say, show
 from pushforward.errors import UsageError
 
@@ -35,8 +35,8 @@ def show_latent_space(
         UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
     """
     from pushforward.evaluation.latent import labelled
+    from pushforward.evaluation.latent_pictures import arithmetic, strip
     from pushforward.evaluation.models import data_of
-    from pushforward.replacing import replacing
 
     coder = coder_of(run)
     if coder is None:
@@ -51,19 +51,20 @@ def show_latent_space(
         raise UsageError("--zoom enlarges images; a map of codes is drawn at its size: leave it out.")
     pair = _groups(data.space, groups) if what == "arithmetic" else None
     stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
-    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, placing.overwrite, zoom, (".png",))
+    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, placing, (".png",))
     facts: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
         picture, facts["share"] = _map(coder, data)
         say(f"the plane holds {facts['share']:.0%} of the codes' variance")
     elif what == "reconstructions":
-        picture = _reconstructions(coder, data, frames, zoom)
+        both = strip(coder, data, frames)
+        picture = enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1], zoom)
     else:
         assert pair is not None
-        picture = _arithmetic(coder, data, *pair, frames, zoom)
+        images = arithmetic(coder, data, *pair, frames=frames)
+        picture = enlarged(data.space.quantise(images.flatten(0, 1)), frames, zoom)
         facts["groups"] = [data.space.classes[label] for label in pair]
-    with replacing(target) as temporary:
-        picture.save(temporary, format="PNG")
+    save_picture(picture, target)
     show(facts, as_json, lambda r: r["out"])
 
 
@@ -72,20 +73,6 @@ def _groups(space: Space, text: str | None) -> tuple[int, int]:
     if len(words) != 2:
         raise UsageError("--show arithmetic moves images of one class towards another: name both, --groups 4,9.")
     return space.label_index(words[0]), space.label_index(words[1])
-
-
-def _reconstructions(coder: Autoencoder, data: Any, frames: int, zoom: int | None) -> Image.Image:
-    from pushforward.evaluation.latent_pictures import strip
-
-    both = strip(coder, data, frames)
-    return enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1], zoom)
-
-
-def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int, zoom: int | None) -> Image.Image:
-    from pushforward.evaluation.latent_pictures import arithmetic
-
-    images = arithmetic(coder, data, a, b, frames=frames)
-    return enlarged(data.space.quantise(images.flatten(0, 1)), frames, zoom)
 
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:

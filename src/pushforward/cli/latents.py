@@ -26,7 +26,16 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.parsing import words
-from pushforward.cli.sampling import check_images, condition_of, enlarged, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.sampling import (
+    check_images,
+    condition_of,
+    enlarged,
+    image_of,
+    loaded_run,
+    precision_of,
+    save_picture,
+    target_of,
+)
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
@@ -98,7 +107,7 @@ def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placi
     if not files:
         raise UsageError(f"Name the images: pushforward invert {run.folder} a.png b.png")
     stem, endings = f"invert-{Path(files[0]).stem}", (".png", ".npz")
-    target = target_of(run, out, stem, 3 * len(files), placing.overwrite, placing.zoom, endings)
+    target = target_of(run, out, stem, 3 * len(files), placing, endings)
     return torch.stack([image_of(run.space, file, resize) for file in files]), target
 
 
@@ -130,7 +139,7 @@ def truncation(
         overwrite: Replace what is there.
     """
     from pushforward.evaluation.models import data_of
-    from pushforward.evaluation.truncation import truncation_curve
+    from pushforward.evaluation.truncation import truncation_curve, truncation_picture
 
     wanted, loaded = _limits(limits), loaded_run(run, loading)
     _check_one_call(loaded, "guidance makes its samples closer to a label: `sample --scale 2 --label LABEL`")
@@ -139,18 +148,9 @@ def truncation(
     with precision_of(loading):
         curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
     if target is not None:
-        _draw_curve(target, curve)
+        save_picture(truncation_picture(curve), target)
     written = None if target is None else str(target)
     show({"out": written, **curve.to_plain()} if json else None, json, lambda _: _curve_table(curve, written))
-
-
-def _draw_curve(path: Path, curve: TruncationCurve) -> None:
-    from pushforward.evaluation.truncation import truncation_picture
-    from pushforward.replacing import replacing
-
-    picture = truncation_picture(curve)
-    with replacing(path) as temporary:
-        picture.save(temporary, format="PNG")
 
 
 def _check_one_call(run: Run, advice: str) -> None:
@@ -188,15 +188,13 @@ def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, 
     from pushforward.replacing import replacing
 
     given, inverted = space.quantise(x), space.quantise(inversion.x)
+    if path.suffix.lower() == ".png":
+        gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
+        save_picture(enlarged(np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:]), 3, zoom), path)
+        return
+    arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": inverted, "error": inversion.error.numpy()}
+    arrays |= {"files": np.array(files), **{name: part.numpy() for name, part in (inversion.condition or {}).items()}}
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".png":
-            gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
-            tiles = np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:])
-            enlarged(tiles, 3, zoom).save(temporary, format="PNG")
-            return
-        label = {} if inversion.condition is None else {name: part.numpy() for name, part in inversion.condition.items()}
-        arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": inverted, "error": inversion.error.numpy()}
-        arrays |= {"files": np.array(files), **label}
         np.savez_compressed(temporary, **arrays)
 
 

@@ -81,8 +81,8 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
-    rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
+    known: dict[str, Any] = {**metrics.registry(), **MODEL_METRICS}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in known.items()}
     show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 
 
@@ -123,8 +123,6 @@ def doctor(*, json: Json = False) -> None:
 
 def _offered() -> dict[str, Any]:
     """The machine, its devices, and the versions of packages."""
-    from importlib import metadata
-
     import torch
 
     from pushforward.precision import resolve_precision
@@ -138,21 +136,8 @@ def _offered() -> dict[str, Any]:
         "best precision": resolve_precision("auto", device_of("auto")),
     }
     versions["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
-    for name in (
-        "torchvision",
-        "numpy",
-        "scipy",
-        "scikit-learn",
-        "pillow",
-        "safetensors",
-        "matplotlib",
-        "cyclopts",
-        "rich",
-    ):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = f"missing: pip install {name}"
+    packages = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich")
+    versions |= {name: _version(name) or f"missing: pip install {name}" for name in packages}
     return versions | _extras()
 
 
@@ -172,12 +157,15 @@ def _extras() -> dict[str, str]:
 
 
 def _installed(extra: str, packages: list[str]) -> str:
+    missing = [package for package in packages if _version(package) is None]
+    return f"missing {', '.join(missing)}: pip install 'pushforward[{extra}]'" if missing else "installed"
+
+
+def _version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
     from importlib import metadata
 
-    missing = []
-    for package in packages:
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
-            missing.append(package)
-    return f"missing {', '.join(missing)}: pip install 'pushforward[{extra}]'" if missing else "installed"
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -27,10 +27,10 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
-from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, target_of
+from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, save_picture, target_of
 from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
-from pushforward.numbers import shortened
+from pushforward.numbers import clipped, shortened
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,17 +99,17 @@ def _nearest_target(run: Run, out: str | None, n: int, k: int, seed: int, placin
         raise UsageError(f"--n and --k must be at least 1, got {n} and {k}.")
     if ending == ".png" and n * (k + 1) > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} images; --n {n} and --k {k} ask for {n * (k + 1):,}.")
-    return target_of(run, out, f"nearest-seed{seed}-n{n}", n, placing.overwrite, placing.zoom, (ending,))
+    return target_of(run, out, f"nearest-seed{seed}-n{n}", n, placing, (ending,))
 
 
 def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: int | None) -> None:
     from pushforward.replacing import replacing
 
+    if path.suffix.lower() == ".png":
+        save_picture(_nearest_picture(data, near, zoom), path)
+        return
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".png":
-            _nearest_picture(data, near, zoom).save(temporary, format="PNG")
-        else:
-            (_nearest_rows if data.space.names else _nearest_csv)(temporary, data, near, seed)
+        (_nearest_rows if data.space.names else _nearest_csv)(temporary, data, near, seed)
 
 
 def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
@@ -191,9 +191,9 @@ def _listed_rows(names: list[str], samples: list[dict[str, Any]], width: int) ->
     rows = [["seed", "", "distance", *shortened(names, CELL)]]
     for sample in samples[:LISTED]:
         copy = "near-copy" if sample["near_copy"] else "sample"
-        rows.append([str(sample["seed"]), copy, "", *map(_short, sample["row"])])
+        rows.append([str(sample["seed"]), copy, "", *(clipped(cell, CELL) for cell in sample["row"])])
         for distance, row in zip(sample["distances"], sample["rows"], strict=True):
-            rows.append(["", "training", f"{distance:.3f}", *map(_short, row)])
+            rows.append(["", "training", f"{distance:.3f}", *(clipped(cell, CELL) for cell in row)])
     ends = list(accumulate(max(map(len, column)) + 2 for column in zip(*rows, strict=True)))
     fitting = max(4, sum(end - 2 <= width for end in ends))
     hidden = [
@@ -203,11 +203,6 @@ def _listed_rows(names: list[str], samples: list[dict[str, Any]], width: int) ->
     ]
     more = f"\n... and {' and '.join(hidden)} in the file" if hidden else ""
     return f"{columns([row[:fitting] for row in rows])}{more}"
-
-
-def _short(cell: str) -> str:
-    text = cell.replace("\r", "").replace("\n", "\\n")  # cells may hold line ends
-    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"
 
 
 def _nearest_table(r: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.groups import Budgeting, Changes
-from pushforward.cli.terminal import app, say
+from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -164,7 +164,6 @@ def recipe_of(
 def _check_parts(name: str, given: Iterable[str]) -> None:
     """Refuse a recipe that learns from a run where none is named; compare has no option for one."""
     from pushforward import recipes
-    from pushforward.cli.terminal import typed
 
     function = recipes.named(name)
     missing = recipes.missing_parts(function, given)

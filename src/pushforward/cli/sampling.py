@@ -59,6 +59,7 @@ __all__ = [
     "loaded_run",
     "precision_of",
     "sample",
+    "save_picture",
     "say_if_it_trains",
     "target_of",
 ]
@@ -97,7 +98,7 @@ def sample(
     from pushforward.outputs import draw_to
     from pushforward.transports.redrawing import counted, named_constraints
 
-    target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
+    target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading), counted() as tally:
@@ -191,15 +192,7 @@ def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
     return path
 
 
-def target_of(
-    run: Run,
-    out: str | None,
-    stem: str,
-    tiles: int,
-    overwrite: bool,
-    zoom: int | None = None,
-    endings: Sequence[str] | None = None,
-) -> Path:
+def target_of(run: Run, out: str | None, stem: str, tiles: int, placing: Placing, endings: Sequence[str] | None = None) -> Path:
     """Where a result goes, refused before any work where it is taken or cannot be.
 
     Args:
@@ -207,8 +200,7 @@ def target_of(
         out: What was asked for.
         stem: The default's name.
         tiles: Images of the picture.
-        overwrite: Replace what is there.
-        zoom: How many times a picture is enlarged.
+        placing: How it is written.
         endings: The endings that the verb writes; None for all of the space's.
     """
     from pushforward.outputs import check_target
@@ -216,8 +208,16 @@ def target_of(
     target = Path(out) if out else free_name(run, stem)
     if endings is not None and target.suffix.lower() not in endings:
         raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.noun}s, not "{target}"; choose another --out.')
-    check_target(target, run.space, tiles, overwrite, zoom)
+    check_target(target, run.space, tiles, placing.overwrite, placing.zoom)
     return target
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture to a PNG file, which appears whole."""
+    from pushforward.replacing import replacing
+
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def image_of(space: Space, file: str, resize: bool, channels: int | None = None) -> Tensor:
@@ -249,7 +249,7 @@ def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) 
     """Where edited images go; no .gif."""
     if out and Path(out).suffix.lower() == ".gif":
         raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
-    return target_of(run, out, stem, n, placing.overwrite, placing.zoom)
+    return target_of(run, out, stem, n, placing)
 
 
 def check_images(run: Run) -> None:

@@ -12,6 +12,8 @@ __all__ = ["beside", "braille_image", "braille_points"]
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """The bit of each of the 4 x 2 dots of a braille character (Unicode block U+2800)."""
 BLANK = 0x2800
+GAP = "  "
+"""Between panels."""
 
 
 def braille_points(points: np.ndarray, limits: tuple[float, float, float, float], columns: int = 20) -> list[str]:
@@ -52,26 +54,25 @@ def _characters(lit: np.ndarray) -> list[str]:
     return ["".join(map(chr, row)) for row in codes]
 
 
-def beside(panels: Mapping[str, Sequence[str]], width: int, gap: int = 2) -> str:
+def beside(panels: Mapping[str, Sequence[str]], width: int) -> str:
     """Panels of text with their titles above, side by side as far as the width allows, the others below.
 
     Args:
         panels: Lines by title; of one panel all equally long.
         width: Characters in a line.
-        gap: Blanks between panels.
     """
     lines = []
     rest = list(panels.items())
     while rest:
         row: list[tuple[str, Sequence[str]]] = []
         used = 0
-        while rest and (not row or used + gap + _wide(rest[0]) <= width):
-            used += _wide(rest[0]) + (gap if row else 0)
+        while rest and (not row or used + len(GAP) + _wide(rest[0]) <= width):
+            used += _wide(rest[0]) + (len(GAP) if row else 0)
             row.append(rest.pop(0))
         titled = [[title, *panel] for title, panel in row]
         widths = [_wide(panel) for panel in row]
         for cells in zip_longest(*titled, fillvalue=""):
-            lines.append((" " * gap).join(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=True)).rstrip())
+            lines.append(GAP.join(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=True)).rstrip())
         lines.append("")
     return "\n".join(lines).rstrip()
 

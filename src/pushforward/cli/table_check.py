@@ -7,7 +7,8 @@ from typing import Any
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import columns
-from pushforward.numbers import percent, shortened
+from pushforward.data.tables.faults import some
+from pushforward.numbers import clipped, percent, shortened
 
 __all__ = ["of_table"]
 
@@ -31,7 +32,7 @@ def of_table(table: dict[str, Any]) -> str:
 
 def _row(field: dict[str, Any], notes: Sequence[str]) -> list[str]:
     missing = percent(field["missing"]) if field["missing"] else ""
-    return [field["kind"], _content(field), missing, _cut(", ".join(field["examples"])), _why(field["why"], notes)]
+    return [field["kind"], _content(field), missing, clipped(", ".join(field["examples"]), _WIDE), _why(field["why"], notes)]
 
 
 def _why(why: str, notes: Sequence[str]) -> str:
@@ -43,15 +44,10 @@ def _why(why: str, notes: Sequence[str]) -> str:
 def _content(field: dict[str, Any]) -> str:
     if "shares" in field:
         first = list(field["shares"])[:_SHOWN]
-        some = [f"{name} ({percent(field['shares'][text])})" for name, text in zip(shortened(first, _TEXT), first, strict=True)]
-        return _cut(", ".join(some) + (f" and {field['categories'] - _SHOWN} more" if field["categories"] > _SHOWN else ""))
+        texts = [f"{name} ({percent(field['shares'][text])})" for name, text in zip(shortened(first, _TEXT), first, strict=True)]
+        more = f" and {field['categories'] - _SHOWN} more" if field["categories"] > _SHOWN else ""
+        return clipped(", ".join(texts) + more, _WIDE)
     if not field.get("range"):
         return ""
-    atoms = [f"{name} ({percent(share)})" for name, share in list(field["atoms"].items())[:_SHOWN]]
-    more = f" and {len(field['atoms']) - _SHOWN} more" if len(field["atoms"]) > _SHOWN else ""
-    return " to ".join(field["range"]) + (f"; often {', '.join(atoms)}{more}" if atoms else "")
-
-
-def _cut(text: str) -> str:
-    text = text.replace("\r", "").replace("\n", "\\n")  # cells may hold line ends
-    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
+    atoms = some((f"{name} ({percent(share)})" for name, share in field["atoms"].items()), _SHOWN)
+    return " to ".join(field["range"]) + (f"; often {atoms}" if atoms else "")

@@ -115,7 +115,8 @@ def train(
         dry_run: Say what training will need in --devices, then end.
     """
     ends = amounts(budgeting, flops=flops)
-    _check_names(recipe, None if settings else data, plugin)  # wrong options are named first
+    check_recipes(recipe, plugins=plugin)
+    check_data(None if settings else data, plugin)  # wrong options are named first
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
     values = settings_of(recipe, settings, options_of("train"))
@@ -143,11 +144,6 @@ def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
     announce(trainer)
     (run,) = train_all([trainer])
     return run
-
-
-def _check_names(recipe: str, data: str | None, plugins: Plugins) -> None:
-    check_recipes(recipe, plugins=plugins)
-    check_data(data, plugins)
 
 
 def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pushforward.cli.groups import (
     Precision,
     RunFolder,
 )
-from pushforward.cli.sampling import configured_run, precision_of
+from pushforward.cli.sampling import configured_run, interval_of, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
@@ -95,8 +95,6 @@ def _amounts(examples: int | None, rounds: int | None) -> dict[str, int]:
 
 def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
     """The options of guidance for which a table is learned."""
-    from pushforward.cli.sampling import interval_of
-
     given = {name: value for name, value in dataclasses.asdict(guiding).items() if value is not None}
     if given and what == "times":
         raise UsageError("Times are learned without guidance. Learn a table for it: --what table.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 from pushforward.warned import warn
 
 if TYPE_CHECKING:
@@ -26,39 +27,6 @@ SAME = 1e-6
 """The share of itself by which a value of another column, or a whole number, may change without a word."""
 
 
-class Field(Protocol):
-    """A column of a table (`pushforward.data.tables.Column`)."""
-
-    name: str
-    kind: str
-    missing: bool
-
-    @property
-    def width(self) -> int:
-        """How many coordinates it has."""
-        ...
-
-    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Coordinates of values."""
-        ...
-
-    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Those of its own values that are nearest to values."""
-        ...
-
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """Values of coordinates."""
-        ...
-
-    def cells(self, values: NDArray[np.float64]) -> list[str]:
-        """Cells of values."""
-        ...
-
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """Values of cells, NaN for those that it does not have."""
-        ...
-
-
 @dataclass(frozen=True)
 class Known(ConditionKind):
     """The values of any columns of a table; the others are drawn given these.
@@ -71,7 +39,7 @@ class Known(ConditionKind):
         fields: The table's columns.
     """
 
-    fields: tuple[Field, ...]
+    fields: tuple[Column, ...]
 
     learned = True
 
@@ -188,12 +156,11 @@ def _listed(request: Any) -> list[Any]:
     return list(request) if isinstance(request, (list, tuple)) else [request]
 
 
-def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
+def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
     """A sentence on each number that the column holds as another one."""
-    ends = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())]
-    if not ends:
+    if field.range is None:
         return []
-    low, high = min(ends), max(ends)
+    low, high = field.range
     numbers = np.array([_value(field, cell) for cell in cells])
     held = field.decode(field.encode(field.nearest(numbers)))
     moved = np.array(field.cells(held)) != np.array(field.cells(numbers))
@@ -212,16 +179,15 @@ def _replaced(field: Field, cells: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def _expected(field: Field) -> str:
+def _expected(field: Column) -> str:
     """What a column of numbers or dates takes, in words."""
     if field.kind != "date":
         return "a number"
-    example = [*getattr(field, "knots", ()), *getattr(field, "atoms", ())][:1]
-    such = f", such as {field.cells(np.array(example))[0]}" if example else ""
+    such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
     return f"a date of the pattern {getattr(getattr(field, 'form', None), 'pattern', '')}{such}"
 
 
-def _value(field: Field, cell: Any) -> float:
+def _value(field: Column, cell: Any) -> float:
     """A column's value as the column holds it."""
     absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
     text = "" if absent else str(cell).strip()

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset, Split
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.packing import pack
+    from pushforward.data.reading import Reading
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.sets import register
-    from pushforward.data.source import Derived, Reading, Source
+    from pushforward.data.source import Derived, Source
     from pushforward.data.sources import listing, load, names
     from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
     from pushforward.data.truth import Truth
@@ -57,7 +58,8 @@ __getattr__ = exports(
         "checking": ("check",),
         "packing": ("pack",),
         "sets": ("register",),
-        "source": ("Derived", "Reading", "Source"),
+        "reading": ("Reading",),
+        "source": ("Derived", "Source"),
         "sources": ("listing", "load", "names"),
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
         "truth": ("Truth",),

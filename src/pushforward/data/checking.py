@@ -15,8 +15,8 @@ from pushforward.arguments import refuse_unknown
 from pushforward.data.census import Census, RefusedError
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.dataset import Dataset
-from pushforward.data.file_hashes import Record, compared, differences, file_hashes, read_hashes, write_hashes
-from pushforward.data.packed import known_digests, manifest_differences
+from pushforward.data.file_hashes import Files, Record, compared, differences, file_hashes, read_hashes, write_hashes
+from pushforward.data.packed import Packed, manifest_differences, packed_in
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import LoadOptions, names, read, stated
 from pushforward.data.spaces import TableSpace
@@ -100,18 +100,12 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     if is_frame(name_or_path):
         return report
     path = Path(name_or_path).expanduser()
-    digests = known_digests(path) if path.is_dir() and os.fspath(name_or_path) not in names() else {}
-    if out is not None or known is not None or digests:
+    packed = packed_in(path) if path.is_dir() and os.fspath(name_or_path) not in names() else None
+    if out is not None or known is not None or packed is not None:
         files = file_hashes(path, options.get("progress"))
-        differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
-        if differing:
-            report["refused"] = (
-                f"{', '.join(differing)} in {path} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is another "
-                "than when the images were packed. Restore the tars, or pack the images again."
-            )
-        elif digests and (wrong := manifest_differences(path, None if _is_part(loading) else report.get("fingerprint"))):
-            more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
-            report["refused"] = f"In {path} {wrong[0]}{more}. Restore these files, or pack the images again."
+        if packed is not None:
+            fingerprint = None if _is_part(loading) else report.get("fingerprint")
+            report["refused"] = _not_as_packed(packed, files, fingerprint) or report["refused"]
         now = Record(os.fspath(name_or_path), report.get("fingerprint"), stated(loading), files)
         if known is not None:
             report |= {"changes": compared(known.files, files), "differs": differences(known, now)}
@@ -119,6 +113,20 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
             write_hashes(Path(out), now)
             report["written"] = os.fspath(out)
     return report
+
+
+def _not_as_packed(packed: Packed, files: Files, fingerprint: str | None) -> str:
+    """In what packed images differ from their manifest; empty where they do not."""
+    digests = {str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]}
+    differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+    if differing:
+        return (
+            f"{', '.join(differing)} in {packed.folder} differ{'s' * (len(differing) == 1)} from manifest.json: the sha256 is "
+            "another than when the images were packed. Restore the tars, or pack the images again."
+        )
+    wrong = manifest_differences(packed, fingerprint)
+    more = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
+    return f"In {packed.folder} {wrong[0]}{more}. Restore these files, or pack the images again." if wrong else ""
 
 
 def _is_part(loading: LoadOptions) -> bool:
@@ -173,7 +181,7 @@ def _write_schema(path: Path, data: Dataset) -> None:
             "read as a table with `table=True`."
         )
     constraints = [constraint.text for constraint in data.space.constraints]
-    write_schema(path, schema_of(data.table.findings, data.space.target, data.table.texts, constraints))
+    write_schema(path, schema_of(data.table, data.space.target, constraints))
 
 
 def _of_refused(name: str, error: RefusedError) -> dict[str, Any]:

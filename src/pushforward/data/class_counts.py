@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pushforward.data.tables.faults import some
+
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset, Split
 
@@ -35,13 +37,9 @@ def rare_classes(data: Dataset) -> tuple[str, ...]:
     sentences = []
     if few:
         sentences.append(
-            f"fewer than {FEW} training examples of {_listed(few)}: samples of such a class will be poor. Add examples, or leave "
-            "the class out."
+            f"fewer than {FEW} training examples of {some(few, NAMED)}: samples of such a class will be poor. Add examples, or "
+            "leave the class out."
         )
     if unseen:
-        sentences.append(f"no held-out examples of {_listed(unseen)}: scores say nothing of such a class. Add examples.")
+        sentences.append(f"no held-out examples of {some(unseen, NAMED)}: scores say nothing of such a class. Add examples.")
     return tuple(sentences)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

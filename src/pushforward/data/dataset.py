@@ -18,7 +18,7 @@ from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.streamed import Streamed, content_hashes, selected
 from pushforward.data.tables.facts import TableFacts
-from pushforward.data.truth import Composed, Truth
+from pushforward.data.truth import Stack, Truth
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | Composed | None = None
+    truth: Truth | Stack | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
@@ -242,7 +242,7 @@ class Dataset:
         """The same examples without labels, in a space without classes."""
         return dataclasses.replace(
             self,
-            space=self.space.with_labels(False),
+            space=self.space.without_labels(),
             train=self.train.without_labels(),
             held_out=self.held_out.without_labels(),
             origin=self.origin and {**self.origin, "labelled": False},

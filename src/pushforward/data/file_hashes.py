@@ -32,13 +32,13 @@ class Record(NamedTuple):
     Args:
         source: its name or path, as it was given.
         fingerprint: of the data that was read from it; None where training would refuse the data.
-        reading: the options that decide what is read (`pushforward.data.sources.stated`); None of earlier versions.
+        reading: the options that decide what is read (`pushforward.data.sources.stated`).
         files: of the source.
     """
 
     source: str
     fingerprint: str | None
-    reading: dict[str, Any] | None
+    reading: dict[str, Any]
     files: Files
 
 
@@ -95,8 +95,8 @@ def read_hashes(path: Path) -> Record:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']}")
-        reading, files = content.get("reading"), {str(name): dict(file) for name, file in content["files"].items()}
-        return Record(str(content["source"]), content["fingerprint"], None if reading is None else dict(reading), files)
+        files = {str(name): dict(file) for name, file in content["files"].items()}
+        return Record(str(content["source"]), content["fingerprint"], dict(content["reading"]), files)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -111,8 +111,7 @@ def differences(known: Record, now: Record) -> dict[str, list[Any]]:
     These are "fingerprint", options of reading, and "source" where the last part of its path is another one.
     """
     pairs: dict[str, list[Any]] = {"fingerprint": [known.fingerprint, now.fingerprint]}
-    if known.reading is not None and now.reading is not None:
-        pairs |= {name: [known.reading.get(name), now.reading.get(name)] for name in (known.reading | now.reading)}
+    pairs |= {name: [known.reading.get(name), now.reading.get(name)] for name in (known.reading | now.reading)}
     source = [known.source, now.source] if Path(known.source).name != Path(now.source).name else [None, None]
     return {name: pair for name, pair in ({"source": source} | pairs).items() if pair[0] != pair[1]}
 

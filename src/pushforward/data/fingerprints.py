@@ -37,7 +37,7 @@ def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tup
         for known in rows:
             _add(known, whole)
         return whole.hexdigest(), whole.hexdigest()
-    for digest, names in ((whole, space.classes), (unlabelled, space.with_labels(False).classes)):
+    for digest, names in ((whole, space.classes), (unlabelled, space.without_labels().classes)):
         digest.update(json.dumps({"shape": space.shape, "classes": names, "columns": space.columns}).encode())
     for split in splits:
         _add(split.x, whole, unlabelled)

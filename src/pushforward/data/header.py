@@ -43,12 +43,12 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     Returns:
         True for names, False for data, None where both are possible.
     """
-    cells = [cell.strip() for cell in first]
+    cells, rows = [cell.strip() for cell in first], list(rows[:ROWS])
     if not rows:
         return any(_number(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     counted = _counted(whole)
-    evidence = [_sign(cell, [row[i].strip() for row in rows[:ROWS]], counted) for i, cell in enumerate(cells)]
+    evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
     outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
     signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
     for name, data in (("name", "data"), ("name?", "data?")):
@@ -71,7 +71,7 @@ def _usual(numbers: Sequence[int]) -> bool:
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether whole numbers of the first line begin columns that rise, as an index of time does, so that they may be data."""
     for i, cell in enumerate(cells):
-        column = [value for value in (_number(row[i]) for row in rows[:ROWS]) if value is not None]
+        column = [value for value in (_number(row[i]) for row in rows) if value is not None]
         if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
             return False
     return True

@@ -121,18 +121,24 @@ def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> 
         if depth == 16 and not opened.mode.startswith("I"):  # of a colour PNG, which the decoder cuts to 8 without a word
             notes.append("16-bit to 8-bit")
         image = _plain(_upright(opened, notes), notes)
-        pixels = _pixels(image)
-        read.size = pixels.shape[0], pixels.shape[1]
-        if size is None:
-            return pixels
-        read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-        return pixels if image.size == size[::-1] else _pixels(fit(image, size))
+        return _scaled(_pixels(image), size, read, image)
+
+
+def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
+    """Pixels of the size that is wanted; their own size is noted, and where it may change the hash of what they were."""
+    from PIL import Image as Images
+
+    read.size = pixels.shape[0], pixels.shape[1]
+    if size is None:
+        return pixels
+    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
+    if read.size == size:
+        return pixels
+    return _pixels(fit(image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), size))
 
 
 def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
     """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
-    from PIL import Image
-
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
@@ -141,13 +147,8 @@ def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> N
         raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
         raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
-    pixels = _fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted))
-    read.size, read.mode = (wanted[0], wanted[1]), {1: "L", 3: "RGB", 4: "RGBA"}[wanted[2]]
-    if size is None:
-        return pixels
-    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    return pixels if image.size == size[::-1] else _pixels(fit(image, size))
+    read.mode = {1: "L", 3: "RGB", 4: "RGBA"}[wanted[2]]
+    return _scaled(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), size, read, None)
 
 
 def _checked_depth(handle: BinaryIO) -> int:

@@ -70,12 +70,17 @@ class ImageStore(ABC):
         """The name of an image's class."""
 
     @abstractmethod
+    def file(self, i: int) -> Path:
+        """The file that holds an image."""
+
     def stamp(self, i: int) -> tuple[int, int]:
         """Size in bytes, and time of the last change in nanoseconds, of the file that holds an image.
 
         Raises:
             OSError: If it is gone.
         """
+        known = os.stat(self.file(i))
+        return known.st_size, known.st_mtime_ns
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of the classes in their order, from those that occur."""
@@ -151,16 +156,15 @@ class FolderStore(ImageStore):
 
     def open(self, i: int) -> BinaryIO:
         """The file."""
-        return opened(self.place / self.names[i])
+        return opened(self.file(i))
 
     def label(self, i: int) -> str:
         """The first folder of its path."""
         return self.names[i].split("/", 1)[0]
 
-    def stamp(self, i: int) -> tuple[int, int]:
-        """Of the file itself."""
-        known = os.stat(self.place / self.names[i])
-        return known.st_size, known.st_mtime_ns
+    def file(self, i: int) -> Path:
+        """The file itself."""
+        return self.place / self.names[i]
 
 
 def image_names(path: Path) -> tuple[list[str], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,38 +15,19 @@ from numpy.typing import NDArray
 from pushforward.data.census import Census, RefusedError, Tally
 from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.image_files import ImageFile, decoded, fit, opened, size_of, stacked
-from pushforward.data.image_store import BLOCK, FolderStore, ImageStore
+from pushforward.data.image_store import BLOCK, ImageStore
 from pushforward.data.levels import level_counts
+from pushforward.data.reading import Reading
 from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError
 
-__all__ = ["Folder", "Way", "read_folder", "read_image", "read_images", "resized"]
+__all__ = ["Folder", "read_image", "read_images", "resized"]
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30
 """Pixels, in bytes, from which on images stay on disk."""
 MAX_SKIPPED = 0.1
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Way:
-    """How images are read.
-
-    Args:
-        size: (height, width) that each image is scaled to cover (antialiased bicubic) and cropped to in the middle; None to take
-            images as they are, which must then be of one size.
-        stream: whether images stay on disk; None: where they would take more than 4 GB.
-        workers: threads that decode batches ahead where images stay on disk.
-        progress: called with the number of images that have been read and that of all.
-        census: whether all is read, and each file described, also where training would refuse.
-    """
-
-    size: tuple[int, int] | None = None
-    stream: bool | None = None
-    workers: int = 0
-    progress: Callable[[int, int], None] | None = None
-    census: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,46 +59,31 @@ class Folder:
     names: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, way: Way = Way()) -> Folder:
-    """Read all images below a folder.
+def read_images(store: ImageStore, reading: Reading) -> Folder:
+    """Read all images of a store.
 
-    Two or more subfolders with images are the classes; in a single folder, or with a single subfolder, there are no
-    labels. EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become
-    8-bit gray, RGB or RGBA.
-
-    Args:
-        path: the folder.
-        way: how.
+    EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become 8-bit gray, RGB or
+    RGBA.
 
     Returns:
         The images, and the conversion or error of each file.
 
     Raises:
-        DataError: no images, images of different sizes where they are not scaled, or more than a tenth of the image files
-            unusable.
-    """
-    return read_images(FolderStore(path), way)
-
-
-def read_images(store: ImageStore, way: Way) -> Folder:
-    """Read all images of a store; see `read_folder`.
-
-    Raises:
         DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
         RefusedError: the same, with what is known of each file, where a census is wanted.
     """
-    tally, images = Tally(store, way.census), _Images(store, way)
-    for number, read in enumerate(_each(store, way)):
+    tally, images = Tally(store, reading.census), _Images(store, reading)
+    for number, read in enumerate(_each(store, reading)):
         tally.add(number, read)
         if read.pixels is None:
             continue
         if len(tally.shapes) == 1:
             images.add(read.pixels)
-        elif not way.census:
+        elif not reading.census:
             raise _uneven(store, tally.shapes)
     refusal = _refusal(store, tally)
     if refusal is not None:
-        raise refusal if not way.census else RefusedError(str(refusal), tally.skipped, tally.census())
+        raise refusal if not reading.census else RefusedError(str(refusal), tally.skipped, tally.census())
     labels, classes = tally.labels()
     return Folder(
         images.finish(tally.places),
@@ -126,28 +92,28 @@ def read_images(store: ImageStore, way: Way) -> Folder:
         skipped=tuple(tally.skipped),
         converted=tuple(tally.converted),
         ignored=store.ignored,
-        hashes=tally.hashes if way.size or store.hashes is not None else None,
+        hashes=tally.hashes if reading.size or store.hashes is not None else None,
         places=tally.places,
-        census=tally.census() if way.census else None,
+        census=tally.census() if reading.census else None,
         names=tally.names(),
     )
 
 
-def _each(store: ImageStore, way: Way) -> Iterator[ImageFile]:
+def _each(store: ImageStore, reading: Reading) -> Iterator[ImageFile]:
     """Every image in its order; a decoder's warnings are not shown."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for count, read in enumerate(store.read_all(way.size), 1):
+        for count, read in enumerate(store.read_all(reading.size), 1):
             yield read
-            if way.progress is not None and (count % BLOCK == 0 or count == len(store)):
-                way.progress(count, len(store))
+            if reading.progress is not None and (count % BLOCK == 0 or count == len(store)):
+                reading.progress(count, len(store))
 
 
 class _Images:
     """The images of one size that were read so far: in memory, or of those that stay on disk their hashes."""
 
-    def __init__(self, store: ImageStore, way: Way) -> None:
-        self.store, self.way, self.stream = store, way, way.stream
+    def __init__(self, store: ImageStore, reading: Reading) -> None:
+        self.store, self.reading, self.stream = store, reading, reading.stream
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
         self.held, self.channels, self.sides = 0, 0, (0, 0)
@@ -182,8 +148,8 @@ class _Images:
             return stacked(self.images)
         self._note()
         content = np.concatenate(self.hashes)
-        counted = places, content, self._level_counts()
-        return Streamed(self.store, places, (self.channels, *self.sides), content, self.way.size, self.way.workers, counted)
+        sides, counted = (self.channels, *self.sides), (places, content, self._level_counts())
+        return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
 
     def _level_counts(self) -> NDArray[np.int64]:
         """Those of all images with as many channels as any needs, (C, 256)."""
@@ -207,7 +173,7 @@ def _refusal(store: ImageStore, tally: Tally) -> DataError | None:
 def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Read one image file as a model of so many channels takes it.
 
-    Decoded and scaled as by `read_folder`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
+    Decoded and scaled as by `read_images`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
     mixed images; where a gray image is wanted, colours become their luma (ITU-R 601).
 
     Args:
@@ -237,15 +203,11 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
         raise DataError(f"{path} is transparent somewhere, and this model knows no transparency. Flatten the image first.")
     if pixels.shape[2] == 3 and channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
-    whole = np.full((channels, *pixels.shape[:2]), 255, dtype=np.uint8)
-    whole[: min(channels, 3)] = pixels[:, :, : min(channels, 3)].transpose(2, 0, 1)
-    if pixels.shape[2] == 4:
-        whole[3] = pixels[:, :, 3]
-    return whole
+    return stacked([pixels], channels)[0]
 
 
 def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale images in memory as `read_folder` does.
+    """Scale images in memory as `read_images` does.
 
     Args:
         x: uint8 (n, C, H, W), C from 1 to 4.

@@ -23,8 +23,6 @@ __all__ = [
     "TAR",
     "Packed",
     "content_digest",
-    "indices_of",
-    "known_digests",
     "manifest_differences",
     "packed_in",
     "tars_in",
@@ -46,7 +44,7 @@ class Packed:
         train: indices of the tars with training examples, by file name.
         held_out: those of held-out examples.
         hashes: of all images as their source held them, training examples first, uint64 (n,).
-        content: the `content_digest` of all images; empty where it is not known.
+        manifest: what ``manifest.json`` holds.
     """
 
     folder: Path
@@ -56,7 +54,7 @@ class Packed:
     train: dict[str, TarIndex]
     held_out: dict[str, TarIndex]
     hashes: Hashes
-    content: str
+    manifest: dict[str, Any]
 
 
 def tars_in(path: Path) -> list[Path]:
@@ -107,8 +105,8 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         hashes.append(known)
     if not sides[False] or not sides[True]:
         raise ValueError("it names no tars of one of the splits")
-    name, target, digest = str(content["name"]), str(content["target"]), str(content.get("content", ""))
-    return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), digest)
+    name, target = str(content["name"]), str(content["target"])
+    return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content)
 
 
 def content_digest(hashes: Hashes) -> str:
@@ -116,36 +114,21 @@ def content_digest(hashes: Hashes) -> str:
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
 
 
-def known_digests(path: Path) -> dict[str, str]:
-    """The sha256 of each tar by its file's name, as the manifest of packed images gives it; empty for other sources.
-
-    Raises:
-        DataError: a manifest that is damaged.
-    """
-    if packed_in(path) is None:
-        return {}
-    shards = _json(path / MANIFEST)["shards"]
-    return {str(shard["file"]): str(shard.get("sha256")) for shard in shards}
-
-
-def manifest_differences(path: Path, fingerprint: str | None) -> list[str]:
-    """What the manifest and the indices of packed images say that their tars do not hold, in sentences; empty for other sources.
+def manifest_differences(packed: Packed, fingerprint: str | None) -> list[str]:
+    """What the manifest and the indices of packed images say that their tars do not hold, in sentences.
 
     Args:
-        path: the folder.
-        fingerprint: of the data that is read from it; None where it is not that of all packed images.
+        packed: the images.
+        fingerprint: of the data that is read from them; None where it is not that of all packed images.
 
     Raises:
-        DataError: a manifest that is damaged, or a tar that cannot be read.
+        DataError: a tar that cannot be read.
     """
-    packed = packed_in(path)
-    if packed is None:
-        return []
-    content, sentences, counts = _json(path / MANIFEST), [], {}
+    content, sentences, counts = packed.manifest, [], {}
     noted = {str(shard["file"]): shard.get("images") for shard in content["shards"]}
     for side, tars in (("train", packed.train), ("held_out", packed.held_out)):
         for file, known in tars.items():
-            index = index_of(path / file)
+            index = index_of(packed.folder / file)
             other = [name for name in ("names", "offsets", "sizes", "labels") if getattr(index, name) != getattr(known, name)]
             sentences += [f"{Path(file).with_suffix('.json')} has other {other[0]} than {file}"] if other else []
             counts[file] = len(index.names)
@@ -181,12 +164,3 @@ def _json(path: Path) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again.") from error
-
-
-def indices_of(tars: list[Path]) -> dict[str, TarIndex]:
-    """The index of each tar of another tool, by its file's name.
-
-    Raises:
-        DataError: a tar that cannot be read.
-    """
-    return {tar.name: index_of(tar) for tar in tars}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -9,76 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pushforward.data import images
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.tables.options import TableReading
+from pushforward.data.reading import Reading
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, UsageError
 
-__all__ = ["Derived", "Named", "Reading", "Source", "folder", "resized"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How data is to be read. Each source and each reader of files refuses options that do not apply to it.
-
-    Args:
-        target: the column of a table that becomes the label.
-        header: whether the first line of a table holds column names; None decides from its content.
-        size: (height, width) that images are scaled and cropped to; None leaves them.
-        limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the examples that ``limit`` keeps.
-        download: fetch a set that is not there.
-        given: columns that become conditions once the table is read; errors about one of them mention it.
-        stream: whether images stay on disk; None: where they would take more than 4 GB.
-        workers: threads that decode batches ahead where images stay on disk.
-        progress: called with the number of images, or of lines of a table, that were read, and that of all.
-        census: whether all is read, and each file described, also where training would refuse (`check`).
-        table: the options of tables alone.
-    """
-
-    target: str | None = None
-    header: bool | None = None
-    size: tuple[int, int] | None = None
-    limit: int | None = None
-    seed: int = 0
-    download: bool = False
-    given: tuple[str, ...] = ()
-    stream: bool | None = None
-    workers: int = 0
-    progress: Callable[[int, int], None] | None = None
-    census: bool = False
-    table: TableReading = TableReading()
-
-    @property
-    def images(self) -> images.Way:
-        """How image files are read."""
-        return images.Way(self.size, self.stream, self.workers, self.progress, self.census)
-
-    def refuse_stream(self, text: str) -> None:
-        """Refuse ``stream`` for data that is read whole.
-
-        Raises:
-            UsageError: where it was given.
-        """
-        if self.stream:
-            raise UsageError(
-                f"`stream=True` is for folders of images and for packed ones, and {text} is neither: leave it out, or pack its "
-                "images first (`pushforward data pack`)."
-            )
-
-    def refuse_header(self, text: str) -> None:
-        """Refuse ``header`` and the options of tables for data that is no table.
-
-        Raises:
-            UsageError: where one was given.
-        """
-        stated = {"header": self.header, **self.table.stated}
-        name, value = next(((name, value) for name, value in stated.items() if value is not None), ("", None))
-        if name:
-            given = f"`{name}={value}`" if isinstance(value, bool) else f"`{name}`"
-            raise UsageError(f"{given} is for .csv files and other tables, and {text} is none: leave it out.")
+__all__ = ["Derived", "Named", "Source", "folder", "resized", "whole_numbers"]
 
 
 def folder() -> Path:
@@ -87,6 +29,27 @@ def folder() -> Path:
     if named:
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushforward"
+
+
+def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
+    """The rows of a .csv or .csv.gz of whole numbers inside an installed package, which is not imported.
+
+    Args:
+        package: Its name.
+        file: The path of the file inside it.
+
+    Returns:
+        int64 (rows, columns); None where this version of the package has no such file.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / file
+        if path.is_file():
+            return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
+    return None
 
 
 def resized(split: Split, size: tuple[int, int]) -> Split:
@@ -189,5 +152,5 @@ class Derived(Named):
         limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
         if self.base not in others:
             raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
-        base = others[self.base].dataset(Reading(None, None, reading.size, limit, seed, reading.download), others)
+        base = others[self.base].dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download), others)
         return self.derive(base, self, reading)

@@ -13,10 +13,10 @@ from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.dataset import Dataset
 from pushforward.data.given import check_names, given_columns
+from pushforward.data.reading import Reading, TableReading
 from pushforward.data.sets import registry
-from pushforward.data.source import Reading, folder
+from pushforward.data.source import folder
 from pushforward.data.tables.frames import is_frame
-from pushforward.data.tables.options import TableReading
 from pushforward.data.tables.schema import read_schema
 from pushforward.data.tabular import frame_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean

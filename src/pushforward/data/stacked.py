@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,55 +19,14 @@ from numpy.typing import NDArray
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
+from pushforward.data.truth import Stack
 from pushforward.errors import DataError
 
-__all__ = ["CHANNELS", "HELD_OUT_EXAMPLES", "TRAIN_EXAMPLES", "Stack", "numbered", "stack"]
+__all__ = ["CHANNELS", "HELD_OUT_EXAMPLES", "TRAIN_EXAMPLES", "numbered", "stack"]
 
 CHANNELS = 3
 TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
-_KEY, _ANEW = 0x57AC_3ED, 0xF1_7ED
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The truth of stacked data; `Dataset.truth` holds it.
-
-    Args:
-        base: the labelled images that are stacked, one channel each.
-        train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
-        held_out: the mode of each held-out example, int64 (m,).
-        channels: how many images an example holds.
-    """
-
-    base: Dataset
-    train: NDArray[np.int64]
-    held_out: NDArray[np.int64]
-    channels: int = CHANNELS
-
-    @property
-    def modes(self) -> int:
-        """How many modes there are, classes to the power of channels; all are about equally frequent."""
-        return len(self.base.space.classes) ** self.channels
-
-    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
-        """New examples from some of the training images alone, in the classes' proportions among all of them.
-
-        Args:
-            images: numbers of the images, examples of ``base.train``.
-            count: how many examples to make.
-            key: words on which depends which images meet.
-        """
-        train = self.base.train
-        assert train.labels is not None
-        places = np.arange(count * self.channels)
-        wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
-        picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
-        for label in np.unique(wanted):
-            of_class, of_label = images[train.labels[images] == label], wanted == label
-            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
-            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
-        x = train.x[picked, 0]
-        return Split(x.reshape(count, self.channels, *x.shape[1:]))
+_KEY = 0x57AC_3ED
 
 
 def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import (
-    check_constraints,
     constraint_faults,
     constraint_notes,
     constraints_of,
     holds,
+    refuse_constraints,
     strangers,
 )
 from pushforward.data.tables.constraints import Constraint
@@ -34,6 +33,7 @@ from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.raw import MISSING, RawColumn, RawTable
 from pushforward.data.tables.schema import decide, schema_faults
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 
 __all__ = ["check_names", "frame_dataset", "rows_of", "table_dataset"]
 
@@ -275,10 +275,11 @@ def _check_constraints(
     columns = dict(zip((finding.name for finding in findings), values, strict=True))
     fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
     known = fields | {f.name: Category(f.name, (), (1.0,), True) for f in findings if f.name not in named}
+    wrong = list(wanted.refused)
+    for each in wanted.constraints:
+        wrong += constraint_faults(each, known) if each in constraints else strangers(each, known)
     if not faults.sentences:
-        check_constraints(constraints, known, wanted.refused)
-    wrong = [*wanted.refused, *(sentence for each in wanted.constraints for sentence in strangers(each, known))]
-    wrong += [sentence for each in constraints if not strangers(each, known) for sentence in constraint_faults([each], known)]
+        refuse_constraints(wrong)
     for sentence in wrong:
         faults.add(sentence)
     if wrong:

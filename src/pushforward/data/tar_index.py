@@ -82,7 +82,7 @@ def _refuse_compressed(path: Path, file: BinaryIO) -> None:
 
 
 def _indexed(file: BinaryIO) -> TarIndex:
-    index, key, label = TarIndex(), None, ""
+    index, key, imaged, label = TarIndex(), None, None, ""
     for member, content in _members(file):
         folder, _, name = member.name.rpartition("/")
         stem, _, ending = name.partition(".")
@@ -90,21 +90,17 @@ def _indexed(file: BinaryIO) -> TarIndex:
             key, label = (folder, stem), ""
         if ending == "cls" and member.size <= MAX_CLASS:
             label = content.read(member.size).decode("utf-8", "replace").strip()
-            if index.names and _key(index.names[-1]) == key:
+            if imaged == key:
                 index.labels[-1] = label
-        elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and not (index.names and _key(index.names[-1]) == key):
+        elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
             index.names.append(member.name)
             index.offsets.append(member.offset_data)
             index.sizes.append(member.size)
             index.labels.append(label)
+            imaged = key
         else:
             index.ignored += 1
     return index
-
-
-def _key(name: str) -> tuple[str, str]:
-    folder, _, name = name.rpartition("/")
-    return folder, name.partition(".")[0]
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:

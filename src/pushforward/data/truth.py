@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pushforward.data.dataset import Dataset, Split
+from pushforward.data.keys import mix
 
-__all__ = ["Composed", "Truth"]
+if TYPE_CHECKING:
+    from pushforward.data.dataset import Dataset
+
+__all__ = ["Stack", "Truth"]
 
 Floats = NDArray[np.float64]
+_ANEW = 0xF1_7ED
 
 
 @dataclass(frozen=True)
@@ -52,34 +55,46 @@ class Truth:
         return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
 
 
-@runtime_checkable
-class Composed(Protocol):
-    """The truth of images each of whose channels is an image of a labelled set, so that a classifier of these gives the mode.
+@dataclass(frozen=True)
+class Stack:
+    """The truth of stacked images (`pushforward.data.stacked`).
 
-    The mode is the classes of the channels, read as the digits of a number (`pushforward.data.stacked.numbered`).
+    Args:
+        base: the labelled images that are stacked, one channel each.
+        train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
+        held_out: the mode of each held-out example, int64 (m,).
+        channels: how many images an example holds.
     """
 
-    @property
-    def base(self) -> Dataset:
-        """The labelled images, of one channel."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """How many images an example holds."""
-        ...
+    base: Dataset
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    channels: int
 
     @property
     def modes(self) -> int:
-        """How many modes there are, all about equally frequent."""
-        ...
+        """How many modes there are, classes to the power of channels; all are about equally frequent."""
+        return len(self.base.space.classes) ** self.channels
 
-    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
+    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> NDArray[np.uint8]:
         """New examples from some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.
             count: how many examples to make.
             key: words on which depends which images meet.
+
+        Returns:
+            uint8 (count, channels, H, W).
         """
-        ...
+        train = self.base.train
+        assert train.labels is not None
+        places = np.arange(count * self.channels)
+        wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
+        picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
+        for label in np.unique(wanted):
+            of_class, of_label = images[train.labels[images] == label], wanted == label
+            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
+            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
+        x = train.x[picked, 0]
+        return x.reshape(count, self.channels, *x.shape[1:])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pushforward.data.arrays import numbered, refuse_rounding
 from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.tables.numerals import form_of
 from pushforward.data.tables.rows import CellRows
 from pushforward.errors import DataError, UsageError, did_you_mean

@@ -184,23 +184,21 @@ def impute(
     layout = getattr(transport.space, "layout", Layout())
     if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
         table = parquet_frame(Path(table))
+    there: Sequence[str] = [field.name for field in fields]
+    source: Any = None
     if isinstance(table, (str, Path)):
-        file = GappyFile.read(Path(table), [field.name for field in fields], layout)
-        read = file.values(fields, layout.missing)
-        return _imputed(
-            transport, *read, file, chosen=chosen_columns(fields, only, file.header), draws=draws, seed=seed, batch=batch
-        )
-    if is_frame(table):
-        columns = frame_table(table).columns
-        read = gappy_values("The frame", columns, fields, layout.missing, dates=True)
-        chosen = chosen_columns(fields, only, [column.name for column in columns])
-        return _imputed(transport, *read, table, chosen=chosen, draws=draws, seed=seed, batch=batch)
-    values = np.asarray(table, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != len(fields):
-        names = ", ".join(field.name for field in fields)
-        raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {names}.")
-    chosen = chosen_columns(fields, only, [field.name for field in fields])
-    return _imputed(transport, values, np.isnan(values), None, chosen=chosen, draws=draws, seed=seed, batch=batch)
+        source = GappyFile.read(Path(table), there, layout)
+        (values, missing), there = source.values(fields, layout.missing), source.header
+    elif is_frame(table):
+        source, raw = table, frame_table(table)
+        (values, missing), there = gappy_values("The frame", raw.columns, fields, layout.missing, dates=True), raw.names
+    else:
+        values = np.asarray(table, dtype=np.float64)
+        missing = np.isnan(values)
+        if values.ndim != 2 or values.shape[1] != len(fields):
+            raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}.")
+    chosen = chosen_columns(fields, only, there)
+    return _imputed(transport, values, missing, source, chosen=chosen, draws=draws, seed=seed, batch=batch)
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import checked_example, condition_of_data, iterative
-from pushforward.errors import Diverged, UsageError, did_you_mean
+from pushforward.errors import Diverged, UsageError, unknown
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
 
 __all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
@@ -231,8 +231,7 @@ def _along(
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
     """Noise (frames, *shape) from a to b, both (1, *shape)."""
     if interpolation not in INTERPOLATIONS:
-        hint = did_you_mean(interpolation, INTERPOLATIONS)
-        raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(INTERPOLATIONS)}.{hint}')
+        raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if frames < 2:
         raise UsageError(f"An interpolation has at least 2 frames; got {frames}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.data.stacked import numbered
-from pushforward.data.truth import Composed
+from pushforward.data.truth import Stack
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.evaluation.cache import Cache, array_read, array_written, cache_folder, read_tensors, write_tensors
@@ -35,8 +35,7 @@ from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
-from pushforward.extractors.extractor import state_hash
-from pushforward.extractors.labels import labelled
+from pushforward.extractors.extractor import labelled, state_hash
 
 __all__ = ["Features", "fit_features", "quantised"]
 
@@ -208,7 +207,7 @@ def fit_features(
     """
     ((name, chosen),) = named_extractors(kind_of(dataset) if extractor is None else extractor).items()
     chosen.check(dataset)
-    composed = reads and isinstance(dataset.truth, Composed)
+    composed = reads and isinstance(dataset.truth, Stack)
     channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if composed else None  # type: ignore[union-attr]
     content, space = chosen.content(), dataset.space
     network = _built(chosen, space, seed)
@@ -284,9 +283,9 @@ def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], s
 
 def _source(dataset: Dataset, halved: Halves) -> tuple[Dataset, np.ndarray]:
     """The data set and the numbers of its training examples on which features are fitted; stacked images are stacked again."""
-    if not isinstance(dataset.truth, Composed):
+    if not isinstance(dataset.truth, Stack):
         return dataset, halved.fitted
-    split = dataset.truth.composed(halved.fitted, STATISTICS, 0)
+    split = Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
     return dataclasses.replace(dataset, train=split), np.arange(len(split))
 
 

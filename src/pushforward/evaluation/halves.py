@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
-from pushforward.data.truth import Composed
+from pushforward.data.truth import Stack
 from pushforward.evaluation.rows import is_table
-from pushforward.extractors.labels import labelled
+from pushforward.extractors.extractor import labelled
 
 __all__ = ["Halves", "Kind", "halves", "kind_of"]
 
@@ -54,7 +54,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     if kind_of(dataset) == "raw" and not learned:
         examples = np.arange(len(dataset.train))
         return Halves(examples, examples)
-    split = dataset.truth.base.train if isinstance(dataset.truth, Composed) else dataset.train
+    split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
     count = _between_copies(keys[order], max(1, len(split) // 2))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables import Column, Number
+from pushforward.data.tables import Number
 from pushforward.data.tables.comparable import holds
 from pushforward.data.tables.faults import count, some
 from pushforward.errors import quoted
+from pushforward.table_column import Column
 
 __all__ = ["odd_rows"]
 

@@ -16,7 +16,7 @@ from pushforward.data.dataset import Split
 from pushforward.data.readers import examples_in, left_out
 from pushforward.data.readers.reader import Examples
 from pushforward.data.readers.tables import TABLES, read_rows
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.errors import DataError
 
 __all__ = ["StoredSamples", "check_samples", "is_run", "read_samples"]

@@ -18,7 +18,7 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import TableSpace
 from pushforward.data.stacked import numbered
 from pushforward.data.streamed import without
-from pushforward.data.truth import Composed
+from pushforward.data.truth import Stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.cache import Cache, cache_folder
 from pushforward.evaluation.copies import copied
@@ -55,7 +55,7 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
-    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset, learned).drawn)
+    drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
     if most < 2:
         least = 3 if drawn == train else 5
@@ -214,8 +214,8 @@ class _Redraws:
     def __init__(self, dataset: Dataset, features: Features, n: int, redraws: int) -> None:
         self.dataset, self.features, self.n = dataset, features, n
         self.split, examples = dataset.train, features.halves.drawn
-        if isinstance(dataset.truth, Composed):
-            self.split, examples = dataset.truth.composed(examples, 2 * n, 1), np.arange(2 * n)
+        if isinstance(dataset.truth, Stack):
+            self.split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
         self.share = n / len(examples)
         self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
@@ -281,7 +281,7 @@ def _shuffled(count: int, seed: int) -> np.ndarray:
 
 def _known(raw: Raw, features: Features) -> dict[str, Any]:
     dataset = raw.dataset
-    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Composed) else dataset.truth
+    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
     return {"shape": raw.shape, "scale": raw.scale, "truth": truth}
 
 

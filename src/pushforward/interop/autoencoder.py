@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
-from pushforward.interop.folders import from_config, library, load_network
+from pushforward.interop.folders import config_of, from_config, library, load_network
 
 __all__ = ["DiffusersDecoder", "DiffusersEncoder", "autoencoder_from_diffusers"]
 
@@ -35,8 +34,7 @@ class _Half(nn.Module, ABC):
         model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
         if not isinstance(model, library().AutoencoderKL):
             raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
-        settings: Any = model.config
-        self.config = json.loads(json.dumps({key: value for key, value in settings.items() if not key.startswith("_")}))
+        self.config = config_of(model)
         self._take(model)
 
     @abstractmethod

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.errors import CheckpointError, UsageError, imported
 from pushforward.safe_files import check_tensors, read_whole
 from pushforward.strict_json import parse_json
 
-__all__ = ["WEIGHTS", "from_config", "library", "load_network", "read_json"]
+__all__ = ["WEIGHTS", "config_of", "from_config", "library", "load_network", "read_json"]
 
 WEIGHTS = "diffusion_pytorch_model"
 """The file names of diffusers for a network's weights."""
@@ -25,13 +26,7 @@ def library() -> Any:
     Raises:
         MissingExtra: Where it is not installed.
     """
-    try:
-        import diffusers
-    except ImportError as error:
-        raise MissingExtra(
-            f"This needs diffusers, which cannot be imported ({error}). Install it: pip install 'pushforward[diffusers]'"
-        ) from error
-    return diffusers
+    return imported("diffusers", "This needs diffusers, which", "diffusers")
 
 
 def from_config(name: str, config: Mapping[str, Any]) -> Any:
@@ -45,6 +40,12 @@ def from_config(name: str, config: Mapping[str, Any]) -> Any:
         return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+
+
+def config_of(network: Any) -> dict[str, Any]:
+    """The configuration of a network of diffusers as plain data."""
+    settings = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    return dict(json.loads(json.dumps(settings)))
 
 
 def read_json(path: Path) -> dict[str, Any]:

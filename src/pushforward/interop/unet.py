@@ -7,7 +7,6 @@ flow matching its timestep is T t on `Linear`. Its networks see images in [-1, 1
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path as File
 from typing import Any
@@ -19,7 +18,7 @@ from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Condition, Denoiser, Preconditioning
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.interop.folders import from_config, library, load_network, read_json
+from pushforward.interop.folders import config_of, from_config, library, load_network, read_json
 from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
@@ -120,7 +119,7 @@ def _checked_config(unet: nn.Module) -> dict[str, Any]:
     """The configuration of a UNet2DModel as plain data; settings that are not supported are refused."""
     if not isinstance(unet, library().UNet2DModel):
         raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
-    config = json.loads(json.dumps({name: value for name, value in unet.config.items() if not name.startswith("_")}))
+    config = config_of(unet)
     if config["in_channels"] != config["out_channels"]:
         raise UsageError(
             f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "

@@ -23,13 +23,11 @@ class MLflow(Tracker):
     Metrics have the usual names, settings are parameters such as training.lr, and ``spec.json`` and samples are artifacts.
     """
 
+    library = "mlflow"
+
     def __init__(self) -> None:
         self._client: Any = None
         self._id = ""
-
-    def check(self) -> None:
-        """Refuse to begin without mlflow."""
-        imported("mlflow", "mlflow")
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
         """Begin a run, or go on with one by its identity."""

@@ -17,12 +17,10 @@ __all__ = ["TensorBoard"]
 class TensorBoard(Tracker):
     """Scalars by their names, samples as images, and the run's spec as text, in ``trackers/tensorboard`` of the run's folder."""
 
+    library = "tensorboard"
+
     def __init__(self) -> None:
         self._writer: Any = None
-
-    def check(self) -> None:
-        """Refuse to begin without TensorBoard."""
-        imported("tensorboard", "tensorboard")
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
         """Open an event file; a run that is resumed has one more, which TensorBoard shows as the same line."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pushforward.errors import MissingExtra
+from pushforward import errors
 
 __all__ = ["FOLDER", "Tracker", "imported"]
 
@@ -22,6 +21,9 @@ class Tracker(ABC):
     A subclass is called by its lower-case name.
     """
 
+    library: ClassVar[str] = ""
+    """The library that it needs, which the extra of that name installs; empty where it needs none."""
+
     @property
     def name(self) -> str:
         """The name of its class in lower case, by which it is chosen."""
@@ -33,7 +35,8 @@ class Tracker(ABC):
         Raises:
             MissingExtra: If its library is not installed.
         """
-        return None
+        if self.library:
+            imported(self.library, self.library)
 
     @abstractmethod
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
@@ -83,10 +86,4 @@ def imported(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: Where it is not installed, with the line that installs it.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtra(
-            f"The tracker {extra} needs a library that cannot be imported ({error}). "
-            f"Install it: pip install 'pushforward[{extra}]'"
-        ) from error
+    return errors.imported(module, f"The tracker {extra} needs a library that", extra)

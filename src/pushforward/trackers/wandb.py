@@ -19,12 +19,10 @@ class WandB(Tracker):
     other variables of Weights & Biases count as well.
     """
 
+    library = "wandb"
+
     def __init__(self) -> None:
         self._run: Any = None
-
-    def check(self) -> None:
-        """Refuse to begin without wandb."""
-        imported("wandb", "wandb")
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
         """Begin a run, or go on with one by its identity."""

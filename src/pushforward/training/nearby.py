@@ -10,7 +10,7 @@ from pushforward.errors import CheckpointError, closest
 from pushforward.numbers import listing
 from pushforward.safe_files import read_json
 
-__all__ = ["close_run", "runs_inside", "runs_inside_words"]
+__all__ = ["close_run", "runs_inside", "runs_inside_words", "scored_together"]
 
 SPEC = "spec.json"
 USUAL = "runs"
@@ -25,18 +25,22 @@ def runs_inside(folder: Path) -> list[Path]:
 
 
 def runs_inside_words(folder: Path) -> str:
-    """Which runs a folder holds, and what reads them, as sentences; empty where it holds none."""
+    """Which runs a folder holds, as a sentence; empty where it holds none."""
     runs = [str(path) for path in runs_inside(folder)]
     if not runs:
         return ""
     names = [Path(run).name for run in runs[:NAMED]] + [f"{len(runs) - NAMED} more"] * (len(runs) > NAMED)
     text = f" It holds the run{'s' * (len(runs) > 1)} {listing(names)}: name one of them, such as {runs[0]}."
-    if len(runs) == 1:
-        return text.replace("one of them, such as ", "")
+    return text if len(runs) > 1 else text.replace("one of them, such as ", "")
+
+
+def scored_together(folder: Path) -> str:
+    """The commands that score the runs in a folder, those of one data set beside each other; empty where there are none."""
+    runs = [str(path) if path.parent.name else f"./{path}" for path in runs_inside(folder)]  # a bare name may be a recipe's
     groups = [group for group in _by_data(runs) if len(group) > 1]
     which = "All" if groups == [runs] else "Those of one data set"
     commands = "; ".join(f"pushforward compare {shlex.join(group)}" for group in groups)
-    return f"{text} {which} are scored beside each other by: {commands}" if groups else text
+    return f" {which} are scored beside each other by: {commands}" if groups else ""
 
 
 def _by_data(runs: Sequence[str]) -> list[list[str]]:

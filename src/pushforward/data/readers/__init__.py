@@ -13,7 +13,7 @@ import numpy as np
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.image_files import ENDINGS
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.tar_index import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of

@@ -19,7 +19,8 @@ from pushforward.data.arrays import attributes, example_array, label_values, num
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
-from pushforward.data.source import Reading, resized
+from pushforward.data.reading import Reading
+from pushforward.data.source import resized
 from pushforward.errors import DataError, UsageError
 
 __all__ = ["NUMPY"]
@@ -85,8 +86,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     """
     arrays, unused = _members(path)
     train, integer = example_array(arrays["x"], f"{path.name}: x")
-    test = arrays.get("x_test")
-    held = None if test is None else example_array(test, f"{path.name}: x_test")[0]
+    held = example_array(arrays["x_test"], f"{path.name}: x_test")[0] if "x_test" in arrays else None
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(
             f"{path}: x_test has examples of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
@@ -94,16 +94,16 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     label, label_test = arrays.get("label"), arrays.get("label_test")
     _check_label_arrays(path, arrays)
     given, given_test, kinds = _given_arrays(path, arrays, len(train), None if held is None else len(held))
-    if label is None:
-        splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
-        return *splits, Schema(integer=integer, kinds=kinds), unused
-    both = [label_values(label, len(train), f"{path.name}: label")]
-    if held is not None and label_test is not None:
-        both.append(label_values(label_test, len(held), f"{path.name}: label_test"))
-    numbers, classes = numbered(np.concatenate(both), str(path), "label")
-    n = len(train)
-    splits = Split(train, numbers[:n], given=given), None if held is None else Split(held, numbers[n:], given=given_test)
-    return *splits, Schema(classes, integer=integer, kinds=kinds), unused
+    labels, labels_test = None, None
+    classes: tuple[str, ...] = ()
+    if label is not None:
+        both = [label_values(label, len(train), f"{path.name}: label")]
+        if held is not None and label_test is not None:
+            both.append(label_values(label_test, len(held), f"{path.name}: label_test"))
+        numbers, classes = numbered(np.concatenate(both), str(path), "label")
+        labels, labels_test = numbers[: len(train)], numbers[len(train) :]
+    test = None if held is None else Split(held, labels_test, given=given_test)
+    return Split(train, labels, given=given), test, Schema(classes, integer=integer, kinds=kinds), unused
 
 
 def _given_arrays(

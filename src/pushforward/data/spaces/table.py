@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import check_constraints, holds
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.given import check_given
 from pushforward.data.tables.layout import Layout
 from pushforward.errors import DataError
+from pushforward.table_column import Column
 
 if TYPE_CHECKING:
     import torch

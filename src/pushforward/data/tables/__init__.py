@@ -8,9 +8,8 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.data.tables.category import Category
-    from pushforward.data.tables.column import Column
     from pushforward.data.tables.number import Number
 
-__all__ = ["Category", "Column", "Number"]
+__all__ = ["Category", "Number"]
 
-__getattr__ = exports(__name__, {"category": ("Category",), "column": ("Column",), "number": ("Number",)})
+__getattr__ = exports(__name__, {"category": ("Category",), "number": ("Number",)})

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.errors import DataError
+from pushforward.table_column import Column, check_shares, indicators
 
 __all__ = ["TRUTH", "TWO", "Category"]
 

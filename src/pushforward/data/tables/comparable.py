@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import TRUTH
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.number import Number
 from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.table_column import Column
 
 __all__ = [
     "check_constraints",
@@ -26,6 +26,7 @@ __all__ = [
     "holds",
     "iso_date",
     "numbers",
+    "refuse_constraints",
     "strangers",
 ]
 
@@ -48,23 +49,17 @@ def constraints_of(texts: Sequence[str]) -> tuple[tuple[Constraint, ...], tuple[
     return tuple(known), tuple(refused)
 
 
-def check_constraints(constraints: Sequence[Constraint], fields: Fields, refused: Sequence[str] = ()) -> None:
+def check_constraints(constraints: Sequence[Constraint], fields: Fields) -> None:
     """Refuse constraints of columns that there are not, or that cannot be compared so.
 
     Args:
         constraints: The constraints.
         fields: The columns of the table by name.
-        refused: Sentences on texts that are no constraints.
 
     Raises:
         UsageError: With all that is wrong.
     """
-    _refuse([*refused, *constraint_faults(constraints, fields)])
-
-
-def constraint_faults(constraints: Sequence[Constraint], fields: Fields) -> list[str]:
-    """A sentence on each fault of constraints of these columns."""
-    return [sentence for constraint in constraints for sentence in _faults(constraint, fields)]
+    refuse_constraints([sentence for constraint in constraints for sentence in constraint_faults(constraint, fields)])
 
 
 def constraint_notes(constraints: Sequence[Constraint], fields: Fields) -> list[str]:
@@ -184,8 +179,8 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _faults(constraint: Constraint, fields: Fields) -> list[str]:
-    """What is wrong with a constraint, in sentences."""
+def constraint_faults(constraint: Constraint, fields: Fields) -> list[str]:
+    """What is wrong with a constraint of these columns, in sentences."""
     if unknown := strangers(constraint, fields):
         return unknown
     kinds = {name: fields[name].kind for name in constraint.names}
@@ -261,7 +256,12 @@ def _name(name: str) -> str:
     return name if name.isidentifier() else f"`{name}`"
 
 
-def _refuse(sentences: Sequence[str]) -> None:
+def refuse_constraints(sentences: Sequence[str]) -> None:
+    """Refuse constraints where there are sentences on what is wrong with them.
+
+    Raises:
+        UsageError: With all sentences.
+    """
     if len(sentences) == 1:
         raise UsageError(sentences[0])
     if sentences:

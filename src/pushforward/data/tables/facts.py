@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import count, some
 from pushforward.data.tables.inference import AS_TEXTS, LIKE_IDENTIFIER, TOO_MANY, Finding
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.raw import RawColumn, RawTable
 from pushforward.data.tables.text import NAMES
+from pushforward.table_column import Column
 
 __all__ = ["TableFacts"]
 
@@ -27,7 +27,8 @@ class TableFacts:
     """What was read of a table and decided.
 
     Args:
-        findings: What each column holds, those that are left out among them.
+        names: Of all columns of the table, also of those that options leave out.
+        findings: What each other column holds, those that are left out for what they hold among them.
         examples: The first different cells of each column.
         missing: The share of cells of each column that hold no value.
         texts: Texts that mean that there is no value.
@@ -37,6 +38,7 @@ class TableFacts:
             identifiers.
     """
 
+    names: tuple[str, ...]
     findings: tuple[Finding, ...]
     examples: tuple[tuple[str, ...], ...]
     missing: tuple[float, ...]
@@ -60,7 +62,7 @@ class TableFacts:
         notes += tuple(map(_rounded, (finding for finding in findings if finding.rounds)))
         notes += tuple(_advised(findings))
         notes += tuple(_perhaps(finding) for finding in findings if finding.why.startswith(LIKE_IDENTIFIER))
-        return cls(tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
+        return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, len(table.lines), separator, notes)
 
     @property
     def sentences(self) -> list[str]:
@@ -123,8 +125,7 @@ def _perhaps(finding: Finding) -> str:
 def _content(finding: Finding, field: Column | None) -> dict[str, Any]:
     """Range and atoms of numbers, the categories of others."""
     if isinstance(field, Number):
-        ends = [*field.knots[:1], *field.knots[-1:], *field.atoms]
-        cells = [field.form.cell(end) for end in ((min(ends), max(ends)) if ends else ())]
+        cells = [field.form.cell(end) for end in field.range or ()]
         shares = dict(zip(map(field.form.cell, field.atoms), np.round(field.shares[1:], 4).tolist(), strict=False))
         return {"range": cells, "atoms": shares}
     if field is None:

@@ -26,12 +26,11 @@ class Faults:
         """Note a fault, in one or more whole sentences."""
         self.sentences.append(sentence)
 
-    def refuse(self, name: str, refused: str = "cannot be read as a table") -> None:
+    def refuse(self, name: str) -> None:
         """Refuse the table where anything was noted.
 
         Args:
             name: What the message calls the table.
-            refused: What it says of several sentences.
 
         Raises:
             DataError: With every sentence.
@@ -40,7 +39,7 @@ class Faults:
             raise DataError(f"{name}: {self.sentences[0]}")
         if self.sentences:
             listed = "".join(f"\n  {number}. {sentence}" for number, sentence in enumerate(self.sentences, 1))
-            raise DataError(f"{name} {refused}, for {len(self.sentences)} reasons:{listed}")
+            raise DataError(f"{name} cannot be read as a table, for {len(self.sentences)} reasons:{listed}")
 
 
 def count(number: int, noun: str) -> str:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column, with_gaps
 from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
 from pushforward.data.tables.polars_frames import filled_polars, is_polars, polars_frame, polars_type, wants_polars
 from pushforward.data.tables.raw import RawColumn, RawTable
-from pushforward.errors import DataError, MissingExtra
+from pushforward.errors import DataError, imported
+from pushforward.table_column import Column, with_gaps
 
 __all__ = [
     "filled_frame",
@@ -55,15 +55,15 @@ def frame_table(frame: Any) -> RawTable:
     """
     names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
-        series = frame.iloc[:, place] if hasattr(frame, "iloc") else frame[name]
+        series = frame[name] if is_polars(frame) else frame.iloc[:, place]
         values = [_short(value) for value in series.to_list()] if str(series.dtype).lower() == "float32" else series.to_list()
         style = _style(values)
         columns.append(RawColumn.of(name, _cells(name, values, style)))
-        if hasattr(frame, "iloc"):
+        if is_polars(frame):
+            types[name] = polars_type(series)
+        else:
             levels = _cells(name, series.cat.categories.to_list(), style) if hasattr(series, "cat") else ()
             types[name] = (type_of(series), tuple(levels))
-        else:
-            types[name] = polars_type(series)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
@@ -97,17 +97,15 @@ def _cells(name: str, values: Sequence[Any], style: _Style) -> list[str]:
     known: dict[Any, str] = {}
     cells = []
     for value in values:
+        key = (type(value), value)
         if _missing(value):
             cells.append("")
-            continue
-        key = (type(value), value) if isinstance(value, (str, int, float)) else None
-        if key is None or key not in known:
-            text = _cell(name, value, style)
-            if key is None:
-                cells.append(text)
-                continue
-            known[key] = text
-        cells.append(known[key])
+        elif not isinstance(value, (str, int, float)):
+            cells.append(_cell(name, value, style))
+        else:
+            if key not in known:
+                known[key] = _cell(name, value, style)
+            cells.append(known[key])
     return cells
 
 
@@ -280,10 +278,6 @@ def for_parquet(path: Path) -> Any:
     Raises:
         MissingExtra: Where one of them is not installed.
     """
-    try:
-        importlib.import_module("pyarrow")
-        return importlib.import_module("pandas")
-    except ImportError as error:
-        raise MissingExtra(
-            f"{path} needs a library that cannot be imported ({error}). Install it: pip install 'pushforward[tables]'"
-        ) from error
+    needed = f"{path} needs a library that"
+    imported("pyarrow", needed, "tables")
+    return imported("pandas", needed, "tables")

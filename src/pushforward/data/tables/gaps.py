@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.header import ROWS, has_header
-from pushforward.data.tables.column import Column
+from pushforward.data.header import has_header
 from pushforward.data.tables.comparable import iso_date
 from pushforward.data.tables.faults import some
 from pushforward.data.tables.layout import Layout
@@ -21,6 +20,7 @@ from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.table_column import Column
 
 __all__ = ["GappyFile", "chosen_columns", "gappy_values"]
 
@@ -216,7 +216,7 @@ def _named(cells: Cells, names: Sequence[str], layout: Layout) -> bool:
     first = set(cells.rows[0])
     if not layout.header:
         return set(names) <= first
-    return bool(first & set(names)) or has_header(cells.rows[0], list(cells.rows[1 : 1 + ROWS])) is not False
+    return bool(first & set(names)) or has_header(cells.rows[0], cells.rows[1:]) is not False
 
 
 def _names(path: Path, width: int, names: Sequence[str]) -> Sequence[str]:

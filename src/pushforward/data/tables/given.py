@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.faults import count, some
-from pushforward.data.tables.number import Number
 from pushforward.errors import UsageError, quoted
+from pushforward.table_column import Column
 
 __all__ = ["beyond_ranges", "check_given"]
 
@@ -59,10 +58,9 @@ def beyond_ranges(
     names: list[str] = []
     total, example = 0, ""
     for place, field in enumerate(fields):
-        ends = np.array([]) if isinstance(field, Category) else _range(field)
-        if not len(ends):
+        if field.range is None:
             continue
-        low, high = ends.min(), ends.max()
+        low, high = field.range
         rows = np.flatnonzero(given[:, place] & ((values[:, place] < low) | (values[:, place] > high)))
         if len(rows):
             cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
@@ -93,9 +91,7 @@ def _ends(
 def _range(field: Column) -> NDArray[np.float64]:
     if isinstance(field, Category):
         return np.arange(len(field.names), dtype=np.float64)
-    assert isinstance(field, Number)
-    ends = [*field.knots[:1], *field.knots[-1:], *field.atoms]
-    return np.array(ends, dtype=np.float64)
+    return np.array(field.range or (), dtype=np.float64)
 
 
 def _sentence(constraint: Constraint, parts: Sequence[tuple[Column, float, bool]]) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import TWO, Category
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.dates import patterns
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
@@ -31,6 +30,7 @@ from pushforward.data.tables.numerals import (
     unit_of,
 )
 from pushforward.data.tables.raw import RawColumn
+from pushforward.table_column import Column
 
 __all__ = [
     "AS_TEXTS",

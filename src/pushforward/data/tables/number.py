@@ -11,9 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, check_shares, indicators
 from pushforward.data.tables.format import Format
 from pushforward.errors import DataError
+from pushforward.table_column import Column, check_shares, indicators
 
 __all__ = ["ATOM_SHARE", "Format", "Number"]
 
@@ -131,6 +131,12 @@ class Number(Column):
     def levels(self) -> tuple[str, ...]:
         """Those of its form."""
         return self.form.levels
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The ends of the knots and atoms."""
+        values = [*self.knots[:1], *self.knots[-1:], *self.atoms]
+        return (min(values), max(values)) if values else None
 
     @property
     def open(self) -> bool:

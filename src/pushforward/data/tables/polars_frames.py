@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column, with_gaps
 from pushforward.data.tables.frame_types import TRUTHS
 from pushforward.data.tables.layout import Layout
 from pushforward.data.tables.number import Number
+from pushforward.table_column import Column, with_gaps
 
 __all__ = ["filled_polars", "is_polars", "polars_frame", "polars_type", "wants_polars"]
 

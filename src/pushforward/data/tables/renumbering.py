@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.column import Column
 from pushforward.data.tables.faults import some
 from pushforward.errors import DataError
+from pushforward.table_column import Column
 
 __all__ = ["renumbered"]
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data.tables.dates import as_written, patterns
+from pushforward.data.tables.facts import TableFacts
 from pushforward.data.tables.faults import Faults, count
 from pushforward.data.tables.format import Format
 from pushforward.data.tables.inference import KINDS, NUMERIC, Finding, infer, ordered
@@ -140,16 +141,16 @@ def _unknown(content: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
             yield f'unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.'
 
 
-def schema_of(findings: Sequence[Finding], target: str, missing: Sequence[str], constraints: Sequence[str]) -> dict[str, Any]:
-    """The schema of a table as it was decided."""
-    columns = {}
-    for finding in findings:
+def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
+    """The schema of a table as it was decided; columns that options left out are dropped by it as well."""
+    columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
+    for finding in facts.findings:
         plain = {name: getattr(finding.form, name) for name in _FORM}
         form = {name: value for name, value in plain.items() if finding.numeric and value != getattr(Format(), name)}
         names = {"names": list(finding.names)} if finding.names else {}
         columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
     named = {"target": target} if target else {}
-    return {**named, "missing": list(missing), "constraints": list(constraints), "columns": columns}
+    return {**named, "missing": list(facts.texts), "constraints": list(constraints), "columns": columns}
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:

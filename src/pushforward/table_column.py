@@ -78,6 +78,11 @@ class Column(ABC):
         return ()
 
     @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the greatest value of the training split; None for categories, and where there is no value."""
+        return None
+
+    @property
     def open(self) -> bool:
         """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
         return False
