@@ -14,9 +14,10 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import ask_model
 from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
-from pushforward.metrics.classes import Classes, shares, total_variation
-from pushforward.metrics.copying import Copying, _tail, cell_scores, copying
+from pushforward.metrics.classes import Classes
+from pushforward.metrics.copying import Copying, _tail, cell_tests, copying
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
+from pushforward.metrics.table import variation
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -47,8 +48,8 @@ def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
 
     x, y = random(202).standard_normal(60), random(203).standard_normal(90) + 0.4
     of_x, of_y = np.arange(60) % 2, np.arange(90) % 3  # of the third cell x has nothing
-    z, weights = cell_scores(x, y, of_x, of_y)
-    assert weights.tolist() == [30, 30]
+    z, weights, *_ = zip(*cell_tests(x, y, of_x, of_y), strict=True)
+    assert weights == (30, 30)
     for cell in range(2):
         test = mannwhitneyu(x[of_x == cell], y[of_y == cell], alternative="less", use_continuity=False, method="asymptotic")
         from scipy.stats import norm
@@ -103,10 +104,8 @@ def test_few_examples_have_no_copying_test():
 def test_the_class_distance_of_a_lost_class_is_its_share():
     real = np.repeat(np.arange(4), [10, 20, 30, 40])
     lost = real[real != 2]
-    assert total_variation(shares(lost, 4), shares(real, 4)) == pytest.approx(0.3)
-    assert total_variation(shares(real, 4), shares(real, 4)) == 0
-    with pytest.raises(UsageError, match="0 to 3 only"):
-        shares(real + 1, 4)
+    assert variation(lost, real, 4)[0] == pytest.approx(0.3)
+    assert variation(real, real, 4)[0] == 0
 
 
 def test_the_score_holds_the_share_of_each_class():

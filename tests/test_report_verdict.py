@@ -46,6 +46,20 @@ def test_overlapping_intervals_are_no_difference(content):
     assert not any(cell.best for _, table in scorecards(content) for row in table.rows for cell in row.cells[:1])
 
 
+def test_nobody_is_called_best_in_a_score_whose_spread_is_not_known(content):
+    starred = [("flow", 0)]
+    for key, value, best in (("error", 0.01, starred), ("spread", 0.01, starred), ("error", None, [])):
+        for entry in content["models"]:
+            entry["scores"]["frechet"] = {"value": entry["scores"]["frechet"]["value"], key: value}
+        _, table = scorecards(content)[0]
+        assert [(row.name, c) for row in table.rows for c, cell in enumerate(row.cells) if cell.best] == best
+        texts = report(content).to_markdown(), " ".join(report(content).to_text().split())
+        assert [text.count("No model is called best in a score with neither") for text in texts] == [not best] * 2
+    assert said(content, "quality")[0].startswith(
+        "flow scores best of the models in Fréchet distance, by a single value each, whose spread is not known: 0.130, next ddpm"
+    )
+
+
 def two_alike(content):
     """Two models and the no-network row within noise of real data in the Fréchet distance; the first repeats itself."""
     content["models"] = [model(content, "vae"), model(content, "flow")]

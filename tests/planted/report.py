@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/choosing.py": [
         ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),
-        ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
+        ("if name in {score.name for score in leaders(comparison, metric)}", "if False", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],

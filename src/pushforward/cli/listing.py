@@ -82,7 +82,7 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
 
     load_plugins(plugin)
     rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
-    rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
+    rows |= {name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()}
     show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 
 

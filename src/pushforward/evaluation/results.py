@@ -33,17 +33,26 @@ from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
 from pushforward.records import Damaged, Record
 
-__all__ = ["FORMAT", "INDEPENDENT_ROWS", "ROW_COPIES", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
+__all__ = [
+    "FORMAT",
+    "INDEPENDENT_ROWS",
+    "REPEAT_SEEDS",
+    "ROW_COPIES",
+    "Comparison",
+    "DataInfo",
+    "MetricInfo",
+    "ModelResult",
+    "Score",
+    "Settings",
+]
 
 FORMAT = 2
 """Of the JSON; other formats are refused."""
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 """The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
-_EARLIER_NAMES = {
-    "baseline: columns drawn independently": INDEPENDENT_ROWS,
-    "baseline: copies of training rows": ROW_COPIES,
-}
+REPEAT_SEEDS = 1_000_000
+"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
 
 
 @dataclass(frozen=True)
@@ -247,11 +256,7 @@ class Comparison(Record):
                 f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
                 "pushforward compare RUN RUN."
             )
-        comparison = super().from_plain(data, where)
-        rows = comparison.further_baselines
-        return replace(
-            comparison, further_baselines=tuple(replace(row, name=_EARLIER_NAMES.get(row.name, row.name)) for row in rows)
-        )
+        return super().from_plain(data, where)
 
     def __repr__(self) -> str:
         """Title and sizes."""

@@ -13,7 +13,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, left_out, nearest
 from pushforward.metrics.uncertainty import area, share_error
 
-__all__ = ["Copying", "cell_scores", "copying"]
+__all__ = ["Copying", "cell_tests", "copying"]
 
 MOST = 2000
 """Examples of either side that look for their nearest training example, at most."""
@@ -31,7 +31,7 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
       1/3.
     * "copying_test": C_T, how much farther from training examples samples are than held-out ones,
       as a z-score. Space is divided in cells around means of training examples; C_T is the mean
-      over cells of `cell_scores`, weighted by held-out examples. About 0 for new data, far below 0
+      over cells of `cell_tests`, weighted by held-out examples. About 0 for new data, far below 0
       (-3) for copies, above 0 off the data. Left out where no cell has 10 of either side.
     * "held_out_ratio": of the real examples that are nearest to some sample, the share that is held
       out, over m / (k + m), which a model has that is as far from either set. Less than 1 repeats
@@ -68,7 +68,7 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [nearest(part, cells)[1] for part in (generated, judges)]
-    tests = list(_cell_tests(distances, nearest(judges, training)[0], *places))
+    tests = list(cell_tests(distances, nearest(judges, training)[0], *places))
     if not tests:
         return scores
     z, weights, of_generated, of_held_out = map(np.array, zip(*tests, strict=True))
@@ -146,8 +146,10 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     return variance**0.5, max(0.0, variance - of_samples) ** 0.5
 
 
-def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The z-scores of Mann-Whitney tests in cells: below 0 where x tends to be less than y.
+def cell_tests(
+    x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
+) -> Iterator[tuple[float, int, float, float]]:
+    """Mann-Whitney tests in cells, of each that holds 10 values of either side.
 
     Args:
         x: (n,).
@@ -155,17 +157,9 @@ def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y
         cells_of_x: The cell of each value, whole numbers, (n,).
         cells_of_y: (m,).
 
-    Returns:
-        A z-score for each cell that holds 10 values of either side, and how many of y it holds.
+    Yields:
+        The z-score, below 0 where x tends to be less than y; how many of y the cell holds; the variances from x and from y.
     """
-    tests = list(_cell_tests(x, y, cells_of_x, cells_of_y))
-    return np.array([z for z, *_ in tests]), np.array([weight for _, weight, *_ in tests])
-
-
-def _cell_tests(
-    x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
-) -> Iterator[tuple[float, int, float, float]]:
-    """Of each cell with 10 values of either side: the z-score, how many of y it holds, and the variances from x and from y."""
     for cell in np.unique(cells_of_y):
         here, there = x[cells_of_x == cell], y[cells_of_y == cell]
         if min(len(here), len(there)) >= FEWEST:

@@ -19,10 +19,11 @@ from pushforward.records import Record
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table
 
-__all__ = ["FURTHER", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
+__all__ = ["FURTHER", "ROLES", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
+ROLES: tuple[Role, ...] = ("quality", "diversity")
 Extra = Mapping[str, Any]
 """What a score has beside its value, by name."""
 FURTHER = "Further checks"

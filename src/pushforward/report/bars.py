@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pushforward.evaluation.results import Comparison, Score
 from pushforward.numbers import count, listing
+from pushforward.report.statistics import rows_of
 
 __all__ = ["SPREAD", "bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
 
@@ -15,8 +16,7 @@ SPREAD = "standard deviation over repeats"
 
 def has_intervals(comparison: Comparison) -> bool:
     """Whether any score has a 95 % interval."""
-    rows = [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
-    return any(score.interval for row in rows for score in row.scores.values())
+    return any(score.interval for row in rows_of(comparison) for score in row.scores.values())
 
 
 def has_trainings(comparison: Comparison) -> bool:

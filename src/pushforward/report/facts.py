@@ -10,7 +10,21 @@ from pushforward.numbers import count, duration, listing
 from pushforward.report.sentences import marked
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["budget_of", "commands", "facts", "named_run", "scored_trainings", "subtitle", "title"]
+__all__ = [
+    "CODES",
+    "KEEP_IN_MIND",
+    "VERDICT",
+    "budget_of",
+    "commands",
+    "facts",
+    "named_run",
+    "scored_trainings",
+    "subtitle",
+    "title",
+]
+
+VERDICT, KEEP_IN_MIND, CODES = "Verdict", "What to keep in mind", "What the codes hold"
+"""Headings of the page, of Markdown and of text."""
 
 
 def title(comparison: Comparison) -> str:

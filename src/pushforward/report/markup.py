@@ -9,8 +9,7 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
-from pushforward.report.sentences import CLOSE, OPEN
-from pushforward.report.statistics import family_aside
+from pushforward.report.sentences import CLOSE, OPEN, family_aside
 
 __all__ = [
     "bullets",

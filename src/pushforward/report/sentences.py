@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
+from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import listing
 
-__all__ = ["CLOSE", "OPEN", "Sentence", "inside", "marked", "named", "unmarked", "verb"]
+__all__ = ["CLOSE", "OPEN", "Sentence", "family_aside", "inside", "marked", "named", "unmarked", "verb"]
 
 OPEN, CLOSE = "\ue000", "\ue001"
 """Around names inside a sentence's ``marked`` text; private code points."""
@@ -54,6 +56,12 @@ def inside(label: str) -> str:
     """A label as it stands within a sentence: abbreviations and names keep their capital."""
     keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
     return label if keeps else label[:1].lower() + label[1:]
+
+
+def family_aside(model: ModelResult) -> str:
+    """A model's family where its name does not say it."""
+    words = " ".join(re.split("[^a-z0-9]+", model.name.lower()))
+    return "" if f" {model.family.lower()} " in f" {words} " else model.family
 
 
 def verb(subjects: Sized, singular: str, plural: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
 from pushforward.report.rounding import target_text
+from pushforward.report.sentences import family_aside
 from pushforward.report.statistics import (
     Statistic,
-    family_aside,
     floor_of,
     groups,
     guess_statistics,
@@ -19,6 +19,7 @@ from pushforward.report.statistics import (
     ratio_of,
     statistic,
     stronger_baseline,
+    without_spread,
 )
 
 __all__ = [
@@ -165,9 +166,9 @@ def _best(comparison: Comparison, metric: str) -> int | None:
     """The number of the model that is measurably ahead of all others and of the no-network row.
 
     None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has;
-    and for a model that does not beat no network in the score that ranks models.
+    for a model that does not beat no network in the score that ranks models; and for a score without any spread.
     """
-    if comparison.info(metric).better == "target":
+    if comparison.info(metric).better == "target" or without_spread(comparison, metric):
         return None
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]

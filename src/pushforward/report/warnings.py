@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison
-from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import bias_text, biases
@@ -24,7 +23,7 @@ from pushforward.report.statistics import (
     at_floor,
     blind,
     guess_statistics,
-    metric_for,
+    main_metrics,
     statistic,
     statistics,
     values_of,
@@ -32,8 +31,6 @@ from pushforward.report.statistics import (
 from pushforward.report.table_warnings import TABLE_RULES
 
 __all__ = ["unbeaten", "warnings"]
-
-ROLES: tuple[Role, ...] = ("quality", "diversity")
 
 
 def warnings(comparison: Comparison) -> Iterator[Sentence]:
@@ -54,12 +51,6 @@ def _disqualified(text: str, link: str = "scorecard") -> Iterator[Sentence]:
     yield Sentence("measure", text, link)
 
 
-def _main_metrics(comparison: Comparison) -> list[str]:
-    """The scores by which the verdict ranks quality and diversity."""
-    metrics = [metric_for(comparison, role) for role in ROLES]
-    return [metric for metric in metrics if metric is not None]
-
-
 def _few_dimensions(comparison: Comparison) -> Iterator[Sentence]:
     """Features that were reduced so far, for want of examples, that most differences are lost."""
     settings, shape = comparison.settings, comparison.data.shape
@@ -72,7 +63,7 @@ def _few_dimensions(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _unscored(comparison: Comparison) -> Iterator[Sentence]:
-    metrics = _main_metrics(comparison)
+    metrics = main_metrics(comparison)
     lost = [
         model.name
         for model in comparison.models
@@ -95,7 +86,7 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
 
     Models that are measurably worse and models within noise of the row get a clause each.
     """
-    for metric in _main_metrics(comparison):
+    for metric in main_metrics(comparison):
         base = statistic(comparison, comparison.baseline, metric)
         if base is None:
             continue
@@ -204,8 +195,8 @@ def _timed_apart(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _small(comparison: Comparison) -> Iterator[Sentence]:
-    n, without_samples = comparison.settings.n, {name for scores in MODEL_SCORES.values() for name in scores}
-    compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
+    n = comparison.settings.n
+    compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
         yield from _disqualified(
             f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
@@ -213,7 +204,7 @@ def _small(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _blind(comparison: Comparison) -> Iterator[Sentence]:
-    labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
+    labels = [inside(comparison.info(metric).label) for metric in main_metrics(comparison) if blind(comparison, metric)]
     base = comparison.baseline
     if labels and base is not None:
         fitted = "mixtures" if "mixture" in base.name else "Gaussians"
