@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from programs.rows import random
 from scipy import stats
 
 from pushforward.conditions import Label
@@ -29,10 +30,6 @@ from pushforward.metrics.uncertainty import share_error
 
 SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")
 POSITIVE = ("density", "frechet", "w2", "sliced_w2", "sinkhorn", "spread", "sharpness", "mode_kl", "held_out_ratio")
-
-
-def random(seed):
-    return np.random.Generator(np.random.Philox(seed))
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 50), (3, 50), (25, 50), (50, 50), (999, 1000)])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs.rows import random
 from scipy import stats
 
 from pushforward.evaluation.combining import combined
@@ -21,10 +22,6 @@ from pushforward.metrics.wasserstein import Wasserstein, matchings, transport_er
 
 CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
 METRICS = {"w2": Wasserstein, "sliced_w2": Wasserstein, "class_distance": Classes, "mode_kl": Modes}
-
-
-def random(seed):
-    return np.random.Generator(np.random.Philox(seed))
 
 
 def points(n, draw, weights=None):

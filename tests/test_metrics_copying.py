@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from programs.rows import random
 
 import pushforward as pf
 from pushforward.errors import DataError, UsageError
@@ -20,11 +21,6 @@ from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_
 from pushforward.metrics.table import variation
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
-
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
-
 
 # --- memorisation ---
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from programs.rows import random
+from programs.rows import random, sklearn_moons
 
 from pushforward.errors import UsageError
 from pushforward.metrics.frechet import extrapolated_distance, frechet_distance, gaussian_distance
@@ -192,12 +192,6 @@ def test_a_narrow_gaussian_has_the_right_frechet_distance_and_a_poor_w2_on_moons
     gauss = random(82).multivariate_normal(y.mean(0), np.cov(y.T), 600)
     assert frechet_distance(gauss, y) < 2 * frechet_distance(x, y) + 0.02
     assert transport_distance(gauss, y) > 2 * transport_distance(x, y)
-
-
-def sklearn_moons(n, seed):
-    from sklearn.datasets import make_moons
-
-    return make_moons(n, noise=0.05, random_state=seed)
 
 
 # --- two-sample tests ---

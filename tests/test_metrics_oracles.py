@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from programs.rows import random, sklearn_moons
 from scipy.stats import norm
 
 from pushforward.metrics import Samples, Score
@@ -18,17 +19,6 @@ from pushforward.metrics.two_sample import TwoSample, classifier_accuracy
 from pushforward.metrics.wasserstein import transport_distance
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
-
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def sklearn_moons(n, seed):
-    from sklearn.datasets import make_moons
-
-    return make_moons(n, noise=0.05, random_state=seed)
-
 
 # --- KID, precision, recall, coverage, W2 ---
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import re
 
 import numpy as np
 import pytest
 from programs.report_pages import Reader
-from programs.reporting import ABOUT, comparison, model, plain_notes, put, report, said, scorecards, whole
+from programs.reporting import ABOUT, comparison, model, plain_notes, put, report, said, scorecards
 
 from pushforward.report import limits as stated
 from pushforward.report import statistics
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):

@@ -6,7 +6,20 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["bounded", "count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity", "shortened"]
+__all__ = [
+    "bounded",
+    "count",
+    "counted",
+    "duration",
+    "finite",
+    "finite_all",
+    "listing",
+    "measured",
+    "percent",
+    "plain",
+    "quantity",
+    "shortened",
+]
 
 NOTHING = "–"
 
@@ -20,6 +33,11 @@ def finite(x: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def finite_all(values: Iterable[Any] | None) -> list[float]:
+    """Numbers as floats, with 0 in place of those that are not finite; none for None."""
+    return [finite(value) or 0.0 for value in values or ()]
 
 
 ROUNDING = 1e-9
@@ -85,6 +103,11 @@ def count(x: Any) -> str:
     """A whole number with thousands separators."""
     value = finite(x)
     return NOTHING if value is None else f"{round(value):,}"
+
+
+def counted(x: Any, noun: str) -> str:
+    """A number with its noun: 1 call, 1,000 calls."""
+    return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
 def quantity(x: Any) -> str:

@@ -90,7 +90,7 @@ def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int, zoom
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
     from pushforward.evaluation.latent_pictures import code_map
-    from pushforward.pictures import groups_picture
+    from pushforward.scatter import groups_picture
 
     plane = code_map(coder, data)
     if plane is None:

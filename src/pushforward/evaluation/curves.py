@@ -12,6 +12,7 @@ from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scoring import score
 from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
 from pushforward.metrics import Score
+from pushforward.numbers import counted
 from pushforward.transports import Transport, has_levels, has_steps, inner_of, with_inner
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def quality_curve(
         points.append(CurvePoint(own, transport.calls, first))
     for steps in [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-        judge.say(f"{name} in {steps} step{'s' * (steps != 1)}")
+        judge.say(f"{name} in {counted(steps, 'step')}")
         began = time.perf_counter()
         x, _, values = judge.draw(other, REPEAT_SEEDS)
         took = time.perf_counter() - began

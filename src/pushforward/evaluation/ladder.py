@@ -23,6 +23,7 @@ from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
+from pushforward.numbers import counted
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.run import transport_of
@@ -65,7 +66,7 @@ class _Climb:
 
     def samples(self, transport: Transport) -> list[Tensor]:
         """Those of each sampling, data units."""
-        self.judge.say(f"{self.name} beside its teacher, {transport.calls} call{'s' * (transport.calls != 1)}")
+        self.judge.say(f"{self.name} beside its teacher, {counted(transport.calls, 'call')}")
         return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
 
     def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None) -> CurvePoint:

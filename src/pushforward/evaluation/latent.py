@@ -43,9 +43,9 @@ CERTAIN = -30.0
 """Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
 
 
-def chosen(split: Split, n: int, names: Iterable[str], seed: int = 0) -> tuple[Tensor, Condition]:
-    """Some examples of a split in data units, the same ones for the same n, with the conditions of these names."""
-    examples = permutation(len(split), seed)[:n]
+def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
+    """At most n examples of a split in data units, always the same ones, with the conditions of these names."""
+    examples = permutation(len(split), 0)[:n]
     return split.data_units(examples), split.condition(names, examples)
 
 
@@ -98,7 +98,7 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     Returns:
         Means over examples; ``psnr`` and ``ssim`` for images.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     decoded = reconstructed(autoencoder, x, condition)
     difference = features(x, len(x)) - features(decoded, len(x))
     image = data.space.has_pixels
@@ -130,7 +130,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
     if float(log_variance.max()) < CERTAIN:
         return None

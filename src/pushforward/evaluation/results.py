@@ -31,6 +31,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
+from pushforward.numbers import counted
 from pushforward.records import Damaged, Record
 
 __all__ = [
@@ -260,9 +261,8 @@ class Comparison(Record):
 
     def __repr__(self) -> str:
         """Title and sizes."""
-        count = len(self.models)
         n = "" if self.settings.n is None else f", n = {self.settings.n:,}"
-        return f'Comparison("{self.title}", {count} model{"" if count == 1 else "s"}, {len(self.metrics)} scores{n})'
+        return f'Comparison("{self.title}", {counted(len(self.models), "model")}, {len(self.metrics)} scores{n})'
 
     def __str__(self) -> str:
         """The scores as a table of plain text."""

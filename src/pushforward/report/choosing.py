@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import ROLES, Role
 from pushforward.numbers import duration, listing
-from pushforward.report.sentences import inside, marked, named
+from pushforward.report.sentences import inside, marked, named, with_values
 from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
@@ -258,7 +258,7 @@ def _better(comparison: Comparison, model: ModelResult) -> str:
     if not ahead:
         return ""
     label, verb = inside(comparison.info(metric).label), "is" if len(ahead) == 1 else "are"
-    values = listing(f"{marked(score.name)} ({score.text})" for score in ahead)
+    values = with_values({score.name: score.text for score in ahead})
     return f"{values} {verb} measurably better in {label} than its {own.text}{'' if apart else ', and no slower'}"
 
 

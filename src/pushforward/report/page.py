@@ -15,6 +15,7 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import facts, health, ladder, latent, tables
+from pushforward.report.axes import far_apart
 from pushforward.report.bars import SPREAD, bars_note, has_intervals, sampled
 from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
@@ -253,7 +254,7 @@ def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> 
     info = comparison.info(metric)
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
-    wide = is_distance and info.better == "lower" and min(values) > 0 and max(values) > 8 * min(values)
+    wide = is_distance and info.better == "lower" and far_apart(values)
     arrow = tables.DIRECTIONS.get(info.better, "")
     return f"<figure>{interval_chart(rows, f'{info.label} {arrow}'.strip(), band, log=wide)}</figure>"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count
+from pushforward.numbers import count, counted
 from pushforward.report.captions import shared_noise
 from pushforward.report.columns import columns_section
 from pushforward.report.distributions import histogram_chart
@@ -158,8 +158,8 @@ def _moment(part: Panel) -> str:
 
 def _solver(model: ModelResult) -> str:
     calls = model.sampling.calls
-    counted = "" if calls is None else "one network call" if calls == 1 else f"{count(calls)} network calls"
-    return ", ".join(filter(None, [counted, model.sampling.solver]))
+    needed = "" if calls is None else "one network call" if calls == 1 else counted(calls, "network call")
+    return ", ".join(filter(None, [needed, model.sampling.solver]))
 
 
 def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:

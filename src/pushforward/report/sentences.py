@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import listing
 
-__all__ = ["CLOSE", "OPEN", "Sentence", "family_aside", "inside", "marked", "named", "unmarked", "verb"]
+__all__ = ["CLOSE", "OPEN", "Sentence", "family_aside", "inside", "marked", "named", "unmarked", "verb", "warning", "with_values"]
 
 OPEN, CLOSE = "\ue000", "\ue001"
 """Around names inside a sentence's ``marked`` text; private code points."""
@@ -37,6 +37,11 @@ class Sentence:
         return unmarked(self.marked)
 
 
+def warning(text: str, link: str = "scorecard") -> Sentence:
+    """A finding to keep in mind, with the section that shows it."""
+    return Sentence("warning", text, link)
+
+
 def marked(name: str) -> str:
     """A name between the marks."""
     return f"{OPEN}{unmarked(name)}{CLOSE}"
@@ -45,6 +50,11 @@ def marked(name: str) -> str:
 def named(names: Sequence[str]) -> str:
     """Names in a sentence, marked."""
     return listing(marked(name) for name in names)
+
+
+def with_values(values: Mapping[str, str]) -> str:
+    """Names in a sentence, each with what is said of it, such as ``gan (3 %) and vae (5 %)``."""
+    return listing(f"{marked(name)} ({value})" for name, value in values.items())
 
 
 def unmarked(text: str) -> str:

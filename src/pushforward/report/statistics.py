@@ -123,7 +123,7 @@ class Statistic:
     @property
     def text(self) -> str:
         """The value as a scorecard has it: with its interval, else with its spread."""
-        return with_spread(self.value, self.spread) if self.interval is None else " ".join(bounded(self.value, self.interval))
+        return with_spread(self.value, self.spread, self.interval)
 
 
 def differ(gap: float, width: float, other: float) -> bool:
@@ -137,8 +137,10 @@ def paired(first: Sequence[float | None], other: Sequence[float | None], floor: 
     return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
-def with_spread(value: float | None, spread: float | None) -> str:
-    """Such as ``1.02 ± 0.05``."""
+def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
+    """Such as ``1.02 ± 0.05``; with an interval, which stands in place of the spread, ``1.02 [0.97, 1.07]``."""
+    if interval is not None:
+        return " ".join(bounded(value, interval))
     text, wide = measured(value, spread)
     return f"{text} ± {wide}" if wide else text
 

@@ -94,7 +94,7 @@ def _few_calls(comparison: Comparison, width: int) -> list[str]:
     for model in comparison.models:
         rungs = ladder.table(comparison, model)
         if rungs is not None and model.ladder is not None:
-            block = _table(rungs.of(tables.filled(rungs)), width)
+            block = _table(rungs.filled, width)
             how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
             parts.append(f"Few calls: {model.name}\n{block}\n{how}")
     return [*parts, wrapped(ladder_note(comparison), width)] if parts else []
