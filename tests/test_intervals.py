@@ -142,6 +142,15 @@ def test_errors_are_what_new_examples_vary_by(metric):
         assert all(0 <= repeat[name].reference_error <= repeat[name].error for repeat in repeats)
 
 
+def test_of_two_classes_the_distance_has_the_errors_of_both_shares():
+    x = np.zeros((101, 2), np.float32)
+    generated, reference = np.repeat([0, 1], [30, 71]), np.repeat([0, 1], [51, 50])
+    score = Classes()(Samples(x, x, x, x, x, (2,), None, None, generated, reference, classes=2))["class_distance"]
+    assert score.value == pytest.approx(21 / 101)
+    assert score.reference_error**2 == pytest.approx(51 * 50 / 101**2 / 100)
+    assert score.error**2 == pytest.approx((51 * 50 + 30 * 71) / 101**2 / 100)
+
+
 def test_the_copying_test_has_the_error_of_a_z_score_where_nothing_is_copied():
     draw = random(5)
     tests = [_mann_whitney(draw.standard_normal(90), draw.standard_normal(60)) for _ in range(200)]

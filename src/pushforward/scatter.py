@@ -72,8 +72,8 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
         axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
             style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-            middle = np.median(members, axis=0)
-            axes.annotate(names[number], middle, ha="center", va="center", fontsize=8, bbox=style)
+            x, y = np.median(members, axis=0)
+            axes.annotate(names[number], (x, y), ha="center", va="center", fontsize=8, bbox=style)
     left, right, bottom, top = limits_of(points)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     axes.set_aspect("equal")

@@ -18,7 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" * (1 - total / (m + k))", "", "intervals"),
         ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
-        ("error = share_error(", "error = 2 * share_error(", "intervals"),
+        ("error=share_error(authentic", "error=2 * share_error(authentic", "intervals"),
     ],
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),

@@ -200,7 +200,9 @@ def _reported(
     if data is not None:
         say("measuring: features, floors, scores, cost")
     comparison = judge(models, data, **options)
-    report = Report(with_sweep(comparison, sweep, data, options["features"]) if sweep and data is not None else comparison)
+    if sweep and data is not None:
+        comparison = with_sweep(comparison, sweep, data, options["features"], say)
+    report = Report(comparison)
     report.save_all(folder)
     return report
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
-from pushforward.training.memory import added_peak, held_bytes, peak_memory
+from pushforward.training.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import as_drawn, unmet_kept
 
@@ -22,9 +22,7 @@ __all__ = [
     "flops",
     "lower_quartile",
     "megabytes",
-    "named_parameters",
     "parameters",
-    "peak_memory",
     "sampling_costs",
     "sampling_memory",
     "seconds_per_sample",
@@ -50,15 +48,10 @@ def parameters(module: nn.Module) -> int:
     return sum(tensor.numel() for tensor in module.parameters())
 
 
-def named_parameters(module: nn.Module) -> list[int]:
-    """The identity of each parameter tensor, to find out whether two modules share some."""
-    return [id(tensor) for tensor in module.parameters()]
-
-
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
     """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
-    sampled = set(named_parameters(sampler))
-    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(named_parameters(part))}
+    sampled = set(map(id, sampler.parameters()))
+    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
     return {name: size for name, size in unused.items() if size}
 
 
@@ -153,7 +146,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     Returns:
         Bytes; None where nothing can be measured.
     """
-    added = added_peak(lambda: _in_few_steps(transport).sample(n, batch=n), transport.device)
+    added = added_peak(lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device)
     return None if added is None else held_bytes(transport) + added
 
 
@@ -170,7 +163,7 @@ def sampling_flops(transport: Transport) -> int:
     return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
 
 
-def _in_few_steps(transport: Transport, steps: int = FEW_STEPS) -> Transport:
+def _in_few_steps(transport: Transport, steps: int) -> Transport:
     """The same model in so many steps; unchanged where it has no more or steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:

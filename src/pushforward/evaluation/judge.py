@@ -19,7 +19,7 @@ from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.curves import quality_curve, trajectory_of
-from pushforward.evaluation.drawing import SHOWN, pictures_of
+from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
@@ -47,7 +47,7 @@ from pushforward.transports import BATCH, Transport, has_levels
 from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
-__all__ = ["SHOWN", "Judge", "Sampler"]
+__all__ = ["Judge", "Sampler"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""

@@ -23,7 +23,7 @@ FEW = 20
 """Expected examples below which a count is not taken for normal."""
 
 
-def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
+def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, Score]:
     """Three signs of memorisation, by distances to nearest examples.
 
     * "authenticity": the share of samples that are farther from their nearest training example than
@@ -36,10 +36,9 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     * "held_out_ratio": of the real examples that are nearest to some sample, the share that is held
       out, over m / (k + m), which a model has that is as far from either set. Less than 1 repeats
       training examples; more has seen the held-out ones. Examples count once, so that samples that
-      are all alike tell little, and both count where they are equally near.
-    * "reached": how many real examples are nearest to some sample, of which that share is.
-    * "copying_error" and "copying_shared": the standard error of C_T, and the part of it that comes from held-out examples.
-    * "ratio_error" and "ratio_shared": the same of "held_out_ratio" (`ratio_errors`).
+      are all alike tell little, and both count where they are equally near. Its ``extra`` has "tail"
+      where samples reach few real examples: chance alone passes twice of it above 1 in 1 of 2,000
+      evaluations, so that a model is suspected only beyond.
 
     Args:
         generated: (n, d).
@@ -55,16 +54,16 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     distances, closest = nearest(generated, training)
     examples, back = np.unique(closest, return_inverse=True)
     own = nearest(training[examples], training, 1)[0]
+    authentic = float((distances > own[back]).mean())
     (to_held_out, at), judges = nearest(generated, held_out), held_out[:MOST]
     reached = _Reached(at, closest, to_held_out <= distances, distances <= to_held_out)
     chance = len(held_out) / (len(training) + len(held_out))
-    errors = ratio_errors(reached, len(held_out), len(training))
+    error, shared = (part / chance for part in ratio_errors(reached, len(held_out), len(training)))
+    expected = reached.count * chance
+    tail = {"tail": _tail(expected)} if expected <= FEW else {}
     scores = {
-        "authenticity": float((distances > own[back]).mean()),
-        "held_out_ratio": reached.share() / chance,
-        "reached": float(reached.count),
-        "ratio_error": errors[0] / chance,
-        "ratio_shared": errors[1] / chance,
+        "authenticity": Score(authentic, error=share_error(authentic * len(generated), len(generated)), reference_error=0.0),
+        "held_out_ratio": Score(reached.share() / chance, error=error, reference_error=shared, extra=tail),
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [nearest(part, cells)[1] for part in (generated, judges)]
@@ -74,8 +73,9 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     z, weights, of_generated, of_held_out = map(np.array, zip(*tests, strict=True))
     weights = weights / weights.sum()
     shared = (weights**2 * of_held_out).sum()
-    error, shared = (float(np.sqrt(variance)) for variance in ((weights**2 * of_generated).sum() + shared, shared))
-    return {**scores, "copying_test": float(weights @ z), "copying_error": error, "copying_shared": shared}
+    variances = (weights**2 * of_generated).sum() + shared, shared
+    error, shared = (float(np.sqrt(variance)) for variance in variances)
+    return {**scores, "copying_test": Score(float(weights @ z), error=error, reference_error=shared)}
 
 
 @dataclass(frozen=True)
@@ -225,27 +225,10 @@ class Copying:
         return len(samples.training) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Three scores; "copying_test" is left out below 10 examples on a side.
-
-        ``extra`` of "held_out_ratio" has "tail" where samples reach few real examples: chance alone passes twice of it above 1 in
-        1 of 2,000 evaluations, so that a model is suspected only beyond.
-        """
+        """Three scores; "copying_test" is left out below 10 examples on a side."""
         held_out = drawn(samples.reference, len(samples.reference), 1)
-        sides = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
-        values = copying(*sides)
-        authentic, ratio = values["authenticity"], values["held_out_ratio"]
-        error = share_error(authentic * len(sides[0]), len(sides[0]))
-        chance = len(held_out) / (len(samples.training) + len(held_out))
-        expected = values["reached"] * chance
-        extra = {"tail": _tail(expected)} if expected <= FEW else {}
-        scores = {
-            "authenticity": Score(authentic, error=error, reference_error=0.0),
-            "held_out_ratio": Score(ratio, error=values["ratio_error"], reference_error=values["ratio_shared"], extra=extra),
-        }
-        if "copying_test" not in values:
-            return scores
-        z, *errors = (values[name] for name in ("copying_test", "copying_error", "copying_shared"))
-        return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
+        generated = drawn(samples.generated, MOST, 0)
+        return copying(*strong_columns(samples.training, samples.scale, generated, held_out, samples.training))
 
 
 def _tail(expected: float) -> float:

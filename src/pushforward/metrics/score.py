@@ -200,6 +200,12 @@ class Samples:
                 raise DataError(f"There are {count} {first} examples but features of {features}.")
 
     @property
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Generated and reference examples in units of ``scale``; columns whose scale is 0 as they are."""
+        unit = 1.0 if self.scale is None else np.where(self.scale > 0, self.scale, 1.0)
+        return self.generated / unit, self.reference / unit
+
+    @property
     def equal(self) -> bool:
         """Whether there are as many generated as reference examples, as comparisons between models need."""
         return len(self.generated) == len(self.reference)

@@ -187,8 +187,7 @@ class Wasserstein:
             sliced = _with_errors(sliced, *sliced_errors_of(x, y))
         if len(samples.shape) > 1:
             return {"sliced_w2": sliced}
-        unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
-        x, y = samples.generated / unit, samples.reference / unit
+        x, y = samples.points
         matched = list(matchings(x, y))
         score = Score(transport_score(matched))
         if samples.errors:

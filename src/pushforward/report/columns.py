@@ -16,7 +16,7 @@ from pushforward.report.charts import COLOURS, marker, svg_open
 from pushforward.report.distributions import outlines
 from pushforward.report.markup import side_by_side, signs, titled
 
-__all__ = ["columns_section"]
+__all__ = ["columns_section", "has_columns"]
 
 SHAPES, PAIRS, TOLD = "column_error", "pair_error", "detection"
 """The scores whose numbers are drawn."""
@@ -49,6 +49,11 @@ def columns_section(comparison: Comparison) -> str:
     """Charts of the columns, of pairs and of what gives samples away; empty for data that is no table."""
     parts = [_told(comparison, _with(comparison, TOLD, "falls")), _shapes(comparison, _with(comparison, SHAPES, "share"))]
     return "".join([*parts, _pairs(comparison, _with(comparison, PAIRS, "matrix"))])
+
+
+def has_columns(comparison: Comparison) -> bool:
+    """Whether there are charts of the columns."""
+    return bool(_with(comparison, SHAPES, "share"))
 
 
 def _with(comparison: Comparison, metric: str, name: str) -> list[Numbered]:

@@ -10,7 +10,7 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted
 from pushforward.report.captions import shared_noise
-from pushforward.report.columns import columns_section
+from pushforward.report.columns import has_columns
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.facts import scored_trainings
 from pushforward.report.limits import not_stored, without_pictures
@@ -200,7 +200,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
 
 
 def _columns(comparison: Comparison, look: Look) -> str:
-    if (look.columns() < 3 and look.columns() != 1) or columns_section(comparison):
+    if (look.columns() < 3 and look.columns() != 1) or has_columns(comparison):
         return ""
     names = comparison.data.columns
     charts = []

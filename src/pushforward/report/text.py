@@ -188,7 +188,7 @@ def _codes(comparison: Comparison) -> str:
     if statistics is None:
         return ""
     cells = [f"{column.label} {cell.value}" for column, cell in zip(statistics.columns, statistics.rows[0].cells, strict=True)]
-    return "Of held-out examples: " + ", ".join(cell for cell in cells if not cell.endswith("–"))
+    return f"Of held-out examples: {', '.join(cells)}"
 
 
 def _footing(comparison: Comparison) -> list[str]:

@@ -53,7 +53,7 @@ def _table(splits: Sequence[np.ndarray]) -> Samples:
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
     generated, reference, training = (part.astype(np.float32) for part in splits)
-    classes = {"generated_classes": _classes(generated), "reference_classes": _classes(reference), "classes": 2}
+    classes: dict[str, Any] = {"generated_classes": _classes(generated), "reference_classes": _classes(reference), "classes": 2}
     return samples_of(generated, reference, training, shape=shape, truth=truth, **classes)
 
 
