@@ -72,7 +72,7 @@ def of_stacked(n: int, repeat: int, most: float) -> list[dict[str, Score]]:
 
 def known_scores() -> dict[str, MetricInfo]:
     """What is known of each score."""
-    return describe() | {name: info for scores in MODEL_SCORES.values() for name, info in scores.items()}
+    return {**describe(), **MODEL_SCORES}
 
 
 def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float], n: int) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """One thread a test process, since several run beside each other, and threads that do not spin; before torch is imported."""
 
 import contextlib
+import copy
 import gc
 import importlib
 import os
@@ -115,6 +116,14 @@ def _seeded():
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def content():
+    """A comparison as plain data, which a test may change."""
+    from programs.reporting import whole
+
+    return copy.deepcopy(whole())
 
 
 @pytest.fixture

@@ -98,9 +98,7 @@ def test_evaluate_warns_as_reports_do(here, capsys):
     assert re.search(r"^KID ↓ .* \[\S+, \S+\]$", out, re.MULTILINE), "the no-network column has its interval"
     out = " ".join(out.split())
     assert "- These features have 2 dimensions (n = 25) and cannot see" in out
-    assert (
-        "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
-    )
+    assert "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("What to keep in mind")[1]
     warnings = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
     assert any(warning.startswith("Only 25 samples") for warning in warnings)
 

@@ -10,12 +10,13 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.editing.interpolation import walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
-from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip, walk
-from pushforward.pictures import groups_picture
+from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
 from pushforward.report import Report
+from pushforward.scatter import groups_picture
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from programs.means import Means
 from torch import nn
 
 import pushforward as pf
@@ -17,7 +18,6 @@ from pushforward.extractors.classifier import Classifier, LastHidden
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance, views
 from pushforward.testing import Broken, check_features, space_data
-from pushforward.testing.features import Means
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
 """Extractors that are faster with other settings."""

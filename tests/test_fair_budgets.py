@@ -76,7 +76,9 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     result = json.loads(out)
     assert (result["settings"]["budget"], result["models"][0]["training"]["steps"]) == ("--flops 3e7", 3)
     assert main(["compare", "flow", "--budget", "0.2s,0.1s", "--features", "pca", *shared, "--out", "b"]) == 0
-    result = Comparison.from_json(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "measuring flow after 100 ms, sampling 1 of 1 ..." in err
+    result = Comparison.from_json(out)
     assert result.settings.spaces == ("pca",)
     first, last = result.sweep["flow"]
     assert first.seconds < last.seconds

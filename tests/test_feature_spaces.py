@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from programs.means import Means
 from torch import nn
 
 import pushforward as pf
@@ -27,7 +28,6 @@ from pushforward.extractors.self_supervised import SelfSupervised
 from pushforward.metrics import Score, describe
 from pushforward.report.verdict import verdict
 from pushforward.testing import check_features, space_data
-from pushforward.testing.features import Means
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from programs.rows import random
 from scipy import stats
 
 from pushforward.conditions import Label
@@ -29,10 +30,6 @@ from pushforward.metrics.uncertainty import share_error
 
 SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")
 POSITIVE = ("density", "frechet", "w2", "sliced_w2", "sinkhorn", "spread", "sharpness", "mode_kl", "held_out_ratio")
-
-
-def random(seed):
-    return np.random.Generator(np.random.Philox(seed))
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 50), (3, 50), (25, 50), (50, 50), (999, 1000)])
@@ -143,6 +140,15 @@ def test_errors_are_what_new_examples_vary_by(metric):
         stated = np.sqrt(np.mean([repeat[name].error ** 2 for repeat in repeats]))
         assert stated == pytest.approx(spread, rel=0.4), name
         assert all(0 <= repeat[name].reference_error <= repeat[name].error for repeat in repeats)
+
+
+def test_of_two_classes_the_distance_has_the_errors_of_both_shares():
+    x = np.zeros((101, 2), np.float32)
+    generated, reference = np.repeat([0, 1], [30, 71]), np.repeat([0, 1], [51, 50])
+    score = Classes()(Samples(x, x, x, x, x, (2,), None, None, generated, reference, classes=2))["class_distance"]
+    assert score.value == pytest.approx(21 / 101)
+    assert score.reference_error**2 == pytest.approx(51 * 50 / 101**2 / 100)
+    assert score.error**2 == pytest.approx((51 * 50 + 30 * 71) / 101**2 / 100)
 
 
 def test_the_copying_test_has_the_error_of_a_z_score_where_nothing_is_copied():

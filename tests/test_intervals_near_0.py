@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs.rows import random
 from scipy import stats
 
 from pushforward.evaluation.combining import combined
@@ -17,14 +18,10 @@ from pushforward.metrics.exchanges import divisions, norm_growth, rounds
 from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
 from pushforward.metrics.modes import Modes
 from pushforward.metrics.stacked import Stacked
-from pushforward.metrics.wasserstein import Wasserstein, transport_errors, transport_growth, transport_score
+from pushforward.metrics.wasserstein import Wasserstein, matchings, transport_errors, transport_growth, transport_score
 
 CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
 METRICS = {"w2": Wasserstein, "sliced_w2": Wasserstein, "class_distance": Classes, "mode_kl": Modes}
-
-
-def random(seed):
-    return np.random.Generator(np.random.Philox(seed))
 
 
 def points(n, draw, weights=None):
@@ -110,10 +107,11 @@ def test_divisions_lose_the_difference_of_the_clouds():
     """Far from 0 the interval is that of the first order: a matching across the gap would blow it up."""
     draw = random(3)
     x, y = draw.standard_normal((2, 80, 2))
-    near, far = (transport_growth(x + shift, y, transport_errors(x + shift, y)) for shift in (0.0, 20.0))
+    near, far = (transport_growth(x + shift, y, transport_errors([*matchings(x + shift, y)])) for shift in (0.0, 20.0))
     assert far.null_mean < 2 * near.null_mean
-    low, high = score_interval(transport_score(x + 20.0, y), far, 1, 1.96)
-    assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(x + 20.0, y)[0], rel=0.05)
+    matched = [*matchings(x + 20.0, y)]
+    low, high = score_interval(transport_score(matched), far, 1, 1.96)
+    assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(matched)[0], rel=0.05)
 
 
 def test_the_mean_of_a_divergence_of_many_modes_is_not_that_of_a_chi_squared_number():

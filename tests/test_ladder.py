@@ -9,14 +9,14 @@ import pytest
 from programs.rungs import content, points
 
 import pushforward as pf
-from pushforward.evaluation import curves, ladder
+from pushforward.evaluation import ladder
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
 from pushforward.evaluation.measurements import Health, Series
-from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of
 from pushforward.evaluation.scoring import score
 from pushforward.metrics import describe
@@ -65,8 +65,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert measured.own == measured.teacher[3]
     assert len(drawn) == 2 * (5 + 5 + 1), "the steps in which training held the teacher are not sampled again"
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
-    teacher = teacher_of(student)
-    seeds = [curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS]
+    teacher, seeds = teacher_of(student), (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     own = [teacher.sample(20, seed=seed) for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
         samples = [flow.with_solver(flow.solver, 4, flow.grid).sample(20, seed=seed) for seed in seeds]
@@ -86,11 +85,10 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     measured = ladder_of(judge, student)
     assert (measured.default_solver, measured.default.calls) == (solver_title(own), own.calls)
     assert measured.default_solver != measured.solver
-    samples = [own.sample(20, seed=seed) for seed in (curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS)]
+    samples = [own.sample(20, seed=seed) for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
     scored = [score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value for x in samples]
     assert measured.default.values["energy"] == tuple(scored)
-    held = teacher_of(student)
-    stored = {"samplers": {"teacher": described_sampler(held)}}
+    stored = {"samplers": {"teacher": described_sampler(held := teacher_of(student))}}
     assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
     assert by_default({}, "teacher", held) is None, "runs of before do not name it"
     for damaged in (
@@ -104,12 +102,14 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
 
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
-    comparison = pf.evaluate(student, data, n=20, repeats=1)
+    comparison = pf.evaluate(student, data, n=20, repeats=1, tell=(lines := []).append)
     assert len(comparison.models[0].ladder.points) == 5
+    assert {f"measuring {student.name} beside its teacher, 1 call ...", "measuring no network ..."} <= {*lines}
     assert Comparison.from_json(comparison.to_json()) == comparison
     text = " ".join(scores_text(comparison).split())
     said = ("95 % interval of a score", "n = 20 on either side, 1 sampling;", "n = 20, 1 sampling of each point")
     assert [*map(text.count, said)] == [1, 1, 0]
+    assert "\n\nVerdict\n- In one call " in scores_text(comparison)
     assert re.search(r"\n1 call +\S+ \[\S+, \S+\] .*\[low, high\]", scores_text(comparison), re.S), "points have intervals"
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)

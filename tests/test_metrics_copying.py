@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from programs.rows import random
 
 import pushforward as pf
 from pushforward.errors import DataError, UsageError
@@ -14,16 +15,12 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.model_metrics import ask_model
 from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
-from pushforward.metrics.classes import Classes, shares, total_variation
-from pushforward.metrics.copying import Copying, _tail, cell_scores, copying
+from pushforward.metrics.classes import Classes
+from pushforward.metrics.copying import Copying, _tail, cell_tests, copying
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
+from pushforward.metrics.table import variation
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
-
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
-
 
 # --- memorisation ---
 
@@ -31,15 +28,15 @@ def random(seed: int) -> np.random.Generator:
 def test_authenticity_of_new_data_on_a_line_is_a_third():
     # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
     training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
-    assert copying(generated, generated, training)["authenticity"] == pytest.approx(1 / 3, abs=0.03)
+    assert copying(generated, generated, training)["authenticity"].value == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_authenticity_on_a_grid_is_a_matter_of_its_spacing():
     training = np.arange(100.0)[:, None]
     near, far = training + 0.25, training + 1000.0
-    assert copying(near, near, training)["authenticity"] == 0
-    assert copying(far, near, training)["authenticity"] == 1
-    assert copying(np.concatenate([near, far]), near, training)["authenticity"] == 0.5
+    assert copying(near, near, training)["authenticity"].value == 0
+    assert copying(far, near, training)["authenticity"].value == 1
+    assert copying(np.concatenate([near, far]), near, training)["authenticity"].value == 0.5
 
 
 def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
@@ -47,8 +44,8 @@ def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
 
     x, y = random(202).standard_normal(60), random(203).standard_normal(90) + 0.4
     of_x, of_y = np.arange(60) % 2, np.arange(90) % 3  # of the third cell x has nothing
-    z, weights = cell_scores(x, y, of_x, of_y)
-    assert weights.tolist() == [30, 30]
+    z, weights, *_ = zip(*cell_tests(x, y, of_x, of_y), strict=True)
+    assert weights == (30, 30)
     for cell in range(2):
         test = mannwhitneyu(x[of_x == cell], y[of_y == cell], alternative="less", use_continuity=False, method="asymptotic")
         from scipy.stats import norm
@@ -86,15 +83,15 @@ def test_images_are_compared_in_the_directions_of_the_training_examples():
     scores = values(Copying(), rows[600:], rows[400:600], rows[:400], shape=(1, 10, 10))
     assert set(scores) == {"authenticity", "copying_test", "held_out_ratio"}
     for name, result in scores.items():
-        assert result.value == pytest.approx(exact[name], rel=0.05)
+        assert result.value == pytest.approx(exact[name].value, rel=0.05)
 
 
 def test_few_examples_have_no_copying_test():
     x = random(208).standard_normal((8, 2))
     assert set(values(Copying(), x, x, x)) == {"authenticity", "held_out_ratio"}
     counted = copying(np.tile(x[:2], (9, 1)), x + 1, x)
-    assert counted["reached"] == 2, "copies of two examples reach no more"
-    assert counted["held_out_ratio"] == 0
+    assert counted["held_out_ratio"].extra == {"tail": _tail(2 * 0.5)}, "copies of two examples reach no more"
+    assert counted["held_out_ratio"].value == 0
 
 
 # --- class histogram ---
@@ -103,10 +100,8 @@ def test_few_examples_have_no_copying_test():
 def test_the_class_distance_of_a_lost_class_is_its_share():
     real = np.repeat(np.arange(4), [10, 20, 30, 40])
     lost = real[real != 2]
-    assert total_variation(shares(lost, 4), shares(real, 4)) == pytest.approx(0.3)
-    assert total_variation(shares(real, 4), shares(real, 4)) == 0
-    with pytest.raises(UsageError, match="0 to 3 only"):
-        shares(real + 1, 4)
+    assert variation(lost, real, 4)[0] == pytest.approx(0.3)
+    assert variation(real, real, 4)[0] == 0
 
 
 def test_the_score_holds_the_share_of_each_class():

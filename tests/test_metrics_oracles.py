@@ -7,27 +7,18 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from programs.rows import random, sklearn_moons
 from scipy.stats import norm
 
+from pushforward.metrics import Samples, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.kernel import kernel_distance
 from pushforward.metrics.manifold import prdc
-from pushforward.metrics.sinkhorn import Sinkhorn, sinkhorn_divergence, transport_cost
+from pushforward.metrics.sinkhorn import Sinkhorn, divergence_terms, potentials
 from pushforward.metrics.two_sample import TwoSample, classifier_accuracy
 from pushforward.metrics.wasserstein import transport_distance
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
-
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def sklearn_moons(n, seed):
-    from sklearn.datasets import make_moons
-
-    return make_moons(n, noise=0.05, random_state=seed)
-
 
 # --- KID, precision, recall, coverage, W2 ---
 
@@ -80,6 +71,11 @@ def test_the_frechet_distance_of_a_set_of_equal_features_is_zero():
 # --- Sinkhorn ---
 
 
+def total(function, *arguments):
+    """The sum of the means of what both sides add."""
+    return sum(float(part.mean()) for part in function(*arguments))
+
+
 def test_the_sinkhorn_divergence_is_what_pot_computes():
     ot = pytest.importorskip("ot")
     x, y = random(105).standard_normal((30, 3)), random(106).standard_normal((40, 3)) + 0.5
@@ -87,16 +83,16 @@ def test_the_sinkhorn_divergence_is_what_pot_computes():
     def cost(a, b):
         return float(ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value)
 
-    assert transport_cost(ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
-    assert sinkhorn_divergence(x, y, 0.5) == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
+    assert total(potentials, ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
+    assert total(divergence_terms, x, y, 0.5) == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 0.5, 20.0])
 def test_the_sinkhorn_divergence_of_a_shift_is_its_squared_length(epsilon):
     # |x - y - s|^2 differs from |x - y|^2 by terms of x alone and of y alone, which no plan changes
     x, shift = random(107).standard_normal((60, 2)), np.array([0.6, -0.8])
-    assert sinkhorn_divergence(x + shift, x, epsilon) == pytest.approx(1, rel=2e-3)
-    assert sinkhorn_divergence(x, x, epsilon) == pytest.approx(0, abs=1e-3 * epsilon)
+    assert total(divergence_terms, x + shift, x, epsilon) == pytest.approx(1, rel=2e-3)
+    assert total(divergence_terms, x, x, epsilon) == pytest.approx(0, abs=1e-3 * epsilon)
 
 
 def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
@@ -110,15 +106,15 @@ def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
 
     levels = norm.ppf((np.arange(400) + 0.5) / 400)
     x, y = a * levels[:, None], b * levels[:, None] + shift
-    assert transport_cost((x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
+    assert total(potentials, (x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
     wanted = cost(a, b, shift) - (cost(a, a, 0) + cost(b, b, 0)) / 2
-    assert sinkhorn_divergence(x, y, epsilon) == pytest.approx(wanted, rel=0.01)
+    assert total(divergence_terms, x, y, epsilon) == pytest.approx(wanted, rel=0.01)
 
 
 def test_the_sinkhorn_divergence_lies_between_the_means_and_w2():
     x, y = random(108).standard_normal((30, 2)), random(109).standard_normal((30, 2)) * 0.5 + 1
-    assert sinkhorn_divergence(x, y, 0.02) == pytest.approx(transport_distance(x, y) ** 2, rel=0.02)
-    assert sinkhorn_divergence(x, y, 1e4) == pytest.approx(np.square(x.mean(0) - y.mean(0)).sum(), rel=0.01)
+    assert total(divergence_terms, x, y, 0.02) == pytest.approx(transport_distance(x, y) ** 2, rel=0.02)
+    assert total(divergence_terms, x, y, 1e4) == pytest.approx(np.square(x.mean(0) - y.mean(0)).sum(), rel=0.01)
 
 
 def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_examples():
@@ -158,3 +154,81 @@ def test_a_classifier_sees_what_mean_and_covariance_do_not():
 def test_few_examples_have_no_classifier_test():
     x = random(119).standard_normal((9, 2))
     assert "classifier_test" not in values(TwoSample(), x, x + 1)
+
+
+def points(n, seed, shift, scale):
+    return shift + scale * np.random.default_rng(seed).normal(size=(n, 4)) * [1.0, 0.7, 0.5, 0.4]
+
+
+def scored(shift, scale, n, seed, samplings):
+    """KID's cousin and the Fréchet distance of new samples against new real points, with their intervals."""
+    from pushforward.evaluation.combining import combined
+    from pushforward.metrics.frechet import Frechet
+    from pushforward.metrics.two_sample import energy_distance, energy_errors
+
+    real = points(n, 2 * seed, 0, 1)
+    parts = {"frechet": [], "energy": []}
+    for sampling in range(samplings):
+        x = points(n, [2 * seed + 1, sampling], shift, scale)
+        (error, shared), growth = energy_errors(x, real)
+        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
+        parts["frechet"].append(Frechet()(Samples(x, real, real, x, real, shape=(4,)))["frechet"])
+    return {name: combined(scores, n, None) for name, scores in parts.items()}
+
+
+@pytest.mark.parametrize("samplings", [1, 3])
+def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings):
+    repeats = [scored(0.2, 1.1, 100, seed, samplings) for seed in range(60)]
+    for name in ("frechet", "energy"):
+        true = np.mean([repeat[name].value for repeat in repeats])
+        held = np.mean([repeat[name].interval[0] <= true <= repeat[name].interval[1] for repeat in repeats])
+        assert held >= 0.85, name
+        width = np.mean([repeat[name].interval[1] - repeat[name].interval[0] for repeat in repeats]) / 2
+        assert width == pytest.approx(1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35), name
+
+
+def test_an_interval_over_samplings_against_one_reference_would_be_too_narrow():
+    """The samplings of a model share their reference, whose error more samplings do not take away."""
+    wide = np.mean([np.diff(scored(0.2, 1.1, 100, seed, 3)["energy"].interval) for seed in range(10)])
+    alone = [scored(0.2, 1.1, 100, seed, 3)["energy"] for seed in range(10)]
+    own = np.mean([2 * 1.96 * np.sqrt((score.error**2 - score.reference_error**2) / 3) for score in alone])
+    assert own < 0.7 * wide
+
+
+def test_potentials_of_a_matching_are_dual():
+    from scipy.optimize import linear_sum_assignment
+
+    from pushforward.metrics.uncertainty import matching_potentials
+
+    costs = np.random.default_rng(0).random((30, 30))
+    rows, columns = linear_sum_assignment(costs)
+    u, v = matching_potentials(costs, columns)
+    assert (u[:, None] + v[None, :] <= costs + 1e-12).all()
+    np.testing.assert_allclose(u[rows] + v[columns], costs[rows, columns])
+
+
+@pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
+def test_errors_are_what_clouds_drawn_again_vary_by(name):
+    from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
+
+    def matched(function):
+        return lambda x, y: function(list(wasserstein.matchings(x, y)))
+
+    def sliced_128(x, y):
+        return wasserstein.sliced_distance(x, y, 128)
+
+    score, errors = {
+        "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
+        "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
+        "sliced_errors_of": (
+            lambda x, y: wasserstein.sliced_distance(x, y, 128),
+            lambda x, y: wasserstein.sliced_errors_of(x, y)[0],
+        ),
+        "transport_errors": (matched(wasserstein.transport_score), matched(wasserstein.transport_errors)),
+    }[name]
+    fixed = points(100, 10**6, 0, 1)
+    for both in (True, False):  # new clouds on both sides, or a new reference alone
+        pairs = [(points(100, 2 * s, 0.5, 1) if both else fixed + 0.5, points(100, 2 * s + 1, 0, 1)) for s in range(50)]
+        spread = np.std([score(x, y) for x, y in pairs], ddof=1)
+        stated = np.sqrt(np.mean([errors(x, y)[0 if both else 1] ** 2 for x, y in pairs]))
+        assert stated == pytest.approx(spread, rel=0.35), both

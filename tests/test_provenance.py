@@ -13,9 +13,9 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.errors import UsageError
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.intervals import over_trainings, with_interval
 from pushforward.evaluation.protocol import Protocol
+from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.metrics import Score
 from pushforward.numbers import measured
 
@@ -149,7 +149,8 @@ def test_each_sampling_is_announced():
     said = []
     models = {"it": GaussianBaseline.fit(cloud())}
     pf.compare(models, cloud(), repeats=2, curve=False, tell=said.append)
-    assert said == ["measuring it, sampling 1 of 2 ...", "measuring it, sampling 2 of 2 ..."]
+    parts = ("the time and memory of samples", "it, sampling 1 of 2", "it, sampling 2 of 2", "no network")
+    assert said == [f"measuring {part} ..." for part in parts]
 
 
 def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
@@ -228,73 +229,3 @@ def test_a_small_n_is_named_with_the_size_of_its_bias(first):
     assert "At n = 40 a perfect model would score about" in " ".join(scores_text(first).split())
     many = dataclasses.replace(first, settings=dataclasses.replace(first.settings, n=5000))
     assert not [text for text in pf.Report(many).verdict if "is bias" in text]
-
-
-def points(n, seed, shift, scale):
-    return shift + scale * np.random.default_rng(seed).normal(size=(n, 4)) * [1.0, 0.7, 0.5, 0.4]
-
-
-def scored(shift, scale, n, seed, samplings):
-    """KID's cousin and the Fréchet distance of new samples against new real points, with their intervals."""
-    from pushforward.evaluation.combining import combined
-    from pushforward.metrics.frechet import Frechet
-    from pushforward.metrics.two_sample import energy_distance, energy_errors
-
-    real = points(n, 2 * seed, 0, 1)
-    parts = {"frechet": [], "energy": []}
-    for sampling in range(samplings):
-        x = points(n, [2 * seed + 1, sampling], shift, scale)
-        (error, shared), growth = energy_errors(x, real)
-        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
-        samples = pf.metrics.Samples(x, real, real, x, real, shape=(4,))
-        parts["frechet"].append(Frechet()(samples)["frechet"])
-    return {name: combined(scores, n, None) for name, scores in parts.items()}
-
-
-@pytest.mark.parametrize("samplings", [1, 3])
-def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings):
-    repeats = [scored(0.2, 1.1, 100, seed, samplings) for seed in range(60)]
-    for name in ("frechet", "energy"):
-        true = np.mean([repeat[name].value for repeat in repeats])
-        held = np.mean([repeat[name].interval[0] <= true <= repeat[name].interval[1] for repeat in repeats])
-        assert held >= 0.85, name
-        width = np.mean([repeat[name].interval[1] - repeat[name].interval[0] for repeat in repeats]) / 2
-        assert width == pytest.approx(1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35), name
-
-
-def test_an_interval_over_samplings_against_one_reference_would_be_too_narrow():
-    """The samplings of a model share their reference, whose error more samplings do not take away."""
-    wide = np.mean([np.diff(scored(0.2, 1.1, 100, seed, 3)["energy"].interval) for seed in range(10)])
-    alone = [scored(0.2, 1.1, 100, seed, 3)["energy"] for seed in range(10)]
-    own = np.mean([2 * 1.96 * np.sqrt((score.error**2 - score.reference_error**2) / 3) for score in alone])
-    assert own < 0.7 * wide
-
-
-def test_potentials_of_a_matching_are_dual():
-    from scipy.optimize import linear_sum_assignment
-
-    from pushforward.metrics.uncertainty import matching_potentials
-
-    costs = np.random.default_rng(0).random((30, 30))
-    rows, columns = linear_sum_assignment(costs)
-    u, v = matching_potentials(costs, columns)
-    assert (u[:, None] + v[None, :] <= costs + 1e-12).all()
-    np.testing.assert_allclose(u[rows] + v[columns], costs[rows, columns])
-
-
-@pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
-def test_errors_are_what_clouds_drawn_again_vary_by(name):
-    from pushforward.metrics import frechet, two_sample, uncertainty, wasserstein
-
-    score, errors = {
-        "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
-        "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
-        "sliced_errors_of": (lambda x, y: wasserstein.sliced_distance(x, y, 128), wasserstein.sliced_errors_of),
-        "transport_errors": (wasserstein.transport_score, wasserstein.transport_errors),
-    }[name]
-    fixed = points(100, 10**6, 0, 1)
-    for both in (True, False):  # new clouds on both sides, or a new reference alone
-        pairs = [(points(100, 2 * s, 0.5, 1) if both else fixed + 0.5, points(100, 2 * s + 1, 0, 1)) for s in range(50)]
-        spread = np.std([score(x, y) for x, y in pairs], ddof=1)
-        stated = np.sqrt(np.mean([errors(x, y)[0 if both else 1] ** 2 for x, y in pairs]))
-        assert stated == pytest.approx(spread, rel=0.35), both

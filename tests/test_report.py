@@ -9,15 +9,10 @@ import re
 import numpy as np
 import pytest
 from programs.report_pages import Reader, check_page, of_digits, of_toys, toy_content
-from programs.reporting import VALUES, comparison, losses, make_model, model, report, whole
+from programs.reporting import VALUES, comparison, losses, make_model, model, report
 
 from pushforward.report import Report
 from pushforward.report.sprites import Look
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 @pytest.fixture(scope="module")

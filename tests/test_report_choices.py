@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from programs.compared import INFO, compared
+from programs.reporting import said
 
 from pushforward.evaluation.commands import _amount
 from pushforward.evaluation.figures import Pictures
@@ -25,17 +26,12 @@ from pushforward.report.markup import prose, scrolled
 from pushforward.report.sentences import inside, unmarked
 from pushforward.report.statistics import metric_for
 from pushforward.report.tables import Cell, Column, Row, Table, score_column, scorecards
-from pushforward.report.verdict import verdict
 
 SHARE = Cell("7", interval="[3, 11] %")
 
 
 def lines(comparison):
     return [unmarked(choice.text) for choice in choices(comparison)]
-
-
-def said(comparison, kind):
-    return [sentence.text for sentence in verdict(comparison) if sentence.kind == kind]
 
 
 def test_what_holds_of_several_models_is_said_once():

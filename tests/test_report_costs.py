@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
-from programs.reporting import comparison, make_model, model, plain_notes, report, said, whole
+from programs.reporting import comparison, make_model, model, plain_notes, report, said
 
 from pushforward.report import costs
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_how_many_calls_are_enough(content):

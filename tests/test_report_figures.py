@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from programs.reporting import said
 
 from pushforward.evaluation.measurements import CurvePoint, SampleTime, SamplingCost
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
@@ -14,7 +15,7 @@ from pushforward.report.limits import noise_table
 from pushforward.report.markup import whole_options
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import score_cell, score_column
-from pushforward.report.verdict import claims, verdict
+from pushforward.report.verdict import claims
 
 METRICS = ("energy", "frechet", "w2", "coverage", "near_copies", "held_out_ratio", "density")
 FLOORS = dict(zip(METRICS, (0.0, 0.00692, 0.24, 0.969, 0.051, 0.83, 1.0283), strict=True))
@@ -49,10 +50,6 @@ def points(models, base=GAUSSIAN, seconds=None):
         baseline=ModelResult("no network (one Gaussian)", scores=scores(base)),
         settings=Settings(n=300, repeats=2),
     )
-
-
-def said(comparison, kind):
-    return [sentence.text for sentence in verdict(comparison) if sentence.kind == kind]
 
 
 FLOW, VAE, GAN = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -11,18 +10,13 @@ import re
 import numpy as np
 import pytest
 from programs.report_pages import check_page
-from programs.reporting import comparison, model, report, said, whole
+from programs.reporting import comparison, model, report, said
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.report import Report
 from pushforward.report.text import score_parts, scores_text
 from pushforward.report.text import text as as_text
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_json_is_strict_and_equals_the_content(content):

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import re
 
 import numpy as np
 import pytest
-from programs.reporting import comparison, whole
+from programs.reporting import comparison
 
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import duration, measured, percent, plain, quantity
 from pushforward.pictures import grid_picture, scatter_picture, tick_texts, write_gif
 from pushforward.report import captions
 from pushforward.report.charts import Series, line_chart
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_captions_follow_the_family(content):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from programs.reporting import said
+
 from pushforward.evaluation.measurements import SweepPoint, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo
 from pushforward.report import Report
 from pushforward.report.facts import commands, subtitle
 from pushforward.report.sweep import sweep, sweep_note
-from pushforward.report.verdict import verdict
 
 INFO = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
-
-
-def said(comparison, kind):
-    return [sentence.text for sentence in verdict(comparison) if sentence.kind == kind]
 
 
 def swept(rows, budgets):

@@ -7,14 +7,9 @@ import copy
 import numpy as np
 import pytest
 from programs.report_pages import Reader, check_page, of_digits
-from programs.reporting import comparison, model, pooled, report, said, whole
+from programs.reporting import comparison, model, pooled, report, said
 
 from pushforward.report import limits as stated
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 @pytest.fixture(scope="module")

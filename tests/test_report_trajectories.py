@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 
 import numpy as np
 import pytest
 from programs.report_pages import Reader, check_page, of_toys, toy_content
-from programs.reporting import comparison, model, report, whole
+from programs.reporting import comparison, model, report
 
 from pushforward.report import tables
 from pushforward.report.path_charts import CROSS
 from pushforward.report.sprites import Look
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 @pytest.fixture(scope="module")

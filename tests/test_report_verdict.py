@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import re
 
 import numpy as np
 import pytest
 from programs.report_pages import Reader
-from programs.reporting import ABOUT, comparison, model, plain_notes, put, report, said, scorecards, whole
+from programs.reporting import ABOUT, comparison, model, plain_notes, put, report, said, scorecards
 
 from pushforward.report import limits as stated
 from pushforward.report import statistics
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
@@ -44,6 +38,20 @@ def test_overlapping_intervals_are_no_difference(content):
         "flow, ddpm, gan and vae differ measurably in coverage (0.950 ± 0.008 for flow, 0.790 ± 0.008 for vae) and recall"
     )
     assert not any(cell.best for _, table in scorecards(content) for row in table.rows for cell in row.cells[:1])
+
+
+def test_nobody_is_called_best_in_a_score_whose_spread_is_not_known(content):
+    starred = [("flow", 0)]
+    for key, value, best in (("error", 0.01, starred), ("spread", 0.01, starred), ("error", None, [])):
+        for entry in content["models"]:
+            entry["scores"]["frechet"] = {"value": entry["scores"]["frechet"]["value"], key: value}
+        _, table = scorecards(content)[0]
+        assert [(row.name, c) for row in table.rows for c, cell in enumerate(row.cells) if cell.best] == best
+        texts = report(content).to_markdown(), " ".join(report(content).to_text().split())
+        assert [text.count("No model is called best in a score with neither") for text in texts] == [not best] * 2
+    assert said(content, "quality")[0].startswith(
+        "flow scores best of the models in Fréchet distance, by a single value each, whose spread is not known: 0.130, next ddpm"
+    )
 
 
 def two_alike(content):

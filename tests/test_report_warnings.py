@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 from programs.report_pages import check_page, toy_content
-from programs.reporting import ABOUT, model, put, report, said, score, scorecards, whole
+from programs.reporting import ABOUT, model, put, report, said, score, scorecards
 
 from pushforward.metrics import describe
-
-
-@pytest.fixture
-def content():
-    return copy.deepcopy(whole())
 
 
 def test_high_precision_far_from_the_data_does_not_look_right(content):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +18,10 @@ from pushforward.data.stacked import numbered, stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import floors, score
-from pushforward.metrics.stacked import Stacked, count_numbers
+from pushforward.metrics.stacked import Stacked, mode_counts
 
 MODES = 1000
+BINOMIAL = np.random.Generator(np.random.Philox(1)).binomial(12, 0.3, 500)
 
 
 @pytest.fixture(scope="module")
@@ -155,27 +156,27 @@ def test_bases_that_cannot_be_stacked(given):
 # Counting
 
 
-def test_counts_and_divergence_in_closed_form():
-    every = np.repeat(np.arange(MODES), 3)
-    assert dataclasses.astuple(count_numbers(every, MODES))[:2] == (1000, pytest.approx(0, abs=1e-12))
-    single = count_numbers(np.full(77, 321), MODES)
-    assert (single.reached, single.divergence) == (1, pytest.approx(np.log(1000)))
-    assert len(single.missing) == 999
-    lacking = count_numbers(np.delete(np.arange(MODES), 614), MODES)
-    assert (lacking.reached, lacking.missing.tolist()) == (999, [614])
-    assert lacking.divergence == pytest.approx(np.log(1000 / 999))
-
-
-def test_divergence_agrees_with_scipy():
-    numbers = np.random.Generator(np.random.Philox(1)).binomial(12, 0.3, 500)
-    share = np.bincount(numbers, minlength=13) / 500
-    assert count_numbers(numbers, 13).divergence == pytest.approx(scipy.stats.entropy(share, np.full(13, 1 / 13)))
+@pytest.mark.parametrize(
+    ("numbers", "modes", "reached", "divergence"),
+    [
+        (np.repeat(np.arange(MODES), 3), MODES, 1000, 0.0),
+        (np.full(77, 321), MODES, 1, np.log(1000)),
+        (np.delete(np.arange(MODES), 614), MODES, 999, np.log(1000 / 999)),
+        (BINOMIAL, 13, len(np.unique(BINOMIAL)), scipy.stats.entropy(np.bincount(BINOMIAL, minlength=13), np.ones(13))),
+    ],
+)
+def test_counts_and_divergence_are_those_of_a_closed_form(numbers, modes, reached, divergence):
+    samples = SimpleNamespace(generated=None, truth=SimpleNamespace(modes=modes, read=lambda _: numbers))
+    scores = Stacked()(samples)
+    assert scores["stacked_modes"].value == reached
+    assert scores["stacked_modes"].extra["missing"] == tuple(sorted({*range(modes)} - {*numbers.tolist()}))
+    assert scores["stacked_kl"].value == pytest.approx(divergence, abs=1e-12)
 
 
 @pytest.mark.parametrize("numbers", [[], [0, 13], [-1, 2]])
 def test_numbers_that_are_no_modes(numbers):
     with pytest.raises(DataError, match="modes from 0 to 12"):
-        count_numbers(np.array(numbers, dtype=np.int64), 13)
+        mode_counts(np.array(numbers, dtype=np.int64), 13)
 
 
 # The classifier and the score

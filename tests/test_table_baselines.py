@@ -177,10 +177,3 @@ def test_the_verdict_names_copies_and_ranks_only_models():
     )
     without = replace(comparison, further_baselines=())
     assert not any("drawn again" in claim.text for claim in claims(without))
-
-
-def test_rows_of_reports_from_before_the_names_changed_are_recognised():
-    earlier = [ModelResult("baseline: columns drawn independently"), ModelResult("baseline: copies of training rows")]
-    comparison = Comparison("earlier", further_baselines=tuple(earlier))
-    read = Comparison.from_plain(comparison.to_plain())
-    assert [row.name for row in read.further_baselines] == [INDEPENDENT_ROWS, ROW_COPIES]

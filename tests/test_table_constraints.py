@@ -77,9 +77,11 @@ def test_a_curve_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
     monkeypatch.setattr(curves, "has_steps", lambda transport: True)
     monkeypatch.setattr(curves, "score", lambda x, *parts, values, **more: seen.append(values) or {})
     flow = SimpleNamespace(solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow)
-    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3)
-    assert [point.steps for point in curves.quality_curve(judge, flow, {}, (1, 2))] == [1, 2, 4]
+    said: list[str] = []
+    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=said.append)
+    assert [point.steps for point in curves.quality_curve(judge, flow, {}, (1, 2), "rows")] == [1, 2, 4]
     assert seen == [values, values]
+    assert said == ["rows in 1 step", "rows in 2 steps"]
 
 
 def test_samples_with_other_shares_of_frequent_and_missing_values_are_noted():

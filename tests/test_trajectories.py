@@ -260,7 +260,8 @@ def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch, usual):
 
 def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch, usual):
     from pushforward.evaluation import judge as module
-    from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve
+    from pushforward.evaluation.curves import quality_curve
+    from pushforward.evaluation.results import REPEAT_SEEDS
     from pushforward.evaluation.scoring import score
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.draws import Draws
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, unknown
 
 __all__ = ["POLICIES", "DiffAugment"]
 
@@ -41,7 +41,7 @@ class DiffAugment(nn.Module):
         names = tuple(policy.split(",")) if isinstance(policy, str) else tuple(policy)
         for name in names:
             if name not in POLICIES:
-                raise UsageError(f'Unknown augmentation "{name}"; known: {", ".join(POLICIES)}.{did_you_mean(name, POLICIES)}')
+                raise unknown("augmentation", name, POLICIES)
         if not names:
             raise UsageError(f"DiffAugment needs at least one of {', '.join(POLICIES)}.")
         self.policy, self.extent = names, extent

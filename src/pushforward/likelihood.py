@@ -245,17 +245,16 @@ def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: Exampl
     return [torch.stack(values) for values in log_probs]
 
 
-def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: int = 0) -> float:
+def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None) -> float:
     """The decoder's standard deviation for `elbo`, in units of the noise at t_min, that suits some training examples best.
 
     Args:
         flow: The model.
         x: Training images in [0, 1], a few dozen examples.
         condition: None or a dict of tensors of the same length.
-        seed: Of the noise.
     """
     tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
     u = flow.space.to_model(x.to(flow.device))
     with torch.no_grad():
-        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(seed, len(u), "spread", flow.device), tried)
+        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(0, len(u), "spread", flow.device), tried)
     return tried[int(np.argmax([float(values.mean()) for values in log_probs]))]

@@ -10,8 +10,10 @@ __all__ = [
     "bounded",
     "clipped",
     "count",
+    "counted",
     "duration",
     "finite",
+    "finite_all",
     "listing",
     "measured",
     "percent",
@@ -32,6 +34,11 @@ def finite(x: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def finite_all(values: Iterable[Any] | None) -> list[float]:
+    """Numbers as floats, with 0 in place of those that are not finite; none for None."""
+    return [finite(value) or 0.0 for value in values or ()]
 
 
 ROUNDING = 1e-9
@@ -97,6 +104,11 @@ def count(x: Any) -> str:
     """A whole number with thousands separators."""
     value = finite(x)
     return NOTHING if value is None else f"{round(value):,}"
+
+
+def counted(x: Any, noun: str) -> str:
+    """A number with its noun: 1 call, 1,000 calls."""
+    return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
 def quantity(x: Any) -> str:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Limits",
     "grid_picture",
-    "groups_picture",
     "image",
     "landscape_picture",
+    "landscape_shares",
     "legible",
     "limits_of",
     "scatter_picture",
+    "square",
     "write_gif",
 ]
 
@@ -102,8 +103,12 @@ def limits_of(*clouds: np.ndarray | None) -> Limits:
     points = points[np.isfinite(points).all(1)]
     if not len(points):
         return -1.0, 1.0, -1.0, 1.0
-    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
-    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * 1.15
+    return square(np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0), 1.15)
+
+
+def square(low: np.ndarray, high: np.ndarray, margin: float = 1.0) -> Limits:
+    """Limits of the square around a rectangle between two corners, so many times as wide."""
+    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * margin
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
 
 
@@ -187,9 +192,7 @@ def landscape_picture(
     """
     from PIL import Image
 
-    known = np.isfinite(heights)
-    low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
-    share = (np.where(known, heights, low) - low) / (high - low if high > low else 1.0)
+    share = landscape_shares(heights)
     rows, columns = share.shape
     large = size * SMOOTH
     smooth = Image.fromarray(np.ascontiguousarray(share[::-1], dtype=np.float32)).resize(
@@ -201,40 +204,12 @@ def landscape_picture(
     return sheet.convert("RGB").reduce(SMOOTH)
 
 
-def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:
-    """Points in the plane, each in the colour of its group, with the groups' names at their middles, as RGB.
-
-    Args:
-        points: (n, 2). Rows that are not finite are left out.
-        labels: The group of each point, int (n,), or None for a single one.
-        names: Of the groups.
-        size: Pixels along a side.
-    """
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
-    known = np.isfinite(points).all(1)
-    points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
-    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
-    for number in np.unique(group):
-        members = points[group == number]
-        colour = colours(int(number) % colours.N)
-        area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
-        axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
-        if labels is not None and len(names) <= 20:
-            style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-            middle = np.median(members, axis=0)
-            axes.annotate(names[number], middle, ha="center", va="center", fontsize=8, bbox=style)
-    left, right, bottom, top = limits_of(points)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
-    axes.set_aspect("equal")
-    axes.spines[:].set_color("0.85")
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+def landscape_shares(heights: np.ndarray) -> np.ndarray:
+    """Values as shares of the way from their 1 % to their 99 % quantile; those that are not finite are 0."""
+    known = np.isfinite(heights)
+    low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
+    shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low if high > low else 1.0)
+    return shares
 
 
 def _dotted(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pushforward.arguments import number
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, unknown
 from pushforward.predictions import check
 
 __all__ = ["CLOCKS", "Preconditioning"]
@@ -46,7 +46,7 @@ class Preconditioning:
 
     def __post_init__(self) -> None:
         if self.clock not in CLOCKS:
-            raise UsageError(f'Unknown clock "{self.clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(self.clock, CLOCKS)}')
+            raise unknown("clock", self.clock, CLOCKS)
         if self.output is not None:
             check(self.output)
         if self.guidance is not None:

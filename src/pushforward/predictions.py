@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import unknown
 from pushforward.paths import Coefficients
 
 __all__ = ["ROWS", "affine", "check", "convert", "gain", "solve", "target"]
@@ -35,7 +35,7 @@ ROWS: dict[str, Callable[[Coefficients], Row]] = {
 def check(kind: str) -> str:
     """Return ``kind`` if it names a prediction, else raise `UsageError`."""
     if kind not in ROWS:
-        raise UsageError(f'Unknown prediction "{kind}"; known: {", ".join(ROWS)}.{did_you_mean(kind, ROWS)}')
+        raise unknown("prediction", kind, ROWS)
     return kind
 
 

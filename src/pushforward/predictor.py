@@ -36,7 +36,6 @@ __all__ = [
     "has_jump",
     "mapped",
     "over",
-    "selected",
     "times_for",
     "without_scale",
 ]
@@ -48,14 +47,9 @@ SCALE = "guidance scale"
 """The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
-def condition_at(condition: Condition, index: Tensor | slice) -> Condition:
-    """A condition of some examples."""
+def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:
+    """A condition of some examples, by their numbers, a mask or a slice."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
-
-
-def selected(condition: Condition, examples: Tensor | NDArray[np.int64]) -> Condition:
-    """The condition of some examples, by their numbers or a mask."""
-    return None if condition is None else {name: values[examples] for name, values in condition.items()}
 
 
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:

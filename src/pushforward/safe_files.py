@@ -96,14 +96,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
 
 
-def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
         CheckpointError: With the file's name, if it is missing, no regular file, or no JSON within the limits (`parse_json`).
     """
     try:
-        return parse_json(read_whole(path, most))
+        return parse_json(read_whole(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing. Restore it from a copy.") from error
     except CheckpointError:

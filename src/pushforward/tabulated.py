@@ -55,13 +55,10 @@ class Tabulated(Path):
         cubic = PchipInterpolator(np.arange(1, self.levels + 1), knots).c  # highest power first, in units of one level
         return torch.from_numpy(np.stack([cubic[3], cubic[2], cubic[1], cubic[0], knots[1:]]))
 
-    def _parts(self, like: Tensor) -> Tensor:
-        return self._table.to(like.device)
-
     def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The log-SNR and its derivative in t, in float64."""
         position = t.double() * self.levels - 1
-        table = self._parts(t)
+        table = self._table.to(t.device)
         index = position.detach().floor().long().clamp(0, self.levels - 2)
         a, b, c, d, _ = table[:, index]
         u = position - index
@@ -80,7 +77,7 @@ class Tabulated(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """The inverse: the level is found in the table, then the cubic is solved by Newton steps kept inside the level."""
-        value, table = log_snr.double(), self._parts(log_snr)
+        value, table = log_snr.double(), self._table.to(log_snr.device)
         index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(0, self.levels - 2)
         a, b, c, d, following = table[:, index]
         u = (value - a) / (following - a)

@@ -28,7 +28,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/cost.py": [
         ("in unused.items() if size}", "in unused.items()}", "trajectory_store"),
-        ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
+        ("float(np.quantile(timing.values, 0.25))", "max(timing.values)", "cost"),
         ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
     ],
     "evaluation/curves.py": [
@@ -126,7 +126,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('versions |= dict.fromkeys(sorted(own), f"definition', 'dict.fromkeys(sorted(own), f"definition', "table_report"),
     ],
     "evaluation/results.py": [
-        ("_EARLIER_NAMES.get(row.name, row.name)", "row.name", "table_baselines"),
         ("if version != FORMAT", "if False", "report_files"),
     ],
     "evaluation/row_mixture.py": [

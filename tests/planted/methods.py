@@ -22,7 +22,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "methods/distillation.py": [
         ("chosen(equal, data_condition, condition)", "condition", "distillation"),
-        ("selected(data_condition, held)", "selected(batch.condition, held)", "distillation"),
+        ("condition_at(data_condition, held)", "condition_at(batch.condition, held)", "distillation"),
         ("(s == 0) & ~equal", "~equal", "likeness"),
         ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "likeness"),
     ],

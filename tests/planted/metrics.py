@@ -3,7 +3,7 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/classes.py": [
         ("growth=growth, extra=extra", "extra=extra", "intervals_near_0"),
-        ("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals"),
+        ("errors(terms[0], terms[1])", "errors(terms[0], 0 * reference)", "intervals"),
     ],
     "metrics/column_shapes.py": [
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
@@ -18,7 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" * (1 - total / (m + k))", "", "intervals"),
         ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
         ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
-        ("error = share_error(", "error = 2 * share_error(", "intervals"),
+        ("error=share_error(authentic", "error=2 * share_error(authentic", "intervals"),
     ],
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
@@ -123,8 +123,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "intervals_near_0",
         ),
         (
-            '_with_errors(scores["sliced_w2"], first_order, sliced_growth(x, y, first_order))',
-            '_with_errors(scores["sliced_w2"], first_order, ())',
+            "_with_errors(sliced, *sliced_errors_of(x, y))",
+            "_with_errors(sliced, sliced_errors_of(x, y)[0], ())",
             "intervals_near_0",
         ),
     ],

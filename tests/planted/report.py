@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/choosing.py": [
         ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),
-        ("if name in {score.name for score in leaders(comparison, metric)} and", "if False and", "report_choices"),
+        ("if name in {score.name for score in leaders(comparison, metric)}", "if False", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
     ],
@@ -119,8 +119,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
         (
-            "with_spread(self.value, self.spread) if self.interval is None else",
-            "with_spread(self.value, self.spread) if True else",
+            "with_spread(self.value, self.spread, self.interval)",
+            "with_spread(self.value, self.spread)",
             "report_figures",
         ),
         ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
@@ -138,9 +138,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("score.interval[1] < floor.value", "True", "table_report"),
     ],
     "report/tables.py": [
-        ("None if same else score.spread", "score.spread", "report_text"),
+        ("        score = replace(score, spread=None)", "        pass", "report_text"),
         ("*comparison.further_baselines) if row is not None", ") if row is not None", "table_baselines"),
-        ("if score.interval is None:", "if True:", "report_intervals"),
+        ("if score.interval is not None:", "if False:", "report_intervals"),
         ("at, family_aside(model))", "at)", "report_names"),
     ],
     "report/text.py": [

@@ -204,7 +204,9 @@ def put(content, name, metric, mean):
 
 
 def said(content, kind=None):
-    return [sentence.text for sentence in verdict(comparison(content)) if kind in (None, sentence.kind)]
+    """The sentences of the verdict on a comparison, or on its plain data."""
+    results = content if isinstance(content, Comparison) else comparison(content)
+    return [sentence.text for sentence in verdict(results) if kind in (None, sentence.kind)]
 
 
 def plain_notes(content):

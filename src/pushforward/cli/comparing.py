@@ -193,7 +193,9 @@ def _reported(
         say("measuring: features, floors, scores, cost")
         options = options | {"tell": say}
     comparison = judge(models, data, commands=[command()], **options)
-    report = Report(with_sweep(comparison, sweep, data, options["features"]) if sweep and data is not None else comparison)
+    if sweep and data is not None:
+        comparison = with_sweep(comparison, sweep, data, options["features"], say)
+    report = Report(comparison)
     report.save_all(folder)
     return report
 

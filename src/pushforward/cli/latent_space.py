@@ -77,7 +77,7 @@ def _groups(space: Space, text: str | None) -> tuple[int, int]:
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
     from pushforward.evaluation.latent_pictures import code_map
-    from pushforward.pictures import groups_picture
+    from pushforward.scatter import groups_picture
 
     plane = code_map(coder, data)
     if plane is None:

@@ -81,8 +81,8 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    known: dict[str, Any] = {**metrics.registry(), **MODEL_METRICS}
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in known.items()}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
+    rows |= {name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()}
     show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 
 

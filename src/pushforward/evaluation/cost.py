@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,17 +14,15 @@ import torch
 from torch import nn
 
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
-from pushforward.training.memory import added_peak, held_bytes, peak_memory
+from pushforward.training.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import as_drawn, unmet_kept
 
 __all__ = [
-    "Timing",
     "flops",
+    "lower_quartile",
     "megabytes",
-    "named_parameters",
     "parameters",
-    "peak_memory",
     "sampling_costs",
     "sampling_memory",
     "seconds_per_sample",
@@ -51,15 +48,10 @@ def parameters(module: nn.Module) -> int:
     return sum(tensor.numel() for tensor in module.parameters())
 
 
-def named_parameters(module: nn.Module) -> list[int]:
-    """The identity of each parameter tensor, to find out whether two modules share some."""
-    return [id(tensor) for tensor in module.parameters()]
-
-
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
     """The numbers in each part of a method that its sampler does not use, such as a critic, by name; no part without numbers."""
-    sampled = set(named_parameters(sampler))
-    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(named_parameters(part))}
+    sampled = set(map(id, sampler.parameters()))
+    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
     return {name: size for name, size in unused.items() if size}
 
 
@@ -75,42 +67,12 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     return int(counter.get_total_flops())
 
 
-@dataclass(frozen=True)
-class Timing:
-    """The time of one sample, measured in turns.
-
-    Other programs can only slow a turn down, so the lower quartile is reported, and the interval from the fastest turn to the
-    median is what the measurement supports.
-
-    Args:
-        batch: Samples made at a time.
-        values: Seconds for one sample, for each turn.
-    """
-
-    batch: int
-    values: tuple[float, ...]
-
-    @property
-    def seconds(self) -> float:
-        """The lower quartile over the turns."""
-        return float(np.quantile(self.values, 0.25))
-
-    @property
-    def low(self) -> float:
-        """The fastest turn."""
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        """The median turn."""
-        return statistics.median(self.values)
-
-    def result(self) -> SampleTime:
-        """As a comparison stores it."""
-        return SampleTime(self.batch, self.low, self.high, self.values)
+def lower_quartile(timing: SampleTime) -> float:
+    """The seconds of a sample, by the lower quartile of its turns, since other programs can only slow a turn down."""
+    return float(np.quantile(timing.values, 0.25))
 
 
-def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, Timing]:
+def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, SampleTime]:
     """Time several models in turns, so that a machine that is busy for a moment slows all of them alike.
 
     Each model first makes a single sample twice and then a batch twice, which warms it up and finds the batch that a turn can
@@ -138,12 +100,14 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
         for name in names[at:] + names[:at]:
             samples = batches[name] * calls[name]
             seconds[name].append(_seconds(samplers[name], batches[name], calls[name]) / samples)
-    return {name: Timing(batches[name], tuple(values)) for name, values in seconds.items()}
+    return {
+        name: SampleTime(batches[name], min(values), statistics.median(values), tuple(values)) for name, values in seconds.items()
+    }
 
 
 def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
-    """The lower quartile of the time of one sample of a single model; see `time_in_turns`."""
-    return time_in_turns({"": sample}, n, turns)[""].seconds
+    """The time of one sample of a single model; see `time_in_turns`."""
+    return lower_quartile(time_in_turns({"": sample}, n, turns)[""])
 
 
 def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mapping[str, int]) -> dict[str, float]:
@@ -182,7 +146,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     Returns:
         Bytes; None where nothing can be measured.
     """
-    added = added_peak(lambda: _in_few_steps(transport).sample(n, batch=n), transport.device)
+    added = added_peak(lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device)
     return None if added is None else held_bytes(transport) + added
 
 
@@ -199,7 +163,7 @@ def sampling_flops(transport: Transport) -> int:
     return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
 
 
-def _in_few_steps(transport: Transport, steps: int = FEW_STEPS) -> Transport:
+def _in_few_steps(transport: Transport, steps: int) -> Transport:
     """The same model in so many steps; unchanged where it has no more or steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
@@ -217,18 +181,18 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
         models: By name; they are timed in turns.
         most: Samples made at a time, at most where time and exactly where memory is measured.
     """
-    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most, TURNS)
+    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
     return {name: _cost(transport, timings[name], most) for name, transport in models.items()}
 
 
-def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
+def _cost(transport: Transport, timing: SampleTime, most: int) -> SamplingCost:
     flow = inner_of(transport)
     return SamplingCost(
         solver=solver_title(flow) if has_steps(flow) else None,
         steps=flow.steps if has_steps(flow) else None,
         calls=transport.calls,
-        seconds_per_sample=timing.seconds,
-        timing=timing.result(),
+        seconds_per_sample=lower_quartile(timing),
+        timing=timing,
         flops_per_sample=sampling_flops(transport),
         memory=Memory(megabytes(sampling_memory(transport, most)), most),
     )

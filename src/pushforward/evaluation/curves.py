@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from pushforward.data import Dataset
 from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajectory
+from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scoring import score
 from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
 from pushforward.metrics import Score
+from pushforward.numbers import counted
 from pushforward.transports import Transport, has_levels, has_steps, inner_of, with_inner
 
 if TYPE_CHECKING:
@@ -27,17 +29,15 @@ TRACED_SECONDS = 4.0
 LEVELS = 13
 FEW_COLUMNS = 16
 """Vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples."""
-REPEAT_SEEDS = 1_000_000
-"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
 
 
 def quality_curve(
-    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
 ) -> tuple[CurvePoint, ...]:
     """Distances and coverage against network calls, for as many steps as the time allows.
 
     The point of the model's own number of steps is its first sampling, which ``scores`` holds. It takes the place of one of the
-    ``counts`` (None: `CURVE_STEPS`) within a factor of 1.5.
+    ``counts`` (None: `CURVE_STEPS`) within a factor of 1.5. ``name`` is what progress calls the model.
     """
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive:
@@ -51,6 +51,7 @@ def quality_curve(
         points.append(CurvePoint(own, transport.calls, first))
     for steps in [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        judge.say(f"{name} in {counted(steps, 'step')}")
         began = time.perf_counter()
         x, _, values = judge.draw(other, REPEAT_SEEDS)
         took = time.perf_counter() - began

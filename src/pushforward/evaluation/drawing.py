@@ -40,14 +40,14 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
     space, plane = transport.space, tuple(transport.space.shape) == (2,)
     with unmet_kept():
         x = transport.sample(SHOWN[space.as_points])
-    moves = plane and has_levels(transport)
+    moving = transport if plane and has_levels(transport) else None
     return Pictures(
         grid=space.drawing(space.quantise(x)),
-        formation=formation_of(transport, x, FORMING[True]) if moves and has_levels(transport) else _formation(transport),
-        paths=_paths(transport) if moves and has_levels(transport) else None,
+        formation=_formation(transport) if moving is None else formation_of(moving, x, FORMING[True]),
+        paths=None if moving is None else _paths(moving),
         training=history_of(run) if run else [],
         nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
-        field=field_of(transport, data) if data is not None and moves and has_levels(transport) else None,
+        field=None if data is None or moving is None else field_of(moving, data),
         mesh=mesh_of(transport) if plane else None,
     )
 

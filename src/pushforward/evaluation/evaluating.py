@@ -14,7 +14,6 @@ from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.given import given_samples, unknown_origin
-from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
@@ -91,15 +90,15 @@ def evaluate(
     if not plugins:
         check_metrics(metrics)
         named_extractors(features)
-    if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples)) or (isinstance(model, (str, Path)) and not is_run(model)):
-        if seed:
-            raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
-    if isinstance(model, (str, Path)):
+    if isinstance(model, (str, Path)) and is_run(model):
         model = load(model, plugins=plugins)
     for path in files_of(plugins):
         load_plugin(path)
     check_metrics(metrics)
+    if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples, str, Path)):
+        if seed:
+            raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
+        return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
     check_model_kind(model)
     data = data_of(model) if data is None else dataset_of(data)
     name = model.name if isinstance(model, Run) else "model"
@@ -107,22 +106,18 @@ def evaluate(
         check_unseen(name, model, data)
     own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    own_scores = (
-        {name: with_interval(score, own.info(name)) for name, score in own.models[0].scores.items()} if own.models else {}
-    )
     if others == [] and own.models:
-        result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
-        return replace(own, models=(result,))
+        return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
     n = None if n is None else compared(data, n)
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch, features, drawing.get("tell"))
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
+    own_scores = own.models[0].scores if own.models else {}
     comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
-    metrics_known = {**comparison.metrics, **own.metrics}
     return replace(
         comparison,
-        metrics=metrics_known,
+        metrics={**comparison.metrics, **own.metrics},
         floors={**comparison.floors, **own.floors},
         guesses=own.guesses,
         pictures={name: pictures},
@@ -137,10 +132,7 @@ def _of_samples(
     plugins: str | Path | Sequence[str | Path],
 ) -> Comparison:
     """The scores of samples that are there already."""
-    for path in files_of(plugins):
-        load_plugin(path)
     metrics, features = what
-    check_metrics(metrics)
     if data is None:
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()

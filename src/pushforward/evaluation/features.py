@@ -36,6 +36,7 @@ from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
 from pushforward.extractors.extractor import labelled, state_hash
+from pushforward.numbers import counted
 
 __all__ = ["Features", "fit_features", "quantised"]
 
@@ -179,9 +180,8 @@ class Features:
 
     def describe(self, n: int) -> str:
         """The features in words, for a report."""
-        reduced = f"{self.dims(n)} dimension{'' if self.dims(n) == 1 else 's'}"
         read = "" if self.channels is None else f"; channels read by a classifier{self.channels._sure}"
-        return f"{self.extractor.describe(self._sure)}, {reduced}{read}"
+        return f"{self.extractor.describe(self._sure)}, {counted(self.dims(n), 'dimension')}{read}"
 
     @property
     def _sure(self) -> str:

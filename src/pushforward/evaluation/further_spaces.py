@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,31 +50,25 @@ def named_in(name: str, features: Features) -> str:
     return f"{name} ({features.name})"
 
 
-def wanted(metrics: Sequence[str] | None) -> list[str]:
-    """Those of `SCORES` that were asked for."""
-    return [name for _, names in chosen(metrics) for name in names if name in SCORES]
-
-
 def scores_in(
     others: Sequence[Features], x: Tensor | np.ndarray, dataset: Dataset, n: int, metrics: Sequence[str] | None
 ) -> dict[str, Score]:
     """Scores of samples in further spaces, by `named_in`."""
-    names = wanted(metrics) if others else []
-    results: dict[str, Score] = {}
-    for features in others if names else ():
-        scored = score(x, dataset, features, n=n, metrics=names)
-        results |= {named_in(name, features): result for name, result in scored.items()}
-    return results
+    return _by_space(others, metrics, lambda features, names: score(x, dataset, features, n=n, metrics=names))
 
 
 def floors_in(others: Sequence[Features], dataset: Dataset, n: int, metrics: Sequence[str] | None) -> dict[str, Score]:
     """Floors in further spaces, by `named_in`."""
-    names = wanted(metrics) if others else []
-    results: dict[str, Score] = {}
-    for features in others if names else ():
-        real = floors(dataset, features, n=n, metrics=names)
-        results |= {named_in(name, features): result for name, result in real.items()}
-    return results
+    return _by_space(others, metrics, lambda features, names: floors(dataset, features, n=n, metrics=names))
+
+
+def _by_space(
+    others: Sequence[Features], metrics: Sequence[str] | None, scored: Callable[[Features, list[str]], dict[str, Score]]
+) -> dict[str, Score]:
+    """Those of `SCORES` that were asked for, in each space."""
+    names = [name for _, names in chosen(metrics) for name in names if name in SCORES] if others else []
+    spaces = others if names else ()
+    return {named_in(name, space): result for space in spaces for name, result in scored(space, names).items()}
 
 
 def infos_in(others: Sequence[Features], known: Mapping[str, MetricInfo], n: int) -> dict[str, MetricInfo]:

@@ -16,10 +16,9 @@ from pushforward.data import Dataset, TableSpace
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
-from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.odd_rows import odd_rows
-from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.rows import is_table
 from pushforward.evaluation.sample_files import StoredSamples, check_samples, read_samples
 from pushforward.transports import BATCH
@@ -56,7 +55,7 @@ class Given:
         return len(self.x)
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
-        """The r-th n samples with their labels, for the seed of repeat r (`pushforward.evaluation.curves.REPEAT_SEEDS`)."""
+        """The r-th n samples with their labels, for the seed of repeat r (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
         first = _first(n, seed)
         for start in range(first, first + n, batch):
             part = slice(start, min(start + batch, first + n))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,18 +18,19 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.constraint_warnings import constraint_warnings
-from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajectory_of
-from pushforward.evaluation.drawing import SHOWN, pictures_of
+from pushforward.evaluation.curves import quality_curve, trajectory_of
+from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
+from pushforward.evaluation.given import Given
 from pushforward.evaluation.lag import lag_warnings
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
-from pushforward.evaluation.measurements import SamplingCost
+from pushforward.evaluation.measurements import CurvePoint, SamplingCost
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
 from pushforward.evaluation.run_results import of_run, unfinished_warnings
@@ -42,11 +43,11 @@ from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
-from pushforward.transports import BATCH, Transport
+from pushforward.transports import BATCH, Transport, has_levels
 from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
-__all__ = ["SHOWN", "Judge", "Sampler"]
+__all__ = ["Judge", "Sampler"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -59,20 +60,6 @@ class Sampler(Protocol):
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[torch.Tensor, Condition]]:
         """Samples in data units with their condition."""
-        ...
-
-
-@runtime_checkable
-class WithValues(Protocol):
-    """Samples of a table that are there already, with the values of their file."""
-
-    def values_of(self, n: int, seed: int) -> np.ndarray | None:
-        """The values of what ``stream`` yields, float64 (n, columns); None where there are only coordinates."""
-        ...
-
-    @property
-    def every(self) -> torch.Tensor | np.ndarray:
-        """All rows: their values, or coordinates."""
         ...
 
 
@@ -89,7 +76,7 @@ class Judge:
         batch: Samples generated at a time.
         spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
             its scores. None takes the one that suits the data.
-        tell: Called with a line before each sampling of a model; None is silent.
+        tell: Called with a line before each sampling of a model, and before whatever else takes long; None is silent.
     """
 
     data: Dataset
@@ -113,6 +100,11 @@ class Judge:
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
         self.floors = {**self.floors, **floors_in(self.others, self.data, self.n, self.metrics)}
 
+    def say(self, what: str) -> None:
+        """Tell what is measured now."""
+        if self.tell is not None:
+            self.tell(f"measuring {what} ...")
+
     def scores(self, sampler: Sampler, name: str = "") -> tuple[dict[str, Score], float | None]:
         """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
 
@@ -123,13 +115,12 @@ class Judge:
         once = isinstance(sampler, Transport) and starts(sampler) is not None
         times = 1 if once else self.repeats
         for repeat in range(times):
-            if self.tell is not None and name:
-                self.tell(f"measuring {name}, sampling {repeat + 1} of {times} ...")
-            n = self.n if isinstance(sampler, Sized) else attacked(self.data, self.n)  # given samples are as many as they are
-            seed = (repeat + 1) * REPEAT_SEEDS
+            if name:
+                self.say(f"{name}, sampling {repeat + 1} of {times}")
+            given = sampler if isinstance(sampler, Given) else None  # as many as they are
+            n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
-            known = sampler if isinstance(sampler, WithValues) else None
-            values, learned = (values, None) if known is None else (known.values_of(n, self.seed + seed), known.every)
+            values, learned = (given.values_of(n, self.seed + seed), given.every) if given else (values, None)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
             for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(metric, []).append(result)
@@ -175,6 +166,7 @@ class Judge:
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
+        self.say("no network")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
             return ModelResult(f"no network (mixture of {len(mixture.weights)})", scores=self.scores(mixture)[0])
@@ -246,6 +238,13 @@ class Judge:
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)
         run = model if isinstance(model, Run) else None
+        points: tuple[CurvePoint, ...] = ()
+        trajectory = None
+        if curve:
+            points = quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve, name)
+            if has_levels(transport):
+                self.say(f"{name}, trajectories")
+            trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
         samplings = max((len(score.values) for score in scores.values()), default=0)
         result = ModelResult(
             name=name,
@@ -256,8 +255,8 @@ class Judge:
             scores=scores,
             label_agreement=agreement,
             sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings)),
-            curve=quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve) if curve else (),
-            trajectory=trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample) if curve else None,
+            curve=points,
+            trajectory=trajectory,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
             warnings=(
                 *(() if run is None else (*run.warnings, *unfinished_warnings(run))),
@@ -272,6 +271,7 @@ class Judge:
             return result, pictures
         result = of_run(result, run)
         if curve:
+            self.say(f"{name}, the memory of training")
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
             memory = cost.megabytes(training_memory(run, self.data))
             result = replace(result, training=replace(result.training, memory_mb=memory))
@@ -279,6 +279,7 @@ class Judge:
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
+        self.say("the time and memory of samples")
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 

@@ -17,13 +17,13 @@ from pushforward.denoiser import FlowMap
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
+from pushforward.numbers import counted
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.run import transport_of
@@ -54,16 +54,19 @@ class _Climb:
         judge: Data, features and seeds.
         n: Samples on either side.
         repeats: Samplings of each point.
+        name: What progress calls the map.
         taught: The teacher's own samples, one tensor for each sampling; empty where there is none.
     """
 
     judge: Judge
     n: int
     repeats: int
+    name: str = "a map"
     taught: list[Tensor] = field(default_factory=list)
 
     def samples(self, transport: Transport) -> list[Tensor]:
         """Those of each sampling, data units."""
+        self.judge.say(f"{self.name} beside its teacher, {counted(transport.calls, 'call')}")
         return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
 
     def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None) -> CurvePoint:
@@ -111,7 +114,7 @@ def teacher_of(model: Run | Transport) -> Flow | None:
     return teacher
 
 
-def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None) -> Ladder | None:
+def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map") -> Ladder | None:
     """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
 
     The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps;
@@ -122,6 +125,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         model: A run or a transport; a transport has no teacher.
         seconds: The time of one call for one sample, from which follows how many samples are affordable; None takes as many
             as the judge compares, at most the last of `SIZES`.
+        name: What progress calls the model.
 
     Returns:
         None for any other model.
@@ -137,7 +141,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     default = None if teacher is None or not isinstance(model, Run) else by_default(model.spec, "teacher", teacher)
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
-    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)))
+    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)), name)
     taught = None
     if own is not None:
         with suppress(Diverged):
@@ -216,7 +220,7 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
 def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
     """A model's result with its ladder and the pictures beside its teacher's, where it is a map between two times."""
     seconds, calls = result.sampling.seconds_per_sample, result.sampling.calls
-    ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None)
+    ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None, result.name)
     if ladder is None:
         return result, pictures
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))

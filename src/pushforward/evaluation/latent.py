@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -43,9 +43,9 @@ CERTAIN = -30.0
 """Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
 
 
-def chosen(split: Split, n: int, names: Iterable[str], seed: int = 0) -> tuple[Tensor, Condition]:
-    """Some examples of a split in data units, the same ones for the same n, with the conditions of these names."""
-    examples = permutation(len(split), seed)[:n]
+def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
+    """At most n examples of a split in data units, always the same ones, with the conditions of these names."""
+    examples = permutation(len(split), 0)[:n]
     return split.data_units(examples), split.condition(names, examples)
 
 
@@ -55,13 +55,7 @@ def mean_codes(autoencoder: Autoencoder, x: Tensor, condition: Condition = None)
 
 
 def _moments(autoencoder: Autoencoder, x: Tensor, condition: Condition) -> Tensor:
-    moments = []
-    for start in range(0, len(x), PART):
-        part = slice(start, start + PART)
-        with torch.no_grad():
-            examples = autoencoder.space.to_model(x[part].to(autoencoder.device))
-            moments.append(autoencoder.moments(examples, _part(condition, part, autoencoder)).double().cpu())
-    return torch.cat(moments)
+    return _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
@@ -72,18 +66,22 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
         x: Data units, (n, *shape).
         condition: None or a dict of tensors with n examples.
     """
-    decoded = []
+
+    def decoded(examples: Tensor, given: Condition) -> Tensor:
+        return autoencoder.space.to_data(autoencoder.decode(autoencoder.encode(examples, given), given)).float()
+
+    return _in_parts(autoencoder, x, condition, decoded)
+
+
+def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: Callable[[Tensor, Condition], Tensor]) -> Tensor:
+    """The result of ``work`` on examples in model units and their conditions, some at a time, on the CPU."""
+    results = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
-        given = _part(condition, part, autoencoder)
+        given = None if condition is None else {name: value[part].to(autoencoder.device) for name, value in condition.items()}
         with torch.no_grad():
-            codes = autoencoder.encode(autoencoder.space.to_model(x[part].to(autoencoder.device)), given)
-            decoded.append(autoencoder.space.to_data(autoencoder.decode(codes, given)).float().cpu())
-    return torch.cat(decoded)
-
-
-def _part(condition: Condition, part: slice, autoencoder: Autoencoder) -> Condition:
-    return None if condition is None else {name: examples[part].to(autoencoder.device) for name, examples in condition.items()}
+            results.append(work(autoencoder.space.to_model(x[part].to(autoencoder.device)), given).cpu())
+    return torch.cat(results)
 
 
 def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES) -> Reconstruction:
@@ -98,7 +96,7 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     Returns:
         Means over examples; ``psnr`` and ``ssim`` for images.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     decoded = reconstructed(autoencoder, x, condition)
     difference = features(x, len(x)) - features(decoded, len(x))
     image = data.space.has_pixels
@@ -130,7 +128,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
     if float(log_variance.max()) < CERTAIN:
         return None

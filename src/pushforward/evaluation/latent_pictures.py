@@ -17,7 +17,7 @@ from pushforward.evaluation.latent import autoencoder_of, chosen, labelled, mean
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
 
-__all__ = ["arithmetic", "code_map", "latent_pictures", "strip", "walk"]
+__all__ = ["arithmetic", "code_map", "latent_pictures", "strip"]
 
 MAPPED = 2000
 """Held-out examples on a map at most."""
@@ -31,13 +31,13 @@ MOVED = 4
 """Images that arithmetic moves."""
 
 
-def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -> Tensor:
+def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
     """Held-out examples, and below them their reconstructions.
 
     Returns:
         Data units, float32 (2, n, *shape).
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions, seed)
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
 
@@ -86,9 +86,9 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
     return decoded.reshape(len(held), frames, *decoded.shape[1:])
 
 
-def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D | None:
+def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), data.space.conditions)
+    x, condition = chosen(data.held_out, MAPPED, data.space.conditions)
     codes = mean_codes(autoencoder, x, condition).flatten(1).numpy()
     if codes.shape[1] < 2:
         return None

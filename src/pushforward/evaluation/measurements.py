@@ -59,7 +59,7 @@ class SampleTime(Record):
 
     Args:
         batch: Samples generated at a time.
-        low: The fastest turn.
+        low: The fastest turn. From it to the median is what the measurement supports.
         high: The median turn.
         values: Each turn.
     """

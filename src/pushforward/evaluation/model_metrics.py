@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,90 +11,66 @@ import torch
 from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.curves import REPEAT_SEEDS
+from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.likelihood import bits, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.synthetic_training import accuracy_errors, check_labelled, classification_accuracy, real_accuracy
 from pushforward.likelihood import bits_per_dim
 from pushforward.methods.importance_weighting import HasImportanceWeights
-from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics import Score
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 from pushforward.transports.spreading import stream
 
-__all__ = ["MODEL_METRICS", "BitsPerDim", "ClassificationAccuracy", "ModelMetric", "ask_model", "guess", "levels_of"]
+__all__ = ["MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
 
 
-class ModelMetric(Protocol):
-    """A metric of a model and held-out data. It takes time, so that it is computed only where it is asked for."""
+def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
+    """Bits per dimension of an iterative model, a vae or an hvae, only where asked for.
 
-    scores: ClassVar[Mapping[str, MetricInfo]]
-
-    def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
-        """The scores by name, on ``n`` held-out examples (None: as many as the metric takes), ``batch`` at a time."""
-        ...
-
-    def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
-        """What a guess without a model scores on the same examples; None where there is none."""
-        ...
-
-
-class BitsPerDim:
-    """Bits per dimension of an iterative model, a vae or an hvae, only where asked for."""
-
-    scores: ClassVar[Mapping[str, MetricInfo]] = MODEL_SCORES["bpd"]
-
-    def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
-        """One score, "bpd".
-
-        Raises:
-            UsageError: For a model of tables.
-        """
-        if isinstance(transport_of(model).space, TableSpace):
-            raise UsageError(
-                "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
-                "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
-            )
-        if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
-            return {"bpd": coded_bits(model.method, data, n, seed=seed)}
-        return {"bpd": bits(transport_of(model), data, n, seed=seed, batch=batch)}
-
-    def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
-        """A uniform guess over the levels of images, or a Gaussian for vectors."""
-        method = model.method if isinstance(model, Run) else None
-        discrete = isinstance(method, HasImportanceWeights) and method.discrete
-        return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
+    Raises:
+        UsageError: For a model of tables.
+    """
+    if isinstance(transport_of(model).space, TableSpace):
+        raise UsageError(
+            "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
+            "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
+        )
+    if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
+        return coded_bits(model.method, data, n, seed=seed)
+    return bits(transport_of(model), data, n, seed=seed, batch=batch)
 
 
-class ClassificationAccuracy:
-    """Classification accuracy score of a model that is given labels, only where asked for."""
+def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
+    """Classification accuracy score of a model that is given labels, only where asked for.
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = MODEL_SCORES["cas"]
-
-    def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
-        """One score, "cas", whose ``extra`` has the accuracy of as many real examples as "real"."""
-        transport, n = transport_of(model), compared(data, n)
-        check_labelled(data)
-        if "label" not in transport.space.conditions:
-            raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
-        parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
-        labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
-        x = torch.cat([part for part, _ in parts])
-        value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)
-        error, shared = accuracy_errors(value, x, labels, data) or (None, None)
-        ratio = value / real if real else None
-        return {"cas": Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})}
-
-    def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
-        """None: real data's accuracy is beside the score."""
-        return None
+    ``extra`` has the accuracy of as many real examples as "real".
+    """
+    transport, n = transport_of(model), compared(data, n)
+    check_labelled(data)
+    if "label" not in transport.space.conditions:
+        raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
+    parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
+    labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+    x = torch.cat([part for part, _ in parts])
+    value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)
+    error, shared = accuracy_errors(value, x, labels, data) or (None, None)
+    ratio = value / real if real else None
+    return Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})
 
 
-MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim, "cas": ClassificationAccuracy}
+MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
+    "bpd": bits_score,
+    "cas": accuracy_score,
+}
+"""Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time.
+
+They take time, so that each is computed only where it is asked for.
+"""
 
 
 def ask_model(
@@ -104,19 +79,24 @@ def ask_model(
     """The scores that ask the model itself, which need no samples; a comparison without a model where no such score is wanted."""
     if not metrics:
         return Comparison()
-    computed = {name: MODEL_METRICS[name]() for name in metrics}
-    scores = {name: result for m in computed.values() for name, result in m(model, data, n, *seed_and_batch).items()}
+    scores = {name: with_interval(MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]) for name in metrics}
     compared_with = next(iter(scores.values())).n or len(data.held_out)
-    guesses = [row for metric in computed.values() if (row := metric.guess(model, data, compared_with)) is not None]
+    row = _guess_for(model, data, compared_with) if "bpd" in scores else None
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
         machine=machine(),
-        metrics={name: info for metric in computed.values() for name, info in metric.scores.items()},
+        metrics={name: MODEL_SCORES[name] for name in scores},
         floors={name: Score(score.extra["real"], n=score.n) for name, score in scores.items() if "real" in score.extra},
         models=(ModelResult(scores=scores),),
-        guesses=tuple(guesses),
+        guesses=() if row is None else (row,),
     )
+
+
+def _guess_for(model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
+    method = model.method if isinstance(model, Run) else None
+    discrete = isinstance(method, HasImportanceWeights) and method.discrete
+    return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
 
 
 BLOCK = 1024

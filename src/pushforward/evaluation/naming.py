@@ -70,7 +70,7 @@ def _unknown(name: str) -> UsageError:
 
 def _known() -> set[str]:
     of_samples = (name for metric in registry().values() for name in metric.scores)
-    return {*registry(), *MODEL_SCORES, *of_samples, *(name for scores in MODEL_SCORES.values() for name in scores)}
+    return {*registry(), *MODEL_SCORES, *of_samples}
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:

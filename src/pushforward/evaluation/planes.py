@@ -14,7 +14,7 @@ from pushforward.denoiser import Condition, Repathed
 from pushforward.evaluation.figures import Field2D
 from pushforward.evaluation.trajectories import trace, trace_from
 from pushforward.paths import Linear
-from pushforward.pictures import Limits, limits_of
+from pushforward.pictures import Limits, limits_of, square
 from pushforward.transports import Flow, Map, Transport
 
 __all__ = ["field_of", "formation_of", "mesh_of", "seen_limits"]
@@ -45,8 +45,7 @@ def seen_limits(data: Dataset) -> Limits:
     corners = space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
     left, right, low, high = limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
     points = np.concatenate([corners, [[left, low], [right, high]]])
-    middle, half = (points.min(0) + points.max(0)) / 2, float(np.ptp(points, axis=0).max()) / 2
-    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+    return square(points.min(0), points.max(0))
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:

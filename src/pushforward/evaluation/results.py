@@ -31,19 +31,29 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
+from pushforward.numbers import counted
 from pushforward.records import Damaged, Record
 
-__all__ = ["FORMAT", "INDEPENDENT_ROWS", "ROW_COPIES", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
+__all__ = [
+    "FORMAT",
+    "INDEPENDENT_ROWS",
+    "REPEAT_SEEDS",
+    "ROW_COPIES",
+    "Comparison",
+    "DataInfo",
+    "MetricInfo",
+    "ModelResult",
+    "Score",
+    "Settings",
+]
 
 FORMAT = 2
 """Of the JSON; other formats are refused."""
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 """The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
-_EARLIER_NAMES = {
-    "baseline: columns drawn independently": INDEPENDENT_ROWS,
-    "baseline: copies of training rows": ROW_COPIES,
-}
+REPEAT_SEEDS = 1_000_000
+"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
 
 
 @dataclass(frozen=True)
@@ -247,17 +257,12 @@ class Comparison(Record):
                 f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
                 "pushforward compare RUN RUN."
             )
-        comparison = super().from_plain(data, where)
-        rows = comparison.further_baselines
-        return replace(
-            comparison, further_baselines=tuple(replace(row, name=_EARLIER_NAMES.get(row.name, row.name)) for row in rows)
-        )
+        return super().from_plain(data, where)
 
     def __repr__(self) -> str:
         """Title and sizes."""
-        count = len(self.models)
         n = "" if self.settings.n is None else f", n = {self.settings.n:,}"
-        return f'Comparison("{self.title}", {count} model{"" if count == 1 else "s"}, {len(self.metrics)} scores{n})'
+        return f'Comparison("{self.title}", {counted(len(self.models), "model")}, {len(self.metrics)} scores{n})'
 
     def __str__(self) -> str:
         """The scores as a table of plain text."""

@@ -18,6 +18,7 @@ from pushforward.data.readers.reader import Examples
 from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.reading import Reading
 from pushforward.errors import DataError
+from pushforward.numbers import counted
 
 __all__ = ["StoredSamples", "check_samples", "is_run", "read_samples"]
 
@@ -89,7 +90,7 @@ def check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
             "same size and channels, in the layout of that data."
         )
     if len(x) < LEAST:
-        raise DataError(f'"{name}" holds {len(x)} sample{"" if len(x) == 1 else "s"}; scores need at least {LEAST}.')
+        raise DataError(f'"{name}" holds {counted(len(x), "sample")}; scores need at least {LEAST}.')
     finite = np.isfinite(x.reshape(len(x), -1)).all(1) if x.dtype.kind == "f" else np.ones(len(x), bool)
     if not finite.all():
         raise DataError(f"{int((~finite).sum())} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")

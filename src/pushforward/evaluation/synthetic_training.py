@@ -24,14 +24,13 @@ PARTS, FEWEST = 5, 10
 """Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least."""
 
 
-def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset, seed: int = 0) -> float:
+def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
     """The accuracy on held-out examples of a classifier that is trained on samples alone.
 
     Args:
         x: Samples in data units, (n, *shape); images are rounded as files hold them.
         labels: The class that each was asked to be, int64 (n,).
         data: Its held-out examples are the test, and its classes those of the labels.
-        seed: Of the classifier.
 
     Raises:
         DataError: If the data has no labels, or held-out ones without any.
@@ -45,7 +44,7 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
     check_labelled(data)
     if len(x) != len(labels) or len(x) < 2:
         raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
-    return accuracy(train_classifier(_taught(x, labels, data), seed=seed), data.space, data.held_out)
+    return accuracy(train_classifier(_taught(x, labels, data)), data.space, data.held_out)
 
 
 def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
@@ -55,7 +54,7 @@ def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Datase
     return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
 
 
-def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset, seed: int = 0) -> Errors | None:
+def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Errors | None:
     """The standard error of a classification accuracy score over new samples and held-out examples, and over the latter alone.
 
     Held-out examples are independent given the classifier, so theirs is that of a share. That of the samples comes from
@@ -67,7 +66,6 @@ def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, da
         x: As for `classification_accuracy`.
         labels: Likewise.
         data: Likewise.
-        seed: Of the classifiers.
 
     Returns:
         None for fewer than 50 samples.
@@ -79,7 +77,7 @@ def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, da
     if n < PARTS * FEWEST:
         return None
     samples, order = _taught(x, labels, data), permutation(n, 0)
-    parts = (train_classifier(samples, order[at::PARTS], seed, SEEN // PARTS) for at in range(PARTS))
+    parts = (train_classifier(samples, order[at::PARTS], seen=SEEN // PARTS) for at in range(PARTS))
     right = np.stack([named(part, data.space, data.held_out) for part in parts]).astype(np.float64)
     accuracies = right.mean(1)
     together = right - right.mean(0) - accuracies[:, None] + right.mean()
@@ -89,13 +87,12 @@ def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, da
     return math.hypot(of_held_out, math.sqrt(of_samples)), of_held_out
 
 
-def real_accuracy(data: Dataset, n: int, seed: int = 0) -> float:
+def real_accuracy(data: Dataset, n: int) -> float:
     """The same of a classifier that n real training examples train: what perfect samples reach.
 
     Args:
         data: With labels.
         n: How many of the training examples, from 2; they are drawn by a fixed permutation.
-        seed: Of the classifier.
 
     Raises:
         DataError: If the data has no labels.
@@ -104,7 +101,7 @@ def real_accuracy(data: Dataset, n: int, seed: int = 0) -> float:
     check_labelled(data)
     if not 2 <= n <= len(data.train):
         raise UsageError(f"`n` must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
-    return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n], seed), data.space, data.held_out)
+    return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out)
 
 
 def check_labelled(data: Dataset) -> None:

@@ -186,9 +186,7 @@ def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
     return ((label == value).nonzero().flatten() for value in torch.unique(label))  # type: ignore[no-untyped-call]
 
 
-def loss_by_level(
-    denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000, seed: int = 0
-) -> list[dict[str, float]]:
+def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000) -> list[dict[str, float]]:
     """The error of a denoiser on held-out examples at each of several noise levels.
 
         error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
@@ -203,7 +201,6 @@ def loss_by_level(
         levels: How many equally spaced log-SNRs from 9 to -9, at least 2; those that the denoiser's path does not reach are
             left out.
         examples: Held-out examples, at least 2; no more than there are are taken.
-        seed: The seed of the first example's noise.
 
     Returns:
         By falling log-SNR, from data to noise: ``log_snr``; ``error``, the mean square of an entry's error, squared model
@@ -225,7 +222,7 @@ def loss_by_level(
     for number, level in enumerate(wanted):
         if not low - 1e-6 <= level <= high + 1e-6:
             continue
-        z = ExampleDraws(seed, len(x), f"loss at level {number}", device).normal(x.shape[1:])
+        z = ExampleDraws(0, len(x), f"loss at level {number}", device).normal(x.shape[1:])
         parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
         errors = torch.cat([_errors(denoiser, x[part], z[part], condition_at(condition, part), float(level)) for part in parts])
         spread = float(errors.std() / len(x) ** 0.5)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pushforward.data import Dataset
 from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError
@@ -17,6 +15,7 @@ from pushforward.evaluation.results import DataInfo, Settings
 from pushforward.metrics import MetricInfo, Score
 from pushforward.pictures import INK, REAL
 from pushforward.records import Record
+from pushforward.scatter import figure_picture
 from pushforward.transports import BATCH, Transport
 
 if TYPE_CHECKING:
@@ -109,16 +108,12 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
     Returns:
         RGB, 1600 x 720.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
 
     figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):
         _draw(axes, curve, *pair)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
+    return figure_picture(figure)
 
 
 def _draw(axes: Axes, curve: TruncationCurve, across: str, up: str) -> None:

@@ -17,7 +17,7 @@ from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
 from pushforward.methods.rules import Rule
 from pushforward.methods.trajectories import Trajectories
-from pushforward.predictor import selected, shaped
+from pushforward.predictor import condition_at, shaped
 from pushforward.transports import Flow
 
 __all__ = ["Distillation"]
@@ -99,7 +99,7 @@ class Distillation(Mapping):
         if len(which):
             at, noise = self.likeness.noised(pair[0].shape[1:], now.draws.stream("likeness"))
             ends, noised = (pair[0][which], pair[1][which]), (at[which], noise[which])
-            distance = distance.index_put((which,), self.likeness.distance(teacher, ends, noised, selected(condition, which)))
+            distance = distance.index_put((which,), self.likeness.distance(teacher, ends, noised, condition_at(condition, which)))
         now.notes["unlikeness"] = distance.detach().mean() * (len(which) and len(jumps) / len(which))
         return distance
 
@@ -117,7 +117,7 @@ class Distillation(Mapping):
         held, velocity = equal.nonzero()[:, 0], torch.zeros_like(target)
         with torch.no_grad():
             guide = straight(self.teacher.denoiser)
-            velocity[held] = guide.predict("velocity", mixed[held], at[held], selected(data_condition, held))
+            velocity[held] = guide.predict("velocity", mixed[held], at[held], condition_at(data_condition, held))
         wide = shaped(equal, x)
         return (
             torch.where(wide, mixed, states),

@@ -7,40 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from pushforward.errors import UsageError
 from pushforward.metrics.exchanges import divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Classes", "shares", "total_variation"]
+__all__ = ["Classes"]
 
 DIVISIONS = 200
-
-
-def shares(labels: np.ndarray, classes: int) -> np.ndarray:
-    """The share of each class among labels, float64 (classes,).
-
-    Args:
-        labels: Whole numbers from 0 to classes - 1, (n,), n at least 1.
-        classes: How many classes there are.
-
-    Raises:
-        UsageError: If there is no label, or one that is no class.
-    """
-    if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
-        raise UsageError(f"Expected at least one label, and labels from 0 to {classes - 1} only, got {len(labels)}.")
-    counts: np.ndarray = np.bincount(labels, minlength=classes) / len(labels)
-    return counts
-
-
-def total_variation(p: np.ndarray, q: np.ndarray) -> float:
-    """Half of the sum of |p - q|, from 0 to 1: the share of examples with another class.
-
-    Args:
-        p: Probabilities, (k,).
-        q: Probabilities, (k,).
-    """
-    return float(np.abs(p - q).sum() / 2)
 
 
 class Classes:
@@ -70,23 +44,19 @@ class Classes:
         generated, reference = samples.generated_classes, samples.reference_classes
         assert generated is not None
         assert reference is not None
-        share, real = (shares(labels, samples.classes) for labels in (generated, reference))
+        share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
-        side = np.sign(share - real) / 2
-        first_order = errors(side[generated], -side[reference])
+        distance, *terms = variation(generated, reference, samples.classes)
+        first_order = errors(terms[0], terms[1])
         growth: tuple[float, ...] = ()
         if samples.errors:
             growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
-        score = Score(
-            total_variation(share, real), error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra
-        )
+        score = Score(distance, error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra)
         return {"class_distance": score}
 
 
 def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
     """Total variations of divisions of all labels."""
     labels = np.concatenate([generated, reference])
-    return [
-        total_variation(shares(labels[first], classes), shares(labels[second], classes))
-        for first, second in divisions(len(generated), len(reference), DIVISIONS)
-    ]
+    parts = divisions(len(generated), len(reference), DIVISIONS)
+    return [variation(labels[first], labels[second], classes)[0] for first, second in parts]

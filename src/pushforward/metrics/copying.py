@@ -13,7 +13,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, left_out, nearest
 from pushforward.metrics.uncertainty import area, share_error
 
-__all__ = ["Copying", "cell_scores", "copying"]
+__all__ = ["Copying", "cell_tests", "copying"]
 
 MOST = 2000
 """Examples of either side that look for their nearest training example, at most."""
@@ -23,7 +23,7 @@ FEW = 20
 """Expected examples below which a count is not taken for normal."""
 
 
-def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
+def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, Score]:
     """Three signs of memorisation, by distances to nearest examples.
 
     * "authenticity": the share of samples that are farther from their nearest training example than
@@ -31,15 +31,14 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
       1/3.
     * "copying_test": C_T, how much farther from training examples samples are than held-out ones,
       as a z-score. Space is divided in cells around means of training examples; C_T is the mean
-      over cells of `cell_scores`, weighted by held-out examples. About 0 for new data, far below 0
+      over cells of `cell_tests`, weighted by held-out examples. About 0 for new data, far below 0
       (-3) for copies, above 0 off the data. Left out where no cell has 10 of either side.
     * "held_out_ratio": of the real examples that are nearest to some sample, the share that is held
       out, over m / (k + m), which a model has that is as far from either set. Less than 1 repeats
       training examples; more has seen the held-out ones. Examples count once, so that samples that
-      are all alike tell little, and both count where they are equally near.
-    * "reached": how many real examples are nearest to some sample, of which that share is.
-    * "copying_error" and "copying_shared": the standard error of C_T, and the part of it that comes from held-out examples.
-    * "ratio_error" and "ratio_shared": the same of "held_out_ratio" (`ratio_errors`).
+      are all alike tell little, and both count where they are equally near. Its ``extra`` has "tail"
+      where samples reach few real examples: chance alone passes twice of it above 1 in 1 of 2,000
+      evaluations, so that a model is suspected only beyond.
 
     Args:
         generated: (n, d).
@@ -55,27 +54,28 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     distances, closest = nearest(generated, training)
     examples, back = np.unique(closest, return_inverse=True)
     own = nearest(training[examples], training, 1)[0]
+    authentic = float((distances > own[back]).mean())
     (to_held_out, at), judges = nearest(generated, held_out), held_out[:MOST]
     reached = _Reached(at, closest, to_held_out <= distances, distances <= to_held_out)
     chance = len(held_out) / (len(training) + len(held_out))
-    errors = ratio_errors(reached, len(held_out), len(training))
+    error, shared = (part / chance for part in ratio_errors(reached, len(held_out), len(training)))
+    expected = reached.count * chance
+    tail = {"tail": _tail(expected)} if expected <= FEW else {}
     scores = {
-        "authenticity": float((distances > own[back]).mean()),
-        "held_out_ratio": reached.share() / chance,
-        "reached": float(reached.count),
-        "ratio_error": errors[0] / chance,
-        "ratio_shared": errors[1] / chance,
+        "authenticity": Score(authentic, error=share_error(authentic * len(generated), len(generated)), reference_error=0.0),
+        "held_out_ratio": Score(reached.share() / chance, error=error, reference_error=shared, extra=tail),
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [nearest(part, cells)[1] for part in (generated, judges)]
-    tests = list(_cell_tests(distances, nearest(judges, training)[0], *places))
+    tests = list(cell_tests(distances, nearest(judges, training)[0], *places))
     if not tests:
         return scores
     z, weights, of_generated, of_held_out = map(np.array, zip(*tests, strict=True))
     weights = weights / weights.sum()
     shared = (weights**2 * of_held_out).sum()
-    error, shared = (float(np.sqrt(variance)) for variance in ((weights**2 * of_generated).sum() + shared, shared))
-    return {**scores, "copying_test": float(weights @ z), "copying_error": error, "copying_shared": shared}
+    variances = (weights**2 * of_generated).sum() + shared, shared
+    error, shared = (float(np.sqrt(variance)) for variance in variances)
+    return {**scores, "copying_test": Score(float(weights @ z), error=error, reference_error=shared)}
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,10 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
     return variance**0.5, max(0.0, variance - of_samples) ** 0.5
 
 
-def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The z-scores of Mann-Whitney tests in cells: below 0 where x tends to be less than y.
+def cell_tests(
+    x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
+) -> Iterator[tuple[float, int, float, float]]:
+    """Mann-Whitney tests in cells, of each that holds 10 values of either side.
 
     Args:
         x: (n,).
@@ -155,17 +157,9 @@ def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y
         cells_of_x: The cell of each value, whole numbers, (n,).
         cells_of_y: (m,).
 
-    Returns:
-        A z-score for each cell that holds 10 values of either side, and how many of y it holds.
+    Yields:
+        The z-score, below 0 where x tends to be less than y; how many of y the cell holds; the variances from x and from y.
     """
-    tests = list(_cell_tests(x, y, cells_of_x, cells_of_y))
-    return np.array([z for z, *_ in tests]), np.array([weight for _, weight, *_ in tests])
-
-
-def _cell_tests(
-    x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
-) -> Iterator[tuple[float, int, float, float]]:
-    """Of each cell with 10 values of either side: the z-score, how many of y it holds, and the variances from x and from y."""
     for cell in np.unique(cells_of_y):
         here, there = x[cells_of_x == cell], y[cells_of_y == cell]
         if min(len(here), len(there)) >= FEWEST:
@@ -231,27 +225,10 @@ class Copying:
         return len(samples.training) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Three scores; "copying_test" is left out below 10 examples on a side.
-
-        ``extra`` of "held_out_ratio" has "tail" where samples reach few real examples: chance alone passes twice of it above 1 in
-        1 of 2,000 evaluations, so that a model is suspected only beyond.
-        """
+        """Three scores; "copying_test" is left out below 10 examples on a side."""
         held_out = drawn(samples.reference, len(samples.reference), 1)
-        sides = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
-        values = copying(*sides)
-        authentic, ratio = values["authenticity"], values["held_out_ratio"]
-        error = share_error(authentic * len(sides[0]), len(sides[0]))
-        chance = len(held_out) / (len(samples.training) + len(held_out))
-        expected = values["reached"] * chance
-        extra = {"tail": _tail(expected)} if expected <= FEW else {}
-        scores = {
-            "authenticity": Score(authentic, error=error, reference_error=0.0),
-            "held_out_ratio": Score(ratio, error=values["ratio_error"], reference_error=values["ratio_shared"], extra=extra),
-        }
-        if "copying_test" not in values:
-            return scores
-        z, *errors = (values[name] for name in ("copying_test", "copying_error", "copying_shared"))
-        return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
+        generated = drawn(samples.generated, MOST, 0)
+        return copying(*strong_columns(samples.training, samples.scale, generated, held_out, samples.training))
 
 
 def _tail(expected: float) -> float:

@@ -34,16 +34,15 @@ def rounds(n: int) -> int:
     return int(np.clip(WORK // max(n, 1), LEAST, MOST))
 
 
-def divisions(n: int, m: int, count: int, seed: int = 0) -> Iterator[Division]:
+def divisions(n: int, m: int, count: int) -> Iterator[Division]:
     """Balanced random divisions of n + m examples into n and m.
 
     Args:
         n: Examples of the first side.
         m: Examples of the second side.
         count: How many divisions.
-        seed: Of the divisions.
     """
-    random = np.random.Generator(np.random.Philox(seed))
+    random = np.random.Generator(np.random.Philox(0))
     stay = round(n * n / (n + m))
     for _ in range(count):
         x, y = random.permutation(n), n + random.permutation(m)

@@ -59,7 +59,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     return gaussian_distance(x.mean(0), _covariance(x), y.mean(0), _covariance(y))
 
 
-def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float | None:
+def extrapolated_distance(x: np.ndarray, y: np.ndarray) -> float | None:
     """The Fréchet distance that infinitely many examples would have.
 
     Its bias falls like 1/n. The distance is measured on random subsets of 15 sizes, at equal steps of 1/n from a fifth of
@@ -68,7 +68,6 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float 
     Args:
         x: (n, f).
         y: (m, f).
-        seed: Of the subsets.
 
     Returns:
         The intercept of the line; None where a fifth of the examples are fewer than ten for each feature:
@@ -81,7 +80,7 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float 
     if n // 5 < ENOUGH * x.shape[1]:
         return None
     x, y = ordered(x), ordered(y)
-    random = random_for(x, seed)  # of both sides: samplings that drew the same subsets of y would share their chance
+    random = random_for(x, 0)  # of both sides: samplings that drew the same subsets of y would share their chance
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
     values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
     return float(np.polyfit(1 / sizes, values, 1)[1])

@@ -19,7 +19,7 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return values
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, float, Growth]:
     """The unbiased squared MMD of two clouds of equal size with the kernel (x.y / f + 1)^3, and its standard error.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all k(x_i, y_j). It is
@@ -28,16 +28,11 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     Args:
         x: (n, f), n at least 3.
         y: (n, f).
+        grows: Whether to find out how its variance grows, which comes third.
 
     References:
         Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
-    value, error, _ = _mmd(x, y)
-    return value, error
-
-
-def _mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, float, Growth]:
-    """`squared_mmd`, and how its variance grows where that is asked for."""
     n = len(x)
     xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
     growth = kernel_errors(xx, yy, xy)[1] if grows else Growth()
@@ -48,7 +43,9 @@ def _mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> tuple[float, floa
     return float(value), float(np.sqrt((n - 1) * left_out.var())), growth
 
 
-def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000) -> tuple[float, float]:
+def kernel_distance(
+    x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
+) -> tuple[float, float, Growth]:
     """KID between two clouds of features and its standard error.
 
     All pairs up to ``every_pair`` examples; above, the mean over disjoint blocks, whose spread gives the error. Examples are
@@ -62,20 +59,13 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
         y: (m, f); of the longer cloud as many examples are drawn as the shorter one has.
         every_pair: The most examples for which all pairs are compared.
         block: Examples of a block above that.
+        grows: Whether to find out how its variance grows, which comes third: of blocks that of one over their number.
     """
-    value, error, _ = _distance(x, y, every_pair, block)
-    return value, error
-
-
-def _distance(
-    x: np.ndarray, y: np.ndarray, every_pair: int = 5000, block: int = 1000, grows: bool = False
-) -> tuple[float, float, Growth]:
-    """`kernel_distance`, and how its variance grows; of blocks the mean, whose variance is that of one over their number."""
     n, order = min(len(x), len(y)), np.random.Generator(np.random.Philox(0))
     x, y = (np.asarray(examples[order.permutation(len(examples))[:n]], dtype=np.float64) for examples in (x, y))
     if n <= every_pair:
-        return _mmd(x, y, grows)
-    parts = [_mmd(x[at : at + block], y[at : at + block], grows) for at in range(0, n - block + 1, block)]
+        return squared_mmd(x, y, grows)
+    parts = [squared_mmd(x[at : at + block], y[at : at + block], grows) for at in range(0, n - block + 1, block)]
     values, count = np.array([value for value, *_ in parts]), len(parts)
     growth = mean_growth([growth for *_, growth in parts], count)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(count)), growth
@@ -109,5 +99,5 @@ class Kernel:
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
-        value, error, growth = _distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
+        value, error, growth = kernel_distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
         return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2), growth=growth if samples.errors else ())}

@@ -87,11 +87,9 @@ class Membership:
         Their errors are over new candidates, which all samplings share.
         """
         training, reference = samples.training, samples.reference
-        members, others = some(training, min(MOST, len(reference)), 0), some(reference, MOST, 1)
-        members, generated = (
-            members[: len(others)],
-            samples.generated if samples.generated_more is None else samples.generated_more,
-        )
+        others = some(reference, MOST, 1)
+        members = some(training, min(MOST, len(reference)), 0)[: len(others)]
+        generated = samples.generated if samples.generated_more is None else samples.generated_more
         half = len(others) // 2
         attacks = {
             "membership": attack(members, others[: len(members)], generated, None, samples.scale),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -14,6 +13,9 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
 __all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
+
+NEAR, FAR, HOLD = 3, 5, 0.2
+"""Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass."""
 
 
 @runtime_checkable
@@ -45,22 +47,13 @@ class ModeCount:
     divergence_growth: tuple[float, ...] = ()
 
 
-def count_modes(
-    x: np.ndarray,
-    centres: np.ndarray,
-    std: float,
-    weights: np.ndarray | None = None,
-    *,
-    near: float = 3,
-    far: float = 5,
-    hold: float = 0.2,
-) -> ModeCount:
+def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None) -> ModeCount:
     """Compare examples with a mixture of Gaussians of which centres and width are known.
 
-    An example belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is
-    a bridge and belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
+    An example belongs to its nearest centre. Within 3 standard deviations it is of high quality, beyond 5 it is a bridge and
+    belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
 
-    * held: modes with at least ``hold`` of their true mass. found: modes with at least one example of high quality.
+    * held: modes with at least 20 % of their true mass. found: modes with at least one example of high quality.
     * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of examples that are no bridges.
     * divergence: KL(generated || true) of the masses, in nats, over examples of high quality as in the field's tables;
       where there is none, the greatest possible value.
@@ -70,26 +63,25 @@ def count_modes(
         centres: (k, d).
         std: Standard deviation of each mode along each axis.
         weights: (k,) true masses; None means equal ones.
-        near: Standard deviations.
-        far: Standard deviations.
-        hold: Share of a mode's true mass.
 
     References:
         Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL). Held, bridges and spread are this
         library's: shrunken modes and bridges cancel each other in the share of high quality.
     """
+    from scipy.spatial import cKDTree
+
     x, centres = np.asarray(x, dtype=np.float64), np.asarray(centres, dtype=np.float64)
     count, d = centres.shape
     weights = np.full(count, 1 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
-    distance, nearest = _nearest(x, centres)
-    good, assigned = distance <= near * std, distance <= far * std
+    distance, nearest = (np.asarray(part) for part in cKDTree(centres).query(x))
+    good, assigned = distance <= NEAR * std, distance <= FAR * std
     mass = np.bincount(nearest[assigned], minlength=count) / len(x)
     quality = np.bincount(nearest[good], minlength=count)
     width = distance[assigned] if assigned.any() else distance
     spread = float(np.sqrt((width**2).mean() / d) / std)
     varied = float(np.std(width**2) / np.sqrt(len(width)) / d / std**2)
     return ModeCount(
-        held=int((mass >= hold * weights).sum()),
+        held=int((mass >= HOLD * weights).sum()),
         reached=int((quality > 0).sum()),
         high_quality=float(good.mean()),
         bridges=float(1 - assigned.mean()),
@@ -101,13 +93,6 @@ def count_modes(
         divergence_error=divergence_error(quality, weights),
         divergence_growth=divergence_growth(quality, weights) if quality.any() else (),
     )
-
-
-def _nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.spatial import cKDTree
-
-    distance, nearest = cKDTree(centres).query(x)
-    return np.asarray(distance), np.asarray(nearest)
 
 
 def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
@@ -181,7 +166,7 @@ class Modes:
         """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
-        n, modes, right = len(samples.generated), len(truth.centres), _share_within(3, samples.generated.shape[1])
+        n, modes, right = len(samples.generated), len(truth.centres), _share_within(NEAR, samples.generated.shape[1])
 
         def share(value: float, **extra: float) -> Score:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
@@ -206,4 +191,4 @@ def _share_within(radius: float, d: int) -> float:
     """The mass of a d-dimensional unit Gaussian within a radius."""
     from scipy.special import gammainc
 
-    return float(gammainc(d / 2, radius**2 / 2)) if d != 2 else 1 - math.exp(-(radius**2) / 2)
+    return float(gammainc(d / 2, radius**2 / 2))

@@ -19,10 +19,11 @@ from pushforward.records import Record
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table
 
-__all__ = ["FURTHER", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
+__all__ = ["FURTHER", "ROLES", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
+ROLES: tuple[Role, ...] = ("quality", "diversity")
 Extra = Mapping[str, Any]
 """What a score has beside its value, by name."""
 FURTHER = "Further checks"
@@ -197,6 +198,12 @@ class Samples:
             count, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
             if count != features:
                 raise DataError(f"There are {count} {first} examples but features of {features}.")
+
+    @property
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Generated and reference examples in units of ``scale``; columns whose scale is 0 as they are."""
+        unit = 1.0 if self.scale is None else np.where(self.scale > 0, self.scale, 1.0)
+        return self.generated / unit, self.reference / unit
 
     @property
     def equal(self) -> bool:

@@ -10,23 +10,18 @@ import numpy as np
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Sharpness", "high_frequency_power"]
+__all__ = ["Sharpness", "high_frequency_powers"]
 
 EXAMPLES = 1000
 
 
-def high_frequency_power(x: np.ndarray, shape: Sequence[int]) -> float:
-    """The mean power of images at radial frequencies above half of the Nyquist frequency, that is .25 cycles per pixel.
+def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The power of each image at radial frequencies above half of the Nyquist frequency, .25 cycles per pixel, float64 (n,).
 
     Args:
         x: Flattened images (n, channels * height * width).
         shape: (channels, height, width).
     """
-    return float(_powers(x, shape).mean())
-
-
-def _powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The power of each image."""
     _, height, width = shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     fine = radius > 0.25
@@ -54,11 +49,11 @@ class Sharpness:
         """For images of at least 4 pixels one way, where real images have any detail."""
         if len(samples.shape) != 3 or max(samples.shape[1:]) < 4:
             return False
-        return high_frequency_power(samples.reference, samples.shape) > 0
+        return bool(high_frequency_powers(samples.reference, samples.shape).any())
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "sharpness"."""
-        generated, real = (_powers(examples, samples.shape) for examples in (samples.generated, samples.reference))
+        generated, real = (high_frequency_powers(examples, samples.shape) for examples in (samples.generated, samples.reference))
         ratio = float(generated.mean() / real.mean())
         error, shared = errors(generated / real.mean(), ratio * real / real.mean())
         return {"sharpness": Score(ratio, error=error, reference_error=shared)}

@@ -14,7 +14,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Sinkhorn", "sinkhorn_divergence", "transport_cost"]
+__all__ = ["Sinkhorn", "divergence_terms", "potentials"]
 
 MOST = 500
 """Examples on either side that are compared, at most: memory and time grow with their square."""
@@ -24,12 +24,12 @@ TOLERANCE, ROUNDS, INNER = 1e-3, 200, 20
 """The mean relative error of the marginals at which a solve ends, its rounds at most, and scalings within a round."""
 
 
-def sinkhorn_divergence(x: np.ndarray, y: np.ndarray, epsilon: float) -> float:
-    """The Sinkhorn divergence of two clouds for squared distances, in squared units of the columns.
+def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each example adds to the Sinkhorn divergence of two clouds for squared distances, in squared units of the columns.
 
-    ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2``, where OT is `transport_cost`. It is 0 for equal
-    clouds and above 0 for others. With falling epsilon it goes to W2 squared, with rising epsilon
-    to the squared distance between the means.
+    The divergence is the sum of both means, ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` with OT the cost of `potentials`; the
+    terms are the dual potential of an example less that to its own cloud. It is 0 for equal clouds and above 0 for others. With
+    falling epsilon it goes to W2 squared, with rising epsilon to the squared distance between the means.
 
     Args:
         x: (n, d).
@@ -41,17 +41,7 @@ def sinkhorn_divergence(x: np.ndarray, y: np.ndarray, epsilon: float) -> float:
         Diverged: If a solve does not reach its marginals.
 
     References:
-        Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences,
-        2019, arXiv:1810.08278, eq. 3.
-    """
-    of_x, of_y = _terms(x, y, epsilon)
-    return float(of_x.mean() + of_y.mean())
-
-
-def _terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """What each example adds to the divergence, whose value is the sum of both means: its dual potential less that to its own.
-
-    References:
+        Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences, 2019, arXiv:1810.08278, eq. 3.
         González-Sanz, Loubes and Niles-Weed, Weak limits of entropy regularized optimal transport, 2022, arXiv:2207.07427:
         these are the terms of the first order of the divergence as well.
     """
@@ -60,18 +50,17 @@ def _terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np
     if not epsilon > 0:
         raise UsageError(f"The regularisation of a Sinkhorn divergence must be above 0, got {epsilon}.")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    of_x, of_y = _potentials(cdist(x, y, "sqeuclidean"), epsilon)
+    of_x, of_y = potentials(cdist(x, y, "sqeuclidean"), epsilon)
     own_x, own_y = (_own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y))
     return of_x - own_x, of_y - own_y
 
 
-def transport_cost(costs: np.ndarray, epsilon: float) -> float:
-    """The least cost of a plan between uniform marginals, with entropy.
+def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """The dual potentials of rows and columns, the sum of whose means is the least cost of a plan between uniform marginals.
 
-    The expected cost plus epsilon times the KL divergence of the plan from independence.
-
-    Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost by quarters and
-    at the start of each round, and in the linear domain within a round, where their range is small.
+    That is the expected cost plus epsilon times the KL divergence of the plan from independence. Sinkhorn's scalings, in the log
+    domain while epsilon falls from the largest cost by quarters and at the start of each round, and in the linear domain within
+    a round, where their range is small.
 
     Args:
         costs: (n, m), at least 0.
@@ -84,12 +73,6 @@ def transport_cost(costs: np.ndarray, epsilon: float) -> float:
         Cuturi, Sinkhorn distances, 2013, arXiv:1306.0895. Schmitzer, Stabilized sparse scaling
         algorithms for entropy regularized transport problems, 2019, arXiv:1610.06519, algorithm 2.
     """
-    of_rows, of_columns = _potentials(costs, epsilon)
-    return float(of_rows.mean() + of_columns.mean())
-
-
-def _potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """The dual potentials of rows and columns."""
     of_columns = np.zeros(costs.shape[1])
     for level in _levels(float(costs.max()), epsilon):
         of_rows = _softmin(costs, of_columns, level)
@@ -158,7 +141,7 @@ def _second_order(y: np.ndarray, epsilon: float) -> tuple[float, float]:
     (1/n + 1/m)^2, the mean over 1/n + 1/m.
     """
     halves = y[::2], y[1::2]
-    terms, over = _terms(*halves, epsilon), sum(1 / len(half) for half in halves)
+    terms, over = divergence_terms(*halves, epsilon), sum(1 / len(half) for half in halves)
     error, _ = errors(*terms)
     return float(error**2 / 2 / over**2), float(sum(side.mean() for side in terms) / over)
 
@@ -192,7 +175,7 @@ class Sinkhorn:
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
         epsilon = PART * float(np.median(pdist(y, "sqeuclidean")))
         with contextlib.suppress(Diverged, UsageError):
-            of_x, of_y = _terms(x, y, epsilon)
+            of_x, of_y = divergence_terms(x, y, epsilon)
             value, (second, bias) = float(of_x.mean() + of_y.mean()), _second_order(y, epsilon)
             error, shared = errors(of_x, of_y, second)
             growth = growth_of(of_x, of_y, second, value, bias * (1 / len(x) + 1 / len(y)))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError
-from pushforward.metrics.growth import divergence_growth
+from pushforward.metrics.growth import divergence, divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import divergence_error
 
-__all__ = ["Histogram", "Legible", "Stacked", "count_numbers"]
+__all__ = ["Legible", "Stacked", "mode_counts"]
 
 
 @runtime_checkable
@@ -27,21 +26,8 @@ class Legible(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Histogram:
-    """What `count_numbers` finds; ``missing`` (modes - reached,) are the numbers of the modes without an example, rising."""
-
-    reached: int
-    divergence: float
-    missing: np.ndarray
-
-
-def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
-    """Compare a histogram of modes with the uniform one.
-
-    * reached: modes with at least one example.
-    * divergence: KL(generated || uniform) = sum_k p_k log(modes p_k), in nats, from 0 to log(modes). n examples of a perfect
-      model have about (modes - 1) / (2 n), so only values of equal n compare.
+def mode_counts(numbers: np.ndarray, modes: int) -> np.ndarray:
+    """How many examples each mode has, int64 (modes,).
 
     Args:
         numbers: The mode of each example, (n,), whole numbers from 0 to modes - 1.
@@ -49,21 +35,20 @@ def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
 
     Raises:
         DataError: If there is no example, or a number that is no mode.
+    """
+    if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= modes:
+        raise DataError(f"Expected at least one example, and modes from 0 to {modes - 1} only, got {len(numbers)} examples.")
+    return np.bincount(numbers, minlength=modes)
+
+
+class Stacked:
+    """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them.
+
+    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so only values of equal n compare.
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
     """
-    numbers = np.asarray(numbers)
-    if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= modes:
-        raise DataError(f"Expected at least one example, and modes from 0 to {modes - 1} only, got {len(numbers)} examples.")
-    counts = np.bincount(numbers, minlength=modes)
-    share = counts[counts > 0] / len(numbers)
-    divergence = float((share * np.log(modes * share)).sum())
-    return Histogram(int((counts > 0).sum()), max(0.0, divergence), np.flatnonzero(counts == 0))
-
-
-class Stacked:
-    """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "stacked_modes": MetricInfo(
@@ -90,13 +75,11 @@ class Stacked:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Two scores; ``extra`` of "stacked_modes" has how many modes there are ("of") and which have no sample ("missing")."""
         truth = samples.truth
-        numbers = truth.read(samples.generated)
-        histogram = count_numbers(numbers, truth.modes)
-        counts, n = np.bincount(numbers, minlength=truth.modes), len(numbers)
-        even = np.full(truth.modes, 1 / truth.modes)
+        counts, even = mode_counts(truth.read(samples.generated), truth.modes), np.full(truth.modes, 1 / truth.modes)
+        n, value = int(counts.sum()), max(0.0, divergence(counts / counts.sum(), even)[0])
         error, growth = divergence_error(counts, even), divergence_growth(counts, even)
         bias = (truth.modes - 1) / (2 * n)
         return {
-            "stacked_modes": Score(histogram.reached, extra={"of": truth.modes, "missing": histogram.missing}),
-            "stacked_kl": Score(histogram.divergence, error=error, reference_error=0.0, bias=bias, growth=growth),
+            "stacked_modes": Score((counts > 0).sum(), extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)}),
+            "stacked_kl": Score(value, error=error, reference_error=0.0, bias=bias, growth=growth),
         }

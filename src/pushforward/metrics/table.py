@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-__all__ = ["Parts", "Table", "codes", "embedded", "embedding", "shuffled", "variation"]
+__all__ = ["Parts", "Table", "codes", "embedded", "embedding", "rank", "shuffled", "variation"]
 
 CODES = 100
 """Categories of a column that are told apart in an embedding, at most; the rarest are one."""
@@ -99,7 +99,7 @@ def embedding(
         unit: Of a column's known numbers; the standard deviation, or the range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
-        partial(_indicators, rank=_rank(column, count)) if discrete else partial(_scaled, of=_moments(column, unit), gap=gap)
+        partial(_indicators, places=rank(column, count)) if discrete else partial(_scaled, of=_moments(column, unit), gap=gap)
         for column, discrete, count, gap in zip(known.T, categorical, counts, gaps, strict=True)
     ]
     return lambda rows: np.concatenate([part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1)
@@ -118,12 +118,12 @@ def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> 
     return np.column_stack([numbers, missing]) if gap else numbers[:, None]
 
 
-def _rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """The place of each category, and of missing values, from the most frequent one down."""
     return np.argsort(np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"), kind="stable")
 
 
-def _indicators(column: NDArray[np.float64], rank: NDArray[np.int64]) -> NDArray[np.float64]:
+def _indicators(column: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Indicators of the categories, the most frequent first, the rarest of more than `CODES` together."""
-    eye = np.eye(min(len(rank), CODES))
-    return eye[np.minimum(rank[codes(column, len(rank) - 1)], len(eye) - 1)]
+    eye = np.eye(min(len(places), CODES))
+    return eye[np.minimum(places[codes(column, len(places) - 1)], len(eye) - 1)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.table import Table
+from pushforward.metrics.table import Table, rank
 
 __all__ = ["classifier", "inputs", "most_rows", "predictor", "predictor_rows"]
 
@@ -38,11 +38,9 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         for side in sides:
             side[np.isnan(side)] = absent
         if discrete and count >= CODES:
-            rank = np.argsort(
-                np.argsort(-np.bincount(sides[1].astype(np.int64), minlength=count + 1), kind="stable"), kind="stable"
-            )
+            places = rank(sides[1], count)
             for side in sides:
-                side[:] = np.minimum(rank[side.astype(np.int64)], CODES - 1)
+                side[:] = np.minimum(places[side.astype(np.int64)], CODES - 1)
     return generated, reference
 
 

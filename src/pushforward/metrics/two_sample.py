@@ -209,8 +209,7 @@ class TwoSample:
 
 def _energy(samples: Samples) -> Score:
     """The energy distance of points in model units, with its p-value."""
-    unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
-    x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
+    x, y = (drawn(side, ENERGY, seed) for seed, side in enumerate(samples.points))
     _, p = energy_test(x[:TESTED], y[:TESTED])
     (error, shared), growth = energy_errors(x, y)
     return Score(energy_distance(x, y), error=error, reference_error=shared, growth=growth, extra={"p": p})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
 
-__all__ = ["Wasserstein", "sliced_distance", "transport_distance", "transport_score"]
+__all__ = ["Wasserstein", "matchings", "sliced_distance", "transport_distance", "transport_errors", "transport_score"]
 
 BLOCK = 1000
 """Examples on either side that are matched at a time: the time of an exact matching grows with their cube."""
@@ -50,33 +50,35 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
 
-def transport_score(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS) -> float:
-    """W2 as a score of clouds of any size: the root mean square over disjoint blocks.
-
-    It is above 0 for two draws of one distribution and falls with the block's size, so compare at equal n and beside the floor.
-    In more than a few columns that bias is large and favours samples that vary too little.
-
-    Args:
-        x: (n, d), examples in any order.
-        y: (m, d).
-        block: Points of a block.
-        blocks: The most blocks.
-    """
-    return _root_mean(_matchings(x, y, block, blocks))
-
-
 Matching = tuple[np.ndarray, np.ndarray]
 """The squared distances (n, n) of a block's points, and the number of the one that each is matched with."""
 
 
-def _matchings(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
-    """Exact matchings of disjoint blocks of both clouds."""
+def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
+    """Exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
+
+    Args:
+        x: Examples.
+        y: Examples.
+        block: Points of a block.
+        blocks: The most blocks.
+    """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     for first, second in _blocks(x, y, block, blocks):
         costs = cdist(first, second, "sqeuclidean")
         yield costs, linear_sum_assignment(costs)[1]
+
+
+def transport_score(matched: Sequence[Matching]) -> float:
+    """W2 as a score of clouds of any size: the root mean square over `matchings` of disjoint blocks.
+
+    It is above 0 for two draws of one distribution and falls with the block's size, so compare at equal n and beside the floor.
+    In more than a few columns that bias is large and favours samples that vary too little.
+    """
+    distances = [float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matched]
+    return float(np.sqrt(np.mean([distance**2 for distance in distances])))
 
 
 def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -97,70 +99,56 @@ def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growt
     return norm_growth(distances, first_order, size, size, len(blocks))
 
 
-def _root_mean(matchings: Iterable[Matching]) -> float:
-    distances = [float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matchings]
-    return float(np.sqrt(np.mean([distance**2 for distance in distances])))
-
-
-def transport_errors(x: np.ndarray, y: np.ndarray) -> Errors:
-    """The standard error of `transport_score` about its mean at these numbers, and the part that comes from ``y``.
+def transport_errors(matched: Sequence[Matching]) -> Errors:
+    """The standard error of `transport_score` about its mean at these numbers, and the part that comes from the second cloud.
 
     References:
         del Barrio and Loubes, Central limit theorems for empirical transportation cost in general dimension, 2019.
     """
-    return _errors(list(_matchings(x, y)))
-
-
-def _errors(matchings: Sequence[Matching]) -> Errors:
     terms = []
-    for costs, columns in matchings:
+    for costs, columns in matched:
         of_x, of_y = matching_potentials(costs, columns)
         terms.append((of_x - of_x.mean(), of_y - of_y.mean()))
     parts = [np.concatenate(side) for side in zip(*terms, strict=True)]
-    return root_errors(_root_mean(matchings), errors(parts[0], parts[1]))
+    return root_errors(transport_score(matched), errors(parts[0], parts[1]))
 
 
-def sliced_growth(x: np.ndarray, y: np.ndarray, first_order: Errors, directions: int = FEWER) -> Growth:
-    """How the variance of `sliced_distance` grows with its mean, of which ``first_order`` are the errors by terms of examples."""
-    lines = np.concatenate(_projected(x, y, directions))
+def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
+    """The errors of `sliced_distance` of clouds of equal size, by fewer directions, and how its variance grows with its mean."""
+    first, second = _projected(x, y, FEWER)
+    value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
+    first_order = root_errors(value, sliced_errors(first, second))
+    lines = np.concatenate([first, second])
     order, distances = np.argsort(lines.T, 1), []
     rising = np.take_along_axis(lines.T, order, 1)
-    for first, _ in divisions(len(x), len(y), rounds(len(x))):
+    for chosen, _ in divisions(len(x), len(y), rounds(len(x))):
         inside = np.zeros(len(lines), bool)
-        inside[first] = True
+        inside[chosen] = True
         here = inside[order]
-        gaps = rising[here].reshape(directions, -1) - rising[~here].reshape(directions, -1)
+        gaps = rising[here].reshape(FEWER, -1) - rising[~here].reshape(FEWER, -1)
         distances.append(float(np.sqrt(np.square(gaps).mean())))
-    return norm_growth(distances, first_order, len(x), len(y))
+    return first_order, norm_growth(distances, first_order, len(x), len(y))
 
 
-def _projected(x: np.ndarray, y: np.ndarray, directions: int, seed: int = 0) -> list[np.ndarray]:
-    """Both clouds along random directions, (n, directions) each."""
-    axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
+def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray]:
+    """Both clouds along random directions, the same for all models, (n, directions) each."""
+    axes = np.random.Generator(np.random.Philox(0)).standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
     return [np.asarray(examples, np.float64) @ axes for examples in (x, y)]
 
 
-def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = FEWER, seed: int = 0) -> Errors:
-    """The standard error of `sliced_distance` of clouds of equal size, and the part from ``y``, by fewer directions."""
-    first, second = _projected(x, y, directions, seed)
-    value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
-    return root_errors(value, sliced_errors(first, second))
-
-
-def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS, seed: int = 0) -> float:
+def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS) -> float:
     """The sliced 2-Wasserstein distance: the root mean square of exact distances along fixed random directions.
 
     Args:
         x: (n, f).
         y: (m, f); where n and m differ, quantiles at equal levels are compared.
         directions: How many.
-        seed: Of the directions, which are the same for all models.
 
     References:
         Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures, 2015.
     """
-    first, second = (np.sort(lines, axis=0) for lines in _projected(x, y, directions, seed))
+    first, second = (np.sort(lines, axis=0) for lines in _projected(x, y, directions))
     if len(first) != len(second):
         levels = (np.arange(max(len(first), len(second))) + 0.5) / max(len(first), len(second))
         first, second = (np.quantile(examples, levels, axis=0, method="inverted_cdf") for examples in (first, second))
@@ -194,20 +182,18 @@ class Wasserstein:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
-        scores = {"sliced_w2": Score(sliced_distance(x, y))}
+        sliced = Score(sliced_distance(x, y))
         if samples.errors and len(x) == len(y):
-            first_order = sliced_errors_of(x, y)
-            scores = {"sliced_w2": _with_errors(scores["sliced_w2"], first_order, sliced_growth(x, y, first_order))}
+            sliced = _with_errors(sliced, *sliced_errors_of(x, y))
         if len(samples.shape) > 1:
-            return scores
-        unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
-        x, y = samples.generated / unit, samples.reference / unit
-        matchings = list(_matchings(x, y))
-        score = Score(_root_mean(matchings))
+            return {"sliced_w2": sliced}
+        x, y = samples.points
+        matched = list(matchings(x, y))
+        score = Score(transport_score(matched))
         if samples.errors:
-            first_order = _errors(matchings)
+            first_order = transport_errors(matched)
             score = _with_errors(score, first_order, transport_growth(x, y, first_order))
-        return {"w2": score, **scores}
+        return {"w2": score, "sliced_w2": sliced}
 
 
 def _with_errors(score: Score, first_order: Errors, growth: Growth) -> Score:

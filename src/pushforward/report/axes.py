@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-__all__ = ["Axis", "padded", "start_note", "tick_text"]
+__all__ = ["Axis", "far_apart", "padded", "start_note", "tick_text"]
 
 NEAR = 0.5
 """Where the least value is less than this share of the greatest, an axis starts at 0."""
+FAR = 8
+"""How many times the least value the greatest is on a logarithmic axis."""
 
 
 class Axis:
@@ -37,6 +39,11 @@ def padded(low: float, high: float) -> tuple[float, float]:
     """Ends of a linear axis with some room beyond the values; 0 where that is near."""
     room = 0.06 * (high - low)
     return (0.0 if 0 <= low <= NEAR * high else low - room), high + room
+
+
+def far_apart(values: Sequence[float]) -> bool:
+    """Whether values, all above 0, are so far apart that a logarithmic axis shows them better."""
+    return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
 def start_note(axis: Axis) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pushforward.evaluation.results import Comparison, Score
-from pushforward.numbers import count, listing
+from pushforward.numbers import count, counted, listing
+from pushforward.report.statistics import rows_of
 
 __all__ = ["SPREAD", "bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
 
@@ -15,8 +16,7 @@ SPREAD = "standard deviation over repeats"
 
 def has_intervals(comparison: Comparison) -> bool:
     """Whether any score has a 95 % interval."""
-    rows = [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
-    return any(score.interval for row in rows for score in row.scores.values())
+    return any(score.interval for row in rows_of(comparison) for score in row.scores.values())
 
 
 def has_trainings(comparison: Comparison) -> bool:
@@ -33,8 +33,8 @@ def samplings(comparison: Comparison) -> str:
     """How often each model was sampled, such as ``3 samplings``, or into how many parts given samples were split."""
     repeats = comparison.settings.repeats
     if _all_given(comparison):
-        return f"{count(repeats or 1)} part{'' if repeats == 1 else 's'} of the samples"
-    return "samplings" if repeats is None else f"{count(repeats)} sampling{'' if repeats == 1 else 's'}"
+        return f"{counted(repeats or 1, 'part')} of the samples"
+    return "samplings" if repeats is None else counted(repeats, "sampling")
 
 
 def sampled(comparison: Comparison) -> str:

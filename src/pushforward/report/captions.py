@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, listing, measured, plain
+from pushforward.numbers import count, counted, listing, measured, plain
 from pushforward.report.sentences import inside, marked
 from pushforward.report.speeds import sessions
 from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
@@ -82,9 +82,9 @@ def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequ
     """Of a score that even a Gaussian passes: that it can rule out numbers of calls, and not say that one is enough."""
     if len(level) < 2:
         return ""
-    least, most = count(level[0][0]), count(level[-1][0])
+    least, most = counted(level[0][0], "call"), count(level[-1][0])
     return (
-        f"{inside(comparison.info(metric).label)}{at_n(comparison)} cannot tell {least} call{'' if level[0][0] == 1 else 's'} of "
+        f"{inside(comparison.info(metric).label)}{at_n(comparison)} cannot tell {least} of "
         f"{marked(model.name)} from {most}: even the no-network row is not measurably worse than real data."
     )
 
@@ -92,8 +92,8 @@ def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequ
 def _point(point: tuple[float, float, float | None], spread: float) -> str:
     """Such as ``15 calls (8 steps: 0.130)``, in the digits that real data's spread supports."""
     calls, value, steps = point
-    at = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
-    return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{measured(value, spread)[0]})"
+    at = "" if steps is None else f"{counted(steps, 'step')}: "
+    return f"{counted(calls, 'call')} ({at}{measured(value, spread)[0]})"
 
 
 SECONDS_NOTE = (
@@ -224,23 +224,14 @@ CAPTIONS = {
 def family_of(model: ModelResult) -> str:
     """One of the keys of the captions: gan, vae, diffusion, flow, map, other."""
     words = f"{model.family} {model.method}".lower()
-    known = (
-        ("flow map", "map"),
-        ("gan", "gan"),
-        ("adversarial", "gan"),
-        ("vae", "vae"),
-        ("variational", "vae"),
-        ("autoencoder", "vae"),
-        ("flow", "flow"),
-    )
-    more = (
-        ("diffusion", "diffusion"),
-        ("ddpm", "diffusion"),
-        ("edm", "diffusion"),
-        ("score", "diffusion"),
-        ("denoising", "diffusion"),
-    )
-    return next((family for word, family in (*known, *more) if word in words), "other")
+    known = {
+        "flow map": "map",
+        **dict.fromkeys(("gan", "adversarial"), "gan"),
+        **dict.fromkeys(("vae", "variational", "autoencoder"), "vae"),
+        "flow": "flow",
+        **dict.fromkeys(("diffusion", "ddpm", "edm", "score", "denoising"), "diffusion"),
+    }
+    return next((family for word, family in known.items() if word in words), "other")
 
 
 def loss_caption(model: ModelResult) -> str:

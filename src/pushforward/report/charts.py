@@ -123,6 +123,8 @@ class Plot:
 
 
 WIDE = Plot()
+SMOOTH = 15
+"""Points of a running mean at most."""
 EDGE = ", what real data may score at the edge"
 
 
@@ -147,10 +149,10 @@ def dash(index: int) -> str:
     return DASHES[(index + index // len(COLOURS)) % len(DASHES)]
 
 
-def smooth(values: Sequence[float | None], width: int = 15) -> list[float]:
+def smooth(values: Sequence[float | None]) -> list[float]:
     """The running mean of a running median: single spikes vanish."""
     x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
-    half = min(width, max(1, len(x) // 8)) // 2
+    half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with np.errstate(all="ignore"):
         rows = [x[max(0, i - half) : i + half + 1] for i in range(len(x))]
         x = np.array([np.nanmedian(row) if np.isfinite(row).any() else math.nan for row in rows])

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import Role
+from pushforward.metrics.score import ROLES, Role
 from pushforward.numbers import duration, listing
-from pushforward.report.sentences import inside, marked, named
+from pushforward.report.sentences import inside, marked, named, with_values
 from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
     at_n,
     blind,
     leaders,
+    main_metrics,
     metric_for,
     statistic,
     statistics,
@@ -24,7 +25,6 @@ from pushforward.report.statistics import (
 
 __all__ = ["Choice", "choices"]
 
-ROLES: tuple[Role, ...] = ("quality", "diversity")
 MANY = 4
 """Models whose names and times a line lists; of more it says where they lie."""
 Level = Mapping[Role, Sequence[Statistic]]
@@ -161,17 +161,13 @@ def _for(comparison: Comparison, models: Sequence[ModelResult], level: Level) ->
 
 def _besides(comparison: Comparison, name: str) -> str:
     """How a line begins on a model for which nothing speaks: "N", after the scores in which the verdict calls it best."""
-    metrics = [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
     ahead = [
         inside(comparison.info(metric).label)
-        for metric in metrics
-        if name in {score.name for score in leaders(comparison, metric)} and _differs(comparison, metric)
+        for metric in main_metrics(comparison)
+        if name in {score.name for score in leaders(comparison, metric)}
+        and len(leaders(comparison, metric)) < len(statistics(comparison, metric))
     ]
     return f"Besides {listing(ahead)}, n" if ahead else "N"
-
-
-def _differs(comparison: Comparison, metric: str) -> bool:
-    return len(leaders(comparison, metric)) < len(statistics(comparison, metric))
 
 
 def _reasons(comparison: Comparison, model: ModelResult, level: Level) -> dict[str, str]:
@@ -262,7 +258,7 @@ def _better(comparison: Comparison, model: ModelResult) -> str:
     if not ahead:
         return ""
     label, verb = inside(comparison.info(metric).label), "is" if len(ahead) == 1 else "are"
-    values = listing(f"{marked(score.name)} ({score.text})" for score in ahead)
+    values = with_values({score.name: score.text for score in ahead})
     return f"{values} {verb} measurably better in {label} than its {own.text}{'' if apart else ', and no slower'}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import finite, percent, shortened
+from pushforward.numbers import finite_all, percent, shortened
 from pushforward.report.axes import Axis
 from pushforward.report.charts import COLOURS, marker, svg_open
 from pushforward.report.markup import signs, split
@@ -38,8 +38,7 @@ def class_section(comparison: Comparison) -> str:
 
 def _numbers(model: ModelResult, name: str) -> list[float]:
     score = model.scores.get(METRIC)
-    values = () if score is None else score.extra.get(name) or ()
-    return [finite(value) or 0.0 for value in values]
+    return [] if score is None else finite_all(score.extra.get(name))
 
 
 def _chart(comparison: Comparison, names: list[str], real: list[float], counted: list[tuple[int, list[float]]]) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Extra
-from pushforward.numbers import finite, percent, plain, shortened
+from pushforward.numbers import finite, finite_all, percent, plain, shortened
 from pushforward.report.axes import Axis, tick_text
-from pushforward.report.charts import COLOURS, dash, marker, svg_open
-from pushforward.report.distributions import steps
+from pushforward.report.charts import COLOURS, marker, svg_open
+from pushforward.report.distributions import outlines
 from pushforward.report.markup import side_by_side, signs, titled
 
-__all__ = ["columns_section"]
+__all__ = ["columns_section", "has_columns"]
 
 SHAPES, PAIRS, TOLD = "column_error", "pair_error", "detection"
 """The scores whose numbers are drawn."""
@@ -51,6 +51,11 @@ def columns_section(comparison: Comparison) -> str:
     return "".join([*parts, _pairs(comparison, _with(comparison, PAIRS, "matrix"))])
 
 
+def has_columns(comparison: Comparison) -> bool:
+    """Whether there are charts of the columns."""
+    return bool(_with(comparison, SHAPES, "share"))
+
+
 def _with(comparison: Comparison, metric: str, name: str) -> list[Numbered]:
     """The models whose score holds something of a name."""
     scored = (
@@ -79,10 +84,13 @@ def _shapes(comparison: Comparison, models: Sequence[Numbered]) -> str:
     ):
         bins = slice(start, start + int(count))
         ends = int(count) + 1 - ("missing" in texts) if _is_number(texts) else 0
-        edges = [finite(end) or 0.0 for end in first["edges"][edge : edge + ends]]
+        edges = finite_all(first["edges"][edge : edge + ends])
         start, edge = start + int(count), edge + ends
-        rows = [(model.name, number, _shares(extra["share"][bins]), extra["errors"][place]) for number, model, extra in same]
-        charts.append(_chart(name, kind, (edges, texts), _shares(first["real"][bins]), rows))
+        rows = [
+            (model.name, number, np.array(finite_all(extra["share"][bins])), extra["errors"][place])
+            for number, model, extra in same
+        ]
+        charts.append(_chart(name, kind, (edges, texts), np.array(finite_all(first["real"][bins])), rows))
     rest = len(first["columns"]) - len(charts)
     note = f"{SHAPES_NOTE} {rest} further columns are not drawn." if rest > 0 else SHAPES_NOTE
     keys = signs(comparison, {number for number, *_ in same})
@@ -92,10 +100,6 @@ def _shapes(comparison: Comparison, models: Sequence[Numbered]) -> str:
 def _is_number(texts: Sequence[str]) -> bool:
     """Whether a column has bins of numbers, which have no texts, but for that of missing values."""
     return tuple(texts) in ((), ("missing",))
-
-
-def _shares(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([finite(value) or 0.0 for value in values])
 
 
 Row = tuple[str, int, np.ndarray, float | None]
@@ -118,12 +122,7 @@ def _numbers(edges: Sequence[float], kind: str, texts: Sequence[str], real: np.n
     right, bins = WIDTH - EDGE - 54 * bool(texts), len(edges) - 1
     top = max([float(real.max()), *(float(share.max()) for _, _, share, _ in rows)]) or 1.0
     x, y = Axis(edges[0], edges[-1], EDGE, right, ticks=4), Axis(0, top * 1.05, HEIGHT - 28, 8)
-    yield f'<path class="area" d="{steps(real[:bins], np.array(edges), x, y)}"/>'
-    for name, index, share, _ in rows:
-        dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
-        line = f'<path class="line thin" d="{steps(share[:bins], np.array(edges), x, y)}"{dashes}/>'
-        yield f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title>{line}</g>'
-    yield f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>'
+    yield from outlines(real[:bins], [(name, index, share[:bins]) for name, index, share, _ in rows], np.array(edges), x, y)
     ticks = [(value, tick_text(value)) for value in x.ticks]
     if kind == "date":
         ticks = [(value, f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d}") for value in (edges[bins // 4], edges[-1 - bins // 4])]
@@ -212,7 +211,7 @@ def _matrix(names: Sequence[str], matrix: np.ndarray, most: float, whose: tuple[
 def _told(comparison: Comparison, models: Sequence[Numbered]) -> str:
     """The columns by which samples of any model are told from real rows, the most telling first."""
     falls = [
-        (number, model.name, {name: finite(fall) or 0.0 for name, fall in zip(extra["columns"], extra["falls"], strict=False)})
+        (number, model.name, dict(zip(extra["columns"], finite_all(extra["falls"]), strict=False)))
         for number, model, extra in models
     ]
     greatest = {name: max(by_name.get(name, 0.0) for *_, by_name in falls) for *_, first in falls[:1] for name in first}

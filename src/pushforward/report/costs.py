@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, duration, listing, plain, quantity
-from pushforward.report.tables import Cell, Column, Row, Table, filled
+from pushforward.numbers import count, counted, duration, listing, plain, quantity
+from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["costs"]
 
@@ -34,12 +34,8 @@ SAMPLING = 10
 def costs(comparison: Comparison) -> list[tuple[str, Table]]:
     """Size and training, then sampling of each model; columns that no model fills are left out."""
     table = Table(COLUMNS, [Row(model.name, _cells(model), index=number) for number, model in enumerate(comparison.models)])
-    chosen = filled(table)
-    parts = (
-        ("Size and training", [at for at in chosen if at < SAMPLING]),
-        ("Sampling", [at for at in chosen if at >= SAMPLING]),
-    )
-    return [(heading, table.of(columns)) for heading, columns in parts if columns]
+    parts = {"Size and training": range(SAMPLING), "Sampling": range(SAMPLING, len(COLUMNS))}
+    return [(heading, part) for heading, columns in parts.items() if (part := table.of(columns).filled).columns]
 
 
 def _cells(model: ModelResult) -> list[Cell]:
@@ -69,7 +65,7 @@ def _cells(model: ModelResult) -> list[Cell]:
 
 def _sampler(sampling: SamplingCost) -> str:
     solver = sampling.solver or ("one call" if sampling.calls == 1 else "–")
-    return solver + ("" if sampling.steps is None else f", {count(sampling.steps)} step{'' if sampling.steps == 1 else 's'}")
+    return solver + ("" if sampling.steps is None else f", {counted(sampling.steps, 'step')}")
 
 
 def _time(sampling: SamplingCost) -> Cell:

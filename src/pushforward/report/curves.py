@@ -8,6 +8,7 @@ from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
+from pushforward.report.axes import far_apart
 from pushforward.report.bars import bars_note
 from pushforward.report.captions import (
     LEVEL_NOTE,
@@ -21,7 +22,7 @@ from pushforward.report.captions import (
     seconds_note,
 )
 from pushforward.report.charts import Plot, Series, line_chart, smooth
-from pushforward.report.markup import prose, scrolled, side_by_side, signs, split, titled
+from pushforward.report.markup import framed, prose, scrolled, side_by_side, signs, split, titled
 from pushforward.report.path_charts import path_chart
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import curve_metric, floor_statistic, statistic
@@ -45,19 +46,14 @@ def curve(comparison: Comparison) -> str:
     chart, legend = _against(comparison, _by_calls, "network calls for one sample")
     notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
     words = f"<p>{escape(curve_intro(comparison))}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
-    return split(words, _framed(comparison, chart, legend))
+    return split(words, framed(signs(comparison), chart, legend))
 
 
 def frontier(comparison: Comparison) -> str:
     """Quality against seconds for one sample; empty where no model has both."""
     chart, legend = _against(comparison, _by_seconds, "seconds for one sample")
     note = seconds_note(comparison) if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
-    return _framed(comparison, chart, f"{note} {legend}".strip()) if chart else ""
-
-
-def _framed(comparison: Comparison, chart: str, note: str) -> str:
-    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
-    return f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
+    return framed(signs(comparison), chart, f"{note} {legend}".strip()) if chart else ""
 
 
 Point = tuple[float, float]
@@ -98,7 +94,7 @@ def _against(
     if band is not None and band[0] > 0:
         values.append(band[0])
     info = comparison.info(metric)
-    log = info.better == "lower" and bool(values) and max(values) > 8 * min(values)
+    log = info.better == "lower" and far_apart(values)
     arrow = {"lower": " ↓", "higher": " ↑"}.get(info.better, "")
     chart = line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
     return chart, bars_note(comparison, barred)
@@ -137,8 +133,7 @@ def levels(comparison: Comparison) -> str:
     errors = [error for line in lines for error in line.y if error is not None]
     wide = min(errors) > 0 and max(errors) > 4 * min(errors)
     chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
-    keys = signs(comparison, {line.index for line in lines})
-    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+    figure = framed(signs(comparison, {line.index for line in lines}), chart)
     return f"<h3>Loss by noise level</h3>{split(f'<p>{escape(LEVEL_NOTE)}</p>', figure)}"
 
 

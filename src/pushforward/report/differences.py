@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count
+from pushforward.numbers import counted
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import Cell, Column, Row, Table
 
@@ -78,6 +78,6 @@ def failures(comparison: Comparison) -> list[str]:
     for model in comparison.models:
         skipped = "" if model.health is None else model.health.skipped
         raised = sum(not alarm.over for alarm in model.alarms)
-        parts = [skipped, f"{count(raised)} alarm{'' if raised == 1 else 's'} of training" if raised else "", *model.warnings]
+        parts = [skipped, f"{counted(raised, 'alarm')} of training" if raised else "", *model.warnings]
         lines += [f"{unmarked(model.name)}: {unmarked(part).rstrip('.')}." for part in parts if part]
     return lines

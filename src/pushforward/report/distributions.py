@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 import numpy as np
@@ -11,11 +11,12 @@ from pushforward.numbers import shortened
 from pushforward.report.axes import Axis, padded, start_note, tick_text
 from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 
-__all__ = ["histogram_chart", "interval_chart", "steps"]
-
+__all__ = ["histogram_chart", "interval_chart", "outlines"]
 
 TOP = 20
 """Units of an interval chart above its axes, for the name of the band."""
+BINS = 24
+"""Of a histogram."""
 
 
 def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False) -> str:
@@ -65,14 +66,13 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     return "".join([*parts, "</svg>"])
 
 
-def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]], bins: int = 24) -> str:
+def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]]) -> str:
     """One column's values: real data as a gray area, each model as a stepped line.
 
     Args:
         label: The column's name.
         real: (m,) values, or None.
         clouds: Name, index and (n,) values of each model.
-        bins: Number of bins.
     """
     base = real if real is not None and len(real) else np.concatenate([values for _, _, values in clouds] or [np.zeros(1)])
     base = base[np.isfinite(base)]
@@ -80,24 +80,29 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
         return ""
     low, high = np.percentile(base, [0.5, 99.5])
     pad = 0.12 * (high - low) or 0.5
-    edges = np.linspace(low - pad, high + pad, bins + 1)
+    edges = np.linspace(low - pad, high + pad, BINS + 1)
     heights = [(name, index, _density(values, edges)) for name, index, values in clouds]
-    under = _density(real, edges) if real is not None else np.zeros(bins)
+    under = _density(real, edges) if real is not None else np.zeros(BINS)
     top = max([float(under.max()), *(float(h.max()) for _, _, h in heights)]) or 1.0
     width, height = 300, 154
     x, y = Axis(edges[0], edges[-1], 12, width - 12, ticks=4), Axis(0, top * 1.05, height - 28, 8)
     parts = [f'<figure><p class="figtitle">{escape(label)}</p>', svg_open(width, height, f"Histogram of {label}", "small")]
-    parts.append(f'<path class="area" d="{steps(under, edges, x, y)}"/>')
-    for name, index, rows in heights:
-        dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
-        parts.append(
-            f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title>'
-            f'<path class="line thin" d="{steps(rows, edges, x, y)}"{dashes}/></g>'
-        )
-    parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
+    parts += outlines(under, heights, edges, x, y)
     for value in x.ticks:
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{tick_text(value)}</text>')
     return "".join([*parts, "</svg></figure>"])
+
+
+def outlines(
+    under: np.ndarray, heights: Sequence[tuple[str, int, np.ndarray]], edges: np.ndarray, x: Axis, y: Axis
+) -> Iterator[str]:
+    """Real data's histogram as an area, that of each model (name, number, heights) as a stepped line, and the axis below."""
+    yield f'<path class="area" d="{steps(under, edges, x, y)}"/>'
+    for name, index, rows in heights:
+        dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
+        line = f'<path class="line thin" d="{steps(rows, edges, x, y)}"{dashes}/>'
+        yield f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title>{line}</g>'
+    yield f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>'
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -6,11 +6,25 @@ import os
 
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, duration, listing
+from pushforward.numbers import count, counted, duration, listing
 from pushforward.report.sentences import marked
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["budget_of", "commands", "facts", "named_run", "scored_trainings", "subtitle", "title"]
+__all__ = [
+    "CODES",
+    "KEEP_IN_MIND",
+    "VERDICT",
+    "budget_of",
+    "commands",
+    "facts",
+    "named_run",
+    "scored_trainings",
+    "subtitle",
+    "title",
+]
+
+VERDICT, KEEP_IN_MIND, CODES = "Verdict", "What to keep in mind", "What the codes hold"
+"""Headings of the page, of Markdown and of text."""
 
 
 def title(comparison: Comparison) -> str:
@@ -30,7 +44,7 @@ def subtitle(comparison: Comparison) -> str:
         rest = f" and {count(data.held_out)} held-out" if data.held_out is not None else ""
         parts.append(f"{count(data.train)} training{rest} {what}")
     if data.kind == "row" and data.columns:  # its coordinates are more than its columns
-        parts.append(f"{count(len(data.columns))} column{'s' * (len(data.columns) != 1)}")
+        parts.append(counted(len(data.columns), "column"))
     elif shape:
         parts.append(
             " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else "")
@@ -66,18 +80,14 @@ def budget_of(point: SweepPoint) -> str:
 
 def commands(comparison: Comparison) -> list[str]:
     """Commands that repeat the comparison and its trainings, each once, one line each; what reads a run follows its training."""
-    trainings = [line for model in comparison.models for line in (*_shorter(comparison, model.name), *model.commands)]
+    shorter = {name: [line for point in points for line in point.commands] for name, points in comparison.sweep.items()}
+    trainings = [line for model in comparison.models for line in (*shorter.get(model.name, ()), *model.commands)]
     folders = [part.run for model in comparison.models for part in (model, *model.trainings) if part.run is not None]
     runs = set(map(os.path.normpath, folders))
     reads = (at for at, line in enumerate(comparison.commands) if runs & {os.path.normpath(word) for word in line.split()})
     first = next(reads, len(comparison.commands))
     lines = [*comparison.commands[:first], *trainings, *comparison.commands[first:]]
     return list(dict.fromkeys(" ".join(line.split()) for line in lines))
-
-
-def _shorter(comparison: Comparison, name: str) -> list[str]:
-    """The commands of a model's shorter trainings, of a sweep."""
-    return [line for point in comparison.sweep.get(name, ()) for line in point.commands]
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from itertools import permutations
 
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import listing
-from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
+from pushforward.report.sentences import Sentence, inside, named, unmarked, verb, warning
 from pushforward.report.statistics import statistic
 
 __all__ = ["disagreements", "taught_judges"]
@@ -31,11 +31,9 @@ def disagreements(comparison: Comparison) -> Iterator[Sentence]:
                 and _ahead(comparison, f"{name} ({space})", other.name, model.name)
             ]
             if labels:
-                yield Sentence(
-                    "warning",
+                yield warning(
                     f"{named([model.name])} is ahead of {named([other.name])} in {unmarked(first)} features and behind in "
-                    f"{unmarked(space)} features: do not rank these two by {listing(labels)}.",
-                    "scorecard",
+                    f"{unmarked(space)} features: do not rank these two by {listing(labels)}."
                 )
 
 

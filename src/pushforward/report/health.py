@@ -20,54 +20,32 @@ from pushforward.report.sprites import Look
 __all__ = ["section"]
 
 CAPTIONS = HEALTH_CAPTIONS | MAP_CAPTIONS
-LATENT = ("log_likelihood", "kl", "explained", "active_units", "perplexity", "feature_distance")
-MAP = ("diagonal_loss", "off_diagonal_loss", "stored_loss")
-MEASURES = (
-    "modes_held",
-    "coverage",
-    "coverage_1",
-    "recall",
-    "bridges",
-    "disagreement",
-    "critic_accuracy",
-    "logit_gap",
-    *MAP,
-    "target_size_high",
-    *LATENT,
-)
-"""What is drawn, in this order; coverage only where the modes are not known."""
-LABELS = {
-    "active_units": "active units",
-    "bridges": "bridges",
-    "coverage": "coverage",
-    "coverage_1": "coverage in one call",
-    "critic_accuracy": "critic accuracy",
-    "diagonal_loss": "raw loss at equal times",
-    "disagreement": "disagreement of one jump and two",
-    "explained": "explained",
-    "feature_distance": "feature distance",
-    "kl": "KL, nats",
-    "log_likelihood": "log-likelihood, nats",
-    "logit_gap": "logit gap",
-    "off_diagonal_loss": "raw loss between two times",
-    "perplexity": "perplexity of the codes",
-    "recall": "recall in one call",
-    "stored_loss": "raw loss on stored trajectories",
-    "target_size_high": "size of targets near noise",
+Ends = tuple[float | None, float | None]
+SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
+"""Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves."""
+MEASURES: dict[str, tuple[str, Ends]] = {
+    "modes_held": ("modes held", OWN),  # the number of modes is its end, where it is known
+    "coverage": ("coverage", SHARE),
+    "coverage_1": ("coverage in one call", SHARE),
+    "recall": ("recall in one call", SHARE),
+    "bridges": ("bridges", COUNT),
+    "disagreement": ("disagreement of one jump and two", COUNT),
+    "critic_accuracy": ("critic accuracy", SHARE),
+    "logit_gap": ("logit gap", OWN),
+    "diagonal_loss": ("raw loss at equal times", OWN),
+    "off_diagonal_loss": ("raw loss between two times", OWN),
+    "stored_loss": ("raw loss on stored trajectories", OWN),
+    "target_size_high": ("size of targets near noise", OWN),
+    "log_likelihood": ("log-likelihood, nats", OWN),
+    "kl": ("KL, nats", OWN),
+    "explained": ("explained", OWN),
+    "active_units": ("active units", COUNT),
+    "perplexity": ("perplexity of the codes", COUNT),
+    "feature_distance": ("feature distance", OWN),
 }
-ENDS = {
-    "coverage": (0.0, 1.0),
-    "coverage_1": (0.0, 1.0),
-    "recall": (0.0, 1.0),
-    "disagreement": (0.0, None),
-    "bridges": (0.0, None),
-    "critic_accuracy": (0.0, 1.0),
-    "active_units": (0.0, None),
-    "perplexity": (0.0, None),
-}
-"""Of the vertical axes; modes have all of them, gaps their own."""
-EACH_STEP = ("critic_accuracy", "logit_gap", *MAP, *LATENT)
-"""Measures of single batches, which a running average makes readable."""
+"""What is drawn, in this order, its label and axis; coverage only where the modes are not known."""
+WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
+"""Measures of many samples; the others are of single batches, which a running average makes readable."""
 
 
 def section(comparison: Comparison, look: Look) -> str:
@@ -119,12 +97,11 @@ def _charts(index: int, model: ModelResult) -> str:
 
 
 def _chart(name: str, series: Recorded, modes: float | None, index: int, spans: list[Span]) -> str:
-    batches = name in EACH_STEP
+    batches, (label, ends) = name not in WHOLE, MEASURES[name]
     lines = [Series(name, index, series.step, series.value, dots=False, style="faint" if batches else "solid")]
     lines += [Series(name, index, series.step, smooth(series.value), dots=False, style="solid")] if batches else []
-    of = "" if modes is None else f", of {count(modes)}"
-    label = f"modes held{of}" if name == "modes_held" else LABELS[name]
-    ends = (0.0, modes) if name == "modes_held" else ENDS.get(name, (None, None))
+    if name == "modes_held":
+        label, ends = label + ("" if modes is None else f", of {count(modes)}"), (0.0, modes)
     clip = 0.005 if batches else 0.0
     return line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
 

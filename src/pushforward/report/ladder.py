@@ -8,17 +8,18 @@ from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import bounded, measured, plain
+from pushforward.numbers import counted, plain
+from pushforward.report.axes import far_apart
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, MOVED_NOTE, TIME_NOTE, ladder_note
-from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
+from pushforward.report.markup import framed, panel, scrolled, side_by_side, sign, titled
 from pushforward.report.path_charts import path_chart
-from pushforward.report.rungs import Rung, counted, how, in_words, rung_of, rungs_of, stretches
-from pushforward.report.sentences import Sentence, inside, marked
+from pushforward.report.rungs import Rung, how, in_words, rung_of, rungs_of, stretches
+from pushforward.report.sentences import Sentence, inside, marked, warning
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import THRESHOLDS, curve_metric, paired
-from pushforward.report.tables import DIRECTIONS, Cell, Column, Row, Table
+from pushforward.report.tables import DIRECTIONS, Cell, Column, Row, Table, figures
 
 __all__ = ["claims", "how", "rises", "section", "table"]
 
@@ -123,8 +124,7 @@ def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: 
     later = [] if best is None else [rung for rung in rungs if rung.calls > best.calls and _above(ladder, metric, rung, best)]
     if best is not None and later:
         worst = max(later, key=lambda rung: rung.value)
-        yield Sentence(
-            "warning",
+        yield warning(
             f"More calls make {marked(model.name)} worse: its {inside(comparison.info(metric).label)} rises from {best.text} in "
             f"{in_words(best.calls)} to {worst.text} in {in_words(worst.calls)}, by more than noise. A map that agrees with "
             f"itself does not; one that was trained to jump to data alone may. Sample it in {in_words(best.calls)}, "
@@ -136,8 +136,7 @@ def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: 
 def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
     first, own = next(iter(rungs_of(ladder.points, "coverage")), None), rung_of(ladder.own, "coverage")
     if first is not None and own is not None and _above(ladder, "coverage", own, first):
-        yield Sentence(
-            "warning",
+        yield warning(
             f"In {in_words(first.calls)} {marked(model.name)} covers measurably less of the data than its teacher in "
             f"{in_words(own.calls)}: coverage {first.text} against {own.text}.",
             "ladder",
@@ -162,13 +161,13 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     columns += [Column("Distance to teacher (std)", DISTANCE, "0: the same samples")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
-        rows.append(Row(counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
+        rows.append(Row(counted(point.calls, "call"), _cells(names, point, _beside(ladder, point), taught), "calls"))
     if ladder.own is not None and ladder.own not in ladder.teacher:
-        rows.append(Row(f"teacher: {counted(ladder.own.calls)}", _cells(names, None, ladder.own, taught), "baseline"))
+        rows.append(Row(f"teacher: {counted(ladder.own.calls, 'call')}", _cells(names, None, ladder.own, taught), "baseline"))
     if ladder.default is not None and ladder.default != ladder.own:
-        name = f"teacher by its own default: {counted(ladder.default.calls)}"
+        name = f"teacher by its own default: {counted(ladder.default.calls, 'call')}"
         rows.append(Row(name, _cells(names, None, ladder.default, taught, ladder.default.distance), "baseline"))
-    floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
+    floors = [cell for name in names for cell in (figures(ladder.floors.get(name)), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
 
 
@@ -188,25 +187,12 @@ def _cells(
 ) -> list[Cell]:
     cells = []
     for name in names:
-        cells.append(_cell(rung_of(point, name)))
+        cells.append(figures(rung_of(point, name)))
         fewer = beside is not None and point is not None and beside.calls != point.calls
-        cells += [_cell(rung_of(beside, name), in_words(beside.calls or 0.0) if fewer and beside else "")] if taught else []
+        note = in_words(beside.calls or 0.0) if fewer and beside else ""
+        cells += [figures(rung_of(beside, name), note=note)] if taught else []
     distance = distance if point is None else point.distance
     return cells + ([Cell("–" if distance is None else plain(distance, 2))] if taught else [])
-
-
-def _cell(rung: Rung | None, note: str = "") -> Cell:
-    if rung is None:
-        return Cell("–")
-    if rung.interval is None:
-        return Cell(*measured(rung.value, rung.spread), note)
-    value, interval = bounded(rung.value, rung.interval)
-    return Cell(value, "", note, False, interval)
-
-
-def _floor(ladder: Ladder, name: str) -> Cell:
-    floor = ladder.floors.get(name)
-    return Cell("–") if floor is None or floor.value is None else Cell(*measured(floor.value, floor.spread))
 
 
 # The section ----------------------------------------------------------------------------------------------------
@@ -247,10 +233,10 @@ def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str
     floor = ladder.floors.get(metric)
     band = None if floor is None or floor.value is None else (floor.value, THRESHOLDS["differ"] * (floor.spread or 0.0) / 2**0.5)
     values += [band[0]] if band is not None and band[0] > 0 else []
-    plot = Plot(log_x=True, log_y=bool(values) and max(values) > 8 * min(values))
+    plot = Plot(log_x=True, log_y=far_apart(values))
     chart = line_chart(lines, "network calls for one sample", comparison.info(metric).label, plot, floor=band)
     names = [name, *(["its teacher"] if taught or own else [])]
-    return f'<figure class="wide">{_legend(index, names)}<div class="scroll">{chart}</div></figure>' if chart else ""
+    return framed(_legend(index, names), chart) if chart else ""
 
 
 def _legend(index: int, names: Sequence[str]) -> str:
@@ -269,9 +255,8 @@ def _times(index: int, model: ModelResult) -> str:
         return ""
     plot = Plot(height=300, log_y=True)
     chart = line_chart(lines, "seconds of training", "Fréchet distance while training", plot)
-    legend = _legend(index, [line.name for line in lines])
     note = f"{TIME_NOTE} {_reached(timed[0][1].seconds, timed[0][1].value)}".strip()
-    return f'<figure class="wide">{legend}<div class="scroll">{chart}</div><figcaption>{escape(note)}</figcaption></figure>'
+    return framed(_legend(index, [line.name for line in lines]), chart, note)
 
 
 def _reached(seconds: Sequence[float | None], values: Sequence[float | None]) -> str:

@@ -14,9 +14,9 @@ from pushforward.numbers import count, plain
 from pushforward.pictures import grid_picture, limits_of
 from pushforward.report.captions import CODE_NOTES
 from pushforward.report.charts import Plot, Series, line_chart, svg_open
-from pushforward.report.markup import panel, scrolled, signs, split, titled
+from pushforward.report.markup import framed, panel, scrolled, signs, split, titled
 from pushforward.report.sprites import SMALL, Look, data_uri
-from pushforward.report.tables import Cell, Column, Row, Table, filled
+from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["section", "table"]
 
@@ -50,7 +50,7 @@ def section(comparison: Comparison, look: Look) -> str:
     note = f'<p class="prose wider">{escape(CODE_NOTES["table"])}</p>'
     body = f"{note}{scrolled(statistics, 'Codes')}{_units(comparison)}"
     for index, model in enumerate(comparison.models):
-        pictures = look.latent(model.name)
+        pictures = look.of(model.name).latent
         if pictures is not None:
             body += f"<h3>{titled(model, index)}</h3>{_pictures(comparison, model, pictures)}"
     return body
@@ -63,9 +63,8 @@ def table(comparison: Comparison) -> Table | None:
         for index, model in enumerate(comparison.models)
         if model.latent is not None
     ]
-    whole = Table(COLUMNS, rows)
-    chosen = filled(whole)
-    return whole.of(chosen) if chosen else None
+    table = Table(COLUMNS, rows).filled
+    return table if table.columns else None
 
 
 def _texts(reconstruction: Reconstruction, code: CodeStatistics | None) -> list[str]:
@@ -91,10 +90,9 @@ def _units(comparison: Comparison) -> str:
     if not lines:
         return ""
     chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, ends=(0.0, None)))
-    keys = signs(comparison, {line.index for line in lines})
-    note = escape(CODE_NOTES["units"])
-    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
-    return f"<h3>What each unit carries</h3>{split(f'<p>{note}</p>', figure)}"
+    figure = framed(signs(comparison, {line.index for line in lines}), chart)
+    note = f"<p>{escape(CODE_NOTES['units'])}</p>"
+    return f"<h3>What each unit carries</h3>{split(note, figure)}"
 
 
 def _pictures(comparison: Comparison, model: ModelResult, pictures: LatentPictures) -> str:

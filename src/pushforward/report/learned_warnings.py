@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.numbers import finite, listing
+from pushforward.numbers import finite_all, listing
 from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sample_warnings import memorised
-from pushforward.report.sentences import Sentence, marked
+from pushforward.report.sentences import Sentence, marked, warning, with_values
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, statistic
 
 __all__ = ["LEARNED_RULES"]
@@ -21,21 +21,17 @@ def _missing_classes(comparison: Comparison) -> Iterator[Sentence]:
     lost = {model.name: rare for model in comparison.models if (rare := _rare(comparison, model))}
     if lost:
         parts = listing(f"{marked(name)} shows too little of {listing(rare)}" for name, rare in lost.items())
-        yield Sentence("warning", f"Classes are missing: {parts}.", "samples")
+        yield warning(f"Classes are missing: {parts}.", "samples")
 
 
 def _rare(comparison: Comparison, model: ModelResult) -> list[str]:
     extra, n = model.scores.get("class_distance", Score()).extra, comparison.settings.n or 0
-    real, share = (_shares(extra.get(side)) for side in ("real", "share"))
+    real, share = (finite_all(extra.get(side)) for side in ("real", "share"))
     return [
         f"{marked(name)} ({round(100 * part)} % where real data has {round(100 * wanted)} %)"
         for name, part, wanted in zip(comparison.data.classes, share, real, strict=False)
         if n * wanted >= THRESHOLDS["class_expected"] and part < THRESHOLDS["class_held"] * wanted
     ]
-
-
-def _shares(values: Sequence[float | None] | None) -> list[float]:
-    return [finite(value) or 0.0 for value in (() if values is None else values)]
 
 
 def _copying(comparison: Comparison) -> Iterator[Sentence]:
@@ -45,12 +41,9 @@ def _copying(comparison: Comparison) -> Iterator[Sentence]:
     for model in comparison.models:
         score, side = statistic(comparison, model, "copying_test"), _side(comparison, model)
         if score is not None and score.value < min(0.0, floor) + THRESHOLDS["copying"] and side < 0 and model.name not in known:
-            near[model.name] = value_text(comparison, "copying_test", score)
+            near[model.name] = f"C_T {value_text(comparison, 'copying_test', score)}"
     if near:
-        who = listing(f"{marked(name)} (C_T {value})" for name, value in near.items())
-        yield Sentence(
-            "warning", f"Memorisation: samples of {who} are nearer to training examples than held-out examples are.", "scorecard"
-        )
+        yield warning(f"Memorisation: samples of {with_values(near)} are nearer to training examples than held-out examples are.")
 
 
 def _held_out_seen(comparison: Comparison) -> Iterator[Sentence]:
@@ -58,17 +51,14 @@ def _held_out_seen(comparison: Comparison) -> Iterator[Sentence]:
     floor = floor_text(comparison, "held_out_ratio")
     beside = f", real data {floor}" if floor else ""
     seen = {
-        model.name: value_text(comparison, "held_out_ratio", score)
+        model.name: f"{value_text(comparison, 'held_out_ratio', score)} times as many as by chance{beside}"
         for model in comparison.models
         if _side(comparison, model) > 0 and (score := statistic(comparison, model, "held_out_ratio")) is not None
     }
     if seen:
-        who = listing(f"{marked(name)} ({value} times as many as by chance{beside})" for name, value in seen.items())
-        yield Sentence(
-            "warning",
-            f"Held-out examples were learned: too many of the real examples nearest to samples of {who} are held out, so "
-            "scores against them mean nothing.",
-            "scorecard",
+        yield warning(
+            f"Held-out examples were learned: too many of the real examples nearest to samples of {with_values(seen)} are held "
+            "out, so scores against them mean nothing."
         )
 
 

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import Role
 from pushforward.numbers import listing, plain
 from pushforward.report.sentences import inside, unmarked, verb
 from pushforward.report.speeds import sessions
-from pushforward.report.statistics import at_n, floor_statistic, metric_for, statistics
+from pushforward.report.statistics import at_n, floor_statistic, main_metrics, statistics
 from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
 
-ROLES: tuple[Role, ...] = ("quality", "diversity")
 SPREADS = (
     "That comes from the spread of real data's score over redraws. Models are compared by their own spreads: where these are "
     "larger, they must differ by more. Samples of one model in different numbers of calls start from the same noise and are "
@@ -26,7 +24,7 @@ SPREADS = (
 
 def noise_limits(comparison: Comparison) -> str:
     """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known."""
-    ranking = [metric_for(comparison, role) for role in ROLES]
+    ranking = main_metrics(comparison)
     known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
     parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
     where = at_n(comparison).strip().capitalize() or "Here"
@@ -36,7 +34,7 @@ def noise_limits(comparison: Comparison) -> str:
 def noise_table(comparison: Comparison) -> Table | None:
     """How far apart two models must be at least in each score; None where `noise_limits` says all that is known."""
     known = _least(comparison)
-    if set(known) <= {metric_for(comparison, role) for role in ROLES}:
+    if set(known) <= set(main_metrics(comparison)):
         return None
     rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
     return Table([Column("Least difference between two models", hint=at_n(comparison).strip())], rows)

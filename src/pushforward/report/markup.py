@@ -9,11 +9,11 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
-from pushforward.report.sentences import CLOSE, OPEN
-from pushforward.report.statistics import family_aside
+from pushforward.report.sentences import CLOSE, OPEN, family_aside
 
 __all__ = [
     "bullets",
+    "framed",
     "panel",
     "prose",
     "scrolled",
@@ -121,6 +121,12 @@ def side_by_side(panels: Sequence[str]) -> str:
     """Panels side by side; up to six in a row where there is room."""
     columns = len(panels) if len(panels) <= 6 else -(-len(panels) // 2) if len(panels) <= 10 else 5
     return f'<div class="panels" style="--n:{min(6, max(3, columns))}">{"".join(panels)}</div>'
+
+
+def framed(keys: str, chart: str, note: str = "") -> str:
+    """A chart as wide as the page, below the signs of its lines and above a note."""
+    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
+    return f'<figure class="wide">{keys}<div class="scroll">{chart}</div>{caption}</figure>'
 
 
 def panel(title: str, picture: tuple[str, int, int], alt: str) -> str:

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import Role
 from pushforward.report import facts, health, ladder, latent, tables
+from pushforward.report.axes import far_apart
 from pushforward.report.bars import SPREAD, bars_note, has_intervals, sampled
 from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
@@ -32,7 +32,7 @@ from pushforward.report.samples import samples
 from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import Statistic, floor_of, metric_for, rows_of, statistic
+from pushforward.report.statistics import floor_of, main_metrics, metric_for, rows_of, statistic
 from pushforward.report.story import story
 from pushforward.report.sweep import HEADING, sweep
 from pushforward.report.verdict import claims, remarks
@@ -45,7 +45,6 @@ DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
 LONG = 5
 """Sentences of a verdict beside which charts stand below each other."""
-ROLES: tuple[Role, ...] = ("quality", "diversity")
 SIGNS = 3
 """Models whose signs stand before a line about them; with more the line has no room."""
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
@@ -81,7 +80,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     sections = [
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("sweep", "Quality against training", sweep(comparison)),
-        ("remarks", "What to keep in mind", ""),
+        ("remarks", facts.KEEP_IN_MIND, ""),
         ("choose", "Which to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
         ("columns", "Columns", columns_section(comparison)),
@@ -98,7 +97,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     charts = {key for key, _, body in sections if body}
     drawn = {"remarks": _remarks(comparison, charts)}
     filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
-    filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
+    filled = [("verdict", facts.VERDICT, _verdict(comparison, charts)), *(part for part in filled if part[2])]
     if opening is not None:
         small = Look(opening.pictures if look.pictures else {}, look.detail, "s", _numbers(comparison, opening))
         filled = [("story", "Four ways", story(opening, small, rules)), *filled]
@@ -129,7 +128,7 @@ HEADINGS = {
     "limits": "Limits of this comparison",
     "sweep": HEADING,
     "story": "Four ways to move noise onto data",
-    "codes": "What the codes hold",
+    "codes": facts.CODES,
     "columns": "Columns and pairs of columns",
     "calls": "Quality against network calls",
     "health": "How training went",
@@ -182,7 +181,7 @@ def _verdict(comparison: Comparison, charts: Collection[str]) -> str:
         return "<p>Nothing was scored, so nothing can be said.</p>"
     words = f'<ul class="findings">{"".join(_finding(claim, charts) for claim in sentences)}</ul>'
     picture = _intervals(comparison, stacked=len(sentences) >= LONG)
-    main = [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
+    main = main_metrics(comparison)
     drawn = [row.scores[metric] for row in rows_of(comparison) for metric in main if metric in row.scores]
     note = f"{bars_note(comparison, drawn)} {noise_limits(comparison)}".strip()
     return split(words, picture + (f'<p class="note">{escape(note)}</p>' if note and picture else ""))
@@ -248,21 +247,16 @@ def _intervals(comparison: Comparison, stacked: bool) -> str:
 
 def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> str:
     scores = [(number, statistic(comparison, model, metric)) for number, model in enumerate(comparison.models)]
-    rows = [Interval(score.name, number, score.value, score.bar, _tip(score)) for number, score in scores if score is not None]
+    rows = [Interval(score.name, number, score.value, score.bar, score.text) for number, score in scores if score is not None]
     base = statistic(comparison, comparison.baseline, metric)
     if base is not None:
-        rows.append(Interval("no network", None, base.value, base.bar, _tip(base)))
+        rows.append(Interval("no network", None, base.value, base.bar, base.text))
     info = comparison.info(metric)
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
-    wide = is_distance and info.better == "lower" and min(values) > 0 and max(values) > 8 * min(values)
+    wide = is_distance and info.better == "lower" and far_apart(values)
     arrow = tables.DIRECTIONS.get(info.better, "")
     return f"<figure>{interval_chart(rows, f'{info.label} {arrow}'.strip(), band, log=wide)}</figure>"
-
-
-def _tip(score: Statistic) -> str:
-    """What the reader sees who points at a bar."""
-    return score.text
 
 
 def _costs(comparison: Comparison) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from pushforward.evaluation.figures import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.pictures import Limits
-from pushforward.report.sprites import Look, data_uri, sheet
+from pushforward.pictures import Limits, landscape_shares
+from pushforward.report.sprites import Look, data_uri, limits_from, sheet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -143,12 +143,6 @@ COLOUR, BANDS, OPAQUE = (236, 160, 40), 10, 180
 """The colour of a landscape, how many shades it has, and the opacity of its greatest value, of 255."""
 
 
-def limits_from(array: np.ndarray) -> Limits:
-    """Four numbers of an array as limits."""
-    left, right, low, high = (float(number) for number in array)
-    return left, right, low, high
-
-
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
     """Values over the plane, the more opaque the greater; nothing is drawn outside of their grid.
 
@@ -164,9 +158,7 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     """
     from PIL import Image
 
-    known = np.isfinite(heights)
-    low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
-    share = np.clip((np.where(known, heights, low) - low) / (high - low if high > low else 1.0), 0, 1)
+    share = np.clip(landscape_shares(heights), 0, 1)
     middles = (np.arange(size) + 0.5) / size
     xs, ys = seen[0] + middles * (seen[1] - seen[0]), seen[3] - middles * (seen[3] - seen[2])
     across, up = np.linspace(*limits[:2], share.shape[1]), np.linspace(*limits[2:], share.shape[0])

@@ -12,21 +12,26 @@ from typing import Protocol
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import bounded, measured, plain
 
-__all__ = ["floor_text", "target_text", "value_text"]
+__all__ = ["Stated", "floor_text", "target_text", "value_text"]
 
 
-class _Stated(Protocol):
-    """A score of a result, or a `pushforward.report.statistics.Statistic`."""
+class Stated(Protocol):
+    """A score of a result, a `pushforward.report.statistics.Statistic`, or a `pushforward.report.rungs.Rung`."""
 
     @property
-    def value(self) -> float | None: ...
+    def value(self) -> float | None:
+        """The number."""
+
     @property
-    def spread(self) -> float | None: ...
+    def spread(self) -> float | None:
+        """By how much it varies."""
+
     @property
-    def interval(self) -> Sequence[float] | None: ...
+    def interval(self) -> Sequence[float] | None:
+        """The ends of the 95 % interval."""
 
 
-def value_text(comparison: Comparison, metric: str, score: _Stated) -> str:
+def value_text(comparison: Comparison, metric: str, score: Stated) -> str:
     """A score's value alone, in the digits of its scorecard, with "%" where it is a share."""
     is_share = comparison.info(metric).unit == "%"
     factor = 100 if is_share else 1

@@ -9,10 +9,10 @@ from statistics import stdev
 
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Settings
-from pushforward.numbers import bounded, count, listing
+from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import with_spread
 
-__all__ = ["Rung", "counted", "how", "in_words", "rung_of", "rungs_of", "stretches"]
+__all__ = ["Rung", "how", "in_words", "rung_of", "rungs_of", "stretches"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Rung:
     @property
     def text(self) -> str:
         """The value with its interval, else with its spread over samplings."""
-        return with_spread(self.value, self.spread) if self.interval is None else " ".join(bounded(self.value, self.interval))
+        return with_spread(self.value, self.spread, self.interval)
 
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
@@ -64,7 +64,7 @@ def how(ladder: Ladder, settings: Settings | None = None) -> str:
         ladder: What is shown.
         settings: Of scores beside it, whose n, samplings and intervals are explained there; None where there are none.
     """
-    sentences = [f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."]
+    sentences = [f"n = {count(ladder.n)}, {counted(ladder.repeats, 'sampling')} of each point."]
     if settings is not None and (settings.n, settings.repeats) == (ladder.n, ladder.repeats):
         sentences = ["Each row has as many samples and samplings as the scores of the whole model."]
     if settings is None and any(point.intervals for point in ladder.points):
@@ -77,22 +77,17 @@ def _held(ladder: Ladder) -> list[str]:
     if ladder.own is None:
         return []
     by = f" by {ladder.solver}" if ladder.solver else ""
-    held = f"The map was trained on samples that its teacher draws{by} in {counted(ladder.own.calls)}."
+    held = f"The map was trained on samples that its teacher draws{by} in {counted(ladder.own.calls, 'call')}."
     if ladder.default is None:
         return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
     if ladder.default == ladder.own:
         return [f"{held} That is the default of the teacher's own run."]
-    return [f"{held} The default of the teacher's own run is {ladder.default_solver} in {counted(ladder.default.calls)}."]
-
-
-def counted(calls: float | None) -> str:
-    """A number of calls in words."""
-    return f"{count(calls)} call{'' if calls == 1 else 's'}"
+    return [f"{held} The default of the teacher's own run is {ladder.default_solver} in {counted(ladder.default.calls, 'call')}."]
 
 
 def in_words(calls: float) -> str:
     """A number of calls in words, a single one too."""
-    return "one call" if calls == 1 else counted(calls)
+    return "one call" if calls == 1 else counted(calls, "call")
 
 
 def stretches(rungs: Sequence[Rung], better: Sequence[bool], worse: Sequence[bool]) -> str:

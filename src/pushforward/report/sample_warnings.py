@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.numbers import finite, listing, percent, plain
+from pushforward.numbers import finite_all, listing, percent, plain
 from pushforward.report.rounding import floor_text, value_text
-from pushforward.report.sentences import Sentence, marked, named, verb
+from pushforward.report.sentences import Sentence, marked, named, verb, warning, with_values
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics, stronger_baseline
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
@@ -17,15 +17,6 @@ OF_REAL = " real data's"
 """After a ratio to what real data scores."""
 
 Rule = Callable[[Comparison], Iterator[Sentence]]
-
-
-def _warning(text: str, link: str = "scorecard") -> Iterator[Sentence]:
-    yield Sentence("warning", text, link)
-
-
-def _by_name(values: Mapping[str, str]) -> str:
-    """Such as ``gan (3 %) and vae (5 %)``."""
-    return listing(f"{marked(name)} ({value})" for name, value in values.items())
 
 
 def memorised(comparison: Comparison) -> dict[str, str]:
@@ -51,9 +42,7 @@ def _memorised(comparison: Comparison) -> Iterator[Sentence]:
             if floor is None
             else f"real data's {floor_text(comparison, 'near_copies')}"
         )
-        yield from _warning(
-            f"Memorisation: samples of {_by_name(copies)} are near-copies of training examples, more than {what}."
-        )
+        yield warning(f"Memorisation: samples of {with_values(copies)} are near-copies of training examples, more than {what}.")
 
 
 def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
@@ -74,16 +63,17 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
         if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
             wrong[model.name] = numbers if density is None else f"density {_times(density)}, {numbers}"
     if repeat:
-        yield from _warning(
-            f"Samples of {_by_name(repeat)} look like real examples but vary too little: each looks right, and much of the data "
-            "is never produced."
+        yield warning(
+            f"Samples of {with_values(repeat)} look like real examples but vary too little: each looks right, and much of the "
+            "data is never produced."
         )
     if few:
-        yield from _warning(
-            f"Samples of {_by_name(few)} lie in few places: high precision and low recall do not mean here that each looks right."
+        yield warning(
+            f"Samples of {with_values(few)} lie in few places: high precision and low recall do not mean here that each looks "
+            "right."
         )
     if wrong:
-        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong.")
+        yield warning(f"Samples of {with_values(wrong)} cover the data, but many look wrong.")
 
 
 def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
@@ -107,11 +97,11 @@ def _times(ratio: float) -> str:
 def _modes(comparison: Comparison) -> Iterator[Sentence]:
     lost = {model.name: text for model in comparison.models if (text := _lost_modes(comparison, model))}
     if lost:
-        yield from _warning(f"Modes are lost: {listing(f'{marked(name)} {text}' for name, text in lost.items())}.", "samples")
+        yield warning(f"Modes are lost: {listing(f'{marked(name)} {text}' for name, text in lost.items())}.", "samples")
 
 
 def _lost_modes(comparison: Comparison, model: ModelResult) -> str:
-    mass = [finite(share) or 0.0 for share in model.scores.get("modes_held", Score()).extra.get("mass") or ()]
+    mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
     held, floor = statistic(comparison, model, "modes_held"), floor_of(comparison, "modes_held")[0]
     if held is not None and floor is not None:
         return (
@@ -134,7 +124,7 @@ def _bridges(comparison: Comparison) -> Iterator[Sentence]:
         if score.value > floor + THRESHOLDS["bridges"]
     }
     if between:
-        yield from _warning(f"Samples fall between the modes, where no data is: {_by_name(between)}.", "samples")
+        yield warning(f"Samples fall between the modes, where no data is: {with_values(between)}.", "samples")
 
 
 def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Rule:
@@ -152,9 +142,9 @@ def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor
             elif value is not None and value > THRESHOLDS[high]:
                 more[model.name] = text
         if less:
-            yield from _warning(below.format(_by_name(less)))
+            yield warning(below.format(with_values(less)))
         if more:
-            yield from _warning(above.format(_by_name(more)))
+            yield warning(above.format(with_values(more)))
 
     return rule
 
@@ -166,9 +156,7 @@ def _labels(comparison: Comparison) -> Iterator[Sentence]:
     low = {name: percent(value) for name, value in agreements.items() if value is not None and _unlike(value, real, n)}
     if low:
         beside = "" if real is None else f"; of real examples it recognises {percent(real)}"
-        yield from _warning(
-            f"A classifier recognises too few samples as the class they were asked to be: {_by_name(low)}{beside}."
-        )
+        yield warning(f"A classifier recognises too few samples as the class they were asked to be: {with_values(low)}{beside}.")
     groups: dict[tuple[str, ...], list[str]] = {}
     for model in comparison.models:
         if model.conditioned is not None:
@@ -178,7 +166,7 @@ def _labels(comparison: Comparison) -> Iterator[Sentence]:
             f"{named(models)} {verb(models, 'was', 'were')} given {_words(given)}" for given, models in groups.items() if given
         ]
         others = ", the others were not" if () in groups else ""
-        yield from _warning(f"Not like for like: {'; '.join(parts)}{others}.")
+        yield warning(f"Not like for like: {'; '.join(parts)}{others}.")
 
 
 def _words(given: tuple[str, ...]) -> str:

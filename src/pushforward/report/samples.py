@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count
+from pushforward.numbers import count, counted
 from pushforward.report.captions import shared_noise
-from pushforward.report.columns import columns_section
+from pushforward.report.columns import has_columns
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.facts import scored_trainings
 from pushforward.report.limits import not_stored, without_pictures
@@ -158,8 +158,8 @@ def _moment(part: Panel) -> str:
 
 def _solver(model: ModelResult) -> str:
     calls = model.sampling.calls
-    counted = "" if calls is None else "one network call" if calls == 1 else f"{count(calls)} network calls"
-    return ", ".join(filter(None, [counted, model.sampling.solver]))
+    needed = "" if calls is None else "one network call" if calls == 1 else counted(calls, "network call")
+    return ", ".join(filter(None, [needed, model.sampling.solver]))
 
 
 def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
@@ -200,7 +200,7 @@ def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
 
 
 def _columns(comparison: Comparison, look: Look) -> str:
-    if (look.columns() < 3 and look.columns() != 1) or columns_section(comparison):
+    if (look.columns() < 3 and look.columns() != 1) or has_columns(comparison):
         return ""
     names = comparison.data.columns
     charts = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pushforward.evaluation.results import Comparison
 from pushforward.report.bars import SPREAD, has_intervals, has_trainings, sampled
 from pushforward.report.bias import bias_note, copies_note, unbiased_note
+from pushforward.report.statistics import without_spread
 
 __all__ = ["score_note"]
 
@@ -34,5 +35,11 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "
         "so two models can differ although their intervals overlap."
     )
-    ranked = best + (overlap if bounds else "") if len(comparison.models) > 1 else ""
+    unsure = (
+        " No model is called best in a score with neither an interval nor a spread: each was sampled once, and nothing says what "
+        "another sampling would change."
+    )
+    scored = [metric for metric in comparison.metrics if sum(metric in model.scores for model in comparison.models) > 1]
+    lacking = any(without_spread(comparison, metric) for metric in scored)
+    ranked = best + overlap * bounds + unsure * lacking if len(comparison.models) > 1 else ""
     return f"{what}{beside}{ranked}{''.join(f' {note}' for note in notes if note)}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+import re
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
+from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import listing
 
-__all__ = ["CLOSE", "OPEN", "Sentence", "inside", "marked", "named", "unmarked", "verb"]
+__all__ = ["CLOSE", "OPEN", "Sentence", "family_aside", "inside", "marked", "named", "unmarked", "verb", "warning", "with_values"]
 
 OPEN, CLOSE = "\ue000", "\ue001"
 """Around names inside a sentence's ``marked`` text; private code points."""
@@ -35,6 +37,11 @@ class Sentence:
         return unmarked(self.marked)
 
 
+def warning(text: str, link: str = "scorecard") -> Sentence:
+    """A finding to keep in mind, with the section that shows it."""
+    return Sentence("warning", text, link)
+
+
 def marked(name: str) -> str:
     """A name between the marks."""
     return f"{OPEN}{unmarked(name)}{CLOSE}"
@@ -43,6 +50,11 @@ def marked(name: str) -> str:
 def named(names: Sequence[str]) -> str:
     """Names in a sentence, marked."""
     return listing(marked(name) for name in names)
+
+
+def with_values(values: Mapping[str, str]) -> str:
+    """Names in a sentence, each with what is said of it, such as ``gan (3 %) and vae (5 %)``."""
+    return listing(f"{marked(name)} ({value})" for name, value in values.items())
 
 
 def unmarked(text: str) -> str:
@@ -54,6 +66,12 @@ def inside(label: str) -> str:
     """A label as it stands within a sentence: abbreviations and names keep their capital."""
     keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
     return label if keeps else label[:1].lower() + label[1:]
+
+
+def family_aside(model: ModelResult) -> str:
+    """A model's family where its name does not say it."""
+    words = " ".join(re.split("[^a-z0-9]+", model.name.lower()))
+    return "" if f" {model.family.lower()} " in f" {words} " else model.family
 
 
 def verb(subjects: Sized, singular: str, plural: str) -> str:

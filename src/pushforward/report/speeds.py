@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, duration, listing, plain
+from pushforward.numbers import counted, duration, listing, plain
 from pushforward.report.sentences import Sentence, named
 from pushforward.report.statistics import THRESHOLDS
 
@@ -38,7 +38,7 @@ class Speed:
     @property
     def text(self) -> str:
         """Such as ``210 µs (1 network call)``."""
-        calls = "" if self.calls is None else f" ({count(self.calls)} network call{'' if self.calls == 1 else 's'})"
+        calls = "" if self.calls is None else f" ({counted(self.calls, 'network call')})"
         return f"{duration(self.seconds)}{calls}"
 
 

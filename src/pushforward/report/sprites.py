@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from pushforward.evaluation.figures import LatentPictures, Pictures
+from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import ModelResult
-from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture
+from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture, square
 from pushforward.report.charts import COLOURS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["TILES", "Look", "Sprite", "data_uri", "projection", "sheet", "shrunk"]
+__all__ = ["TILES", "Look", "Sprite", "data_uri", "limits_from", "projection", "sheet", "shrunk"]
 
 _Item = TypeVar("_Item")
 
@@ -129,10 +129,6 @@ class Look:
         """The arrays of a model; none where nothing is drawn."""
         return self.pictures.get(name) or Pictures()
 
-    def latent(self, name: str) -> LatentPictures | None:
-        """The arrays of a model's latent space."""
-        return self.of(name).latent
-
     def grid(self, name: str, index: int | None) -> tuple[str, int, int] | None:
         """Data URI, width and height of a model's samples; ``index`` None draws real data."""
         rows = self.samples(name)
@@ -187,8 +183,8 @@ class Look:
         behind = self.real[:400] if self.real is not None and self.columns() == 2 else None
         panels = []
         for step, land in _spaced(list(self.of(name).landscapes), most):
-            low, right, top, high = (float(limit) for limit in land["limits"])
-            picture = landscape_picture(land["scores"], (low, right, top, high), land["raw"], behind, size=size, ink=ink)
+            limits = limits_from(land["limits"])
+            picture = landscape_picture(land["scores"], limits, land["raw"], behind, size=size, ink=ink)
             panels.append((int(step), (data_uri(picture), picture.width, picture.height)))
         return panels
 
@@ -198,9 +194,8 @@ class Look:
         Returns:
             The pictures, and by how much the difference is enlarged; no pictures where there is no pair of images.
         """
-        rows = [_rows(x) for x in self.of(name).pair or ()]
-        jumped, own = rows if len(rows) == 2 else (None, None)
-        if jumped is None or own is None or jumped.ndim != 4 or jumped.shape != own.shape:
+        jumped, own = self._both(name)
+        if jumped is None or own is None or jumped.ndim != 4:
             return [], 1
         gap = np.abs(jumped.astype(int) - own.astype(int))
         factor = next(times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1)
@@ -211,11 +206,15 @@ class Look:
 
     def moved(self, name: str) -> np.ndarray | None:
         """Lines (n, 2, 2) in the plane from a teacher's points to those of the map in one call; None for images."""
-        rows = [_rows(x) for x in self.of(name).pair or ()]
-        jumped, own = rows if len(rows) == 2 else (None, None)
-        if jumped is None or own is None or jumped.ndim != 2 or jumped.shape != own.shape or not self.vectors:
+        jumped, own = self._both(name)
+        if jumped is None or own is None or jumped.ndim != 2 or not self.vectors:
             return None
         return np.stack([self._flat(own), self._flat(jumped)], axis=1)
+
+    def _both(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """A map's samples and its teacher's, of one shape; None where there are none."""
+        jumped, own = (_rows(x) for x in self.of(name).pair or (None, None))
+        return (jumped, own) if jumped is not None and own is not None and jumped.shape == own.shape else (None, None)
 
     def paths(self, name: str) -> np.ndarray | None:
         """The trajectories (n, steps + 1, 2) of a model's points in the plane; None where there are none."""
@@ -229,9 +228,7 @@ class Look:
         real = [np.array(self.limits).reshape(2, 2).T] if self.vectors else []
         points = np.concatenate([*starts, *real])
         points = points[np.isfinite(points).all(1)]
-        low, high = points.min(0), points.max(0)
-        middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * 1.04
-        return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+        return square(points.min(0), points.max(0), 1.04)
 
     def columns(self) -> int:
         """How many columns the vectors have; 0 for images."""
@@ -248,6 +245,12 @@ def _rows(samples: np.ndarray | None) -> np.ndarray | None:
             rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
         )
     return rows.astype(float) if rows.ndim == 2 and len(rows) else None
+
+
+def limits_from(array: np.ndarray) -> Limits:
+    """Four numbers of an array as limits."""
+    left, right, low, high = (float(number) for number in array)
+    return left, right, low, high
 
 
 def sheet(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -13,13 +13,12 @@ for all models, so that two models can differ although their intervals overlap.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.metrics.score import FURTHER, Role
+from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, count, listing, measured
 
 __all__ = [
@@ -31,12 +30,12 @@ __all__ = [
     "blind",
     "curve_metric",
     "differ",
-    "family_aside",
     "floor_of",
     "floor_statistic",
     "groups",
     "guess_statistics",
     "leaders",
+    "main_metrics",
     "metric_for",
     "paired",
     "ratio_of",
@@ -47,6 +46,7 @@ __all__ = [
     "target_of",
     "values_of",
     "with_spread",
+    "without_spread",
 ]
 
 THRESHOLDS: dict[str, float] = {
@@ -123,7 +123,7 @@ class Statistic:
     @property
     def text(self) -> str:
         """The value as a scorecard has it: with its interval, else with its spread."""
-        return with_spread(self.value, self.spread) if self.interval is None else " ".join(bounded(self.value, self.interval))
+        return with_spread(self.value, self.spread, self.interval)
 
 
 def differ(gap: float, width: float, other: float) -> bool:
@@ -137,8 +137,10 @@ def paired(first: Sequence[float | None], other: Sequence[float | None], floor: 
     return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
-def with_spread(value: float | None, spread: float | None) -> str:
-    """Such as ``1.02 ± 0.05``."""
+def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
+    """Such as ``1.02 ± 0.05``; with an interval, which stands in place of the spread, ``1.02 [0.97, 1.07]``."""
+    if interval is not None:
+        return " ".join(bounded(value, interval))
     text, wide = measured(value, spread)
     return f"{text} ± {wide}" if wide else text
 
@@ -146,12 +148,6 @@ def with_spread(value: float | None, spread: float | None) -> str:
 def rows_of(comparison: Comparison) -> list[ModelResult]:
     """Models, then the no-network row where there is one."""
     return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
-
-
-def family_aside(model: ModelResult) -> str:
-    """A model's family where its name does not say it."""
-    said = f" {model.family.lower()} " in f" {' '.join(re.split('[^a-z0-9]+', model.name.lower()))} "
-    return "" if said else model.family
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -199,14 +195,15 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     score = None if row is None else row.scores.get(metric)
     if row is None or score is None or score.value is None:
         return None
-    width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
-    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), _interval(score))
+    width, ends = max(score.spread or 0.0, floor_of(comparison, metric)[1]), score.interval or ()
+    interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
+    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), interval)
 
 
-def _interval(score: Score) -> tuple[float, float] | None:
-    """The two ends of a score's interval; None where it has none."""
-    ends = score.interval or ()
-    return (ends[0], ends[1]) if len(ends) == 2 and all(map(math.isfinite, ends)) else None
+def without_spread(comparison: Comparison, metric: str) -> bool:
+    """Whether nothing says by how much a score varies: each model has a single value of it, without an error."""
+    scores = [model.scores[metric] for model in comparison.models if metric in model.scores]
+    return all(score.spread is None and score.error is None and not score.interval for score in scores)
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
@@ -263,6 +260,11 @@ def metric_for(comparison: Comparison, role: Role) -> str | None:
     known = [(info.priority, name) for name, info in comparison.metrics.items() if info.role == role]
     ranked = sorted(known, key=lambda item: item[0])
     return next((name for _, name in ranked if statistics(comparison, name)), None)
+
+
+def main_metrics(comparison: Comparison) -> list[str]:
+    """The scores by which the verdict ranks models in quality and in diversity, where any model has them."""
+    return [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
 
 
 def curve_metric(comparison: Comparison) -> str:

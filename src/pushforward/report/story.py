@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, plain
+from pushforward.numbers import count, counted, plain
 from pushforward.report.markup import prose, titled
 from pushforward.report.samples import samples
 from pushforward.report.sprites import Look
@@ -53,7 +53,7 @@ def story(opening: Comparison, look: Look, rules: list[str]) -> str:
 
 def _card(opening: Comparison, model: ModelResult, index: int) -> str:
     way = WAYS.get(model.name, "")
-    costs = [] if model.sampling.calls is None else [f"{count(model.sampling.calls)} call{'s' * (model.sampling.calls != 1)}"]
+    costs = [] if model.sampling.calls is None else [counted(model.sampling.calls, "call")]
     if model.sampling.seconds_per_sample:
         costs.append(f"{plain(1e6 * model.sampling.seconds_per_sample, 2)} µs a sample")
     return (
@@ -70,7 +70,7 @@ def deed(opening: Comparison, model: ModelResult) -> str:
         return ""
     steps = model.training.steps
     if steps is not None and steps < UNTRAINED:
-        return f"Not trained yet: {count(steps)} step{'s' * (steps != 1)}."
+        return f"Not trained yet: {counted(steps, 'step')}."
     modes, outside, every = values
     reached = sum(share >= LEAST / every for share in held.extra.get("nearest", ()))
     share = f"{100 * outside:.0f} % of its samples fall between the points"

@@ -10,11 +10,12 @@ from itertools import groupby
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, duration, listing
+from pushforward.report.axes import far_apart
 from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
 from pushforward.report.facts import budget_of, scored_trainings
-from pushforward.report.markup import prose, scrolled, signs, split
+from pushforward.report.markup import framed, prose, scrolled, signs, split
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.statistics import Statistic, best_of, metric_for, statistic
 from pushforward.report.tables import Cell, Column, Row, Table, score_cell, score_column
@@ -60,14 +61,11 @@ def sweep(comparison: Comparison) -> str:
         return ""
     values = [value for line in lines for value in line.y if value is not None]
     info = comparison.info(metric)
-    wide = info.better == "lower" and min(values) > 0 and max(values) > 8 * min(values)
     better = {"lower": ", lower is better", "higher": ", higher is better"}.get(info.better, "")
-    plot = Plot(log_x=True, log_y=wide)
+    plot = Plot(log_x=True, log_y=info.better == "lower" and far_apart(values))
     chart = line_chart(lines, "seconds of training", f"{info.label}{better}", plot, floor=floor_band(comparison, metric))
     legend = bars_note(comparison, drawn, f"from {samplings(comparison)} of one training")
-    caption = f"<figcaption>{escape(legend)}</figcaption>" if legend else ""
-    keys = signs(comparison, {line.index for line in lines})
-    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div>{caption}</figure>'
+    figure = framed(signs(comparison, {line.index for line in lines}), chart, legend)
     sentence = sweep_sentence(comparison)
     words = "" if sentence is None else f"<p>{prose(sentence.marked)}</p>"
     table = sweep_table(comparison)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import finite, listing, plain
-from pushforward.report.sentences import Sentence, marked
+from pushforward.numbers import finite_all, listing, plain
+from pushforward.report.sentences import Sentence, marked, warning, with_values
 from pushforward.report.statistics import THRESHOLDS, Statistic, differ, floor_of, floor_statistic, statistic
 
 __all__ = ["TABLE_RULES", "told_by"]
@@ -20,12 +20,9 @@ def _attacked(comparison: Comparison) -> Iterator[Sentence]:
     """Models whose samples alone let an attacker rank training rows above others, by more than noise."""
     named = {model.name: text for model in comparison.models if (text := _attack(comparison, model))}
     if named:
-        who = listing(f"{marked(name)} ({text})" for name, text in named.items())
-        yield Sentence(
-            "warning",
-            f"Memorisation: an attacker who has samples of {who} tells training rows from new rows better than by chance, AUC "
-            "0.5. Another attack may reach more.",
-            "scorecard",
+        yield warning(
+            f"Memorisation: an attacker who has samples of {with_values(named)} tells training rows from new rows better than by "
+            "chance, AUC 0.5. Another attack may reach more."
         )
 
 
@@ -56,9 +53,7 @@ def _given_away(comparison: Comparison) -> Iterator[Sentence]:
         if score is not None and columns and (floor is None or _below(score, floor)):
             parts.append(f"{marked(model.name)} by {listing(map(marked, columns))}")
     if parts:
-        yield Sentence(
-            "warning", f"Boosted trees tell samples from real rows most by these columns: {'; '.join(parts)}.", "columns"
-        )
+        yield warning(f"Boosted trees tell samples from real rows most by these columns: {'; '.join(parts)}.", "columns")
 
 
 def _below(score: Statistic, floor: Statistic) -> bool:
@@ -70,7 +65,7 @@ def told_by(model: ModelResult) -> list[str]:
     """The columns by which most samples of a model are told from real rows, three at most, the first the most telling."""
     score = model.scores.get("detection")
     extra = {} if score is None else score.extra
-    falls = {name: finite(fall) or 0.0 for name, fall in zip(extra.get("columns", ()), extra.get("falls", ()), strict=False)}
+    falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
     ranked = sorted(falls, key=lambda name: -falls[name])
     return [name for name in ranked[:3] if falls[name] >= TELLING]
 

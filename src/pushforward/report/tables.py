@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import bounded, count, finite, measured, plain
-from pushforward.report.rounding import target_text
+from pushforward.report.rounding import Stated, target_text
+from pushforward.report.sentences import family_aside
 from pushforward.report.statistics import (
-    Statistic,
-    family_aside,
     floor_of,
+    floor_statistic,
     groups,
     guess_statistics,
     leaders,
     ratio_of,
     statistic,
     stronger_baseline,
+    without_spread,
 )
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "Column",
     "Row",
     "Table",
-    "filled",
+    "figures",
     "level_points",
     "levels",
     "score_cell",
@@ -113,10 +114,10 @@ class Table:
         rows = [Row(row.name, [row.cells[at] for at in chosen], row.kind, row.index, row.family) for row in self.rows]
         return Table([self.columns[at] for at in chosen], rows)
 
-
-def filled(table: Table) -> list[int]:
-    """The columns in which any row has a value."""
-    return [at for at in range(len(table.columns)) if any(row.cells[at].value != "–" for row in table.rows)]
+    @property
+    def filled(self) -> Table:
+        """The columns in which any row has a value."""
+        return self.of([at for at in range(len(self.columns)) if any(row.cells[at].value != "–" for row in self.rows)])
 
 
 def turned(table: Table) -> Table:
@@ -130,8 +131,7 @@ def turned(table: Table) -> Table:
         cell, guesses = model.cells[at], [row.cells[at] for row in baselines if row.cells[at].value != "–"]
         cells = [cell, floor.cells[at], Cell(cell.note or "–"), *(guesses or [Cell("–")])]
         rows.append(Row(column.named, cells[:4], "score"))
-    whole = Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows)
-    return whole.of(filled(whole))
+    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows).filled
 
 
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
@@ -148,14 +148,15 @@ def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     others = (row for row in (comparison.baseline, *comparison.further_baselines) if row is not None)
     rows += [Row(row.name, [score_cell(comparison, row, metric) for metric in metrics], "baseline") for row in others]
     rows += _guesses(comparison, metrics)
-    rows.append(Row("real data against real data", [_floor(comparison, metric) for metric in metrics], "floor"))
+    floors = [figures(floor_statistic(comparison, metric), comparison.info(metric).unit == "%") for metric in metrics]
+    rows.append(Row("real data against real data", floors, "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)
 
 
 def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
     """A row for each baseline that belongs to one metric, such as the uniform guess of bits per dimension."""
     return [
-        Row(guess.name, [Cell(*measured(guess.value, guess.spread)) if m == metric else Cell("–") for m in metrics], "baseline")
+        Row(guess.name, [figures(guess if m == metric else None) for m in metrics], "baseline")
         for metric, guess in guess_statistics(comparison).items()
         if metric in metrics
     ]
@@ -165,9 +166,9 @@ def _best(comparison: Comparison, metric: str) -> int | None:
     """The number of the model that is measurably ahead of all others and of the no-network row.
 
     None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has;
-    and for a model that does not beat no network in the score that ranks models.
+    for a model that does not beat no network in the score that ranks models; and for a score without any spread.
     """
-    if comparison.info(metric).better == "target":
+    if comparison.info(metric).better == "target" or without_spread(comparison, metric):
         return None
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]
@@ -192,25 +193,24 @@ def score_column(comparison: Comparison, metric: str) -> Column:
 def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool = False) -> Cell:
     """A score with its interval or spread, and its ratio to what real data scores; a dash where there is none."""
     score = statistic(comparison, row, metric)
-    if score is None:
+    if score is not None and row.given and not score.spread:  # all samples were used each time
+        score = replace(score, spread=None)
+    is_share = comparison.info(metric).unit == "%"
+    return figures(score, is_share, "" if is_share else _ratio(comparison, row, metric), best)
+
+
+def figures(score: Stated | None, is_share: bool = False, note: str = "", best: bool = False) -> Cell:
+    """A value with its interval, else with its spread, of a share in per cent; a dash where there is none."""
+    if score is None or score.value is None:
         return Cell("–")
-    if comparison.info(metric).unit == "%":
-        return _share(score, best)
-    ratio = _ratio(comparison, row, metric)
-    if score.interval is None:
-        same = row.given and not score.spread  # all samples were used each time
-        return Cell(*measured(score.value, None if same else score.spread), ratio, best)
-    value, interval = bounded(score.value, score.interval)
-    return Cell(value, "", ratio, best, interval)
-
-
-def _share(score: Statistic, best: bool = False) -> Cell:
-    """A share in per cent."""
+    factor, unit = (100, " %") if is_share else (1, "")
     if score.interval is not None:
-        text, interval = bounded(100 * score.value, [100 * end for end in score.interval])
-        return Cell(text, "", "", best, f"{interval} %")
-    text, wide = measured(100 * score.value, None if score.spread is None else 100 * score.spread)
-    return Cell(text, f"{wide} %", "", best) if finite(wide) else Cell(f"{text} %", "", "", best)
+        value, interval = bounded(factor * score.value, [factor * end for end in score.interval])
+        return Cell(value, "", note, best, interval + unit)
+    value, wide = measured(factor * score.value, None if score.spread is None else factor * score.spread)
+    if is_share and not finite(wide):
+        return Cell(value + unit, "", note, best)
+    return Cell(value, wide and wide + unit, note, best)
 
 
 def _ratio(comparison: Comparison, row: ModelResult, metric: str) -> str:
@@ -218,15 +218,6 @@ def _ratio(comparison: Comparison, row: ModelResult, metric: str) -> str:
     if ratio is None or ratio <= 0 or comparison.info(metric).better == "target":
         return ""
     return f"{plain(ratio, 2)}×"
-
-
-def _floor(comparison: Comparison, metric: str) -> Cell:
-    value, spread = floor_of(comparison, metric)
-    if value is None:
-        return Cell("–")
-    if comparison.info(metric).unit == "%":
-        return _share(Statistic("", value, spread or None, spread, value))
-    return Cell(*measured(value, spread or None))
 
 
 def trajectories(comparison: Comparison) -> Table | None:
@@ -242,9 +233,8 @@ def trajectories(comparison: Comparison) -> Table | None:
         if path is not None:
             texts = [plain(path.straightness), plain(path.npe), count(path.n)]
             rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
-    table = Table(columns, rows)
-    chosen = filled(table)
-    return table.of(chosen) if {0, 1} & set(chosen) else None
+    table = Table(columns, rows).filled
+    return table if {columns[0], columns[1]} & set(table.columns) else None
 
 
 def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:

@@ -11,6 +11,7 @@ from pushforward.numbers import shortened
 from pushforward.report import ladder, latent, tables
 from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
+from pushforward.report.facts import CODES, KEEP_IN_MIND, VERDICT
 from pushforward.report.limits import noise_limits, noise_table, without_pictures
 from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
@@ -93,7 +94,7 @@ def _few_calls(comparison: Comparison, width: int) -> list[str]:
     for model in comparison.models:
         rungs = ladder.table(comparison, model)
         if rungs is not None and model.ladder is not None:
-            block = _table(rungs.of(tables.filled(rungs)), width)
+            block = _table(rungs.filled, width)
             how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
             parts.append(f"Few calls: {model.name}\n{block}\n{how}")
     return [*parts, wrapped(ladder_note(comparison), width)] if parts else []
@@ -171,10 +172,14 @@ def scores_text(comparison: Comparison, width: int | None = None) -> str:
         width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
     """
     width = line_width(width)
-    paragraphs = [_codes(comparison), *_footing(comparison), *(claim.text for claim in ladder.claims(comparison))]
-    parts = [*score_parts(comparison, width), *(wrapped(paragraph, width) for paragraph in paragraphs)]
-    keep = bullets((sentence.text for sentence in warnings(comparison)), width)
-    return "\n\n".join(part for part in [*parts, f"what to keep in mind:\n{keep}" if keep else ""] if part)
+    footing = (wrapped(line, width) for line in _footing(comparison))
+    noted = {
+        CODES: wrapped(_codes(comparison), width),
+        VERDICT: bullets((claim.text for claim in ladder.claims(comparison)), width),
+        KEEP_IN_MIND: bullets((sentence.text for sentence in warnings(comparison)), width),
+    }
+    parts = [*score_parts(comparison, width), *footing, *(f"{heading}\n{body}" for heading, body in noted.items() if body)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _codes(comparison: Comparison) -> str:
@@ -183,7 +188,7 @@ def _codes(comparison: Comparison) -> str:
     if statistics is None:
         return ""
     cells = [f"{column.label} {cell.value}" for column, cell in zip(statistics.columns, statistics.rows[0].cells, strict=True)]
-    return "codes of held-out examples: " + ", ".join(cell for cell in cells if not cell.endswith("–"))
+    return f"Of held-out examples: {', '.join(cells)}"
 
 
 def _footing(comparison: Comparison) -> list[str]:

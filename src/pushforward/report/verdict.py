@@ -27,6 +27,7 @@ from pushforward.report.statistics import (
     stronger_baseline,
     values_of,
     with_spread,
+    without_spread,
 )
 from pushforward.report.sweep import sweep_sentence
 from pushforward.report.warnings import unbeaten, warnings
@@ -108,6 +109,8 @@ def _leading(comparison: Comparison, metric: str, ranked: Sequence[Statistic], l
     if len(weak) == len(lead):
         but = f", but {verb(lead, 'does', 'do')} not beat no network in {main}{between}"
         return f"{names} {verb(lead, 'scores', 'score')} best of the models in {label}{but}: {values}"
+    if len(lead) == 1 and without_spread(comparison, metric):
+        return f"{names} scores best of the models in {label}, by a single value each, whose spread is not known: {values}"
     if len(lead) == 1:
         return f"{names} has the best {label}: {values}"
     some = f"; of these only {named([score.name for score in beat])} measurably {verb(beat, 'beats', 'beat')} no network"

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison
-from pushforward.metrics.score import Role
-from pushforward.numbers import count, listing, plain
+from pushforward.numbers import count, counted, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import bias_text, biases
 from pushforward.report.feature_spaces import disagreements, taught_judges
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
-from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
+from pushforward.report.sentences import Sentence, inside, named, unmarked, verb, warning
 from pushforward.report.speeds import sessions
 from pushforward.report.statistics import (
     THRESHOLDS,
@@ -24,7 +23,7 @@ from pushforward.report.statistics import (
     at_floor,
     blind,
     guess_statistics,
-    metric_for,
+    main_metrics,
     statistic,
     statistics,
     values_of,
@@ -33,53 +32,38 @@ from pushforward.report.table_warnings import TABLE_RULES
 
 __all__ = ["unbeaten", "warnings"]
 
-ROLES: tuple[Role, ...] = ("quality", "diversity")
-
 
 def warnings(comparison: Comparison) -> Iterator[Sentence]:
     """Every warning, rule by rule, then those of the models themselves."""
     for rule in RULES:
         yield from rule(comparison)
     for model in comparison.models:
-        for warning in model.warnings:
-            yield Sentence("warning", f"{named([model.name])}: {unmarked(warning)}", "cost")
-
-
-def _warning(text: str, link: str = "scorecard") -> Iterator[Sentence]:
-    yield Sentence("warning", text, link)
-
-
-def _disqualified(text: str, link: str = "scorecard") -> Iterator[Sentence]:
-    """A sentence that stands before those that rest on a measure."""
-    yield Sentence("measure", text, link)
-
-
-def _main_metrics(comparison: Comparison) -> list[str]:
-    """The scores by which the verdict ranks quality and diversity."""
-    metrics = [metric_for(comparison, role) for role in ROLES]
-    return [metric for metric in metrics if metric is not None]
+        for text in model.warnings:
+            yield warning(f"{named([model.name])}: {unmarked(text)}", "cost")
 
 
 def _few_dimensions(comparison: Comparison) -> Iterator[Sentence]:
     """Features that were reduced so far, for want of examples, that most differences are lost."""
     settings, shape = comparison.settings, comparison.data.shape
     if settings.dimensions is not None and settings.dimensions < min(THRESHOLDS["dimensions"], math.prod(shape)):
-        some = f"{count(settings.dimensions)} dimension{'' if settings.dimensions == 1 else 's'}"
+        some = counted(settings.dimensions, "dimension")
         size = "" if settings.n is None else f" (n = {count(settings.n)})"
-        yield from _disqualified(
-            f"These features have {some}{size} and cannot see most differences: do not rely on these scores.", "reproduce"
+        yield Sentence(
+            "measure",
+            f"These features have {some}{size} and cannot see most differences: do not rely on these scores.",
+            "reproduce",
         )
 
 
 def _unscored(comparison: Comparison) -> Iterator[Sentence]:
-    metrics = _main_metrics(comparison)
+    metrics = main_metrics(comparison)
     lost = [
         model.name
         for model in comparison.models
         if metrics and all(statistic(comparison, model, metric) is None for metric in metrics)
     ]
     if lost:
-        yield from _warning(
+        yield warning(
             f"{named(lost)} {verb(lost, 'has', 'have')} no finite score, so nothing is said about {verb(lost, 'it', 'them')}."
         )
 
@@ -87,7 +71,7 @@ def _unscored(comparison: Comparison) -> Iterator[Sentence]:
 def _missing(comparison: Comparison) -> Iterator[Sentence]:
     """Why a metric has no score."""
     for why in comparison.unscored.values():
-        yield from _warning(unmarked(why))
+        yield warning(unmarked(why))
 
 
 def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
@@ -95,7 +79,7 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
 
     Models that are measurably worse and models within noise of the row get a clause each.
     """
-    for metric in _main_metrics(comparison):
+    for metric in main_metrics(comparison):
         base = statistic(comparison, comparison.baseline, metric)
         if base is None:
             continue
@@ -130,10 +114,10 @@ def _short(comparison: Comparison, metric: str, base: Statistic) -> list[Statist
 def _single_models(level: Sequence[Statistic], worse: Sequence[Statistic], base: Statistic, label: str) -> Iterator[Sentence]:
     if level:
         who = f"{named([score.name for score in level])} {verb(level, 'does', 'do')} not measurably beat"
-        yield from _warning(f"{who} the no-network row in {label}: {values_of(level)} against {base.text}, within noise of it.")
+        yield warning(f"{who} the no-network row in {label}: {values_of(level)} against {base.text}, within noise of it.")
     if worse:
         who = f"{named([score.name for score in worse])} {verb(worse, 'is', 'are')} measurably worse than"
-        yield from _warning(f"{who} the no-network row in {label}: {values_of(worse)} against {base.text}.")
+        yield warning(f"{who} the no-network row in {label}: {values_of(worse)} against {base.text}.")
 
 
 def _clause(scores: Sequence[Statistic], how: str) -> str:
@@ -147,7 +131,7 @@ def _against_guess(comparison: Comparison) -> Iterator[Sentence]:
             if not score.better_than(base):
                 how = "measurably worse than" if base.better_than(score) else "not measurably better than"
                 label = inside(comparison.info(metric).label)
-                yield from _warning(f"{named([score.name])} is {how} {base.name} in {label}: {score.text} against {base.text}.")
+                yield warning(f"{named([score.name])} is {how} {base.name} in {label}: {score.text} against {base.text}.")
 
 
 def _alarms(comparison: Comparison) -> Iterator[Sentence]:
@@ -166,7 +150,7 @@ def _alarms(comparison: Comparison) -> Iterator[Sentence]:
             still = "ended the training" if kind == "variety" else "still held at the end of training"
             ends = still if end is None else f"was over at step {count(end.step)}"
             parts = [times, ends] if end is None else [ends, times]
-            yield from _warning(
+            yield warning(
                 f"Alarm while {named([begin.training or model.name])} was trained, at step {count(begin.step)}: "
                 f"{unmarked(begin.sentence)}{advice}. It {' and '.join(filter(None, parts))}.",
                 "health",
@@ -179,7 +163,7 @@ def _unused_codes(comparison: Comparison) -> Iterator[Sentence]:
         standing = any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
         text = "" if standing else unused_code(model, len(comparison.data.shape) == 1)
         if text:
-            yield from _warning(f"Of {named([model.name])}, {text}", "codes")
+            yield warning(f"Of {named([model.name])}, {text}", "codes")
 
 
 def _sizes(comparison: Comparison) -> Iterator[Sentence]:
@@ -190,7 +174,7 @@ def _sizes(comparison: Comparison) -> Iterator[Sentence]:
     if sizes[most] > THRESHOLDS["unequal_size"] * sizes[least]:
         times = plain(sizes[most] / sizes[least], 2)
         text = f"The models differ in size: {named([most])} has {times} times the parameters of {named([least])}."
-        yield from _warning(text, "cost")
+        yield warning(text, "cost")
 
 
 def _timed_apart(comparison: Comparison) -> Iterator[Sentence]:
@@ -200,26 +184,27 @@ def _timed_apart(comparison: Comparison) -> Iterator[Sentence]:
         text = (
             f"Times do not compare: {' – '.join(map(named, groups))} were timed in different sessions, maybe on other machines."
         )
-        yield from _warning(f"{text} Compare the runs themselves to time all of them in turns.", "cost")
+        yield warning(f"{text} Compare the runs themselves to time all of them in turns.", "cost")
 
 
 def _small(comparison: Comparison) -> Iterator[Sentence]:
-    n, without_samples = comparison.settings.n, {name for scores in MODEL_SCORES.values() for name in scores}
-    compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
+    n = comparison.settings.n
+    compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
-        yield from _disqualified(
-            f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
-        )
+        text = f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care."
+        yield Sentence("measure", text, "reproduce")
 
 
 def _blind(comparison: Comparison) -> Iterator[Sentence]:
-    labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
+    labels = [inside(comparison.info(metric).label) for metric in main_metrics(comparison) if blind(comparison, metric)]
     base = comparison.baseline
     if labels and base is not None:
         fitted = "mixtures" if "mixture" in base.name else "Gaussians"
-        yield from _disqualified(
+        yield Sentence(
+            "measure",
             f"On this data {listing(labels)} cannot show that a model is good: even {fitted} fitted to the training data, "
-            "without any network, are not measurably worse than real data. A model that scores measurably worse is bad."
+            "without any network, are not measurably worse than real data. A model that scores measurably worse is bad.",
+            "scorecard",
         )
 
 
@@ -237,7 +222,7 @@ def _biased(comparison: Comparison) -> Iterator[Sentence]:
                 f"At n = {count(n)} {part} is bias that more samples "
                 f"would remove, more than {THRESHOLDS['biased']:.0%} of that of {named(most)}: compare at equal n only."
             )
-            yield from _warning(text.replace("%", " %"))
+            yield warning(text.replace("%", " %"))
 
 
 RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (

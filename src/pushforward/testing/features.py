@@ -15,7 +15,7 @@ from pushforward.extractors import Extractor
 from pushforward.testing.laws import law
 from pushforward.testing.samples import space_data
 
-__all__ = ["Means", "check_features"]
+__all__ = ["check_features"]
 
 EXAMPLES = 12
 
@@ -92,23 +92,3 @@ def _check_identity(part: Any, features: Features) -> None:
         assert features.weights != before
     with law(part, "rounding of weights must not change what identifies it, where its source is known"):
         assert features.identity == identity or not features.determined
-
-
-class Means(nn.Module):
-    """A user's network for examples: weighted sums of the 64 numbers of an example.
-
-    Args:
-        weight: A factor of all features.
-        features: How many there are.
-    """
-
-    def __init__(self, weight: float = 1.0, features: int = 5) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(64, features)
-        self.weight = weight
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, features)."""
-        sums: torch.Tensor = self.weight * self.layer(x.flatten(1))
-        return sums

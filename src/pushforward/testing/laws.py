@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pushforward import spec
 
-__all__ = ["Broken", "built", "law", "rebuilt"]
+__all__ = ["Broken", "built", "law", "rebuilt", "refuses"]
 
 
 class Broken(AssertionError):
@@ -34,6 +34,15 @@ def built(part: Any, kind: type, *arguments: Any) -> Any:
     if not isinstance(thing, kind):
         raise TypeError(f"Expected a {kind.__name__} or a class of them, got {thing!r}.")
     return thing
+
+
+def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
+    """Whether work ends with this error."""
+    try:
+        work()
+    except error:
+        return True
+    return False
 
 
 def rebuilt(part: Any) -> Any:

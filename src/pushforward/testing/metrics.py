@@ -13,7 +13,7 @@ import numpy as np
 from pushforward.errors import Diverged
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.table import Table
-from pushforward.testing.laws import law
+from pushforward.testing.laws import law, refuses
 
 __all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
 
@@ -53,10 +53,8 @@ def _table(splits: Sequence[np.ndarray]) -> Samples:
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
     generated, reference, training = (part.astype(np.float32) for part in splits)
-    features = generated.astype(np.float64), reference.astype(np.float64)
-    samples = Samples(generated, reference, training, *features, shape=shape, truth=truth)
-    classes = _classes(generated), _classes(reference)
-    return dataclasses.replace(samples, generated_classes=classes[0], reference_classes=classes[1], classes=2)
+    classes: dict[str, Any] = {"generated_classes": _classes(generated), "reference_classes": _classes(reference), "classes": 2}
+    return samples_of(generated, reference, training, shape=shape, truth=truth, **classes)
 
 
 def _classes(x: np.ndarray) -> np.ndarray:
@@ -117,7 +115,7 @@ def check_metric(
             assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
     _check_direction(thing, given, scores, (worse or _far)(given))
     with law(thing, "examples that are not finite must be refused"):
-        assert _refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)))
+        assert refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)), Diverged)
 
 
 def _far(samples: Samples) -> np.ndarray:
@@ -132,14 +130,6 @@ def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], g
         if name in bad and math.isfinite(bad[name].number):
             with law(metric, f'"{name}" must not be better for worse examples'):
                 assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
-
-
-def _refuses(work: Callable[[], object]) -> bool:
-    try:
-        work()
-    except Diverged:
-        return True
-    return False
 
 
 def samples_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 
@@ -12,7 +11,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.solvers import Solver
 from pushforward.solvers.grids import times
-from pushforward.testing.laws import built, law, rebuilt
+from pushforward.testing.laws import built, law, rebuilt, refuses
 from pushforward.testing.problems import Counting, measured_order, moments, ring
 from pushforward.transports import Flow
 
@@ -91,15 +90,7 @@ def _check_samples(solver: Solver) -> None:
         assert slope.abs().sum() > 0
     if solver.stochastic:
         with law(solver, "a stochastic solver must refuse to run without draws (`noise_of` does)"):
-            assert _refuses(lambda: flow(z.detach()))
-
-
-def _refuses(work: Any) -> bool:
-    try:
-        work()
-    except UsageError:
-        return True
-    return False
+            assert refuses(lambda: flow(z.detach()), UsageError)
 
 
 def check_calls(solver: Solver, steps: int) -> None:

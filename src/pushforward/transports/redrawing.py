@@ -15,7 +15,7 @@ from pushforward.data.spaces import Space
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, quoted
 from pushforward.numbers import listing
-from pushforward.predictor import Condition, selected
+from pushforward.predictor import Condition, condition_at
 from pushforward.warned import warn
 
 __all__ = [
@@ -181,7 +181,7 @@ class Redrawing:
     def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
         waiting, draws = part.waiting, part.draws
         seeds = [draws.seeds[place] for place in waiting.tolist()]
-        condition = selected(part.condition, waiting)
+        condition = condition_at(part.condition, waiting)
         again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
         part.x[waiting] = again
         valid = self.space.valid(again)
