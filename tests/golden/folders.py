@@ -50,8 +50,16 @@ def gan(data):
     return pf.recipes.gan(data.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4)
 
 
-RECIPES = {"flow": flow, "gan": gan, "csv": flow}
-"""One of a single player and one of two, and one whose data is a file."""
+def vae(data):
+    return pf.recipes.vae(data.space, encoder=network(2, 4, 0), decoder=network(2, 2, 0), latent_size=2)
+
+
+def meanflow(data):
+    return pf.recipes.meanflow(data.space, network=network(2, 2, 2))
+
+
+RECIPES = {"flow": flow, "gan": gan, "vae": vae, "meanflow": meanflow, "csv": flow}
+"""Of one player, of two, with a likelihood and with two times, and one whose data is a file."""
 
 
 def batches(recipe):

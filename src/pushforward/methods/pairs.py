@@ -53,14 +53,17 @@ class Sorted(Pairs):
         times: The law; the default is uniform.
         diagonal: See `Pairs`; these times t are single draws of the law.
         to_data: The share of the other pairs that have s = 0, in [0, 1].
+        until: The law of the second draw; None for the same.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3.
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
     """
 
-    def __init__(self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0) -> None:
+    def __init__(
+        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
+    ) -> None:
         super().__init__(diagonal)
-        self.times, self.to_data = times or Uniform(), share("to_data", to_data)
+        self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
         self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
@@ -68,7 +71,7 @@ class Sorted(Pairs):
         """The pairs."""
         first = self.equal(draws, path)
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
-        second = plain(self.times)(draws.stream("second time"), path)
+        second = plain(self.until or self.times)(draws.stream("second time"), path)
         t, s = torch.maximum(first, second), torch.minimum(first, second)
         whole = draws.stream("to data").uniform() < self.to_data
         t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
