@@ -107,6 +107,19 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
             use()
 
 
+@pytest.mark.parametrize("name", ["rows", "examples_fingerprint"])
+def test_a_run_of_an_earlier_version_of_the_format_is_no_damage(name, tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({key: value for key, value in spec.items() if key != name}))
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError, match=f"by an earlier version of pushforward, which did not record {name}. Train it"):
+            use()
+    (folder / "spec.json").write_text(json.dumps(spec | {name: None}))
+    with pytest.raises(CheckpointError, match=f"damaged: it does not say {name} as it should"):
+        pf.load(folder)
+
+
 @pytest.mark.parametrize(
     "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
 )

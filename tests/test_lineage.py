@@ -1,6 +1,7 @@
 """A run keeps the hashes of its training examples: whoever builds on it is not judged silently on what it has seen."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_p
     path.unlink()
     with pytest.raises(CheckpointError, match="missing"):
         _ = pf.load(run.folder).seen
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"), [({}, "earlier version of pushforward, which did not record rows"), ({"rows": {}}, "'sha256' is missing")]
+)
+def test_a_spec_without_a_record_is_refused_in_words(rows, says, tmp_path):
+    run = fitted(space_data((2,), labels=False), tmp_path / "run")
+    content = {name: value for name, value in run.spec.items() if name != "rows"} | rows
+    (run.folder / "spec.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=says):
+        seen_by(run.folder)
 
 
 def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):

@@ -47,10 +47,10 @@ def trainer(folder, *observers, steps=5, **options):
 
 
 class Second(Processes):
-    """One of several processes, of which the first has measured 1 everywhere."""
+    """One of several processes, of which the first has measured 1."""
 
     def first(self, value):
-        return dict.fromkeys(value, 1.0)
+        return {"frechet": 1.0} if "frechet" in value else value
 
 
 def test_the_first_process_decides_what_was_measured(tmp_path):

@@ -122,6 +122,9 @@ def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
     assert sum(held) + rest == sum(parameter.numel() for parameter in alone[name][2])
     assert max(held) < 0.6 * sum(held)
     assert rest < 0.1 * sum(held), "a variance and a prior stay whole"
+    for share in shares:
+        assert share["spec"] == pf.load(folder / f"{name}-sharded").spec, "each process returns the whole run"
+        assert share["seen"] == pf.load(alone[name][0]).seen.own.tolist()
 
 
 def test_a_sharded_training_is_resumed_by_one_process(folder, alone):

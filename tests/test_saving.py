@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent, checkpoint, saving, space
+from pushforward.training import Silent, checkpoint, saving, space, tensors
 from pushforward.training.background import Background
 from pushforward.training.holding import Holding
 from pushforward.training.start import prepare
@@ -202,8 +202,36 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
         pf.resume(run, data=DATA, fallback=True)
     pf.resume(run, data=DATA, fallback=True)
     hurt(run, 4, 6)
-    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other checkpoint in this run that is whole"):
+    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other checkpoint in this run that is whole\.$"):
         pf.resume(run, data=DATA, fallback=True)
+
+
+def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_too(run, trained, monkeypatch):
+    before, newest = run / "checkpoints" / "step_000004", run / "checkpoints" / "step_000006"
+    read, broken = tensors.read, [newest]
+
+    def reading(path, device="cpu"):
+        if path.parent in broken:
+            raise OSError(5, "Input/output error")
+        return read(path, device)
+
+    monkeypatch.setattr(tensors, "read", reading)
+    with pytest.warns(UserWarning, match=r"Input/output error.*damaged-step_000006\. .* from step_000004: 2 steps"):
+        pf.resume(run, data=DATA, fallback=True)
+    broken.clear()
+    assert_same(final_state(run), final_state(trained))
+    broken += [before, newest]
+    with pytest.raises(CheckpointError, match=r"step_000004 is damaged.*Input/output error") as raised:
+        pf.resume(run, data=DATA, fallback=True)
+    assert "`fallback=True`" not in str(raised.value)
+    broken.clear()
+    (newest / "average.safetensors").write_bytes(b"nothing")
+    (newest / "MANIFEST.json").unlink()
+    checkpoint.seal(newest)
+    checkpoint.write_latest(newest.parent, newest.name)
+    with pytest.warns(UserWarning, match=r"cannot be read as tensors.*damaged-step_000006-2\."):
+        pf.resume(run, data=DATA, fallback=True)
+    assert_same(final_state(run), final_state(trained))
 
 
 def test_the_command_line_goes_on_from_it_too(tmp_path, monkeypatch, capsys):

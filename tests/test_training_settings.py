@@ -31,6 +31,8 @@ def test_counts(text, count):
     [
         lambda: Budget.duration("soon"),
         lambda: Budget.duration("0s"),
+        lambda: Budget.duration("1_000s"),
+        lambda: Budget.duration("1_0"),
         lambda: Budget.count("-3"),
         lambda: Budget(),
         lambda: Budget(steps=1, samples=2),

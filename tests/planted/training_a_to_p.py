@@ -25,6 +25,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if stage.step > self.step]", "if False]", "budgets"),
         ('"M": 1_000_000', '"M": 1_000', "training_settings cli"),
         ("end + (1 - end) *", "end *", "training"),
+        ('r"[\\d.]+", "s|m|min|h"', 'r"[\\d._]+", "s|m|min|h"', "training_settings"),
     ],
     "training/channel.py": [
         ('if each[rank].startswith("In process ") else', "if False else", "saving_beside"),
@@ -188,6 +189,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/lineage.py": [
         ('checkpoints.sha256(path) != record["sha256"]', "False", "lineage"),
         ("    if seen.unknown:\n", "    if False:\n", "lineage"),
+        ('    if "rows" not in content:\n', "    if False:\n", "lineage"),
     ],
     "training/log.py": [
         ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "damaged_runs"),

@@ -59,6 +59,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/run_spec.py": [
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
+        ("all(name in _LATER and name not in content for", "all(name in _LATER for", "damaged_runs"),
     ],
     "training/same_data.py": [
         ("data._fingerprints) if processes.rank == 0 else None", "data._fingerprints)", "changing_data"),
@@ -161,6 +162,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/taking_up.py": [
         ("        os.rename(damaged, aside)", "        pass", "saving"),
+        (" and (good := next_good(where)) is not None:", " and (good := where):", "saving"),
+        ("        if fallback or named or error.before is None:", "        if named:", "saving"),
         ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
         ("processes.first(where.name if damage is None else damage.before)", "where.name", "launched saving"),
         ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
@@ -189,6 +192,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "training/trainer.py": [
+        ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         ("        self.saver.close(self)\n        for observer", "        for observer", "saving"),
         (
             "        self._check_weights(self.clock.step)\n        with self.processes.phase",

@@ -17,6 +17,7 @@ import torch
 
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
+from pushforward.training.ending import finished
 from pushforward.training.processes import Group
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import whole
@@ -64,7 +65,9 @@ def work(rank, folder):
             shards = sum(p.to_local().numel() for p in parameters if hasattr(p, "to_local"))
             rest = sum(p.numel() for p in parameters if not hasattr(p, "to_local"))
             if kind == "sharded":
-                (folder / f"{name}-shards-{rank}.json").write_text(json.dumps({"shards": shards, "whole": rest}))
+                run = finished(trainer)
+                content = {"shards": shards, "whole": rest, "spec": run.spec, "seen": run.seen.own.tolist()}
+                (folder / f"{name}-shards-{rank}.json").write_text(json.dumps(content))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

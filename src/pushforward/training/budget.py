@@ -32,9 +32,9 @@ WARMUP = 0.1
 """The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
 
 
-def _read(text: str, units: str) -> tuple[float, str]:
-    """The number and the unit of a text such as "1.5 h"; not a number where it says none."""
-    match = re.fullmatch(rf"\s*([\d._]+)\s*({units})?\s*", text)
+def _read(text: str, number: str, units: str) -> tuple[float, str]:
+    """The number and the unit of a text such as "1.5 h", by their patterns; not a number where it says none."""
+    match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
     try:
         return (float(match[1]), match[2] or "") if match else (math.nan, "")
     except ValueError:
@@ -59,7 +59,7 @@ class Budget:
     @staticmethod
     def duration(text: str | float) -> float:
         """Seconds from "90", "60s", "10m" or "1.5h"."""
-        value, unit = _read(str(text).lower(), "s|m|min|h")
+        value, unit = _read(str(text).lower(), r"[\d.]+", "s|m|min|h")
         value *= _SECONDS[unit or "s"]
         if not value > 0:
             several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
@@ -69,7 +69,7 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        value, unit = _read(str(text), "[kKmM]")
+        value, unit = _read(str(text), r"[\d._]+", "[kKmM]")
         if unit == "m" and value > 0:
             raise UsageError(
                 f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'

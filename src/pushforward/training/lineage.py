@@ -18,6 +18,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.disk import appearing
+from pushforward.training.run_spec import not_recorded
 from pushforward.transports import Autoencoder, Transport
 
 __all__ = ["leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
@@ -66,12 +67,14 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     """The training examples of a run, by the content of its ``spec.json``.
 
     Raises:
-        CheckpointError: If the file is missing or has changed.
+        CheckpointError: If the file is missing or has changed, or the spec is of an earlier version and does not name it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    record, path = content.get("rows") or {}, folder / _FILE
+    if "rows" not in content:
+        raise not_recorded(folder, "rows")
+    record, path = content["rows"], folder / _FILE
     try:
         if not path.is_file():
             raise OSError("it is missing")
@@ -81,8 +84,9 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
         rows = load_file(path)
         return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
     except (CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
-            f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
+            f"{path}, which says on which examples the run was trained, cannot be used: {why}. Copy it again from where the "
             "run came from."
         ) from error
 

@@ -32,6 +32,7 @@ __all__ = [
     "described",
     "digest",
     "extend",
+    "not_recorded",
     "read_spec",
     "rebuilt",
     "recipe_of",
@@ -161,6 +162,17 @@ _KINDS: dict[str, Any] = {
 _MAY: dict[str, Any] = {"init": str, "init_step": int, "data": dict, "parts": dict, "asked": dict, "samplers": dict}
 
 
+_LATER = ("examples_fingerprint", "rows")
+"""What the first runs of this format do not say."""
+
+
+def not_recorded(folder: Path, name: str) -> CheckpointError:
+    """The error for a run whose spec lacks what earlier versions did not write to it."""
+    return CheckpointError(
+        f"{folder}/spec.json was written by an earlier version of pushforward, which did not record {name}. Train it again."
+    )
+
+
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
     wrong += [name for name, kind in _MAY.items() if content.get(name) is not None and not isinstance(content[name], kind)]
@@ -171,6 +183,8 @@ def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
         isinstance(plugin, dict) and all(isinstance(plugin.get(name), str) for name in ("file", "sha256")) for plugin in plugins
     ):
         wrong.append("plugins")
+    if wrong and all(name in _LATER and name not in content for name in wrong):
+        raise not_recorded(folder, wrong[0])
     if wrong:
         raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
 

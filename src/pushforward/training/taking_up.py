@@ -34,6 +34,7 @@ from pushforward.training.run_spec import budget_of, check_spec, command, extend
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
+from pushforward.training.verifying import next_good
 
 __all__ = ["taken_up"]
 
@@ -106,11 +107,15 @@ def _stored(
     fallback, named = bool(options.get("fallback")), options.get("checkpoint") is not None
     if fallback and named:
         raise UsageError("Give either `checkpoint`, or `fallback=True`, which goes on from the newest checkpoint that is whole.")
-    try:
-        where, damage = _whole(where, processes) if fallback else (where, None)
+    if fallback and processes.count > 1:
+        where, damage = _whole(where, processes)
         return stored_for(processes, where, device), damage
+    try:
+        return stored_for(processes, where, device), None
     except CheckpointError as error:
-        if named or error.before is None:
+        if fallback and (good := next_good(where)) is not None:
+            return checkpoints.load(good, device), error
+        if fallback or named or error.before is None:
             raise
         raise CheckpointError(f"{error} `fallback=True` goes on from it.", error.before) from error
 

@@ -101,7 +101,7 @@ class Trainer:
         self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
         self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
-        self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
+        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, method))
 
     def observe(self) -> None:
         """Begin the log, and what the observers know, anew."""
