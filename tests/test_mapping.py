@@ -14,7 +14,7 @@ from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity
 from pushforward.methods.pairs import Dyadic, Sorted
-from pushforward.methods.rules import STEP, End, Middle, Progressive, Start, Where
+from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear
 from pushforward.recipes.students import student_of
@@ -111,6 +111,17 @@ def test_the_share_of_start_falls_geometrically():
     for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"over": 0}, {"derivative": "backward"}):
         with pytest.raises(UsageError):
             Start(**options)
+
+
+def test_a_rule_of_the_users_own_need_not_call_the_constructor_of_its_base():
+    class Instant(Rule):
+        def __init__(self):
+            self.size = 0
+
+        def target(self, where):
+            return where.velocity
+
+    assert Instant().weight(0, 256) == 0
 
 
 IMAGE = (1, 8, 8)

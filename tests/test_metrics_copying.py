@@ -114,6 +114,14 @@ def test_the_score_holds_the_share_of_each_class():
     assert not Classes().applies(samples(x, x))
 
 
+@pytest.mark.parametrize("side", ["generated_classes", "reference_classes"])
+@pytest.mark.parametrize(("labels", "got"), [([0, -1], "labels from -1 to 0"), ([1, 4], "labels from 1 to 4"), ([], "no label")])
+def test_labels_that_are_no_class_are_refused(side, labels, got):
+    x, known = np.zeros((2, 2)), {"generated_classes": np.arange(2), "reference_classes": np.arange(2)}
+    with pytest.raises(UsageError, match=f"from 0 to 3 only, got {got}\\.$"):
+        Classes()(samples(x, x, classes=4, **{**known, side: np.array(labels, np.int64)}))
+
+
 @pytest.fixture(scope="module")
 def digits():
     return pf.data.load("digits")

@@ -214,9 +214,6 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
     def matched(function):
         return lambda x, y: function(list(wasserstein.matchings(x, y)))
 
-    def sliced_128(x, y):
-        return wasserstein.sliced_distance(x, y, 128)
-
     score, errors = {
         "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
         "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),

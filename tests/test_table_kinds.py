@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pushforward.data import load
+from pushforward.data import load, tables
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import Constraint
@@ -175,6 +175,11 @@ NAN, INF = float("nan"), float("inf")
 def test_columns_and_files_that_cannot_be_written_are_refused(build):
     with pytest.raises(DataError):
         build()
+
+
+def test_the_package_of_tables_exports_the_interface_of_columns():
+    assert "Column" in tables.__all__
+    assert all(issubclass(kind, tables.Column) for kind in (Category, Number))
 
 
 def test_a_space_refuses_a_constraint_of_no_column():

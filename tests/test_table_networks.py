@@ -97,6 +97,12 @@ def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
         TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)
 
 
+def test_an_unknown_network_for_a_table_is_refused_with_the_known_names(mixed):
+    says = r'^Unknown network "colums" for a table; choose auto, mlp, columns\. Did you mean "columns"\?$'
+    with pytest.raises(UsageError, match=says):
+        table_denoising(mixed, "tiny", "colums", Linear(), "x")
+
+
 def test_a_hostile_number_of_waves_is_refused(mixed):
     method = table_denoising(mixed, "tiny", "mlp", Linear(), "velocity")
     content = {"method": spec.describe(method), "training": {"batch": 64}, "recipe": "flow", "family": "flow"}

@@ -11,6 +11,7 @@ from programs.tables import mixed_table
 
 from pushforward.errors import UsageError
 from pushforward.evaluation import halves, lag
+from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.floor_cache import floor_path
 from pushforward.evaluation.halves import kind_of
 from pushforward.evaluation.judge import Judge
@@ -140,6 +141,24 @@ def test_the_page_draws_columns_pairs_and_what_gives_samples_away(comparison):
     assert page.count("Histogram of") == 0, "coordinates are not drawn beside columns"
     plain = dataclasses.replace(comparison, models=(ModelResult("a", scores={"energy": Score(1.0)}),))
     assert columns_section(plain) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "titles"),
+    [
+        ("column_error", ["Each column alone"]),
+        ("pair_error", ["Each two columns"]),
+        ("detection", ["What gives samples away"]),
+        ("energy", []),
+    ],
+)
+def test_coordinates_are_drawn_only_where_no_part_of_the_columns_is(comparison, name, titles):
+    models = tuple(dataclasses.replace(model, scores={name: model.scores[name]}) for model in comparison.models)
+    rows = np.random.default_rng(0).normal(size=(20, 5))
+    pictures = {source: Pictures(rows) for source in ("real", "copy", "moved")}
+    part = dataclasses.replace(comparison, models=models, pictures=pictures)
+    assert re.findall("<h3>(.*?)</h3>", columns_section(part)) == titles
+    assert Report(part).to_html().count("Histogram of") == (0 if titles else 5)
 
 
 def test_names_in_charts_are_escaped_and_short(comparison):

@@ -63,15 +63,21 @@ def share(name: str, value: float, of: str = "") -> float:
     return value
 
 
-def one_of(what: str, name: str, known: Iterable[str]) -> str:
+def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     """A name, as it was given, of a kind of thing such as "network".
+
+    Args:
+        what: The kind, for the message.
+        name: What was given.
+        known: The names that there are.
+        of: What the thing is of, for the message, such as " for a table".
 
     Raises:
         UsageError: For a name that is none of the known ones, with the one that was meant, where that is clear.
     """
     names = list(known)
     if name not in names:
-        raise UsageError(f'Unknown {what} "{name}"; choose {", ".join(names)}.{did_you_mean(name, names)}')
+        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{did_you_mean(name, names)}')
     return name
 
 

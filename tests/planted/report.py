@@ -27,6 +27,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/columns.py": [
         ("return [escape(name) for name in shortened", "return [name for name in shortened", "table_report"),
         ("if np.isnan(error):", "if False:", "table_report"),
+        ("return bool(drawn or", "return bool(drawn and", "table_report"),
     ],
     "report/costs.py": [
         ("        duration(training.trajectory_seconds),", "        duration(None),", "report_costs"),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from pushforward.cli.groups import INSPECT
 
@@ -57,6 +57,8 @@ _NO_IMAGES = (
     "It is for models of images; of a table, pushforward sample RUN --given COLUMN=VALUE draws rows with known values, and "
     "pushforward impute fills in missing cells."
 )
+RENAMED = {("tune", "--rows"): "--examples"}
+"""Options that are called otherwise now, by verb and old name."""
 
 
 def command() -> str:
@@ -79,6 +81,10 @@ def _error(error: CycloptsError) -> str:
             return f"error: {verb} needs {_NEEDED[verb, name]}. {_NO_IMAGES}"
         if (verb, name) in _NEEDED:
             return f"error: {verb} needs {_NEEDED[verb, name]}."
+    if isinstance(error, UnknownOptionError):
+        option = (error.token.keyword or error.token.value).split("=")[0]
+        if (verb, option) in RENAMED:
+            return f"error: {_renamed(verb, option)}"
     if isinstance(error, UnknownCommandError):
         return f"error: {error} All of them: {' '.join(['pushforward', *verb.split(), '--help'])}"
     return f"error: {error}"
@@ -90,10 +96,16 @@ def _mistyped(verb: str) -> str:
     known = [name for argument in part.assemble_argument_collection() for name in argument.names]
     for word in typed:
         name = word.split("=")[0]
+        if (verb, name) in RENAMED:
+            return _renamed(verb, name)
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if name.startswith("--") and name not in known and close:
             return f'Unknown option {name}. Did you mean "{close[0]}"?'
     return ""
+
+
+def _renamed(verb: str, option: str) -> str:
+    return f"Unknown option {option}: {verb} calls it {RENAMED[verb, option]} now."
 
 
 app = App(

@@ -35,7 +35,8 @@ from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
-from pushforward.extractors.extractor import labelled, state_hash
+from pushforward.extractors.extractor import state_hash
+from pushforward.extractors.labels import labelled
 from pushforward.numbers import counted
 
 __all__ = ["Features", "fit_features", "quantised"]

@@ -17,7 +17,7 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
 from pushforward.data.truth import Stack
 from pushforward.evaluation.rows import is_table
-from pushforward.extractors.extractor import labelled
+from pushforward.extractors.labels import labelled
 
 __all__ = ["Halves", "Kind", "halves", "kind_of"]
 

@@ -15,7 +15,7 @@ from pushforward.data.keys import permutation
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.extractors.classifier import SEEN, accuracy, named, train_classifier
-from pushforward.extractors.extractor import labelled
+from pushforward.extractors.labels import labelled
 from pushforward.metrics.uncertainty import Errors, share_error
 
 __all__ = ["accuracy_errors", "check_labelled", "classification_accuracy", "real_accuracy"]

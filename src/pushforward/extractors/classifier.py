@@ -17,7 +17,8 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
-from pushforward.extractors.extractor import Extractor, in_model_units, labelled
+from pushforward.extractors.extractor import Extractor, in_model_units
+from pushforward.extractors.labels import labelled
 
 __all__ = ["EXAMPLES", "SEEN", "Classifier", "LastHidden", "accuracy", "apart", "named", "shrunk", "train_classifier"]
 

@@ -30,7 +30,6 @@ __all__ = [
     "coloured",
     "grey",
     "in_model_units",
-    "labelled",
     "resized",
     "source_hash",
     "state_hash",
@@ -193,11 +192,6 @@ def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) 
         digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def labelled(dataset: Dataset) -> bool:
-    """Whether a classifier can learn labels: of two classes or more, and with two examples in each half."""
-    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
 def in_model_units(space: Space) -> str:

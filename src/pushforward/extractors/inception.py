@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import Space
-from pushforward.errors import UsageError, imported
+from pushforward.errors import MissingExtra, UsageError
 from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey
 
 __all__ = ["Inception"]
@@ -79,8 +79,14 @@ class Inception(Extractor):
 
 def _torch_fidelity() -> Any:
     """The class of torch-fidelity."""
-    module = "torch_fidelity.feature_extractor_inceptionv3"
-    return imported(module, "The features inception need torch-fidelity, which", "inception").FeatureExtractorInceptionV3
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise MissingExtra(
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[inception]'"
+        ) from error
+    return FeatureExtractorInceptionV3
 
 
 class _Pooled(nn.Module):

@@ -67,6 +67,8 @@ class Rule(ABC):
             itself; early in training it is a twentieth of the training examples so far. None: the map itself.
     """
 
+    average: float | None = None
+
     def __init__(self, average: float | None = None) -> None:
         if average is not None and not 0 < number("average", average) < math.inf:
             raise UsageError(f"average is a half-life in samples, above 0; got {average}.")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from pushforward.errors import UsageError
 from pushforward.metrics.exchanges import divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import variation
@@ -40,10 +41,15 @@ class Classes:
         """One score, "class_distance".
 
         ``extra`` has the share of each class in samples as "share", and in real data as "real".
+
+        Raises:
+            UsageError: If a side has no label, or one that is no class.
         """
         generated, reference = samples.generated_classes, samples.reference_classes
         assert generated is not None
         assert reference is not None
+        for labels in (generated, reference):
+            _check(labels, samples.classes)
         share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         distance, *terms = variation(generated, reference, samples.classes)
@@ -53,6 +59,12 @@ class Classes:
             growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
         score = Score(distance, error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra)
         return {"class_distance": score}
+
+
+def _check(labels: np.ndarray, classes: int) -> None:
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
+        got = f"labels from {labels.min()} to {labels.max()}" if len(labels) else "no label"
+        raise UsageError(f"Expected at least one label, and labels from 0 to {classes - 1} only, got {got}.")
 
 
 def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:

@@ -47,7 +47,7 @@ def table_denoising(
 
 
 def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
-    one_of("network for a table", kind, NETWORKS)
+    one_of("network", kind, NETWORKS, " for a table")
     conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
     if kind == "columns":
         return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)

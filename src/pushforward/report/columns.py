@@ -52,8 +52,9 @@ def columns_section(comparison: Comparison) -> str:
 
 
 def has_columns(comparison: Comparison) -> bool:
-    """Whether there are charts of the columns."""
-    return bool(_with(comparison, SHAPES, "share"))
+    """Whether `columns_section` draws anything."""
+    drawn = _with(comparison, SHAPES, "share") or _with(comparison, PAIRS, "matrix")
+    return bool(drawn or _told(comparison, _with(comparison, TOLD, "falls")))
 
 
 def _with(comparison: Comparison, metric: str, name: str) -> list[Numbered]:

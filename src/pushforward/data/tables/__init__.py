@@ -9,7 +9,9 @@ from pushforward.lazy import exports
 if TYPE_CHECKING:
     from pushforward.data.tables.category import Category
     from pushforward.data.tables.number import Number
+    from pushforward.table_column import Column
 
-__all__ = ["Category", "Number"]
+__all__ = ["Category", "Column", "Number"]
 
-__getattr__ = exports(__name__, {"category": ("Category",), "number": ("Number",)})
+# Column is in pushforward.table_column, from where number.py takes it
+__getattr__ = exports(__name__, {"category": ("Category",), "number": ("Column", "Number")})
