@@ -77,6 +77,8 @@ class Threads:
         """
         if self.path.is_file():
             self.stages, self._written = _read(self.path), True
+        elif step:  # of a version that wrote none
+            self.stages = [{"step": 0, "threads": self.numbers[:1]}]
         present = self._stage(step)["step"]
         recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
         if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[0]:
