@@ -89,6 +89,30 @@ def test_a_score_that_no_network_passes_as_well_says_once_that_it_cannot_tell():
     assert lines(worse)[1] == "Besides Fréchet distance, nothing that was measured speaks for flow and edm or against them."
 
 
+def test_of_a_model_against_which_something_speaks_it_is_not_said_that_nothing_does():
+    """A score of quality that no network passes as well; the model is worse than that in coverage, or a warning names it."""
+    base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01), "coverage": Score(0.93, 0.01)})
+    behind = lines(compared({"flow": (0.11, 0.86), "gan": (0.5, 0.79)}, scores=tuple(INFO), baseline=base))
+    assert behind[-1] == (
+        "Do not choose flow as it is: it is worse than no network in coverage (0.860 ± 0.010 against 0.930 ± 0.010). Train it "
+        "longer."
+    )
+    assert not any("nothing that was measured" in line.lower() for line in behind)
+    comparison = compared({"flow": (0.11, 0.1, 40), "gan": (0.5, 0.1, 1)}, baseline=base)
+    models = tuple(dataclasses.replace(model, warnings=("It is.",)) for model in comparison.models)
+    assert any("nothing that was measured" in line for line in lines(comparison))
+    assert not any("nothing that was measured" in line for line in lines(dataclasses.replace(comparison, models=models)))
+
+
+def test_a_model_that_differs_in_a_score_is_not_said_to_have_nothing_for_it():
+    info = {**INFO, "recall": MetricInfo("Recall", "higher", "A share.")}
+    base = ModelResult("no network", scores={"frechet": Score(0.1, 0.01)})
+    for recall, said_of in ((0.8, False), (0.61, True)):
+        scores = {"flow": (0.115, recall, 0.1, 40), "gan": (0.132, 0.6, 0.1, 1)}
+        given = dataclasses.replace(compared(scores, ("frechet", "recall"), baseline=base), metrics=info)
+        assert any("othing that was measured speaks for flow" in line for line in lines(given)) == said_of
+
+
 def test_who_leads_in_both_is_said_in_one_line_and_who_leads_in_one_in_two():
     values = {"flow": (0.2, 0.9), "edm": (0.21, 0.9), "gan": (0.9, 0.6)}
     first = lines(compared(values, scores=tuple(INFO)))[0]

@@ -53,7 +53,7 @@ def test_planted_faults_are_told(content, name, scores, sentence):
 @pytest.mark.parametrize(
     ("scores", "against"),
     [
-        ({"sharpness": 0.02}, "but sharpness 0.020"),
+        ({"sharpness": 0.02}, "but sharpness 0.020×"),
         ({"classifier_test": 0.947}, "but classifier test 94.7 %"),
         ({"neighbour_test": 0.9, "frechet": 2.4}, "but nearest-neighbour test 90.0 % and no better than no network"),
     ],

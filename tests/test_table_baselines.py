@@ -21,7 +21,8 @@ from pushforward.metrics import describe
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
 from pushforward.report import bias
-from pushforward.report.tables import scorecards
+from pushforward.report.statistics import groups
+from pushforward.report.tables import score_column, scorecards
 from pushforward.report.verdict import claims
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
@@ -141,6 +142,15 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
+
+
+def test_a_score_without_a_floor_has_its_title(mixed):
+    judge = Judge(mixed, repeats=1, metrics=["near_copies"])
+    comparison = judge.comparison([ModelResult("it", scores={"utility_auc": Score(0.6)})])
+    assert "utility_auc" not in comparison.floors
+    column = score_column(comparison, "utility_auc")
+    assert column.named == "AUC of a learner from samples ↑"
+    assert [heading for heading, _ in groups(comparison)] == ["Memorisation", "Use"]
 
 
 @pytest.mark.filterwarnings("error")

@@ -67,12 +67,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_constraints"),
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),
         ("() if baseline is None else self.further_baselines()", "()", "table_baselines"),
+        ("for name in names if name in known", "for name in self.floors if name in known", "table_baselines"),
         ("() if run is None else (*run.warnings, *unfinished_warnings(run))", "()", "failing_trainings"),
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
     ],
     "evaluation/ladder.py": [
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
+        ("self.point(rung, None, drawn)", "self.point(rung)", "ladder"),
     ],
     "evaluation/lag.py": [
         ("or not _long(model)", "or True", "planted_faults"),

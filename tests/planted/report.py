@@ -22,7 +22,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)}", "if False", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
+        ("if not _judged(comparison, name) and", "if", "report_choices"),
+        ("for text in [*differ, *warned]", "for text in warned", "report_choices"),
         (" or (base is not None and not own.better_than(base))", "", "report_intervals"),
+    ],
+    "report/clauses.py": [
+        (
+            'for other in ("w2", "coverage", "recall", "density"):',
+            'for other in ("coverage", "recall", "density"):',
+            "report_figures",
+        ),
     ],
     "report/columns.py": [
         ("return [escape(name) for name in shortened", "return [name for name in shortened", "table_report"),
@@ -67,7 +76,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "default_of_the_teacher",
         ),
         ("    if all(worse):", "    if worse[-1]:", "ladder"),
-        ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "ladder"),
+        ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "finished_ladder"),
+        ("and model.weights_step == 0:", "and False:", "finished_ladder"),
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report_verdict"),
@@ -94,6 +104,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/rungs.py": [
         ("if ladder.default == ladder.own:", "if False:", "default_of_the_teacher"),
+        ("    if ladder.finished:", "    if False:", "finished_ladder"),
     ],
     "report/samples.py": [
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_names"),
@@ -149,11 +160,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/verdict.py": [
         ('" (spread)" if spread and', '"" if spread and', "report_figures"),
-        (
-            'for other in ("w2", "coverage", "recall", "density"):',
-            'for other in ("coverage", "recall", "density"):',
-            "report_figures",
-        ),
         ("if base is not None and base.better_than(ranked[0]):", "if False:", "report_text"),
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),

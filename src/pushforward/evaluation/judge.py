@@ -181,6 +181,8 @@ class Judge:
     def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
         """Results of models with data, settings, machine, metrics and floors; with a baseline the further ones of a table."""
         space, known = self.data.space, describe()
+        rows = [*models, *([] if baseline is None else [baseline])]
+        names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
         known |= infos_in(self.others, known, self.n)
         data = DataInfo(
             self.data.name,
@@ -207,7 +209,7 @@ class Judge:
             settings=settings,
             protocol=protocol_of(self.data, self.features, self.n, NEIGHBOURS, tuple(self.floors), self.others),
             machine=machine(),
-            metrics={name: known[name] for name in self.floors if name in known},
+            metrics={name: known[name] for name in names if name in known},
             floors=self.floors,
             unscored=self.unscored,
             models=tuple(models),

@@ -55,7 +55,7 @@ class _Climb:
         n: Samples on either side.
         repeats: Samplings of each point.
         name: What progress calls the map.
-        taught: The teacher's own samples, one tensor for each sampling; empty where there is none.
+        taught: The teacher's samples as the map's training held it, a tensor for each sampling; empty where there are none.
     """
 
     judge: Judge
@@ -69,8 +69,22 @@ class _Climb:
         self.judge.say(f"{self.name} beside its teacher, {counted(transport.calls, 'call')}")
         return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
 
-    def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None) -> CurvePoint:
-        """One point; without scores where a sample is not finite."""
+    def finite(self, transport: Transport) -> list[Tensor]:
+        """Those of each sampling; empty where a sample is not finite."""
+        with suppress(Diverged):
+            return self.samples(transport)
+        return []
+
+    def point(
+        self, transport: Transport, samplings: Sequence[Tensor] | None = None, beside: Sequence[Tensor] | None = None
+    ) -> CurvePoint:
+        """One point; without scores where a sample is not finite.
+
+        Args:
+            transport: What is measured.
+            samplings: Its samples; None draws them.
+            beside: The teacher's, from which distance is measured; None takes `taught`, and nothing measures none.
+        """
         flow = inner_of(transport)
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
@@ -86,16 +100,53 @@ class _Climb:
                 scores={name: joined.value for name, joined in scores.items()},
                 values={name: joined.values for name, joined in scores.items()},
                 intervals={name: joined.interval for name, joined in scores.items() if joined.interval},
-                distance=self._distance(samplings),
+                distance=_distance(self.judge, samplings, self.taught if beside is None else beside),
             )
         return point
 
-    def _distance(self, samplings: Sequence[Tensor]) -> float | None:
-        if not self.taught:
-            return None
-        to_model = self.judge.data.space.to_model
-        gaps = [to_model(x) - to_model(y) for x, y in zip(samplings, self.taught, strict=True)]
-        return math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean()))
+    def points(
+        self,
+        rungs: Sequence[Transport],
+        others: Sequence[Transport],
+        own: Transport | None,
+        taught: CurvePoint | None,
+        finished: bool,
+    ) -> tuple[tuple[CurvePoint, ...], tuple[CurvePoint, ...]]:
+        """Those of a map and of its teacher; distance is from a finished map's teacher in as many calls, else from `taught`.
+
+        Args:
+            rungs: The map.
+            others: The teacher.
+            own: The teacher as the map's training held it.
+            taught: Its point.
+            finished: Whether the teacher is the map that was finished.
+        """
+        points, beside = {}, []
+        for other in others:
+            same = own is not None and _alike(other, own)
+            drawn = self.taught if same else self.finite(other)
+            known = taught if same else None
+            beside.append(known or self.point(other, drawn or None, drawn if finished else None))
+            for rung in rungs:
+                if finished and rung.calls == other.calls:
+                    points[rung.calls] = self.point(rung, None, drawn)
+        for rung in rungs:
+            if rung.calls not in points:
+                points[rung.calls] = self.point(rung, None, () if finished else None)
+        return tuple(points[rung.calls] for rung in rungs), tuple(beside)
+
+
+def _distance(judge: Judge, samplings: Sequence[Tensor], beside: Sequence[Tensor]) -> float | None:
+    if not beside:
+        return None
+    to_model = judge.data.space.to_model
+    gaps = [to_model(x) - to_model(y) for x, y in zip(samplings, beside, strict=True)]
+    return math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean()))
+
+
+def _finished(model: Run | Transport) -> bool:
+    """Whether a model's run holds a map as its teacher, at which it starts."""
+    return isinstance(model, Run) and isinstance(model.method.parts.get("teacher"), FlowMap)
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
@@ -135,6 +186,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     teacher = teacher_of(model)
+    finished = _finished(model) and teacher is not None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     own = None if teacher is None else with_inner(transport, teacher)
     others = [] if teacher is None or own is None else list(_taught_rungs(transport, teacher))
@@ -144,9 +196,9 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)), name)
     taught = None
     if own is not None:
-        with suppress(Diverged):
-            climb.taught = climb.samples(own)
+        climb.taught = climb.finite(own)
         taught = climb.point(own, climb.taught or None)
+    points, beside = climb.points(rungs, others, own, taught, finished)
     same_sampler = own is not None and usual is not None and _alike(own, usual)
     same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
     known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
@@ -154,13 +206,14 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         n=climb.n,
         repeats=climb.repeats,
         floors={name: Score(known[name].value, known[name].spread, n=known[name].n) for name in SCORES if name in known},
-        points=tuple(climb.point(rung) for rung in rungs),
-        teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
+        points=points,
+        teacher=beside,
         own=taught,
         solver=None if teacher is None else solver_title(teacher),
-        default=taught if same_sampler else None if usual is None else climb.point(usual),
+        default=taught if same_sampler else None if usual is None else climb.point(usual, None, () if finished else None),
         default_solver=None if default is None else solver_title(default),
         teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
+        finished=finished,
     )
 
 

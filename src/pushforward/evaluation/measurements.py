@@ -38,8 +38,7 @@ class TrainingCost(Record):
         precision: Of network calls.
         batch: Examples of a step.
         samples_per_second: Examples drawn in a second.
-        memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser states included; None where
-            it cannot be measured.
+        memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser's too; None where unknown.
         trajectory_seconds: Time in which a teacher generated trajectories, beside ``seconds``; None without any.
     """
 
@@ -112,8 +111,7 @@ class CurvePoint(Record):
         calls: Network evaluations for one sample.
         scores: Values by name.
         values: One for each sampling, by name; samplings of two points of a ladder have the same noise.
-        distance: How far samples are from those of the teacher from the same noise: root mean square, in standard deviations
-            of the data.
+        distance: How far samples are from the teacher's of the same noise: root mean square, in standard deviations of data.
         intervals: The ends of 95 % intervals as those of `Score`, by name, of the points of a ladder.
     """
 
@@ -140,6 +138,7 @@ class Ladder(Record):
         default: The teacher by the solver and in the steps of its own run; None where the map's run does not name them.
         default_solver: That solver, in words.
         teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
+        finished: Whether the teacher is the map that was finished, at which this one starts.
     """
 
     n: int | None = None
@@ -152,6 +151,7 @@ class Ladder(Record):
     default: CurvePoint | None = None
     default_solver: str | None = None
     teacher_run: str | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True)

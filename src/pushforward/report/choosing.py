@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import ROLES, Role
 from pushforward.numbers import duration, listing
+from pushforward.report.clauses import differences
 from pushforward.report.sentences import inside, marked, named, with_values
 from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
+    at_floor,
     at_n,
     blind,
     leaders,
@@ -22,6 +24,7 @@ from pushforward.report.statistics import (
     stronger_baseline,
     values_of,
 )
+from pushforward.report.warnings import warnings
 
 __all__ = ["Choice", "choices"]
 
@@ -54,11 +57,31 @@ def choices(comparison: Comparison) -> list[Choice]:
     lines = _between_equals(comparison, level["quality"], level["diversity"])
     lines += _for(comparison, [model for model in comparison.models if model.name not in short], level)
     silent = [model.name for model in comparison.models if model.name not in {*short, *(n for line in lines for n in line.names)}]
+    behind = {metric: _behind(comparison, metric, silent) for metric in main_metrics(comparison)}
+    silent = [name for name in silent if not _judged(comparison, name) and not any(name in pairs for pairs in behind.values())]
     for first in dict.fromkeys(_besides(comparison, name) for name in silent):
         names = [name for name in silent if _besides(comparison, name) == first]
         text = f"{first}othing that was measured speaks for {named(names)} or against {'it' if len(names) == 1 else 'them'}."
         lines.append(Choice(tuple(names), text))
-    return _not_proven(comparison, short) + lines + _against(comparison, short)
+    against = [line for metric, pairs in behind.items() for line in _against(comparison, pairs, metric)]
+    return _not_proven(comparison, short) + lines + _against(comparison, short, metric_for(comparison, "quality") or "") + against
+
+
+def _behind(comparison: Comparison, metric: str, names: Sequence[str]) -> Short:
+    """Of models for which nothing speaks, those that are measurably worse than no network in a score."""
+    base = statistic(comparison, comparison.baseline, metric)
+    scores = [score for score in statistics(comparison, metric) if score.name in names]
+    low = [own for own in scores if not at_floor(comparison, metric, own)]
+    return {own.name: (own, base) for own in low if base is not None and base.better_than(own)}
+
+
+def _judged(comparison: Comparison, name: str) -> bool:
+    """Whether a warning names a model, or the verdict says that it differs measurably from another in some score."""
+    quality = metric_for(comparison, "quality")
+    level = quality is not None and len(leaders(comparison, quality)) == len(statistics(comparison, quality)) > 1
+    differ = [] if quality is None or not level else differences(comparison, quality)
+    warned = [sentence.marked for sentence in warnings(comparison) if sentence.kind == "warning"]
+    return any(marked(name) in text for text in [*differ, *warned])
 
 
 def _level(comparison: Comparison, short: Short, role: Role) -> list[Statistic]:
@@ -195,9 +218,8 @@ def _span(near: Sequence[Speed]) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _against(comparison: Comparison, short: Short) -> list[Choice]:
-    """One line on the models that are worse than no network, and one on those that do not beat it."""
-    metric = metric_for(comparison, "quality") or ""
+def _against(comparison: Comparison, short: Short, metric: str) -> list[Choice]:
+    """One line on the models that are worse than no network in a score, and one on those that do not beat it."""
     label, lines = inside(comparison.info(metric).label), []
     every, ranked = len(comparison.models), [short[score.name] for score in statistics(comparison, metric) if score.name in short]
     none_yet = ("Neither is good yet. " if every == 2 else "None of them is good yet. ") if len(short) == every else ""

@@ -23,7 +23,7 @@ from pushforward.report.tables import DIRECTIONS, Cell, Column, Row, Table, figu
 
 __all__ = ["claims", "how", "rises", "section", "table"]
 
-DISTANCE = "From the teacher's samples of the same noise: root mean square, in standard deviations of the data; 0 is the same."
+DISTANCE = "From the teacher's samples of the same noise{}: root mean square, in standard deviations of the data; 0 is the same."
 SHOWN_BEHIND = 400
 """Examples of real data behind points that are moved."""
 
@@ -55,7 +55,11 @@ def claims(comparison: Comparison) -> Iterator[Sentence]:
         ladder = model.ladder
         own = None if ladder is None else rung_of(ladder.own, metric)
         rungs = [] if ladder is None else rungs_of(ladder.points, metric)
-        if ladder is not None and own is not None and rungs:
+        if ladder is not None and model.weights_step == 0:
+            start = f"its teacher{named_run(comparison, ladder.teacher_run)}".rstrip(",")
+            text = f"The finish of {marked(model.name)} gained nothing: its weights are those of its start, {start}."
+            yield Sentence("calls", text, "ladder")
+        elif ladder is not None and own is not None and rungs:
             label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
             who = f"In {in_words(rungs[0].calls)} {marked(model.name)}"
             teacher = f"its teacher{named_run(comparison, ladder.teacher_run)} in {in_words(own.calls)}{by}"
@@ -158,7 +162,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
         info = comparison.info(name)
         columns.append(Column(info.label, info.what, DIRECTIONS.get(info.better, "")))
         columns += [_taught(columns[-1])] if taught else []
-    columns += [Column("Distance to teacher (std)", DISTANCE, "0: the same samples")] if taught else []
+    columns += [Column("Distance to teacher (std)", DISTANCE.format(_held(ladder)), "0: the same samples")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
         rows.append(Row(counted(point.calls, "call"), _cells(names, point, _beside(ladder, point), taught), "calls"))
@@ -169,6 +173,13 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
         rows.append(Row(name, _cells(names, None, ladder.default, taught, ladder.default.distance), "baseline"))
     floors = [cell for name in names for cell in (figures(ladder.floors.get(name)), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
+
+
+def _held(ladder: Ladder) -> str:
+    """In how many calls the teacher draws the samples from which distance is measured."""
+    if ladder.finished:
+        return " in as many calls"
+    return "" if ladder.own is None or ladder.own.calls is None else f" in {in_words(ladder.own.calls)}"
 
 
 def _taught(column: Column) -> Column:

@@ -76,13 +76,16 @@ def _held(ladder: Ladder) -> list[str]:
     """By which solver and in how many calls the map's training held its teacher, and by which its own run samples."""
     if ladder.own is None:
         return []
+    default = "" if ladder.default is None else f"{ladder.default_solver} in {counted(ladder.default.calls, 'call')}"
+    if ladder.finished:
+        return [f"The default of the teacher's own run is {default}."] if default and ladder.default != ladder.own else []
     by = f" by {ladder.solver}" if ladder.solver else ""
     held = f"The map was trained on samples that its teacher draws{by} in {counted(ladder.own.calls, 'call')}."
     if ladder.default is None:
         return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
     if ladder.default == ladder.own:
         return [f"{held} That is the default of the teacher's own run."]
-    return [f"{held} The default of the teacher's own run is {ladder.default_solver} in {counted(ladder.default.calls, 'call')}."]
+    return [f"{held} The default of the teacher's own run is {default}."]
 
 
 def in_words(calls: float) -> str:

@@ -81,7 +81,7 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
     sharpness = ratio_of(model, "sharpness")
     reasons = []
     if sharpness is not None and not THRESHOLDS["blurred"] <= sharpness <= THRESHOLDS["grainy"]:
-        reasons.append(f"sharpness {plain(sharpness, 2)}")
+        reasons.append(f"sharpness {_times(sharpness)}")
     for metric, name in (("classifier_test", "classifier test"), ("neighbour_test", "nearest-neighbour test")):
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:

@@ -9,8 +9,9 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import facts, ladder
 from pushforward.report.bars import has_intervals
+from pushforward.report.clauses import differences
 from pushforward.report.gaussian import gaussian_distance
-from pushforward.report.rounding import target_text, value_text
+from pushforward.report.rounding import value_text
 from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
@@ -82,7 +83,7 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
     elif len(lead) == len(ranked):
         between, values = named([score.name for score in lead]), values_of(lead)
         text = f"No measurable difference in {label} between {between}{at_n(comparison)}: {values}"
-        clauses = [] if role == "diversity" else _differences(comparison, metric)
+        clauses = [] if role == "diversity" else differences(comparison, metric)
         if clauses:
             text = f"{between} differ measurably in {listing(clauses)}, but not in {label}{at_n(comparison)}: {values}"
     else:
@@ -137,20 +138,6 @@ def _row_copies(comparison: Comparison) -> Sentence | None:
     share = "" if near is None else f" ({value_text(comparison, 'near_copies', near)} near-copies)"
     text = f"{named([copies.name])} are training rows drawn again{share} and score {score.text} in {label}"
     return Sentence("copies", f"{text}: a good {label} alone does not show that a model has learned.", "scorecard")
-
-
-def _differences(comparison: Comparison, metric: str) -> list[str]:
-    """The scores of samples, besides the one compared, in which the best model is measurably ahead of the worst."""
-    clauses = []
-    for other in ("w2", "coverage", "recall", "density"):
-        ranked = statistics(comparison, other) if other != metric else []
-        if len(ranked) > 1 and ranked[0].better_than(ranked[-1]):
-            first, last = ranked[0], ranked[-1]
-            values = f"{first.text} for {named([first.name])}, {last.text} for {named([last.name])}"
-            target = target_text(comparison, other) if comparison.info(other).better == "target" else ""
-            right = f"; {target} is right" if target else ""
-            clauses.append(f"{inside(comparison.info(other).label)} ({values}{right})")
-    return clauses
 
 
 def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]) -> str:
