@@ -64,18 +64,18 @@ class _Climb:
     name: str = "a map"
     taught: list[Tensor] = field(default_factory=list)
 
-    def samples(self, transport: Transport) -> list[Tensor]:
-        """Those of each sampling, data units."""
-        self.judge.say(f"{self.name} beside its teacher, {counted(transport.calls, 'call')}")
+    def samples(self, transport: Transport, of: str = "") -> list[Tensor]:
+        """Those of each sampling, data units; ``of`` is what progress calls the transport, by default the map's name."""
+        self.judge.say(f"{of or self.name}, {counted(transport.calls, 'call')}")
         return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
 
-    def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None) -> CurvePoint:
+    def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None, of: str = "") -> CurvePoint:
         """One point; without scores where a sample is not finite."""
         flow = inner_of(transport)
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
-            samplings = samplings or self.samples(transport)
+            samplings = self.samples(transport, of) if samplings is None else samplings
             results: dict[str, list[Score]] = {}
             for x in samplings:
                 for name, result in score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES).items():
@@ -142,11 +142,11 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
     climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)), name)
-    taught = None
+    taught, by_teacher = None, f"the teacher of {name}"
     if own is not None:
         with suppress(Diverged):
-            climb.taught = climb.samples(own)
-        taught = climb.point(own, climb.taught or None)
+            climb.taught = climb.samples(own, f"{by_teacher} in its own steps")
+        taught = climb.point(own, climb.taught)
     same_sampler = own is not None and usual is not None and _alike(own, usual)
     same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
     known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
@@ -155,13 +155,30 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         repeats=climb.repeats,
         floors={name: Score(known[name].value, known[name].spread, n=known[name].n) for name in SCORES if name in known},
         points=tuple(climb.point(rung) for rung in rungs),
-        teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
+        teacher=tuple(_teacher_points(climb, others, by_teacher, own, taught)),
         own=taught,
         solver=None if teacher is None else solver_title(teacher),
-        default=taught if same_sampler else None if usual is None else climb.point(usual),
+        default=taught
+        if same_sampler
+        else None
+        if usual is None
+        else climb.point(usual, of=f"{by_teacher} by its run's sampler"),
         default_solver=None if default is None else solver_title(default),
         teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
     )
+
+
+def _teacher_points(
+    climb: _Climb, rungs: Sequence[Transport], of: str, own: Transport | None, taught: CurvePoint | None
+) -> Iterator[CurvePoint]:
+    """The point of each of the teacher's rungs; rungs that are alike, or like the teacher itself, are measured once."""
+    known = [] if own is None or taught is None else [(own, taught)]
+    for rung in rungs:
+        point = next((point for flow, point in known if _alike(rung, flow)), None)
+        if point is None:
+            point = climb.point(rung, of=of)
+            known.append((rung, point))
+        yield point
 
 
 def _teacher_run(run: Run) -> str | None:
