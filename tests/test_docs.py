@@ -175,6 +175,9 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
     names = {"__name__": "pasted"}
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec"), names)
+    if page == ROOT / "README.md":
+        flow, x = names["flow"], names["flow"].sample(2, seed=0)
+        assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("page", pages("bash"))

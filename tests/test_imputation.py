@@ -91,6 +91,8 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
     (tmp_path / "t.csv").write_text("a,x\n,1\n")
     with pytest.raises(UsageError, match="the table has no b"):
         pf.impute(transport, tmp_path / "t.csv", only=["b"])
+    with pytest.raises(UsageError, match='"x", which `only` names: this column of the table was left out of training'):
+        pf.impute(transport, tmp_path / "t.csv", only="x")
 
 
 class CopyingOrNothing(nn.Module):
@@ -105,7 +107,9 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     space = pairs()
     transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
     (tmp_path / "t.csv").write_text("a,b\nu,no\nw,maybe\nx,?\n")
-    with pytest.raises(DataError, match=r'a: "w" in line 3, "x" in line 4; b: "maybe" in line 3'):
+    with pytest.raises(
+        DataError, match=r'a: "w" in line 3, "x" in line 4 \(expected one of: u, v\); b: "maybe" in .*: no, yes\)'
+    ):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b\nu\n")
     with pytest.raises(DataError, match=r"line 2 \(1 cell\)"):
@@ -165,7 +169,10 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     assert 'no category "B"' in capsys.readouterr().err
     Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
     assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
-    assert capsys.readouterr().out.split() == ["f-1.csv", "f-2.csv"]
+    printed = capsys.readouterr()
+    assert printed.out.split() == ["f-1.csv", "f-2.csv"]
+    absent = ", ".join(f'"{name}"' for name in data.space.names if name not in ("kind", "whole"))
+    assert f"the table lacks the model's columns {absent}: all their cells" in printed.err
     assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
     assert "filled 1 cell in 1 of 2 rows: 1 of kind" in capsys.readouterr().err
     assert Path("k.csv").read_text().splitlines()[1] == "b,"

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import Diverged, UsageError
+from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Heun
 from pushforward.tabulated import Tabulated, linear_betas
-from pushforward.testing import PATHS, Mixture, ring
+from pushforward.testing import PATHS, Mixture, ring, space_data
 from pushforward.transports import Flow
 
 WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
@@ -123,3 +125,21 @@ def test_a_solve_from_and_to_time_1_is_finite(path):
     if isinstance(path, Linear):
         with pytest.raises(UsageError, match="ends at t = 1"):
             flow.solve(x, 2.0, 0.5)
+
+
+def test_data_come_back_from_their_noise_given_a_class_by_its_name():
+    data = space_data((2,), labels=True, n=60)
+    torch.manual_seed(0)
+    flow = pf.recipes.flow(data.space, "tiny").method.transport().with_solver("rk4", 40)
+    for weights in flow.parameters():
+        torch.nn.init.normal_(weights, std=0.1)
+    x, name = torch.from_numpy(data.train.x[:3]), data.space.classes[1]
+    z = flow.encode(x, {"label": name})
+    numbers = {"label": torch.ones(3, dtype=torch.int64)}
+    torch.testing.assert_close(z, flow.encode(x, numbers), rtol=0, atol=0)
+    torch.testing.assert_close(log_prob(flow, x, {"label": [name] * 3}, steps=4), log_prob(flow, x, numbers, steps=4))
+    assert (z - flow.encode(x)).abs().max() > 1e-3
+    torch.testing.assert_close(flow.space.to_data(flow(z, numbers)), x, rtol=0, atol=1e-2)
+    with pytest.raises(UsageError, match='no class "nobody"'):
+        flow.encode(x, {"label": "nobody"})
+    assert flow.read(3, {"label": 1, "label_null": False}).keys() == {"label", "label_null"}

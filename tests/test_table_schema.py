@@ -41,6 +41,13 @@ def test_the_reason_of_an_edited_entry_is_the_schema(entry, why):
     assert decided(["1.5", "2.25", "10"] * 9, entry)[0].why.startswith(why)
 
 
+def test_a_column_that_the_schema_leaves_out_is_left_out_by_it():
+    cells = [f"user {number}" for number in range(40)]
+    why = decided(cells, None)[0].why
+    assert why.startswith("an identifier")
+    assert [decided(cells, {"kind": "drop", **said})[0].why for said in ({}, {"why": why})] == ["as the schema says", why]
+
+
 def test_a_schema_rounds_numbers_and_says_how_many(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x;y\n" + "1,25;a\n2;b\n2,5;a\n" * 9)

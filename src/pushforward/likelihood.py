@@ -21,6 +21,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
+from pushforward.transports.transport import ConditionLike
 
 __all__ = ["EXACT", "bits_per_dim", "decoder_spread", "dequantise", "elbo", "log_prob"]
 
@@ -30,7 +31,7 @@ LEVELS = 256
 
 
 def log_prob(
-    flow: Transport, x: Tensor, condition: Condition = None, *, steps: int = 100, probes: int = 1, seed: int = 0
+    flow: Transport, x: Tensor, condition: ConditionLike = None, *, steps: int = 100, probes: int = 1, seed: int = 0
 ) -> Tensor:
     """The log density of data under a flow, by the instantaneous change of variables.
 
@@ -42,7 +43,7 @@ def log_prob(
     Args:
         flow: A `Flow`; its solver and steps do not matter.
         x: Data units, (n, *shape). Images should be dequantised (`dequantise`).
-        condition: None or a dict of tensors of length n: then log p(x | condition).
+        condition: None, or as in `Transport.sample`: then log p(x | condition). What it does not name is unknown.
         steps: RK4 steps, four network calls and as many backward passes each.
         probes: Random probes, where the trace is not exact.
         seed: Of the first example's probes.
@@ -58,7 +59,7 @@ def log_prob(
     path, size = denoiser.path, flow.space.size
     ends = path.log_snr(torch.tensor(path.ends, dtype=torch.float64))
     first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
-    slope = _Slope(denoiser, condition, None if size <= EXACT else _probes(u, probes, seed))
+    slope = _Slope(denoiser, flow.read(len(u), condition), None if size <= EXACT else _probes(u, probes, seed))
     y, gained = _rk4(slope, u * float(first.alpha / first.r), torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double())
     scale = float(last.sigma / last.r)
     at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (math.log(2 * math.pi) / 2 + math.log(scale))
@@ -168,7 +169,7 @@ def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
 def elbo(
     flow: Transport,
     x: Tensor,
-    condition: Condition = None,
+    condition: ConditionLike = None,
     *,
     times: int = 16,
     spread: float = 1.0,
@@ -184,7 +185,7 @@ def elbo(
     Args:
         flow: A `Flow`; its solver and steps do not matter.
         x: Images in [0, 1] of 256 levels, (n, *shape).
-        condition: None or a dict of tensors of length n.
+        condition: None, or as in `Transport.sample`; what it does not name is unknown.
         times: Network calls an example for the integral; the estimate is unbiased for any number.
         spread: The decoder's standard deviation in units of the noise at t_min.
         seed: Example i draws from ``seed + i`` alone.
@@ -204,8 +205,9 @@ def elbo(
     last = path.at(torch.tensor([path.ends[1]], dtype=torch.float64))
     prior = float(last.alpha / last.sigma) ** 2 * u.double().square().flatten(1).sum(1) / 2
     with torch.no_grad():
-        diffusion = _diffusion(denoiser, u, condition, times, draws)
-        return _decoded(denoiser, u, condition, draws, [spread])[0] - diffusion - prior
+        given = flow.read(len(u), condition)
+        diffusion = _diffusion(denoiser, u, given, times, draws)
+        return _decoded(denoiser, u, given, draws, [spread])[0] - diffusion - prior
 
 
 def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:

@@ -89,6 +89,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if math.isinf(value):", "if False:", "table_reading"),
     ],
     "data/tables/gaps.py": [
+        ("if name in there else", "if False else", "imputation"),
         ("[iso_date(text, field) for", "[iso_date(text[:19], field) for", "gaps"),
         ("for _, last in self.lines]", "for last, _ in self.lines]", "table_messages"),
         (' and text not in getattr(field, "names", ())', "", "imputation"),
@@ -173,6 +174,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if len(order) == len(texts) and", "if True or", "table_reading"),
     ],
     "data/tables/schema.py": [
+        ('(finding.kind != "drop" or why == own.why)', "True", "table_schema"),
         ('{"target": target} if target else {}', '{"target": target}', "table_schema"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target", ""), str)', "table_schema"),
         ('isinstance(content.get("target"), str | None)', 'isinstance(content.get("target") or "", str)', "table_schema"),

@@ -1,6 +1,10 @@
 """Planted faults of `evaluation`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "evaluation/applicable.py": [
+        ("if not own or isinstance", "if True or isinstance", "applicable"),
+        ('if name not in getattr(metric, "left_out", lambda _: ())(samples)', "", "applicable"),
+    ],
     "evaluation/aggregate.py": [
         (
             "if len(weights := {model.weights_step for model in group}) == 1 else None",
@@ -72,9 +76,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("else attacked(self.data, self.n)", "else self.n", "table_report"),
     ],
     "evaluation/ladder.py": [
+        ("drawn = self.finite(other, of)", "drawn = self.finite(other)", "ladder"),
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
-        ("self.point(rung, None, drawn)", "self.point(rung)", "ladder"),
+        ("self.point(rung, None, same[1])", "self.point(rung)", "finished_ladder"),
     ],
     "evaluation/lag.py": [
         ("or not _long(model)", "or True", "planted_faults"),

@@ -85,6 +85,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "editing/imputation.py": [
+        ("field.name not in there)", "False)", "imputation"),
         ("missing & ~chosen, missing & chosen", "missing & ~chosen, missing", "imputation"),
         ("| known_missing)", ")", "imputation"),
         ("np.array([field.missing for field in space.fields])", "True", "imputation"),

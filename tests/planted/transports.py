@@ -49,6 +49,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return not (_active and _active[-1]) or torch.distributed.get_rank() == 0", "return True", "launched"),
     ],
     "transports/transport.py": [
+        ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solves"),
         (
             "        return self.space.finished(x,",
             "        return x.double() if True else self.space.finished(x,",

@@ -112,6 +112,10 @@ def _reported(imputed: Imputed, chosen: Sequence[str]) -> dict[str, Any]:
     say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}{': ' * bool(columns)}{listed}")
     if whole := [name for name in dict.fromkeys(chosen) if name not in columns]:
         say(f"note: no cell of {listing(whole)} is missing")
+    if imputed.absent:
+        nouns = ("columns", "their") if len(imputed.absent) > 1 else ("column", "its")
+        names = some(map(quoted, imputed.absent))
+        say(f"note: the table lacks the model's {nouns[0]} {names}: all {nouns[1]} cells count as missing, and none is written")
     if imputed.beyond:
         say(f"note: {imputed.beyond}")
     report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}

@@ -57,6 +57,13 @@ class Imputed:
     given_unmet: tuple[int, ...] = ()
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """The model's columns that the file or the frame does not have, and whose values count as unknown."""
+        there = getattr(self.source, "header", None)
+        there = list(self.source.columns) if is_frame(self.source) else there
+        return () if there is None else tuple(field.name for field in self.space.fields if field.name not in there)
+
+    @property
     def mean(self) -> NDArray[np.float64]:
         """The mean over the draws, (n, columns); of a category the most frequent one."""
         out = self.values.mean(0)

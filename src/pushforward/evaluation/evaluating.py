@@ -13,6 +13,7 @@ import torch
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
+from pushforward.evaluation.applicable import check_applicable
 from pushforward.evaluation.given import given_samples, unknown_origin
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
@@ -80,8 +81,8 @@ def evaluate(
         A comparison of one model, with floors, the no-network row, cost and settings.
 
     Raises:
-        UsageError: If n is larger than the held-out split, a transport comes without data, or the run was trained on held-out
-            examples of the data.
+        UsageError: If a named metric is not computed for such data, n is larger than the held-out split, a transport comes
+            without data, or the run was trained on held-out examples of the data.
         DataError: If the run's data has changed since.
     """
     refuse_unknown(drawing, DrawingOptions, "evaluate", also=("n", "repeats", "metrics", "features", "plugins"))
@@ -101,6 +102,7 @@ def evaluate(
         return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
     check_model_kind(model)
     data = data_of(model) if data is None else dataset_of(data)
+    check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
@@ -137,6 +139,7 @@ def _of_samples(
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
+    check_applicable(metrics, data)
     given = given_samples(samples, data)
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0])
     judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics, spaces=features)

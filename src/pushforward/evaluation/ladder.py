@@ -64,19 +64,23 @@ class _Climb:
     name: str = "a map"
     taught: list[Tensor] = field(default_factory=list)
 
-    def samples(self, transport: Transport) -> list[Tensor]:
-        """Those of each sampling, data units."""
-        self.judge.say(f"{self.name} beside its teacher, {counted(transport.calls, 'call')}")
+    def samples(self, transport: Transport, of: str = "") -> list[Tensor]:
+        """Those of each sampling, data units; ``of`` is what progress calls the transport, by default the map's name."""
+        self.judge.say(f"{of or self.name}, {counted(transport.calls, 'call')}")
         return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
 
-    def finite(self, transport: Transport) -> list[Tensor]:
+    def finite(self, transport: Transport, of: str = "") -> list[Tensor]:
         """Those of each sampling; empty where a sample is not finite."""
         with suppress(Diverged):
-            return self.samples(transport)
+            return self.samples(transport, of)
         return []
 
     def point(
-        self, transport: Transport, samplings: Sequence[Tensor] | None = None, beside: Sequence[Tensor] | None = None
+        self,
+        transport: Transport,
+        samplings: Sequence[Tensor] | None = None,
+        beside: Sequence[Tensor] | None = None,
+        of: str = "",
     ) -> CurvePoint:
         """One point; without scores where a sample is not finite.
 
@@ -84,12 +88,13 @@ class _Climb:
             transport: What is measured.
             samplings: Its samples; None draws them.
             beside: The teacher's, from which distance is measured; None takes `taught`, and nothing measures none.
+            of: What progress calls the transport; see `samples`.
         """
         flow = inner_of(transport)
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
-            samplings = samplings or self.samples(transport)
+            samplings = self.samples(transport, of) if samplings is None else samplings
             results: dict[str, list[Score]] = {}
             for x in samplings:
                 for name, result in score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES).items():
@@ -111,6 +116,7 @@ class _Climb:
         own: Transport | None,
         taught: CurvePoint | None,
         finished: bool,
+        of: str = "",
     ) -> tuple[tuple[CurvePoint, ...], tuple[CurvePoint, ...]]:
         """Those of a map and of its teacher; distance is from a finished map's teacher in as many calls, else from `taught`.
 
@@ -120,16 +126,20 @@ class _Climb:
             own: The teacher as the map's training held it.
             taught: Its point.
             finished: Whether the teacher is the map that was finished.
+            of: What progress calls the teacher.
         """
         points, beside = {}, []
+        known = [] if own is None or taught is None else [(own, self.taught, taught)]
         for other in others:
-            same = own is not None and _alike(other, own)
-            drawn = self.taught if same else self.finite(other)
-            known = taught if same else None
-            beside.append(known or self.point(other, drawn or None, drawn if finished else None))
+            same = next((entry for entry in known if _alike(other, entry[0])), None)
+            if same is None:
+                drawn = self.finite(other, of)
+                same = other, drawn, self.point(other, drawn or None, drawn if finished else None, of)
+                known.append(same)
+            beside.append(same[2])
             for rung in rungs:
                 if finished and rung.calls == other.calls:
-                    points[rung.calls] = self.point(rung, None, drawn)
+                    points[rung.calls] = self.point(rung, None, same[1])
         for rung in rungs:
             if rung.calls not in points:
                 points[rung.calls] = self.point(rung, None, () if finished else None)
@@ -194,12 +204,15 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
     climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)), name)
-    taught = None
+    taught, by_teacher = None, f"the teacher of {name}"
     if own is not None:
-        climb.taught = climb.finite(own)
-        taught = climb.point(own, climb.taught or None)
-    points, beside = climb.points(rungs, others, own, taught, finished)
+        climb.taught = climb.finite(own, f"{by_teacher} in its own steps")
+        taught = climb.point(own, climb.taught or None, of=by_teacher)
+    points, beside = climb.points(rungs, others, own, taught, finished, by_teacher)
     same_sampler = own is not None and usual is not None and _alike(own, usual)
+    by_run = None
+    if usual is not None and not same_sampler:
+        by_run = climb.point(usual, None, () if finished else None, f"{by_teacher} by its run's sampler")
     same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
     known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
     return Ladder(
@@ -210,7 +223,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         teacher=beside,
         own=taught,
         solver=None if teacher is None else solver_title(teacher),
-        default=taught if same_sampler else None if usual is None else climb.point(usual, None, () if finished else None),
+        default=taught if same_sampler else by_run,
         default_solver=None if default is None else solver_title(default),
         teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
         finished=finished,

@@ -187,6 +187,12 @@ class TwoSample:
         """From two examples on either side, equally many."""
         return samples.equal and len(samples.generated) > 1
 
+    def left_out(self, samples: Samples) -> tuple[str, ...]:
+        """The scores that this kind of data does not have."""
+        if samples.table is not None:
+            return "neighbour_test", "classifier_test"
+        return ("energy",) if len(samples.shape) > 1 else ()
+
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "neighbour_test", "classifier_test" from 10 examples on either side, "energy" of points, the only one of tables.
 

@@ -114,6 +114,12 @@ class Utility:
         """For tables with a target."""
         return samples.table is not None and bool(samples.table.target)
 
+    def left_out(self, samples: Samples) -> tuple[str, ...]:
+        """The score that belongs to the other kind of target."""
+        assert samples.table is not None
+        target = samples.table.names.index(samples.table.target)
+        return ("utility_rmse",) if samples.table.categorical[target] else ("utility_auc",)
+
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One of the two scores.
 

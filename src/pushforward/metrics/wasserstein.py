@@ -179,6 +179,10 @@ class Wasserstein:
         """From two examples on either side, of data that is no table."""
         return samples.table is None and min(len(samples.generated), len(samples.reference)) > 1
 
+    def left_out(self, samples: Samples) -> tuple[str, ...]:
+        """The score that images do not have."""
+        return ("w2",) if len(samples.shape) > 1 else ()
+
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)

@@ -255,15 +255,17 @@ class Flow(Transport):
                 return
             yield following[0], self.space.to_data(finite(following[1])).cpu()
 
-    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """The noise that this flow moves to x: the ODE solved from t_min to t_max.
+
+        Called with this noise the flow returns model units: ``flow.space.to_data(flow(z))`` is x again.
 
         Args:
             x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n examples.
+            condition: None, or as in `sample`; what it does not name is unknown, and not drawn.
 
         Raises:
-            UsageError: For a stochastic solver, which has no inverse.
+            UsageError: For a stochastic solver, which has no inverse, and conditions that cannot be.
         """
         if self.solver.stochastic:
             raise UsageError(
@@ -274,7 +276,7 @@ class Flow(Transport):
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
             start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(self._edge(low).alpha)
-            state = self._last(self.walk(start, times[::-1], condition))
+            state = self._last(self.walk(start, times[::-1], self.read(len(start), condition)))
             return state / self._width_at_start
 
 

@@ -52,7 +52,7 @@ class Latent(Transport):
         with torch.no_grad():
             return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
 
-    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """The noise that is moved to data x (n, *shape), data units, through its mean code.
 
         Raises:
@@ -62,7 +62,8 @@ class Latent(Transport):
             raise UsageError(
                 f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
             )
-        return self.inner.encode(self.codes(x, condition), condition)
+        given = self.read(len(x), condition)
+        return self.inner.encode(self.codes(x, given), given)
 
     def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.

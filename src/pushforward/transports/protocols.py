@@ -12,6 +12,7 @@ from pushforward.couplings import Source
 from pushforward.draws import Draws
 from pushforward.predictor import Condition, Predictor
 from pushforward.solvers import Solver
+from pushforward.transports.transport import ConditionLike
 
 if TYPE_CHECKING:
     from pushforward.transports.flow import Flow
@@ -23,7 +24,7 @@ __all__ = ["Invertible", "Stepped", "has_levels", "has_steps"]
 class Invertible(Protocol):
     """A transport that can be run from data to noise."""
 
-    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
         ...
 

@@ -151,6 +151,20 @@ class Transport(nn.Module, ABC):
             self.space.check_given(values)
         return values
 
+    def read(self, n: int, condition: ConditionLike) -> Condition:
+        """Conditions of n examples in data units, where names of classes and texts may stand as in `sample`, as tensors.
+
+        A dict of tensors stays as it is, and None stays None. Conditions that are not named are left out, and not drawn.
+
+        Raises:
+            UsageError: As `conditions`.
+        """
+        if condition is None or all(isinstance(value, Tensor) for value in condition.values()):
+            return condition  # type: ignore[return-value]
+        values = self.conditions(n, condition, 0) or {}
+        named = {name: {name, *kind.entries} for name, kind in self.space.conditions.items()}
+        return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
+
     def _request(self) -> Request:
         """What reads conditions that are asked for."""
         space = self.space

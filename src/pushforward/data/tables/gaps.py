@@ -166,7 +166,7 @@ def gappy_values(
         if dates and field.kind == "date":
             read = np.where(np.isnan(read), [iso_date(text, field) for text in column.texts], read)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
-        faults += _strange(column, np.isnan(values[:, place]) & ~missing[:, place], lines)
+        faults += _strange(column, field, np.isnan(values[:, place]) & ~missing[:, place], lines)
     if faults:
         raise DataError(f"{name} has cells that the model's columns do not have: {'; '.join(faults)}.")
     return values, missing
@@ -187,7 +187,7 @@ def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, t
     wanted = names if only is None else [only] if isinstance(only, str) else list(only)
     unknown = [name for name in wanted if name not in names]
     if unknown:
-        words = " ".join(f'"{name}", which `only` names.{did_you_mean(name, names)}' for name in unknown)
+        words = " ".join(f'"{name}", which `only` names{_why_unknown(name, names, there)}' for name in unknown)
         raise UsageError(f"The model has no column {words} Columns: {', '.join(names)}.")
     absent = [name for name in wanted if name not in there] if only is not None else []
     if absent or not wanted:
@@ -196,11 +196,18 @@ def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, t
     return np.isin(names, wanted)
 
 
-def _strange(column: RawColumn, strange: NDArray[np.bool_], lines: Sequence[int] | None) -> list[str]:
+def _why_unknown(name: str, names: Sequence[str], there: Sequence[str]) -> str:
+    """The rest of the sentence on a column that the model does not have: that the table has it, or what it may have meant."""
+    return ": this column of the table was left out of training." if name in there else f".{did_you_mean(name, names)}"
+
+
+def _strange(column: RawColumn, field: Column, strange: NDArray[np.bool_], lines: Sequence[int] | None) -> list[str]:
     rows = np.flatnonzero(strange).tolist()
     where = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows]
     words = [f'"{column.texts[column.codes[row]][:40]}" in {place}' for row, place in zip(rows, where, strict=True)]
-    return [f"{column.name}: {some(words)}"] if words else []
+    names = getattr(field, "names", ())
+    known = f" (expected one of: {some(names)})" if names else ""
+    return [f"{column.name}: {some(words)}{known}"] if words else []
 
 
 def _cells(content: bytes, names: Sequence[str], layout: Layout) -> Cells:

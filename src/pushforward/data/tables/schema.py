@@ -225,11 +225,15 @@ def _stated(name: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Findin
 
 
 def _why(entry: Mapping[str, Any], finding: Finding, own: Finding) -> str:
-    """Why a column is what it is: a reader's own reason, that of its cells where these decide the same, else the schema."""
+    """Why a column is what it is: a reader's own reason, that of its cells where these decide the same, else the schema.
+
+    A column that is left out holds nothing that cells decide, so that the reason is the schema's unless it states theirs.
+    """
     why = str(entry.get("why") or "")
     if why and why != own.why and not why.startswith(SAID):
         return why
-    if (finding.kind, finding.form, finding.names) == (own.kind, own.form, own.names):
+    same = (finding.kind, finding.form, finding.names) == (own.kind, own.form, own.names)
+    if same and (finding.kind != "drop" or why == own.why):
         return own.why
     if finding.kind == own.kind:
         return SAID

@@ -1,0 +1,43 @@
+"""Metrics that a kind of data does not have are refused before anything is measured."""
+
+import pytest
+import torch
+from programs.tables import mixed_table
+
+import pushforward as pf
+from pushforward.errors import UsageError
+from pushforward.evaluation import evaluating
+from pushforward.testing import space_data
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Nothing is measured: neither features nor floors."""
+
+    def refused(*args, **options):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(evaluating, "Judge", refused)
+
+
+@pytest.mark.parametrize("name", ["frechet", "manifold", "neighbour_test", "w2"])
+def test_tables_have_no_distances_of_features(unmeasured, name):
+    data = mixed_table(60)
+    with pytest.raises(UsageError, match=f"^{name} is not computed for tables; there are: .*column_error.*energy") as caught:
+        pf.evaluate(pf.recipes.flow(data.space, "tiny").method.transport(), data, metrics=["energy", name])
+    assert "kid" not in str(caught.value)
+    with pytest.raises(UsageError, match="not computed for tables"):
+        pf.evaluate(data.held_out.data_units(slice(None)), data, metrics=name)
+
+
+@pytest.mark.parametrize("name", ["energy", "w2", "modes_held", "column_error", "class_distance"])
+def test_unlabelled_images_have_neither_matchings_nor_modes_nor_columns(unmeasured, name):
+    data = space_data((1, 8, 8), labels=False, n=40)
+    with pytest.raises(UsageError, match=f"^{name} is not computed for such images; there are: .*frechet"):
+        pf.evaluate(torch.rand(8, 1, 8, 8), data, metrics=[name])
+
+
+@pytest.mark.parametrize("name", ["frechet", "two_sample", "sharpness"])
+def test_what_has_some_score_is_measured(unmeasured, name):
+    with pytest.raises(AssertionError, match="measured"):
+        pf.evaluate(torch.rand(8, 1, 8, 8), space_data((1, 8, 8), labels=False, n=40), metrics=[name])
