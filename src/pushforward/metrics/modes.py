@@ -53,7 +53,7 @@ def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndar
     An example belongs to its nearest centre. Within 3 standard deviations it is of high quality, beyond 5 it is a bridge and
     belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
 
-    * held: modes with at least 20 % of their true mass. found: modes with at least one example of high quality.
+    * held: modes with at least 20 % of their true mass. reached: modes with at least one example of high quality.
     * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of examples that are no bridges.
     * divergence: KL(generated || true) of the masses, in nats, over examples of high quality as in the field's tables;
       where there is none, the greatest possible value.

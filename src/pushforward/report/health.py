@@ -43,7 +43,7 @@ MEASURES: dict[str, tuple[str, Ends]] = {
     "perplexity": ("perplexity of the codes", COUNT),
     "feature_distance": ("feature distance", OWN),
 }
-"""What is drawn, in this order, its label and axis; coverage only where the modes are not known."""
+"""What is drawn, in this order, with label and axis; coverage only for data whose modes are unknown."""
 WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
 """Measures of many samples; the others are of single batches, which a running average makes readable."""
 
