@@ -4,15 +4,12 @@ import importlib
 import re
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "protocol")
-LIMIT = 10
-"""Seconds of a smoke run."""
 
 
 def files():
@@ -32,10 +29,9 @@ def protocol():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_smoke_run_ends_soon_and_writes_nowhere(name, protocol, capsys):
-    before, began = files(), time.process_time()
+def test_a_smoke_run_prints_a_table_and_writes_nowhere(name, protocol, capsys):
+    before = files()
     importlib.import_module(name).main(["--smoke"])
-    assert time.process_time() - began < LIMIT
     assert files() == before
     assert "| --- |" in capsys.readouterr().out, "it prints its table"
 
