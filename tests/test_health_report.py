@@ -138,5 +138,20 @@ def test_progress_shows_what_was_measured(monkeypatch):
     first, second = stream.getvalue().splitlines()
     assert "modes" not in first
     assert second == f"{first}  modes 7/8"
+
+
+def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
+    class Clock:
+        step, seconds, total, progress = 50, 2.0, 100, 0.5
+
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("pushforward.training.progress.time.monotonic", lambda: now[0])
+    progress = Progress(interval=10.0)
+    for second in range(60):
+        now[0] = float(second)
+        progress("gan" if second // 5 % 2 else "flow", Clock, 6400, {})
+    shown = [line.split()[0] for line in stream.getvalue().splitlines()]
+    assert shown == ["flow", "gan"] * 5
     assert health.in_words({"coverage": 0.812}) == "coverage 0.81"
     assert health.in_words({"logit_gap": 1.0}) == ""

@@ -31,6 +31,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
 
     with interruptible(trainers), _tidy_terminal(trainers):
         if turn:
+            if len(trainers) > 1:
+                say(f"{len(trainers)} models train in turns of {turn:g} s each, until every one has its budget")
             runs = train_in_turns(trainers, turn, after)
         else:
             for trainer in trainers:

@@ -105,14 +105,16 @@ class Progress(Watcher):
     """Lines of name, share done, time left, training examples per second and losses.
 
     Args:
-        interval: Seconds between plain lines where there is neither a terminal nor a notebook.
+        interval: Seconds between plain lines of one run where there is neither a terminal nor a notebook. Of runs that train in
+            turns each has lines of its own.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
         self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
-        self._last = time.monotonic()
+        self._since = time.monotonic()
+        self._last: dict[str, float] = {}
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._seen: dict[str, tuple[Any, int, dict[str, float]]] = {}
@@ -121,18 +123,18 @@ class Progress(Watcher):
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
         self._seen[name] = clock, samples, losses
-        if self._due():
+        if self._due(name):
             self._show(name, clock.progress, self._line(name))
 
     def preparing(self, name: str, share: float, words: str) -> None:
         """Show how much is there, if it is time to."""
-        if self._due():
+        if self._due(name):
             self._show(name, share, words)
 
-    def _due(self) -> bool:
-        now = time.monotonic()
-        due = now - self._last >= (0.2 if self._terminal or self._notebook else self.interval)
-        self._last = now if due else self._last
+    def _due(self, name: str) -> bool:
+        now, last = time.monotonic(), self._last.get(name, self._since)
+        due = now - last >= (0.2 if self._terminal or self._notebook else self.interval)
+        self._last[name] = now if due else last
         return due
 
     def _show(self, name: str, share: float, line: str) -> None:
