@@ -132,6 +132,9 @@ def test_the_scores_of_one_model_read_alike_in_evaluate_and_in_its_report(conten
     assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", terminal, re.M)
     assert re.search(r"^Density → \S+ +", terminal, re.M), "the right value stands beside a score that has one"
     assert re.search(r" flow +real data +ratio +no network$", terminal, re.M)
+    key = "; → the value that is right, or that real data has\n"
+    assert f"\n\nHow to read the scores\n↓ lower is better; ↑ higher is better{key}" in terminal
+    assert "<strong>→</strong> the value that is right, or that real data has<" in report(content).to_html()
     assert "[low, high] is the 95 % interval of a score" in terminal
     assert "Best" not in terminal, "a single model is compared with none"
     assert max(map(len, terminal.splitlines())) <= 110

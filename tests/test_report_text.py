@@ -27,7 +27,7 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
     taught = points(0.5, 0.2, 0.08)
     text = Report(content(taught[2], taught, rungs=rungs)).to_text()
     assert max(map(len, text.splitlines())) <= 80
-    heads = [line.strip() for line in text.splitlines() if "↓" in line or "↑" in line]
+    heads = [line.strip() for line in text.split("How to read")[0].splitlines() if "↓" in line or "↑" in line]
     assert [re.split(r"  +", head) for head in heads] == [
         ["Fréchet distance ↓", "Fréchet distance, teacher ↓"],
         ["Coverage ↑", "Coverage, teacher ↑", "Distance to teacher (std)"],
@@ -45,7 +45,10 @@ def test_a_terminal_says_which_model_to_choose_and_how_far_apart_models_must_be(
     verdict, chosen, scores = (text.index(heading) for heading in ("- a has the best", "Which to choose\n- ", "Further checks\n"))
     assert verdict < chosen < scores
     assert "Choose a if Fréchet distance counts most" in text[chosen:scores]
-    least = text[text.index("two models must differ") :]
+    notes = text[scores:].split("\n\nHow to read the scores\n")[1]
+    assert notes.startswith("↓ lower is better; ↑ higher is better\n* best, by more than noise\n")
+    assert "→" not in text, "an arrow that no table has is not explained"
+    least = text[text.index("\n\nLimits of this comparison\nAt n = ") :]
     assert "0.028 in Fréchet distance and 0.028 in coverage" in " ".join(least.split())
     assert "two models must differ" not in Report(compared({"a": (0.2, 0.9)}, scores=("frechet", "coverage"))).to_text()
 

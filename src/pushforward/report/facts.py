@@ -13,6 +13,7 @@ from pushforward.report.statistics import THRESHOLDS
 __all__ = [
     "CODES",
     "KEEP_IN_MIND",
+    "LIMITS",
     "VERDICT",
     "budget_of",
     "commands",
@@ -23,7 +24,7 @@ __all__ = [
     "title",
 ]
 
-VERDICT, KEEP_IN_MIND, CODES = "Verdict", "What to keep in mind", "What the codes hold"
+VERDICT, KEEP_IN_MIND, CODES, LIMITS = "Verdict", "What to keep in mind", "What the codes hold", "Limits of this comparison"
 """Headings of the page, of Markdown and of text."""
 
 

@@ -125,7 +125,7 @@ def _numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
 
 
 HEADINGS = {
-    "limits": "Limits of this comparison",
+    "limits": facts.LIMITS,
     "sweep": HEADING,
     "story": "Four ways to move noise onto data",
     "codes": facts.CODES,
@@ -230,7 +230,7 @@ def _key(comparison: Comparison) -> str:
     """What the signs in the tables mean."""
     rows = rows_of(comparison)
     ratio = any(score.ratio for row in rows for score in row.scores.values())
-    items = ["<strong>↓ ↑</strong> which way is better", "<strong>→</strong> the value that is right, or that real data has"]
+    items = ["<strong>↓ ↑</strong> which way is better", f"<strong>→</strong> {tables.ARROWS['→']}"]
     if has_intervals(comparison):
         items += [f"<strong>[ , ]</strong> 95 % interval, {escape(sampled(comparison))}"]
     items += [f"<strong>±</strong> {SPREAD}, no interval" if has_intervals(comparison) else f"<strong>±</strong> {SPREAD}"]

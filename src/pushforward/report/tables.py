@@ -23,6 +23,7 @@ from pushforward.report.statistics import (
 )
 
 __all__ = [
+    "ARROWS",
     "DIRECTIONS",
     "NO_NETWORK",
     "Cell",
@@ -39,14 +40,14 @@ __all__ = [
     "turned",
 ]
 
-DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
+ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the value that is right, or that real data has"}
+"""First signs of what a column says of better and worse, with their meaning."""
+DIRECTIONS = {"lower": f"↓ {ARROWS['↓']}", "higher": f"↑ {ARROWS['↑']}"}
 """What stands beside a score."""
 NO_NETWORK = "no network"
 """The short name of baselines."""
 IS_RIGHT, IN_REAL = " is right", " in real data"
 """What follows the value of a "target" score: one that is right by itself, or what real data scores."""
-ARROWS = ("↓", "↑", "→")
-"""First signs of what a column says of better and worse."""
 
 
 @dataclass(frozen=True)

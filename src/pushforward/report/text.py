@@ -11,7 +11,7 @@ from pushforward.numbers import shortened
 from pushforward.report import ladder, latent, tables
 from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
-from pushforward.report.facts import CODES, KEEP_IN_MIND, VERDICT
+from pushforward.report.facts import CODES, KEEP_IN_MIND, LIMITS, VERDICT
 from pushforward.report.limits import noise_limits, noise_table, without_pictures
 from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
@@ -23,6 +23,8 @@ from pushforward.report.warnings import warnings
 
 __all__ = ["bullets", "line_width", "score_parts", "scores_text", "text", "wrapped"]
 
+READING = "How to read the scores"
+"""Heading of the notes below the tables, which the page has beside them."""
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
 SHORTENED = 20
@@ -42,17 +44,18 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
     chosen = bullets((unmarked(choice.text) for choice in choices(comparison)), width)
     which = f"Which to choose\n{chosen}" if chosen else ""
-    parts = [findings, which, *sweep, *score_parts(comparison, width), *_limits(comparison, width)]
+    parts = [findings, which, *sweep, *score_parts(comparison, width), _limits(comparison, width)]
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def _limits(comparison: Comparison, width: int) -> list[str]:
-    """How far apart two models must be at least, and which models' samples are not shown."""
-    missing = wrapped(without_pictures(comparison), width)
-    if len(comparison.models) < 2:
-        return [missing]
-    table = noise_table(comparison)
-    return [wrapped(noise_limits(comparison), width), *([] if table is None else [_table(table, width)]), missing]
+def _limits(comparison: Comparison, width: int) -> str:
+    """How far apart two models must be at least, and which models' samples are not shown; empty where there is neither."""
+    parts = [wrapped(without_pictures(comparison), width)]
+    if len(comparison.models) > 1:
+        table = noise_table(comparison)
+        parts = [wrapped(noise_limits(comparison), width), "" if table is None else _table(table, width), *parts]
+    body = "\n\n".join(part for part in parts if part)
+    return f"{LIMITS}\n{body}" if body else ""
 
 
 def line_width(width: int | None = None) -> int:
@@ -83,9 +86,14 @@ def score_parts(comparison: Comparison, width: int) -> list[str]:
     single = len(comparison.models) == 1
     parts = [f"{heading}\n{_table(tables.turned(table) if single else table, width)}" for heading, table in cards]
     parts += _few_calls(comparison, width)
+    shown = [f"{arrow} {meaning}" for arrow, meaning in tables.ARROWS.items() if any(arrow in part for part in parts)]
+    notes = [wrapped("; ".join(shown), width)]
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
-        parts.append("* best, by more than noise")
-    return [*parts, wrapped(score_note(comparison, "under “ratio”" if single else ""), width)] if cards else parts
+        notes.append("* best, by more than noise")
+    if cards:
+        notes.append(wrapped(score_note(comparison, "under “ratio”" if single else ""), width))
+    body = "\n".join(note for note in notes if note)
+    return [*parts, f"{READING}\n{body}"] if body else parts
 
 
 def _few_calls(comparison: Comparison, width: int) -> list[str]:
