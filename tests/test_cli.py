@@ -187,6 +187,7 @@ def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
     code, out, _ = run(capsys, "list", "runs", ".")
     assert code == 0
     assert out.count("cannot be read") == 3
+    assert re.match(r"run +recipe +data +checkpoint +unfinished\nbroken", out)
     assert "gan" in out
     assert len(json.loads(run(capsys, "list", "runs", "broken", "--json")[1])) == 3
     shutil.rmtree("broken")

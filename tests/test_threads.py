@@ -192,6 +192,19 @@ def test_a_number_set_in_torch_is_used(tmp_path, free):
     assert set(simulate(Threads(tmp_path, CPU), 0, 40, lambda n, step: n)) == {3}
 
 
+def test_the_number_is_named_with_its_reason(free, monkeypatch):
+    faster, default = (
+        ", or 2 or 1 where that is faster in the first steps",
+        "torch's default for the cores that this process may use",
+    )
+    assert threads.in_words(CPU) == f"4{faster} ({default})"
+    assert threads.in_words(torch.device("cuda")) == f"4 ({default})"
+    free[0] = 3
+    assert threads.in_words(CPU) == "3 (set in this process, as by torch.set_num_threads)"
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    assert threads.in_words(CPU) == "3 (MKL_NUM_THREADS=3 in the environment)"
+
+
 def test_a_machine_of_fewer_cores_chooses_anew(tmp_path, free, monkeypatch):
     simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: 1 / n)
     free[0] = 2

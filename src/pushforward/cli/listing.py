@@ -94,11 +94,12 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
         folder: Where to look.
     """
     rows = [_run_row(path) for path in sorted(Path(folder).glob("**/spec.json"))]
-    show(
-        rows,
-        json,
-        lambda runs: columns([[str(v or "-") for v in row.values()] for row in runs]) or f"no runs in {folder}",
-    )
+    show(rows, json, lambda runs: _table(runs) if runs else f"no runs in {folder}")
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Rows with their names above."""
+    return columns([list(rows[0]), *([str(value or "-") for value in row.values()] for row in rows)])
 
 
 def _run_row(path: Path) -> dict[str, Any]:

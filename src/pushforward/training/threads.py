@@ -128,18 +128,27 @@ class Threads:
 
 def _numbers(device: torch.device) -> list[int]:
     present = torch.get_num_threads()
-    named = any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
-    if named or device.type != "cpu" or present not in _defaults():
+    if _named() or device.type != "cpu" or present not in _defaults():
         return [present]
     return list(dict.fromkeys((present, max(1, present // 2), 1)))
 
 
 def in_words(device: torch.device) -> str:
-    """How many threads a training on this device uses."""
+    """How many threads a training on this device uses, and why."""
     first, *others = _numbers(device)
-    if others:
-        return f"{first}, or {' or '.join(map(str, others))} where that is faster in the first steps"
-    return str(first)
+    faster = f", or {' or '.join(map(str, others))} where that is faster in the first steps" if others else ""
+    if named := _named():
+        why = f"{', '.join(named)} in the environment"
+    elif first not in _defaults():
+        why = "set in this process, as by torch.set_num_threads"
+    else:
+        why = "torch's default for the cores that this process may use"
+    return f"{first}{faster} ({why})"
+
+
+def _named() -> list[str]:
+    """The variables of the environment by which the user has set the number of threads."""
+    return [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)]
 
 
 def _defaults() -> set[int]:
