@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from programs.tables import of_earlier_versions, open_table
+from programs.tables import mixed_table, of_earlier_versions, open_table
 
 import pushforward as pf
+from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import check_model
 from pushforward.evaluation.rows import recoded
@@ -50,6 +51,19 @@ def test_a_run_on_a_table_goes_on_in_its_own_coordinates(tables, tmp_path):
         reopen(half, steps=6, data=other)
     with pytest.raises(UsageError, match="trained on other data"):
         check_model("half", half, other)
+
+
+def test_other_columns_are_named(tmp_path):
+    mixed = mixed_table(100)
+    number, gain, whole, kind, member = mixed.space.fields
+    run = pf.fit("flow", mixed, steps=1, out=tmp_path / "mixed", **SMALL)
+    others = (number, replace(gain, name="loss"), whole, replace(kind, names=("a", "b"), shares=(0.5, 0.3, 0.2)))
+    other = replace(mixed, name="people", space=TableSpace.of(others))
+    differ = 'only mixed has "gain", "member"; only people has "loss"; other categories or frequent values in "kind"'
+    with pytest.raises(UsageError, match=f"^mixed makes rows with other columns than people: {differ}. Compare runs"):
+        check_model("mixed", run, other)
+    with pytest.raises(UsageError, match=r"^mixed makes rows of 5 columns; moons has examples of shape \(2,\).$"):
+        check_model("mixed", run, pf.data.load("moons", limit=40))
 
 
 def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(tables):

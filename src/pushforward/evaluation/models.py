@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushforward.data import Dataset
-from pushforward.errors import UsageError
+from pushforward.data import Dataset, Space, TableSpace
+from pushforward.data.tables.faults import some
+from pushforward.errors import UsageError, quoted
 from pushforward.evaluation.unseen import check_unseen
+from pushforward.numbers import counted
 from pushforward.recipes import registry
 from pushforward.training import Run, load
 from pushforward.training.own_columns import is_data_of
@@ -77,12 +79,32 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     Raises:
         UsageError: Saying what it was made for.
     """
-    if tuple(transport_of(model).space.shape) != tuple(data.space.shape):
-        raise UsageError(f"{name} makes examples of shape {transport_of(model).space.shape}; {data.name} has {data.space.shape}.")
+    space = transport_of(model).space
+    if (tuple(space.shape), space.names) != (tuple(data.space.shape), data.space.names):
+        if isinstance(space, TableSpace) and isinstance(data.space, TableSpace):
+            raise UsageError(_other_columns(name, space, data.name, data.space))
+        raise UsageError(f"{name} makes {_described(space)}; {data.name} has {_described(data.space)}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)
     if isinstance(model, Run) and not is_data_of(model.spec, data):
         raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
+
+
+def _other_columns(name: str, own: TableSpace, other_name: str, other: TableSpace) -> str:
+    """What sets the columns of two tables apart."""
+    here, there = ({field.name: field for field in space.fields} for space in (own, other))
+    parts = {
+        f"only {name} has": [column for column in here if column not in there],
+        f"only {other_name} has": [column for column in there if column not in here],
+        "other categories or frequent values in": [c for c in here if c in there and here[c].width != there[c].width],
+    }
+    differ = "; ".join(f"{words} {some(map(quoted, columns))}" for words, columns in parts.items() if columns)
+    return f"{name} makes rows with other columns than {other_name}: {differ or 'another order'}. Compare runs of the same table."
+
+
+def _described(space: Space) -> str:
+    """What examples of a space are: rows of so many columns, or their shape."""
+    return f"rows of {counted(len(space.names), 'column')}" if space.names else f"examples of shape {tuple(space.shape)}"
 
 
 def data_of(model: Run | Transport) -> Dataset:
