@@ -1,11 +1,13 @@
 """Metrics that a kind of data does not have are refused before anything is measured."""
 
+import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.errors import UsageError
+from pushforward.cli import main
+from pushforward.errors import PushforwardError, UsageError
 from pushforward.evaluation import evaluating
 from pushforward.testing import space_data
 
@@ -35,6 +37,23 @@ def test_unlabelled_images_have_neither_matchings_nor_modes_nor_columns(unmeasur
     data = space_data((1, 8, 8), labels=False, n=40)
     with pytest.raises(UsageError, match=f"^{name} is not computed for such images; there are: .*frechet"):
         pf.evaluate(torch.rand(8, 1, 8, 8), data, metrics=[name])
+
+
+def test_nothing_is_said_before_a_metric_is_refused(unmeasured, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).random((20, 2)))
+    for metric in ("cas", "sharpness"):
+        assert main(["evaluate", "x.npy", "--data", "moons", "--limit", "200", "--metrics", metric]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+    data = pf.data.load("moons", limit=200).without_labels()
+    transport = pf.recipes.gan(data.space, "tiny").method.transport()
+    for metric, error in (("bpd", "no likelihood"), ("cas", "no labels"), ("sharpness", "not computed")):
+        with pytest.raises(PushforwardError, match=error):
+            pf.evaluate(transport, data, metrics=metric, tell=(said := []).append)
+        assert not said
+    with pytest.raises(AssertionError, match="measured"):
+        pf.evaluate(transport, data, metrics="energy", tell=said.append)
+    assert said == ["measuring: features, floors, scores ..."]
 
 
 @pytest.mark.parametrize("name", ["frechet", "two_sample", "sharpness"])

@@ -55,7 +55,7 @@ def test_a_run_on_a_table_goes_on_in_its_own_coordinates(tables, tmp_path):
 
 def test_other_columns_are_named(tmp_path):
     mixed = mixed_table(100)
-    number, gain, whole, kind, member = mixed.space.fields
+    number, gain, whole, kind, _ = mixed.space.fields
     run = pf.fit("flow", mixed, steps=1, out=tmp_path / "mixed", **SMALL)
     others = (number, replace(gain, name="loss"), whole, replace(kind, names=("a", "b"), shares=(0.5, 0.3, 0.2)))
     other = replace(mixed, name="people", space=TableSpace.of(others))

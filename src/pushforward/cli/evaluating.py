@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.advice import as_options
 from pushforward.cli.early import check_data, check_features, check_metrics, check_numbers
 from pushforward.cli.groups import (
     ALL_DATA,
@@ -85,7 +86,6 @@ def evaluate(
     from pushforward.report.text import scores_text
     from pushforward.report.warnings import warnings
 
-    _say_what_takes_long(words(metrics))
     options = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
     comparison = _scored(loaded, compared_with, loading, options)
     if not is_run(run):
@@ -99,7 +99,7 @@ def _scored(model: Any, data: Any, loading: Loading, options: dict[str, Any]) ->
     from pushforward.evaluation.evaluating import evaluate as judge
 
     with precision_of(loading):
-        return judge(model, data, plugins=loading.plugin, batch=loading.batch, tell=say, **options)
+        return judge(model, data, plugins=loading.plugin, batch=loading.batch, tell=lambda line: say(as_options(line)), **options)
 
 
 def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
@@ -108,14 +108,6 @@ def _say_fewer(path: str, comparison: Comparison, repeats: int) -> None:
     if sets < repeats and any(word.split("=")[0] == "--repeats" for word in typed):
         enough = f"{sets} part{'s' * (sets != 1)} of n = {n}"
         say(f"{path} holds enough samples for {enough}, not for --repeats {repeats}; a smaller --n allows more")
-
-
-def _say_what_takes_long(metrics: Sequence[str]) -> None:
-    say("measuring: features, floors, scores ...")
-    if "bpd" in metrics:
-        say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
-    if "cas" in metrics:
-        say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
 
 
 def _loaded(

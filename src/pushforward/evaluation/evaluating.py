@@ -17,9 +17,9 @@ from pushforward.evaluation.applicable import check_applicable
 from pushforward.evaluation.given import given_samples, unknown_origin
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
-from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
+from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import check_model_kind, data_of
-from pushforward.evaluation.naming import check_metrics
+from pushforward.evaluation.naming import check_metrics, chosen
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.sample_files import StoredSamples, is_run
 from pushforward.evaluation.scoring import compared
@@ -39,7 +39,7 @@ class DrawingOptions(TypedDict, total=False):
     Args:
         seed: Added to the seed of every sampling; 0 by default.
         batch: Samples generated at a time.
-        tell: Called with a line before each sampling; silent by default.
+        tell: Called with a line before each sampling and whatever else takes long, such as ``print``; silent by default.
     """
 
     seed: int
@@ -99,14 +99,18 @@ def evaluate(
     if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples, str, Path)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
+        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, drawing.get("tell"))
     check_model_kind(model)
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
+    of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
+    for metric in of_model:
+        MODEL_CHECKS[metric](model, data)
+    _announce(of_model, drawing.get("tell"))
+    own = ask_model(model, data, of_model, n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     if others == [] and own.models:
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
@@ -126,12 +130,25 @@ def evaluate(
     )
 
 
+def _announce(of_model: Sequence[str], tell: Callable[[str], None] | None) -> None:
+    """Tell what takes long, once the metrics are known to apply."""
+    if tell is None:
+        return
+    minutes = "with many examples this takes minutes (a smaller `n` takes less) ..."
+    tell("measuring: features, floors, scores ...")
+    if "bpd" in of_model:
+        tell(f"finding bits per dimension; {minutes}")
+    if "cas" in of_model:
+        tell(f"training classifiers on samples and on real examples; {minutes}")
+
+
 def _of_samples(
     samples: Any,
     data: Dataset | str | Path | None,
     size: tuple[int | None, int],
     what: tuple[Sequence[str] | None, Spaces],
     plugins: str | Path | Sequence[str | Path],
+    tell: Callable[[str], None] | None,
 ) -> Comparison:
     """The scores of samples that are there already."""
     metrics, features = what
@@ -140,6 +157,8 @@ def _of_samples(
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
     check_applicable(metrics, data)
+    chosen(metrics)
+    _announce((), tell)
     given = given_samples(samples, data)
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0])
     judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics, spaces=features)

@@ -22,7 +22,7 @@ from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.transports import Flow, Latent, Transport, has_steps
 
-__all__ = ["bits", "coded_bits"]
+__all__ = ["bits", "check_iterative", "check_weighed", "coded_bits"]
 
 TIMES = 16
 FITTED = 64
@@ -60,16 +60,8 @@ def bits(
     Raises:
         UsageError: For a model without a likelihood, or more examples than there are.
     """
-    if isinstance(transport, Latent):
-        raise UsageError(
-            "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
-            "autoencoder's own run where that is a vae or an hvae."
-        )
-    if not has_steps(transport):
-        raise UsageError(
-            f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
-            "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
-        )
+    check_iterative(transport)
+    assert has_steps(transport)
     held_out, conditions = data.held_out, transport.space.conditions
     count = min(len(held_out), 10_000) if n is None else n
     if not 1 <= count <= len(held_out):
@@ -88,6 +80,24 @@ def bits(
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
     how = f"variational bound, {times} noise levels an example" if discrete else "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, conditions)
+
+
+def check_iterative(transport: Transport) -> None:
+    """Refuse a model without a likelihood.
+
+    Raises:
+        UsageError: Naming models that have one.
+    """
+    if isinstance(transport, Latent):
+        raise UsageError(
+            "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
+            "autoencoder's own run where that is a vae or an hvae."
+        )
+    if not has_steps(transport):
+        raise UsageError(
+            f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
+            "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
+        )
 
 
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
@@ -129,21 +139,13 @@ def coded_bits(
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
     """
-    if not isinstance(method, HasImportanceWeights):
-        raise UsageError(f"A {type(method).__name__} has no latents to estimate a likelihood with; take a vae or an hvae.")
-    if isinstance(method, VAE) and method.bound.beta == 0:
-        raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
+    check_weighed(method, data)
     count = min(len(data.held_out), EXAMPLES) if n is None else n
     if not 1 <= count <= len(data.held_out) or codes < 1:
         raise UsageError(
             f"bpd: n must be from 1 to {len(data.held_out)} held-out examples, codes at least 1; got {count} and {codes}."
         )
     space, conditions = method.space, method.space.conditions
-    if not met(conditions, data.space.conditions):
-        raise UsageError(
-            f"bpd: this model learned p(x | condition) with {described(conditions)}; {data.name} has "
-            f"{described(data.space.conditions)}. Take the data with its labels, or a model trained without them."
-        )
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
@@ -154,6 +156,24 @@ def coded_bits(
         nats = _weighed(method, space.to_model(x), condition, codes, seed + start)
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
     return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
+
+
+def check_weighed(method: Method, data: Dataset) -> None:
+    """Refuse a model without latents that estimate a likelihood, and data without what it is given.
+
+    Raises:
+        UsageError: Saying what to take.
+    """
+    if not isinstance(method, HasImportanceWeights):
+        raise UsageError(f"A {type(method).__name__} has no latents to estimate a likelihood with; take a vae or an hvae.")
+    if isinstance(method, VAE) and method.bound.beta == 0:
+        raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
+    conditions = method.space.conditions
+    if not met(conditions, data.space.conditions):
+        raise UsageError(
+            f"bpd: this model learned p(x | condition) with {described(conditions)}; {data.name} has "
+            f"{described(data.space.conditions)}. Take the data with its labels, or a model trained without them."
+        )
 
 
 def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:

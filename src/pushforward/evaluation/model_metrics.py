@@ -12,7 +12,7 @@ from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.intervals import with_interval
-from pushforward.evaluation.likelihood import bits, coded_bits
+from pushforward.evaluation.likelihood import bits, check_iterative, check_weighed, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scoring import compared
@@ -26,14 +26,14 @@ from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 from pushforward.transports.spreading import stream
 
-__all__ = ["MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
+__all__ = ["MODEL_CHECKS", "MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
 
 
-def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
-    """Bits per dimension of an iterative model, a vae or an hvae, only where asked for.
+def check_bits(model: Run | Transport, data: Dataset) -> None:
+    """Refuse bits per dimension of a model of tables, and of one without a likelihood.
 
     Raises:
-        UsageError: For a model of tables.
+        UsageError: Saying what to take.
     """
     if isinstance(transport_of(model).space, TableSpace):
         raise UsageError(
@@ -41,8 +41,28 @@ def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, 
             "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
         )
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
+        check_weighed(model.method, data)
+    else:
+        check_iterative(transport_of(model))
+
+
+def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
+    """Bits per dimension of an iterative model, a vae or an hvae, only where asked for."""
+    if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         return coded_bits(model.method, data, n, seed=seed)
     return bits(transport_of(model), data, n, seed=seed, batch=batch)
+
+
+def check_accuracy(model: Run | Transport, data: Dataset) -> None:
+    """Refuse the classification accuracy score of data without labels, and of a model that is not given any.
+
+    Raises:
+        DataError: Where there is nothing to classify.
+        UsageError: For a model without labels.
+    """
+    check_labelled(data)
+    if "label" not in transport_of(model).space.conditions:
+        raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
 
 
 def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
@@ -50,10 +70,8 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
 
     ``extra`` has the accuracy of as many real examples as "real".
     """
+    check_accuracy(model, data)
     transport, n = transport_of(model), compared(data, n)
-    check_labelled(data)
-    if "label" not in transport.space.conditions:
-        raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
     parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
     labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
     x = torch.cat([part for part, _ in parts])
@@ -71,6 +89,8 @@ MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int,
 
 They take time, so that each is computed only where it is asked for.
 """
+MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset], None]] = {"bpd": check_bits, "cas": check_accuracy}
+"""What refuses a model or data for which a metric has no meaning, before anything is computed."""
 
 
 def ask_model(
