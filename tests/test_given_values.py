@@ -97,7 +97,8 @@ def shop():
     rating = Number.measured("rating", np.r_[np.arange(60.0), np.nan], form=Format(1))
     day = Number.measured("day", np.array([1.0, 3.0]) * 86400, "date", Format(pattern="%Y-%m-%d"))
     space = TableSpace.of([product, rating, day], layout=Layout(missing=("None", "NA", "NA")))
-    return SimpleNamespace(space=pf.recipes.flow(space, "tiny").method.space)
+    transport = pf.recipes.flow(space, "tiny").method.transport()
+    return SimpleNamespace(space=transport.space, transport=transport)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,22 @@ def shop():
 )
 def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, wanted, monkeypatch):
     monkeypatch.setattr(Known, "beyond", lambda *_: [])
+    monkeypatch.setattr("pushforward.transports.Transport.wanted", lambda *_: None)
     assert condition_of(shop, None, given) == wanted
+
+
+def test_all_faults_of_given_values_are_named_at_once_and_before_any_note(shop, monkeypatch):
+    monkeypatch.setattr("pushforward.cli.given.say", (said := []).append)
+    with pytest.raises(UsageError) as error:
+        condition_of(shop, None, "rating=good,colour=red,size=3,day=1971-01-01,product=bok")
+    message = str(error.value)
+    assert message.startswith('Unknown conditions "colour", "size"; this model knows "product", "rating", "day".')
+    assert '"rating" takes a number, got ' in message
+    assert '"product" has no category "bok".' in message
+    assert "day" not in message.partition("knows")[2].partition(".")[2], "a value that is replaced is no fault"
+    assert said == []
+    condition_of(shop, None, "day=1971-01-01")
+    assert said == ["note: day=1971-01-01 lies outside the 1970-01-02 to 1970-01-04 of the training data: 1970-01-04 is given."]
 
 
 def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):

@@ -88,9 +88,10 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
     for only, words in (("c", 'no column "c"'), (["a", "bb"], 'no column "bb", .* Did you mean "b"')):
         with pytest.raises(UsageError, match=words):
             pf.impute(transport, tmp_path / "t.csv", only=only)
-    (tmp_path / "t.csv").write_text("a,x\n,1\n")
-    with pytest.raises(UsageError, match="the table has no b"):
-        pf.impute(transport, tmp_path / "t.csv", only=["b"])
+    (tmp_path / "t.csv").write_text("a,x\nwrong,1\n")
+    faults = 'no column "c", .* It has no column "dd", .* `only` names the columns to fill; the table has no b.'
+    with pytest.raises(UsageError, match=faults):  # before the cells of the table
+        pf.impute(transport, tmp_path / "t.csv", only=["b", "c", "dd"])
     with pytest.raises(UsageError, match='"x", which `only` names: this column of the table was left out of training'):
         pf.impute(transport, tmp_path / "t.csv", only="x")
 

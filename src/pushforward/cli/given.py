@@ -23,7 +23,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     """A label by number or name, and columns by name such as age=40,income=2, as a condition.
 
     Raises:
-        UsageError: For a class or column that the model does not know, several classes, or a value that is no number.
+        UsageError: For classes, columns and values that the model does not know, several classes, or a value that is no number.
     """
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
@@ -32,6 +32,10 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         if name in requested:
             raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
         requested[name] = value
+    if given is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is noted below, once nothing is refused
+            run.transport.wanted(1, requested, 0)
     for note in _beyond_data(run, requested):
         say(note)
     return requested or None

@@ -41,11 +41,22 @@ class Request:
             seed: Of the first sample.
 
         Raises:
-            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist; all
+                such names and columns at once.
         """
         requested = {} if requested is None else requested
-        self._check(n, requested)
+        unknown = self._check(n, requested)
+        try:
+            values = self._values(n, requested, seed)
+        except UsageError as error:
+            raise UsageError(f"{unknown} {error}".strip()) from None
+        if unknown:
+            raise UsageError(unknown)
+        return values or None
+
+    def _values(self, n: int, requested: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
+        faults = []
         u, bounds = self._places(n, requested, seed)
         for name, kind in self.kinds.items():
             mask = mask_of(name)
@@ -58,10 +69,15 @@ class Request:
             if columns or mask not in requested or not bool(values[mask].all()):
                 values[name] = kind.draw(u, bounds)
             for column in columns:
-                values[name] = kind.entered(values[name], column, requested[column], n)
+                try:
+                    values[name] = kind.entered(values[name], column, requested[column], n)
+                except UsageError as error:
+                    faults.append(str(error))
             if columns:
                 values[name] = kind.read(values[name])
-        return values or None
+        if faults:
+            raise UsageError(" ".join(faults))
+        return values
 
     def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
         """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
@@ -79,11 +95,13 @@ class Request:
         hidden = mask_of("label") in requested and bool(self._mask("label", requested[mask_of("label")], n).all())
         return u, whole if hidden or not label.frequencies else label.bounds(label.draw(u, whole))
 
-    def _check(self, n: int, requested: Any) -> None:
+    def _check(self, n: int, requested: Any) -> str:
+        """Refuse names that cannot be given, and return a sentence on those that the model does not know; empty without any."""
         if not isinstance(requested, Mapping):
             raise UsageError(
                 f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
             )
+        unknown = []
         names = [name for condition, kind in self.kinds.items() for name in dict.fromkeys((condition, *kind.entries))]
         for name in requested:
             if name in names or name in map(mask_of, self.kinds):
@@ -106,13 +124,17 @@ class Request:
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
                     f'so none can be given; got "{name}".'
                 )
-            known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
-            listed = ", ".join(f'"{entry}"' for entry in known)
-            raise UsageError(f'Unknown condition "{name}"; this model knows {listed}.{did_you_mean(str(name), known)}')
+            unknown.append(str(name))
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
                 raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
+        if not unknown:
+            return ""
+        known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
+        wrong, listed = (", ".join(f'"{name}"' for name in part) for part in (unknown, known))
+        hints = "".join(did_you_mean(name, known) for name in unknown)
+        return f"Unknown condition{'s' * (len(unknown) > 1)} {wrong}; this model knows {listed}.{hints}"
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:

@@ -195,16 +195,18 @@ def impute(
     source: Any = None
     if isinstance(table, (str, Path)):
         source = GappyFile.read(Path(table), there, layout)
-        (values, missing), there = source.values(fields, layout.missing), source.header
+        chosen = chosen_columns(fields, only, source.header)
+        values, missing = source.values(fields, layout.missing)
     elif is_frame(table):
         source, raw = table, frame_table(table)
-        (values, missing), there = gappy_values("The frame", raw.columns, fields, layout.missing, dates=True), raw.names
+        chosen = chosen_columns(fields, only, raw.names)
+        values, missing = gappy_values("The frame", raw.columns, fields, layout.missing, dates=True)
     else:
+        chosen = chosen_columns(fields, only, there)
         values = np.asarray(table, dtype=np.float64)
         missing = np.isnan(values)
         if values.ndim != 2 or values.shape[1] != len(fields):
             raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}.")
-    chosen = chosen_columns(fields, only, there)
     return _imputed(transport, values, missing, source, chosen=chosen, draws=draws, seed=seed, batch=batch)
 
 

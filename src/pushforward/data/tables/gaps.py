@@ -186,13 +186,16 @@ def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, t
     names = [field.name for field in fields]
     wanted = names if only is None else [only] if isinstance(only, str) else list(only)
     unknown = [name for name in wanted if name not in names]
+    absent = [name for name in wanted if name in names and name not in there] if only is not None else []
+    faults = []
     if unknown:
-        words = " ".join(f'"{name}", which `only` names{_why_unknown(name, names, there)}' for name in unknown)
-        raise UsageError(f"The model has no column {words} Columns: {', '.join(names)}.")
-    absent = [name for name in wanted if name not in there] if only is not None else []
+        words = " It has no column ".join(f'"{name}", which `only` names{_why_unknown(name, names, there)}' for name in unknown)
+        faults.append(f"The model has no column {words} Columns: {', '.join(names)}.")
     if absent or not wanted:
         problem = f"the table has no {', '.join(absent)}" if absent else "got none"
-        raise UsageError(f"`only` names the columns to fill; {problem}.")
+        faults.append(f"`only` names the columns to fill; {problem}.")
+    if faults:
+        raise UsageError(" ".join(faults))
     return np.isin(names, wanted)
 
 
