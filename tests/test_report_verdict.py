@@ -23,8 +23,8 @@ def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
         "flow and ddpm lead in coverage, with no measurable difference between them at n = 360"
     )
     assert said(content, "speed") == [
-        "gan and vae sample fastest, in 210 µs each (1 network call); flow takes 19 times as long (19 network calls) and ddpm "
-        "20 times as long (20 network calls)."
+        "gan and vae sample fastest, in 210 µs each (1 network call, 64 at once); flow takes 19 times as long (19 network "
+        "calls) and ddpm 20 times as long (20 network calls)."
     ]
     assert said(content, "warning") == []
     _, table = scorecards(content)[0]
