@@ -139,6 +139,7 @@ class Ladder(Record):
         default_solver: That solver, in words.
         teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
         finished: Whether the teacher is the map that was finished, at which this one starts.
+        learned: What of the teacher the map's training learns (`pushforward.methods.Method.learns`); None where unknown.
     """
 
     n: int | None = None
@@ -152,6 +153,7 @@ class Ladder(Record):
     default_solver: str | None = None
     teacher_run: str | None = None
     finished: bool = False
+    learned: str | None = None
 
 
 @dataclass(frozen=True)
