@@ -3,10 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 from programs.rungs import content, points
 
+import pushforward as pf
 from pushforward.report.ladder import claims, table
 from pushforward.report.rungs import how
+from pushforward.testing import space_data
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 
@@ -40,3 +43,41 @@ def test_a_finish_is_not_said_to_be_trained_on_samples_of_its_teacher():
     for measured, calls in ((student.ladder, "in one call:"), (finished, "in as many calls:")):
         column = table(given, dataclasses.replace(student, ladder=measured)).columns[-1]
         assert column.what.startswith(f"From the teacher's samples of the same noise {calls}")
+
+
+@pytest.mark.parametrize(
+    ("learned", "sentence"),
+    [
+        ("samples", "The map was trained on samples that its teacher draws by UniPC in 16 calls."),
+        ("samples and velocity", "on samples that its teacher draws by UniPC in 16 calls, then on the teacher's velocity."),
+        ("velocity", "on its teacher's velocity, and on no samples of it. The teacher is shown by UniPC in 16 calls."),
+        ("score", "on its teacher's score, and on no samples of it. The teacher is shown by UniPC in 16 calls."),
+        (None, "The map's training held its teacher by UniPC in 16 calls."),
+    ],
+)
+def test_what_a_map_learned_of_its_teacher_is_said_as_it_was(learned, sentence):
+    """None is that of reports of earlier versions, and of methods that do not say it."""
+    (student,) = content(OWN, rungs=points(0.02)).models
+    said = how(dataclasses.replace(student.ladder, learned=learned))
+    assert sentence in said
+    assert ("trained on samples" in said) == ("samples" in (learned or ""))
+
+
+def test_each_recipe_with_a_teacher_knows_what_it_learns_of_it():
+    space = space_data((2,), labels=False, n=20).space
+    teacher = pf.recipes.flow(space, "tiny").method.transport()
+    distil = {
+        "samples": {"trajectories": 4},
+        "samples and velocity": {"trajectories": 4, "rule": "start"},
+        "velocity": {"rule": "start", "stored": 0.0},
+    }
+    for learned, options in distil.items():
+        assert pf.recipes.distil(space, teacher=teacher, **options).method.learns == learned
+    matched = pf.recipes.dmd(space, teacher=teacher).method
+    assert matched.learns == "score"
+    assert pf.recipes.finish(space, "tiny", teacher=matched.flow_map).method.learns == ""
+    assert pf.recipes.meanflow(space, "tiny").method.learns == ""
+    coder = pf.recipes.vae(space, "tiny").method.autoencoder()
+    codes = space_data(coder.encode(torch.zeros(1, 2)).shape[1:], labels=False, n=20).space
+    inner = pf.transports.Latent(pf.recipes.flow(codes, "tiny").method.transport(), coder)
+    assert pf.recipes.distil(space, teacher=inner, trajectories=4).method.learns == "samples"

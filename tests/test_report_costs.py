@@ -6,6 +6,9 @@ import pytest
 from programs.reporting import comparison, make_model, model, plain_notes, report, said
 
 from pushforward.report import costs
+from pushforward.report.choosing import choices
+from pushforward.report.sprites import Look
+from pushforward.report.story import story
 
 
 def test_how_many_calls_are_enough(content):
@@ -37,16 +40,16 @@ def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        ((1.0, 1.1), (19.9, 20.5), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 18 to 21 times as long "
-         "(20 network calls)."),
-        ((1.0, 1.001), (20.0, 20.01), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 20 times as long (20 "
-         "network calls)."),
-        ((1.0, 1.0), (253.4, 253.6), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes 250 times as long (20 "
-         "network calls)."),
-        ((1.0, 3.0), (25.3, 40.0), "flow samples fastest, in 1 ms each (19 network calls); ddpm takes at least 8.4 times as "
-         "long (20 network calls)."),
-        ((1.0, 30.0), (25.3, 30.0), "No measurable difference in sampling time: from 1 ms to 25.3 ms each."),
-        ((1.0, 1.1), (1.2, 1.3), "No measurable difference in sampling time: from 1 ms to 1.20 ms each."),
+        ((1.0, 1.1), (19.9, 20.5), "flow samples fastest, in 1 ms each (19 network calls, 64 at once); ddpm takes 18 to "
+         "21 times as long (20 network calls)."),
+        ((1.0, 1.001), (20.0, 20.01), "flow samples fastest, in 1 ms each (19 network calls, 64 at once); ddpm takes 20 "
+         "times as long (20 network calls)."),
+        ((1.0, 1.0), (253.4, 253.6), "flow samples fastest, in 1 ms each (19 network calls, 64 at once); ddpm takes 250 "
+         "times as long (20 network calls)."),
+        ((1.0, 3.0), (25.3, 40.0), "flow samples fastest, in 1 ms each (19 network calls, 64 at once); ddpm takes at "
+         "least 8.4 times as long (20 network calls)."),
+        ((1.0, 30.0), (25.3, 30.0), "No measurable difference in sampling time: from 1 ms to 25.3 ms each, 64 at once."),
+        ((1.0, 1.1), (1.2, 1.3), "No measurable difference in sampling time: from 1 ms to 1.20 ms each, 64 at once."),
     ],
 )  # fmt: skip
 def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, second, sentence):
@@ -64,9 +67,26 @@ def test_the_fastest_models_keep_their_own_times(content):
         timing = {"batch": 64, "low": low / 1000, "high": high / 1000}
         entry["sampling"] |= {"seconds_per_sample": own / 1000, "timing": timing, "calls": 1}
     (sentence,) = said(content, "speed")
-    assert sentence.startswith("vae and flow sample fastest, from 1 ms to 25 ms each (1 network call); ddpm takes ")
+    assert sentence.startswith("vae and flow sample fastest, from 1 ms to 25 ms each (1 network call, 64 at once); ddpm takes ")
     content["models"][1]["sampling"]["calls"] = 25
-    assert "from 1 ms to 25 ms each; ddpm" in said(content, "speed")[0]
+    assert "from 1 ms to 25 ms each (64 at once); ddpm" in said(content, "speed")[0]
+
+
+def test_a_time_of_a_sample_says_of_how_many_at_once_it_is(content):
+    """In the verdict, in the choice of a model, on the axis of the chart and on the cards of a demo."""
+    content["models"] = [make_model(name) for name in ("gan", "vae", "flow")]
+    for entry, batch in zip(content["models"], (1000, 64, 1), strict=True):
+        entry["sampling"]["timing"]["batch"] = batch
+    assert said(content, "speed") == [
+        "gan and vae sample fastest, in 210 µs each (1 network call, 64 to 1,000 at once); flow takes 19 times as long (19 "
+        "network calls, one at a time)."
+    ]
+    whole = comparison(content)
+    assert any("samples must come fast (210 µs each, 1,000 at once)" in choice.text for choice in choices(whole))
+    assert "seconds for one sample of a batch" in report(content).to_html()
+    assert "1 call · 210 µs a sample · 1,000 at once" in story(whole, Look({}), [])
+    content["models"][0]["scores"]["frechet"]["value"] = 0.13
+    assert "210 µs (1 network call, 1,000 at once) and" in choices(comparison(content))[0].text
 
 
 def test_times_without_a_spread_are_not_compared(content):

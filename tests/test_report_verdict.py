@@ -23,8 +23,8 @@ def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
         "flow and ddpm lead in coverage, with no measurable difference between them at n = 360"
     )
     assert said(content, "speed") == [
-        "gan and vae sample fastest, in 210 µs each (1 network call); flow takes 19 times as long (19 network calls) and ddpm "
-        "20 times as long (20 network calls)."
+        "gan and vae sample fastest, in 210 µs each (1 network call, 64 at once); flow takes 19 times as long (19 network "
+        "calls) and ddpm 20 times as long (20 network calls)."
     ]
     assert said(content, "warning") == []
     _, table = scorecards(content)[0]
@@ -220,7 +220,21 @@ def test_a_model_without_finite_scores_wins_nothing(content):
 def test_limits_come_from_the_floors(content):
     text = " ".join(stated.limits(comparison(content)))
     assert "At n = 360, two models must differ by at least 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
-    assert "Models are compared by their own spreads: where these are larger, they must differ by more." in text
+    assert "These are 2√2 = 2.8 times the spread of real data's score, over draws of as many real examples." in text
+    assert (
+        "A model whose own spread (from 3 samplings of one training) is larger is compared by that: two models of spreads v "
+        "and w must differ by 2√(v² + w²)."
+    ) in text
+    assert "compared in pairs" not in text, "no model has a ladder"
+    content["floors"]["frechet"]["values"], content["floors"]["coverage"]["values"] = [0.1] * 20, [0.9] * 10
+    assert "over 10 to 20 draws of as many real examples." in stated.noise_limits(comparison(content))
+    content["floors"]["coverage"]["values"] = [0.9] * 20
+    assert "over 20 draws of as many real examples." in stated.noise_limits(comparison(content))
+    for entry in content["models"]:
+        entry["scores"] = {name: {**score, "spread": None} for name, score in entry["scores"].items()}
+    assert "The models have no spread of their own (from 3 samplings of one training)." in stated.noise_limits(
+        comparison(content)
+    )
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
     assert "Each model was trained once" in " ".join(stated.limits(comparison(content))), (

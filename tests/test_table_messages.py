@@ -170,9 +170,21 @@ def test_numbers_with_a_unit_in_two_columns_have_one_note_and_their_shares_can_b
     assert text.count("write the numbers alone") == 1
     assert text.count("samples hold no others: see the note") == 2
     lines = text.splitlines()
-    assert "values (share of rows) or range" in lines[-5]
+    assert "training rows: values (share) or range" in lines[-5]
     assert re.search(r"grade +category +a \(\d\d %\), b \(\d\d %\) ", lines[-1])
     assert re.search(r"share +category +0% \(\d\.\d %\), ", lines[-3])
+
+
+def test_a_check_says_of_which_rows_its_shares_are(tmp_path):
+    """Shares and ranges are those of the training rows, which a model is given; cells are missing in all rows."""
+    path = tmp_path / "t.csv"
+    path.write_text("x,job\n" + "".join(f"{i}.5,{'' if i % 5 == 0 else 'ab'[i % 3 == 0]}\n" for i in range(90)))
+    head, _, job = of_table(check(path)["table"]).splitlines()[-3:]
+    assert re.split("  +", head)[2:4] == ["training rows: values (share) or range", "all rows: missing"]
+    data = load(path)
+    shares = [round(100 * share) for share in data.space.fields[1].shares[:2]]
+    assert re.split("  +", job)[2:4] == [f"a ({shares[0]} %), b ({shares[1]} %)", "20 %"]
+    assert round(100 * data.space.fields[1].shares[2]) != 20, "the training rows are others than all rows"
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}

@@ -158,6 +158,7 @@ def test_given_columns_have_no_loss(mixed):
     student = student_of_table(method_of(mixed).denoiser)
     store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
     method = TableDistillation(student, store)
+    assert method.learns == "samples"
     store.fill()
     store.condition_known[:, student.layout.size :] = 1.0
     ((player, loss),) = method.losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))

@@ -24,7 +24,7 @@ def points(*values, spread=0.004, coverage=0.95, distance=None):
 def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
     rungs = of_model.pop("rungs")
     floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
-    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None)
+    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples")
     model = ModelResult(name, ladder=measured, **of_model)
     known = describe()
     return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))

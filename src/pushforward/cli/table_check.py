@@ -18,13 +18,15 @@ _SHOWN, _WIDE, _NAME, _TEXT = 4, 44, 28, 16
 def of_table(table: dict[str, Any]) -> str:
     """A table in words: how it was read, then each column with kind, content, missing share, examples, and why.
 
+    The content is that of the training rows, as the model is given it; the missing share is that of all rows.
+
     Args:
         table: The entry "table" of `pushforward.data.check`.
     """
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
     facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
     facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
-    head = ["column", "kind", "values (share of rows) or range", "missing", "examples", "why"]
+    head = ["column", "kind", "training rows: values (share) or range", "all rows: missing", "examples", "why"]
     names = shortened([field["name"] for field in table["fields"]], _NAME)
     rows = [head, *([name, *_row(field, table["notes"])] for name, field in zip(names, table["fields"], strict=True))]
     return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"

@@ -66,8 +66,9 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
 
         Of a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
         ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range
-        (as it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares,
-        missing (share of cells without a value), examples, and why. Units of coordinates are left out.
+        (as it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares, all
+        four of the training rows, missing (share of the cells of all rows without a value), examples, and why. Units of
+        coordinates are left out.
 
         Of image files: ``files`` (how many there are), ``sizes`` and ``modes`` as {name: number of files}, such as
         {"64 x 48": 100} (height x width, before scaling) and {"RGB": 99, "CMYK": 1}, the most frequent first, and ``duplicates``:

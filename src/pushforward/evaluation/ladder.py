@@ -227,6 +227,7 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         default_solver=None if default is None else solver_title(default),
         teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
         finished=finished,
+        learned=(model.method.learns or None) if isinstance(model, Run) and teacher is not None else None,
     )
 
 

@@ -130,15 +130,14 @@ class Ladder(Record):
     Args:
         n: Samples on either side.
         repeats: Samplings of each point.
-        floors: What real data scores at this n, by score.
-        points: Of the map, in 1, 2, 4, 8 and 16 calls.
+        floors, points: What real data scores at this n, by score; and the map, in 1, 2, 4, 8 and 16 calls.
         teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
         own: The teacher by the solver and in the steps with which the map's training held it.
         solver: That solver, in words.
         default: The teacher by the solver and in the steps of its own run; None where the map's run does not name them.
-        default_solver: That solver, in words.
-        teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
+        default_solver, teacher_run: That solver, in words; and the folder of the teacher's run, as the map's run names it.
         finished: Whether the teacher is the map that was finished, at which this one starts.
+        learned: What of the teacher the map's training learns (`pushforward.methods.Method.learns`); None where unknown.
     """
 
     n: int | None = None
@@ -152,6 +151,7 @@ class Ladder(Record):
     default_solver: str | None = None
     teacher_run: str | None = None
     finished: bool = False
+    learned: str | None = None
 
 
 @dataclass(frozen=True)

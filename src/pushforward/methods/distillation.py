@@ -70,6 +70,7 @@ class Distillation(Mapping):
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         self.teacher: Flow
+        self.learns = "samples" if self.stored == 1 else "samples and velocity" if self.stored else "velocity"
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""

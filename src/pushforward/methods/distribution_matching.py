@@ -80,6 +80,7 @@ class DistributionMatching(Method):
         self.inside, self.steps = share("inside", inside, " of the examples"), steps
         self.teacher: Flow
         self.freeze("teacher", teacher)
+        self.learns = "score"
 
     @property
     def players(self) -> Mapping[str, nn.Module]:

@@ -39,7 +39,7 @@ class LatentMethod(Method):
                 f"{type(method).__name__} prepares its inputs from the data itself, so it cannot be trained on the codes of an "
                 "autoencoder. Train it on the data."
             )
-        self.method = method
+        self.method, self.learns = method, method.learns
         self.freeze("autoencoder", frozen)
         missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
         if missing:

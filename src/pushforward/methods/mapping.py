@@ -112,6 +112,7 @@ class Mapping(Method):
             self.teacher = None
         else:
             self.freeze("teacher", teacher)
+            self.learns = "velocity"
         self.target_map = copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
         if self.target_map is not None:
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))

@@ -150,6 +150,8 @@ class Method(Freezing, ABC):
     space: Space
     guard: Guard | None = None
     """When training ends by itself, beside `reference`; None never ends it."""
+    learns: str = ""
+    """What is learned of a frozen teacher: "samples", "velocity", "samples and velocity" or "score"; else empty."""
 
     @property
     @abstractmethod

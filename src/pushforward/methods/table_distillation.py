@@ -46,6 +46,7 @@ class TableDistillation(Method):
             raise UsageError(f"TableDistillation trains a map of a table, a TableDenoiser with sampling; got {flow_map!r:.80}.")
         self.flow_map, self.space, self.trajectories, self.steps = flow_map, flow_map.table, trajectories, steps
         self.freeze("teacher", trajectories.teacher)
+        self.learns = "samples"
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Give the map the weights of another one."""

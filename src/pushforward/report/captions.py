@@ -97,12 +97,13 @@ def _point(point: tuple[float, float, float | None], spread: float) -> str:
 
 
 SECONDS_NOTE = (
-    "{} and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "
-    "proportion to network calls."
+    "{} and to the left is better. Time is that of a batch, divided by its samples: a sample that is drawn alone takes longer. "
+    "It was measured at each model's own number of steps; at other numbers it is in proportion to network calls."
 )
 APART = "Models of different reports were timed in different sessions, so their times do not compare. "
 COST_NOTES = (
-    "Time per sample: {} timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
+    "Time per sample is the time of a batch, divided by its samples (“at once”): a sample that is drawn alone takes longer. "
+    "{} timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
     "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
     "adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the data and "
     "the other models. In training these are also gradients, the optimiser's states, averaged weights and activations of one "
@@ -188,7 +189,7 @@ LANDSCAPE_NOTE = (
 def cost_notes(comparison: Comparison) -> str:
     """How times and memory were measured."""
     apart = len(sessions(comparison)) > 1
-    return (APART if apart else "") + COST_NOTES.format("models of one report are" if apart else "all models are")
+    return (APART if apart else "") + COST_NOTES.format("Models of one report are" if apart else "All models are")
 
 
 def seconds_note(comparison: Comparison) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import ROLES, Role
-from pushforward.numbers import duration, listing
+from pushforward.numbers import listing
 from pushforward.report.clauses import differences
 from pushforward.report.sentences import inside, marked, named, with_values
-from pushforward.report.speeds import Speed, sessions, speeds, times_as_long
+from pushforward.report.speeds import Speed, each, sessions, spanned, speeds, times_as_long
 from pushforward.report.statistics import (
     Statistic,
     at_floor,
@@ -150,10 +150,10 @@ def _deciding(comparison: Comparison, names: Sequence[str]) -> str:
     if len(timed) < len(names) or any(speed.low is None for speed in timed):
         return ""
     if all(times_as_long(timed[0], speed) is None for speed in timed):
-        return f"Nor do they in the time of a sample ({duration(timed[0].seconds)})."
+        return f"Nor do they in the time of a sample: {spanned(timed)}."
     if len(timed) > MANY:
         near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
-        text = f"{named([speed.name for speed in near])} {'takes' if len(near) == 1 else 'take'} {_span(near)}"
+        text = f"{named([speed.name for speed in near])} {'takes' if len(near) == 1 else 'take'} {spanned(near)}"
         return f"What decides is the time of a sample: {text}, the others up to {timed[-1].text}."
     return f"What decides is the time of a sample: {listing(f'{marked(speed.name)} {speed.text}' for speed in timed)}."
 
@@ -209,13 +209,7 @@ def _reasons(comparison: Comparison, model: ModelResult, level: Level) -> dict[s
 
 
 def _must_be_fast(near: Sequence[Speed]) -> str:
-    return f"samples must come fast ({_span(near)} each)"
-
-
-def _span(near: Sequence[Speed]) -> str:
-    """The least and the greatest time."""
-    least, most = duration(near[0].seconds), duration(near[-1].seconds)
-    return least if least == most else f"{least} to {most}"
+    return f"samples must come fast ({each(near)})"
 
 
 def _against(comparison: Comparison, short: Short, metric: str) -> list[Choice]:
@@ -295,4 +289,4 @@ def _between(comparison: Comparison, model: ModelResult) -> dict[str, str]:
     label = inside(comparison.info(metric).label)
     parts = [f"a better {label} than {named(faster)}"] if faster else []
     parts += [f"less time for a sample than {named(better)}"] if better else []
-    return {"between": f"you want {listing(parts)} ({own.text}, {duration(time.seconds)} each)"} if parts else {}
+    return {"between": f"you want {listing(parts)} ({own.text}, {each([time])})"} if parts else {}

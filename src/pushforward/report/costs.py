@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
+from pushforward.evaluation.measurements import SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, duration, listing, plain, quantity
+from pushforward.report.speeds import at_once
 from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["costs"]
@@ -22,7 +23,10 @@ COLUMNS = (
     Column("Memory", "The most that a training step adds: weights, gradients, optimiser states and activations."),
     Column("Sampler"),
     Column("Calls", "Network evaluations for one sample."),
-    Column("Time per sample", "Lower quartile over the turns; from the fastest turn to the median."),
+    Column(
+        "Time per sample",
+        "Of a batch, divided by its samples: lower quartile over the turns; from the fastest turn to the median.",
+    ),
     Column("Memory", "The most that sampling a batch adds, weights included."),
     Column("FLOPs per sample"),
     Column("Refused draws", "Share of draws that broke a constraint of the table; these samples were drawn again."),
@@ -57,7 +61,7 @@ def _cells(model: ModelResult) -> list[Cell]:
     return [
         *(Cell(text) for text in texts),
         _time(sampling),
-        Cell(_megabytes(sampling.memory.mb), note=_at_once(sampling.memory)),
+        Cell(_megabytes(sampling.memory.mb), note=at_once(sampling.memory.batch)),
         Cell(quantity(sampling.flops_per_sample)),
         Cell("–" if sampling.refused is None else f"{sampling.refused:.1%}"),
     ]
@@ -71,11 +75,7 @@ def _sampler(sampling: SamplingCost) -> str:
 def _time(sampling: SamplingCost) -> Cell:
     timing = sampling.timing
     notes = [f"{duration(timing.low)} to {duration(timing.high)}"] if timing.low is not None and timing.high is not None else []
-    return Cell(duration(sampling.seconds_per_sample), note=", ".join([*notes, *filter(None, [_at_once(timing)])]))
-
-
-def _at_once(measured_in: SampleTime | Memory) -> str:
-    return "" if measured_in.batch is None else f"{count(measured_in.batch)} at once"
+    return Cell(duration(sampling.seconds_per_sample), note=", ".join([*notes, *filter(None, [at_once(timing.batch)])]))
 
 
 def _megabytes(x: float | None) -> str:

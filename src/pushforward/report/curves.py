@@ -51,7 +51,7 @@ def curve(comparison: Comparison) -> str:
 
 def frontier(comparison: Comparison) -> str:
     """Quality against seconds for one sample; empty where no model has both."""
-    chart, legend = _against(comparison, _by_seconds, "seconds for one sample")
+    chart, legend = _against(comparison, _by_seconds, "seconds for one sample of a batch")
     note = seconds_note(comparison) if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
     return framed(signs(comparison), chart, f"{note} {legend}".strip()) if chart else ""
 

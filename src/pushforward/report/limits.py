@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import listing, plain
+from pushforward.numbers import count, listing, plain
+from pushforward.report.bars import sampled
 from pushforward.report.sentences import inside, unmarked, verb
 from pushforward.report.speeds import sessions
 from pushforward.report.statistics import at_n, floor_statistic, main_metrics, statistics
@@ -14,21 +15,37 @@ from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
 
-SPREADS = (
-    "That comes from the spread of real data's score over redraws. Models are compared by their own spreads: where these are "
-    "larger, they must differ by more. Samples of one model in different numbers of calls start from the same noise and are "
-    "compared in pairs: there a smaller difference is enough."
+IN_PAIRS = (
+    " Samples of one model in different numbers of calls start from the same noise and are compared in pairs: there a smaller "
+    "difference is enough."
 )
-"""What the least differences are, and what they are not."""
+"""Why less is required between the points of a ladder."""
 
 
 def noise_limits(comparison: Comparison) -> str:
-    """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known."""
+    """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known.
+
+    The rule is that of `pushforward.report.statistics`.
+    """
     ranking = main_metrics(comparison)
     known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
     parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
     where = at_n(comparison).strip().capitalize() or "Here"
-    return f"{where}, two models must differ by at least {listing(parts)}. {SPREADS}" if parts else ""
+    least = f"{where}, two models must differ by at least {listing(parts)}: read a smaller difference as none."
+    pairs = IN_PAIRS if any(model.ladder is not None for model in comparison.models) else ""
+    return f"{least} {_spreads(comparison, list(known))}{pairs}" if parts else ""
+
+
+def _spreads(comparison: Comparison, metrics: Sequence[str]) -> str:
+    """From which spreads the least differences follow, and when more is required."""
+    draws = sorted(len(comparison.floors[metric].values) for metric in metrics)
+    over = f"{' to '.join(dict.fromkeys(map(count, (draws[0], draws[-1]))))} draws" if draws[0] else "draws"
+    which = "That is" if len(metrics) == 1 else "These are"
+    text = f"{which} 2√2 = 2.8 times the spread of real data's score, over {over} of as many real examples."
+    if all(score.spread is None for metric in metrics for score in statistics(comparison, metric)):
+        return f"{text} The models have no spread of their own ({sampled(comparison)})."
+    own = f"A model whose own spread ({sampled(comparison)}) is larger is compared by that"
+    return f"{text} {own}: two models of spreads v and w must differ by 2√(v² + w²)."
 
 
 def noise_table(comparison: Comparison) -> Table | None:
@@ -37,7 +54,7 @@ def noise_table(comparison: Comparison) -> Table | None:
     if set(known) <= set(main_metrics(comparison)):
         return None
     rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
-    return Table([Column("Least difference between two models", hint=at_n(comparison).strip())], rows)
+    return Table([Column("Two models must differ by at least", hint=at_n(comparison).strip())], rows)
 
 
 def _least(comparison: Comparison) -> dict[str, str]:

@@ -40,7 +40,7 @@ def reproduce(comparison: Comparison) -> str:
 def _noise(comparison: Comparison) -> str:
     """The table of the least differences between two models."""
     table = noise_table(comparison)
-    return "" if table is None else f'<div class="noise">{scrolled(table, "Least differences")}</div>'
+    return "" if table is None else f'<div class="noise">{scrolled(table, "Least differences between two models")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:

@@ -14,6 +14,16 @@ from pushforward.report.statistics import with_spread
 
 __all__ = ["Rung", "how", "in_words", "rung_of", "rungs_of", "stretches"]
 
+_HELD = "The map's training held its teacher{}."
+_NO_SAMPLES = "The map was trained on its teacher's {}, and on no samples of it. The teacher is shown{{}}."
+_LEARNED = {
+    "samples": "The map was trained on samples that its teacher draws{}.",
+    "samples and velocity": "The map was trained on samples that its teacher draws{}, then on the teacher's velocity.",
+    "velocity": _NO_SAMPLES.format("velocity"),
+    "score": _NO_SAMPLES.format("score"),
+}
+"""What a map's training learned of its teacher; solver and calls are filled in."""
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -80,7 +90,7 @@ def _held(ladder: Ladder) -> list[str]:
     if ladder.finished:
         return [f"The default of the teacher's own run is {default}."] if default and ladder.default != ladder.own else []
     by = f" by {ladder.solver}" if ladder.solver else ""
-    held = f"The map was trained on samples that its teacher draws{by} in {counted(ladder.own.calls, 'call')}."
+    held = _LEARNED.get(ladder.learned or "", _HELD).format(f"{by} in {counted(ladder.own.calls, 'call')}")
     if ladder.default is None:
         return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
     if ladder.default == ladder.own:

@@ -28,8 +28,8 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         what = f"{once}; ± is the spread of real data over several samplings."
     best = (
         " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than twice "
-        "the spread of the difference. A spread smaller than that of real data counts as that of real data, because a few "
-        "samplings can agree by luck."
+        "the spread of the difference, √(v² + w²) of spreads v and w. A spread smaller than that of real data counts as that of "
+        "real data, because a few samplings can agree by luck."
     )
     overlap = (
         " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "

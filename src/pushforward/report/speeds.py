@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import counted, duration, listing, plain
+from pushforward.numbers import count, counted, duration, listing, plain
 from pushforward.report.sentences import Sentence, named
 from pushforward.report.statistics import THRESHOLDS
 
-__all__ = ["Speed", "sampling_sentence", "sessions", "speeds", "times_as_long"]
+__all__ = ["Speed", "at_once", "each", "sampling_sentence", "sessions", "spanned", "speeds", "times_as_long"]
 
 MANY = 3
 """Slower models whose times a sentence lists one by one."""
@@ -27,6 +27,7 @@ class Speed:
         low: The fastest turn; None where only one number is known.
         high: The median turn; None where only one number is known.
         calls: Network calls for one sample; None where unknown.
+        batch: Samples that were drawn at once, over which the seconds are a mean; None where unknown.
     """
 
     name: str
@@ -34,12 +35,12 @@ class Speed:
     low: float | None = None
     high: float | None = None
     calls: float | None = None
+    batch: float | None = None
 
     @property
     def text(self) -> str:
-        """Such as ``210 µs (1 network call)``."""
-        calls = "" if self.calls is None else f" ({counted(self.calls, 'network call')})"
-        return f"{duration(self.seconds)}{calls}"
+        """Such as ``210 µs (1 network call, 64 at once)``."""
+        return spanned([self])
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
@@ -57,8 +58,26 @@ def speeds(comparison: Comparison) -> list[Speed]:
         if seconds is not None and seconds > 0:
             known = low is not None and high is not None and low > 0 and not apart
             ends = (low, high) if known else (None, None)
-            timed.append(Speed(model.name, seconds, *ends, model.sampling.calls))
+            timed.append(Speed(model.name, seconds, *ends, model.sampling.calls, model.sampling.timing.batch))
     return sorted(timed, key=lambda speed: speed.seconds)
+
+
+def at_once(*batches: float | None) -> str:
+    """How many samples were drawn at once where a cost was measured, such as ``16 to 64 at once``; empty where unknown."""
+    known = sorted(batch for batch in batches if batch is not None)
+    if known and known[-1] == 1:
+        return "one at a time"
+    return f"{' to '.join(dict.fromkeys(map(count, known[:1] + known[-1:])))} at once" if known else ""
+
+
+def each(ordered: Sequence[Speed]) -> str:
+    """The least and the greatest time of a sample, such as ``1 ms to 2 ms each, 64 at once``."""
+    return ", ".join(filter(None, [f"{_span(ordered)} each", at_once(*(speed.batch for speed in ordered))]))
+
+
+def spanned(ordered: Sequence[Speed]) -> str:
+    """The same with network calls where they are one number, such as ``1 ms to 2 ms (1 network call, 64 at once)``."""
+    return _span(ordered) + _aside(ordered)
 
 
 def times_as_long(fast: Speed, slow: Speed) -> str | None:
@@ -91,7 +110,7 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
     first = timed[0]
     if len(timed) == 1:
         spread = "" if first.low is None or first.high is None else f", {duration(first.low)} to {duration(first.high)} in turns"
-        text = f"{named([first.name])} takes {duration(first.seconds)} for a sample{_calls(first)}{spread}."
+        text = f"{named([first.name])} takes {duration(first.seconds)} for a sample{_aside(timed)}{spread}."
         return Sentence("speed", text, "cost")
     if any(speed.low is None for speed in timed):
         ends = f"from {first.text} ({named([first.name])}) to {timed[-1].text} ({named([timed[-1].name])})"
@@ -100,19 +119,21 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
         return Sentence("speed", f"A sample takes {ends}; {rest}.", "cost")
     slower = [speed for speed in timed if times_as_long(first, speed) is not None]
     if not slower:
-        return Sentence("speed", f"No measurable difference in sampling time: {_range(timed)} each.", "cost")
+        return Sentence("speed", f"No measurable difference in sampling time: {_from(timed)}{each(timed)}.", "cost")
     near = [speed for speed in timed if speed not in slower]
-    calls = _calls(first) if len({_calls(speed) for speed in near}) == 1 else ""
-    names, times = named([speed.name for speed in near]), _range(near)
-    within = times if times.startswith("from") else f"in {times}"
-    lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {within} each{calls}"
+    names, times = named([speed.name for speed in near]), f"{_from(near) or 'in '}{_span(near)} each{_aside(near)}"
+    lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {times}"
     return Sentence("speed", f"{lead}; {_slower(first, slower)}.", "cost")
 
 
 def _slower(first: Speed, slower: Sequence[Speed]) -> str:
-    """How many times as long as the fastest each slower model takes; of many their names, and that of the first and the last."""
+    """How many times as long as the fastest each slower model takes; of many their names, and that of the first and the last.
+
+    Samples at once are named where they are not those of the fastest.
+    """
     if len(slower) <= MANY:
-        parts = [f"{times_as_long(first, speed)}{_calls(speed)}" for speed in slower]
+        others = [replace(speed, batch=None) if speed.batch == first.batch else speed for speed in slower]
+        parts = [f"{times_as_long(first, speed)}{_aside([speed])}" for speed in others]
         parts = [
             f"{named([speed.name])} {'takes ' * (speed is slower[0])}{part}" for speed, part in zip(slower, parts, strict=True)
         ]
@@ -121,10 +142,18 @@ def _slower(first: Speed, slower: Sequence[Speed]) -> str:
     return f"{named([speed.name for speed in slower])} take from {ends[0]} to {ends[1]}"
 
 
-def _calls(speed: Speed) -> str:
-    return speed.text.removeprefix(duration(speed.seconds))
+def _aside(timed: Sequence[Speed]) -> str:
+    """Network calls, where they are the same for all, and samples at once, in brackets."""
+    calls = {speed.calls for speed in timed}
+    (same,) = calls if len(calls) == 1 else (None,)
+    parts = ["" if same is None else counted(same, "network call"), at_once(*(speed.batch for speed in timed))]
+    return f" ({', '.join(filter(None, parts))})" if any(parts) else ""
 
 
-def _range(ordered: Sequence[Speed]) -> str:
-    ends = duration(ordered[0].seconds), duration(ordered[-1].seconds)
-    return ends[0] if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"
+def _from(ordered: Sequence[Speed]) -> str:
+    return "from " if " to " in _span(ordered) else ""
+
+
+def _span(ordered: Sequence[Speed]) -> str:
+    """The least and the greatest time."""
+    return " to ".join(dict.fromkeys(duration(speed.seconds) for speed in (ordered[0], ordered[-1])))

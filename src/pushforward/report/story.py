@@ -8,6 +8,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, plain
 from pushforward.report.markup import prose, titled
 from pushforward.report.samples import samples
+from pushforward.report.speeds import at_once
 from pushforward.report.sprites import Look
 
 __all__ = ["deed", "story"]
@@ -56,6 +57,7 @@ def _card(opening: Comparison, model: ModelResult, index: int) -> str:
     costs = [] if model.sampling.calls is None else [counted(model.sampling.calls, "call")]
     if model.sampling.seconds_per_sample:
         costs.append(f"{plain(1e6 * model.sampling.seconds_per_sample, 2)} µs a sample")
+        costs += filter(None, [at_once(model.sampling.timing.batch)])
     return (
         f'<div class="deed"><p class="figtitle">{titled(model, index)}</p><p>{escape(way)}</p>'
         f'<p><strong>{prose(deed(opening, model))}</strong></p><p class="note">{escape(" · ".join(costs))}</p></div>'
