@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -138,6 +139,8 @@ def test_progress_shows_what_was_measured(monkeypatch):
     first, second = stream.getvalue().splitlines()
     assert "modes" not in first
     assert second == f"{first}  modes 7/8"
+    assert health.in_words({"coverage": 0.812}) == "coverage 0.81"
+    assert health.in_words({"logit_gap": 1.0}) == ""
 
 
 def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
@@ -153,5 +156,26 @@ def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
         progress("gan" if second // 5 % 2 else "flow", Clock, 6400, {})
     shown = [line.split()[0] for line in stream.getvalue().splitlines()]
     assert shown == ["flow", "gan"] * 5
-    assert health.in_words({"coverage": 0.812}) == "coverage 0.81"
-    assert health.in_words({"logit_gap": 1.0}) == ""
+
+
+def test_progress_follows_the_speed_of_the_last_minute(monkeypatch):
+    """A run that was slow, is resumed, then slows down by half and at last goes back."""
+
+    def line(step, seconds):
+        stream.truncate(0)
+        progress("run", SimpleNamespace(step=step, seconds=seconds, total=1000, progress=step / 1000), 64 * step, {})
+        return stream.getvalue().strip("\0").split("  ", 3)[-1].strip()
+
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = Progress(interval=0.0)
+    assert line(200, 2000.0) == "6 examples/s  2:13:20 left", "nothing is known but the average"
+    assert line(202, 2001.0) == "128 examples/s  6:39 left"
+    for step in range(203, 401):
+        last = line(step, 2000 + 0.5 * (step - 200))
+    assert last == "128 examples/s  5:00 left"
+    for step in range(401, 501):
+        last = line(step, 2100 + (step - 400))
+    assert last == "64 examples/s  8:20 left"
+    assert line(300, 2050.0) == "9 examples/s  1:19:43 left"
+    assert line(302, 2051.0) == "128 examples/s  5:49 left"

@@ -101,8 +101,14 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
     return Progress() if visible else Silent()
 
 
+WINDOW, SPACING = 60.0, 5.0
+"""Seconds of training from which the speed is computed, and between its marks."""
+
+
 class Progress(Watcher):
     """Lines of name, share done, time left, training examples per second and losses.
+
+    The speed and the time left follow the last minute of training, so that after a resume they are those of this machine.
 
     Args:
         interval: Seconds between plain lines of one run where there is neither a terminal nor a notebook. Of runs that train in
@@ -119,10 +125,12 @@ class Progress(Watcher):
         self._tasks: dict[str, Any] = {}
         self._seen: dict[str, tuple[Any, int, dict[str, float]]] = {}
         self._measured: dict[str, str] = {}
+        self._marks: dict[str, list[tuple[float, int, float]]] = {}
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
         self._seen[name] = clock, samples, losses
+        self._mark(self._marks.setdefault(name, []), (clock.seconds, samples, clock.progress))
         if self._due(name):
             self._show(name, clock.progress, self._line(name))
 
@@ -130,6 +138,16 @@ class Progress(Watcher):
         """Show how much is there, if it is time to."""
         if self._due(name):
             self._show(name, share, words)
+
+    @staticmethod
+    def _mark(marks: list[tuple[float, int, float]], mark: tuple[float, int, float]) -> None:
+        """Add (seconds, samples, share done) where the last mark is old enough; of those before the window one stays."""
+        if marks and mark[2] < marks[-1][2]:  # training went back to a checkpoint
+            marks.clear()
+        if not marks or mark[0] - marks[-1][0] >= SPACING:
+            marks.append(mark)
+        while len(marks) > 1 and mark[0] - marks[1][0] >= WINDOW:
+            del marks[0]
 
     def _due(self, name: str) -> bool:
         now, last = time.monotonic(), self._last.get(name, self._since)
@@ -147,13 +165,16 @@ class Progress(Watcher):
 
     def _line(self, name: str) -> str:
         clock, samples, losses = self._seen[name]
-        done, seconds = clock.progress, max(clock.seconds, 1e-9)
-        left = duration(seconds * (1 - done) / done) if done > 0 else "?"
+        done, (before, samples_before, done_before) = clock.progress, self._marks[name][0]
+        if done <= done_before:  # the first step of this process
+            before, samples_before, done_before = 0.0, 0, 0.0
+        seconds = max(clock.seconds - before, 1e-9)
+        left = duration(seconds * (1 - done) / (done - done_before)) if done > done_before else "?"
         each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
         loss = f"  loss: {each}" if each else ""
         words = f"  {self._measured[name]}" if name in self._measured else ""
-        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} examples/s  {left} left{loss}{words}"
+        return f"step {clock.step:,}{total}  {(samples - samples_before) / seconds:,.0f} examples/s  {left} left{loss}{words}"
 
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""
