@@ -36,7 +36,7 @@ class SaidOptions(TypedDict, total=False):
     Args:
         budget: What each model was trained with, in words.
         commands: Command lines that repeat the comparison.
-        tell: Called with a line before each sampling of a model; silent by default.
+        tell: Called with a line before each sampling of a model, such as ``print``; silent by default.
     """
 
     budget: str | None
@@ -68,7 +68,7 @@ def compare(
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
             the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
-        said: ``budget``, ``commands`` and ``tell`` (`SaidOptions`).
+        said: ``budget``, ``commands`` and ``tell`` (`SaidOptions`); ``tell=print`` shows what is measured, which takes minutes.
 
     Raises:
         UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by

@@ -75,7 +75,7 @@ def evaluate(
             units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
             with the space's name in brackets. None takes what suits the data.
         plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
-        drawing: ``seed``, ``batch`` and ``tell`` (`DrawingOptions`).
+        drawing: ``seed``, ``batch`` and ``tell`` (`DrawingOptions`); ``tell=print`` shows what is measured, which takes minutes.
 
     Returns:
         A comparison of one model, with floors, the no-network row, cost and settings.

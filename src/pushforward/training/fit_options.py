@@ -55,8 +55,9 @@ class FitOptions(BudgetOptions, total=False):
         augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
-        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook. A `Progress`,
-            or another `Watcher`, is used unchanged.
+        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
+            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
+            unchanged.
         overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
             replaced.
         init: A run of the same method, from whose averaged weights training starts.
@@ -96,7 +97,7 @@ class ResumeOptions(BudgetOptions, total=False):
         plugins: Python files, or a single one, that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
+        progress: As that of `FitOptions`.
         trackers: As for `pushforward.fit`; a tracker that was used before goes on with its own run.
         shard: As that of `FitOptions`; a run may have had its weights whole before.
         devices: As that of `FitOptions`; a run may be resumed by any number of processes that divides its batch.

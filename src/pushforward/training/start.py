@@ -202,7 +202,8 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``,
             ``trackers``, ``shard``, ``devices``.
 
-    Where torchrun or another launcher has started several processes, each calls it and all train the one run.
+    Where torchrun or another launcher has started several processes, each calls it and all train the one run. Without a terminal
+    or a notebook nothing is printed; ``progress=True`` prints a line every ten seconds.
 
     Returns:
         The run with its averaged weights; ``run.transport.sample(16)`` draws from it.
