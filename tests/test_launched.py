@@ -56,6 +56,13 @@ def test_all_processes_end_with_the_same_code_and_the_first_one_speaks(case, res
     assert not printed[1], printed[1]
 
 
+def test_where_weights_are_sharded_the_error_of_the_first_process_is_that_of_all_too(results):
+    """It holds the store of errors, and ends: the others must notice its error before that."""
+    codes, printed, _ = results["first"]
+    assert codes == [6, 6], printed
+    assert "error: the memory does not suffice for step 3 (out of memory)" in printed[0]
+
+
 @pytest.mark.parametrize(
     ("case", "words"),
     [
