@@ -268,8 +268,9 @@ def main(folder):
         launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
         launch |= {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
-    # the first process holds the store of errors, and ends: the others must notice before that
-    results["first"] = together(2, commanded([*train, str(folder / "first"), "--shard"], lacking(0)), folder / "first-printed")
+    # the first process holds the store of errors, and ends: the others must notice before that, while nothing is saved
+    shared = [*TRAIN[:-2], "--steps", "6", "--shard", "--out", str(folder / "first")]
+    results["first"] = together(2, commanded(shared, lacking(0)), folder / "first-printed")
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
     results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")
