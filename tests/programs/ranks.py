@@ -66,22 +66,18 @@ def stopped(trainer):
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def lacking(which):
-    """A process has no memory for its part of the third batch, when the others wait for its gradients."""
+def lacking(rank):
+    """One process has no memory for its part of the third batch, when the others wait for its gradients."""
+    from pushforward.training.step import Step
 
-    def before(rank):
-        from pushforward.training.step import Step
+    usual = Step._backward
 
-        usual = Step._backward
+    def backward(step, part, player, loss):
+        if rank == 1 and part.now.step == 2:
+            raise MemoryError("out of memory")
+        return usual(step, part, player, loss)
 
-        def backward(step, part, player, loss):
-            if rank == which and part.now.step == 2:
-                raise MemoryError("out of memory")
-            return usual(step, part, player, loss)
-
-        Step._backward = backward
-
-    return before
+    Step._backward = backward
 
 
 def hanging(trainer):
@@ -259,7 +255,7 @@ def main(folder):
         "unlike": other_data,
         "turned": often_compared(at_step(1, 3, turned)),
         "stopped": at_step(1, 3, stopped),
-        "lacking": lacking(1),
+        "lacking": lacking,
         "hanging": at_step(1, 3, hanging),
         "killed": at_step(1, 5, killed),
     }
@@ -268,9 +264,6 @@ def main(folder):
         launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
         launch |= {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
         results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
-    # the first process holds the store of errors, and ends: the others must notice before that, while nothing is saved
-    shared = [*TRAIN[:-2], "--steps", "6", "--shard", "--out", str(folder / "first")]
-    results["first"] = together(2, commanded(shared, lacking(0)), folder / "first-printed")
     again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
     results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
     results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")

@@ -18,7 +18,7 @@ from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
 from pushforward.training.agreement import Board
 from pushforward.training.channel import Channel
-from pushforward.training.sharding import release, shard
+from pushforward.training.sharding import shard
 from pushforward.training.tensors import local
 
 __all__ = ["TIMEOUT", "Group", "Processes"]
@@ -203,7 +203,6 @@ class Group(Processes):
         if "saving" in self.__dict__:
             self.saving.left = True
         if self.owned and torch.distributed.is_initialized():
-            release(self._networks)
             with contextlib.suppress(RuntimeError):
                 if self.device == "cuda":  # what waits for another process would never end
                     torch.distributed.distributed_c10d._abort_process_group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -40,17 +39,10 @@ def shard(method: Method, device: str, count: int) -> list[Any]:
     return networks
 
 
-def release(networks: Sequence[Any] = ()) -> None:
-    """Let go of the processes' group, which torch's caches of sharded tensors hold by their mesh until the interpreter ends.
-
-    Args:
-        networks: Sharded networks that train no more; they hold the group as well.
-    """
+def release() -> None:
+    """Let go of the processes' group, which torch's caches of sharded tensors hold by their mesh until the interpreter ends."""
     while _meshes:
         getattr(_meshes.pop(), "_pg_registry", {}).clear()
-    for network in networks:
-        for group in getattr(network._get_fsdp_state(), "_fsdp_param_groups", ()):
-            group.mesh_info.shard_process_group = None
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:
