@@ -128,14 +128,13 @@ class Ladder(Record):
     """Quality of a map between two times in few calls, and of its teacher from the same noise.
 
     Args:
-        n: Samples on either side.
-        repeats: Samplings of each point.
-        floors, points: What real data scores at this n, by score; and the map, in 1, 2, 4, 8 and 16 calls.
+        n, repeats: Samples on either side, and samplings of each point.
+        floors: What real data scores at this n, by score.
+        points: Of the map, in 1, 2, 4, 8 and 16 calls.
         teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
-        own: The teacher by the solver and in the steps with which the map's training held it.
-        solver: That solver, in words.
-        default: The teacher by the solver and in the steps of its own run; None where the map's run does not name them.
-        default_solver, teacher_run: That solver, in words; and the folder of the teacher's run, as the map's run names it.
+        own, solver: The teacher in the steps with which the map's training held it; and its solver there, in words.
+        default, default_solver: The same in the steps of the teacher's own run; None where the map's run does not name them.
+        teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
         finished: Whether the teacher is the map that was finished, at which this one starts.
         learned: What of the teacher the map's training learns (`pushforward.methods.Method.learns`); None where unknown.
     """
