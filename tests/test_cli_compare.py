@@ -119,7 +119,7 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
     code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
     assert code == 0, err
-    assert "\n4 models train in turns of 5 s each, until every one has its budget\n" in err
+    assert "\n4 models train in turns of 5 s; the time left of each is that of its own training\n" in err
     assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
 

@@ -124,9 +124,11 @@ def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, w
 def test_all_faults_of_given_values_are_named_at_once_and_before_any_note(shop, monkeypatch):
     monkeypatch.setattr("pushforward.cli.given.say", (said := []).append)
     with pytest.raises(UsageError) as error:
-        condition_of(shop, None, "rating=good,colour=red,size=3,day=1971-01-01,product=bok")
+        condition_of(shop, None, "ratng=2,rating=good,size=3,day=1971-01-01,product=bok")
     message = str(error.value)
-    assert message.startswith('Unknown conditions "colour", "size"; this model knows "product", "rating", "day".')
+    unknown, _, known = message.partition(".")[0].partition("; ")
+    assert unknown == 'Unknown conditions "ratng" (did you mean "rating"?), "size"'
+    assert known == 'this model knows "product", "rating", "day"'
     assert '"rating" takes a number, got ' in message
     assert '"product" has no category "bok".' in message
     assert "day" not in message.partition("knows")[2].partition(".")[2], "a value that is replaced is no fault"

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import re
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,8 @@ from pushforward.report import Report
 from pushforward.report.alarms import alarm_periods
 from pushforward.report.verdict import verdict
 from pushforward.training import health, observers
-from pushforward.training.progress import Progress
+from pushforward.training.budget import Budget, Clock
+from pushforward.training.progress import Pace, Progress, duration
 
 
 @pytest.fixture(scope="module")
@@ -158,24 +158,29 @@ def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
     assert shown == ["flow", "gan"] * 5
 
 
-def test_progress_follows_the_speed_of_the_last_minute(monkeypatch):
-    """A run that was slow, is resumed, then slows down by half and at last goes back."""
+def test_progress_follows_the_speed_of_the_last_minute():
+    """A run that was slow is resumed, slows down by half, and goes back to a checkpoint; its budget is in steps."""
 
-    def line(step, seconds):
-        stream.truncate(0)
-        progress("run", SimpleNamespace(step=step, seconds=seconds, total=1000, progress=step / 1000), 64 * step, {})
-        return stream.getvalue().strip("\0").split("  ", 3)[-1].strip()
+    def after(step, seconds):
+        pace.add(seconds, 64 * step, step / 1000)
+        return pace.words().strip()
 
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    progress = Progress(interval=0.0)
-    assert line(200, 2000.0) == "6 examples/s  2:13:20 left", "nothing is known but the average"
-    assert line(202, 2001.0) == "128 examples/s  6:39 left"
-    for step in range(203, 401):
-        last = line(step, 2000 + 0.5 * (step - 200))
-    assert last == "128 examples/s  5:00 left"
-    for step in range(401, 501):
-        last = line(step, 2100 + (step - 400))
-    assert last == "64 examples/s  8:20 left"
-    assert line(300, 2050.0) == "9 examples/s  1:19:43 left"
-    assert line(302, 2051.0) == "128 examples/s  5:49 left"
+    pace = Pace()
+    assert after(200, 2000.0) == "", "a single step says nothing: the run was elsewhere before"
+    assert after(202, 2001.0) == "128 examples/s  6:39 left"
+    assert [after(step, 2000 + 0.5 * (step - 200)) for step in range(203, 401)][-1] == "128 examples/s  5:00 left"
+    assert [after(step, 2100 + (step - 400)) for step in range(401, 501)][-1] == "64 examples/s  8:20 left"
+    assert after(300, 2201.0) == "", "its seconds are not taken back"
+    assert after(302, 2202.0) == "128 examples/s  5:49 left"
+    assert after(1, 1.0) == "", "another training of this name"
+    assert after(3, 2.0) == "128 examples/s  8:19 left"
+
+
+def test_the_time_left_of_a_budget_in_seconds_is_the_rest_of_it():
+    """Also after training has gone back: the share of the seconds grows on."""
+    clock, pace = Clock(Budget(seconds=600.0), 64), Pace()
+    for step in [*range(201), *range(100, 120)]:
+        clock.step = step
+        clock.tick(1.0)
+        pace.add(clock.seconds, 64 * clock.step, clock.progress)
+    assert pace.words() == f"  64 examples/s  {duration(600 - clock.seconds)} left"

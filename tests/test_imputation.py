@@ -89,7 +89,7 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
         with pytest.raises(UsageError, match=words):
             pf.impute(transport, tmp_path / "t.csv", only=only)
     (tmp_path / "t.csv").write_text("a,x\nwrong,1\n")
-    faults = 'no column "c", .* It has no column "dd", .* `only` names the columns to fill; the table has no b.'
+    faults = 'no column "c", .* The model has no column "dd", .* `only` names the columns to fill; the table has no b.'
     with pytest.raises(UsageError, match=faults):  # before the cells of the table
         pf.impute(transport, tmp_path / "t.csv", only=["b", "c", "dd"])
     with pytest.raises(UsageError, match='"x", which `only` names: this column of the table was left out of training'):

@@ -201,6 +201,8 @@ def test_the_number_is_named_with_its_reason(free, monkeypatch):
     assert threads.in_words(torch.device("cuda")) == f"4 ({default})"
     free[0] = 3
     assert threads.in_words(CPU) == "3 (set in this process, as by torch.set_num_threads)"
+    monkeypatch.setenv("OMP_NUM_THREADS", "13")
+    assert threads.in_words(CPU) == "3 (set in this process, as by torch.set_num_threads)"
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
     assert threads.in_words(CPU) == "3 (MKL_NUM_THREADS=3 in the environment)"
 

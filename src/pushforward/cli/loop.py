@@ -31,8 +31,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
 
     with interruptible(trainers), _tidy_terminal(trainers):
         if turn:
-            if len(trainers) > 1:
-                say(f"{len(trainers)} models train in turns of {turn:g} s each, until every one has its budget")
+            if (count := sum(not trainer.done for trainer in trainers)) > 1:
+                say(f"{count} models train in turns of {turn:g} s; the time left of each is that of its own training")
             runs = train_in_turns(trainers, turn, after)
         else:
             for trainer in trainers:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.conditions.label import Label
 from pushforward.draws import ExampleDraws
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, closest, did_you_mean, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,9 @@ class Request:
         try:
             values = self._values(n, requested, seed)
         except UsageError as error:
-            raise UsageError(f"{unknown} {error}".strip()) from None
+            if not unknown:
+                raise
+            raise UsageError(f"{unknown} {error}") from error
         if unknown:
             raise UsageError(unknown)
         return values or None
@@ -122,7 +124,7 @@ class Request:
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
-                    f'so none can be given; got "{name}".'
+                    f"so none can be given; got {', '.join(map(quoted, requested))}."
                 )
             unknown.append(str(name))
         for condition, kind in self.kinds.items():
@@ -132,9 +134,12 @@ class Request:
         if not unknown:
             return ""
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
-        wrong, listed = (", ".join(f'"{name}"' for name in part) for part in (unknown, known))
-        hints = "".join(did_you_mean(name, known) for name in unknown)
-        return f"Unknown condition{'s' * (len(unknown) > 1)} {wrong}; this model knows {listed}.{hints}"
+        listed = ", ".join(map(quoted, known))
+        if len(unknown) == 1:
+            return f"Unknown condition {quoted(unknown[0])}; this model knows {listed}.{did_you_mean(unknown[0], known)}"
+        meant = [(name, closest(name, known)) for name in unknown]
+        wrong = ", ".join(quoted(name) + ("" if near is None else f" (did you mean {quoted(near)}?)") for name, near in meant)
+        return f"Unknown conditions {wrong}; this model knows {listed}."
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:

@@ -105,6 +105,31 @@ WINDOW, SPACING = 60.0, 5.0
 """Seconds of training from which the speed is computed, and between its marks."""
 
 
+class Pace:
+    """The speed of one training over its last minute, from marks of (seconds, samples, share done)."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[float, int, float]] = []
+        self._newest = (0.0, 0, 0.0)
+
+    def add(self, seconds: float, samples: int, done: float) -> None:
+        """Add the state after a step; of the marks before the window one stays."""
+        if seconds < self._newest[0] or samples < self._newest[1]:  # back at a checkpoint, or another training
+            self._marks.clear()
+        self._newest = seconds, samples, done
+        if not self._marks or seconds - self._marks[-1][0] >= SPACING:
+            self._marks.append(self._newest)
+        while len(self._marks) > 1 and seconds - self._marks[1][0] >= WINDOW:
+            del self._marks[0]
+
+    def words(self) -> str:
+        """Training examples per second and the time left, each after two blanks; empty after a single step."""
+        seconds, samples, done = (new - old for new, old in zip(self._newest, self._marks[0], strict=True))
+        if seconds <= 0 or done <= 0:
+            return ""
+        return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
+
+
 class Progress(Watcher):
     """Lines of name, share done, time left, training examples per second and losses.
 
@@ -119,18 +144,17 @@ class Progress(Watcher):
         self.interval = interval
         self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
-        self._since = time.monotonic()
         self._last: dict[str, float] = {}
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
-        self._seen: dict[str, tuple[Any, int, dict[str, float]]] = {}
+        self._seen: dict[str, tuple[Any, dict[str, float]]] = {}
         self._measured: dict[str, str] = {}
-        self._marks: dict[str, list[tuple[float, int, float]]] = {}
+        self._paces: dict[str, Pace] = {}
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
-        self._seen[name] = clock, samples, losses
-        self._mark(self._marks.setdefault(name, []), (clock.seconds, samples, clock.progress))
+        self._seen[name] = clock, losses
+        self._paces.setdefault(name, Pace()).add(clock.seconds, samples, clock.progress)
         if self._due(name):
             self._show(name, clock.progress, self._line(name))
 
@@ -139,18 +163,9 @@ class Progress(Watcher):
         if self._due(name):
             self._show(name, share, words)
 
-    @staticmethod
-    def _mark(marks: list[tuple[float, int, float]], mark: tuple[float, int, float]) -> None:
-        """Add (seconds, samples, share done) where the last mark is old enough; of those before the window one stays."""
-        if marks and mark[2] < marks[-1][2]:  # training went back to a checkpoint
-            marks.clear()
-        if not marks or mark[0] - marks[-1][0] >= SPACING:
-            marks.append(mark)
-        while len(marks) > 1 and mark[0] - marks[1][0] >= WINDOW:
-            del marks[0]
-
     def _due(self, name: str) -> bool:
-        now, last = time.monotonic(), self._last.get(name, self._since)
+        now = time.monotonic()
+        last = self._last.setdefault(name, now)
         due = now - last >= (0.2 if self._terminal or self._notebook else self.interval)
         self._last[name] = now if due else last
         return due
@@ -164,17 +179,12 @@ class Progress(Watcher):
             print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
 
     def _line(self, name: str) -> str:
-        clock, samples, losses = self._seen[name]
-        done, (before, samples_before, done_before) = clock.progress, self._marks[name][0]
-        if done <= done_before:  # the first step of this process
-            before, samples_before, done_before = 0.0, 0, 0.0
-        seconds = max(clock.seconds - before, 1e-9)
-        left = duration(seconds * (1 - done) / (done - done_before)) if done > done_before else "?"
+        clock, losses = self._seen[name]
         each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
         loss = f"  loss: {each}" if each else ""
         words = f"  {self._measured[name]}" if name in self._measured else ""
-        return f"step {clock.step:,}{total}  {(samples - samples_before) / seconds:,.0f} examples/s  {left} left{loss}{words}"
+        return f"step {clock.step:,}{total}{self._paces[name].words()}{loss}{words}"
 
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""

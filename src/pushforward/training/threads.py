@@ -137,7 +137,7 @@ def in_words(device: torch.device) -> str:
     """How many threads a training on this device uses, and why."""
     first, *others = _numbers(device)
     faster = f", or {' or '.join(map(str, others))} where that is faster in the first steps" if others else ""
-    if named := _named():
+    if named := [variable for variable in _named() if variable.endswith(f"={first}")]:
         why = f"{', '.join(named)} in the environment"
     elif first not in _defaults():
         why = "set in this process, as by torch.set_num_threads"

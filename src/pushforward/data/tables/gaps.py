@@ -189,8 +189,8 @@ def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, t
     absent = [name for name in wanted if name in names and name not in there] if only is not None else []
     faults = []
     if unknown:
-        words = " It has no column ".join(f'"{name}", which `only` names{_why_unknown(name, names, there)}' for name in unknown)
-        faults.append(f"The model has no column {words} Columns: {', '.join(names)}.")
+        faults += [f'The model has no column "{name}", which `only` names{_why_unknown(name, names, there)}' for name in unknown]
+        faults.append(f"Columns: {', '.join(names)}.")
     if absent or not wanted:
         problem = f"the table has no {', '.join(absent)}" if absent else "got none"
         faults.append(f"`only` names the columns to fill; {problem}.")
