@@ -25,7 +25,7 @@ def unmeasured(monkeypatch):
 @pytest.mark.parametrize("name", ["frechet", "manifold", "neighbour_test", "w2"])
 def test_tables_have_no_distances_of_features(unmeasured, name):
     data = mixed_table(60)
-    with pytest.raises(UsageError, match=f"^{name} is not computed for tables; there are: .*column_error.*energy") as caught:
+    with pytest.raises(UsageError, match=f"^{name} is not computed for tables. These are: .*column_error.*energy") as caught:
         pf.evaluate(pf.recipes.flow(data.space, "tiny").method.transport(), data, metrics=["energy", name])
     assert "kid" not in str(caught.value)
     with pytest.raises(UsageError, match="not computed for tables"):
@@ -35,7 +35,7 @@ def test_tables_have_no_distances_of_features(unmeasured, name):
 @pytest.mark.parametrize("name", ["energy", "w2", "modes_held", "column_error", "class_distance"])
 def test_unlabelled_images_have_neither_matchings_nor_modes_nor_columns(unmeasured, name):
     data = space_data((1, 8, 8), labels=False, n=40)
-    with pytest.raises(UsageError, match=f"^{name} is not computed for such images; there are: .*frechet"):
+    with pytest.raises(UsageError, match=f"^{name} is not computed for these images. These are: .*frechet"):
         pf.evaluate(torch.rand(8, 1, 8, 8), data, metrics=[name])
 
 

@@ -190,6 +190,8 @@ def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
     assert re.match(r"run +recipe +data +checkpoint +unfinished\nbroken", out)
     assert "gan" in out
     assert len(json.loads(run(capsys, "list", "runs", "broken", "--json")[1])) == 3
+    code, _, err = run(capsys, "list", "runs", "nowhere")
+    assert (code, err) == (2, "error: There is no folder nowhere: name the one that holds runs.\n")
     shutil.rmtree("broken")
 
 

@@ -139,8 +139,8 @@ def test_all_faults_of_given_values_are_named_at_once_and_before_any_note(shop, 
 
 def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
     for given, words in {
-        "rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
-        "product=pen,rating": r'NAME=VALUE, such as "rating=VALUE", between commas; got "rating"\.',
+        "rating": r'"rating" has no value: write rating=VALUE; several are separated by commas\.',
+        "product=pen,rating": r'"rating" has no value: write rating=VALUE; several are separated by commas\.',
         "day=soon": r"\"day\" takes a date of the pattern %Y-%m-%d, such as 1970-01-02, got 'soon'\.",
     }.items():
         with pytest.raises(UsageError, match=words):

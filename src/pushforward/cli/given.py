@@ -56,7 +56,7 @@ def _words(given: str | None, run: Run) -> list[tuple[str, Any]]:
             words.append(word)
     if bare := [word.strip() for word in words if fields and "=" not in word]:
         name = bare[0] if bare[0] in fields else next(iter(fields))
-        raise UsageError(f'--given takes NAME=VALUE, such as "{name}=VALUE", between commas; got "{bare[0]}".')
+        raise UsageError(f'--given: "{bare[0]}" has no value: write {name}=VALUE; several are separated by commas.')
     pairs = [(word, *(part.strip() for part in word.split("=", 1)), "")[:3] for word in words]
     if not fields:
         label = run.space.label

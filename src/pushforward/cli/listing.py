@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from pushforward.cli.groups import DATA, INSPECT, Json, Plugins
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, columns, first_line, list_app, show
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 
 __all__ = ["doctor", "list_features", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
@@ -92,9 +92,15 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
 
     Args:
         folder: Where to look.
+
+    Raises:
+        UsageError: For a folder that does not exist, other than the default.
     """
+    if not Path(folder).is_dir() and folder != "runs":
+        raise UsageError(f"There is no folder {folder}: name the one that holds runs.")
     rows = [_run_row(path) for path in sorted(Path(folder).glob("**/spec.json"))]
-    show(rows, json, lambda runs: _table(runs) if runs else f"no runs in {folder}")
+    empty = f"no runs in {folder}; train one: pushforward train flow --data digits --budget 60s"
+    show(rows, json, lambda runs: _table(runs) if runs else empty)
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -42,8 +42,8 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         if set(wanted) & {*_computed(metric, samples)} or not type(metric).__module__.startswith("pushforward."):
             continue
         known = [score for other in registry().values() for score in _computed(other(), samples)]
-        kind = "tables" if samples.table is not None and not isinstance(metric, Utility) else f"such {data.space.noun}s"
-        raise UsageError(f"{name} is not computed for {kind}; there are: {', '.join(known)}.")
+        kind = "tables" if samples.table is not None and not isinstance(metric, Utility) else f"these {data.space.noun}s"
+        raise UsageError(f"{name} is not computed for {kind}. These are: {', '.join(known)}.")
 
 
 def _computed(metric: Metric, samples: Samples) -> Sequence[str]:

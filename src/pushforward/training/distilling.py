@@ -75,7 +75,7 @@ def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
         UsageError: Where the finished student's folder is taken, and for a model of tables.
     """
     if teacher.space.names:
-        raise UsageError("No critic finishes maps of tables: leave `finish` out. Two or four calls are better than one.")
+        raise UsageError("No critic finishes maps of tables: leave `finish` out. For better rows sample in 2 or 4 `steps`.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
