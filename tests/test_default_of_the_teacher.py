@@ -28,9 +28,8 @@ def test_the_report_names_the_default_sampler_of_the_teacher(same):
     assert ("teacher by its own default: 31 calls" in names) == (said in claim.text) == (not same)
     assert (page.count("teacher by its own default, Heun on the karras grid") > 0) == (not same)
     assert "</svg>teacher by its own default" not in page, "the legend names the map"
-    assert ("That is the default of the teacher's own run." if same else "is Heun on the karras grid in 31 calls.") in how(
-        measured
-    )
+    sentence = "This is how the teacher's own run samples by default." if same else "is Heun on the karras grid in 31 calls."
+    assert sentence in how(measured)
 
 
 def test_a_part_that_is_no_solver_is_no_sampler():

@@ -49,10 +49,10 @@ def test_a_finish_is_not_said_to_be_trained_on_samples_of_its_teacher():
     ("learned", "sentence"),
     [
         ("samples", "The map was trained on samples that its teacher draws by UniPC in 16 calls."),
-        ("samples and velocity", "on samples that its teacher draws by UniPC in 16 calls, then on the teacher's velocity."),
+        ("samples and velocity", "on samples that its teacher draws by UniPC in 16 calls, and on the teacher's velocity."),
         ("velocity", "on its teacher's velocity, and on no samples of it. The teacher is shown by UniPC in 16 calls."),
         ("score", "on its teacher's score, and on no samples of it. The teacher is shown by UniPC in 16 calls."),
-        (None, "The map's training held its teacher by UniPC in 16 calls."),
+        (None, "The teacher of the map's training is shown by UniPC in 16 calls; what the map learned of it is not recorded."),
     ],
 )
 def test_what_a_map_learned_of_its_teacher_is_said_as_it_was(learned, sentence):
@@ -67,11 +67,11 @@ def test_each_recipe_with_a_teacher_knows_what_it_learns_of_it():
     space = space_data((2,), labels=False, n=20).space
     teacher = pf.recipes.flow(space, "tiny").method.transport()
     distil = {
-        "samples": {"trajectories": 4},
-        "samples and velocity": {"trajectories": 4, "rule": "start"},
-        "velocity": {"rule": "start", "stored": 0.0},
+        "samples": [{"trajectories": 4, "diagonal": 0.0}],
+        "samples and velocity": [{"trajectories": 4}, {"trajectories": 4, "diagonal": 0.0, "rule": "start"}],
+        "velocity": [{"rule": "start", "stored": 0.0}, {"trajectories": 4, "diagonal": 1.0}],
     }
-    for learned, options in distil.items():
+    for learned, options in ((learned, options) for learned, ways in distil.items() for options in ways):
         assert pf.recipes.distil(space, teacher=teacher, **options).method.learns == learned
     matched = pf.recipes.dmd(space, teacher=teacher).method
     assert matched.learns == "score"
@@ -80,4 +80,4 @@ def test_each_recipe_with_a_teacher_knows_what_it_learns_of_it():
     coder = pf.recipes.vae(space, "tiny").method.autoencoder()
     codes = space_data(coder.encode(torch.zeros(1, 2)).shape[1:], labels=False, n=20).space
     inner = pf.transports.Latent(pf.recipes.flow(codes, "tiny").method.transport(), coder)
-    assert pf.recipes.distil(space, teacher=inner, trajectories=4).method.learns == "samples"
+    assert pf.recipes.distil(space, teacher=inner, trajectories=4).method.learns == "samples and velocity"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from programs.reporting import comparison, make_model, model, plain_notes, report, said
 
-from pushforward.report import costs
+from pushforward.report import captions, costs
 from pushforward.report.choosing import choices
 from pushforward.report.sprites import Look
 from pushforward.report.story import story
@@ -87,6 +87,70 @@ def test_a_time_of_a_sample_says_of_how_many_at_once_it_is(content):
     assert "1 call · 210 µs a sample · 1,000 at once" in story(whole, Look({}), [])
     content["models"][0]["scores"]["frechet"]["value"] = 0.13
     assert "210 µs (1 network call, 1,000 at once) and" in choices(comparison(content))[0].text
+
+
+def timed_in_batches(content, batches):
+    """Models a, b, c, ... in batches of so many samples: the first takes 1 ms for a sample, the others 30, 40, 50, ... ms."""
+    names = "abcdef"[: len(batches)]
+    content["models"] = [make_model("gan") | {"name": name} for name in names]
+    for place, (entry, batch) in enumerate(zip(content["models"], batches, strict=True)):
+        seconds = 0.001 * (1 if place == 0 else 20 + 10 * place)
+        timing = {"batch": batch, "low": seconds, "high": seconds}
+        entry["sampling"] |= {"seconds_per_sample": seconds, "timing": timing}
+    return content
+
+
+@pytest.mark.parametrize(
+    ("batches", "sentence"),
+    [
+        ((1000, 1, 1, 1, 1, 64), "a samples fastest, in 1 ms each (1 network call, 1,000 at once); b, c, d, e and f take from 30 "
+         "times as long (b, one at a time) to 70 times as long (f, 64 at once)."),
+        ((64,) * 6, "a samples fastest, in 1 ms each (1 network call, 64 at once); b, c, d, e and f take from 30 times as long "
+         "(b) to 70 times as long (f)."),
+        ((64, None, 64), "a samples fastest, in 1 ms each (1 network call, 64 at once); b takes 30 times as long (1 network "
+         "call, samples at once not recorded) and c 40 times as long (1 network call, 64 at once)."),
+        ((None, 64), "a samples fastest, in 1 ms each (1 network call, samples at once not recorded); b takes 30 times as long "
+         "(1 network call, 64 at once)."),
+        ((None, None), "a samples fastest, in 1 ms each (1 network call); b takes 30 times as long (1 network call)."),
+    ],
+)  # fmt: skip
+def test_samples_at_once_are_named_for_each_model_unless_all_are_one_known_number(content, batches, sentence):
+    assert said(timed_in_batches(content, batches), "speed") == [sentence]
+
+
+def test_samples_at_once_of_the_slower_are_named_where_those_of_the_fastest_are_several(content):
+    timed_in_batches(content, (64, 1000, 1000))
+    content["models"][1]["sampling"] = content["models"][0]["sampling"] | {"timing": {"batch": 1000, "low": 0.001, "high": 0.001}}
+    assert said(content, "speed") == [
+        "a and b sample fastest, in 1 ms each (1 network call, 64 to 1,000 at once); c takes 40 times as long (1 network call, "
+        "1,000 at once)."
+    ]
+    content["models"][1]["sampling"]["timing"]["batch"] = None
+    assert "(1 network call, 64 at once where recorded); c takes" in said(content, "speed")[0]
+
+
+def test_without_a_spread_both_ends_say_of_how_many_at_once_they_are(content):
+    timed_in_batches(content, (64, None))
+    for entry in content["models"]:
+        entry["sampling"]["timing"] = {"batch": entry["sampling"]["timing"]["batch"]}
+    (sentence,) = said(content, "speed")
+    assert "(1 network call, 64 at once) (a) to 30 ms (1 network call, samples at once not recorded) (b)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("batches", "alone"),
+    [
+        ((64, 1000), "that of a sample drawn alone is not known. "),
+        ((64, 1), "that of a sample drawn alone is known only where the batch has one sample. "),
+        ((1, 1), "is that of a sample drawn alone. "),
+    ],
+)
+def test_a_time_of_a_sample_drawn_alone_is_claimed_where_it_was_measured_and_nowhere_else(content, batches, alone):
+    whole = comparison(timed_in_batches(content, batches))
+    for note in (captions.cost_notes(whole), captions.seconds_note(whole)):
+        assert alone in note
+        assert ("divided by its samples" in note) == (set(batches) != {1})
+        assert "takes longer" not in note
 
 
 def test_times_without_a_spread_are_not_compared(content):

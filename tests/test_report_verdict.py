@@ -222,24 +222,32 @@ def test_limits_come_from_the_floors(content):
     assert "At n = 360, two models must differ by at least 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
     assert "These are 2√2 = 2.8 times the spread of real data's score, over draws of as many real examples." in text
     assert (
-        "A model whose own spread (from 3 samplings of one training) is larger is compared by that: two models of spreads v "
-        "and w must differ by 2√(v² + w²)."
+        "Where a model's spread is larger, two models must differ by 2√(v² + w²): v and w are the models' spreads (from 3 "
+        "samplings of one training), each at least that of real data."
     ) in text
     assert "compared in pairs" not in text, "no model has a ladder"
     content["floors"]["frechet"]["values"], content["floors"]["coverage"]["values"] = [0.1] * 20, [0.9] * 10
     assert "over 10 to 20 draws of as many real examples." in stated.noise_limits(comparison(content))
     content["floors"]["coverage"]["values"] = [0.9] * 20
     assert "over 20 draws of as many real examples." in stated.noise_limits(comparison(content))
+    content["settings"]["repeats"] = 1
     for entry in content["models"]:
         entry["scores"] = {name: {**score, "spread": None} for name, score in entry["scores"].items()}
-    assert "The models have no spread of their own (from 3 samplings of one training)." in stated.noise_limits(
-        comparison(content)
-    )
+    assert "The models have no spread of their own: each score was measured once." in stated.noise_limits(comparison(content))
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
     assert "Each model was trained once" in " ".join(stated.limits(comparison(content))), (
         "a stated number is no spread over trainings"
     )
+
+
+def test_the_rule_that_is_stated_is_the_one_that_is_used(content, monkeypatch):
+    monkeypatch.setitem(statistics.THRESHOLDS, "differ", 3.0)
+    text = stated.noise_limits(comparison(content))
+    assert "At n = 360, two models must differ by at least 0.042 in Fréchet distance" in text
+    assert "3√2 = 4.2 times the spread of real data's score" in text
+    assert "must differ by 3√(v² + w²)" in text
+    assert "by more than noise: more than 3 times the spread of the difference" in report(content).to_text().replace("\n", " ")
 
 
 def test_limits_of_many_scores_are_a_table_with_shares_in_per_cent(content):

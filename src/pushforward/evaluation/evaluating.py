@@ -14,6 +14,7 @@ from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.applicable import check_applicable
+from pushforward.evaluation.further_spaces import learns
 from pushforward.evaluation.given import given_samples, unknown_origin
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
@@ -81,8 +82,8 @@ def evaluate(
         A comparison of one model, with floors, the no-network row, cost and settings.
 
     Raises:
-        UsageError: If a named metric is not computed for such data, n is larger than the held-out split, a transport comes
-            without data, or the run was trained on held-out examples of the data.
+        UsageError: If a named metric is not computed for such data, n is larger than the held-out split or the number of
+            given samples, a transport comes without data, or the run was trained on held-out examples of the data.
         DataError: If the run's data has changed since.
     """
     refuse_unknown(drawing, DrawingOptions, "evaluate", also=("n", "repeats", "metrics", "features", "plugins"))
@@ -108,14 +109,17 @@ def evaluate(
         check_unseen(name, model, data)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
     for metric in of_model:
-        MODEL_CHECKS[metric](model, data)
-    _announce(of_model, drawing.get("tell"))
-    own = ask_model(model, data, of_model, n, (seed, batch))
+        MODEL_CHECKS[metric](model, data, n)
+    whole("repeats", repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    if others == [] and own.models:
+    if others == [] and of_model:
+        _announce(of_model, drawing.get("tell"))
+        own = ask_model(model, data, of_model, n, (seed, batch))
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
-    n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch, features, drawing.get("tell"))
+    size = compared(data, fitting([model], data, None if n is None else compared(data, n)), learns(data, features))
+    _announce(["others", *of_model], drawing.get("tell"))
+    own = ask_model(model, data, of_model, n, (seed, batch))
+    judge = Judge(data, size, repeats, others, seed, batch, features, drawing.get("tell"))
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
@@ -130,16 +134,20 @@ def evaluate(
     )
 
 
-def _announce(of_model: Sequence[str], tell: Callable[[str], None] | None) -> None:
-    """Tell what takes long, once the metrics are known to apply."""
-    if tell is None:
-        return
-    minutes = "with many examples this takes minutes (a smaller `n` takes less) ..."
-    tell("measuring: features, floors, scores ...")
-    if "bpd" in of_model:
-        tell(f"finding bits per dimension; {minutes}")
-    if "cas" in of_model:
-        tell(f"training classifiers on samples and on real examples; {minutes}")
+MINUTES = "with many examples this takes minutes (a smaller `n` takes less) ..."
+LONG = {
+    "others": "measuring: features, floors, scores ...",
+    "bpd": f"finding bits per dimension; {MINUTES}",
+    "cas": f"training classifiers on samples and on real examples; {MINUTES}",
+}
+"""What is told before it is computed."""
+
+
+def _announce(what: Sequence[str], tell: Callable[[str], None] | None) -> None:
+    """Tell what takes long, once nothing of it is refused any more."""
+    for line in (line for name, line in LONG.items() if name in what):
+        if tell is not None:
+            tell(line)
 
 
 def _of_samples(
@@ -158,10 +166,12 @@ def _of_samples(
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
     check_applicable(metrics, data)
     chosen(metrics)
-    _announce((), tell)
-    given = given_samples(samples, data)
-    n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0])
-    judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics, spaces=features)
+    repeats, given = whole("repeats", size[1], 1), given_samples(samples, data)
+    n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
+    if len(given) < n:
+        raise UsageError(f"`n` must be at most {len(given)}, the number of given samples, got {n}.")
+    _announce(["others"], tell)
+    judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
     result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)
     return judge.comparison([result], judge.baseline())

@@ -55,7 +55,7 @@ class _Climb:
         n: Samples on either side.
         repeats: Samplings of each point.
         name: What progress calls the map.
-        taught: The teacher's samples as the map's training held it, a tensor for each sampling; empty where there are none.
+        taught: The teacher's samples by the solver of the map's training, a tensor for each sampling; empty where there are none.
     """
 
     judge: Judge
@@ -123,7 +123,7 @@ class _Climb:
         Args:
             rungs: The map.
             others: The teacher.
-            own: The teacher as the map's training held it.
+            own: The teacher by the solver and in the steps of the map's training.
             taught: Its point.
             finished: Whether the teacher is the map that was finished.
             of: What progress calls the teacher.

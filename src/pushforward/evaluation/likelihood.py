@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
@@ -22,7 +23,7 @@ from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.transports import Flow, Latent, Transport, has_steps
 
-__all__ = ["bits", "check_iterative", "check_weighed", "coded_bits"]
+__all__ = ["bits", "check_examples", "check_iterative", "check_weighed", "coded_bits"]
 
 TIMES = 16
 FITTED = 64
@@ -63,9 +64,7 @@ def bits(
     check_iterative(transport)
     assert has_steps(transport)
     held_out, conditions = data.held_out, transport.space.conditions
-    count = min(len(held_out), 10_000) if n is None else n
-    if not 1 <= count <= len(held_out):
-        raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out examples; got {count}.")
+    count = min(len(held_out), 10_000) if n is None else check_examples(data, n)
     if conditions and not met(conditions, data.space.conditions):
         conditions = {}
     discrete = data.space.levels is not None
@@ -80,6 +79,17 @@ def bits(
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
     how = f"variational bound, {times} noise levels an example" if discrete else "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, conditions)
+
+
+def check_examples(data: Dataset, n: int) -> int:
+    """How many held-out examples a likelihood is estimated of.
+
+    Raises:
+        UsageError: For more than there are, or less than one.
+    """
+    if not 1 <= whole("n", n) <= len(data.held_out):
+        raise UsageError(f"bpd: `n` must be from 1 to {len(data.held_out)}, the number of held-out examples; got {n}.")
+    return whole("n", n)
 
 
 def check_iterative(transport: Transport) -> None:
@@ -140,11 +150,7 @@ def coded_bits(
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
     """
     check_weighed(method, data)
-    count = min(len(data.held_out), EXAMPLES) if n is None else n
-    if not 1 <= count <= len(data.held_out) or codes < 1:
-        raise UsageError(
-            f"bpd: n must be from 1 to {len(data.held_out)} held-out examples, codes at least 1; got {count} and {codes}."
-        )
+    count, codes = min(len(data.held_out), EXAMPLES) if n is None else check_examples(data, n), whole("codes", codes, 1)
     space, conditions = method.space, method.space.conditions
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []

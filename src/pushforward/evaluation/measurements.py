@@ -132,7 +132,7 @@ class Ladder(Record):
         floors: What real data scores at this n, by score.
         points: Of the map, in 1, 2, 4, 8 and 16 calls.
         teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
-        own, solver: The teacher in the steps with which the map's training held it; and its solver there, in words.
+        own, solver: The teacher by the solver and in the steps of the map's training; and that solver, in words.
         default, default_solver: The same in the steps of the teacher's own run; None where the map's run does not name them.
         teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
         finished: Whether the teacher is the map that was finished, at which this one starts.

@@ -12,7 +12,7 @@ from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.intervals import with_interval
-from pushforward.evaluation.likelihood import bits, check_iterative, check_weighed, coded_bits
+from pushforward.evaluation.likelihood import bits, check_examples, check_iterative, check_weighed, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scoring import compared
@@ -29,8 +29,8 @@ from pushforward.transports.spreading import stream
 __all__ = ["MODEL_CHECKS", "MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
 
 
-def check_bits(model: Run | Transport, data: Dataset) -> None:
-    """Refuse bits per dimension of a model of tables, and of one without a likelihood.
+def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
+    """Refuse bits per dimension of a model of tables, of one without a likelihood, and of more examples than there are.
 
     Raises:
         UsageError: Saying what to take.
@@ -44,6 +44,8 @@ def check_bits(model: Run | Transport, data: Dataset) -> None:
         check_weighed(model.method, data)
     else:
         check_iterative(transport_of(model))
+    if n is not None:
+        check_examples(data, n)
 
 
 def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
@@ -53,16 +55,17 @@ def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, 
     return bits(transport_of(model), data, n, seed=seed, batch=batch)
 
 
-def check_accuracy(model: Run | Transport, data: Dataset) -> None:
-    """Refuse the classification accuracy score of data without labels, and of a model that is not given any.
+def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
+    """How many samples train the classifier of a classification accuracy score; data and models without labels are refused.
 
     Raises:
         DataError: Where there is nothing to classify.
-        UsageError: For a model without labels.
+        UsageError: For a model without labels, and for an n that the data does not allow.
     """
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
         raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
+    return compared(data, n)
 
 
 def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
@@ -70,8 +73,7 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
 
     ``extra`` has the accuracy of as many real examples as "real".
     """
-    check_accuracy(model, data)
-    transport, n = transport_of(model), compared(data, n)
+    transport, n = transport_of(model), check_accuracy(model, data, n)
     parts = list(stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
     labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
     x = torch.cat([part for part, _ in parts])
@@ -89,8 +91,11 @@ MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int,
 
 They take time, so that each is computed only where it is asked for.
 """
-MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset], None]] = {"bpd": check_bits, "cas": check_accuracy}
-"""What refuses a model or data for which a metric has no meaning, before anything is computed."""
+MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
+    "bpd": check_bits,
+    "cas": check_accuracy,
+}
+"""What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed."""
 
 
 def ask_model(

@@ -1,4 +1,4 @@
-"""Distillation of a flow: first along stored trajectories of the teacher, then along its velocity at data."""
+"""Distillation of a flow: along stored trajectories of the teacher, and along its velocity at data."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ class Distillation(Mapping):
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         self.teacher: Flow
-        self.learns = "samples" if self.stored == 1 else "samples and velocity" if self.stored else "velocity"
+        parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
+        self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""

@@ -97,18 +97,17 @@ def _point(point: tuple[float, float, float | None], spread: float) -> str:
 
 
 SECONDS_NOTE = (
-    "{} and to the left is better. Time is that of a batch, divided by its samples: a sample that is drawn alone takes longer. "
+    "{} and to the left is better. Time is that of {}. "
     "It was measured at each model's own number of steps; at other numbers it is in proportion to network calls."
 )
 APART = "Models of different reports were timed in different sessions, so their times do not compare. "
 COST_NOTES = (
-    "Time per sample is the time of a batch, divided by its samples (“at once”): a sample that is drawn alone takes longer. "
-    "{} timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
-    "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
-    "adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the data and "
-    "the other models. In training these are also gradients, the optimiser's states, averaged weights and activations of one "
-    "step, at the batch size shown. Scratch memory of system libraries is not counted, so a process "
-    "needs more than this."
+    "Time per sample is that of {}. {} timed in turns, at least seven of each after a warm-up. The lower quartile is shown, "
+    "since other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a "
+    "model adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the "
+    "data and the other models. In training these are also gradients, the optimiser's states, averaged weights and "
+    "activations of one step, at the batch size shown. Scratch memory of system libraries is not counted, so a process needs "
+    "more than this."
 )
 TRAJECTORY_NOTE = (
     "Straightness is how much the velocity along the way from noise to sample varies, relative to how far the way leads: 0 is a "
@@ -189,14 +188,29 @@ LANDSCAPE_NOTE = (
 def cost_notes(comparison: Comparison) -> str:
     """How times and memory were measured."""
     apart = len(sessions(comparison)) > 1
-    return (APART if apart else "") + COST_NOTES.format("Models of one report are" if apart else "All models are")
+    models = "Models of one report are" if apart else "All models are"
+    return (APART if apart else "") + COST_NOTES.format(_timed(comparison, " (“at once”)"), models)
+
+
+def _timed(comparison: Comparison, where: str = "") -> str:
+    """What was timed to get the time of a sample.
+
+    Args:
+        comparison: What is reported.
+        where: Where the number of samples of a batch stands.
+    """
+    batches = {model.sampling.timing.batch for model in comparison.models if model.sampling.seconds_per_sample}
+    if batches == {1}:
+        return "a sample drawn alone"
+    alone = "known only where the batch has one sample" if 1 in batches else "not known"
+    return f"a batch, divided by its samples{where}; that of a sample drawn alone is {alone}"
 
 
 def seconds_note(comparison: Comparison) -> str:
     """How to read quality against the time of a sample."""
     better = comparison.info(curve_metric(comparison)).better
     towards = {"higher": "Up", "lower": "Down"}.get(better, "Towards real data")
-    return (APART if len(sessions(comparison)) > 1 else "") + SECONDS_NOTE.format(towards)
+    return (APART if len(sessions(comparison)) > 1 else "") + SECONDS_NOTE.format(towards, _timed(comparison))
 
 
 def cost_note(comparison: Comparison) -> str:

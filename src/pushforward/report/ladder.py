@@ -105,7 +105,7 @@ def _equal_calls(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 
 
 def _default(ladder: Ladder, metric: str) -> str:
-    """The teacher as its own run samples; empty where that is not known or is as the map's training held it."""
+    """The teacher as its own run samples; empty where that is not known or is that of the map's training."""
     if ladder.default == ladder.own or (default := rung_of(ladder.default, metric)) is None:
         return ""
     return (
@@ -162,7 +162,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
         info = comparison.info(name)
         columns.append(Column(info.label, info.what, DIRECTIONS.get(info.better, "")))
         columns += [_taught(columns[-1])] if taught else []
-    columns += [Column("Distance to teacher (std)", DISTANCE.format(_held(ladder)), "0: the same samples")] if taught else []
+    columns += [Column("Distance to teacher (std)", DISTANCE.format(_in_calls(ladder)), "0: the same samples")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
         rows.append(Row(counted(point.calls, "call"), _cells(names, point, _beside(ladder, point), taught), "calls"))
@@ -175,7 +175,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
 
 
-def _held(ladder: Ladder) -> str:
+def _in_calls(ladder: Ladder) -> str:
     """In how many calls the teacher draws the samples from which distance is measured."""
     if ladder.finished:
         return " in as many calls"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pushforward.evaluation.figures import Absent, Pictures
@@ -10,7 +11,7 @@ from pushforward.numbers import count, listing, plain
 from pushforward.report.bars import sampled
 from pushforward.report.sentences import inside, unmarked, verb
 from pushforward.report.speeds import sessions
-from pushforward.report.statistics import at_n, floor_statistic, main_metrics, statistics
+from pushforward.report.statistics import THRESHOLDS, at_n, floor_statistic, main_metrics, statistics
 from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
@@ -41,11 +42,12 @@ def _spreads(comparison: Comparison, metrics: Sequence[str]) -> str:
     draws = sorted(len(comparison.floors[metric].values) for metric in metrics)
     over = f"{' to '.join(dict.fromkeys(map(count, (draws[0], draws[-1]))))} draws" if draws[0] else "draws"
     which = "That is" if len(metrics) == 1 else "These are"
-    text = f"{which} 2√2 = 2.8 times the spread of real data's score, over {over} of as many real examples."
+    factor, least = plain(THRESHOLDS["differ"]), plain(THRESHOLDS["differ"] * math.sqrt(2), 2)
+    text = f"{which} {factor}√2 = {least} times the spread of real data's score, over {over} of as many real examples."
     if all(score.spread is None for metric in metrics for score in statistics(comparison, metric)):
-        return f"{text} The models have no spread of their own ({sampled(comparison)})."
-    own = f"A model whose own spread ({sampled(comparison)}) is larger is compared by that"
-    return f"{text} {own}: two models of spreads v and w must differ by 2√(v² + w²)."
+        return f"{text} The models have no spread of their own: each score was measured once."
+    spreads = f"v and w are the models' spreads ({sampled(comparison)}), each at least that of real data"
+    return f"{text} Where a model's spread is larger, two models must differ by {factor}√(v² + w²): {spreads}."
 
 
 def noise_table(comparison: Comparison) -> Table | None:

@@ -12,8 +12,8 @@ _LADDER_NOTE = (
     "A map between two times can be sampled in any number of calls. It and its teacher start from the same noise with the same "
     "conditions here, in as many calls each. {} Distance to teacher is "
     "how far samples are from those of the teacher of the same noise, root mean square, in standard deviations of the data: of "
-    "a map that was finished, in as many calls; of any other teacher, as the map's training held it. A map far "
-    "from its teacher's samples may still score as well."
+    "a map that was finished, in as many calls; of any other teacher, by the solver and in the steps of the map's training. A "
+    "map far from its teacher's samples may still score as well."
 )
 TIME_NOTE = (
     "Measured while training, on averaged weights: up to 500 samples from noise that stays the same, beside as many training "

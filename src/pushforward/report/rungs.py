@@ -14,11 +14,11 @@ from pushforward.report.statistics import with_spread
 
 __all__ = ["Rung", "how", "in_words", "rung_of", "rungs_of", "stretches"]
 
-_HELD = "The map's training held its teacher{}."
+_UNKNOWN = "The teacher of the map's training is shown{}; what the map learned of it is not recorded."
 _NO_SAMPLES = "The map was trained on its teacher's {}, and on no samples of it. The teacher is shown{{}}."
 _LEARNED = {
     "samples": "The map was trained on samples that its teacher draws{}.",
-    "samples and velocity": "The map was trained on samples that its teacher draws{}, then on the teacher's velocity.",
+    "samples and velocity": "The map was trained on samples that its teacher draws{}, and on the teacher's velocity.",
     "velocity": _NO_SAMPLES.format("velocity"),
     "score": _NO_SAMPLES.format("score"),
 }
@@ -68,7 +68,7 @@ def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
 
 
 def how(ladder: Ladder, settings: Settings | None = None) -> str:
-    """How the points of a ladder were measured, and the teacher that its training held.
+    """How the points of a ladder were measured, and what its training learned of its teacher.
 
     Args:
         ladder: What is shown.
@@ -79,23 +79,23 @@ def how(ladder: Ladder, settings: Settings | None = None) -> str:
         sentences = ["Each row has as many samples and samplings as the scores of the whole model."]
     if settings is None and any(point.intervals for point in ladder.points):
         sentences.append("[low, high] is the 95 % interval of a score.")
-    return " ".join([*sentences, *_held(ladder)])
+    return " ".join([*sentences, *_teacher(ladder)])
 
 
-def _held(ladder: Ladder) -> list[str]:
-    """By which solver and in how many calls the map's training held its teacher, and by which its own run samples."""
+def _teacher(ladder: Ladder) -> list[str]:
+    """What the map learned of its teacher, how its training sampled it, and how the teacher's own run samples."""
     if ladder.own is None:
         return []
     default = "" if ladder.default is None else f"{ladder.default_solver} in {counted(ladder.default.calls, 'call')}"
     if ladder.finished:
         return [f"The default of the teacher's own run is {default}."] if default and ladder.default != ladder.own else []
     by = f" by {ladder.solver}" if ladder.solver else ""
-    held = _LEARNED.get(ladder.learned or "", _HELD).format(f"{by} in {counted(ladder.own.calls, 'call')}")
+    learned = _LEARNED.get(ladder.learned or "", _UNKNOWN).format(f"{by} in {counted(ladder.own.calls, 'call')}")
     if ladder.default is None:
-        return [f"{held} That may be another solver, and fewer calls, than the default of the teacher's own run."]
+        return [f"{learned} By default the teacher's own run may sample by another solver, and in more calls."]
     if ladder.default == ladder.own:
-        return [f"{held} That is the default of the teacher's own run."]
-    return [f"{held} The default of the teacher's own run is {default}."]
+        return [f"{learned} This is how the teacher's own run samples by default."]
+    return [f"{learned} The default of the teacher's own run is {default}."]
 
 
 def in_words(calls: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pushforward.evaluation.results import Comparison
+from pushforward.numbers import plain
 from pushforward.report.bars import SPREAD, has_intervals, has_trainings, sampled
 from pushforward.report.bias import bias_note, copies_note, unbiased_note
-from pushforward.report.statistics import without_spread
+from pushforward.report.statistics import THRESHOLDS, without_spread
 
 __all__ = ["score_note"]
 
@@ -26,10 +27,11 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
     if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
         once = "The samples are one part" if all(model.given for model in comparison.models) else "Each model was sampled once"
         what = f"{once}; ± is the spread of real data over several samplings."
+    factor = plain(THRESHOLDS["differ"])
     best = (
-        " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than twice "
-        "the spread of the difference, √(v² + w²) of spreads v and w. A spread smaller than that of real data counts as that of "
-        "real data, because a few samplings can agree by luck."
+        " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than "
+        f"{factor} times the spread of the difference, √(v² + w²) of spreads v and w. A spread smaller than that of real data "
+        "counts as that of real data, because a few samplings can agree by luck."
     )
     overlap = (
         " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, duration, listing, plain
@@ -15,6 +15,7 @@ __all__ = ["Speed", "at_once", "each", "sampling_sentence", "sessions", "spanned
 
 MANY = 3
 """Slower models whose times a sentence lists one by one."""
+UNRECORDED = "samples at once not recorded"
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,15 @@ def speeds(comparison: Comparison) -> list[Speed]:
 
 
 def at_once(*batches: float | None) -> str:
-    """How many samples were drawn at once where a cost was measured, such as ``16 to 64 at once``; empty where unknown."""
+    """How many samples were drawn at once where a cost was measured, such as ``16 to 64 at once``; empty where unknown.
+
+    Where only some are known, these are marked so: ``64 at once where recorded``.
+    """
     known = sorted(batch for batch in batches if batch is not None)
-    if known and known[-1] == 1:
-        return "one at a time"
-    return f"{' to '.join(dict.fromkeys(map(count, known[:1] + known[-1:])))} at once" if known else ""
+    if not known:
+        return ""
+    text = f"{' to '.join(dict.fromkeys(map(count, known[:1] + known[-1:])))} at once"
+    return f"{'one at a time' if known[-1] == 1 else text}{' where recorded' * (len(known) < len(batches))}"
 
 
 def each(ordered: Sequence[Speed]) -> str:
@@ -113,40 +118,50 @@ def sampling_sentence(comparison: Comparison) -> Sentence | None:
         text = f"{named([first.name])} takes {duration(first.seconds)} for a sample{_aside(timed)}{spread}."
         return Sentence("speed", text, "cost")
     if any(speed.low is None for speed in timed):
-        ends = f"from {first.text} ({named([first.name])}) to {timed[-1].text} ({named([timed[-1].name])})"
+        ends = [f"{_span([end])}{_aside([end], _at_once([end], timed))} ({named([end.name])})" for end in (first, timed[-1])]
         why = "these times were measured in different sessions, so they rank no model"
         rest = why if len(sessions(comparison)) > 1 else "the spread of these times is not known"
-        return Sentence("speed", f"A sample takes {ends}; {rest}.", "cost")
+        return Sentence("speed", f"A sample takes from {ends[0]} to {ends[1]}; {rest}.", "cost")
     slower = [speed for speed in timed if times_as_long(first, speed) is not None]
     if not slower:
         return Sentence("speed", f"No measurable difference in sampling time: {_from(timed)}{each(timed)}.", "cost")
     near = [speed for speed in timed if speed not in slower]
-    names, times = named([speed.name for speed in near]), f"{_from(near) or 'in '}{_span(near)} each{_aside(near)}"
-    lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {times}"
-    return Sentence("speed", f"{lead}; {_slower(first, slower)}.", "cost")
+    names, times = named([speed.name for speed in near]), f"{_from(near) or 'in '}{_span(near)} each"
+    lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {times}{_aside(near, _at_once(near, timed))}"
+    return Sentence("speed", f"{lead}; {_slower(timed, slower)}.", "cost")
 
 
-def _slower(first: Speed, slower: Sequence[Speed]) -> str:
+def _slower(timed: Sequence[Speed], slower: Sequence[Speed]) -> str:
     """How many times as long as the fastest each slower model takes; of many their names, and that of the first and the last.
 
-    Samples at once are named where they are not those of the fastest.
+    Samples at once are named where they are not the same for all models, the fastest included.
     """
+    first, same = timed[0], len({speed.batch for speed in timed}) == 1
+    batches = {speed.name: "" if same else _at_once([speed], timed) for speed in slower}
     if len(slower) <= MANY:
-        others = [replace(speed, batch=None) if speed.batch == first.batch else speed for speed in slower]
-        parts = [f"{times_as_long(first, speed)}{_aside([speed])}" for speed in others]
+        parts = [f"{times_as_long(first, speed)}{_aside([speed], batches[speed.name])}" for speed in slower]
         parts = [
             f"{named([speed.name])} {'takes ' * (speed is slower[0])}{part}" for speed, part in zip(slower, parts, strict=True)
         ]
         return listing(parts)
-    ends = [f"{times_as_long(first, speed)} ({named([speed.name])})" for speed in (slower[0], slower[-1])]
+    ends = [
+        f"{times_as_long(first, speed)} ({', '.join(filter(None, [named([speed.name]), batches[speed.name]]))})"
+        for speed in (slower[0], slower[-1])
+    ]
     return f"{named([speed.name for speed in slower])} take from {ends[0]} to {ends[1]}"
 
 
-def _aside(timed: Sequence[Speed]) -> str:
-    """Network calls, where they are the same for all, and samples at once, in brackets."""
+def _at_once(some: Sequence[Speed], timed: Sequence[Speed]) -> str:
+    """Samples at once of some models; where they are known of others alone, that they were not recorded."""
+    return at_once(*(speed.batch for speed in some)) or UNRECORDED * any(other.batch is not None for other in timed)
+
+
+def _aside(timed: Sequence[Speed], batch: str | None = None) -> str:
+    """Network calls, where they are the same for all, and samples at once (``batch`` in words, where given), in brackets."""
     calls = {speed.calls for speed in timed}
     (same,) = calls if len(calls) == 1 else (None,)
-    parts = ["" if same is None else counted(same, "network call"), at_once(*(speed.batch for speed in timed))]
+    batch = at_once(*(speed.batch for speed in timed)) if batch is None else batch
+    parts = ["" if same is None else counted(same, "network call"), batch]
     return f" ({', '.join(filter(None, parts))})" if any(parts) else ""
 
 
