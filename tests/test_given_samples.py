@@ -100,7 +100,7 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         pf.evaluate(tmp_path / "empty", digits)
-    with pytest.raises(UsageError, match="5 examples were generated"):
+    with pytest.raises(UsageError, match="`n` must be at most 5, the number of given samples, got 50"):
         pf.evaluate(np.zeros((5, 1, 8, 8)), digits, n=50)
 
 
