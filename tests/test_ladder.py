@@ -63,7 +63,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert (measured.repeats, measured.solver, measured.learned) == (2, "UniPC on the time grid", "samples and velocity")
     assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert measured.own == measured.teacher[3]
-    assert len(drawn) == 2 * (5 + 5 + 1), "the steps in which training held the teacher are not sampled again"
+    assert (measured.n, len(drawn)) == (20, 2 * (5 + 5 + 1)), "the steps in which training held the teacher are not sampled again"
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher, seeds = teacher_of(student), (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     own = [teacher.sample(20, seed=seed) for seed in seeds]
