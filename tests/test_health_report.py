@@ -154,8 +154,8 @@ def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
     for second in range(60):
         now[0] = float(second)
         progress("gan" if second // 5 % 2 else "flow", Clock, 6400, {})
-    shown = [line.split()[0] for line in stream.getvalue().splitlines()]
-    assert shown == ["flow", "gan"] * 5
+    names = [line.split()[0] for line in stream.getvalue().splitlines()]
+    assert names == ["flow", "gan"] * 5
 
 
 def test_progress_follows_the_speed_of_the_last_minute():

@@ -140,7 +140,7 @@ LONG = {
     "bpd": f"finding bits per dimension; {MINUTES}",
     "cas": f"training classifiers on samples and on real examples; {MINUTES}",
 }
-"""What is told before it is computed."""
+"""The line that announces a metric before it is computed."""
 
 
 def _announce(what: Sequence[str], tell: Callable[[str], None] | None) -> None:

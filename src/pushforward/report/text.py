@@ -86,8 +86,8 @@ def score_parts(comparison: Comparison, width: int) -> list[str]:
     single = len(comparison.models) == 1
     parts = [f"{heading}\n{_table(tables.turned(table) if single else table, width)}" for heading, table in cards]
     parts += _few_calls(comparison, width)
-    shown = [f"{arrow} {meaning}" for arrow, meaning in tables.ARROWS.items() if any(arrow in part for part in parts)]
-    notes = [wrapped("; ".join(shown), width)]
+    meanings = [f"{arrow} {meaning}" for arrow, meaning in tables.ARROWS.items() if any(arrow in part for part in parts)]
+    notes = [wrapped("; ".join(meanings), width)]
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         notes.append("* best, by more than noise")
     if cards:
