@@ -32,6 +32,12 @@ def test_tables_have_no_distances_of_features(unmeasured, name):
         pf.evaluate(data.held_out.data_units(slice(None)), data, metrics=name)
 
 
+def test_all_metrics_that_do_not_apply_are_named(unmeasured):
+    data = mixed_table(60)
+    with pytest.raises(UsageError, match=r"^frechet, w2 are not computed for tables\. These are: "):
+        pf.evaluate(pf.recipes.flow(data.space, "tiny").method.transport(), data, metrics=["frechet", "energy", "w2"])
+
+
 @pytest.mark.parametrize("name", ["energy", "w2", "modes_held", "column_error", "class_distance"])
 def test_unlabelled_images_have_neither_matchings_nor_modes_nor_columns(unmeasured, name):
     data = space_data((1, 8, 8), labels=False, n=40)

@@ -158,6 +158,27 @@ def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
     assert names == ["flow", "gan"] * 5
 
 
+def test_progress_ends_with_the_last_step(monkeypatch):
+    class Clock:
+        step, seconds, total, progress = 50, 2.0, 100, 0.5
+
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("pushforward.training.progress.time.monotonic", lambda: now[0])
+    progress = Progress(interval=10.0)
+    progress("short", Clock, 6400, {})
+    for seconds in (0, 11):
+        now[0] = float(seconds)
+        progress("flow", Clock, 6400, {})
+    Clock.step, Clock.progress = 100, 1.0
+    progress("flow", Clock, 12800, {})
+    progress.close()
+    progress.close()
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[:2] for line in lines] == [["flow", "50"], ["flow", "100"]], "and of a run without a line nothing"
+    assert "step 100/100" in lines[1]
+
+
 def test_progress_follows_the_speed_of_the_last_minute():
     """A run that was slow is resumed, slows down by half, and goes back to a checkpoint; its budget is in steps."""
 

@@ -16,7 +16,10 @@ from pushforward.training import Budget, Trainer
 from pushforward.training.start import prepare
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("60s", 60), ("10m", 600), ("1.5h", 5400), (12, 12)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("60s", 60), ("10m", 600), ("1.5h", 5400), (12, 12), ("20 sec", 20), ("5 minutes", 300), ("2 Hours", 7200)],
+)
 def test_durations(text, seconds):
     assert Budget.duration(text) == seconds
 

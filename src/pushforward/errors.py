@@ -132,13 +132,13 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{did_you_mean(name, names)}')
 
 
-def did_you_mean(word: str, known: Iterable[str], least: float = 0.5) -> str:
+def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:
     """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``: see `closest`."""
     name = closest(word, known, least)
     return "" if name is None else f' Did you mean "{name}"?'
 
 
-def closest(word: str, known: Iterable[str], least: float = 0.5) -> str | None:
+def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """The known name that is closest to a word; None where none is close.
 
     Capital letters do not count. Where no name is close it is the first one that holds the word. ``least`` is the least

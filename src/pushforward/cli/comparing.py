@@ -119,6 +119,8 @@ def compare(
     own |= typed_options(changes) | {"--track": track}
     _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
+    if len({*reports, *fresh, *finished}) == 1 and trainings == 1:
+        say("one model: it is compared with real data and a model without a network; to rank models, name several")
     if reports and not fresh and not finished:
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)

@@ -135,13 +135,11 @@ class Request:
             return ""
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
         listed = ", ".join(map(quoted, known))
-        if len(unknown) == 1:
-            return f"Unknown condition {quoted(unknown[0])}; this model knows {listed}.{did_you_mean(unknown[0], known)}"
         suggestions = [(name, closest(name, known)) for name in unknown]
         wrong = ", ".join(
             quoted(name) + ("" if near is None else f" (did you mean {quoted(near)}?)") for name, near in suggestions
         )
-        return f"Unknown conditions {wrong}; this model knows {listed}."
+        return f"Unknown condition{'s' if len(unknown) > 1 else ''} {wrong}; this model knows {listed}."
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:

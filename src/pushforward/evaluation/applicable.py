@@ -36,14 +36,17 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
     own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
     if not own or isinstance(data.truth, Stack):
         return
-    samples = _real(data)
+    samples, refused = _real(data), {}
     for name in own:
         ((metric, wanted),) = chosen([name])
-        if set(wanted) & {*_computed(metric, samples)} or not type(metric).__module__.startswith("pushforward."):
-            continue
-        known = [score for other in registry().values() for score in _computed(other(), samples)]
-        kind = "tables" if samples.table is not None and not isinstance(metric, Utility) else f"these {data.space.noun}s"
-        raise UsageError(f"{name} is not computed for {kind}. These are: {', '.join(known)}.")
+        if not set(wanted) & {*_computed(metric, samples)} and type(metric).__module__.startswith("pushforward."):
+            refused[name] = metric
+    if not refused:
+        return
+    known = [score for other in registry().values() for score in _computed(other(), samples)]
+    of_tables = samples.table is not None and not any(isinstance(metric, Utility) for metric in refused.values())
+    kind, verb = "tables" if of_tables else f"these {data.space.noun}s", "is" if len(refused) == 1 else "are"
+    raise UsageError(f"{', '.join(refused)} {verb} not computed for {kind}. These are: {', '.join(known)}.")
 
 
 def _computed(metric: Metric, samples: Samples) -> Sequence[str]:

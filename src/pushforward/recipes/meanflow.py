@@ -27,7 +27,10 @@ def meanflow(
     last: Annotated[float, LOSS] = 0.005,
     over: Annotated[float, LOSS] = 0.8,
     derivative: Annotated[str, LOSS] = "none",
+    average: Annotated[float | None, LOSS] = None,
     diagonal: Annotated[float, PATH] = 0.25,
+    to_data: Annotated[float, PATH] = 0.0,
+    from_noise: Annotated[float, PATH] = 0.0,
     power: Annotated[float, LOSS] = 0.5,
 ) -> Recipe:
     """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
@@ -51,6 +54,7 @@ def meanflow(
         SoFlow (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = Start(first, last, over=over, derivative=derivative)
-    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power)
+    rule = Start(first, last, over=over, derivative=derivative, average=average)
+    pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data, from_noise=from_noise)
+    method = Mapping(flow_map, rule, pairs, power=power)
     return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")

@@ -14,7 +14,8 @@ from pushforward.errors import UsageError
 
 __all__ = ["Budget", "Clock", "Stage"]
 
-_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hours?"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = 2 / 3
 """The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
@@ -58,9 +59,9 @@ class Budget:
 
     @staticmethod
     def duration(text: str | float) -> float:
-        """Seconds from "90", "60s", "10m" or "1.5h"."""
-        value, unit = _read(str(text).lower(), r"[\d.]+", "s|m|min|h")
-        value *= _SECONDS[unit or "s"]
+        """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
+        value, unit = _read(str(text).lower(), r"[\d.]+", _UNITS)
+        value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
             several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
             raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h.{several}')

@@ -145,6 +145,7 @@ class Progress(Watcher):
         self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
         self._last: dict[str, float] = {}
+        self._printed: dict[str, str] = {}
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._seen: dict[str, tuple[Any, dict[str, float]]] = {}
@@ -176,6 +177,7 @@ class Progress(Watcher):
         elif self._terminal:
             self._bar(name, share, line)
         else:
+            self._printed[name] = line
             print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
 
     def _line(self, name: str) -> str:
@@ -231,8 +233,10 @@ class Progress(Watcher):
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""
-        for name in (self._handles.keys() | self._tasks.keys()) & self._seen.keys():
-            self._show(name, self._seen[name][0].progress, self._line(name))
+        for name in (self._handles.keys() | self._tasks.keys() | self._printed.keys()) & self._seen.keys():
+            line = self._line(name)
+            if self._printed.get(name) != line:
+                self._show(name, self._seen[name][0].progress, line)
         if self._bars is not None:
             self._bars.stop()
-        self._bars, self._handles, self._tasks = None, {}, {}
+        self._bars, self._handles, self._tasks, self._printed = None, {}, {}, {}
