@@ -62,6 +62,7 @@ def where():
 
 IDENTITIES = {
     "Eulerian": (Start(derivative="forward"), 1e-8),
+    "Eulerian in its own direction": (Start(derivative="forward", direction="map"), 1e-8),
     "Lagrangian": (End(derivative="forward"), 1e-8),
     "semigroup": (Middle(), 1e-8),
     "semigroup at random": (Middle(random=True), 1e-8),
@@ -108,7 +109,7 @@ def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
 def test_the_share_of_start_falls_geometrically():
     rule = Start(0.5, 0.005, over=0.5)
     assert [rule.share(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
-    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"over": 0}, {"derivative": "backward"}):
+    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"over": 0}, {"derivative": "backward"}, {"direction": "data"}):
         with pytest.raises(UsageError):
             Start(**options)
 

@@ -8,11 +8,12 @@ from pushforward.data import Batch
 from pushforward.draws import BlockDraws
 from pushforward.methods import Mapping, Now
 from pushforward.methods.pairs import Sorted
-from pushforward.methods.rules import End, Start
+from pushforward.methods.rules import End, Start, Where
 
 SHORT = 1e-4
 RULES = {
     "start": (Start(SHORT, SHORT), Start(derivative="forward")),
+    "start in its own direction": (Start(SHORT, SHORT, direction="map"), Start(derivative="forward", direction="map")),
     "end": (End(SHORT), End(derivative="forward")),
 }
 
@@ -36,3 +37,16 @@ def gradient(rule, power):
 def test_the_gradient_of_a_short_leg_is_that_of_its_limit(name, power):
     short, limit = (gradient(rule, power) for rule in RULES[name])
     assert (short - limit).norm() < 0.01 * limit.norm()
+
+
+@pytest.mark.parametrize("direction", ["pair", "map"])
+def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(direction):
+    """On F(x, t, s) = x^2 two pairs through one state give targets that differ by a (v - w); the direction adds to that."""
+    x, t = torch.linspace(-1, 1, 64, dtype=torch.float64)[:, None], torch.full((64,), 0.9, dtype=torch.float64)
+    v, w = torch.randn(2, 64, 1, dtype=torch.float64)
+    rule, a = Start(0.1, 0.1, direction=direction), 0.1
+    place = {"x": x, "t": t, "s": 0 * t, "mean_velocity": lambda x, t, s: x**2, "progress": 1.0, "draws": BlockDraws(0, 0, 64)}
+    difference = rule.target(Where(velocity=v, **place)) - rule.target(Where(velocity=w, **place))
+    leg = 0.9 * a
+    beside = {"map": 0.0 * v, "pair": (1 - a) * ((x - leg * v) ** 2 - (x - leg * w) ** 2)}[direction]
+    torch.testing.assert_close(difference, a * (v - w) + beside, rtol=0, atol=1e-12)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from pushforward.predictor import shaped
 __all__ = ["DERIVATIVES", "End", "Middle", "Progressive", "Rule", "Start", "Where"]
 
 DERIVATIVES = ("none", "forward", "difference")
+DIRECTIONS = ("pair", "map")
 STEP = 5e-3
 """Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
 EARLY = 0.05
@@ -110,11 +111,15 @@ class Start(Rule):
         over: The share of training over which it falls, in (0, 1]; then it stays.
         derivative: "forward" or "difference" take the limit a -> 0 instead, F = v - (t - s) dF/dt along the velocity, by
             forward-mode differentiation or central differences; "none" does not.
+        direction: Where the first leg goes: along the velocity of the "pair" (z - x, or the teacher's), or along that of the
+            "map" at equal times, F(x_t, t, t), the mean over all pairs through x_t, at a third call of the map. The velocity
+            in the target stays that of the pair, so that the expected target is the same to first order in the leg's length,
+            and varies less.
         average: See `Rule`.
 
     References:
         Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric schedule; Song and Dhariwal,
-        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit.
+        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit; Geng et al., Improved Mean Flows (2025), for the map's own direction.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class Start(Rule):
         *,
         over: float = 1.0,
         derivative: str = "none",
+        direction: str = "pair",
         average: float | None = None,
     ) -> None:
         super().__init__(average)
@@ -132,6 +138,7 @@ class Start(Rule):
         if not 0 < over <= 1:
             raise UsageError(f"over is a share of training in (0, 1], got {over}.")
         self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
+        self.direction = one_of("direction", direction, DIRECTIONS)
 
     def share(self, progress: float) -> float:
         """The share a: geometric from ``first`` to ``last``."""
@@ -144,13 +151,14 @@ class Start(Rule):
     def target(self, where: Where) -> Tensor:
         """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
-        if self.derivative != "none":
-            return v - shaped(t - s, x) * along(where, self.derivative)
-        share = self.share(where.progress)
+        share = self.share(where.progress) if self.derivative == "none" else 0.0
         if share == 1:
             return v
+        direction = where.mean_velocity(x, t, t) if self.direction == "map" else v
+        if self.derivative != "none":
+            return v - shaped(t - s, x) * along(replace(where, velocity=direction), self.derivative)
         m = t - share * (t - s)
-        b = where.mean_velocity(x - shaped(t - m, x) * v, m, s)
+        b = where.mean_velocity(x - shaped(t - m, x) * direction, m, s)
         return share * v + (1 - share) * b
 
 
