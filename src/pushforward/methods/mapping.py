@@ -76,7 +76,7 @@ class Mapping(Method):
         teacher: A flow whose velocity replaces z - x; it is kept frozen.
         couple: How data meets noise.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
-            count less; 0 leaves it out. Where the rule's target is a short leg of the way, errors are scaled to the whole way.
+            count less; 0 leaves it out.
         label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
             that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
@@ -158,31 +158,18 @@ class Mapping(Method):
         if 0 < self.pairs.diagonal < 1:
             now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
             now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
-        yield from self.turn(error, now, leg=torch.where(s == t, 1.0, self.rule.leg(now.progress)))
+        yield from self.turn(error, now)
 
-    def turn(
-        self, error: Tensor, now: Now, further: Tensor | None = None, leg: Tensor | float = 1.0
-    ) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The map's turn; then the target map follows it.
-
-        Args:
-            error: The squared error of each example, (n,).
-            now: The moment in training.
-            further: A further loss of each example, (n,).
-            leg: See `softened`.
-        """
-        loss = self.softened(error, leg)
+    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The map's turn with the squared error of each example (n,), and a further loss; then the target map follows it."""
+        loss = self.softened(error)
         yield "map", (loss if further is None else loss + further).mean()
         if self.target_map is not None:
             yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
 
-    def softened(self, error: Tensor, leg: Tensor | float = 1.0) -> Tensor:
-        """Squared errors (n,), each divided by its own power, so that large ones count less.
-
-        An error over a short leg is as short: F - target = a (F - target in the limit). Its square is divided by a^2 before it
-        becomes a weight, and by a once, so that the gradient for a -> 0 is that of the limit (AlphaFlow, eq. 8).
-        """
-        return error / leg / (error.detach() / leg**2 + EPS) ** self.power
+    def softened(self, error: Tensor) -> Tensor:
+        """Squared errors (n,), each divided by its own power, so that large ones count less."""
+        return error / (error.detach() + EPS) ** self.power
 
     def _renew(self, progress: float) -> None:
         """At the start of a stage, let the map that makes targets be the one in training."""

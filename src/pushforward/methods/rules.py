@@ -90,10 +90,6 @@ class Rule(ABC):
             return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
 
-    def leg(self, progress: float) -> float:
-        """The share of a jump by which the target differs from the map's own estimate, in (0, 1]: its errors are as small."""
-        return 1.0
-
     @abstractmethod
     def target(self, where: Where) -> Tensor:
         """The mean velocity from t to s, (n, *shape)."""
@@ -143,10 +139,6 @@ class Start(Rule):
     def share(self, progress: float) -> float:
         """The share a: geometric from ``first`` to ``last``."""
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
-
-    def leg(self, progress: float) -> float:
-        """The share a; 1 for the limit, whose errors are not small."""
-        return self.share(progress) if self.derivative == "none" else 1.0
 
     def target(self, where: Where) -> Tensor:
         """A v + (1 - a) F(x_m, m, s), or the limit."""
@@ -230,10 +222,6 @@ class End(Rule):
         if not 0 < share <= 1:
             raise UsageError(f"share is in (0, 1], got {share}.")
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
-
-    def leg(self, progress: float) -> float:
-        """The share h; 1 for the limit, whose errors are not small."""
-        return self.share if self.derivative == "none" else 1.0
 
     def target(self, where: Where) -> Tensor:
         """(1 - h) F(x_t, t, m) + h F(x_m, m, m), or the limit."""
