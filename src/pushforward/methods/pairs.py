@@ -54,25 +54,17 @@ class Sorted(Pairs):
         diagonal: See `Pairs`; these times t are single draws of the law.
         to_data: The share of the other pairs that have s = 0, in [0, 1].
         until: The law of the second draw; None for the same.
-        from_noise: The share of the pairs with s < t that go from noise to data, from the path's last t to s = 0, in [0, 1].
-            Two draws of a law seldom do, and such a pair is the only jump of a sampling in one call.
 
     References:
         Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
     """
 
     def __init__(
-        self,
-        times: Times | None = None,
-        *,
-        diagonal: float = 0.25,
-        to_data: float = 0.0,
-        until: Times | None = None,
-        from_noise: float = 0.0,
+        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
     ) -> None:
         super().__init__(diagonal)
         self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
-        self.from_noise, self.group = share("from_noise", from_noise), self.times.group
+        self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -81,10 +73,8 @@ class Sorted(Pairs):
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
         second = plain(self.until or self.times)(draws.stream("second time"), path)
         t, s = torch.maximum(first, second), torch.minimum(first, second)
-        to_data = draws.stream("to data").uniform() < self.to_data
-        t, s = torch.where(to_data, first, t), torch.where(to_data, 0.0, s)
-        from_noise = draws.stream("from noise").uniform() < self.from_noise
-        t, s = torch.where(from_noise, path.ends[1], t), torch.where(from_noise, 0.0, s)
+        whole = draws.stream("to data").uniform() < self.to_data
+        t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
         equal = draws.stream("diagonal").uniform() < self.diagonal
         return torch.where(equal, first, t), torch.where(equal, first, s)
 

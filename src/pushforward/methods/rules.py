@@ -115,7 +115,8 @@ class Start(Rule):
 
     References:
         Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric schedule; Song and Dhariwal,
-        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit; Geng et al., Improved Mean Flows (2025), for the map's own direction.
+        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit;
+        Geng et al., Improved Mean Flows (2025), for the map's own direction.
     """
 
     def __init__(

@@ -28,10 +28,7 @@ def meanflow(
     over: Annotated[float, LOSS] = 0.8,
     derivative: Annotated[str, LOSS] = "none",
     direction: Annotated[str, LOSS] = "map",
-    average: Annotated[float | None, LOSS] = None,
     diagonal: Annotated[float, PATH] = 0.25,
-    to_data: Annotated[float, PATH] = 0.0,
-    from_noise: Annotated[float, PATH] = 0.0,
     power: Annotated[float, LOSS] = 0.5,
 ) -> Recipe:
     """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
@@ -49,10 +46,7 @@ def meanflow(
         derivative: none, or the exact limit by forward differentiation or difference.
         direction: Along which velocity the map agrees with itself: that of the training "pair", or that of the "map", whose targets
             vary less, at a quarter more time a step.
-        average: The half-life, in examples, of an average of the map that makes targets; by default the map itself does.
         diagonal: The share of examples that are trained as a flow, with equal times.
-        to_data: The share of the other examples that are mapped to data.
-        from_noise: The share of the examples with two times that are mapped from noise to data.
         power: How much less examples of large error count; 0 counts all equally.
 
     References:
@@ -60,7 +54,6 @@ def meanflow(
         direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = Start(first, last, over=over, derivative=derivative, direction=direction, average=average)
-    pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data, from_noise=from_noise)
-    method = Mapping(flow_map, rule, pairs, power=power)
+    rule = Start(first, last, over=over, derivative=derivative, direction=direction)
+    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power)
     return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
