@@ -17,7 +17,7 @@ def target(rule, velocity, own):
 
 @pytest.mark.parametrize("direction", ["pair", "map"])
 def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(direction):
-    """On F(x, t, s) = x^2 two pairs through one state give targets that differ by a (v - w); the pair's direction adds to that."""
+    """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), and in the pair's direction by more."""
     v, w = torch.randn(2, N, 1, dtype=torch.float64)
     rule, a, x = Start(0.1, 0.1, direction=direction), 0.1, torch.linspace(-1, 1, N, dtype=torch.float64)[:, None]
     difference = target(rule, v, torch.square) - target(rule, w, torch.square)

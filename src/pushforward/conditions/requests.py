@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.conditions.label import Label
 from pushforward.draws import ExampleDraws
-from pushforward.errors import UsageError, closest, did_you_mean, quoted
+from pushforward.errors import UsageError, closest, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor

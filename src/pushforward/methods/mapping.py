@@ -23,7 +23,7 @@ from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
 from pushforward.methods.trajectories import scaled
 from pushforward.paths import Linear, Narrowed
-from pushforward.predictor import Predicting, Predictor, over, shaped
+from pushforward.predictor import Predicting, Predictor, condition_at, over, shaped
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -198,8 +198,16 @@ class Mapping(Method):
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
+        away = (s < t).nonzero()[:, 0]  # at equal times the target is the velocity, and no call of the map is needed
+        given = condition_at(condition, away)
+
         def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-            return mean_velocity(predictor, x, t, s, condition)
+            if len(away) == len(x):
+                return mean_velocity(predictor, x, t, s, condition)
+            if not len(away):
+                return torch.zeros_like(x)
+            output = mean_velocity(predictor, x[away], t[away], s[away], given)
+            return torch.zeros_like(x).index_copy(0, away, output.to(x))
 
         target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
