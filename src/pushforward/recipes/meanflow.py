@@ -27,7 +27,7 @@ def meanflow(
     last: Annotated[float, LOSS] = 0.005,
     over: Annotated[float, LOSS] = 0.8,
     derivative: Annotated[str, LOSS] = "none",
-    direction: Annotated[str, LOSS] = "map",
+    direction: Annotated[str, LOSS] = "pair",
     diagonal: Annotated[float, PATH] = 0.25,
     power: Annotated[float, LOSS] = 0.5,
 ) -> Recipe:
@@ -44,8 +44,8 @@ def meanflow(
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         derivative: none, or the exact limit by forward differentiation or difference.
-        direction: Along which velocity the map agrees with itself: that of the training "pair", or that of the "map", whose
-            targets vary less, at a third more time a step.
+        direction: Along which velocity the map agrees with itself: that of the training pair ("pair"), or its own ("map", as in
+            Improved Mean Flows), whose targets vary less, at a third more time a step.
         diagonal: The share of examples that are trained as a flow, with equal times.
         power: How much less examples of large error count; 0 counts all equally.
 
