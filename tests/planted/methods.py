@@ -140,6 +140,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("straight(self.target_map or self.flow_map)", "straight(self.flow_map)", "mapping"),
         ("average.lerp_(parameter, weight)", "average.lerp_(parameter, 1 - weight)", "mapping"),
         ("return (self.flow_map,)", "return (self,)", "mapping"),
+        ("t[away], s[away], given)", "t[away], t[away], given)", "equal_times"),
+        ("given = condition_at(condition, away)", "given = condition_at(condition, slice(len(away)))", "equal_times"),
     ],
     "methods/method.py": [
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
@@ -183,6 +185,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/rules.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
         ("int(progress * self.stages)", "int(progress)", "mapping"),
+        ('if self.direction == "map" else v', 'if self.direction == "none" else v', "own_direction"),
+        ("replace(where, velocity=direction)", "where", "own_direction"),
     ],
     "methods/starts.py": [
         ("return path.at(t).over(x).sigma * z, t", "return z, t", "finishing"),

@@ -25,7 +25,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if stage.step > self.step]", "if False]", "budgets"),
         ('"M": 1_000_000', '"M": 1_000', "training_settings cli"),
         ("end + (1 - end) *", "end *", "training"),
-        ('r"[\\d.]+", "s|m|min|h"', 'r"[\\d._]+", "s|m|min|h"', "training_settings"),
+        (r'r"[\d.]+", _UNITS', r'r"[\d._]+", _UNITS', "training_settings"),
     ],
     "training/channel.py": [
         ('if each[rank].startswith("In process ") else', "if False else", "saving_beside"),
