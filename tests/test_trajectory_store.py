@@ -79,13 +79,13 @@ class Second(Processes):
         return [2, value]
 
 
-def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_half(flow, moons, small_parts, tmp_path, monkeypatch, capsys):
+def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(flow, moons, small_parts, tmp_path, monkeypatch, capsys):
     ticks = iter(range(100))
     monkeypatch.setattr(storing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     recipe = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=80)
-    trainer = prepare(recipe, moons, seconds=5, out=tmp_path / "run")
-    left = trainer.store.completed("run", Budget(seconds=5), Progress(interval=0), lambda: False)
-    assert left == Budget(seconds=2)
+    trainer = prepare(recipe, moons, seconds=12, out=tmp_path / "run")
+    left = trainer.store.completed("run", Budget(seconds=12), Progress(interval=0), lambda: False)
+    assert left == Budget(seconds=9)
     assert trainer.store.trajectories.ready == 48
     assert trainer.store.whole
     assert "60 %  48/80 trajectories of the teacher  0:03 of the budget" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from pushforward.training.progress import Watcher, duration
 __all__ = ["Store"]
 
 FORMAT = 1
-SHARE = 0.5
+SHARE = 0.25
 """The share of a budget in seconds that trajectories may take; then training goes on with those that are there."""
 
 
@@ -112,7 +112,7 @@ class Store:
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
         """Compute the missing parts and write them; returns the rest of the budget.
 
-        A budget in seconds includes this work, and ends it after half; it leaves off after a part once ``stopped``.
+        A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
 
         Raises:
             UsageError: If a state of the teacher is not finite.
