@@ -177,6 +177,10 @@ def test_progress_ends_with_the_last_step(monkeypatch):
     lines = stream.getvalue().splitlines()
     assert [line.split()[:2] for line in lines] == [["flow", "50"], ["flow", "100"]], "and of a run without a line nothing"
     assert "step 100/100" in lines[1]
+    assert "left" not in lines[1]
+    progress.preparing("flow", 0.5, "again")
+    progress.close()
+    assert len(stream.getvalue().splitlines()) == 2, "nothing of the training before"
 
 
 def test_progress_follows_the_speed_of_the_last_minute():

@@ -1,9 +1,13 @@
-"""A map that agrees with itself along its own velocity has targets that vary less, and the same limit."""
+"""A map that agrees with itself along its own velocity: what is left of the pair's noise in a target, and the limit."""
 
 import pytest
 import torch
 
+import pushforward as pf
 from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Mapping
+from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start, Where
 
 N = 64
@@ -17,7 +21,7 @@ def target(rule, velocity, own):
 
 @pytest.mark.parametrize("direction", ["pair", "map"])
 def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(direction):
-    """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), and in the pair's direction by more."""
+    """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), in the pair's direction also by F there."""
     v, w = torch.randn(2, N, 1, dtype=torch.float64)
     rule, a, x = Start(0.1, 0.1, direction=direction), 0.1, torch.linspace(-1, 1, N, dtype=torch.float64)[:, None]
     difference = target(rule, v, torch.square) - target(rule, w, torch.square)
@@ -34,3 +38,10 @@ def test_a_short_leg_in_either_direction_has_the_limit_of_the_derivative(directi
     short = (target(Start(a, a, direction=direction), v, torch.square) - own) / a
     limit = target(Start(derivative="forward", direction=direction), v, torch.square) - own
     torch.testing.assert_close(short, limit, rtol=0, atol=1e-3)
+
+
+def test_a_map_that_only_jumps_to_data_has_no_direction_of_its_own(moons):
+    flow_map = pf.recipes.meanflow(moons.space, "tiny").method.flow_map
+    with pytest.raises(UsageError, match="no velocity of its own"):
+        Mapping(flow_map, Start(direction="map"), Sorted(diagonal=0.0, to_data=1.0))
+    Mapping(flow_map, Start(direction="map"), Sorted(diagonal=0.1, to_data=1.0))

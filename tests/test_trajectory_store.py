@@ -79,7 +79,9 @@ class Second(Processes):
         return [2, value]
 
 
-def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(flow, moons, small_parts, tmp_path, monkeypatch, capsys):
+def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
+    flow, moons, small_parts, tmp_path, monkeypatch, capsys
+):
     ticks = iter(range(100))
     monkeypatch.setattr(storing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     recipe = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=80)

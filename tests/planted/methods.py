@@ -140,8 +140,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("straight(self.target_map or self.flow_map)", "straight(self.flow_map)", "mapping"),
         ("average.lerp_(parameter, weight)", "average.lerp_(parameter, 1 - weight)", "mapping"),
         ("return (self.flow_map,)", "return (self,)", "mapping"),
-        ("t[away], s[away], given)", "t[away], t[away], given)", "equal_times"),
-        ("given = condition_at(condition, away)", "given = condition_at(condition, slice(len(away)))", "equal_times"),
+        ("t[apart], s[apart], apart", "t[apart], t[apart], apart", "equal_times"),
+        ("condition_at(condition, apart)", "condition_at(condition, slice(len(apart)))", "equal_times"),
     ],
     "methods/method.py": [
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),

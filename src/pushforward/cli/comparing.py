@@ -119,12 +119,12 @@ def compare(
     own |= typed_options(changes) | {"--track": track}
     _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
-    if len({*reports, *fresh, *finished}) == 1 and trainings == 1:
-        say("one model: it is compared with real data and a model without a network; to rank models, name several")
     if reports and not fresh and not finished:
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
+    if not reports and len({*fresh, *finished}) == trainings == 1 and not shorter:
+        say("one model: it is compared with real data and a model without a network; to rank models, name several")
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter, files)
     runs = _loaded_runs(finished, files, out)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))

@@ -101,6 +101,8 @@ class Mapping(Method):
         super().__init__()
         if not flow_map.jumps:
             raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
+            raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
         if number("power", power) < 0:
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
@@ -198,16 +200,16 @@ class Mapping(Method):
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
-        away = (s < t).nonzero()[:, 0]  # at equal times the target is the velocity, and no call of the map is needed
-        given = condition_at(condition, away)
+        apart = (s < t).nonzero()[:, 0]  # at equal times the target is the velocity, and no call of the map is needed
+        apart_condition = condition_at(condition, apart)
 
         def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-            if len(away) == len(x):
+            if len(apart) == len(x):
                 return mean_velocity(predictor, x, t, s, condition)
-            if not len(away):
+            if not len(apart):
                 return torch.zeros_like(x)
-            output = mean_velocity(predictor, x[away], t[away], s[away], given)
-            return torch.zeros_like(x).index_copy(0, away, output.to(x))
+            output = mean_velocity(predictor, x[apart], t[apart], s[apart], apart_condition)
+            return torch.zeros_like(x).index_copy(0, apart, output.to(x))
 
         target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)

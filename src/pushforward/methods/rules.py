@@ -107,10 +107,10 @@ class Start(Rule):
         over: The share of training over which it falls, in (0, 1]; then it stays.
         derivative: "forward" or "difference" take the limit a -> 0 instead, F = v - (t - s) dF/dt along the velocity, by
             forward-mode differentiation or central differences; "none" does not.
-        direction: Where the first leg goes: along the velocity of the "pair" (z - x, or the teacher's), or along that of the
-            "map" at equal times, F(x_t, t, t), the mean over all pairs through x_t, at a third call of the map. The velocity
-            in the target stays that of the pair, so that the expected target is the same to first order in the leg's length,
-            and varies less.
+        direction: Where the first leg goes: along the velocity of the "pair", or along that of the "map" at equal times,
+            F(x_t, t, t), at a third call of the map. The velocity in the target stays that of the pair, whose noise then no
+            longer moves the end of the leg. Once the map is right at equal times the expected target is the same to first
+            order in the leg's length. With a teacher there is no such noise, and nothing is gained.
         average: See `Rule`.
 
     References:
@@ -144,11 +144,11 @@ class Start(Rule):
     def target(self, where: Where) -> Tensor:
         """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
-        share = self.share(where.progress) if self.derivative == "none" else 0.0
-        if share == 1:
+        share, exact = self.share(where.progress), self.derivative != "none"
+        if share == 1 and not exact:
             return v
         direction = where.mean_velocity(x, t, t) if self.direction == "map" else v
-        if self.derivative != "none":
+        if exact:
             return v - shaped(t - s, x) * along(replace(where, velocity=direction), self.derivative)
         m = t - share * (t - s)
         b = where.mean_velocity(x - shaped(t - m, x) * direction, m, s)

@@ -45,7 +45,7 @@ def meanflow(
         over: The share of training over which it falls.
         derivative: none, or the exact limit by forward differentiation or difference.
         direction: Along which velocity the map agrees with itself: that of the training pair ("pair"), or its own ("map", as in
-            Improved Mean Flows), whose targets vary less, at a third more time a step.
+            Improved Mean Flows), at a fifth to a third more time a step.
         diagonal: The share of examples that are trained as a flow, with equal times.
         power: How much less examples of large error count; 0 counts all equally.
 

@@ -15,7 +15,7 @@ from pushforward.errors import UsageError
 __all__ = ["Budget", "Clock", "Stage"]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hours?"
+_UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = 2 / 3
 """The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
@@ -64,7 +64,7 @@ class Budget:
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
             several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
-            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h.{several}')
+            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.{several}')
         return value
 
     @staticmethod

@@ -24,7 +24,7 @@ from pushforward.training.trainer import Trainer
 __all__ = ["step_flops", "steps_within"]
 
 PERIOD = 16
-"""Steps that are counted where the first two differ, as they do where a penalty is not due in every step."""
+"""Steps that are counted where the first two differ: by a penalty that is not due in every step, or by the draws."""
 
 
 class _Counter(TorchDispatchMode):

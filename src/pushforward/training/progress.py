@@ -145,7 +145,7 @@ class Progress(Watcher):
         self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
         self._last: dict[str, float] = {}
-        self._printed: dict[str, str] = {}
+        self._printed: dict[str, tuple[int, str]] = {}
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._seen: dict[str, tuple[Any, dict[str, float]]] = {}
@@ -177,16 +177,21 @@ class Progress(Watcher):
         elif self._terminal:
             self._bar(name, share, line)
         else:
-            self._printed[name] = line
+            self._printed[name] = self._state(name)
             print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
 
-    def _line(self, name: str) -> str:
+    def _state(self, name: str) -> tuple[int, str]:
+        """The step and what was measured, as far as they are known."""
+        return (self._seen[name][0].step if name in self._seen else -1), self._measured.get(name, "")
+
+    def _line(self, name: str, ended: bool = False) -> str:
         clock, losses = self._seen[name]
         each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
         loss = f"  loss: {each}" if each else ""
         words = f"  {self._measured[name]}" if name in self._measured else ""
-        return f"step {clock.step:,}{total}{self._paces[name].words()}{loss}{words}"
+        pace = "" if ended else self._paces[name].words()
+        return f"step {clock.step:,}{total}{pace}{loss}{words}"
 
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""
@@ -233,10 +238,12 @@ class Progress(Watcher):
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""
-        for name in (self._handles.keys() | self._tasks.keys() | self._printed.keys()) & self._seen.keys():
-            line = self._line(name)
-            if self._printed.get(name) != line:
-                self._show(name, self._seen[name][0].progress, line)
+        visible = self._handles.keys() | self._tasks.keys() | self._printed.keys()
+        for name in (name for name in self._seen if name in visible):
+            if self._printed.get(name) != self._state(name):
+                self._show(name, self._seen[name][0].progress, self._line(name, ended=True))
         if self._bars is not None:
             self._bars.stop()
-        self._bars, self._handles, self._tasks, self._printed = None, {}, {}, {}
+        self._bars, self._handles, self._tasks = None, {}, {}
+        for memory in (self._printed, self._seen, self._measured, self._paces, self._last):
+            memory.clear()
