@@ -85,7 +85,8 @@ def _number(word: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+        hint = " A label is given by --label." if word.startswith("label=") else ""
+        raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".{hint}') from None
 
 
 def _beyond_data(run: Run, requested: Mapping[str, Any]) -> list[str]:

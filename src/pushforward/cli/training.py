@@ -222,7 +222,7 @@ def _standing(run: str, trainer: Trainer) -> str:
     if trainer.ended is not None:
         return f"{run} has ended by itself at step {trainer.clock.step:,}: {trainer.ended}"
     if trainer.done:
-        budget = str(trainer.clock.budget)
+        budget = str(trainer.budget)
         return f"{run} is finished at step {trainer.clock.step:,} ({budget}); extend it with a larger {budget.split()[0]}"
     if not trainer.saved:
         return f"{run} was never saved: starting it from its first step"

@@ -111,4 +111,4 @@ def check_labelled(data: Dataset) -> None:
         DataError: Saying so.
     """
     if not labelled(data) or data.held_out.labels is None:
-        raise DataError(f"{data.name} has no labels of two classes or more, which a classification accuracy score needs.")
+        raise DataError(f"cas: {data.name} has no labels of two classes or more, which a classification accuracy score needs.")

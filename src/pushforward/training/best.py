@@ -94,7 +94,7 @@ def best_name(folder: Path) -> str:
     best = best_of(log.read(folder / "metrics.jsonl"))
     if best is None:
         raise RunUsageError(
-            f"{folder} has no best checkpoint: only maps between two times are compared while they are trained, in 1, 2 and 4 "
-            "calls. Leave the checkpoint out for the newest."
+            f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were never measured, since it is no map between "
+            "two times, or was trained too briefly. Leave the checkpoint out for the newest."
         )
     return checkpoints.step_name(best.step)

@@ -233,7 +233,7 @@ class Space(ABC):
             UsageError: no such class, or no labels at all.
         """
         if self.label is None:
-            raise UsageError(f'There is no label "{label}": this data has no labels. {self._without_label(label)}')
+            raise UsageError(f'There is no label "{label}": there were no labels in training. {self._without_label(label)}')
         return self.label.index(label)
 
     def _without_label(self, label: str | int) -> str:
