@@ -143,14 +143,21 @@ def test_progress_shows_what_was_measured(monkeypatch):
     assert health.in_words({"logit_gap": 1.0}) == ""
 
 
-def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
+@pytest.fixture
+def plain(monkeypatch):
+    """A training's clock at half of its 100 steps, the seconds now, the text that is printed, and progress in plain lines."""
+
     class Clock:
         step, seconds, total, progress = 50, 2.0, 100, 0.5
 
     now, stream = [0.0], io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr("pushforward.training.progress.time.monotonic", lambda: now[0])
-    progress = Progress(interval=10.0)
+    return Clock, now, stream, Progress(interval=10.0)
+
+
+def test_progress_shows_every_model_that_trains_in_turns(plain):
+    Clock, now, stream, progress = plain
     for second in range(60):
         now[0] = float(second)
         progress("gan" if second // 5 % 2 else "flow", Clock, 6400, {})
@@ -158,14 +165,8 @@ def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
     assert names == ["flow", "gan"] * 5
 
 
-def test_progress_ends_with_the_last_step(monkeypatch):
-    class Clock:
-        step, seconds, total, progress = 50, 2.0, 100, 0.5
-
-    now, stream = [0.0], io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setattr("pushforward.training.progress.time.monotonic", lambda: now[0])
-    progress = Progress(interval=10.0)
+def test_progress_ends_with_the_last_step(plain):
+    Clock, now, stream, progress = plain
     progress("short", Clock, 6400, {})
     for seconds in (0, 11):
         now[0] = float(seconds)
