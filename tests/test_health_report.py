@@ -143,7 +143,6 @@ def test_progress_shows_what_was_measured(monkeypatch):
     assert health.in_words({"logit_gap": 1.0}) == ""
 
 
-@pytest.fixture
 def plain(monkeypatch):
     """A training's clock at half of its 100 steps, the seconds now, the text that is printed, and progress in plain lines."""
 
@@ -156,8 +155,8 @@ def plain(monkeypatch):
     return Clock, now, stream, Progress(interval=10.0)
 
 
-def test_progress_shows_every_model_that_trains_in_turns(plain):
-    Clock, now, stream, progress = plain
+def test_progress_shows_every_model_that_trains_in_turns(monkeypatch):
+    Clock, now, stream, progress = plain(monkeypatch)
     for second in range(60):
         now[0] = float(second)
         progress("gan" if second // 5 % 2 else "flow", Clock, 6400, {})
@@ -165,8 +164,8 @@ def test_progress_shows_every_model_that_trains_in_turns(plain):
     assert names == ["flow", "gan"] * 5
 
 
-def test_progress_ends_with_the_last_step(plain):
-    Clock, now, stream, progress = plain
+def test_progress_ends_with_the_last_step(monkeypatch):
+    Clock, now, stream, progress = plain(monkeypatch)
     progress("short", Clock, 6400, {})
     for seconds in (0, 11):
         now[0] = float(seconds)
