@@ -4,15 +4,14 @@
 
 RUN is a flow; without one a flow of --data is trained for --teacher-seconds. Each method learns from it for --seconds, which
 include its trajectories, from the teacher's weights (reflow: from weights of its own); exact mean flow and exact LSD are the
-limits of the rules start and end. They diverge at the recipe's learning rate, and are trained at a tenth of it. Judged in one
-call and in four against the held-out examples.
+limits of the rules start and end, which the recipe trains at a tenth of the rate. Judged in one call and in four against the
+held-out examples.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from dataclasses import replace
 from typing import Any
 
 from protocol import benchmark, each, floors, load, mean_and_spread, parsed, seconds_of, table, train, write
@@ -37,8 +36,6 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dmd": ("dmd", {}),
 }
 """Recipes that learn from a teacher, with their settings."""
-RATES = {"exact mean flow": 0.1, "exact LSD": 0.1}
-"""Factors of the recipe's learning rate."""
 NAMES = ["frechet", "coverage", "recall"]
 CALLS = (1, 4)
 
@@ -46,16 +43,8 @@ CALLS = (1, 4)
 def run_case(method: str, teacher: str, seconds: float, seed: int, data: Any, n: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, settings = STUDENTS[method]
-    function = with_frozen(name, {"teacher": pf.load(teacher)})
-
-    def recipe() -> pf.recipes.Recipe:
-        built = function(data.space, **settings)
-        if method not in RATES:
-            return built
-        rate = RATES[method] * built.training.lr
-        return replace(built, training=built.training.changed(lr=rate))
-
-    run = train(recipe, data, seed, seconds=seconds)
+    recipe = with_frozen(name, {"teacher": pf.load(teacher)})
+    run = train(lambda: recipe(data.space, **settings), data, seed, seconds=seconds)
     row = {"method": method, "seed": seed, "step": run.state["step"], "seconds": seconds_of(run), "samples": run.state["samples"]}
     return row | judged(run, CALLS, data, n)
 

@@ -226,6 +226,8 @@ def test_u_nets_average_what_makes_their_targets(stirred_flow, labelled):
     assert pf.recipes.distil(space, "tiny", teacher=images, rule="start", stored=0.0, average=0.0).method.rule.average is None
     assert pf.recipes.distil(space, "tiny", teacher=images, rule="progressive").method.rule.average is None
     assert pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="start").method.rule.average is None
+    usual = pf.recipes.distil(space, "tiny", teacher=images, rule="end").training.lr
+    assert pf.recipes.distil(space, "tiny", teacher=images, rule="end", derivative="forward").training.lr == 0.1 * usual
 
 
 def test_another_size_than_the_teachers_is_refused(stirred_flow, labelled):

@@ -39,6 +39,8 @@ AVERAGE = 5_000.0
 """Samples. At the rate of U-Nets, targets of the map in training run away from its teacher."""
 LEGS = (0.49, 0.21)
 """Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4."""
+EXACT = 0.1
+"""Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it."""
 LIKENESS = 2.0
 """The weight of the distance of samples in the features of a teacher that is a U-Net."""
 
@@ -87,7 +89,8 @@ def distil(
             training.
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
-        derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference.
+        derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference; U-Nets then
+            train at a tenth of the learning rate.
         average: The half-life, in examples, of an average of the map that makes targets; 0: the map itself does. The default is
             5,000 for U-Nets with a rule start, middle or end, else 0.
         power: How much less examples of large error count; 0 counts all equally.
@@ -138,7 +141,10 @@ def distil(
     family = "flow map"
     if isinstance(teacher, Latent):
         method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
-    return Recipe(method, denoising_training(space, denoiser.network), "distil", family, first_weights=_start_as_teacher)
+    training = denoising_training(space, denoiser.network)
+    if derivative != "none" and isinstance(denoiser.network, UNet):
+        training = training.changed(lr=EXACT * training.lr)
+    return Recipe(method, training, "distil", family, first_weights=_start_as_teacher)
 
 
 def _denoiser(flow: Any) -> Denoiser:
