@@ -123,8 +123,6 @@ def compare(
         return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
-    if not reports and len({*fresh, *finished}) == trainings == 1 and not shorter:
-        say("one model: it is compared with real data and a model without a network; to rank models, name several")
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter, files)
     runs = _loaded_runs(finished, files, out)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
@@ -218,6 +216,8 @@ def _trained(
     from pushforward.evaluation.turns import TURN
 
     planned, others = plan.recipes(data), options.pop("others")
+    if len(planned) + len(others) == 1:
+        say("one model: it is compared with real data and a model without a network; to rank models, name several")
     models = named_runs(runs, [entry.folder for entry in planned])
     folder, trainers = _trainers(planned, data, out, options)
     left = Unfinished(folder, others, [t.folder for t in trainers], [plugin_options(t.content) for t in trainers])
