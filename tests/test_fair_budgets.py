@@ -73,11 +73,13 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert main(["compare", "flow", "--flops", "3e7", *shared, "--out", "a"]) == 0
     out, err = capsys.readouterr()
     assert "flow: a step takes 9.3e+06 floating point operations, so 3e+07 allow 3 steps" in err
+    assert "one model: it is compared with real data" in err
     result = json.loads(out)
     assert (result["settings"]["budget"], result["models"][0]["training"]["steps"]) == ("--flops 3e7", 3)
     assert main(["compare", "flow", "--budget", "0.2s,0.1s", "--features", "pca", *shared, "--out", "b"]) == 0
     out, err = capsys.readouterr()
     assert "measuring flow after 100 ms, sampling 1 of 1 ..." in err
+    assert "one model" not in err, "a sweep trains several"
     result = Comparison.from_json(out)
     assert result.settings.spaces == ("pca",)
     first, last = result.sweep["flow"]
