@@ -87,6 +87,10 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
             run.transport.sample(2, condition_of(run, None, given))
     with pytest.raises(UsageError, match="takes columns and numbers"):
         condition_of(run, None, "=b")
+    with pytest.raises(UsageError, match=r"got \"label=b\"\. A label is given by --label\.$"):
+        condition_of(run, None, "label=b")
+    with pytest.raises(UsageError, match="there were no labels in training"):
+        space.with_conditions().label_index("b")
     with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
         pf.editing.impute(run, path)
 

@@ -95,6 +95,7 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     trainer.close()
     resumed = reopen(tmp_path / "run", data=moons)
     assert resumed.clock.budget == left
+    assert resumed.budget == Budget(seconds=12), "what was given, as a finished run states it"
     assert resumed.store.trajectories.ready == 48
     resumed.close()
     assert Budget(seconds=4).after(100) == Budget(seconds=1)
