@@ -89,9 +89,6 @@ def test_teachers_that_make_no_pairs_are_refused(teacher, moons, tmp_path):
         pf.recipes.flow(moons.space, "tiny", teacher=teacher.transport)
     with pytest.raises(UsageError, match="choose independent, ot, reflow"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflo")
-    moved = pf.recipes.flow(moons.space, "tiny", source="ring").method.transport()
-    with pytest.raises(UsageError, match="starts from ring"):
-        pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=moved)
 
 
 def test_samples_that_are_not_finite_are_refused(moons):

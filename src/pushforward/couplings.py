@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from pushforward.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
 
-__all__ = ["Coupling", "Independent", "OptimalTransport", "Source"]
+__all__ = ["Coupling", "Independent", "OptimalTransport", "Source", "training_noise"]
 
 Condition = dict[str, Tensor] | None
 
@@ -146,8 +147,9 @@ class Source:
         return self
 
 
-def _drawn(source: Source | None, x: Tensor, draws: Draws) -> Tensor:
-    return draws.normal(x.shape[1:]) if source is None else source(draws)
+def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) -> Tensor:
+    """Noise as it is drawn in training, (n, *shape): standard normal, or training examples of the source."""
+    return draws.normal(shape) if source is None else source(draws)
 
 
 class Coupling(ABC):
@@ -182,7 +184,7 @@ class Independent(Coupling):
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """(x, z) with z standard normal, or from the source."""
-        return x, _drawn(self.source, x, draws)
+        return x, training_noise(self.source, x.shape[1:], draws)
 
 
 class OptimalTransport(Coupling):
@@ -206,7 +208,7 @@ class OptimalTransport(Coupling):
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """(x, z) with z permuted within each group."""
-        z = _drawn(self.source, x, draws.stream("coupling", interval=self.reuse))
+        z = training_noise(self.source, x.shape[1:], draws.stream("coupling", interval=self.reuse))
         labels = None if condition is None else condition.get("label")
         others = [name for name in condition or () if name != "label"]
         if others:

@@ -172,7 +172,7 @@ class Pairs:
         """Noise from a seed on, with the conditions that come with it, and the teacher's samples from it."""
         draws = ExampleDraws(seed, n, device=flow.device)
         condition = flow.conditions(n, None, seed)
-        noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
+        noise = flow.training_noise(draws)
         with torch.no_grad():
             parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, n, 64)]
         return cls(noise, condition, torch.cat(parts))

@@ -20,7 +20,7 @@ from pushforward.solvers import Heun, Solver
 from pushforward.times import Flat, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["Denoising", "dropout_share", "dropped"]
+__all__ = ["Denoising", "check_sources", "dropout_share", "dropped"]
 
 
 def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
@@ -34,6 +34,19 @@ def dropout_share(denoiser: Denoiser, given: float | None) -> float:
     """The share of examples in which conditions are hidden: None is .1, or 0 where there is no unconditional branch."""
     usual = 0.1 if denoiser.unconditional else 0.0
     return share("label_dropout", usual if given is None else given)
+
+
+def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
+    """Refuse a coupling whose noise is not that of the denoiser.
+
+    Raises:
+        UsageError: With the alternative.
+    """
+    if (couple.source and couple.source.data) != (denoiser.source and denoiser.source.data):
+        raise UsageError(
+            "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
+            f"{type(denoiser).__name__}(..., source=source)."
+        )
 
 
 class Denoising(Method):
@@ -84,12 +97,7 @@ class Denoising(Method):
                 f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not match: "
                 f"Denoiser(..., unconditional={self.label_dropout > 0})."
             )
-        source, denoiser_source = self.couple.source, self.denoiser.source
-        if (None if source is None else source.data) != (None if denoiser_source is None else denoiser_source.data):
-            raise UsageError(
-                "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
-                "Denoiser(..., source=source)."
-            )
+        check_sources(self.couple, self.denoiser)
 
     @property
     def players(self) -> Mapping[str, nn.Module]:

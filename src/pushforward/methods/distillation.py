@@ -99,7 +99,7 @@ class Distillation(Mapping):
         assert teacher is not None
         distance = torch.zeros_like(jumps, dtype=pair[0].dtype)
         if len(which):
-            at, noise = self.likeness.noised(pair[0].shape[1:], now.draws.stream("likeness"))
+            at, noise = self.likeness.noised(pair[0].shape[1:], now.draws.stream("likeness"), teacher.source)
             ends, noised = (pair[0][which], pair[1][which]), (at[which], noise[which])
             distance = distance.index_put((which,), self.likeness.distance(teacher, ends, noised, condition_at(condition, which)))
         now.notes["unlikeness"] = distance.detach().mean() * (len(which) and len(jumps) / len(which))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pushforward.couplings import training_noise
 from pushforward.denoiser import Condition, Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -66,7 +67,7 @@ class FeatureCritic(Freezing):
 
         def mixed(x: Tensor) -> Tensor:
             share = shaped(t.to(x), x)
-            return (1 - share) * transform(x) + share * stream.normal(x.shape[1:]).to(x)
+            return (1 - share) * transform(x) + share * training_noise(self.teacher.source, x.shape[1:], stream).to(x)
 
         return {**(condition or {}), LEVEL: t}, mixed
 

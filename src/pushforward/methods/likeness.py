@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushforward.arguments import number
+from pushforward.couplings import Source, training_noise
 from pushforward.denoiser import Condition, Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -60,10 +61,10 @@ class Likeness:
         if not 0 < self.low <= self.high < 1:
             raise UsageError(f"The times of a likeness need 0 < low <= high < 1, got low={self.low} and high={self.high}.")
 
-    def noised(self, shape: Sequence[int], draws: Draws) -> tuple[Tensor, Tensor]:
-        """A time (n,) and standard normal noise (n, *shape) for each example of the draws."""
+    def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
+        """A time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
         at = self.low + (self.high - self.low) * draws.stream("time").uniform()
-        return at, draws.normal(shape)
+        return at, training_noise(source, shape, draws)
 
     def distance(
         self, denoiser: Denoiser, pair: tuple[Tensor, Tensor], noised: tuple[Tensor, Tensor], condition: Condition

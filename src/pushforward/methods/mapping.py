@@ -17,7 +17,7 @@ from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.denoising import dropout_share, dropped
+from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
@@ -74,7 +74,7 @@ class Mapping(Method):
         rule: Where the target comes from.
         pairs: The law of t and s.
         teacher: A flow whose velocity replaces z - x; it is kept frozen.
-        couple: How data meets noise.
+        couple: How data meets noise; the default is independently, with noise of the map's source.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
         label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
@@ -106,7 +106,8 @@ class Mapping(Method):
         if number("power", power) < 0:
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
-        self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
+        self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
+        check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power, self.label_dropout, self.steps = power, dropout_share(flow_map, label_dropout), steps
         self.teacher: Flow | None

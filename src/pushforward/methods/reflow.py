@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from pushforward.couplings import Coupling
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.methods.trajectories import Trajectories
 
 __all__ = ["TeacherPairs"]
@@ -20,10 +19,7 @@ class TeacherPairs(Coupling, nn.Module):
     needs fewer steps. It is as good as its teacher at best, and data itself is not used.
 
     Args:
-        trajectories: Of the teacher, from standard normal noise; their ends are used.
-
-    Raises:
-        UsageError: For a teacher that starts from other data.
+        trajectories: Of the teacher, from its noise, or from training examples of its source; their ends are used.
 
     References:
         Liu et al., Flow Straight and Fast: Rectified Flow (2023), algorithm 1; Lee et al., Improving the Training of Rectified
@@ -32,11 +28,7 @@ class TeacherPairs(Coupling, nn.Module):
 
     def __init__(self, trajectories: Trajectories) -> None:
         super().__init__()
-        if trajectories.teacher.source is not None:
-            raise UsageError(
-                f"A reflow needs a teacher that starts from noise; this one starts from {trajectories.teacher.source.data}."
-            )
-        self.trajectories = trajectories
+        self.trajectories, self.source = trajectories, trajectories.teacher.source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """A sample of the teacher and its noise for each example of the draws."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.couplings import training_noise
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -34,12 +35,12 @@ def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> t
         x: Training examples in model units, (n, *shape).
         draws: Randomness for each.
         inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
-            sampling does, at noise alone.
+            sampling does, at noise alone (or at training examples of its source).
 
     Returns:
         (n, *shape) and (n,).
     """
-    path, z = flow_map.path, draws.normal(x.shape[1:])
+    path, z = flow_map.path, training_noise(flow_map.source, x.shape[1:], draws)
     low, high = path.ends
     t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
     if not inside:

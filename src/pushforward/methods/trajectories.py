@@ -35,7 +35,7 @@ CHUNK = 256
 class Trajectories(Freezing):
     """States of a flow on its way from noise to data, on the straight path: float16, in model units.
 
-    Trajectory i starts from the noise and the condition of seed + i. On another path than the straight one, a state at (alpha,
+    Trajectory i starts from the noise and the condition of seed + i, or from a training example of the teacher's source. On another path than the straight one, a state at (alpha,
     sigma) is read as x_t / (alpha + sigma) at t = sigma / (alpha + sigma). They are in neither checkpoints nor averages: a
     training stores them in its folder part by part, and elsewhere they are computed when they are first drawn from.
 
@@ -131,7 +131,7 @@ class Trajectories(Freezing):
         if self.guidance is not None:
             condition = scaled(condition, self.guidance, draws)
         start = float(teacher.times[0])
-        first = teacher.noise(draws) * float(teacher.denoiser.path.at(torch.tensor(start)).sigma)
+        first = teacher.training_noise(draws) * float(teacher.denoiser.path.at(torch.tensor(start)).sigma)
         walk = chain([(start, first)], teacher.walk(first, teacher.times, condition, draws))
         states = [self._straightened(t, x) for t, x in walk]
         stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)

@@ -35,7 +35,8 @@ def dmd(
         space: The data's shape, units and conditions; the teacher's.
         size: Not used: both networks are the teacher's.
         teacher: A trained model with many steps, or a map between two times that has learned velocities too (meanflow,
-            shortcut, distil). A consistency model has no score to match, and may only be the start.
+            shortcut, distil). A consistency model, and a flow that starts from other data than noise, have no score to match.
+            The first may be the start.
         start: The map to start from, such as a run of distil; the default is the teacher with a second time.
         calls: The default number of network calls per sample; one is trained.
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
@@ -57,6 +58,11 @@ def dmd(
         raise UsageError(
             "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
             "edm as the teacher, and this map as the start."
+        )
+    if denoiser.source is not None:
+        raise UsageError(
+            f"This teacher was trained from {denoiser.source.data}, not from noise: it has no score, and cannot be matched. Distil "
+            "it: `pushforward distil RUN`."
         )
     student = copy_of(start) if start is not None else _student(denoiser)
     method = DistributionMatching(

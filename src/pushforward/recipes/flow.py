@@ -49,7 +49,8 @@ def flow(
         reuse: Steps for which one batch and its transport plan are kept.
         source: A data set to start from instead of noise, by name or path; the flow then moves one set onto the other.
             Training starts from its training split, sampling from its held-out split.
-        teacher: With the coupling reflow: a flow, ddpm or edm of the same data.
+        teacher: With the coupling reflow: a flow, ddpm or edm of the same data; the new flow starts from what its teacher starts
+            from.
         pairs: How many pairs the teacher makes; the default is 16,384, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
 
@@ -78,7 +79,7 @@ def flow(
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     net = denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(net, Linear(), "velocity", space, source=start),
+        Denoiser(net, Linear(), "velocity", space, source=couple.source),
         couple=couple,
         # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
         times=times_for(space),
@@ -94,14 +95,14 @@ def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: i
     """Pairs of a teacher.
 
     Raises:
-        UsageError: For another coupling with a teacher, none without, or a source of its own.
+        UsageError: For another coupling with a teacher, none without, or a source beside it.
     """
     if teacher is None:
         raise UsageError("The coupling reflow pairs noise with a teacher's samples: name a trained flow, ddpm or edm as teacher.")
     if coupling != "reflow" or source is not None:
-        raise UsageError("A teacher is for coupling=reflow without a source: choose it, or leave the teacher out.")
+        raise UsageError("A teacher is for coupling=reflow without a source, which is the teacher's: choose it, or leave the teacher out.")
     if not isinstance(teacher, Flow):
         raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
-    guide = teacher if teacher.solver.jumps or teacher.source is not None else teacher.with_solver("unipc", steps)
+    guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", steps, None if teacher.source is None else "time")
     number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))

@@ -56,7 +56,7 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
 
     Its network is the teacher's with a second time. At a time of the straight path it receives what the teacher's network
     receives at the same log-SNR: the input is scaled to the same size, and the new embedding of time absorbs the difference
-    of the two times.
+    of the two times. A student of a flow from a source of data starts from the same source.
 
     Args:
         teacher: A trained denoiser, without guidance.
@@ -64,15 +64,12 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
         guidance: The range of scales of guidance that it receives as a third time, which has no effect at first.
 
     Raises:
-        UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
-            whose network's input or output depends on its path.
+        UsageError: For a denoiser whose network takes no second time, or whose network's input or output depends on its path.
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
     path = teacher.path
     straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-    if teacher.source is not None:
-        raise UsageError(f"This model was trained from {teacher.source.data}, not from noise; it has no map to learn from yet.")
     moved = not isinstance(path, Linear)
     if moved and (teacher.output in ("velocity", "score") or not teacher.preconditioning.scale_input):
         raise UsageError(
@@ -88,7 +85,7 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
-    return FlowMap(network, straight, "velocity", teacher.space, **options)
+    return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:

@@ -23,7 +23,7 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.predictor import Condition, condition_at
 from pushforward.training.observing import Moment, Observer
-from pushforward.transports import BATCH, Map, Transport, inner_of
+from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
 
 __all__ = [
     "NEIGHBOURS",
@@ -217,8 +217,10 @@ class FixedNoise(Observer):
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
-    """The fixed noise of n samples and their conditions."""
-    return transport.noise(ExampleDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
+    """The fixed noise of n samples, or as many training examples of the transport's source, and their conditions."""
+    draws, flow = ExampleDraws(0, n, device=transport.device), inner_of(transport)
+    noise = flow.training_noise(draws) if isinstance(flow, Flow) else transport.noise(draws)
+    return noise, transport.conditions(n, None, 0)
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pushforward.couplings import Coupling, training_noise
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
@@ -32,6 +33,9 @@ TARGETS = 128
 @runtime_checkable
 class HasTargets(Protocol):
     """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
+
+    couple: Coupling
+    """How data meets noise in its training."""
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
         """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
@@ -138,7 +142,7 @@ class Jumps(Observer):
         x = space.to_model(split.data_units(index).to(device))
         condition = split.condition(space.conditions, index, device)
         draws = ExampleDraws(0, len(x), "targets", device=device)
-        z, s = draws.normal(x.shape[1:]), draws.stream("second time").uniform()
+        z, s = training_noise(method.couple.source, x.shape[1:], draws), draws.stream("second time").uniform()
         with as_sampled(method):
             for name, at in BINS.items():
                 t = torch.full_like(s, at)

@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.methods.guard import Guard
 from pushforward.metrics.manifold import reached
-from pushforward.training.health import NEIGHBOURS, principal
+from pushforward.training.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Transport
 from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.transport import finite
 
 __all__ = ["Variety"]
 
@@ -26,7 +28,7 @@ CHANCE = 2.0
 class Variety(Observer):
     """Measures at fixed shares of training, where a method has a `pushforward.methods.Guard`.
 
-    Samples of the average and of the method's reference come from the same seeds, and are compared with the same training
+    Samples of the average and of the method's reference come from the same noise, and are compared with the same training
     examples, in model units on their first principal axes. Held-out examples are not looked at.
 
     Args:
@@ -84,7 +86,7 @@ class Variety(Observer):
         self._start = self._reached(guard, reference)
 
     def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
-        with as_drawn():
-            x = transport.sample(self._count(guard), seed=0)
+        with as_drawn(), torch.no_grad():
+            x = finite(sampled(transport, *starts_of(transport, self._count(guard))))
         examples = self.data.space.to_model(x).flatten(1).double().numpy()
         return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.arguments import whole
-from pushforward.couplings import Source
+from pushforward.couplings import Source, training_noise
 from pushforward.denoiser import trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
@@ -114,6 +114,10 @@ class Flow(Transport):
     def noise(self, draws: Draws) -> Tensor:
         """Standard normal noise, or held-out examples of the model's source."""
         return super().noise(draws) if self.source is None else self.source.starts(draws)
+
+    def training_noise(self, draws: Draws) -> Tensor:
+        """Standard normal noise, or training examples of the model's source; its held-out examples are for scores."""
+        return training_noise(self.source, self.noise_shape, draws)
 
     @property
     def times(self) -> np.ndarray:

@@ -1,0 +1,213 @@
+"""Students of flows that start from other data than noise: they start where their teacher does, in training from its examples."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.couplings import Independent, Source
+from pushforward.data import Batch
+from pushforward.denoiser import Denoiser, FlowMap
+from pushforward.draws import BlockDraws, ExampleDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Guard, Mapping, Now, Trajectories
+from pushforward.methods.feature_critic import FeatureCritic
+from pushforward.methods.likeness import Likeness
+from pushforward.methods.starts import starts
+from pushforward.networks import MLP, UNet
+from pushforward.paths import Linear
+from pushforward.testing import assert_same, final_state, space_data
+from pushforward.training.distilling import distil, finisher
+from pushforward.training.frozen import with_frozen
+from pushforward.training.health import starts_of
+from pushforward.training.map_health import Jumps
+from pushforward.training.observing import Moment
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+from pushforward.training.variety import Variety
+
+GAUSSIANS = "8gaussians-c2ot"
+
+
+@pytest.fixture(scope="module")
+def teacher(moons, tmp_path_factory):
+    recipe = pf.recipes.flow(moons.space, "tiny", source=GAUSSIANS)
+    return pf.fit(recipe, moons, steps=150, seed=0, out=tmp_path_factory.mktemp("runs") / "teacher", progress=False)
+
+
+@pytest.fixture(scope="module")
+def student(teacher, moons, tmp_path_factory):
+    settings = {"trajectories": 600, "teacher_steps": 16}
+    return distil(teacher, steps=250, settings=settings, out=tmp_path_factory.mktemp("runs") / "student", progress=False)
+
+
+def from_training(x, source):
+    """Whether x (n, *shape) are training examples of a source, up to rounding to float16."""
+    return bool((torch.cdist(x.flatten(1).double(), source.examples.flatten(1).double()).amin(1) < 5e-3).all())
+
+
+def moment_of(method, data):
+    return Moment(Path(), 0, 0.0, 0.5, method, method, data)
+
+
+def test_trajectories_start_at_training_examples_and_end_where_the_teacher_leads_them(teacher):
+    flow = teacher.transport
+    stored = Trajectories(flow.with_solver("unipc", 32, "time"), 200)
+    stored.fill()
+    first = stored.states[:, 0].float() / stored.times[0]
+    assert from_training(first, flow.source)
+    with torch.no_grad():
+        ends = flow.with_solver("heun", 100, "time")(first)
+    assert (stored.states[:, -1].float() - ends).square().mean() < 1e-4
+
+
+def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teacher, student):
+    flow, loaded = teacher.transport, pf.load(student.folder).transport
+    assert (loaded.calls, loaded.source.data) == (1, GAUSSIANS)
+    z = loaded.noise(ExampleDraws(3, 400))
+    assert torch.isin(z, loaded.source.held_out).all(), "samples start from what training has not seen"
+    with torch.no_grad():
+        ends = flow.with_solver("heun", 50, "time")(z)
+        missed, once = (float((move(z) - ends).square().mean()) for move in (loaded, flow.with_solver("euler", 1, "time")))
+    assert missed < 0.1 * once
+    assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
+
+
+def test_teachers_of_other_data_take_more_steps(moons):
+    usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
+    steps = [
+        pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.trajectories.teacher.steps
+        for flow in (usual(), usual(source=GAUSSIANS))
+    ]
+    assert steps == [8, 32]
+
+
+@pytest.mark.parametrize("rule", ["stored", "start", "middle", "end", "progressive"])
+def test_all_rules_mix_data_with_training_examples_of_the_source(teacher, moons, rule):
+    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, rule=rule, stored=None, trajectories=64, teacher_steps=2)
+    method = recipe.method
+    assert method.couple.source.data == GAUSSIANS
+    mixed = []
+    known = method.couple.source
+    method.couple.source = lambda draws: mixed.append(known(draws)) or mixed[-1]
+    x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
+    for _ in method.losses(Batch(x, None), Now(BlockDraws(0, 0, 64), 0, 0.9)):
+        pass
+    assert from_training(torch.cat(mixed), known)
+
+
+def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moons, tmp_path):
+    folder, options = tmp_path / "teacher", {"steps": 6, "seed": 3, "checkpoint_every": 1}
+    shutil.copytree(teacher.folder, folder)
+    make = lambda: with_frozen("distil", {"teacher": folder})(moons.space, trajectories=50, teacher_steps=4)  # noqa: E731
+    pf.fit(make(), moons, out=tmp_path / "whole", **options)
+    trainer = prepare(make(), moons, out=tmp_path / "cut", **options)
+    trainer.advance(1e-9)
+    assert 0 < trainer.clock.step < 6
+    del trainer
+    shutil.rmtree(folder)
+    reopen(tmp_path / "cut", data=moons).advance()
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+
+
+def test_a_map_and_its_coupling_start_from_the_same_data(moons):
+    source = Source(GAUSSIANS, moons.space)
+    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
+    assert Mapping(flow_map).couple.source is source
+    with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
+        Mapping(flow_map, couple=Independent())
+
+
+# What training looks at
+
+
+def test_what_decides_in_training_starts_at_training_examples(teacher, student, moons):
+    """The best checkpoint and the end of a finish are chosen without the examples that samples are scored from."""
+    source = teacher.transport.source
+    noise, _ = starts_of(student.transport, 50)
+    assert from_training(noise, source)
+    jumps, method = Jumps(moons, 64), student.method
+    jumps.look(moment_of(method, moons))
+    assert from_training(jumps._starts[0], source)
+    variety = Variety(moons)
+    sampled = []
+    transport = student.transport
+    forward = transport.forward
+    transport.forward = lambda z, *others: sampled.append(z) or forward(z, *others)
+    variety._prepare(Guard(samples=64), transport)
+    assert from_training(torch.cat(sampled), source)
+
+
+def test_targets_are_measured_between_data_and_the_source(teacher, moons):
+    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
+    jumps = Jumps(moons, 64)
+    measured = []
+    target = method.target
+    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
+    dict(jumps._targets(moment_of(method, moons)))
+    (x_t, t, _), velocity = measured[0]
+    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
+
+
+# Finishing
+
+
+def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_path):
+    x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
+    first, t = starts(student.denoiser, x, BlockDraws(0, 0, 64))
+    assert from_training(first / t[:, None], student.transport.source)
+    run = pf.training.ending.trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
+    assert run.transport.source.data == GAUSSIANS
+    assert run.sample(4).shape == (4, 2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """An untrained U-Net that moves digits to pictures of the same shape."""
+    data = space_data((1, 8, 8), labels=False)
+    source = Source("digits", data.space)
+    network = UNet((1, 8, 8), widths=(16,), blocks=1, heads=2)
+    return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
+
+
+def test_features_see_examples_mixed_with_the_source(images):
+    _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
+    assert from_training(noise, images.source)
+    critic = FeatureCritic(torch.nn.Identity(), low=0.5, high=0.5)
+    critic.look_through(images)
+    _, mixed = critic.noised(None, BlockDraws(0, 0, 32), lambda x: x)
+    assert from_training(2 * mixed(torch.zeros(32, 1, 8, 8)), images.source)
+
+
+# Reflow, refusals and the command line
+
+
+def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
+    recipe = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=300)
+    x, z, _ = recipe.method.couple.examples(torch.zeros(32, 2), None, ExampleDraws(3, 32))
+    assert from_training(z, teacher.transport.source)
+    with torch.no_grad():
+        ends = teacher.transport.with_solver("heun", 100, "time")(z)
+    assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
+    run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
+    assert pf.load(run.folder).transport.source.data == GAUSSIANS
+    with pytest.raises(UsageError, match="without a source, which is the teacher's"):
+        pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
+
+
+def test_a_teacher_without_a_score_is_refused(teacher, moons):
+    with pytest.raises(UsageError, match=rf"was trained from {GAUSSIANS}, not from noise: it has no score"):
+        with_frozen("dmd", {"teacher": teacher})(moons.space)
+
+
+def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):
+    words = ["--trajectories", "64", "--teacher-steps", "4", "--steps", "3", "--out", str(tmp_path / "run")]
+    assert main(["distil", str(teacher.folder), *words]) == 0
+    assert main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")]) == 0
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), "--n", "60", "--repeats", "1"]) == 0
+    assert "1 call" in capsys.readouterr().out
