@@ -194,7 +194,7 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
-    with pytest.raises(UsageError, match="without a source, which is the teacher's"):
+    with pytest.raises(UsageError, match="a source is the teacher's own"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 

@@ -38,6 +38,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("min(1.0, now.progress / self.warmup)", "now.progress / self.warmup", "vae"),
     ],
     "methods/feature_critic.py": [
+        ("training_noise(self.teacher.source, x", "training_noise(None, x", "source_students"),
         ("(1 - share) * transform(x)", "transform(x)", "feature_critic"),
         (
             "time = torch.full((len(x),), self.low) if level is None else level",
@@ -133,10 +134,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.space.to_model(torch.sigmoid(decoded))", "torch.sigmoid(decoded)", "vae"),
     ],
     "methods/likeness.py": [
+        ("training_noise(source, shape, draws)", "training_noise(None, shape, draws)", "source_students"),
         ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "likeness"),
         ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "likeness"),
     ],
     "methods/mapping.py": [
+        ("couple or Independent(flow_map.source)", "couple or Independent()", "source_students"),
         ("straight(self.target_map or self.flow_map)", "straight(self.flow_map)", "mapping"),
         ("average.lerp_(parameter, weight)", "average.lerp_(parameter, 1 - weight)", "mapping"),
         ("return (self.flow_map,)", "return (self,)", "mapping"),
@@ -179,6 +182,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.network(self.codebook(z)[0], t", "self.network(z, t", "quantised"),
     ],
     "methods/reflow.py": [
+        ("trajectories.teacher.source", "None", "source_students"),
         ("start / pairs.times[0]", "start", "reflow"),
         ("pairs.condition(which)", "condition", "reflow"),
     ],
@@ -189,6 +193,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("replace(where, velocity=direction)", "where", "own_direction"),
     ],
     "methods/starts.py": [
+        ("training_noise(flow_map.source, x.shape[1:], draws)", "training_noise(None, x.shape[1:], draws)", "source_students"),
         ("return path.at(t).over(x).sigma * z, t", "return z, t", "finishing"),
         ("torch.zeros_like(x))", "x)", "finishing"),
     ],
@@ -210,6 +215,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("+ gumbel(noise)", "", "table_models"),
     ],
     "methods/trajectories.py": [
+        ("teacher.training_noise(draws)", "teacher.noise(draws)", "source_students"),
         ("seed=seed + APART", "seed=seed", "table_students"),
         ("values = values * known[:, denoiser.layout.owner]", "pass", "table_students"),
         ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),

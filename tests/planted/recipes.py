@@ -7,7 +7,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
     ],
+    "recipes/dmd.py": [
+        ("if denoiser.source is not None:", "if False:", "source_students"),
+    ],
     "recipes/distil.py": [
+        ("STEPS if denoiser.source is None else MOVED_STEPS", "STEPS", "source_students"),
         ("if value != usual[name].default]", "if False]", "table_students"),
     ],
     "recipes/ddpm.py": [
@@ -16,6 +20,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
     ],
     "recipes/flow.py": [
+        ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
+        ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
         ("rate=0.0, ", "", "table_denoiser"),
     ],
     "recipes/gan.py": [
@@ -45,6 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
     ],
     "recipes/students.py": [
+        ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
         ("if isinstance(space, TableSpace):", "if False:", "table_messages"),
     ],

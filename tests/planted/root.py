@@ -16,6 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
     ],
     "couplings.py": [
+        ("if source is None else source(draws)", "if source is None else source.starts(draws)", "source_students"),
         ("if dataset.stored_fingerprints[1] != self.fingerprint:", "if False:", "flow_source"),
         ('"limit": self.limit', '"limit": None', "flow_source"),
         ("_order(n, int(period))", "_order(n, 0)", "flow_source"),
@@ -56,7 +57,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("close = close or [name", "close = [name", "table_messages"),
     ],
     "grid_learning.py": [
-        ("if flow.source is None else flow.source(draws)", "", "flow_source"),
+        ("flow.training_noise(draws)", "flow.noise(draws)", "flow_source"),
         ("if error < least and", "if error > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),

@@ -140,6 +140,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
     ],
     "training/health.py": [
+        ("flow.training_noise(draws) if", "flow.noise(draws) if", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "latent_codes"),
     ],
     "training/holding.py": [
@@ -196,6 +197,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if row["step"] <= step', "if True", "damaged_runs training"),
         ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
         ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
+    ],
+    "training/map_health.py": [
+        ("training_noise(method.couple.source", "training_noise(None", "source_students"),
     ],
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),

@@ -218,6 +218,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/variety.py": [
+        (
+            "finite(sampled(transport, *starts_of(transport, self._count(guard))))",
+            "transport.sample(self._count(guard), seed=0)",
+            "source_students",
+        ),
         ("CHANCE * error / share", "0", "guard"),
         ("moment.average.transport()", "moment.method.transport()", "guard"),
         ("return now > before", "return True", "guard"),

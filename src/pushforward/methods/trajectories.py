@@ -35,9 +35,10 @@ CHUNK = 256
 class Trajectories(Freezing):
     """States of a flow on its way from noise to data, on the straight path: float16, in model units.
 
-    Trajectory i starts from the noise and the condition of seed + i, or from a training example of the teacher's source. On another path than the straight one, a state at (alpha,
-    sigma) is read as x_t / (alpha + sigma) at t = sigma / (alpha + sigma). They are in neither checkpoints nor averages: a
-    training stores them in its folder part by part, and elsewhere they are computed when they are first drawn from.
+    Trajectory i starts from the noise and the condition of seed + i; of a teacher with a source, from a training example of it.
+    On another path than the straight one, a state at (alpha, sigma) is read as x_t / (alpha + sigma) at
+    t = sigma / (alpha + sigma). They are in neither checkpoints nor averages: a training stores them in its folder part by part,
+    and elsewhere they are computed when they are first drawn from.
 
     Args:
         teacher: The flow; it stays as it is.

@@ -32,8 +32,7 @@ __all__ = ["distil"]
 
 RULES = ("stored", "start", "middle", "end", "progressive")
 STEPS, MOVED_STEPS = 8, 32
-"""Of a trajectory from noise, and from other data, where ways bend more: on two-dimensional sets UniPC errs twenty times as much in
-8 steps as in 32."""
+"""Of a trajectory from noise, and of one from other data, which bends more: there UniPC errs twenty times as much in 8 steps."""
 STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
 AVERAGE = 5_000.0

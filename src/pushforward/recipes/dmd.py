@@ -61,8 +61,8 @@ def dmd(
         )
     if denoiser.source is not None:
         raise UsageError(
-            f"This teacher was trained from {denoiser.source.data}, not from noise: it has no score, and cannot be matched. Distil "
-            "it: `pushforward distil RUN`."
+            f"This teacher was trained from {denoiser.source.data}, not from noise: it has no score, and cannot be matched. "
+            "Distil it: `pushforward distil RUN`."
         )
     student = copy_of(start) if start is not None else _student(denoiser)
     method = DistributionMatching(

@@ -36,7 +36,7 @@ def flow(
     source: Annotated[str | Source | None, PATH] = None,
     teacher: Flow | None = None,
     pairs: Annotated[int | None, PATH] = None,
-    teacher_steps: Annotated[int, PATH] = 16,
+    teacher_steps: Annotated[int | None, PATH] = None,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 steps of DPM-Solver++(2M), for tables 50 of its SDE.
 
@@ -52,7 +52,7 @@ def flow(
         teacher: With the coupling reflow: a flow, ddpm or edm of the same data; the new flow starts from what its teacher starts
             from.
         pairs: How many pairs the teacher makes; the default is 16,384, or fewer where they would take more than 512 MB.
-        teacher_steps: The steps of each.
+        teacher_steps: The steps of each; the default is 16, or 32 of a teacher that starts from other data than noise.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
@@ -91,7 +91,7 @@ def flow(
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
 
 
-def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int) -> TeacherPairs:
+def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
     """Pairs of a teacher.
 
     Raises:
@@ -100,9 +100,10 @@ def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: i
     if teacher is None:
         raise UsageError("The coupling reflow pairs noise with a teacher's samples: name a trained flow, ddpm or edm as teacher.")
     if coupling != "reflow" or source is not None:
-        raise UsageError("A teacher is for coupling=reflow without a source, which is the teacher's: choose it, or leave the teacher out.")
+        raise UsageError("A teacher is for coupling=reflow; a source is the teacher's own. Choose reflow, and leave source out.")
     if not isinstance(teacher, Flow):
         raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
-    guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", steps, None if teacher.source is None else "time")
+    usual, grid = (16, None) if teacher.source is None else (32, "time")
+    guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))
