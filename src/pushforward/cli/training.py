@@ -38,6 +38,7 @@ from pushforward.cli.groups import (
     Track,
 )
 from pushforward.cli.launching import check_sharing, is_first_start, of_processes
+from pushforward.cli.learned_data import examples
 from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
@@ -55,7 +56,6 @@ from pushforward.cli.parsing import (
     words,
 )
 from pushforward.cli.planned import steps_for
-from pushforward.cli.reading import source
 from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 
@@ -77,7 +77,7 @@ def train(
     teacher: Annotated[str | None, Parameter(group=STARTING)] = None,
     frozen: Frozen = (),
     plugin: Annotated[Plugins, Parameter(group=STARTING)] = (),
-    data: Annotated[str, Parameter(group=DATA)] = "digits",
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
@@ -106,7 +106,8 @@ def train(
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run to learn from: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        data: A name, a folder of images or tars, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`.
+        data: A name, a folder, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`. Default: that of
+            --teacher or --latent, else digits.
         flops: Budget in floating point operations of training steps: 1e15.
         seed: The seed of all random numbers.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
@@ -118,12 +119,12 @@ def train(
     check_recipes(recipe, plugins=plugin)
     check_data(None if settings else data, plugin)  # wrong options are named first
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
+    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     check_free(None if overwrite or dry_run or not is_first_start(out) else out)
-    loaded, where = source(data, reading, condition), device_of(device)
+    loaded, where = examples(data, runs.values(), reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
     if dry_run:
