@@ -139,7 +139,7 @@ def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[s
     check_models(models, plugins)
     check_data(data, plugins)
     load_plugins(plugins, possible_runs(models), python_files(*models, data or ""))
-    return data_file(data, plugins)
+    return (None, plugins) if data is None else data_file(data, plugins)
 
 
 def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.groups import Budgeting, Changes
 from pushforward.cli.terminal import app, say, typed
@@ -31,7 +31,6 @@ __all__ = [
     "words",
 ]
 
-D = TypeVar("D", str, str | None)
 YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -85,13 +84,14 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
         plugins.load(file)
 
 
-def data_file(data: D, files: Sequence[str]) -> tuple[D, tuple[str, ...]]:
+def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """The name of the data, and the plug-ins: a Python file that defines one data set stands for it."""
     from pushforward import plugins
 
-    if data is None or not data.endswith(".py") or not Path(data).is_file():
+    if not data.endswith(".py") or not Path(data).is_file():
         return data, tuple(files)
-    return plugins.only(data, "data set", "a Source"), (*files, *(() if Path(data) in map(Path, files) else (data,)))
+    same = any(Path(file) == Path(data) for file in files)
+    return plugins.only(data, "data set", "a Source"), (*files, *(() if same else (data,)))
 
 
 def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def train(
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
     values = settings_of(recipe, settings, options_of("train"))
-    data, files = data_file(data, plugin)
+    data, files = (None, plugin) if data is None else data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     check_free(None if overwrite or dry_run or not is_first_start(out) else out)
     loaded, where = examples(data, runs.values(), reading, condition, plugins), device_of(device)
