@@ -252,6 +252,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", DATA.train.data_units(slice(None)).numpy())
     words = ["--data", "x.npy", "--size", "tiny", "--steps", "2"]
+    monkeypatch.setattr("pushforward.cli.closing.STEPS", 2)
     assert main(["train", "meanflow", *words, "--out", "map"]) == 0
     capsys.readouterr()
     collapses(monkeypatch, 0.0)
@@ -268,6 +269,11 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert said.splitlines()[-1] == "next: pushforward sample map --n 64 --out samples.csv"
     assert "; critic: mlp; teacher: map; float32" in said
     assert "Go on with" not in said, "a training that has ended is not short"
+    monkeypatch.setattr("pushforward.cli.closing.STEPS", 500)
+    assert main(["train", "finish", *words[:-1], "40", *wild, "--out", "short"]) == 0
+    (further,) = re.findall(r"train it further before it is finished, since its 2 steps are few: (.*)", capsys.readouterr().err)
+    assert main([*shlex.split(further)[1:-1], "3"]) == 0
+    capsys.readouterr()
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["method"]["guard"]["checks"] == 10

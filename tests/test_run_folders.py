@@ -237,3 +237,14 @@ def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkey
     trainer.close()
     assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 2
     assert main(["resume", "run"]) == 0
+
+
+def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pushforward.training.start.Trainer", interrupted)
+    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "run")]
+    assert main(words) == 130
+    assert "interrupted: training had not begun, so nothing is saved" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

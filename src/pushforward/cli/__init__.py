@@ -136,8 +136,8 @@ def _run(words: list[str]) -> int:
         return 2
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except KeyboardInterrupt:
-        say("interrupted")
+    except KeyboardInterrupt as stop:
+        say(f"interrupted: {stop}" if stop.args else "interrupted")
         return 130
     except BrokenPipeError:
         _discard_output()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.terminal import say, show
+from pushforward.errors import PushforwardError
 from pushforward.plugins import plugin_options
 from pushforward.training.best import BETTER, best_of
 from pushforward.training.latent_alarms import CODED, SILENT
@@ -73,13 +74,27 @@ def _ended(run: Run, rows: Rows, alarm: str) -> list[str]:
     """
     weights, start, again = alarm.rpartition("; ")[2], _start(run), _again(run)
     if start and run.state.get("weights_step") == 0:
-        return [f"it samples as {start} does. Use {start} instead{f', or finish it again {again}' if again else ''}"]
+        further = _further(start) or (again and f", or finish it again {again}")
+        return [f"it samples as {start} does. Use {start} instead{further}"]
     if ratios := _ratios(run, rows):
         weights += f", where {_in_words(ratios)} of the start's"
     if _lower(ratios):
         weights += f": by these measures it is worse than {start or 'its start'}"
     look = f"To see whether it beats its teacher: pushforward report {shlex.quote(str(run.folder))}"
     return [f"{weights}. {look}", *([f"to finish {start} again {again}"] if start and again else [])]
+
+
+def _further(start: str) -> str:
+    """How to train the map of a finish further, where its own training was short; else empty, as where its folder is gone."""
+    from pushforward.training import load
+
+    try:
+        origin = load(start)
+    except PushforwardError:
+        return ""
+    if origin.state["step"] >= STEPS:
+        return ""
+    return f", or train it further before it is finished, since its {origin.state['step']:,} steps are few: {extension(origin)}"
 
 
 def _again(run: Run) -> str:

@@ -168,9 +168,11 @@ def _prepared(
             progress=watcher,
             processes=processes,
         )
-    except BaseException:
+    except BaseException as error:
         if claimed is not None:
             claimed.discard()
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("training had not begun, so nothing is saved") from None
         raise
     if claimed is not None:
         claimed.settle()
