@@ -115,3 +115,32 @@ def test_a_student_needs_its_teacher_no_more(teacher, tmp_path):
 def test_an_unknown_setting_gets_a_suggestion(teacher, tmp_path, capsys):
     assert main(["distil", str(teacher.folder), "--trajectores", "4", "--out", str(tmp_path / "run")]) == 2
     assert '"--trajectories"' in capsys.readouterr().err
+
+
+def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsys):
+    words = [
+        "distil",
+        str(teacher.folder),
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+        *WORDS,
+        "--anchor",
+        "2.5",
+        "--checks",
+        "1",
+    ]
+    assert main(words) == 2
+    assert "--anchor is a setting of the finish: add --finish 10m" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+    assert main([*words, "--finish", "0.2s"]) == 0
+    spec = pf.load(tmp_path / "run-finished").spec
+    assert (spec["method"]["anchor"]["weight"], spec["method"]["guard"]["checks"]) == (2.5, 1)
+    assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (2.5, [f"teacher={tmp_path / 'run'}"])
+    assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
+
+
+def test_a_dry_run_is_one_of_train(capsys):
+    assert main(["distil", "runs/x", "--dry-run", "--steps", "4"]) == 2
+    assert "pushforward train distil --teacher RUN --dry-run" in " ".join(capsys.readouterr().err.split())

@@ -65,7 +65,7 @@ def distil(
 
     The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
     steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings, which
-    are taken here as well: `--guidance 1,4` lets the student take any such scale. Example:
+    are taken here as well, as with --finish are those of `train finish --help`. Example:
     `pushforward distil runs/digits-flow --budget 60s`
 
     Args:
@@ -87,7 +87,7 @@ def distil(
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and is_first_start(out) else None)
-    own = _settings(run, settings)
+    own, of_finish = _settings(run, settings, finish)
     teacher = load(run, plugins=plugin)
     if seconds is not None:
         check_finish(teacher, out, overwrite)
@@ -96,18 +96,26 @@ def distil(
     announce(trainer)
     result = _student(trainer, finish)
     if seconds is not None:
-        result = _finished(result, trainer, seconds, {name: value for name, value in options.items() if name != "data"})
+        del options["data"]
+        result = _finished(result, trainer, seconds, of_finish, options)
     report_run(result, json, len(trainer.data.train))
 
 
-def _settings(run: str, settings: dict[str, str]) -> dict[str, Any]:
-    """The recipe's own settings; a second teacher is refused."""
+def _settings(run: str, settings: dict[str, str], finish: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe's own settings, and those of the finish alone; a second teacher is refused."""
+    from pushforward import recipes
+
     if "teacher" in settings:
         raise UsageError(
             f"distil takes its teacher as the argument: pushforward distil {shlex.quote(run)}. --teacher belongs to train: "
             "pushforward train distil --teacher RUN --data DATA."
         )
-    return settings_of("distil", settings, options_of("distil") - {"calls"})
+    known, further = (recipes.settings(recipes.named(name)) for name in ("distil", "finish"))
+    of_finish = {name: text for name, text in settings.items() if (key := name.replace("-", "_")) in further and key not in known}
+    if of_finish and finish is None:
+        raise UsageError(f"--{next(iter(of_finish))} is a setting of the finish: add --finish 10m, or leave it out.")
+    own = {name: text for name, text in settings.items() if name not in of_finish}
+    return settings_of("distil", own, options_of("distil") - {"calls"}), settings_of("finish", of_finish)
 
 
 def _student(trainer: Trainer, finish: str | None) -> Run:
@@ -122,11 +130,11 @@ def _student(trainer: Trainer, finish: str | None) -> Run:
     return run
 
 
-def _finished(run: Run, trainer: Trainer, seconds: float, options: dict[str, Any]) -> Run:
+def _finished(run: Run, trainer: Trainer, seconds: float, settings: dict[str, Any], options: dict[str, Any]) -> Run:
     from pushforward.training.distilling import finisher
 
     say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")
-    second = finisher(run, trainer.data, seconds, **options)
+    second = finisher(run, trainer.data, seconds, settings, **options)
     announce(second)
     (result,) = train_all([second])
     return result

@@ -77,6 +77,8 @@ def _error(error: CycloptsError) -> str:
             return "error: distil takes its teacher as the argument: pushforward distil RUN. --teacher belongs to train."
         if wrong:
             return f"error: {wrong}"
+        if verb == "distil" and "--dry-run" in typed:
+            return "error: distil has no --dry-run: pushforward train distil --teacher RUN --dry-run says what training needs."
         if name in ("--image", "--images"):
             return f"error: {verb} needs {_NEEDED[verb, name]}. {_NO_IMAGES}"
         if (verb, name) in _NEEDED:

@@ -81,12 +81,21 @@ def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
         raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
 
 
-def finisher(run: Run, data: Dataset, budget: float, **options: Unpack[FitOptions]) -> Trainer:
-    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished"."""
-    function = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ())))
-    recipe = seeded(lambda: function(data.space), options.get("seed", 0))
+def finisher(run: Run, data: Dataset, budget: float, settings: Settings | None = None, **options: Unpack[FitOptions]) -> Trainer:
+    """The `Trainer` that finishes a student in ``budget`` seconds, in the folder beside it that ends in "-finished".
+
+    Args:
+        run: The student.
+        data: The student's.
+        budget: Seconds.
+        settings: Of the recipe ``finish``.
+        options: As of `distil`.
+    """
+    function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
+    recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
     options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}
-    return prepare(recipe, data, asked={"frozen": [f"teacher={run.folder}"]}, **options)
+    record = {name.replace("_", "-"): value for name, value in settings.items()}
+    return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
 def distil(
@@ -96,6 +105,7 @@ def distil(
     finish: float | None = None,
     data: Dataset | str | Path | None = None,
     settings: Settings | None = None,
+    finish_settings: Settings | None = None,
     **options: Unpack[FitOptions],
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
@@ -110,6 +120,7 @@ def distil(
             one; None for none.
         data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
+        finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
         options: See `pushforward.training.fit_options.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.
 
@@ -129,7 +140,7 @@ def distil(
     run = trained(trainer)
     if finish is None:
         return run
-    return trained(finisher(run, trainer.data, finish, **options))
+    return trained(finisher(run, trainer.data, finish, finish_settings, **options))
 
 
 def _check_calls(run: Run, calls: int) -> None:
