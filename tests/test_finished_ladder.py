@@ -7,6 +7,7 @@ import torch
 from programs.rungs import content, points
 
 import pushforward as pf
+from pushforward.metrics import describe
 from pushforward.report.ladder import claims, table
 from pushforward.report.rungs import how
 from pushforward.testing import space_data
@@ -81,3 +82,21 @@ def test_each_recipe_with_a_teacher_knows_what_it_learns_of_it():
     codes = space_data(coder.encode(torch.zeros(1, 2)).shape[1:], labels=False, n=20).space
     inner = pf.transports.Latent(pf.recipes.flow(codes, "tiny").method.transport(), coder)
     assert pf.recipes.distil(space, teacher=inner, trajectories=4).method.learns == "samples and velocity"
+
+
+def test_a_map_of_a_table_is_compared_by_its_energy_distance():
+    """Ladders of tables have no Fréchet distance, and reports of tables are ranked by the two-sample score."""
+    of_table = lambda point: dataclasses.replace(  # noqa: E731
+        point, scores={"energy": point.scores["frechet"]}, values={"energy": point.values["frechet"]}
+    )
+    own = of_table(OWN)
+    given = content(own, rungs=tuple(map(of_table, points(0.03, 0.02))))
+    (student,) = given.models
+    ladder = dataclasses.replace(student.ladder, floors={"energy": student.ladder.floors["frechet"]})
+    known = describe()
+    metrics = {name: known[name] for name in ("detection", "energy")}
+    given = dataclasses.replace(given, metrics=metrics, models=(dataclasses.replace(student, ladder=ladder),))
+    (claim,) = claims(given)
+    assert "times" in claim.text
+    assert "the energy distance of its teacher in 16 calls (UniPC)" in claim.text
+    assert "From 2 calls on it is not measurably worse than the teacher in 16 calls." in claim.text

@@ -29,9 +29,10 @@ SHOWN_BEHIND = 400
 
 
 def _metric(comparison: Comparison) -> str:
-    """The distance that ladders show."""
+    """The distance that ladders show; the energy distance where they lack it, as those of tables do."""
     metric = curve_metric(comparison)
-    return metric if comparison.info(metric).better == "lower" else "energy"
+    points = [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
+    return metric if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points) else "energy"
 
 
 def _width(ladder: Ladder, metric: str) -> float:
