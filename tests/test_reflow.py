@@ -83,7 +83,7 @@ def test_the_command_line_trains_a_reflow(teacher, tmp_path, capsys):
 
 def test_teachers_that_make_no_pairs_are_refused(teacher, moons, tmp_path):
     gan = pf.fit("gan", moons, size="tiny", steps=1, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="the teacher of flow must be a Flow"):
+    with pytest.raises(UsageError, match="the teacher of flow must be a model that samples in steps"):
         reflow(gan)(moons.space, "tiny")
     with pytest.raises(UsageError, match="coupling=reflow"):
         pf.recipes.flow(moons.space, "tiny", teacher=teacher.transport)

@@ -25,6 +25,17 @@ from pushforward.transports import Latent, inner_of
 
 __all__ = ["pairs_of", "with_frozen"]
 
+KINDS = {
+    "Autoencoder": "an autoencoder (autoencoder, vae, hvae or vqvae)",
+    "Denoiser": "a model that samples in steps (flow, ddpm or edm)",
+    "Flow": "a model that samples in steps (flow, ddpm or edm)",
+    "FlowMap": "a map between two times (distil, meanflow, shortcut, consistency, dmd or finish)",
+    "Latent": "a model in a latent space",
+    "Map": "a model that samples in one call (gan or vae)",
+    "Transport": "a model",
+}
+"""What the classes of frozen parts are, with recipes that make them."""
+
 
 def with_frozen(
     recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: str | Path | Sequence[str | Path] = ()
@@ -63,7 +74,7 @@ def with_frozen(
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
         given = {name: _part(name, run, known[name].annotation, space) for name, run in runs.items()}
         for name, part in given.items():
-            _check_kind(part, known[name].annotation, f"the {name} of {function.__name__}", runs[name].folder)
+            _check_kind(part, known[name].annotation, f"the {name} of {function.__name__}", runs[name])
         recipe = function(space, *arguments, **options, **given)
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
         described = {name: described_sampler(run.transport) for name, run in runs.items()}
@@ -133,12 +144,13 @@ def _shortened(values: Sequence[float]) -> str:
     return f"({text}{', ...' if len(values) > 3 else ''})"
 
 
-def _check_kind(part: nn.Module, annotation: Any, role: str, folder: Path) -> None:
+def _check_kind(part: nn.Module, annotation: Any, role: str, run: Run) -> None:
     """Refuse a part of another class than its annotation names."""
     expected = sorted(recipes.words_of(annotation) & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
-        of_map = " That is a run of distil, meanflow, dmd or finish: distil this run first." if "FlowMap" in expected else ""
-        raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.{of_map}")
+        kinds = " or ".join(dict.fromkeys(KINDS[name] for name in expected))
+        first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`." if "FlowMap" in expected else ""
+        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}; {role} must be {kinds}.{first}")
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
