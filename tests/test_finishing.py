@@ -199,7 +199,7 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
     first = pf.load(tmp_path / "finish", checkpoint="step_000000").transport
     assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z))
     assert not torch.equal(run.transport(z), first(z))
-    with pytest.raises(UsageError, match="the teacher of finish must be a map between two times .* Distil it first"):
+    with pytest.raises(UsageError, match=r"the teacher of finish must be a map between two times .* Distil it first"):
         with_frozen("finish", {"teacher": runs / "flow"})(DATA.space, "tiny")
     starting = {"teacher": runs / "flow", "start": runs / "meanflow"}
     for name, parts in {"from": starting, "own": pairs}.items():
