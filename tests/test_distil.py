@@ -1,6 +1,7 @@
 """The verb distil and `pushforward.training.distil`: a student of any run that samples in steps."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -139,6 +140,45 @@ def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsy
     assert (spec["method"]["anchor"]["weight"], spec["method"]["guard"]["checks"]) == (2.5, 1)
     assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (2.5, [f"teacher={tmp_path / 'run'}"])
     assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
+
+
+def test_settings_of_the_finish_are_refused_before_the_student_is_trained(teacher, tmp_path, capsys):
+    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(tmp_path / "run"), "--finish", "1s"]
+    for wrong, says in (
+        (["--anchor=-1"], "cannot be negative"),
+        (["--network", "nope"], "nope"),
+        (["--ancor", "1"], 'Did you mean "--anchor"?'),
+    ):
+        assert main([*words, *wrong]) == 2
+        assert says in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(UsageError, match=r'The recipe finish has no setting "anchr".* Did you mean "anchor"'):
+        distil(teacher, finish=1.0, finish_settings={"anchr": 1}, out=tmp_path / "run", progress=False)
+    with pytest.raises(UsageError, match="need a finish: give `finish`"):
+        distil(teacher, finish_settings={"anchor": 1}, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, monkeypatch, capsys):
+    """In the student's training, and while its finish is set up."""
+    folder = tmp_path / "run"
+    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(folder), *WORDS, "--finish", "1s", "--anchor", "2.5"]
+    command = f"pushforward train finish --teacher {folder} --budget 1s --anchor 2.5 --out {folder}-finished"
+
+    def stopped(*_, **__):
+        raise SystemExit(130)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pushforward.cli.distilling.train_all", stopped)
+        assert main(words) == 130
+    assert f"then: {command}" in capsys.readouterr().err.splitlines()
+    monkeypatch.setattr("pushforward.training.distilling.finisher", interrupted)
+    assert main([*words, "--overwrite"]) == 130
+    assert f"interrupted: the student is saved. To finish it: {command}" in capsys.readouterr().err.splitlines()
+    assert main([*shlex.split(command)[1:-4], "--steps", "1"]) == 2, "one budget"
+    assert main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1"]) == 0
 
 
 def test_a_dry_run_is_one_of_train(capsys):

@@ -2,7 +2,9 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from pushforward.data import Batch
 from pushforward.denoiser import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.ladder import teacher_of
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.feature_critic import FeatureCritic
 from pushforward.methods.likeness import Likeness
@@ -28,6 +31,7 @@ from pushforward.training.observing import Moment
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 from pushforward.training.variety import Variety
+from pushforward.transports import Flow
 
 GAUSSIANS = "8gaussians-c2ot"
 
@@ -117,8 +121,9 @@ def test_a_map_and_its_coupling_start_from_the_same_data(moons):
     source = Source(GAUSSIANS, moons.space)
     flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
     assert Mapping(flow_map).couple.source is source
-    with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
-        Mapping(flow_map, couple=Independent())
+    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
+        with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
+            Mapping(flow_map, couple=Independent(other))
 
 
 # What training looks at
@@ -132,6 +137,7 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     jumps, method = Jumps(moons, 64), student.method
     jumps.look(moment_of(method, moons))
     assert from_training(jumps._starts[0], source)
+    assert len(noise.unique(dim=0)) == 50, "no start stands twice"
     variety = Variety(moons)
     sampled = []
     transport = student.transport
@@ -139,6 +145,34 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     transport.forward = lambda z, *others: sampled.append(z) or forward(z, *others)
     variety._prepare(Guard(samples=64), transport)
     assert from_training(torch.cat(sampled), source)
+
+
+def small_source(tmp_path, moons, n):
+    """A flow from n training examples of moons, and some held-out ones, which leads each to itself."""
+    x = moons.train.data_units(slice(0, n + 40)).numpy()
+    np.savez(tmp_path / "source.npz", x=x[:n], x_test=x[n:])
+    source = Source(str(tmp_path / "source.npz"), moons.space)
+    network = MLP(2, 2, width=8, depth=1, times=2)
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    return Flow(FlowMap(network, Linear(), "velocity", moons.space, source=source), "jump", 1)
+
+
+def test_a_small_source_is_compared_by_its_different_starts(moons, tmp_path):
+    """Examples that stood twice would have no distance to their neighbours, so that nothing would be recalled."""
+    flow = small_source(tmp_path, moons, 60)
+    noise, _ = starts_of(flow, 500)
+    assert noise.shape == noise.unique(dim=0).shape == (60, 2)
+    variety = Variety(moons)
+    variety._prepare(Guard(), flow)
+    assert len(variety._real) == 60
+    assert float(variety._start["recall"].mean()) > 0.5
+
+
+def test_what_cannot_be_measured_is_not_said_to_be_kept(moons, tmp_path):
+    flow = small_source(tmp_path, moons, 4)
+    method = SimpleNamespace(guard=Guard(), reference=lambda: flow, transport=lambda: flow)
+    assert Variety(moons).look(moment_of(method, moons)) == {}
 
 
 def test_targets_are_measured_between_data_and_the_source(teacher, moons):
@@ -173,6 +207,16 @@ def images():
     return Denoiser(network, Linear(), "velocity", data.space, unconditional=False, source=source)
 
 
+def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
+    recipe = pf.recipes.distil(images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2)
+    x, sources = torch.zeros(16, 1, 8, 8), []
+    noised = Likeness.noised
+    monkeypatch.setattr(Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given))
+    for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
+        pass
+    assert [source.data for source in sources] == ["digits"]
+
+
 def test_features_see_examples_mixed_with_the_source(images):
     _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
     assert from_training(noise, images.source)
@@ -194,13 +238,27 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
+    steps = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=3, teacher_steps=5)
+    assert steps.method.couple.trajectories.teacher.steps == 5
     with pytest.raises(UsageError, match="a source is the teacher's own"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
-def test_a_teacher_without_a_score_is_refused(teacher, moons):
-    with pytest.raises(UsageError, match=rf"was trained from {GAUSSIANS}, not from noise: it has no score"):
+def test_models_without_a_score_are_refused(teacher, student, moons):
+    with pytest.raises(UsageError, match=rf"The teacher was trained from {GAUSSIANS}, not from noise: it has no score"):
         with_frozen("dmd", {"teacher": teacher})(moons.space)
+    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
+    with pytest.raises(UsageError, match=rf"The start was trained from {GAUSSIANS}, not from noise: it has no score"):
+        pf.recipes.dmd(moons.space, teacher=flow, start=student.denoiser)
+
+
+def test_a_teacher_that_starts_elsewhere_is_no_ladder_of_the_same_noise(student, moons):
+    assert teacher_of(student).source.data == GAUSSIANS
+    student.method.teacher.denoiser.source, known = None, student.method.teacher.denoiser.source
+    try:
+        assert teacher_of(student) is None
+    finally:
+        student.method.teacher.denoiser.source = known
 
 
 def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):

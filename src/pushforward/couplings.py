@@ -26,7 +26,7 @@ from pushforward.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
 
-__all__ = ["Coupling", "Independent", "OptimalTransport", "Source", "training_noise"]
+__all__ = ["Coupling", "Independent", "OptimalTransport", "Source", "same_source", "training_noise"]
 
 Condition = dict[str, Tensor] | None
 
@@ -136,6 +136,11 @@ class Source:
             index[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
         return self._chosen(True, index).to(draws.device)
 
+    def fixed(self, n: int, device: torch.device | str) -> Tensor:
+        """The same n different training examples each time, or all where there are fewer, (at most n, *shape)."""
+        index = torch.from_numpy(permutation(len(self._dataset.train), _ORDER, 0)[:n])
+        return self._chosen(False, index).to(device)
+
     def _chosen(self, held_out: bool, index: Tensor) -> Tensor:
         """Examples of either split, (n, *shape), model units; those that stay on disk are decoded each time."""
         split = self._dataset.held_out if held_out else self._dataset.train
@@ -145,6 +150,13 @@ class Source:
 
     def __deepcopy__(self, memo: object) -> Source:
         return self
+
+
+def same_source(a: Source | None, b: Source | None) -> bool:
+    """Whether two sources of noise are the same examples, or both are None."""
+    if a is None or b is None:
+        return a is b
+    return (a.data, a.limit, a.seed, a.fingerprint) == (b.data, b.limit, b.seed, b.fingerprint)
 
 
 def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) -> Tensor:

@@ -11,7 +11,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if denoiser.source is not None:", "if False:", "source_students"),
     ],
     "recipes/distil.py": [
-        ("STEPS if denoiser.source is None else MOVED_STEPS", "STEPS", "source_students"),
+        ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
         ("if value != usual[name].default]", "if False]", "table_students"),
     ],
     "recipes/ddpm.py": [

@@ -140,7 +140,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
     ],
     "training/health.py": [
-        ("flow.training_noise(draws) if", "flow.noise(draws) if", "source_students"),
+        ("source.fixed(n, transport.device)", "flow.noise(ExampleDraws(0, n))", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "latent_codes"),
     ],
     "training/holding.py": [

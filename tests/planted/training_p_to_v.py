@@ -219,11 +219,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/variety.py": [
         (
-            "finite(sampled(transport, *starts_of(transport, self._count(guard))))",
-            "transport.sample(self._count(guard), seed=0)",
+            "finite(sampled(transport, *self._noise))",
+            "transport.sample(len(self._real), seed=0)",
             "source_students",
         ),
-        ("CHANCE * error / share", "0", "guard"),
+        ("CHANCE * error / float(before.mean())", "0", "guard"),
         ("moment.average.transport()", "moment.method.transport()", "guard"),
         ("return now > before", "return True", "guard"),
         ("if not self._start:", "if True:", "guard"),

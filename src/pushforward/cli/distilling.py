@@ -34,6 +34,7 @@ from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins
 from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError
+from pushforward.plugins import plugin_options
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
@@ -90,14 +91,15 @@ def distil(
     own, of_finish = _settings(run, settings, finish)
     teacher = load(run, plugins=plugin)
     if seconds is not None:
-        check_finish(teacher, out, overwrite)
+        check_finish(teacher, out, overwrite, own, of_finish)
     augment = words(changes.augment)
     trainer = student(teacher, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
     announce(trainer)
-    result = _student(trainer, finish)
+    then = "" if finish is None else _command(trainer, finish, of_finish, data)
+    result = _student(trainer, then)
     if seconds is not None:
         del options["data"]
-        result = _finished(result, trainer, seconds, of_finish, options)
+        result = _finished(result, trainer, (seconds, of_finish, then), options)
     report_run(result, json, len(trainer.data.train))
 
 
@@ -115,26 +117,38 @@ def _settings(run: str, settings: dict[str, str], finish: str | None) -> tuple[d
     if of_finish and finish is None:
         raise UsageError(f"--{next(iter(of_finish))} is a setting of the finish: add --finish 10m, or leave it out.")
     own = {name: text for name, text in settings.items() if name not in of_finish}
-    return settings_of("distil", own, options_of("distil") - {"calls"}), settings_of("finish", of_finish)
+    options = (options_of("distil") - {"calls"}) | (further.keys() - known.keys() if finish is not None else set())
+    return settings_of("distil", own, options), settings_of("finish", of_finish)
 
 
-def _student(trainer: Trainer, finish: str | None) -> Run:
+def _command(trainer: Trainer, finish: str, settings: dict[str, Any], data: str | None) -> str:
+    """The command that finishes a student after an interruption."""
+    options = {"teacher": trainer.folder, "data": data, "budget": finish, **settings, "out": f"{trainer.folder}-finished"}
+    given = [word for name, value in options.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
+    return f"pushforward train finish {shlex.join(given)}{plugin_options(trainer.content)}"
+
+
+def _student(trainer: Trainer, then: str) -> Run:
     """The trained student; an interruption also says how it is finished after it has been resumed."""
     try:
         (run,) = train_all([trainer])
     except SystemExit:
-        if finish is not None:
-            data = shlex.quote(str((trainer.content.get("data") or {}).get("name_or_path", "DATA")))
-            say(f"then: pushforward train finish --data {data} --teacher {shlex.quote(str(trainer.folder))} --budget {finish}")
+        if then:
+            say(f"then: {then}")
         raise
     return run
 
 
-def _finished(run: Run, trainer: Trainer, seconds: float, settings: dict[str, Any], options: dict[str, Any]) -> Run:
+def _finished(run: Run, trainer: Trainer, how: tuple[float, dict[str, Any], str], options: dict[str, Any]) -> Run:
+    """The student after its finish; how: the seconds, the settings, and the command that does the same."""
     from pushforward.training.distilling import finisher
 
+    seconds, settings, then = how
     say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")
-    second = finisher(run, trainer.data, seconds, settings, **options)
+    try:
+        second = finisher(run, trainer.data, seconds, settings, **options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the student is saved. To finish it: {then}") from None
     announce(second)
     (result,) = train_all([second])
     return result

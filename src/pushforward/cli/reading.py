@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,24 @@ __all__ = ["column_names", "counting", "options_of_reading", "source"]
 _SHOWN = 10
 
 
-def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None) -> Dataset:
-    """Load the data that was named, and say what was skipped or converted."""
+def source(
+    data: str, reading: Reading = ALL_DATA, condition: str | None = None, recorded: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Load the data that was named, and say what was skipped or converted.
+
+    Args:
+        data: Its name or path.
+        reading: How it is read.
+        condition: The name of its condition, or None.
+        recorded: Options of `pushforward.data.load` where the reading names no others.
+    """
     from pushforward.data import load
 
-    labelled = None if condition is None else condition == "label"
+    options = {**(recorded or {}), **options_of_reading(reading)}
+    if condition is not None:
+        options["labelled"] = condition == "label"
     with counting(data) as progress:
-        loaded = load(data, **options_of_reading(reading), labelled=labelled, progress=progress)
+        loaded = load(data, **options, progress=progress)
     if reading.workers is not None and not loaded.train.on_disk:
         say("--workers has no effect: the examples are in memory (--stream leaves images on disk, and decodes them ahead)")
     if loaded.header is False and reading.header is None:

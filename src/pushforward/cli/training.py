@@ -107,7 +107,7 @@ def train(
         teacher: A run to learn from: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
         data: A name, a folder, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`. Default: that of
-            --teacher or --latent, else digits.
+            --teacher, --frozen or --latent, else digits.
         flops: Budget in floating point operations of training steps: 1e15.
         seed: The seed of all random numbers.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
@@ -124,7 +124,7 @@ def train(
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     check_free(None if overwrite or dry_run or not is_first_start(out) else out)
-    loaded, where = examples(data, runs.values(), reading, condition, plugins), device_of(device)
+    loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
     if dry_run:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
+from pushforward.couplings import same_source
 from pushforward.denoiser import FlowMap
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import combined
@@ -169,6 +170,8 @@ def teacher_of(model: Run | Transport) -> Flow | None:
     if isinstance(teacher, FlowMap) and isinstance(inner, Flow):
         teacher = Flow(teacher, Jump.of(teacher), inner.steps)
     if not (isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape):
+        return None
+    if not same_source(teacher.source, inner.source):
         return None
     if isinstance(inner.denoiser, AtScale) and isinstance(teacher.denoiser, Guided):
         return Flow(Guided(teacher.denoiser.denoiser, inner.denoiser.scale), teacher.solver, teacher.steps, teacher.grid)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
-from pushforward.couplings import Coupling, Independent
+from pushforward.couplings import Coupling, Independent, same_source
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, Denoiser
 from pushforward.draws import Draws
@@ -42,7 +42,7 @@ def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
     Raises:
         UsageError: With the alternative.
     """
-    if (couple.source and couple.source.data) != (denoiser.source and denoiser.source.data):
+    if not same_source(couple.source, denoiser.source):
         raise UsageError(
             "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
             f"{type(denoiser).__name__}(..., source=source)."

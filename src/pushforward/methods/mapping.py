@@ -74,7 +74,7 @@ class Mapping(Method):
         rule: Where the target comes from.
         pairs: The law of t and s.
         teacher: A flow whose velocity replaces z - x; it is kept frozen.
-        couple: How data meets noise; the default is independently, with noise of the map's source.
+        couple: How data meets noise; the default draws noise, or examples of the map's source, independently of data.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
         label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has

@@ -31,8 +31,8 @@ from pushforward.transports import Flow, Latent, inner_of
 __all__ = ["distil"]
 
 RULES = ("stored", "start", "middle", "end", "progressive")
-STEPS, MOVED_STEPS = 8, 32
-"""Of a trajectory from noise, and of one from other data, which bends more: there UniPC errs twenty times as much in 8 steps."""
+STEPS, STEPS_FROM_DATA = 8, 32
+"""Of a trajectory from noise, and of one from other data, which bends more."""
 STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
 AVERAGE = 5_000.0
@@ -67,6 +67,8 @@ def distil(
     likeness: Annotated[float | None, LOSS] = None,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
+
+    At equal times, and with a rule, states are data and noise drawn independently, whatever the teacher's coupling was.
 
     A student of a table learns each block of categories by cross-entropy. It has stored trajectories alone: rule, stored,
     guidance, first, last, over, derivative, average, power, diagonal and likeness do not apply.
@@ -114,7 +116,7 @@ def distil(
         others = [name for name, value in given.items() if value != usual[name].default]
         return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
     _check_size(size, space, denoiser.network)
-    usual_steps = STEPS if denoiser.source is None else MOVED_STEPS
+    usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)

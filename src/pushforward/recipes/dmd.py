@@ -31,12 +31,13 @@ def dmd(
 ) -> Recipe:
     """A student of a flow, ddpm or edm in one call, whose samples follow the difference of the teacher's score and their own.
 
+    Both the teacher and the start sample from noise: models that start from other data have no score.
+
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: Not used: both networks are the teacher's.
         teacher: A trained model with many steps, or a map between two times that has learned velocities too (meanflow,
-            shortcut, distil). A consistency model, and a flow that starts from other data than noise, have no score to match.
-            The first may be the start.
+            shortcut, distil). A consistency model has no score to match, and may only be the start.
         start: The map to start from, such as a run of distil; the default is the teacher with a second time.
         calls: The default number of network calls per sample; one is trained.
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
@@ -59,10 +60,11 @@ def dmd(
             "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
             "edm as the teacher, and this map as the start."
         )
-    if denoiser.source is not None:
+    source = denoiser.source or (start and start.source)
+    if source is not None:
         raise UsageError(
-            f"This teacher was trained from {denoiser.source.data}, not from noise: it has no score, and cannot be matched. "
-            "Distil it: `pushforward distil RUN`."
+            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data}, not from noise: it has no "
+            "score, and cannot be matched. Distil its flow: `pushforward distil RUN`."
         )
     student = copy_of(start) if start is not None else _student(denoiser)
     method = DistributionMatching(

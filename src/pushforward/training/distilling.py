@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
+from pushforward import recipes
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.plugins import files_of
 from pushforward.predictor import has_jump
+from pushforward.recipes import Recipe
 from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, FitOptions, budget_in
 from pushforward.training.frozen import with_frozen
@@ -21,7 +23,7 @@ from pushforward.training.run import Run, load
 from pushforward.training.run_data import data_of_run
 from pushforward.training.start import prepare
 from pushforward.training.trainer import Trainer
-from pushforward.transports import has_steps, inner_of
+from pushforward.transports import Latent, has_steps, inner_of
 
 __all__ = ["check_finish", "distil", "finisher", "student"]
 
@@ -68,17 +70,36 @@ def student(
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
-def check_finish(teacher: Run, out: str | Path | None, overwrite: bool) -> None:
+def check_finish(
+    teacher: Run,
+    out: str | Path | None,
+    overwrite: bool,
+    settings: Settings | None = None,
+    finish_settings: Settings | None = None,
+) -> None:
     """Refuse, before a student is trained, settings with which it could not be finished.
 
     Raises:
-        UsageError: Where the finished student's folder is taken, and for a model of tables.
+        UsageError: Where the finished student's folder is taken, for a model of tables, for a setting that the recipe ``finish``
+            refuses, and for a student that it refuses.
     """
     if teacher.space.names:
         raise UsageError("No critic finishes maps of tables: leave `finish` out. For better rows sample in 2 or 4 `steps`.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
+    finish = recipes.named("finish")
+    known = recipes.settings(finish)
+    for name in finish_settings or {}:
+        if name not in known:
+            raise UsageError(f'The recipe finish has no setting "{name}"; it has {", ".join(known)}.{did_you_mean(name, known)}')
+
+    def built() -> Recipe:
+        transport = with_frozen("distil", {"teacher": teacher})(teacher.space, **(settings or {})).method.transport()
+        start = transport if isinstance(transport, Latent) else transport.denoiser
+        return finish(teacher.space, teacher=start, **(finish_settings or {}))
+
+    seeded(built, 0)
 
 
 def finisher(run: Run, data: Dataset, budget: float, settings: Settings | None = None, **options: Unpack[FitOptions]) -> Trainer:
@@ -134,8 +155,10 @@ def distil(
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
     teacher = teacher if isinstance(teacher, Run) else load(teacher, plugins=files_of(options.get("plugins", ())))
+    if finish is None and finish_settings:
+        raise UsageError("Settings of the finish need a finish: give `finish`, the seconds of its training, or leave them out.")
     if finish is not None:
-        check_finish(teacher, options.get("out"), options.get("overwrite", False))
+        check_finish(teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings)
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = trained(trainer)
     if finish is None:

@@ -101,8 +101,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         trained = run.method.space
     else:
         transport = run.transport
-        if tuple(transport.space.shape) != tuple(space.shape):
-            transport = inner_of(transport)
+        if tuple(transport.space.shape) != tuple(space.shape) or other_units(transport.space, space):
+            transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
             raise UsageError(f"No critic finishes maps of tables: take {run.folder} as it is, in two or four calls.")
@@ -130,13 +130,17 @@ def _or_data(run: Run) -> str:
 
 def _check_units(name: str, run: Run, trained: Space, space: Space) -> None:
     """Refuse a model of data in other units: its samples would be read in the wrong ones."""
+    for unit in other_units(trained, space):
+        raise UsageError(
+            f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(trained, unit))}; "
+            f"that of this data is {_shortened(space.units[unit])}. Give a run that was trained on the same training split."
+        )
+
+
+def other_units(trained: Space, space: Space) -> list[str]:
+    """The names of the units in which two spaces of one shape differ."""
     units = space.units
-    for unit, theirs in units.items():
-        if not close(getattr(trained, unit), theirs, units["std"]):
-            raise UsageError(
-                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(trained, unit))}; "
-                f"that of this data is {_shortened(theirs)}. Give a run that was trained on the same training split."
-            )
+    return [name for name, value in units.items() if not close(getattr(trained, name), value, units["std"])]
 
 
 def _shortened(values: Sequence[float]) -> str:

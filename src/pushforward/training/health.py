@@ -123,11 +123,12 @@ class Reference:
 
     Args:
         data: The training data.
+        most: Examples that are compared at most.
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
         truth, train = data.truth, data.train
-        self.space, self.count = data.space, min(SAMPLES, len(train))
+        self.space, self.count = data.space, min(most, len(train))
         self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
         real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
         self._centre, self._axes = principal(real)
@@ -217,10 +218,17 @@ class FixedNoise(Observer):
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
-    """The fixed noise of n samples, or as many training examples of the transport's source, and their conditions."""
-    draws, flow = ExampleDraws(0, n, device=transport.device), inner_of(transport)
-    noise = flow.training_noise(draws) if isinstance(flow, Flow) else transport.noise(draws)
-    return noise, transport.conditions(n, None, 0)
+    """The fixed noise of n samples and their conditions.
+
+    Of a transport with a source these are different training examples, at most as many as there are.
+    """
+    flow = inner_of(transport)
+    source = flow.source if isinstance(flow, Flow) else None
+    if source is None:
+        noise = transport.noise(ExampleDraws(0, n, device=transport.device))
+    else:
+        noise = source.fixed(n, transport.device)
+    return noise, transport.conditions(len(noise), None, 0)
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:

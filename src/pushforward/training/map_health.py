@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
 from pushforward.training.best import Choice
-from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
+from pushforward.training.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Flow, inner_of, with_inner
 
@@ -93,8 +93,8 @@ class Jumps(Observer):
             self._jumps = isinstance(flow, Flow) and flow.solver.jumps
             self._fresh = isinstance(flow, Flow) and flow.solver.stochastic
             if self._jumps:
-                self.reference = Reference(self.data)
-                self._starts = starts_of(transport, self.reference.count)
+                self._starts = starts_of(transport, min(SAMPLES, len(self.data.train)))
+                self.reference = Reference(self.data, len(self._starts[0]))
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
         """Measures of a method's samples in these numbers of calls.

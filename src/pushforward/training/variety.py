@@ -53,7 +53,8 @@ class Variety(Observer):
         """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached.
+        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
+        reference reaches nothing of is not measured.
 
         Raises:
             Diverged: If a sample of the reference is not finite.
@@ -64,29 +65,33 @@ class Variety(Observer):
             self._prepare(guard, moment.method.reference())
         measures = {}
         try:
-            now = self._reached(guard, moment.average.transport())
+            now = self._reached(moment.average.transport())
         except Diverged:
             now = {name: np.zeros_like(before) for name, before in self._start.items()}
         for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
             before, after = self._start[name], now[name]
-            share = max(float(before.mean()), 1 / len(before))
+            if not before.any():
+                continue  # no share of nothing can be lost
             error = math.sqrt(float((before != after).sum())) / len(before)
-            measures[f"{name}_ratio"] = float(after.mean()) / share if before.any() else 1.0
-            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / share))
+            measures[f"{name}_ratio"] = float(after.mean()) / float(before.mean())
+            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / float(before.mean())))
         return measures
 
     def _count(self, guard: Guard) -> int:
         return min(guard.samples, len(self.data.train))
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
-        train, count = self.data.train, self._count(guard)
+        self._noise = starts_of(reference, self._count(guard))
+        train, count = self.data.train, len(self._noise[0])
         examples = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
         self._centre, self._axes = principal(examples)
         self._real = (examples - self._centre) @ self._axes
-        self._start = self._reached(guard, reference)
+        self._start = self._reached(reference)
 
-    def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
+    def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
+        if len(self._real) <= NEIGHBOURS:
+            return {name: np.zeros(len(self._real), dtype=bool) for name in ("coverage", "recall")}
         with as_drawn(), torch.no_grad():
-            x = finite(sampled(transport, *starts_of(transport, self._count(guard))))
+            x = finite(sampled(transport, *self._noise))
         examples = self.data.space.to_model(x).flatten(1).double().numpy()
         return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)
