@@ -70,7 +70,7 @@ class Sampler(nn.Module):
         """Samples (n, *shape), data units.
 
         Args:
-            z: (n, *noise_shape), standard normal.
+            z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
             condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
             noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
                 around its means (a VAE of vectors).
@@ -147,7 +147,7 @@ class ScanSampler(nn.Module):
         """Samples (n, *shape), data units.
 
         Args:
-            z: (n, *noise_shape), standard normal.
+            z: (n, *noise_shape), standard normal; of a flow from a source, examples of it in model units.
             inputs: Of `scan_inputs`, for any number of steps.
             condition: Values by name, n values each, or None.
             noise: (rows + 1, M, n, *noise_shape), standard normal.
