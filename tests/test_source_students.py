@@ -80,6 +80,24 @@ def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teache
     assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
 
 
+def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times(teacher):
+    """Its default is nearer to the ODE than that of flows from noise, and solvers of data need no grid to be named."""
+    flow = teacher.transport
+    z = flow.noise(ExampleDraws(0, 400))
+    with torch.no_grad():
+        ends = flow.with_solver("heun", 200, "time")(z)
+        of_noise = flow.with_solver("dpm:2", 25, "shifted:0.3")(z)
+    assert (flow.calls, flow.grid) == (25, "time")
+    assert float((flow(z) - ends).square().mean()) < 0.5 * float((of_noise - ends).square().mean())
+    torch.testing.assert_close(teacher.configured(solver="dpm:2", steps=4).transport.times, flow.with_solver("euler", 4).times)
+
+
+def test_a_source_is_a_name_a_path_or_a_source(moons):
+    for wrong in (np.zeros((4, 2)), moons):
+        with pytest.raises(UsageError, match=f"name or path, or a pushforward.couplings.Source, got a {type(wrong).__name__}"):
+            pf.recipes.flow(moons.space, "tiny", source=wrong)
+
+
 def test_teachers_of_other_data_take_more_steps(moons):
     usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
     steps = [
@@ -240,7 +258,7 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
     steps = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=3, teacher_steps=5)
     assert steps.method.couple.trajectories.teacher.steps == 5
-    with pytest.raises(UsageError, match="a source is the teacher's own"):
+    with pytest.raises(UsageError, match="A reflow starts where its teacher starts: leave `source` out"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
@@ -266,6 +284,13 @@ def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, caps
     assert main(["distil", str(teacher.folder), *words]) == 0
     assert main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")]) == 0
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "run"), "--n", "60", "--repeats", "1"]) == 0
-    assert "1 call" in capsys.readouterr().out
+    said = capsys.readouterr().err
+    assert f"; from {GAUSSIANS}, not noise; float32" in said
+    assert "samples repeat" not in said
+    assert main(["sample", str(tmp_path / "run"), "--n", "10001", "--out", str(tmp_path / "y.csv")]) == 0
+    assert f"starts from 10,000 different held-out examples of {GAUSSIANS}: 10,001 samples repeat" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "run"), "--n", "60", "--repeats", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "1 call" in out
+    assert "1 sampling of one training" in " ".join(out.split())
+    assert "± 0.0000" not in out

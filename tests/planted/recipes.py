@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
     ],
     "recipes/dmd.py": [
-        ("if denoiser.source is not None:", "if False:", "source_students"),
+        ("if source is not None:", "if False:", "source_students"),
     ],
     "recipes/distil.py": [
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),

@@ -65,8 +65,8 @@ def distil(
     """Distil a run into one that samples in few network calls.
 
     The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
-    steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings, which
-    are taken here as well, as with --finish are those of `train finish --help`. Example:
+    steps. Without a budget it takes as many training steps as its teacher. The settings
+    of `train distil --help` are taken here as well; with --finish, also those of `train finish --help`. Example:
     `pushforward distil runs/digits-flow --budget 60s`
 
     Args:

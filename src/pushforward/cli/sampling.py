@@ -98,6 +98,7 @@ def sample(
     from pushforward.outputs import draw_to
     from pushforward.transports.redrawing import counted, named_constraints
 
+    say_if_starts_repeat(loaded, n)
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
@@ -110,6 +111,17 @@ def sample(
         share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
         say(f"{share} broke {named_constraints(loaded.space)} and were drawn again")
     show(result, json, lambda r: r["out"])
+
+
+def say_if_starts_repeat(run: Run, n: int) -> None:
+    """Say of a flow that starts from other data than noise when there are fewer held-out examples to start from than samples."""
+    from pushforward.evaluation.unseen import starts
+    from pushforward.transports import inner_of
+
+    count = starts(run)
+    if count is not None and n > count:
+        source = inner_of(run.transport).source.data
+        say(f"{run.folder} starts from {count:,} different held-out examples of {source}: {n:,} samples repeat")
 
 
 def say_if_it_trains(run: Run, results: str) -> None:

@@ -22,6 +22,7 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.unseen import starts
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
 from pushforward.numbers import counted
@@ -206,7 +207,8 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     default = None if teacher is None or not isinstance(model, Run) else by_default(model.spec, "teacher", teacher)
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
-    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)), name)
+    once = None if starts(model) is None else 1  # as the judge samples it
+    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls), once), name)
     taught, by_teacher = None, f"the teacher of {name}"
     if own is not None:
         climb.taught = climb.finite(own, f"{by_teacher} in its own steps")
@@ -240,13 +242,13 @@ def _teacher_run(run: Run) -> str | None:
     return next((folder for name, _, folder in pairs if name == "teacher"), None)
 
 
-def affordable(judge: Judge, samples: float | None) -> tuple[int, int]:
-    """How many samples each point takes and how often, where so many samples of each are affordable; None: any number."""
-    most = min(judge.n, SIZES[-1])
+def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
+    """Samples of each point, and how often, of so many affordable ones (None: any number); at most ``repeats`` times."""
+    most, repeats = min(judge.n, SIZES[-1]), repeats or judge.repeats
     if samples is None:
-        return most, judge.repeats
+        return most, repeats
     if samples >= most:
-        return most, max(1, min(judge.repeats, int(samples // most)))
+        return most, max(1, min(repeats, int(samples // most)))
     n = max([size for size in SIZES if size <= samples], default=SIZES[0])
     return min(n, most), 1
 

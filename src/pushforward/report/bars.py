@@ -32,6 +32,9 @@ def _all_given(comparison: Comparison) -> bool:
 def samplings(comparison: Comparison) -> str:
     """How often each model was sampled, such as ``3 samplings``, or into how many parts given samples were split."""
     repeats = comparison.settings.repeats
+    most = max((len(score.values) for model in comparison.models for score in model.scores.values()), default=0)
+    if repeats is not None and most:
+        repeats = min(repeats, most)  # flows from other data than noise are sampled once
     if _all_given(comparison):
         return f"{counted(repeats or 1, 'part')} of the samples"
     return "samplings" if repeats is None else counted(repeats, "sampling")

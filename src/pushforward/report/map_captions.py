@@ -20,7 +20,7 @@ TIME_NOTE = (
     "examples. The distance is in other features than that of the scores, so read it over time."
 )
 DIFFERENCE_NOTE = "The same noise in the same place: where the difference is dark, the map in one call ends as its teacher does."
-MOVED_NOTE = "Lines lead from each point of the teacher (rings) to that of the map in one call from the same noise (dots)."
+MOVED_NOTE = "Lines lead from each point of the teacher (crosses) to that of the map in one call from the same start (dots)."
 MAP_CAPTIONS = {
     "coverage_1": "Share of training examples that have a sample in one call near them. A map that starts from nothing first "
     "loses it: it begins as a flow, whose single step ends at means.",

@@ -75,7 +75,7 @@ class Flow(Transport):
         if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
-                "euler, heun, midpoint or rk4 on the grid time."
+                "unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
             )
         if solver.jumps and not has_jump(denoiser):
             raise UsageError(
@@ -90,7 +90,9 @@ class Flow(Transport):
     def _where(self) -> str | Sequence[float]:
         """The given grid, else the one on which a map has learned to jump, else the solver's."""
         learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
-        return self.grid or learned or self.solver.grid
+        of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
+        # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
+        return self.grid or learned or ("time" if of_data else self.solver.grid)
 
     def facts(self) -> dict[str, str]:
         """Data, parameters, prediction and path, solver, steps and grid."""
