@@ -174,11 +174,19 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
         patched.setattr("pushforward.cli.distilling.train_all", stopped)
         assert main(words) == 130
     assert f"then: {command}" in capsys.readouterr().err.splitlines()
+    with monkeypatch.context() as patched:
+        patched.setattr("pushforward.cli.distilling.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
+        assert main([*words, "--overwrite"]) == 130
+    assert f"no step of {folder}-finished was done. Its student is saved. To finish it: {command} --overwrite" in " ".join(
+        capsys.readouterr().err.split()
+    )
     monkeypatch.setattr("pushforward.training.distilling.finisher", interrupted)
     assert main([*words, "--overwrite"]) == 130
     assert f"interrupted: the student is saved. To finish it: {command}" in capsys.readouterr().err.splitlines()
     assert main([*shlex.split(command)[1:-4], "--steps", "1"]) == 2, "one budget"
-    assert main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1"]) == 0
+    assert (
+        main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1", "--overwrite"]) == 0
+    )
 
 
 def test_a_dry_run_is_one_of_train(capsys):

@@ -35,7 +35,7 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
     assert "teacher: 4 calls" not in text, "the row of 4 calls has the teacher's own point"
     flat = " ".join(text.split())
     assert "The map was trained on samples that its teacher draws by UniPC in 4 calls." in flat
-    assert "Distance to teacher is how far samples are from" in flat
+    assert "Distance to teacher is the root mean square distance of samples from" in flat
     assert "In one call the teacher itself has 0.500 ± 0.004." in flat
     assert "| Coverage ↑ | Coverage, teacher ↑ | Distance" in Report(content(taught[2], taught, rungs=rungs)).to_markdown()
 

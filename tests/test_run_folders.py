@@ -248,3 +248,9 @@ def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_pa
     assert main(words) == 130
     assert "interrupted: training had not begun, so nothing is saved" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("pushforward.cli.training.announce", interrupted)
+    assert main(words) == 130
+    assert f"interrupted: no step of {tmp_path / 'run'} was done. Start again with --overwrite" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main([*words, "--overwrite"]) == 0

@@ -39,7 +39,9 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     """
     rows = run.losses()
     ended = lost(rows)
-    short, variety = ([], _ended(run, rows, ended)) if ended else (_short(run, examples), _variety(run, rows))
+    short, variety = (
+        ([], _ended(run, rows, ended)) if ended else ([] if _anchor(run) else _short(run, examples), _variety(run, rows))
+    )
     return [*_skipped(rows), *_unused_code(run, rows), *short, *_best(rows), *variety]
 
 

@@ -29,7 +29,7 @@ from pushforward.cli.groups import (
     Track,
 )
 from pushforward.cli.launching import is_first_start, of_processes
-from pushforward.cli.loop import train_all
+from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.sharing import ALONE, Sharing
 from pushforward.cli.terminal import app, say
@@ -94,7 +94,6 @@ def distil(
         check_finish(teacher, out, overwrite, own, of_finish)
     augment = words(changes.augment)
     trainer = student(teacher, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
-    announce(trainer)
     then = "" if finish is None else _command(trainer, finish, of_finish, data)
     result = _student(trainer, then)
     if seconds is not None:
@@ -131,7 +130,9 @@ def _command(trainer: Trainer, finish: str, settings: dict[str, Any], data: str 
 def _student(trainer: Trainer, then: str) -> Run:
     """The trained student; an interruption also says how it is finished after it has been resumed."""
     try:
-        (run,) = train_all([trainer])
+        with starting(trainer):
+            announce(trainer)
+            (run,) = train_all([trainer])
     except SystemExit:
         if then:
             say(f"then: {then}")
@@ -149,6 +150,7 @@ def _finished(run: Run, trainer: Trainer, how: tuple[float, dict[str, Any], str]
         second = finisher(run, trainer.data, seconds, settings, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the student is saved. To finish it: {then}") from None
-    announce(second)
-    (result,) = train_all([second])
+    with starting(second, f"Its student is saved. To finish it: {then} --overwrite"):
+        announce(second)
+        (result,) = train_all([second])
     return result

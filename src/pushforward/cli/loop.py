@@ -14,7 +14,7 @@ from pushforward.plugins import plugin_options
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
-__all__ = ["train_all"]
+__all__ = ["starting", "train_all"]
 
 
 def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Callable[[int], None] | None = None) -> list[Run]:
@@ -48,6 +48,17 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
     return runs
+
+
+@contextmanager
+def starting(trainer: Trainer, advice: str = "Start again with --overwrite") -> Iterator[None]:
+    """Within this context an interruption before the first step of a new run says so, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if trainer.clock.step:
+            raise
+        raise KeyboardInterrupt(f"no step of {trainer.folder} was done. {advice}") from None
 
 
 @contextmanager

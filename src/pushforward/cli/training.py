@@ -39,7 +39,7 @@ from pushforward.cli.groups import (
 )
 from pushforward.cli.launching import check_sharing, is_first_start, of_processes
 from pushforward.cli.learned_data import examples
-from pushforward.cli.loop import train_all
+from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
     amounts,
@@ -142,8 +142,9 @@ def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
     from pushforward.training.start import prepare
 
     trainer = prepare(recipe, data, **options, progress=Progress())
-    announce(trainer)
-    (run,) = train_all([trainer])
+    with starting(trainer):
+        announce(trainer)
+        (run,) = train_all([trainer])
     return run
 
 

@@ -11,9 +11,10 @@ __all__ = ["DIFFERENCE_NOTE", "MAP_CAPTIONS", "MOVED_NOTE", "TIME_NOTE", "ladder
 _LADDER_NOTE = (
     "A map between two times can be sampled in any number of calls. It and its teacher start from the same noise with the same "
     "conditions here, in as many calls each. {} Distance to teacher is "
-    "how far samples are from those of the teacher of the same noise, root mean square, in standard deviations of the data: of "
-    "a map that was finished, in as many calls; of any other teacher, by the solver and in the steps of the map's training. A "
-    "map far from its teacher's samples may still score as well."
+    "the root mean square distance of samples from the teacher's samples of the same noise, in standard deviations of the data. "
+    "A map that was finished is compared with its start in as many calls, any other map with the samples of its teacher that it "
+    "learned from. A map far from its teacher's samples may still score as well, and a teacher whose solver adds noise is far "
+    "from its own."
 )
 TIME_NOTE = (
     "Measured while training, on averaged weights: up to 500 samples from noise that stays the same, beside as many training "

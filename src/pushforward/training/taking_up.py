@@ -207,7 +207,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         return recipe
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
-            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Delete the "
-            "folder and call pf.fit again, or give them: pf.resume(run, method=...)."
+            f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Train it "
+            "again as before, with `overwrite=True`, or give them in Python: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
