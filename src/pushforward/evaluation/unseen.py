@@ -82,11 +82,18 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
-    """What a report must say of a model that cannot make ``n`` different samples."""
+    """What a report must say of a model that starts from other data than noise, also where fewer than ``n`` samples differ."""
+    flow = inner_of(model.transport if isinstance(model, Run) else model)
     count = starts(model)
-    if count is None or count >= n:
+    if count is None or not has_steps(flow) or flow.source is None:
         return ()
+    moved = (
+        f"it does not start from noise: its samples are held-out examples of {flow.source.data}, moved. So it is sampled once."
+    )
+    if count >= n:
+        return (moved,)
     return (
+        moved,
         f"it starts from {count:,} different held-out examples of its source, so its {n:,} samples repeat, and its scores are "
         f"worse than those of different samples. Compare at most {count:,}: n={count}.",
     )
