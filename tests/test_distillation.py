@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from programs.without_teacher import check_killed
 from torch import nn
 
 import pushforward as pf
@@ -103,19 +104,13 @@ def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moon
 
 
 def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, tmp_path):
-    folder, options = tmp_path / "teacher", {"steps": 6, "seed": 3, "checkpoint_every": 1}
+    folder = tmp_path / "teacher"
     pf.fit("flow", moons, size="tiny", steps=20, seed=0, out=folder)
-    recipe = functools.partial(with_frozen("distil", {"teacher": folder}), trajectories=50)
-    pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
-    trainer = prepare(recipe(moons.space), moons, out=tmp_path / "cut", **options)
-    trainer.advance(1e-9)
-    assert 0 < trainer.clock.step < 6
-    del trainer
-    shutil.rmtree(folder)
-    reopen(tmp_path / "cut", data=moons).advance()
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    state = check_killed(
+        lambda: with_frozen("distil", {"teacher": folder})(moons.space, trajectories=50), moons, folder, tmp_path
+    )
     assert not (tmp_path / "cut" / "parts" / "trajectories").exists()
-    assert not any("states" in name for group in final_state(tmp_path / "cut")[0].values() for name in group)
+    assert not any("states" in name for group in state[0].values() for name in group)
 
 
 def test_the_command_line_distils(tmp_path, capsys):

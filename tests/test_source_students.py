@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from programs.without_teacher import check_killed
 
 import pushforward as pf
 from pushforward.cli import main
@@ -22,14 +23,12 @@ from pushforward.methods.likeness import Likeness
 from pushforward.methods.starts import starts
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Linear
-from pushforward.testing import assert_same, final_state, space_data
+from pushforward.testing import space_data
 from pushforward.training.distilling import distil, finisher
 from pushforward.training.frozen import with_frozen
 from pushforward.training.health import starts_of
 from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
 from pushforward.training.variety import Variety
 from pushforward.transports import Flow
 
@@ -122,17 +121,10 @@ def test_all_rules_mix_data_with_training_examples_of_the_source(teacher, moons,
 
 
 def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moons, tmp_path):
-    folder, options = tmp_path / "teacher", {"steps": 6, "seed": 3, "checkpoint_every": 1}
+    folder = tmp_path / "teacher"
     shutil.copytree(teacher.folder, folder)
-    make = lambda: with_frozen("distil", {"teacher": folder})(moons.space, trajectories=50, teacher_steps=4)  # noqa: E731
-    pf.fit(make(), moons, out=tmp_path / "whole", **options)
-    trainer = prepare(make(), moons, out=tmp_path / "cut", **options)
-    trainer.advance(1e-9)
-    assert 0 < trainer.clock.step < 6
-    del trainer
-    shutil.rmtree(folder)
-    reopen(tmp_path / "cut", data=moons).advance()
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    settings = {"trajectories": 50, "teacher_steps": 4}
+    check_killed(lambda: with_frozen("distil", {"teacher": folder})(moons.space, **settings), moons, folder, tmp_path)
 
 
 def test_a_map_and_its_coupling_start_from_the_same_data(moons):
