@@ -117,6 +117,11 @@ def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_pat
     for use in (lambda: pf.resume(tmp_path / "run", steps=4), lambda: pf.load(tmp_path / "run").transport.sample(2)):
         with pytest.raises(DataError, match=r"source\.npy has changed since the model was trained"):
             use()
+    (tmp_path / "source.npy").unlink()
+    with pytest.raises(
+        DataError, match=r"no file or folder .* The model starts from examples of .*source\.npy, not from noise: put"
+    ):
+        pf.load(tmp_path / "run").transport.sample(2)
     np.save(tmp_path / "source.npy", make(1))
     assert pf.resume(tmp_path / "run", steps=4).state["step"] == 4
 

@@ -91,7 +91,12 @@ class Source:
 
     @functools.cached_property
     def _dataset(self) -> Dataset:
-        dataset = self._read()
+        try:
+            dataset = self._read()
+        except DataError as error:
+            raise DataError(
+                f"{error} The model starts from examples of {self.data}, not from noise: put it back there."
+            ) from error
         if dataset.stored_fingerprints[1] != self.fingerprint:
             raise DataError(
                 f"The source {self.data} has changed since the model was trained (fingerprint "
