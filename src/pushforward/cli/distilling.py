@@ -79,33 +79,30 @@ def distil(
         out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
         overwrite: Replace the runs that are there.
     """
-    from pushforward.training import Budget, Progress, load
+    from pushforward.training import Progress, load
     from pushforward.training.distilling import check_finish, student
 
     load_plugins(plugin, [run])
-    seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and is_first_start(out) else None)
     own, of_finish = _settings(run, settings, finish)
     teacher = load(run, plugins=plugin)
-    if seconds is not None:
+    if finish is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
     augment = words(changes.augment)
     trainer = student(teacher, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
-    then = "" if finish is None else _command(trainer, finish, of_finish, data)
-    result = _student(trainer, then)
-    if seconds is not None:
-        del options["data"]
-        result = _finished(result, trainer, (seconds, of_finish, then), options)
-    report_run(result, json, len(trainer.data.train))
+    report_run(_trained(trainer, finish, of_finish, options), json, len(trainer.data.train))
 
 
 def _settings(run: str, settings: dict[str, str], finish: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The recipe's own settings, and those of the finish alone; a second teacher is refused."""
+    """The recipe's own settings, and those of the finish alone; a second teacher, and a time that is none, are refused."""
     from pushforward import recipes
+    from pushforward.training import Budget
 
+    if finish is not None:
+        Budget.duration(finish)
     if "teacher" in settings:
         raise UsageError(
             f"distil takes its teacher as the argument: pushforward distil {shlex.quote(run)}. --teacher belongs to train: "
@@ -118,6 +115,14 @@ def _settings(run: str, settings: dict[str, str], finish: str | None) -> tuple[d
     own = {name: text for name, text in settings.items() if name not in of_finish}
     options = (options_of("distil") - {"calls"}) | (further.keys() - known.keys() if finish is not None else set())
     return settings_of("distil", own, options), settings_of("finish", of_finish)
+
+
+def _trained(trainer: Trainer, finish: str | None, settings: dict[str, Any], options: dict[str, Any]) -> Run:
+    """The trained student, finished where that is wanted; settings are those of the finish."""
+    if finish is None:
+        return _student(trainer, "")
+    then = _command(trainer, finish, settings, options.pop("data"))
+    return _finished(_student(trainer, then), trainer, (finish, settings, then), options)
 
 
 def _command(trainer: Trainer, finish: str, settings: dict[str, Any], data: str | None) -> str:
@@ -140,14 +145,15 @@ def _student(trainer: Trainer, then: str) -> Run:
     return run
 
 
-def _finished(run: Run, trainer: Trainer, how: tuple[float, dict[str, Any], str], options: dict[str, Any]) -> Run:
-    """The student after its finish; how: the seconds, the settings, and the command that does the same."""
+def _finished(run: Run, trainer: Trainer, how: tuple[str, dict[str, Any], str], options: dict[str, Any]) -> Run:
+    """The student after its finish; how: the time, the settings, and the command that does the same."""
+    from pushforward.training import Budget
     from pushforward.training.distilling import finisher
 
-    seconds, settings, then = how
+    time, settings, then = how
     say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")
     try:
-        second = finisher(run, trainer.data, seconds, settings, **options)
+        second = finisher(run, trainer.data, Budget.duration(time), settings, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the student is saved. To finish it: {then}") from None
     with starting(second, f"Its student is saved. To finish it: {then} --overwrite"):
