@@ -40,12 +40,11 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
-    from pushforward.couplings import Source
     from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.data.tables.faults import count
     from pushforward.training.foresight import memory_warning
-    from pushforward.training.lineage import leaks
+    from pushforward.training.lineage import leaks, sources_of
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     space = trainer.data.space
@@ -55,8 +54,7 @@ def announce(trainer: Trainer) -> None:
     critic = f"; critic: {name}" if name else ""
     frozen = (trainer.content["asked"] or {}).get("frozen") or ()
     teacher = "".join(f"; teacher: {part.removeprefix('teacher=')}" for part in frozen if part.startswith("teacher="))
-    sources = (getattr(module, "source", None) for module in trainer.method.modules())
-    start = "".join(f"; from {name}, not noise" for name in sorted({part.data for part in sources if isinstance(part, Source)}))
+    start = "".join(f"; from {name}, not noise" for name in sorted(sources_of(trainer.method)))
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
         f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}{teacher}{start}; {trainer.precision}"

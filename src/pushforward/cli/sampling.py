@@ -115,13 +115,11 @@ def sample(
 
 def say_if_starts_repeat(run: Run, n: int) -> None:
     """Say of a flow that starts from other data than noise when there are fewer held-out examples to start from than samples."""
-    from pushforward.evaluation.unseen import starts
-    from pushforward.transports import inner_of
+    from pushforward.evaluation.unseen import source_of, starts
 
-    count = starts(run)
-    if count is not None and n > count:
-        source = inner_of(run.transport).source.data
-        say(f"{run.folder} starts from {count:,} different held-out examples of {source}: {n:,} samples repeat")
+    source, count = source_of(run), starts(run)
+    if source is not None and count is not None and n > count:
+        say(f"{run.folder} starts from {count:,} different held-out examples of {source.data}: {n:,} samples repeat")
 
 
 def say_if_it_trains(run: Run, results: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,7 +17,10 @@ from pushforward.training.lineage import leaks
 from pushforward.training.own_columns import is_data_of
 from pushforward.transports import Transport, has_steps, inner_of
 
-__all__ = ["check_unseen", "fitting", "starts", "starts_warnings", "unseen_warnings"]
+if TYPE_CHECKING:
+    from pushforward.couplings import Source
+
+__all__ = ["check_unseen", "fitting", "source_of", "starts", "starts_warnings", "unseen_warnings"]
 
 
 def check_unseen(name: str, run: Run, data: Dataset) -> None:
@@ -60,12 +64,16 @@ def _unscored_conditions(model: Run | Transport) -> tuple[str, ...]:
     return (f"scores do not look at {', '.join(entries)}: they do not find out a model that ignores what it is given.",)
 
 
+def source_of(model: Run | Transport) -> Source | None:
+    """The data set that a flow starts from instead of noise; None for models that start from noise."""
+    flow = inner_of(model.transport if isinstance(model, Run) else model)
+    return flow.source if has_steps(flow) else None
+
+
 def starts(model: Run | Transport) -> int | None:
     """The different held-out examples that a flow starts from instead of noise; None for models that start from noise."""
-    flow = inner_of(model.transport if isinstance(model, Run) else model)
-    if not has_steps(flow) or flow.source is None:
-        return None
-    return len(torch.unique(flow.source.held_out, dim=0))
+    source = source_of(model)
+    return None if source is None else len(torch.unique(source.held_out, dim=0))
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
@@ -83,13 +91,10 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     """What a report must say of a model that starts from other data than noise, also where fewer than ``n`` samples differ."""
-    flow = inner_of(model.transport if isinstance(model, Run) else model)
-    count = starts(model)
-    if count is None or not has_steps(flow) or flow.source is None:
+    source, count = source_of(model), starts(model)
+    if source is None or count is None:
         return ()
-    moved = (
-        f"it does not start from noise: its samples are held-out examples of {flow.source.data}, moved. So it is sampled once."
-    )
+    moved = f"it does not start from noise: its samples are held-out examples of {source.data}, moved. So it is sampled once."
     if count >= n:
         return (moved,)
     return (

@@ -66,7 +66,12 @@ def student(
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
-    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **student_settings}.items()}
+    return _prepared(recipe, data, run, {**(changes or {}), **student_settings}, options)
+
+
+def _prepared(recipe: Recipe, data: Dataset, run: Run, settings: Settings, options: FitOptions) -> Trainer:
+    """The `Trainer` of a recipe that learns from a run; its own run records these settings and the teacher."""
+    record = {name.replace("_", "-"): value for name, value in settings.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
@@ -115,8 +120,7 @@ def finisher(run: Run, data: Dataset, budget: float, settings: Settings | None =
     function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
     options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}
-    record = {name.replace("_", "-"): value for name, value in settings.items()}
-    return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+    return _prepared(recipe, data, run, settings, options)
 
 
 def distil(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,10 @@ from pushforward.training.disk import appearing
 from pushforward.training.run_spec import not_recorded
 from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
+if TYPE_CHECKING:
+    from pushforward.methods import Method
+
+__all__ = ["leaks", "read_seen", "seen_by", "sources_of", "with_ancestors", "write_seen"]
 
 _FILE = "rows.safetensors"
 
@@ -32,13 +35,18 @@ def with_ancestors(recipe: Recipe) -> Recipe:
     These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
     they come from.
     """
-    modules = (getattr(module, "source", None) for module in recipe.method.modules())
-    sources = {f"the source {source.data}": source for source in modules if isinstance(source, Source)}
+    sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
         models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
         builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} handed over in Python", Seen()) for name in models]
     return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
+
+
+def sources_of(method: Method) -> dict[str, Source]:
+    """The data sets that a method starts from instead of noise, by name."""
+    parts = (getattr(module, "source", None) for module in method.modules())
+    return {source.data: source for source in parts if isinstance(source, Source)}
 
 
 def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
