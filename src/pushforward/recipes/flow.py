@@ -84,7 +84,7 @@ def flow(
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     net = denoising_network(space, size, network)
-    # from other data than noise ways bend at both ends: UniPC at equal times errs a third as much there
+    # from other data than noise ways bend at both ends: UniPC at equal times errs less there
     solver, grid = (DPM(order=2), "shifted:0.3" if flat(space) else "time") if couple.source is None else (UniPC(), "time")
     method = Denoising(
         Denoiser(net, Linear(), "velocity", space, source=couple.source),
