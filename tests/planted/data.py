@@ -11,8 +11,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "binarised"),
     ],
     "data/building.py": [
-        ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
-        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
+        ("    train, removed = _without_copies(train, held_out, scaled, schema.apart)\n", "    removed = 0\n", "held_out"),
+        ("[: len(here)] <= most_copies(apart)", "[: len(here)] > 0", "held_out"),
     ],
     "data/census.py": [
         ("self.skipped.append((self.store.title(number), ", "self.skipped.append((read.file, ", "changing_data"),
@@ -36,9 +36,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("x = (x + np.float32(0))", "x = x", "held_out"),
         ("gray = (", "gray = ~(", "held_out"),
         ("distinct < np.uint64(2**64 // SHARE)", "np.arange(len(distinct)) < len(distinct) / SHARE", "held_out"),
-        ("if counts.max() <= ATOM:", "if True:", "held_out"),
-        ("numbered[order] = mix(ranked, number)", "numbered[order] = mix(ranked, order)", "held_out"),
+        ("return 0 if apart else ATOM", "return 0 if apart else 10**9", "held_out"),
+        ("known[order] = mix(ranked, number)", "known[order] = mix(ranked, order)", "held_out"),
         ("held[free[: 2 if", "held[free[: 0 if", "held_out"),
+        ("return 0 if apart else ATOM", "return ATOM", "splits_of_tables"),
+        ("REPEATING * len(hashes)", "len(hashes)", "splits_of_tables"),
+        ("count <= min(CLOSED, len(first) / OCCURS) for", "True for", "splits_of_tables"),
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
     "data/file_hashes.py": [
@@ -121,7 +124,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
         ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
         (" & ~among(held_out, self.shared)", "", "held_out"),
-        ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
+        ("shared = own if data.apart else own[among(own, np.sort(data.held_out.hashes))]", "shared = own", "lineage"),
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
     ],
     "data/source.py": [

@@ -162,6 +162,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("moments.is_null() & series.is_not_null()", "moments.is_null() & moments.is_not_null()", "polars"),
     ],
     "data/tables/raw.py": [
+        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
+        ("if text in MISSING else text", "if False else text", "splits_of_tables"),
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
     ],
     "data/tables/renumbering.py": [

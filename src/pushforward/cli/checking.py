@@ -164,6 +164,7 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     labels = {"classes": "classes (train/held out)"} if sides and held_out is not None else {}
     facts = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
     facts |= {"header": header, "repeats": repeats, "note": report.get("read_as") and as_options(report["read_as"])}
+    facts |= {"copies": report.get("copies") and as_options(report["copies"])}
     facts |= {f"files {what}": _first(names) for what, names in (report["changes"] or {}).items()}
     facts |= {f"another {name}": f"was {_known(was)}, is {_known(now)}" for name, (was, now) in (report["differs"] or {}).items()}
     if report["changes"] and not any(report["changes"].values()) and not report["differs"]:

@@ -34,6 +34,7 @@ class Reading:
         schema: A table's kinds: data check --write-schema FILE.
         constraint: Rows meet it: "end >= start", 'sex != "X"'. Repeatable.
         table: A .csv of plain numbers is a table: yes or no.
+        copies: Equal rows of a table are split together or apart.
     """
 
     target: str | None = None
@@ -50,3 +51,4 @@ class Reading:
     schema: str | None = None
     constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
     table: Annotated[Header | None, Parameter(show_choices=False)] = None
+    copies: Annotated[Literal["together", "apart"] | None, Parameter(show_choices=False)] = None

@@ -72,6 +72,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
         "schema": reading.schema,
         "constraints": reading.constraint or None,
         "table": _yes(reading.table),
+        "copies": reading.copies,
     }
     return {name: value for name, value in options.items() if value is not None} | {"download": reading.download}
 

@@ -29,6 +29,8 @@ from pushforward.errors import UsageError
 __all__ = ["CheckOptions", "check"]
 
 _GROUPS, _NAMED = 5, 5
+_TOGETHER = "equal rows are on one side of the split"
+_APART = "each row is split by itself, as in a survey; one that was written twice looks the same (`copies=together`)"
 
 
 class CheckOptions(LoadOptions, total=False):
@@ -60,6 +62,7 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
         (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
         splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
+        ``copies`` (of a table: how equal rows are split, a sentence; else None),
         ``read_as`` (a sentence on a file that may be read in two ways: how it was taken, and how to get the other; else None),
         ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
         as lists of {file, reason}, and ``ignored``.
@@ -151,6 +154,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
         "read_as": data.read_as or None,
+        "copies": None if data.header is data.table is None else _APART if data.apart else _TOGETHER,
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
         "warnings": [*shared_examples(data), *rare_classes(data)],

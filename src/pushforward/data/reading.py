@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.example_hashes import Hashes, draws_repeat
 from pushforward.errors import UsageError
 
 __all__ = ["Reading", "TableReading"]
@@ -62,6 +66,8 @@ class Reading:
         workers: threads that decode batches ahead where images stay on disk.
         progress: called with the number of images, or of lines of a table, that were read, and that of all.
         census: whether all is read, and each file described, also where training would refuse (`check`).
+        copies: "together" or "apart": whether equal rows of a table are on one side of the split, or each is split by itself;
+            None decides from the rows (`pushforward.data.example_hashes.draws_repeat`).
         table: the options of tables alone.
     """
 
@@ -76,7 +82,12 @@ class Reading:
     workers: int = 0
     progress: Callable[[int, int], None] | None = None
     census: bool = False
+    copies: str | None = None
     table: TableReading = TableReading()
+
+    def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
+        """Whether equal rows are split apart; see `draws_repeat`."""
+        return draws_repeat(hashes, numbers) if self.copies is None else self.copies == "apart"
 
     def refuse_stream(self, text: str) -> None:
         """Refuse ``stream`` for data that is read whole.
@@ -96,7 +107,7 @@ class Reading:
         Raises:
             UsageError: where one was given.
         """
-        stated = {"header": self.header, **self.table.stated}
+        stated = {"header": self.header, "copies": self.copies, **self.table.stated}
         name, value = next(((name, value) for name, value in stated.items() if value is not None), ("", None))
         if name:
             given = f"`{name}={value}`" if isinstance(value, bool) else f"`{name}`"

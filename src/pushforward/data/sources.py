@@ -91,6 +91,9 @@ class LoadOptions(TypedDict, total=False):
         constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
             `pushforward.data.tables.constraints.Constraint`.
         table: True reads a ``.csv`` of plain numbers as a table, as other tables are read, False as vectors.
+        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each by itself, as draws of a
+            survey. By default "apart" where more than 5 % of the rows repeat and no column is a date or an open number; a run
+            goes on with what it was trained with.
     """
 
     target: str | None
@@ -110,6 +113,7 @@ class LoadOptions(TypedDict, total=False):
     schema: str | os.PathLike[str] | Mapping[str, Any] | None
     constraints: str | Sequence[str] | None
     table: bool | None
+    copies: str | None
 
 
 def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
@@ -153,7 +157,8 @@ def read(name_or_path: Any, options: LoadOptions, *, census: bool = False) -> Da
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
-    data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled)})
+    rule = {} if data.header is data.table is None else {"copies": "apart" if data.apart else "together"}
+    data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled), **rule})
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()
@@ -176,6 +181,8 @@ def _reading(options: LoadOptions) -> Reading:
     workers = whole("workers", options.get("workers", WORKERS))
     if not 0 <= workers <= MOST_WORKERS:
         raise UsageError(f"`workers={workers}` is not a number of threads: expected 0 to {MOST_WORKERS}.")
+    if (copies := options.get("copies")) not in (None, "together", "apart"):
+        raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
     return Reading(
         target=target,
         header=options.get("header"),
@@ -187,6 +194,7 @@ def _reading(options: LoadOptions) -> Reading:
         stream=options.get("stream"),
         workers=workers,
         progress=options.get("progress"),
+        copies=copies,
         table=_table_reading(options),
     )
 
@@ -229,7 +237,7 @@ def _origin(reading: Reading, labelled: bool | None) -> dict[str, Any]:
     """The options that are needed to read the same data again."""
     stated: dict[str, Any] = {"target": reading.target, "header": reading.header, "limit": reading.limit, "labelled": labelled}
     stated |= {"resize": list(reading.size) if reading.size else None, "given": list(reading.given) or None}
-    stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream}
+    stated |= {"seed": reading.seed if reading.limit else None, "stream": reading.stream, "copies": reading.copies}
     stated |= reading.table.stated
     stated["workers"] = reading.workers if reading.stream and reading.workers != WORKERS else None
     return {name: value for name, value in stated.items() if value is not None}

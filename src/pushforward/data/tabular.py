@@ -110,10 +110,13 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     known = {finding.name: finding.kind for finding in fields}
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
-    hashes = np.zeros(len(table.lines), dtype=np.uint64)
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, wanted.missing)
-        hashes += finding.hashes(column, wanted.missing)
+    hashes, contents = np.zeros((2, len(table.lines)), dtype=np.uint64)  # of all columns that the user keeps, and of those used
+    for column in columns:
+        if wanted.entries.get(column.name, {}).get("kind") != "drop":
+            hashes += (cells := column.hashes)
+            contents += cells if column.name in known else np.uint64(0)
     notes = _check_constraints(wanted, unread | wanted.unusable, fields, rows.T, table, faults)
     faults.refuse(where)
     texts = tuple(column.missing_text(wanted.missing) for column in used)
@@ -122,11 +125,12 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     header, parts = table.header, {"target": wanted.target, "layout": layout, "constraints": wanted.constraints}
     facts = TableFacts.of(replace(table, notes=(*table.notes, *notes)), columns, findings, wanted.missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
+    numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     del table, columns, used, column
     return build(
         name,
         Split(rows, source_hashes=hashes),
-        schema=Schema(fit=partial(_space, fields, absent, parts)),
+        schema=Schema(fit=partial(_space, fields, absent, parts), apart=reading.apart(contents, numbers)),
         limit=reading.limit,
         seed=reading.seed,
         header=header,

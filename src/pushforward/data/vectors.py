@@ -17,6 +17,7 @@ from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
 from pushforward.data.reading import Reading
 from pushforward.data.tables.numerals import form_of
+from pushforward.data.tables.raw import RawColumn
 from pushforward.data.tables.rows import CellRows
 from pushforward.errors import DataError, UsageError, did_you_mean
 
@@ -130,7 +131,11 @@ def vectors_of(path: Path, table: TextRows, reading: Reading) -> tuple[Split, Sc
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
         refuse_rounding(x[:, i], f'{path}, column "{column_names[i]}"')
-    return Split(x.astype(np.float32), labels), Schema(classes, column_names, integer, target or "")
+    hashes = np.zeros(len(rows), dtype=np.uint64)
+    for place, name in enumerate(names):
+        hashes += RawColumn(name, *rows.column(place)).hashes
+    known = Schema(classes, column_names, integer, target or "", apart=reading.apart(hashes, list(x.T)))
+    return Split(x.astype(np.float32), labels, hashes), known
 
 
 def _as_numbers(cells: NDArray[np.str_]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.dataset import Dataset
+from pushforward.data.example_hashes import numbered
 from pushforward.data.keys import mix
 from pushforward.data.truth import Stack
 from pushforward.evaluation.rows import is_table
@@ -42,7 +43,7 @@ class Halves:
 
 
 def halves(dataset: Dataset, learned: bool = False) -> Halves:
-    """Split the training examples in two halves by a hash of their content, so that copies of an example fall on one side.
+    """Split the training examples in two halves by a hash of their content; copies that are kept together fall on one side.
 
     The half for the features holds at least one example of each class, as far as there is room. Raw features (toys) have nothing
     to overfit: only their centre and one scale are measured. There both parts are all examples.
@@ -55,7 +56,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
         examples = np.arange(len(dataset.train))
         return Halves(examples, examples)
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
-    keys = mix(_KEY, split.hashes)
+    keys = mix(_KEY, numbered(split.hashes, True) if dataset.apart else split.hashes)
     order = np.argsort(keys, kind="stable")
     count = _between_copies(keys[order], max(1, len(split) // 2))
     first, rest = order[:count], order[count:]

@@ -282,7 +282,7 @@ def _shuffled(count: int, seed: int) -> np.ndarray:
 def _known(raw: Raw, features: Features) -> dict[str, Any]:
     dataset = raw.dataset
     truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
-    return {"shape": raw.shape, "scale": raw.scale, "truth": truth}
+    return {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": dataset.apart}
 
 
 @dataclass(frozen=True)

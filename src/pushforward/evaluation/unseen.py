@@ -31,6 +31,12 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
         CheckpointError: If the run's record of its training examples is damaged.
     """
     own, _ = run.seen.overlaps(data)
+    if run.seen.own is not None and run.seen.apart != data.apart:
+        rule = "apart" if run.seen.apart else "together"
+        raise UsageError(
+            f"{name} was trained on data whose equal rows are split {rule}, and those of {data.name} are not, so that its "
+            f'held-out rows may be training rows: read it with copies="{rule}".'
+        )
     if own:
         raise UsageError(
             f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of {data.name}, so its scores there "

@@ -56,18 +56,18 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
 
 
-_UNIQUE = f"Left out where more than {REPEATING:.0%} of the training rows repeat."
+_UNIQUE = f"Left out where more than {REPEATING:.0%} of the training rows repeat and are split together."
 _WHY = (
     f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All copies of a row are on "
-    "one side of the split, so that new rows equal training rows and held-out rows do not."
+    'one side of the split (copies="together"), so that new rows equal training rows and held-out rows do not.'
 )
 
 
 class NearestRows:
     """The distance to the nearest training row against that of held-out rows, in the standardised values of the table.
 
-    Splits go by content: all copies of a row are on one side. Where rows repeat, new rows equal training rows and held-out rows
-    do not, so that both scores would call a perfect model a copier.
+    Where rows repeat and all copies of one are on one side of the split, new rows equal training rows and held-out rows do not,
+    so that both scores would call a perfect model a copier.
     """
 
     of_tables = True
@@ -101,7 +101,7 @@ class NearestRows:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Two scores; "nearest_ratio" is left out where every held-out row is a training row too, both where rows repeat."""
         known = some(samples.training, KNOWN, 3)
-        if repeating(known) > REPEATING:
+        if not samples.apart and repeating(known) > REPEATING:
             return {}
         generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)

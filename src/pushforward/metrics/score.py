@@ -160,6 +160,7 @@ class Samples:
         table: The rows as a table's own values; None for data that is no table of mixed types.
         generated_more: (k, d) all examples of the model that there are, ``generated`` among them, for attacks, which may use
             more than are compared; None where there are no others.
+        apart: Whether equal rows are on both sides of the split, as draws of their own.
         errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
 
     Raises:
@@ -180,6 +181,7 @@ class Samples:
     classes: int = 0
     table: Table | None = None
     generated_more: np.ndarray | None = None
+    apart: bool = False
     errors: bool = True
 
     def __post_init__(self) -> None:

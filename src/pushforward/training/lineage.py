@@ -68,7 +68,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
             save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
         except SafetensorError as error:
             raise OSError(str(error)) from error
-    return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown)}
+    return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown), "apart": seen.apart}
 
 
 def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
@@ -90,7 +90,8 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
         if checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it differs from what was written (sha256)")
         rows = load_file(path)
-        return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
+        names = tuple(record["builds_on"]), tuple(record["unknown"])
+        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, apart=bool(record.get("apart", False)))
     except (CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -101,17 +100,6 @@ class Finding:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
         return column.numbered(texts)
-
-    def hashes(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.uint64]:
-        """A hash of each cell's name and value, (n,), which other cells and the number of a category do not change."""
-        present = set(column.present(missing))
-        words = [self._word(text) if place in present else "" for place, text in enumerate(column.texts)]
-        keyed = (hashlib.blake2b(f"{self.name}\x1f{word}".encode(), digest_size=8).digest() for word in words)
-        return np.array([int.from_bytes(key, "little") for key in keyed], dtype=np.uint64)[column.codes]
-
-    def _word(self, text: str) -> str:
-        """The value of a cell, the same however a number is written."""
-        return repr(self.form.value(text) + 0.0) if self.numeric else text
 
     def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
         """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,12 +11,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.keys import mix
 from pushforward.data.tables.faults import some
 
 __all__ = ["MISSING", "RawColumn", "RawTable"]
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
 """Cells that mean that there is no value, unless others are named."""
+_PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_LONGEST = 16
+"""A number of more characters may not fit into a float64 and is hashed as text."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,21 @@ class RawColumn:
         known = [(count, text) for text, count in zip(self.texts, self.counts.tolist(), strict=True) if text in absent]
         return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
 
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each cell, uint64 (n,), by the column's name and the cell's text; of plain numbers by their value.
+
+        It depends on no other cell and on no choice of kinds, so it stays when the table grows. All texts of `MISSING` count as
+        one.
+        """
+        hashes = np.empty(len(self.texts), dtype=np.uint64)
+        plain = np.array([len(text) <= _LONGEST and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
+        values = np.array([float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64) + 0.0  # -0 becomes 0
+        others = [_digest("" if text in MISSING else text) for text, number in zip(self.texts, plain, strict=True) if not number]
+        name = _digest(self.name)
+        hashes[plain], hashes[~plain] = mix(name, 0, values.view(np.uint64)), mix(name, 1, np.array(others, dtype=np.uint64))
+        return hashes[self.codes]
+
     def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The values of all cells, from those of the texts."""
         return values[self.codes] if len(self.texts) else np.zeros(0)
@@ -65,6 +86,10 @@ class RawColumn:
         rows = np.flatnonzero(wanted[self.codes])
         words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:most].tolist()]
         return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)
