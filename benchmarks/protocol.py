@@ -35,6 +35,7 @@ from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
+from pushforward.replacing import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.ending import salvaged
 from pushforward.training.generators import seeded
@@ -288,6 +289,7 @@ def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **settin
     print(text)
     here = {key: value for key, value in machine().items() if key != "platform"}
     stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **settings}
-    (results() / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
+    with replacing(results() / f"{name}.json") as path:
+        path.write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
     facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())
     (results() / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")

@@ -1,0 +1,1 @@
+"""Judges of tables that are no metrics of the package."""
