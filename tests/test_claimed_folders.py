@@ -26,8 +26,11 @@ from pushforward.training.start import prepare
 
 torch.set_num_threads(1)
 data, run = space_data((2,), labels=False), Path("run")
-coder = pf.recipes.vae(data.space, "tiny").method.autoencoder()
-recipe = pf.in_latent("flow", data, coder, "tiny")
+
+def made():
+    return pf.in_latent("flow", data, pf.recipes.vae(data.space, "tiny").method.autoencoder(), "tiny")
+
+prepare(made(), data, steps=1, out="other").close()  # imports
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock")
 
 def ended(kill=None, **options):
@@ -44,7 +47,7 @@ def ended(kill=None, **options):
 
         sys.addaudithook(count)
         try:
-            prepare(recipe, data, steps=1, out=run, **options)
+            prepare(made(), data, steps=1, out=run, **options)
             os._exit(0)
         except pf.errors.PushforwardError as error:
             os._exit(error.exit_code)
@@ -86,16 +89,18 @@ def test_a_folder_that_holds_names_like_ours_is_refused_and_stays_as_it_is(here,
     assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
     assert "mine exists already" in capsys.readouterr().err
     assert content(mine) == before
-    (mine / ".claim").write_text("of another program\n")
-    assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
+    for path in (mine / ".claim", here / "other" / ".claim"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of another program\n")
+        assert main(["train", "flow", *TINY, "--out", path.parent.name]) == 2
     assert content(mine).items() >= before.items()
 
 
 def test_wherever_its_set_up_is_killed_the_same_command_starts_anew_and_removes_only_what_it_wrote(here):
-    done = forking.run(KILLS.replace("FIRST", "1").replace("EVERY", "9"), cwd=here)
+    done = forking.run(KILLS.replace("FIRST", "1").replace("EVERY", "11"), cwd=here)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert len(said) > 5
+    assert len(said) > 3
     assert {killed for killed, *_ in said} == {-9}
     assert {tuple(refused) for _, _, refused, *_ in said if refused} == {(2, "of the user", True)}
     assert [left for _, left, _, again, begun in said if again or not begun] == []
@@ -136,15 +141,15 @@ def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_comparison_that_could_not_begin_leaves_what_is_not_its_own(beside, here, monkeypatch, capsys):
-    made = []
+    trainers = []
 
     def fails_second(recipe, *arguments, **options):
-        if made:
+        if trainers:
             raise UsageError("the second fails")
-        made.append(prepare(recipe, *arguments, **options))
+        trainers.append(prepare(recipe, *arguments, **options))
         if beside:
-            (made[0].folder / "notes.txt").touch()
-        return made[0]
+            (trainers[0].folder / "notes.txt").touch()
+        return trainers[0]
 
     monkeypatch.setattr("pushforward.training.start.prepare", fails_second)
     assert main(["compare", "flow", "vae", *TINY, "--out", "both"]) == 2
@@ -152,10 +157,13 @@ def test_a_comparison_that_could_not_begin_leaves_what_is_not_its_own(beside, he
     assert (here / "both" / "flow" / "notes.txt").exists() == (here / "both").exists() == beside
 
 
-def test_an_empty_folder_is_taken_as_it_is(tmp_path):
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_empty_folder_is_taken_as_it_is_and_so_is_one_whose_claim_was_not_written(killed, tmp_path):
     (tmp_path / "run").mkdir(mode=0o700)
+    if killed:
+        (tmp_path / "run" / ".claim").touch()
     run = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "run").folder
-    assert run.stat().st_mode & 0o777 == 0o700
+    assert killed or run.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", [".lock", ".claim", "checkpoints", "samples", "cache", "metrics.jsonl"])
@@ -183,7 +191,7 @@ def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
     for use in (lambda: folders.hold(tmp_path / "run"), lambda: folders.claim(tmp_path / "run", "data", "flow")):
         with pytest.raises(CheckpointError, match="a link"):
             use()
-    with pytest.raises(OSError):  # the installed version by itself
+    with pytest.raises(OSError, match="link"):  # the installed version by itself
         filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
     assert (tmp_path / "kept").read_text() == "of the user"
 
