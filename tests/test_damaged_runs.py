@@ -59,7 +59,7 @@ def test_an_existing_folder_is_not_written_to(tmp_path):
 
 def test_runs_hold_no_pickle(tmp_path):
     folder, _ = run_folder(tmp_path)
-    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", ".claim")}
     assert endings <= {".json", ".jsonl", ".safetensors", ".npz", ".png"}
     json.loads((folder / "spec.json").read_text())
 

@@ -8,7 +8,7 @@ import pytest
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import checkpoint, folders, log, settings
+from pushforward.training import checkpoint, claiming, folders, log, settings
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
@@ -85,7 +85,8 @@ def kill_while_claiming(folder, overwrite=True):
     child = os.fork()
     if child == 0:
         folders.claim(folder, "data", "flow", overwrite=overwrite)
-        (folder / "parts").mkdir()
+        claiming.note(folder, "parts/coder/weights.safetensors")
+        (folder / "parts" / "coder").mkdir(parents=True)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -118,7 +119,7 @@ def test_a_replacement_that_was_killed_can_be_made_again(run):
 def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path):
     kill_while_claiming(tmp_path / "run", overwrite=False)
     (tmp_path / "run" / "note.txt").write_text("of somebody else")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match=r"exists already.*note\.txt"):
         folders.claim(tmp_path / "run", "data", "flow")
     (tmp_path / "run" / "note.txt").unlink()
     folders.claim(tmp_path / "run", "data", "flow").discard()

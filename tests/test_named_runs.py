@@ -1,17 +1,15 @@
-"""What is said of a path that is no run, or of a run that is still being trained."""
+"""What is said of a path that is no run, or of a run whose training has not ended."""
 
 import json
-from contextlib import contextmanager
-from unittest.mock import Mock
 
 import pytest
-from filelock import FileLock
 
 import pushforward as pf
-from pushforward.cli import evaluating, main
-from pushforward.errors import CheckpointError, UsageError
-from pushforward.training.folders import check_run
+from pushforward.cli import main
+from pushforward.errors import CheckpointError
+from pushforward.training.folders import check_run, claim
 from pushforward.training.nearby import NAMED
+from pushforward.training.start import prepare
 
 
 def runs(place, *names):
@@ -80,35 +78,27 @@ def test_a_suggested_run_is_a_path_that_can_be_pasted(tmp_path, monkeypatch, cap
     assert f'Did you mean "{right}"?' in capsys.readouterr().err
 
 
-@contextmanager
-def training(folder):
-    with FileLock(folder / ".lock"):
-        yield
-
-
-def test_samples_and_scores_of_a_run_that_is_still_being_trained_say_of_which_step_they_are(tmp_path, monkeypatch, capsys):
-    run = pf.fit("flow", pf.data.load("moons"), size="tiny", steps=2, out=tmp_path / "run")
-    words = ["sample", str(run.folder), "--n", "4", "--json"]
-    with training(run.folder):
-        monkeypatch.setattr(evaluating, "_scored", Mock(side_effect=UsageError("stop")))
-        assert main(["evaluate", str(run.folder)]) == 2
-        assert "the training goes on: these scores are of step 2\n" in capsys.readouterr().err
-        assert main(words) == 0
+def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_are(tmp_path, capsys):
+    trainer = prepare("flow", pf.data.load("moons"), size="tiny", steps=9, out=tmp_path / "run", checkpoint_every=1)
+    trainer.advance(1e-9)
+    words = ["sample", str(trainer.folder), "--n", "4", "--json"]
+    assert main(words) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"{run.folder} is still being trained, and the training goes on: these samples are of step 2\n"
+    assert printed.err.startswith(f"{trainer.folder}, step 1: it is unfinished: 1 of 9 steps of training.")
     assert json.loads(printed.out)["n"] == 4
+    trainer.advance()
     assert main(words) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_a_run_whose_training_is_just_starting_is_to_be_tried_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "new").mkdir()
-    with training(tmp_path / "new"):
-        assert main(["sample", "new"]) == 4
-        assert capsys.readouterr().err == "error: The training of new is just starting: try again in a moment.\n"
+    begun = claim("new", "data", "flow")
+    assert main(["sample", "new"]) == 4
+    assert "its training is just starting, or was interrupted" in capsys.readouterr().err
+    begun.discard()
     assert main(["sample", "new"]) == 2
-    assert "new is no run" in capsys.readouterr().err
+    assert "There is no folder new" in capsys.readouterr().err
 
 
 def test_evaluate_of_a_report_says_that_it_is_one(tmp_path, monkeypatch, capsys):

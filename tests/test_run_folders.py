@@ -222,9 +222,10 @@ def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
 
 def test_a_name_that_is_taken_meanwhile_is_passed_over(tmp_path, monkeypatch):
     free = iter([tmp_path / "taken", tmp_path / "taken", tmp_path / "free"])
-    (tmp_path / "taken").mkdir()
+    other = folders.claim(tmp_path / "taken", "data", "flow")
     monkeypatch.setattr(folders, "free_folder", lambda *_: next(free))
-    assert folders.new_folder(None, "data", "flow") == tmp_path / "free"
+    assert folders.claim(None, "data", "flow").folder == tmp_path / "free"
+    other.lock.release()
 
 
 def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkeypatch, capsys):

@@ -202,6 +202,7 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
         pf.fit("vae", "moons", **options, augment="flop")
     assert torch.equal(pf.load("mine").sample(2), first), "a training that cannot be set up replaces nothing"
     (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "mine.txt").touch()
     with pytest.raises(UsageError, match="exists already"):
         pf.fit("vae", "moons", **{**options, "out": "else"})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]

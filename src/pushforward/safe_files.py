@@ -64,10 +64,9 @@ def _is_plain(path: Path) -> bool:
 
 
 def _not_plain(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path} cannot be read: it is no regular file but a link, a folder, a pipe or a device. Put a copy of the file in its "
-        "place."
-    )
+    link = os.path.islink(path)
+    what, whole = ("a link", "what it leads to") if link else ("a folder, a pipe or a device", "the file")
+    return CheckpointError(f"{path} cannot be read: it is no regular file but {what}. Put a copy of {whole} in its place.")
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -173,17 +172,13 @@ def _check_filled(places: Iterable[tuple[int, int]], size: int) -> None:
         raise ValueError("its tensors do not end with the file")
 
 
-def refuse_links(
-    folder: Path, inside: Iterable[str], *, known: Container[str] | None = None, elsewhere: Container[str] = ()
-) -> None:
+def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
     """Refuse a run folder among whose entries are links, pipes or devices: reading or training would leave it, or never end.
 
     Args:
         folder: The run's folder, which may be a link itself.
         inside: Its folders that are checked with all that they hold.
         known: The names of its entries that are checked, beside hidden ones; None checks all.
-        elsewhere: Those of its folders that may be links of the present user to a folder of this user; they are checked like
-            ``inside``.
 
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
@@ -200,16 +195,5 @@ def refuse_links(
             if entry.is_dir(follow_symlinks=False):
                 if place != folder or entry.name in names:
                     waiting.append(Path(entry.path))
-            elif place == folder and entry.name in elsewhere and _is_own_folder(entry.path):
-                waiting.append(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 raise _not_plain(Path(entry.path))
-
-
-def _is_own_folder(link: str) -> bool:
-    """Whether a link of the present user leads to a folder of the present user."""
-    try:
-        target = os.stat(link)
-        return stat.S_ISDIR(target.st_mode) and os.lstat(link).st_uid == target.st_uid == os.getuid()
-    except (OSError, AttributeError):  # it leads nowhere; a system without users
-        return False

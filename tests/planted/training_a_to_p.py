@@ -59,6 +59,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checks.py": [
         ("else space.units", "else {}", "training_settings"),
     ],
+    "training/claiming.py": [
+        (" or path.is_symlink()]", "]", "claimed_folders"),
+        ("    if not others:\n", "    if True:\n", "claimed_folders"),
+        (" or not text else None", " else None", "claimed_folders"),
+        ("if text.startswith(FIRST) or not text else None", "", "claimed_folders"),
+    ],
     "training/counters.py": [
         ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
@@ -93,17 +99,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
     "training/folders.py": [
-        (
-            "    if is_locked(folder):\n        raise CheckpointError(",
-            "    if False:\n        raise CheckpointError(",
-            "named_runs",
-        ),
+        ("not (waiting or runs_inside(folder))", "False", "named_runs"),
+        ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),
+        ('("x", encoding="utf-8")', '("w", encoding="utf-8")', "run_folders"),
+        ("if others := Claim(", "if Claim(", "claimed_folders"),
+        ("path.name not in _ENTRIES and", "False and", "claimed_folders"),
+        ("ours = listed(folder) is not None or", "ours = True or", "claimed_folders"),
         ("{folder}.{close_run(folder)}", "{folder}.", "newcomers named_runs"),
         ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
-        ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
-        ("while not is_locked(folder):", "while True:", "run_folders"),
+        ("while not _is_locked(folder):", "while True:", "run_folders"),
         ("    put_back(Path(wanted))", "    pass", "interrupted"),
     ],
     "training/foresight.py": [

@@ -117,11 +117,11 @@ FOLDERS = {
     "cache": lambda run: run / "cache",
     "samples": lambda run: run / "samples",
     "lock": lambda run: run / ".lock",
+    "claim": lambda run: run / ".claim",
 }
 for _kind, _make in SPECIAL.items():
     cases(f"{_kind} instead of", FILES, lambda run, name, make=_make: make(file_of(run, name)))
-    _own = ("checkpoints", "samples") if _kind == "link" else ()  # a user may have them on another disk
-    cases(f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run)), harmless=_own)
+    cases(f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run)))
 cases(
     "folder instead of",
     FILES,

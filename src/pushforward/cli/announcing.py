@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +28,15 @@ CRITICS = {
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """Remove a folder that the caller has just made, if what is done with it fails before anything was saved."""
+    """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
+    from pushforward.training.claiming import CLAIM, remove
+
     try:
         yield
     except BaseException:
         if not any(folder.glob("**/checkpoints/step_*")):
-            shutil.rmtree(folder, ignore_errors=True)
+            for claim in sorted(folder.glob(f"**/{CLAIM}"), key=lambda path: -len(path.parts)):
+                remove(claim.parent)
         raise
 
 

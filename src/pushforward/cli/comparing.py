@@ -231,18 +231,18 @@ def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, option
     A folder for new runs is made at once, so that two comparisons cannot take one folder.
     """
     from pushforward.training import Progress
-    from pushforward.training.folders import new_folder
+    from pushforward.training.folders import claim
     from pushforward.training.start import prepare
 
     if not planned:
         return report_folder(out, data.name), []
-    folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
+    begun, options = claim(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
     flops = options.pop("flops", None)
-    with nothing_left(folder):
+    with nothing_left(begun.folder):
         trainers = []
         for entry in planned:
             own: dict[str, Any] = {
-                "out": folder / entry.folder,
+                "out": begun.folder / entry.folder,
                 "seed": entry.seed,
                 "plugins": entry.plugins,
                 "asked": entry.settings,
@@ -252,7 +252,7 @@ def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, option
             trainers.append(prepare(entry.recipe, data, **options | own))
     for trainer in trainers:
         announce(trainer)
-    return folder, trainers
+    return begun.folder, trainers
 
 
 def _check_unused(

@@ -29,7 +29,7 @@ from pushforward.cli.groups import (
 from pushforward.cli.launching import check_spread
 from pushforward.cli.parsing import check_plugins, data_file, load_plugins, typed_options, words
 from pushforward.cli.reading import source
-from pushforward.cli.sampling import configured_run, precision_of, say_if_it_trains
+from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
 from pushforward.errors import DataError, RunUsageError, UsageError
@@ -140,9 +140,7 @@ def _loaded(
     given = ["--data", *typed_options(reading)] if data is not None else typed_options(reading)
     if given:
         raise UsageError(f"{run} is a run, which knows its own data: leave {', '.join(given)} out.")
-    configured = configured_run(run, loading, solving, guiding)
-    say_if_it_trains(configured, "scores")
-    return configured, None
+    return configured_run(run, loading, solving, guiding), None
 
 
 def _samples(path: str, data: str, reading: Reading, plugins: Sequence[str]) -> tuple[StoredSamples | str, Dataset | str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +10,19 @@ from typing import Any
 
 from pushforward.cli.announcing import nothing_left
 from pushforward.cli.terminal import say
-from pushforward.errors import CheckpointError
+from pushforward.safe_files import read_object, refuse_links
 
 __all__ = ["demo_folder"]
 
 FILE = "demo.json"
 """The options of a demo, in its folder from its start."""
-LOCK, HOLDER = ".lock", ".process"
-"""A file that a demo locks while it runs, and one with the number of its process."""
 
 
 @contextmanager
 def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
     """The folder of an unfinished demo with these options, else a new one, in which they are stored; locked meanwhile.
 
-    A new folder is removed where the demo fails before anything was saved.
+    The folder is removed where the demo fails before anything was saved.
 
     Args:
         out: The folder; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
@@ -34,48 +31,27 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
 
     Raises:
         UsageError: If ``out`` holds something else.
-        CheckpointError: If another demo writes to it.
+        CheckpointError: If another demo writes to it, or it holds links.
     """
     from pushforward.training.checkpoint import write_json
-    from pushforward.training.folders import new_folder
+    from pushforward.training.claiming import note
+    from pushforward.training.folders import Claim, claim, hold
 
-    for folder in [Path(out)] if out else _earlier(data):
-        if _unfinished(folder, options):
-            with _held(folder):
-                say(f"{folder} holds this demo, which was interrupted: it goes on")
-                yield folder
-            return
-    folder = new_folder(out, f"compare-{data}", "report")
-    with nothing_left(folder), _held(folder):
-        write_json(folder / FILE, dict(options))
-        yield folder
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a demo's folder, and write down which process holds it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK, timeout=0.2, thread_local=False)
+    unfinished = next((place for place in ([Path(out)] if out else _earlier(data)) if _unfinished(place, options)), None)
+    if unfinished is None:
+        begun = claim(out, f"compare-{data}", "report")
+    else:
+        refuse_links(unfinished, ())
+        begun = Claim(unfinished, hold(unfinished), ())
+        say(f"{unfinished} holds this demo, which was interrupted: it goes on")
     try:
-        lock.acquire()
-    except Timeout:
-        raise CheckpointError(
-            f"{folder} is being written by another demo{_holder(folder)}: wait for it, or name another folder with --out."
-        ) from None
-    try:
-        (folder / HOLDER).write_text(str(os.getpid()))
-        yield
+        with nothing_left(begun.folder):
+            note(begun.folder, FILE)
+            write_json(begun.folder / FILE, dict(options))
+            yield begun.folder
     finally:
-        lock.release()
-
-
-def _holder(folder: Path) -> str:
-    """The process that holds a folder, in brackets; empty where it is not known."""
-    try:
-        return f" (process {int((folder / HOLDER).read_text())})"
-    except (OSError, ValueError):
-        return ""
+        if begun.lock is not None:
+            begun.lock.release()
 
 
 def _earlier(data: str) -> Iterator[Path]:
@@ -86,9 +62,4 @@ def _earlier(data: str) -> Iterator[Path]:
 
 def _unfinished(folder: Path, options: Mapping[str, Any]) -> bool:
     """Whether a folder holds a demo with these options and no page."""
-    if (folder / "report.html").exists():
-        return False
-    try:
-        return bool(json.loads((folder / FILE).read_text()) == json.loads(json.dumps(options)))
-    except (OSError, ValueError):
-        return False
+    return not (folder / "report.html").exists() and read_object(folder / FILE) == json.loads(json.dumps(options))

@@ -111,9 +111,11 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def _run_row(path: Path) -> dict[str, Any]:
     """What a run's spec and checkpoints say of it; a damaged one is a row as well."""
     from pushforward.training.checkpoint import latest, read_json, unfinished
+    from pushforward.training.folders import check_run
 
     run = str(path.parent)
     try:
+        check_run(path.parent)
         content, newest = read_json(path), latest(path.parent / "checkpoints")
         recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):

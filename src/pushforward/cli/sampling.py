@@ -60,7 +60,7 @@ __all__ = [
     "precision_of",
     "sample",
     "save_picture",
-    "say_if_it_trains",
+    "say_if_unfinished",
     "target_of",
 ]
 
@@ -94,7 +94,7 @@ def sample(
     """
     check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
-    say_if_it_trains(loaded, "samples")
+    say_if_unfinished(loaded)
     from pushforward.outputs import draw_to
     from pushforward.transports.redrawing import counted, named_constraints
 
@@ -122,12 +122,12 @@ def say_if_starts_repeat(run: Run, n: int) -> None:
         say(f"{run.folder} starts from {count:,} different held-out examples of {source.data}: {n:,} samples repeat")
 
 
-def say_if_it_trains(run: Run, results: str) -> None:
-    """Say of which step the weights behind the results, such as "samples", are where the run is still being trained."""
-    from pushforward.training.folders import is_locked
+def say_if_unfinished(run: Run) -> None:
+    """Say of which step the weights are where a run's training has not ended."""
+    from pushforward.evaluation.run_results import unfinished_warnings
 
-    if is_locked(run.folder):
-        say(f"{run.folder} is still being trained, and the training goes on: these {results} are of step {run.state['step']:,}")
+    for sentence in unfinished_warnings(run):
+        say(f"{run.folder}, step {run.state['step']:,}: {sentence}")
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:

@@ -1,8 +1,8 @@
 """Run folders: claimed by one training, and locked while it lasts.
 
 The lock is the operating system's, on ``.lock`` in the folder: it ends with its process, however that ends, and the file says
-nothing by staying there. Reading a run takes no lock. Where a file system has no locks of this kind, filelock writes the holder's
-process and host into the file in their place.
+nothing by staying there. Reading a run neither takes nor opens it. Where a file system has no locks of this kind, filelock writes
+the holder's process and host into the file in their place.
 """
 
 from __future__ import annotations
@@ -20,67 +20,47 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.safe_files import refuse_links
+from pushforward.training.claiming import CLAIM, FIRST, LOCK, listed, remove
 from pushforward.training.disk import disk
-from pushforward.training.nearby import close_run, runs_inside_words
+from pushforward.training.nearby import close_run, runs_inside, runs_inside_words
 
-__all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "is_locked", "new_folder", "put_back"]
+__all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "put_back"]
 
-_FILE = ".lock"
 _WAIT = 5.0
 """Seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment."""
 _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
-_OWN = {_FILE, "parts", "cache", "rows.safetensors", "files.json", "threads.json"}
-"""The files of a folder while its training is set up, before ``spec.json``."""
 _FOLDERS = ("checkpoints", "parts", "cache", "samples")
-"""The folders of a run, in which no entry is a link."""
-_ELSEWHERE = ("checkpoints", "samples")
-"""Those that may be links, to a folder on another disk."""
-_ENTRIES = {*_FOLDERS, *_OWN - {_FILE}, "spec.json", "manifest.json", "metrics.jsonl", "stages.json"}
-_ENTRIES |= {"rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html", "failure", "trackers"}
+"""The folders of a run that are read, with all that they hold."""
+_ENTRIES = {*_FOLDERS, "rows.safetensors", "files.json", "threads.json", "spec.json", "manifest.json", "metrics.jsonl"}
+_ENTRIES |= {"stages.json", "rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html"}
+_ENTRIES |= {"failure", "trackers", CLAIM, LOCK}
 """What a run's folder holds; entries of other names are the user's, and never opened."""
+_NOT_OURS = "is nothing that pushforward wrote there. Move it away, or choose another `out`."
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
-    """A folder for a new run that does not exist: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+    """A folder for a new run, missing or empty: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
 
-    Files in ``wanted`` of a training that was killed before it was set up are removed.
+    What a training that was killed before it was set up has left in ``wanted`` is removed.
 
     Raises:
-        UsageError: If ``wanted`` exists.
+        UsageError: If ``wanted`` holds anything else.
         CheckpointError: If a training is writing to it.
     """
     if wanted is not None:
         folder = Path(wanted)
         _clear(folder)
-        if folder.exists():
+        if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
             raise _taken(folder)
         return folder
     stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
     folder = stem
-    while folder.exists():
+    while os.path.lexists(folder):
         number += 1
         folder = stem.with_name(f"{stem.name}-{number}")
     return folder
-
-
-def new_folder(wanted: str | Path | None, data: str, recipe: str) -> Path:
-    """Make the folder that `free_folder` names; of several processes with the same name at once, one gets it.
-
-    Raises:
-        UsageError: If ``wanted`` exists.
-        CheckpointError: If a training is writing to it, or the disk refuses.
-    """
-    while True:
-        folder = free_folder(wanted, data, recipe)
-        with disk(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-        return folder
 
 
 @dataclass(frozen=True)
@@ -104,9 +84,13 @@ class Claim:
         if self.replaced is not None:
             shutil.rmtree(self.replaced, ignore_errors=True)
 
-    def discard(self) -> None:
-        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def discard(self) -> list[Path]:
+        """Remove the new folder of a training that could not be set up; an earlier run takes its place again.
+
+        Returns:
+            What else the folder holds, for which it stays as it is.
+        """
+        others = remove(self.folder)
         if self.replaced is not None:
             with contextlib.suppress(OSError):  # it waits, and `put_back` finds it; the first error is the one to report
                 self.replaced.rename(self.folder)
@@ -115,30 +99,40 @@ class Claim:
                 parent.rmdir()
         if self.lock is not None:
             self.lock.release()
+        return others
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
-    """Make a new run's folder and lock it; with ``overwrite`` a run that is in ``wanted`` gives way. See `new_folder` and `hold`.
+    """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
+
+    With ``overwrite`` a run that is in ``wanted`` gives way.
 
     Raises:
-        UsageError: If ``wanted`` exists and does not give way.
+        UsageError: If ``wanted`` is taken and does not give way.
         CheckpointError: If a training is writing to it, or the disk refuses.
     """
     if wanted is not None:
         put_back(Path(wanted))
     replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
-    above = free_folder(wanted, data, recipe).parents
-    missing = tuple(parent for parent in above if not parent.exists())
-    folder = new_folder(wanted, data, recipe)
-    return Claim(folder, hold(folder), missing, replaced)
+    while True:
+        folder = free_folder(wanted, data, recipe)
+        missing = tuple(parent for parent in folder.parents if not parent.exists())
+        with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / CLAIM).open("x", encoding="utf-8") as file:
+                file.write(FIRST)
+            return Claim(folder, hold(folder), missing, replaced)
 
 
 def _moved_aside(folder: Path) -> Path | None:
     """Where the run in a folder waits to be replaced; None where there is no run."""
     if not (folder / "spec.json").is_file():
         return None
-    if is_locked(folder):
+    if _is_locked(folder):
         raise _busy(folder)
+    for run in (folder, *set_aside(folder)):
+        if others := [path for path in run.iterdir() if path.name not in _ENTRIES and not path.name.startswith(".tmp-")]:
+            raise UsageError(f"{run} is not replaced: {others[0]} {_NOT_OURS}")
     for old in set_aside(folder):  # its replacement was set up and then killed
         shutil.rmtree(old, ignore_errors=True)
     aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
@@ -151,7 +145,8 @@ def set_aside(folder: Path) -> list[Path]:
     """The runs that were moved out of a folder to be replaced."""
     if not folder.parent.is_dir():
         return []
-    return [path for path in folder.parent.iterdir() if re.fullmatch(rf"\.replaced-\d+-{re.escape(folder.name)}", path.name)]
+    waiting = re.compile(rf"\.replaced-\d+-{re.escape(folder.name)}")
+    return [path for path in folder.parent.iterdir() if waiting.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 
 
 def check_run(folder: str | Path) -> None:
@@ -162,15 +157,18 @@ def check_run(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
-        refuse_links(folder, _FOLDERS, known=_ENTRIES, elsewhere=_ELSEWHERE)
+        refuse_links(folder, _FOLDERS, known=_ENTRIES)
         return
-    if is_locked(folder):
-        raise CheckpointError(f"The training of {folder} is just starting: try again in a moment.")
     waiting = [
         f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
         f"pushforward resume {folder}"
         for path in set_aside(folder)
     ]
+    if listed(folder) is not None and not (waiting or runs_inside(folder)):
+        raise CheckpointError(
+            f"{folder} holds no run yet: its training is just starting, or was interrupted as it did. Try again in a moment, or "
+            "start it again."
+        )
     if (folder / "report.html").is_file() and not waiting:
         raise RunUsageError(f"{folder} is a report, not a run: open {folder}/report.html.{runs_inside_words(folder)}")
     what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}.{close_run(folder)}"
@@ -196,26 +194,25 @@ def put_back(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of a training that was killed before it was set up; no other files, and none while it lives."""
-    if _unfinished(folder) and not _in_use(folder):
-        Claim(folder, hold(folder), ()).discard()
+    """Remove what a training that was killed before it was set up has left, unless it lives.
 
-
-def _unfinished(folder: Path) -> bool:
-    """Whether a folder holds a lock and only files that a training writes before ``spec.json``."""
-    if not folder.is_dir():
-        return False
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".tmp-")}
-    return {_FILE} <= names <= _OWN
+    Raises:
+        UsageError: If the folder holds more.
+    """
+    if listed(folder) is None or (folder / "spec.json").exists() or _in_use(folder):
+        return
+    if others := Claim(folder, hold(folder), ()).discard():
+        raise UsageError(f"{folder} exists already. A start there was interrupted, but {others[0]} {_NOT_OURS}")
 
 
 def hold(folder: Path) -> BaseFileLock | None:
     """Lock a run's folder for training; None for a folder that cannot be written to, where the first write fails.
 
     Raises:
-        CheckpointError: If another training holds it, or its lock belongs to another user.
+        CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
     """
-    lock = FileLock(folder / _FILE, timeout=_WAIT if _young(folder) else 0.2, thread_local=False, mode=_mode(folder))
+    refuse_links(folder, (), known=())
+    lock = FileLock(folder / LOCK, timeout=_WAIT if _young(folder) else 0.2, thread_local=False, mode=_mode(folder))
     try:
         lock.acquire()
     except Timeout:
@@ -225,7 +222,7 @@ def hold(folder: Path) -> BaseFileLock | None:
             if not _writable(folder):
                 return None
             raise CheckpointError(
-                f"{folder}/{_FILE} may not be opened ({error.strerror}), so whether {folder} is being trained is not known: the "
+                f"{folder}/{LOCK} may not be opened ({error.strerror}), so whether {folder} is being trained is not known: the "
                 "file is another user's. If nobody trains there, delete it."
             ) from error
         raise CheckpointError(f"{folder} could not be locked for training: {error.strerror or error}.") from error
@@ -256,7 +253,7 @@ def _taken(folder: Path) -> UsageError | CheckpointError:
 def _in_use(folder: Path) -> bool:
     """Whether a training holds a folder, or has just made it and is about to."""
     ends = time.monotonic() + _CLAIM
-    while not is_locked(folder):
+    while not _is_locked(folder):
         if not _young(folder) or time.monotonic() > ends:
             return False
         time.sleep(0.02)
@@ -264,16 +261,17 @@ def _in_use(folder: Path) -> bool:
 
 
 def _young(folder: Path) -> bool:
-    """Whether a folder holds nothing yet but perhaps its lock, as one does that another process is about to use."""
-    return folder.is_dir() and all(path.name == _FILE for path in folder.iterdir())
+    """Whether a folder holds nothing yet but its claim and perhaps its lock, as one does that another process is about to use."""
+    return listed(folder) is not None and {path.name for path in folder.iterdir()} <= {CLAIM, LOCK}
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a training holds the lock of a folder at this moment."""
-    if not (folder / _FILE).is_file():
+def _is_locked(folder: Path) -> bool:
+    """Whether a training holds the lock of a run or a claimed folder at this moment; who only reads must not ask."""
+    ours = listed(folder) is not None or (folder / "spec.json").is_file()
+    if not ours or (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
-        with FileLock(folder / _FILE, timeout=0, thread_local=False):
+        with FileLock(folder / LOCK, timeout=0, thread_local=False):
             return False
     except Timeout:
         return True

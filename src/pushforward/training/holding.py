@@ -14,6 +14,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
+from pushforward.training.claiming import note
 from pushforward.training.data_files import write_files
 from pushforward.training.folders import claim, hold
 from pushforward.training.lineage import write_seen
@@ -92,6 +93,7 @@ def begin(
     """
     stored = settings.stored() | ({"samplers": dict(recipe.samplers)} if recipe.samplers else {})
     if holding.writes:
+        note(holding.folder, "rows.safetensors", "files.json", "spec.json", "manifest.json", "checkpoints/latest.json")
         stored["parts"] = write_parts(holding.folder, recipe.method)
         stored["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
     content = described(recipe, data, budget, stored | {"method": method}, settings.plugins)

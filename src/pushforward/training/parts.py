@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,13 @@ from pushforward.methods.method import Method
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
+from pushforward.training.claiming import note
 from pushforward.training.disk import disk
 
 __all__ = ["adopt", "read_parts", "write_parts"]
 
 _FILE = "weights.safetensors"
+_FILES = (_FILE, "state.json", "MANIFEST.json")
 
 
 def write_parts(folder: Path, method: Method) -> dict[str, str]:
@@ -34,15 +34,11 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
     written = {}
     for name, module in method.parts.items():
         final = folder / "parts" / name
-        temporary = final.with_name(f".tmp-{name}-{os.getpid()}")
-        try:
-            with disk(final):
-                temporary.mkdir(parents=True)
-                checkpoints.fill(temporary, {"weights": module.state_dict()}, {"part": name})
-                checkpoints.seal(temporary)
-                os.rename(temporary, final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with disk(final):
+            note(folder, *(f"parts/{name}/{file}" for file in _FILES))
+            final.mkdir(parents=True)
+            checkpoints.fill(final, {"weights": module.state_dict()}, {"part": name})
+            checkpoints.seal(final)
         written[name] = checkpoints.sha256(final / _FILE)
     return written
 

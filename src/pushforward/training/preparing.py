@@ -22,6 +22,7 @@ from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
+from pushforward.training.claiming import note
 from pushforward.training.disk import appearing
 from pushforward.training.settings import Settings
 
@@ -159,6 +160,7 @@ def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torc
     fields = prepared(method, data, device, key)
     if not keep:
         return fields
+    note(folder, f"{CACHE}/{path.name}", f"{CACHE}/{description.name}")
     with appearing(path) as temporary:
         tensors.write(temporary, fields)
     seconds = time.perf_counter() - started

@@ -1,0 +1,217 @@
+"""Only what a command wrote is ever removed, and nothing is read, locked or written through a link in a run's folder."""
+
+import json
+
+import filelock
+import pytest
+from programs import forking
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.cli.going_on import demo_folder
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import claiming, folders
+from pushforward.training.start import prepare
+
+DATA = space_data((2,), labels=False)
+TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16", "--steps", "1"]
+KILLS = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+import torch
+import pushforward as pf
+from pushforward.testing import space_data
+from pushforward.training.start import prepare
+
+torch.set_num_threads(1)
+data, run = space_data((2,), labels=False), Path("run")
+
+def made():
+    return pf.in_latent("flow", data, pf.recipes.vae(data.space, "tiny").method.autoencoder(), "tiny")
+
+prepare(made(), data, steps=1, out="other").close()  # imports
+EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock")
+
+def ended(kill=None, **options):
+    '''The exit status of a process that sets up a training, and is killed before an event in the folder.'''
+    child = os.fork()
+    if child == 0:
+        left = [kill]
+
+        def count(event, arguments):
+            if kill is not None and event in EVENTS and (event == "fcntl.flock" or str(arguments[0]).startswith("run")):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            prepare(made(), data, steps=1, out=run, **options)
+            os._exit(0)
+        except pf.errors.PushforwardError as error:
+            os._exit(error.exit_code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+said, kill = [], FIRST
+while (killed := ended(kill)) != 0:
+    kill += EVERY
+    begun = (run / "spec.json").exists()
+    left = sorted(str(path) for path in run.rglob("*") if path.is_file())
+    refused = None
+    if run.is_dir() and any(run.iterdir()) and not begun:
+        (run / "mine").mkdir()
+        (run / "mine" / "rows.safetensors").write_text("of the user")
+        refused = ended(), (run / "mine" / "rows.safetensors").read_text(), all(map(os.path.exists, left))
+        shutil.rmtree(run / "mine")
+    said.append([killed, left, refused, ended(overwrite=begun), (run / "spec.json").exists()])
+    shutil.rmtree(run)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_holds_names_like_ours_is_refused_and_stays_as_it_is(here, capsys):
+    mine = here / "mine"
+    for name in ("cache/prepared.safetensors", "parts/teacher/weights.safetensors", "rows.safetensors", ".lock"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("of the user")
+    before = content(mine)
+    assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
+    assert "mine exists already" in capsys.readouterr().err
+    assert content(mine) == before
+    for path in (mine / ".claim", here / "other" / ".claim"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of another program\n")
+        assert main(["train", "flow", *TINY, "--out", path.parent.name]) == 2
+    assert content(mine).items() >= before.items()
+
+
+def test_wherever_its_set_up_is_killed_the_same_command_starts_anew_and_removes_only_what_it_wrote(here):
+    done = forking.run(KILLS.replace("FIRST", "1").replace("EVERY", "11"), cwd=here)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert len(said) > 3
+    assert {killed for killed, *_ in said} == {-9}
+    assert {tuple(refused) for _, _, refused, *_ in said if refused} == {(2, "of the user", True)}
+    assert [left for _, left, _, again, begun in said if again or not begun] == []
+
+
+@pytest.mark.parametrize("name", pf.recipes.registry())
+def test_what_the_set_up_of_a_recipe_writes_is_listed_before(name, tmp_path):
+    data = space_data((1, 16, 16), labels=True) if name not in ("dmd",) else DATA
+    trainer = prepare(recipe_for(name, data), data, steps=1, out=tmp_path / "run")
+    assert set(content(tmp_path / "run")) <= claiming.listed(tmp_path / "run")
+    trainer.close()
+
+
+def test_a_claim_removes_nothing_outside_of_its_folder_and_follows_no_link(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    outside.mkdir()
+    (outside / "kept").touch()
+    begun = folders.claim(folder, "data", "flow")
+    claiming.note(folder, "../outside/kept", str(outside / "kept"), "cache/kept")
+    begun.lock.release()
+    (folder / "cache").symlink_to(outside)
+    with pytest.raises(UsageError, match="cache"):
+        folders.claim(folder, "data", "flow")
+    (folder / "cache").unlink()
+    folders.claim(folder, "data", "flow").discard()
+    assert not folder.exists()
+    assert (outside / "kept").exists()
+
+
+def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
+    run = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "run").folder
+    (run / "notes.txt").write_text("of the user")
+    before = content(run)
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=run, overwrite=True)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_comparison_that_could_not_begin_leaves_what_is_not_its_own(beside, here, monkeypatch, capsys):
+    trainers = []
+
+    def fails_second(recipe, *arguments, **options):
+        if trainers:
+            raise UsageError("the second fails")
+        trainers.append(prepare(recipe, *arguments, **options))
+        if beside:
+            (trainers[0].folder / "notes.txt").touch()
+        return trainers[0]
+
+    monkeypatch.setattr("pushforward.training.start.prepare", fails_second)
+    assert main(["compare", "flow", "vae", *TINY, "--out", "both"]) == 2
+    assert "the second fails" in capsys.readouterr().err
+    assert (here / "both" / "flow" / "notes.txt").exists() == (here / "both").exists() == beside
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_empty_folder_is_taken_as_it_is_and_so_is_one_whose_claim_was_not_written(killed, tmp_path):
+    (tmp_path / "run").mkdir(mode=0o700)
+    if killed:
+        (tmp_path / "run" / ".claim").touch()
+    run = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "run").folder
+    assert killed or run.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", [".lock", ".claim", "checkpoints", "samples", "cache", "metrics.jsonl"])
+def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_not_touched(name, tmp_path):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    pf.fit(recipe_for("flow", DATA), DATA, steps=2, checkpoint_every=1, out=run)
+    (run / name).rename(outside) if (run / name).exists() else outside.mkdir()
+    if outside.is_file():
+        outside.write_text("of the user")
+    (run / name).symlink_to(outside)
+    before = content(tmp_path)
+    words = rf"run/{name.replace('.', '[.]')} .* a link\. Put a copy of what it leads to in its place"
+    for use in (pf.load, lambda run: pf.resume(run, data=DATA, steps=3)):
+        with pytest.raises(CheckpointError, match=words):
+            use(run)
+    assert content(tmp_path) == before
+
+
+def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
+    (tmp_path / "kept").write_text("of the user")
+    begun = folders.claim(tmp_path / "run", "data", "flow")
+    begun.lock.release()
+    (tmp_path / "run" / ".lock").unlink()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "kept")
+    for use in (lambda: folders.hold(tmp_path / "run"), lambda: folders.claim(tmp_path / "run", "data", "flow")):
+        with pytest.raises(CheckpointError, match="a link"):
+            use()
+    with pytest.raises(OSError, match="link"):  # the installed version by itself
+        filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
+    assert (tmp_path / "kept").read_text() == "of the user"
+
+
+def test_a_demo_goes_on_through_no_link(tmp_path):
+    with demo_folder(str(tmp_path / "demo"), "digits", {"seed": 0}) as folder:
+        (folder / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
+    (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="two-dimensions"), demo_folder(str(folder), "digits", {"seed": 0}):
+        pass
+
+
+def test_reading_takes_no_lock(here, monkeypatch, tmp_path_factory):
+    run = pf.fit("flow", pf.data.load("moons"), size="tiny", steps=1, out=here / "run").folder
+    (run / ".lock").unlink()
+    (here / "new").mkdir()
+    (here / "new" / ".lock").touch()
+    before = {*here.rglob("*")}
+    monkeypatch.setattr(folders.FileLock, "acquire", lambda *_, **__: pytest.fail("a reader takes a lock"))
+    assert main(["sample", "run", "--n", "2", "--json", "--out", str(tmp_path_factory.mktemp("out") / "x.csv")]) == 0
+    assert main(["list", "runs", "."]) == 0
+    assert main(["sample", "new"]) == 2
+    assert {*here.rglob("*")} == before
