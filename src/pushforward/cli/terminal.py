@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
+import io
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
@@ -20,6 +23,7 @@ __all__ = [
     "command",
     "data_app",
     "first_line",
+    "lasting_streams",
     "list_app",
     "say",
     "show",
@@ -126,6 +130,51 @@ data_app = App(name="data", help="List data sources, or check one before trainin
 list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)
 app.command(list_app)
+
+
+class _Lasting:
+    """A stream of text; after an error of one kind what is printed goes nowhere, and the command goes on.
+
+    Args:
+        stream: The stream that is written to.
+        ends: That kind: of stdout `BrokenPipeError`, as after head; others mean that results are lost.
+    """
+
+    def __init__(self, stream: Any, ends: type[OSError]) -> None:
+        self.stream, self.ends = stream, ends
+
+    def write(self, text: str) -> int:
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, call: Callable[..., Any], *given: str) -> None:
+        try:
+            call(*given)
+        except self.ends:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Within this context streams that are closed or that nobody reads any more end no work; what is printed to them is dropped."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # so that no file of a run gets the number of a closed stream
+        continue
+    os.close(number)
+    streams: Any = _Lasting(sys.stdout or io.StringIO(), BrokenPipeError), _Lasting(sys.stderr or io.StringIO(), OSError)
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            yield
+        finally:
+            for stream in streams:
+                stream.ends = OSError
+                stream.flush()
 
 
 def say(line: str = "") -> None:
