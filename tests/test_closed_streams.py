@@ -40,7 +40,7 @@ def test_a_training_is_finished_whether_anybody_reads_of_it(broken, closed, tmp_
 
 
 def test_an_evaluation_is_finished_where_nobody_reads_of_it(here, tmp_path):
-    words = ["evaluate", str(here / "rows"), "--metrics", "energy", "--n", "50", "--repeats", "1"]
+    words = ["evaluate", str(here / "rows"), "--metrics", "energy", "--n", "5", "--repeats", "1"]
     done = forking.run(LOST.format(broken=(2,), closed=(), words=words), cwd=tmp_path)
     assert (tmp_path / "code").read_text() == "0", done.stderr
     assert "energy" in done.stdout

@@ -64,7 +64,7 @@ def _held(folder: Path) -> Iterator[None]:
             f"{folder} is being written by another demo{_holder(folder)}: wait for it, or name another folder with --out."
         ) from None
     try:
-        (folder / HOLDER).write_text(str(os.getpid()))
+        (folder / HOLDER).write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         lock.release()
@@ -73,7 +73,7 @@ def _held(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """The process that holds a folder, in brackets; empty where it is not known."""
     try:
-        return f" (process {int((folder / HOLDER).read_text())})"
+        return f" (process {int((folder / HOLDER).read_bytes())})"
     except (OSError, ValueError):
         return ""
 
@@ -89,6 +89,6 @@ def _unfinished(folder: Path, options: Mapping[str, Any]) -> bool:
     if (folder / "report.html").exists():
         return False
     try:
-        return bool(json.loads((folder / FILE).read_text()) == json.loads(json.dumps(options)))
+        return bool(json.loads((folder / FILE).read_bytes()) == json.loads(json.dumps(options)))
     except (OSError, ValueError):
         return False

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
-import io
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
@@ -18,12 +16,12 @@ from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandErr
 from pushforward.cli.groups import INSPECT
 
 __all__ = [
+    "Lasting",
     "app",
     "columns",
     "command",
     "data_app",
     "first_line",
-    "lasting_streams",
     "list_app",
     "say",
     "show",
@@ -132,49 +130,25 @@ app.command(data_app)
 app.command(list_app)
 
 
-class _Lasting:
-    """A stream of text; after an error of one kind what is printed goes nowhere, and the command goes on.
+class Lasting:
+    """A stream of text; after an error of one kind what is printed goes nowhere, and the work goes on.
 
     Args:
         stream: The stream that is written to.
-        ends: That kind: of stdout `BrokenPipeError`, as after head; others mean that results are lost.
+        ends: That kind.
     """
 
     def __init__(self, stream: Any, ends: type[OSError]) -> None:
         self.stream, self.ends = stream, ends
 
-    def write(self, text: str) -> int:
-        self._try(self.stream.write, text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._try(self.stream.flush)
-
-    def _try(self, call: Callable[..., Any], *given: str) -> None:
-        try:
-            call(*given)
-        except self.ends:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+        return functools.partial(self._call, name) if name in ("write", "flush") else getattr(self.stream, name)
 
-
-@contextlib.contextmanager
-def lasting_streams() -> Iterator[None]:
-    """Within this context streams that are closed or that nobody reads any more end no work; what is printed to them is dropped."""
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # so that no file of a run gets the number of a closed stream
-        continue
-    os.close(number)
-    streams: Any = _Lasting(sys.stdout or io.StringIO(), BrokenPipeError), _Lasting(sys.stderr or io.StringIO(), OSError)
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+    def _call(self, name: str, *given: str) -> None:
         try:
-            yield
-        finally:
-            for stream in streams:
-                stream.ends = OSError
-                stream.flush()
+            getattr(self.stream, name)(*given)
+        except self.ends:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def say(line: str = "") -> None:

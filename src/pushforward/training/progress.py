@@ -6,7 +6,6 @@ Lines and terminal bars go to stderr.
 from __future__ import annotations
 
 import contextlib
-import io
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -99,7 +98,7 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
         return progress
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    visible = _on_terminal() or in_notebook() if progress is None else progress
+    visible = (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
     return Progress() if visible else Silent()
 
 
@@ -132,14 +131,10 @@ class Pace:
         return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
 
 
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 def _print(line: str) -> None:
-    """Print to stderr where there is one; training goes on where it cannot be written."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr or io.StringIO(), flush=True)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            print(line, file=sys.stderr, flush=True)
 
 
 class Progress(Watcher):
@@ -154,7 +149,7 @@ class Progress(Watcher):
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
-        self._terminal, self._notebook = _on_terminal(), in_notebook()
+        self._terminal, self._notebook = sys.stderr is not None and sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
         self._last: dict[str, float] = {}
         self._printed: dict[str, tuple[int, str]] = {}
