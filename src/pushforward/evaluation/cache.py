@@ -26,8 +26,8 @@ _log = logging.getLogger("pushforward")
 
 
 def cache_folder(cache: Cache = None) -> Path | None:
-    """The folder of a cache: the given one, ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for none, or without a home."""
-    given = os.fspath(cache or os.environ.get("PUSHFORWARD_CACHE") or os.path.expanduser("~/.cache/pushforward"))
+    """The folder given, else ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache, and without a home."""
+    given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
     return None if cache is False or given.startswith("~") else Path(given)
 
 
