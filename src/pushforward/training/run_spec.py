@@ -209,7 +209,7 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
             if not isinstance(built, Method):
                 raise TypeError(f"{type(built).__name__} is no method")
             for shape in {part.space.shape for part in built.modules() if method is None and hasattr(part, "space")}:
-                torch.empty(4, *shape, device="meta")  # what a solver holds of one example
+                torch.empty(4, *shape, device="meta")  # type: ignore[misc]  # what a solver holds of one example
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
     except (CheckpointError, MissingExtra):
         raise
