@@ -229,7 +229,7 @@ def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str = ",") -> None:
     names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=separator)
         for number, (x, condition) in enumerate(parts):
             known = cells_of(space.conditions, condition, len(x))

@@ -11,29 +11,40 @@ from pathlib import Path
 
 from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["check_replaceable", "replacing"]
+__all__ = ["check_replaceable", "disk", "replacing"]
 
 _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
+
+
+@contextlib.contextmanager
+def disk(what: Path) -> Iterator[None]:
+    """Within this context a refusal of the disk is a `CheckpointError` that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{what} could not be written: {error.strerror or error}. "
+            "Free space or choose another `out`; what was saved before is intact."
+        ) from error
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path of the same ending, which takes the place of ``path`` if all goes well and vanishes if not."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if path.is_dir():
-            _replace_folder(path, temporary)
-        else:
-            os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+    with disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if path.is_dir():
+                _replace_folder(path, temporary)
+            else:
+                os.replace(temporary, path)
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def _replace_folder(path: Path, temporary: Path) -> None:

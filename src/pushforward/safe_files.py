@@ -16,10 +16,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, DataError
 from pushforward.strict_json import parse_json
 
-__all__ = ["check_tensors", "opened", "read_json", "read_object", "read_whole", "refuse_links"]
+__all__ = ["check_tensors", "opened", "plain_path", "read_json", "read_object", "read_whole", "refuse_links"]
 
 MOST_BYTES = 16 << 20
 """Bytes of a JSON file, and of the header of a file of tensors."""
@@ -43,12 +43,14 @@ def opened(path: Path) -> BufferedReader:
     Raises:
         FileNotFoundError: If there is none.
         OSError: If the disk does not give it.
-        CheckpointError: For a link, a folder, a pipe, a device or a name that no file can have.
+        CheckpointError: Without the permission; for a link, a folder, a pipe, a device or a name that no file can have.
     """
     try:
         handle = os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise CheckpointError(f"{path} may not be read by this user: permission is missing. Ask its owner.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or not _is_plain(path):
             raise _not_plain(path) from error
@@ -85,6 +87,17 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
             f"{path} has {size:,} bytes; such a file has at most {most:,}. Copy it again from where it came from."
         )
     return content
+
+
+def plain_path(path: Path) -> Path:
+    """The path of data, if it is there that of a regular file or a folder.
+
+    Raises:
+        DataError: For a pipe, a device or a socket, whose reading may never end.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path} is a pipe, a device or a socket: expected a file or a folder. Write its content to one first.")
+    return path
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -14,6 +14,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_trainings"),
         ("if len(values) < len(parts)", "if False", "report_trainings"),
     ],
+    "evaluation/cache.py": [
+        ('or given.startswith("~") else', "else", "file_doors"),
+    ],
     "evaluation/commands.py": [
         ('*_options({"out": out})', "", "run_commands"),
         (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),

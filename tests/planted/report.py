@@ -98,6 +98,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("partners[closest]])", "partners[: len(closest)]])", "closest_pairs"),
         ("not nearest.usual > 0", "False", "closest_pairs"),
     ],
+    "report/page.py": [
+        ("score.name.startswith(FORMULA)", "score.name.startswith(())", "file_doors"),
+    ],
     "report/rounding.py": [
         ("if score.interval is None:", "if True:", "report_figures"),
         ('return f"{text} {info.unit}".strip()', "return text", "report_figures"),

@@ -144,6 +144,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("value if value in parts else", "value or", "report_files report"),
     ],
     "safe_files.py": [
+        ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
+        ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
         ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("if end != size:", "if False:", "hostile"),

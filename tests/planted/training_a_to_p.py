@@ -209,7 +209,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
-        ('.write_text("5")', '.write_text("1")', "failing_trainings"),
+        ('.write_text("5"', '.write_text("1"', "failing_trainings"),
         ('or "CPUAllocator" in words', "", "out_of_memory"),
         ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
         ("min(machine, most - taken)", "machine", "out_of_memory"),

@@ -15,6 +15,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        if len(wrong):", "        if False:", "launched"),
     ],
     "training/progress.py": [
+        ("if sys.stderr is not None:", "if True:", "closed_streams"),
+        ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "closed_streams"),
         ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
         ("self._handles[name].update(content, raw=True)", "pass", "sampling"),
     ],
@@ -58,6 +60,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if name != "download"', "", "hostile"),
     ],
     "training/run_spec.py": [
+        ("torch.empty(4, *shape,", "torch.empty(0, *shape,", "file_doors"),
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
         ("all(name in _LATER and name not in content for", "all(name in _LATER for", "damaged_runs"),
     ],
@@ -177,6 +180,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    put_back(folder)\n", "    pass\n", "interrupted"),
     ],
     "training/tensors.py": [
+        ("    path.chmod(mode)\n", "", "file_doors"),
         ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
@@ -234,6 +238,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "guard"),
     ],
     "training/verifying.py": [
+        ("if isinstance(error.__cause__, PermissionError):", "if False:", "file_doors"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),

@@ -9,6 +9,7 @@ of them.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import signal
@@ -43,7 +44,7 @@ from pushforward.cli.early import recipe_names
 from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start, stop_launcher
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
-from pushforward.cli.terminal import app, say, typed
+from pushforward.cli.terminal import Lasting, app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 from pushforward.training.interrupting import ending_signals
 
@@ -69,10 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     typed[:] = words
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # no file of a run gets the number of a closed stream
+        continue
+    os.close(number)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    with _ended_by_sigterm(), _warned_in_words(), silent(unless=speaks()):
+    out, err = Lasting(sys.stdout or io.StringIO(), BrokenPipeError), Lasting(sys.stderr or io.StringIO(), OSError)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        _ended_by_sigterm(),
+        _warned_in_words(),
+        silent(unless=speaks()),
+    ):
         code = _run(words)
+        out.ends = OSError  # the error was said; what is left goes nowhere
+        out.flush()
         stop_launcher(code)
     if arguments is None:
         sys.exit(code)
@@ -139,19 +152,10 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt as stop:
         say(f"interrupted: {stop}" if stop.args else "interrupted")
         return 130
-    except BrokenPipeError:
-        _discard_output()
-        return 0
     except Exception as error:
         if os.environ.get("PUSHFORWARD_TRACEBACK"):
             raise
         return _explain(error)
-
-
-def _discard_output() -> None:
-    """Send what stdout still holds nowhere, so that the interpreter does not fail on it when it ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception) -> int:
@@ -163,7 +167,6 @@ def _explain(error: Exception) -> int:
         say(f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny.")
         return 6
     if isinstance(error, OSError):
-        _discard_output()
         where = error.filename if error.filename is not None else "the output"
         say(
             f"error: {where} could not be read or written: {error.strerror or error}. "

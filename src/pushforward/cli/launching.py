@@ -96,7 +96,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     )
     command = ("-m", "pushforward", *words) if entry is None else (list(words),)
     try:
-        with tempfile.NamedTemporaryFile("r") as code:
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as code:
             os.environ[_CODE] = code.name
             try:
                 elastic_launch(config, sys.executable if entry is None else entry)(*command)
@@ -220,7 +220,7 @@ def stop_launcher(code: int) -> None:
             time.sleep(0.05)
         return
     if os.environ.get(_LAUNCHER) == str(launcher):
-        Path(os.environ[_CODE]).write_text(str(code))
+        Path(os.environ[_CODE]).write_text(str(code), encoding="utf-8")
     os.kill(launcher, signal.SIGTERM)
 
 
@@ -274,7 +274,11 @@ def silent(*, unless: bool) -> Iterator[None]:
     if unless:
         yield
         return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 

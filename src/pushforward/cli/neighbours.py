@@ -132,7 +132,7 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
 
     names = list(data.space.columns) or [f"x{i}" for i in range(data.space.shape[0])]
     samples = data.space.quantise(near.x)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["seed", "rank", "training_example", "distance", "near_copy", *names, *(f"nearest_{name}" for name in names)]

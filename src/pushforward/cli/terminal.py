@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandErr
 from pushforward.cli.groups import INSPECT
 
 __all__ = [
+    "Lasting",
     "app",
     "columns",
     "command",
@@ -126,6 +128,27 @@ data_app = App(name="data", help="List data sources, or check one before trainin
 list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)
 app.command(list_app)
+
+
+class Lasting:
+    """A stream of text; after an error of one kind what is printed goes nowhere, and the work goes on.
+
+    Args:
+        stream: The stream that is written to.
+        ends: That kind.
+    """
+
+    def __init__(self, stream: Any, ends: type[OSError]) -> None:
+        self.stream, self.ends = stream, ends
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(self._call, name) if name in ("write", "flush") else getattr(self.stream, name)
+
+    def _call(self, name: str, *given: str) -> None:
+        try:
+            getattr(self.stream, name)(*given)
+        except self.ends:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def say(line: str = "") -> None:

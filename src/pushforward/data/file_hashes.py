@@ -15,6 +15,7 @@ from pushforward.data.image_store import image_names
 from pushforward.data.packed import tars_in
 from pushforward.errors import DataError
 from pushforward.replacing import replacing
+from pushforward.safe_files import plain_path
 
 __all__ = ["Record", "compared", "differences", "file_hashes", "read_hashes", "write_hashes"]
 
@@ -80,7 +81,7 @@ def write_hashes(out: Path, record: Record) -> None:
     """
     content = {"format": FORMAT, **record._asdict()}
     with replacing(out) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_hashes(path: Path) -> Record:
@@ -90,7 +91,7 @@ def read_hashes(path: Path) -> Record:
         DataError: a file that is not there or not of this kind.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if plain_path(path).stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES >> 30} GB")
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:

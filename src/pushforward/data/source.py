@@ -24,11 +24,16 @@ __all__ = ["Derived", "Named", "Source", "folder", "resized", "whole_numbers"]
 
 
 def folder() -> Path:
-    """The folder of downloaded sets: ``PUSHFORWARD_DATA``, else ``pushforward`` in the user's cache folder."""
-    named = os.environ.get("PUSHFORWARD_DATA")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushforward"
+    """The folder of downloaded sets: ``PUSHFORWARD_DATA``, else ``pushforward`` in the user's cache folder.
+
+    Raises:
+        DataError: for a user without a home.
+    """
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
+    place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
+    if place.startswith("~"):
+        raise DataError(f"{place} is no folder, as this user has no home: set PUSHFORWARD_DATA to the folder of data sets.")
+    return Path(place)
 
 
 def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from pushforward.data.image_files import ARRAYS, ENDINGS
 from pushforward.errors import DataError
+from pushforward.safe_files import plain_path
 
 __all__ = ["TarIndex", "index_of", "refuse_compressed"]
 
@@ -52,7 +53,7 @@ def index_of(path: Path) -> TarIndex:
     Raises:
         DataError: a file that is compressed, no tar, or cut off.
     """
-    with open(path, "rb") as file:
+    with open(plain_path(path), "rb") as file:
         _refuse_compressed(path, file)
         try:
             return _indexed(file)

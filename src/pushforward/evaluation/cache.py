@@ -7,13 +7,15 @@ import io
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
+
+from pushforward.errors import CheckpointError
+from pushforward.replacing import replacing
 
 __all__ = ["Cache", "array_read", "array_written", "cache_folder", "read_tensors", "write_tensors", "write_whole"]
 
@@ -23,25 +25,19 @@ Cache = str | Path | None | Literal[False]
 _log = logging.getLogger("pushforward")
 
 
-def cache_folder() -> Path:
-    """Where fitted features and floors are kept: ``PUSHFORWARD_CACHE``, or ``~/.cache/pushforward``."""
-    given = os.environ.get("PUSHFORWARD_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "pushforward"
+def cache_folder(cache: Cache = None) -> Path | None:
+    """The folder given, else ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache, and without a home."""
+    given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
+    return None if cache is False or given.startswith("~") else Path(given)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a cache file so that a reader sees all of it or nothing; a disk that refuses costs only the cache."""
-    held: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            held = file.name
-            file.write(content)
-        os.replace(held, path)
-    except OSError as error:
-        _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error)
-        if held is not None and os.path.exists(held):
-            os.unlink(held)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except CheckpointError as error:
+        _log.warning("%s The next evaluation computes it again.", error)
 
 
 def write_tensors(folder: Path, key: str, tensors: Mapping[str, Tensor], accuracy: float | None) -> None:
@@ -60,7 +56,7 @@ def read_tensors(folder: Path, key: str) -> tuple[dict[str, Tensor], float | Non
     from safetensors.torch import load
 
     try:
-        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
+        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_bytes())
         content = (folder / f"{key}.safetensors").read_bytes()
         if description["key"] != key or description["sha256"] != hashlib.sha256(content).hexdigest():
             return None

@@ -225,7 +225,7 @@ def fit_features(
         space.classes,
     )
     words = (*words, reads, None if channels is None else channels.key)
-    folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
+    folder = (place := cache_folder(cache)) and place / "features"
     key = _key(words)
     stored = None if folder is None or content is None else read_tensors(folder, key)
     if stored is not None:

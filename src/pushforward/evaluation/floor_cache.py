@@ -49,7 +49,7 @@ def _source(chosen: Choice, parts: Sequence[Any]) -> bytes:
 def read_floors(path: Path) -> dict[str, Score] | None:
     """The floors in a file; None where it is missing or damaged."""
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text())
+        content: Mapping[str, Any] = json.loads(path.read_bytes())
         if content["key"] != path.stem:
             return None
         return {name: Score.from_plain(row) for name, row in content["floors"].items()}

@@ -19,6 +19,7 @@ from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.data.reading import Reading
 from pushforward.errors import DataError
 from pushforward.numbers import counted
+from pushforward.safe_files import plain_path
 
 __all__ = ["StoredSamples", "check_samples", "is_run", "read_samples"]
 
@@ -64,7 +65,7 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
     Raises:
         DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
     """
-    path = Path(path)
+    path = plain_path(Path(path))
     split, classes = _read(path, data)
     check_samples(str(path), split.x, data)
     known = {name for kind in data.space.conditions for name in (kind, f"{kind}_names")}

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,7 @@ def floors(
     """
     n, choice = compared(dataset, n), chosen(metrics)
     redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
-    folder = None if cache is False else Path(cache) if cache else cache_folder()
+    folder = cache_folder(cache)
     key = features.key + (_digest(dataset.held_out.hashes) if is_table(dataset.space) else "")
     path = None if folder is None else floor_path(folder, key, n, redraws, choice, (score, *PARTS))
     if path is not None and (stored := read_floors(path)) is not None:

@@ -138,6 +138,10 @@ HEADINGS = {
 }
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that other programs compute; of a name they are quoted."""
+
+
 def _file(name: str) -> str:
     return importlib.resources.files("pushforward.report").joinpath(name).read_text(encoding="utf-8").strip()
 
@@ -160,7 +164,8 @@ def _csv(comparison: Comparison) -> str:
             if score is not None:
                 floor, spread = floor_of(comparison, metric)
                 ends = score.interval or (None, None)
-                cells = [score.name, metric, score.value, score.spread, *ends, floor, spread or None]
+                name = "'" * score.name.startswith(FORMULA) + score.name
+                cells = [name, metric, score.value, score.spread, *ends, floor, spread or None]
                 writer.writerow([*cells, budget, row.training.seconds])
     return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
 

@@ -206,7 +206,7 @@ class Chain:
         if step is not None:
             with file.open("ab", buffering=0) as handle:  # in one piece, whenever the process dies
                 handle.write(f"{step}\n".encode())
-        steps = file.read_text().split() if file.exists() else []
+        steps = file.read_text(encoding="utf-8").split() if file.exists() else []
         return int(steps[-1]) if steps else -1
 
     def killed(self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut") -> list[dict[str, Any]]:

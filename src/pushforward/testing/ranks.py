@@ -46,7 +46,7 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
         os.kill(children[rank], signal.SIGKILL)
         os.waitpid(children[rank], 0)
         codes[rank] = 124
-    printed = [(folder / f"{rank}.txt").read_text() for rank in range(count)]
+    printed = [(folder / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(count)]
     return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
 
 
@@ -64,7 +64,7 @@ def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: 
     try:
         os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
         with (
-            (folder / f"{rank}.txt").open("w", buffering=1) as file,
+            (folder / f"{rank}.txt").open("w", buffering=1, encoding="utf-8") as file,
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):

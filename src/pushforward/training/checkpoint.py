@@ -213,7 +213,7 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
     for name, group in tensors.items():
         write(folder / f"{name}.safetensors", group)
         flush(folder / f"{name}.safetensors")
-    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n")
+    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     flush(folder / "state.json")
 
 
@@ -229,7 +229,7 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
     fresh = [path for path in files if path.name not in (known or {})]
     listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in fresh} | dict(known or {})
     manifest = folder / "MANIFEST.json"
-    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
+    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8")
     flush(manifest)
     flush(folder)
 

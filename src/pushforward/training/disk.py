@@ -10,22 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError
+from pushforward.replacing import disk, replacing
 from pushforward.safe_files import opened, read_json
 
 __all__ = ["appearing", "disk", "flush", "read_json", "sha256", "write_json", "write_text"]
-
-
-@contextlib.contextmanager
-def disk(what: Path) -> Iterator[None]:
-    """Within this context a refusal of the disk is a `CheckpointError` that names the file or folder."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another `out`; what was saved before is intact."
-        ) from error
 
 
 def flush(path: Path) -> None:
@@ -45,14 +33,9 @@ def appearing(path: Path) -> Iterator[Path]:
         CheckpointError: If the disk refuses; an existing file stays.
     """
     with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-        try:
+        with replacing(path) as temporary:
             yield temporary
             flush(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         flush(path.parent)
 
 
@@ -64,7 +47,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in one move; see `appearing`."""
     with appearing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

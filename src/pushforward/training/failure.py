@@ -63,7 +63,7 @@ def _write(trainer: Trainer, error: Diverged | OutOfMemory) -> str:
     try:
         with disk(folder):
             temporary.mkdir()
-            (temporary / "failure.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+            (temporary / "failure.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             tensors = {} if batch is None else _tensors(batch)
             if tensors and sum(value.nbytes for value in tensors.values()) <= BYTES:
                 write(temporary / "batch.safetensors", tensors)

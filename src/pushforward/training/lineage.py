@@ -15,7 +15,6 @@ from pushforward.data.seen import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe
-from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.disk import appearing
 from pushforward.training.run_spec import not_recorded
@@ -58,16 +57,14 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from torch import tensor
+
+    from pushforward.training.tensors import write
 
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
-        try:
-            save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        write(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
     return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown), "apart": seen.apart}
 
 
@@ -77,8 +74,7 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     Raises:
         CheckpointError: If the file is missing or has changed, or the spec is of an earlier version and does not name it.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from pushforward.training.tensors import read
 
     if "rows" not in content:
         raise not_recorded(folder, "rows")
@@ -86,13 +82,12 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     try:
         if not path.is_file():
             raise OSError("it is missing")
-        check_tensors(path)
         if checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it differs from what was written (sha256)")
-        rows = load_file(path)
+        rows = {name: values.numpy() for name, values in read(path).items()}
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         return Seen(rows["own"], rows["inherited"], rows["shared"], *names, apart=bool(record.get("apart", False)))
-    except (CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {why}. Copy it again from where the "

@@ -109,7 +109,7 @@ def reset_peak(device: torch.device | str = "cpu") -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
-        (_PROC / "clear_refs").write_text("5")
+        (_PROC / "clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return
 
@@ -135,7 +135,7 @@ def free_memory() -> int | None:
     """Bytes that this process may still take, of the machine and of its control group; None where that is not known."""
     machine = 1024 * _number(Path("/proc/meminfo"), "MemAvailable:")
     try:
-        most, taken = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        most, taken = (int((_GROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # no limit is written as a word
         return machine or None
     return min(machine, most - taken)
@@ -144,7 +144,7 @@ def free_memory() -> int | None:
 def _number(path: Path, name: str) -> int:
     """The number behind a name in a file of the system; 0 where it is not there."""
     try:
-        return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name))
+        return next(int(line.split()[1]) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(name))
     except (OSError, StopIteration, ValueError, IndexError):
         return 0
 

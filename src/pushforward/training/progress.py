@@ -5,6 +5,7 @@ Lines and terminal bars go to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -97,7 +98,7 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
         return progress
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    visible = sys.stderr.isatty() or in_notebook() if progress is None else progress
+    visible = (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
     return Progress() if visible else Silent()
 
 
@@ -130,6 +131,12 @@ class Pace:
         return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
 
 
+def _print(line: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            print(line, file=sys.stderr, flush=True)
+
+
 class Progress(Watcher):
     """Lines of name, share done, time left, training examples per second and losses.
 
@@ -142,7 +149,7 @@ class Progress(Watcher):
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
-        self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
+        self._terminal, self._notebook = sys.stderr is not None and sys.stderr.isatty(), in_notebook()
         self._handles: dict[str, Any] = {}
         self._last: dict[str, float] = {}
         self._printed: dict[str, tuple[int, str]] = {}
@@ -178,7 +185,7 @@ class Progress(Watcher):
             self._bar(name, share, line)
         else:
             self._printed[name] = self._state(name)
-            print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
+            _print(f"{name}  {100 * share:3.0f} %  {line}")
 
     def _state(self, name: str) -> tuple[int, str]:
         """The step and what was measured, as far as they are known."""
@@ -234,7 +241,7 @@ class Progress(Watcher):
         elif self._notebook:
             print(line, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            _print(line)
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, MissingExtra
@@ -204,8 +206,10 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
             check_counts(content["method"])
         with Limited(stored):
             built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
-        if not isinstance(built, Method):
-            raise TypeError(f"{type(built).__name__} is no method")
+            if not isinstance(built, Method):
+                raise TypeError(f"{type(built).__name__} is no method")
+            for shape in {part.space.shape for part in built.modules() if method is None and hasattr(part, "space")}:
+                torch.empty(4, *shape, device="meta")  # type: ignore[misc]  # what a solver holds of one example
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
     except (CheckpointError, MissingExtra):
         raise

@@ -83,10 +83,13 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = path.stat().st_mode  # by the umask, as that of every file; the library lets nobody else read
     try:
         save_file(_apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()}), path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    path.chmod(mode)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -155,7 +155,7 @@ def _defaults() -> set[int]:
     """How many threads torch may use by itself: one for each processor that the process may use, or for each core."""
     try:
         usable = os.sched_getaffinity(0)
-        cores = {Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_text() for i in usable}
+        cores = {Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes() for i in usable}
     except (AttributeError, OSError):
         return {os.cpu_count() or 1, torch.get_num_threads()}
     return {len(usable), len(cores)}

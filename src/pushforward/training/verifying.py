@@ -148,6 +148,8 @@ def fault(folder: Path) -> tuple[str, str] | None:
     try:
         manifest = read_json(folder / _MANIFEST)
     except CheckpointError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         return _MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):

@@ -17,6 +17,7 @@ from pushforward.data.reading import Reading
 from pushforward.data.tar_index import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of
+from pushforward.safe_files import plain_path
 from pushforward.spec import check_names
 
 __all__ = ["FOLDER", "Reader", "adopt", "examples_in", "left_out", "read", "register", "registry"]
@@ -66,7 +67,7 @@ def read(path: Path, reading: Reading) -> Dataset:
         UsageError: An option that does not apply to the format.
         DataError: A file of another format, or one that cannot be read.
     """
-    known, ending = registry(), FOLDER if path.is_dir() else path.suffix.lower()
+    known, ending = registry(), FOLDER if plain_path(path).is_dir() else path.suffix.lower()
     if ending not in known:
         reading.refuse_header(str(path))
         refuse_compressed(path)
@@ -83,7 +84,7 @@ def examples_in(path: Path, reading: Reading) -> Examples:
         UsageError: As `read`.
         DataError: As `read`.
     """
-    reader = registry().get(FOLDER if path.is_dir() else path.suffix.lower())
+    reader = registry().get(FOLDER if plain_path(path).is_dir() else path.suffix.lower())
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)
     data = read(path, reading)
@@ -94,7 +95,7 @@ def examples_in(path: Path, reading: Reading) -> Examples:
 
 def left_out(path: Path) -> tuple[str, ...]:
     """What a file holds that is no part of its examples (`examples_in`), such as "x_test (100, 8, 8)"."""
-    reader = registry().get(FOLDER if path.is_dir() else path.suffix.lower())
+    reader = registry().get(FOLDER if plain_path(path).is_dir() else path.suffix.lower())
     return () if reader is None or reader.left_out is None else reader.left_out(path)
 
 

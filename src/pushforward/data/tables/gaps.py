@@ -20,6 +20,7 @@ from pushforward.data.tables.raw import MISSING, RawColumn
 from pushforward.data.tables.rows import CellRows
 from pushforward.data.tables.text import Cells, cells_of
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.safe_files import plain_path
 from pushforward.table_column import Column
 
 __all__ = ["GappyFile", "chosen_columns", "gappy_values"]
@@ -64,7 +65,7 @@ class GappyFile:
             DataError: For a file that is no table, or whose columns are unknown.
         """
         try:
-            content = path.read_bytes()
+            content = plain_path(path).read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         cells = _cells(content, names, layout)
