@@ -4,8 +4,8 @@ Tiny networks, batches of 64, as many steps for every family. The rate is that o
 where it diverges, or where its Fréchet distance is more than three times the best median of its family over the rates, so that
 a family that needs more steps is not counted as failing.
 
-The number of trainings was fixed beforehand: with none of 35 failing, the upper end of Wilson's interval is below a tenth. Seeds 0
-to 2, which were known then, are not among them.
+The number of trainings was fixed beforehand: with none of 35 failing, Wilson's interval ends below a tenth. Seeds 0 to 2, known
+then, are not among them.
 """
 
 from __future__ import annotations
