@@ -18,6 +18,7 @@ from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training.frozen import with_frozen
 from pushforward.training.lineage import leaks, seen_by
 
 
@@ -200,3 +201,21 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()
     assert torch.isfinite(pf.load("b").transport.sample(2)).all()
+
+
+def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(tmp_path):
+    data = space_data((2,), labels=False)
+    taken = lambda run: run.state["seconds"] + (run.state["store_seconds"] or 0.0)  # noqa: E731
+    coder = fitted(data, tmp_path / "coder")
+    flow = pf.fit(pf.in_latent("flow", data, str(coder.folder), "tiny"), data, steps=2, out=tmp_path / "flow")
+    student = with_frozen("distil", {"teacher": flow})
+    first = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "first")
+    second = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "second", init=first.folder)
+    assert taken(first) > first.state["seconds"] > 0
+    models = {run.name: run for run in (coder, flow, first, second)}
+    ancestors: list[pf.Run] = []
+    for model, run in zip(pf.compare(models, data, repeats=1, curve=False).models, models.values(), strict=True):
+        assert model.training.total_seconds == pytest.approx(sum(map(taken, (*ancestors, run)))), model.name
+        ancestors.append(run)
+    guided = flow.configured(weaker=str(flow.folder), weaker_scale=2.0)
+    assert sum(guided.seen.seconds.values()) == pytest.approx(taken(coder)), "no run is its own ancestor"

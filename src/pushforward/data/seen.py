@@ -1,8 +1,8 @@
-"""The training examples of a model and of the models that it builds on, so that none is evaluated on them."""
+"""The training examples of a model and of the models that it builds on, and the seconds that their trainings took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ class Seen:
         shared: of those of its training examples that its own data holds out as well (`ATOM`), sorted, uint64 (k,).
         names: of these models and data sets.
         unknown: the names of those whose training examples are not known.
+        own_seconds: of its training, a teacher's trajectories included.
+        seconds: of the trainings of those, as far as they are known, by name.
     """
 
     own: Hashes | None = None
@@ -35,6 +37,8 @@ class Seen:
     shared: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    own_seconds: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
@@ -45,6 +49,8 @@ class Seen:
             self.shared,
             tuple(dict.fromkeys((*self.names, name, *other.names))),
             tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
+            self.own_seconds,
+            {**self.seconds, **other.seconds, **({} if other.own is None else {name: other.own_seconds})},
         )
 
     def overlaps(self, data: Dataset) -> tuple[int, int]:

@@ -40,6 +40,7 @@ class TrainingCost(Record):
         samples_per_second: Examples drawn in a second.
         memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser's too; None where unknown.
         trajectory_seconds: Time in which a teacher generated trajectories, beside ``seconds``; None without any.
+        ancestor_seconds: Time that the models it builds on took likewise (teacher, autoencoder, start), as far as they say.
     """
 
     seconds: float | None = None
@@ -50,6 +51,12 @@ class TrainingCost(Record):
     samples_per_second: float | None = None
     memory_mb: float | None = None
     trajectory_seconds: float | None = None
+    ancestor_seconds: float | None = None
+
+    @property
+    def total_seconds(self) -> float:
+        """All of the time that a model took, that of its ancestors included."""
+        return sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds)))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The hashes of a run's training examples in its folder, and warnings for its evaluation."""
+"""The hashes of a run's training examples in its folder, the seconds of its ancestors, and warnings for its evaluation."""
 
 from __future__ import annotations
 
@@ -68,11 +68,12 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
             save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
         except SafetensorError as error:
             raise OSError(str(error)) from error
-    return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown)}
+    names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
+    return {"sha256": checkpoints.sha256(path), **names, "seconds": dict(seen.seconds)}
 
 
-def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
-    """The training examples of a run, by the content of its ``spec.json``.
+def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
+    """The training examples and seconds of a run, by the content of its ``spec.json`` and the counters of a checkpoint.
 
     Raises:
         CheckpointError: If the file is missing or has changed, or the spec is of an earlier version and does not name it.
@@ -90,8 +91,10 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
         if checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it differs from what was written (sha256)")
         rows = load_file(path)
-        return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
-    except (CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        arrays, names = (rows["own"], rows["inherited"], rows["shared"]), (tuple(record["builds_on"]), tuple(record["unknown"]))
+        own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
+        return Seen(*arrays, *names, own_seconds, {name: float(value) for name, value in record.get("seconds", {}).items()})
+    except (AttributeError, CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {why}. Copy it again from where the "
@@ -100,12 +103,13 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """The training examples of a run, by its folder; unknown for a folder that is no run, such as one of diffusers."""
+    """The training examples and seconds of a run, by its folder; unknown for a folder of another kind, such as diffusers'."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
-    content = checkpoints.read_json(path / "spec.json")
-    return read_seen(path, content if isinstance(content, dict) else {})
+    content, newest = checkpoints.read_json(path / "spec.json"), checkpoints.latest(path / "checkpoints")
+    state = {} if newest is None else checkpoints.read_state(newest)
+    return read_seen(path, content if isinstance(content, dict) else {}, state)
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
