@@ -16,6 +16,8 @@ from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.frozen import with_frozen
@@ -217,5 +219,5 @@ def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(
     for model, run in zip(pf.compare(models, data, repeats=1, curve=False).models, models.values(), strict=True):
         assert model.training.total_seconds == pytest.approx(sum(map(taken, (*ancestors, run)))), model.name
         ancestors.append(run)
-    guided = flow.configured(weaker=str(flow.folder), weaker_scale=2.0)
-    assert sum(guided.seen.seconds.values()) == pytest.approx(taken(coder)), "no run is its own ancestor"
+    guided = of_run(ModelResult("it"), flow.configured(weaker=str(flow.folder), weaker_scale=2.0))
+    assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), "no run is its own ancestor"

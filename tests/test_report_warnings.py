@@ -161,7 +161,7 @@ def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
     model(content, "gan")["training"]["ancestor_seconds"] = 60.0
     (sentence,) = said(content, "training")
     assert sentence.startswith("Training took unequal time, from")
-    assert "to 2 min (gan)" in sentence
+    assert "to 2.00 min (gan)" in sentence
     for entry in content["models"]:
         entry["training"]["ancestor_seconds"] = 60.0
-    assert said(content, "training")[0].startswith("All were trained for about 2 min")
+    assert said(content, "training")[0].startswith("All were trained for about 2.00 min")

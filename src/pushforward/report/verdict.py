@@ -162,7 +162,7 @@ def _positive(values: Mapping[str, float | None]) -> dict[str, float]:
 def _training(comparison: Comparison) -> Sentence | None:
     costs = {model.name: model.training for model in comparison.models}
     seconds = _positive({name: cost.total_seconds for name, cost in costs.items()})
-    counted = " (what they build on included)" if any(cost.ancestor_seconds for cost in costs.values()) else ""
+    counted = " with what they build on" if any(cost.ancestor_seconds for cost in costs.values()) else ""
     if len(seconds) < 2:
         return None
     ranked = sorted(seconds, key=lambda name: seconds[name])

@@ -97,7 +97,7 @@ class Run:
             CheckpointError: If the folder's record of them is damaged.
         """
         seen = read_seen(self.folder, self.spec, self.state)
-        for folder in (guide for guide in self._guides if guide.resolve() != self.folder.resolve()):
+        for folder in self._guides:
             seen = seen.joined_by(str(folder), seen_by(folder))
         return seen
 
