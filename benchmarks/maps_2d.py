@@ -192,7 +192,8 @@ def main(words: list[str]) -> None:
     head = ["data", "method", "seconds in all", "1 call", "4 calls", "25 steps of Heun", "examples/s", "passes"]
     text = table(head, body)
     text += f"\n\n{given.seconds:g} s of one thread for each training; mean ± standard deviation over {given.seeds} trainings. "
-    text += "Seconds in all include the teacher's. The column of Heun is the map's own velocity, or of students the teacher's (at most 20,000 samples, whose KL has a "
+    text += "Seconds in all include the teacher's. "
+    text += "The column of Heun is the map's own velocity, or of students the teacher's (at most 20,000 samples, whose KL has a "
     text += "higher floor). Bars: checkerboard KL .40 in one call and .25 in four; c2ot W2^2 .030 in one call. Published: "
     text += "; ".join(f"{name} {PUBLISHED[name]}" for name in given.data if name in PUBLISHED)
     write("maps_2d", "Maps between two times in two dimensions", text, rows, seconds=given.seconds, seeds=given.seeds)
