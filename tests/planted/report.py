@@ -165,6 +165,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
-        ("cost.total_seconds for", "cost.seconds for", "report_warnings"),
+        ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_warnings"),
     ],
 }

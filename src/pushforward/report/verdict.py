@@ -161,7 +161,8 @@ def _positive(values: Mapping[str, float | None]) -> dict[str, float]:
 
 def _training(comparison: Comparison) -> Sentence | None:
     costs = {model.name: model.training for model in comparison.models}
-    seconds = _positive({name: cost.total_seconds for name, cost in costs.items()})
+    parts = {name: (cost.seconds, cost.trajectory_seconds, cost.ancestor_seconds) for name, cost in costs.items()}
+    seconds = _positive({name: sum(filter(None, times)) for name, times in parts.items()})
     counted = " with what they build on" if any(cost.ancestor_seconds for cost in costs.values()) else ""
     if len(seconds) < 2:
         return None
