@@ -123,7 +123,7 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
         )
     if seen.unknown:
         sentences.append(
-            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained: whether the held-out "
-            f"examples of {data.name} are among them is unknown."
+            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained, nor how long: whether "
+            f"the held-out examples of {data.name} are among them is unknown, and that time is not counted."
         )
     return tuple(sentences)
