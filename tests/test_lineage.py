@@ -114,6 +114,15 @@ def test_a_spec_without_a_record_is_refused_in_words(rows, says, tmp_path):
         seen_by(run.folder)
 
 
+@pytest.mark.parametrize("seconds", [{"runs/flow": "nan"}, {"runs/flow": None}, [1.0]])
+def test_seconds_of_ancestors_that_are_no_numbers_are_damage(seconds, tmp_path):
+    run = fitted(space_data((2,), labels=False), tmp_path / "run")
+    run.spec["rows"]["seconds"] = seconds
+    (run.folder / "spec.json").write_text(json.dumps(run.spec))
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        seen_by(run.folder)
+
+
 def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     other = swapped(data, 4)

@@ -93,7 +93,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         rows = load_file(path)
         arrays, names = (rows["own"], rows["inherited"], rows["shared"]), (tuple(record["builds_on"]), tuple(record["unknown"]))
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
-        return Seen(*arrays, *names, own_seconds, {name: float(value) for name, value in record.get("seconds", {}).items()})
+        return Seen(*arrays, *names, own_seconds, {name: float(+value) for name, value in record.get("seconds", {}).items()})
     except (AttributeError, CheckpointError, SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
