@@ -42,9 +42,11 @@ INTRODUCTION = """# The claims of the field, measured
 
 Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that stands
 beside the claim in the code; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t),
-of shares Wilson's, of differences of shares Newcombe's, unless a paragraph says otherwise. The data is small: a verdict on
-images of 8 x 8 or 28 x 28, or on points in a plane, need not hold for large models. The commands run from the root of the
-repository; `python benchmarks/claims.py` writes this page, and runs what is missing."""
+of shares Wilson's, of differences of shares Newcombe's, unless a paragraph says otherwise. A condition is met if the whole
+interval meets it and broken if the whole interval breaks it; where an interval has its bar inside, or overlaps the one that it is
+compared with, and the verdict turns on that, the claim is not decided. The data is small: a verdict on images of 8 x 8 or 28 x
+28, or on points in a plane, need not hold for large models. The commands run from the root of the repository;
+`python benchmarks/claims.py` writes this page, and runs what is missing."""
 
 
 @benchmark

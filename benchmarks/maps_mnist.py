@@ -1,4 +1,4 @@
-"""Maps between two times on images: rules and losses side by side, at equal seconds of one thread.
+"""Maps between two times on images: rules and losses side by side, at equal seconds of one thread and from one teacher.
 
     PUSHFORWARD_DATA=FOLDER python benchmarks/maps_mnist.py --teacher RUN [--seconds 300] [--seeds 1] [--methods start end ...]
 
@@ -14,7 +14,7 @@ import argparse
 import itertools
 from typing import Any
 
-from protocol import benchmark, each, floors, load, mean_and_spread, parsed, seconds_of, table, train, write
+from protocol import benchmark, each, floors, load, mean_and_spread, parsed, seconds_before, seconds_of, table, train, write
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ def run_case(method: str, teacher: str, seconds: float, seed: int, data: Any, n:
     recipe = with_frozen(name, {"teacher": pf.load(teacher)})
     run = train(lambda: recipe(data.space, **settings), data, seed, seconds=seconds)
     row = {"method": method, "seed": seed, "step": run.state["step"], "seconds": seconds_of(run), "samples": run.state["samples"]}
+    row |= {"seconds_before": seconds_before(run)}
     return row | judged(run, CALLS, data, n)
 
 
@@ -107,7 +108,9 @@ def report(
     text += (
         f"\n\n{given.seconds:g} s of one thread for each method, trajectories included; {given.seeds} training(s), one sampling "
     )
-    text += f"of {given.n:,}. The teacher took {teacher.state['step']:,} steps. Ratios are to the teacher in {given.long} calls."
+    before = seconds_of(teacher) + seconds_before(teacher)
+    text += f"of {given.n:,}. The teacher's {teacher.state['step']:,} steps took {before:,.0f} s, which come on top. "
+    text += f"Ratios are to the teacher in {given.long} calls."
     write(f"maps_{given.data}", f"Maps between two times on {given.data}", text, rows, **vars(given))
 
 

@@ -135,7 +135,12 @@ def train(
 
 def seconds_of(run: Run) -> float:
     """The seconds of a training, those in which a teacher made its trajectories included."""
-    return float(run.state["seconds"] + (run.state.get("store_seconds") or 0.0))
+    return run.seen.own_seconds
+
+
+def seconds_before(run: Run) -> float:
+    """The seconds of the trainings that a run builds on: of its teacher, its autoencoder, its start, and theirs."""
+    return float(sum(run.seen.seconds.values()))
 
 
 def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:

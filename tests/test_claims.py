@@ -14,7 +14,7 @@ from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-HOLDS, PART, FAILS = "holds", "holds in part", "does not hold"
+HOLDS, PART, FAILS, OPEN = "holds", "holds in part", "does not hold", "not decided"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_each_of_the_fifteen_claims_has_its_row(claims, rows):
         claim = row["claim"].replace("|", "\\|")
         assert f"| {number} | {claim} | **{row['verdict']}** |" in page
         assert f"## {number}. {row['claim']}\n" in page
-        assert row["verdict"] in (HOLDS, PART, FAILS) if row["figures"] else row["verdict"] == "not measured"
+        assert row["verdict"] in (HOLDS, PART, FAILS, OPEN) if row["figures"] else row["verdict"] == "not measured"
 
 
 def test_a_claim_without_results_says_so(claims):
@@ -85,51 +85,71 @@ def test_no_figure_is_written_by_hand(claims):
 MADE_UP = [
     # the rule, figures as values or (value, low, high), the verdict
     ("collapse", {"calls": 1, "original": (2, 1, 3)}, HOLDS),
-    ("collapse", {"calls": 1, "original": (7, 5, 9)}, PART),
+    ("collapse", {"calls": 1, "original": 8}, PART),
+    ("collapse", {"calls": 1, "original": (7, 5, 8)}, OPEN),
     ("collapse", {"calls": 2, "original": 8}, FAILS),
     ("blur", {"critic": (0.9, 0.88, 0.92), "means": 0.3, "energy": 0.5, "bound": (0.8, 0.7, 0.87)}, HOLDS),
     ("blur", {"critic": (0.9, 0.88, 0.92), "means": 0.3, "energy": 0.95, "bound": 0.89}, PART),
+    ("blur", {"critic": (0.9, 0.88, 0.92), "means": 0.3, "energy": 0.5, "bound": (0.85, 0.8, 0.9)}, OPEN),
     ("blur", {"critic": 0.9, "means": 0.95, "energy": 0.95, "bound": 0.95}, FAILS),
     ("holes", {"plain": 0.2, "vae": (0.95, 0.91, 0.99)}, HOLDS),
-    ("holes", {"plain": 0.2, "vae": (0.95, 0.85, 1.0)}, PART),
-    ("holes", {"plain": (0.8, 0.7, 0.9), "vae": 0.85}, FAILS),
+    ("holes", {"plain": 0.2, "vae": (0.8, 0.7, 0.85)}, PART),
+    ("holes", {"plain": 0.2, "vae": (0.95, 0.85, 1.0)}, OPEN),
+    ("holes", {"plain": (0.8, 0.7, 0.9), "vae": 0.85}, OPEN),
+    ("holes", {"plain": (0.8, 0.7, 0.9), "vae": 0.6}, FAILS),
     ("vaes", {"failed": 0, "sharpness": 0.8, "floor": 1.0}, HOLDS),
-    ("vaes", {"failed": 0.5, "sharpness": 0.8, "floor": 1.0}, PART),
-    ("vaes", {"failed": 0.5, "sharpness": (0.8, 0.6, 1.0), "floor": 1.0}, FAILS),
+    ("vaes", {"failed": (0.5, 0.2, 0.8), "sharpness": 0.8, "floor": 1.0}, PART),
+    ("vaes", {"failed": (0, 0, 0.39), "sharpness": 0.8, "floor": 1.0}, OPEN),
+    ("vaes", {"failed": 0, "sharpness": (0.85, 0.8, 0.88), "floor": (1.0, 0.9, 1.1)}, OPEN),
+    ("vaes", {"failed": (0.5, 0.2, 0.8), "sharpness": 0.95, "floor": 1.0}, FAILS),
     ("gradients", {"ratio_baseline": (20, 11, 30)}, HOLDS),
-    ("gradients", {"ratio_baseline": (20, 9, 30)}, PART),
-    ("gradients", {"ratio_baseline": (20, 0.5, 30)}, FAILS),
+    ("gradients", {"ratio_baseline": (5, 2, 9)}, PART),
+    ("gradients", {"ratio_baseline": (20, 9, 30)}, OPEN),
+    ("gradients", {"ratio_baseline": (0.8, 0.5, 0.9)}, FAILS),
     ("jump", {"apart": (2, 1, 3.9), "speedup": 500}, HOLDS),
-    ("jump", {"apart": (2, 1, 3.9), "speedup": (2, 0.5, 3)}, PART),
-    ("jump", {"apart": (2, 1, 4.1), "speedup": 500}, FAILS),
+    ("jump", {"apart": (2, 1, 3.9), "speedup": 0.5}, PART),
+    ("jump", {"apart": (2, 1, 3.9), "speedup": (2, 0.5, 3)}, OPEN),
+    ("jump", {"apart": (2, 1, 4.1), "speedup": 500}, OPEN),
+    ("jump", {"apart": (6, 5, 9), "speedup": 500}, FAILS),
     ("noise", {"ddpm": 0, "original": 0.3}, HOLDS),
     ("noise", {"ddpm": 0, "original": 0}, PART),
+    ("noise", {"ddpm": (0, 0, 0.24), "original": (0.6, 0.4, 0.8)}, OPEN),
+    ("noise", {"ddpm": (0, 0, 0.08), "original": (0.25, 0.07, 0.5)}, OPEN),
     ("noise", {"ddpm": 0.4, "original": 0.3}, FAILS),
     ("calls", {"ancestral": 250, "fast": (10, 8, 25)}, HOLDS),
-    ("calls", {"ancestral": (250, 90, 500), "fast": (10, 8, 25)}, PART),
     ("calls", {"ancestral": 50, "fast": 10}, PART),
-    ("calls", {"ancestral": (50, 20, 90), "fast": (10, 5, 25)}, FAILS),
+    ("calls", {"ancestral": (250, 90, 500), "fast": (10, 8, 25)}, OPEN),
+    ("calls", {"ancestral": 1000, "fast": (12.6, 4.7, 34)}, OPEN),
+    ("calls", {"ancestral": 20, "fast": (30, 20, 40)}, FAILS),
     ("latent", {"time": (200, 150, 300), "training": 120}, HOLDS),
-    ("latent", {"time": (200, 90, 300), "training": 120}, PART),
+    ("latent", {"time": (50, 40, 60), "training": 120}, PART),
+    ("latent", {"time": (200, 90, 300), "training": 120}, OPEN),
     ("latent", {"time": (200, 150, 300), "training": 1.5}, FAILS),
     ("straight", {"curved_over": (3, 2, 4), "reflow_saves": (3, 2, 4)}, HOLDS),
-    ("straight", {"curved_over": (1, 0.5, 2), "reflow_saves": (3, 2, 4)}, PART),
+    ("straight", {"curved_over": 1, "reflow_saves": (3, 2, 4)}, PART),
+    ("straight", {"curved_over": (1, 0.5, 2), "reflow_saves": (3, 2, 4)}, OPEN),
     ("straight", {"curved_over": 1, "reflow_saves": 1}, FAILS),
     ("transport", {"ratio": (5, 2, 9)}, HOLDS),
-    ("transport", {"ratio": (1.9, 1.1, 3)}, PART),
-    ("transport", {"ratio": (1.5, 0.9, 3)}, FAILS),
+    ("transport", {"ratio": (1.5, 1.1, 1.9)}, PART),
+    ("transport", {"ratio": (1.9, 1.1, 3)}, OPEN),
+    ("transport", {"ratio": (0.9, 0.8, 1)}, FAILS),
     ("same", {"float64": 1e-12, "float32": 1e-5}, HOLDS),
     ("same", {"float64": 1e-6, "float32": 1e-5}, PART),
+    ("same", {"float64": 1e-12, "float32": (1e-3, 1e-4, 1e-2)}, OPEN),
     ("same", {"float64": 1e-12, "float32": 0.1}, FAILS),
     ("many", {"less_than_gan": 0.2, "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, HOLDS),
-    ("many", {"less_than_gan": (0.2, -0.1, 0.3), "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, PART),
-    ("many", {"less_than_gan": 0.2, "less_than_original": (0.3, -0.1, 0.5), "less_than_vae": 0.1}, FAILS),
+    ("many", {"less_than_gan": -0.2, "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, PART),
+    ("many", {"less_than_gan": (0, -0.1, 0.1), "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, OPEN),
+    ("many", {"less_than_gan": 0.2, "less_than_original": (-0.3, -0.5, -0.1), "less_than_vae": 0.1}, FAILS),
     ("labels", {"ratio": (2, 1.1, 4)}, HOLDS),
-    ("labels", {"ratio": (2, 0.9, 4)}, PART),
-    ("labels", {"ratio": (0.9, 0.5, 4)}, FAILS),
+    ("labels", {"ratio": (0.7, 0.36, 1.5)}, OPEN),
+    ("labels", {"ratio": (2, 0.9, 4)}, OPEN),
+    ("labels", {"ratio": (0.7, 0.5, 0.9)}, FAILS),
     ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": (0.03, 0.01, 0.1), "game_over_control": (0.7, 0.6, 0.9)}, HOLDS),
-    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.7, 0.6, 0.9)}, PART),
-    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.8, 0.6, 1.1)}, FAILS),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.7, 0.6, 1.1)}, PART),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.02, "game_over_control": (0.7, 0.6, 1.1)}, OPEN),
+    ("regression", {"flow": 0.2, "ddpm": (0.1, 0.05, 0.2), "vae": 0.5, "game_over_control": (0.7, 0.6, 0.9)}, OPEN),
+    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "game_over_control": (1.2, 1.1, 1.3)}, FAILS),
 ]
 
 
@@ -139,12 +159,19 @@ def test_verdicts_follow_from_the_figures(name, given, expected, rules, figures)
     assert getattr(rules, f"{name}_rule")({key: figures.Figure(*value, n=3) for key, value in ends.items()}) == expected
 
 
-def test_every_rule_is_tested_with_all_three_verdicts(claims):
+def test_every_rule_is_tested_with_all_of_its_verdicts(claims):
     for claim in claims.CLAIMS:
         name = claim.rule.__name__.removesuffix("_rule")
-        assert {expected for rule, _, expected in MADE_UP if rule == name} == {HOLDS, PART, FAILS}
+        verdicts = {HOLDS, FAILS, OPEN} | ({PART} if "Holds in part if" in claim.condition else set())
+        assert {expected for rule, _, expected in MADE_UP if rule == name} == verdicts
         assert claim.condition.startswith("Holds if ")
         assert claim.condition.endswith(".")
+
+
+@pytest.mark.parametrize(("failed", "expected"), [([False] * 6, OPEN), ([False] * 34, OPEN), ([False] * 35, HOLDS)])
+def test_none_that_fails_decides_a_share_of_a_tenth_from_35_trainings_on(failed, expected, rules, figures):
+    sharpness, floor = (figures.Figure(*[value] * 3, n=3) for value in (0.8, 1.0))
+    assert rules.vaes_rule({"failed": figures.share(failed), "sharpness": sharpness, "floor": floor}) == expected
 
 
 def test_intervals(figures):

@@ -16,8 +16,11 @@ from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
+from pushforward.training.frozen import with_frozen
 from pushforward.training.lineage import leaks, seen_by
 
 
@@ -111,6 +114,15 @@ def test_a_spec_without_a_record_is_refused_in_words(rows, says, tmp_path):
         seen_by(run.folder)
 
 
+@pytest.mark.parametrize("seconds", [{"runs/flow": "nan"}, {"runs/flow": None}, [1.0]])
+def test_seconds_of_ancestors_that_are_no_numbers_are_damage(seconds, tmp_path):
+    run = fitted(space_data((2,), labels=False), tmp_path / "run")
+    run.spec["rows"]["seconds"] = seconds
+    (run.folder / "spec.json").write_text(json.dumps(run.spec))
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        seen_by(run.folder)
+
+
 def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     other = swapped(data, 4)
@@ -200,3 +212,22 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()
     assert torch.isfinite(pf.load("b").transport.sample(2)).all()
+
+
+def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(tmp_path):
+    data = space_data((2,), labels=False)
+    taken = lambda run: run.state["seconds"] + (run.state["store_seconds"] or 0.0)  # noqa: E731
+    coder = fitted(data, tmp_path / "coder")
+    flow = pf.fit(pf.in_latent("flow", data, str(coder.folder), "tiny"), data, steps=2, out=tmp_path / "flow")
+    student = with_frozen("distil", {"teacher": flow})
+    first = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "first")
+    second = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "second", init=first.folder)
+    assert taken(first) > first.state["seconds"] > 0
+    models = {run.name: run for run in (coder, flow, first, second)}
+    ancestors: list[pf.Run] = []
+    for model, run in zip(pf.compare(models, data, repeats=1, curve=False).models, models.values(), strict=True):
+        parts = (model.training.seconds, model.training.trajectory_seconds, model.training.ancestor_seconds)
+        assert sum(filter(None, parts)) == pytest.approx(sum(map(taken, (*ancestors, run)))), model.name
+        ancestors.append(run)
+    guided = of_run(ModelResult("it"), flow.configured(weaker=str(flow.folder), weaker_scale=2.0))
+    assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), "no run is its own ancestor"

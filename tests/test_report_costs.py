@@ -181,3 +181,10 @@ def test_the_time_of_trajectories_is_in_the_table_of_training(content):
     assert (cells["Training"].flat, cells["Trajectories"].flat) == ("14.6 s", "15.4 s")
     assert training.rows[1].cells[[c.label for c in training.columns].index("Trajectories")].flat == "–"
     assert sampling.columns[0].label == "Sampler"
+
+
+def test_the_time_of_what_a_model_builds_on_is_in_the_table_of_training(content):
+    model(content, "flow")["training"]["ancestor_seconds"] = 300.0
+    (_, training), _ = costs.costs(comparison(content))
+    at = [c.label for c in training.columns].index("Built on")
+    assert [row.cells[at].flat for row in training.rows][:2] == ["5 min", "–"]

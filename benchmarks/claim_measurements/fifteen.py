@@ -101,7 +101,8 @@ CLAIMS = (
         "of the original game's trainings lose a mode of the ring (not counted).",
         "Trainings on digits are short, of tiny networks; each family is judged against itself there, so that slow "
         "learning is not counted, and a family that is bad at every rate counts as stable. The original game has "
-        "PacGAN's settings on ring and grid. The recipe of `ddpm` is not free of devices either: it clips gradients and "
+        "PacGAN's settings on ring and grid. Shares pool digits, ring and grid, so they move with the number of trainings of "
+        "each. The recipe of `ddpm` is not free of devices either: it clips gradients and "
         "averages weights.",
     ),
     Claim(
@@ -176,6 +177,7 @@ CLAIMS = (
         "0",
         "The same trainings as for the regression of noise, counted by family; `edm` was trained on ring and grid alone, "
         "the VAE on digits alone.",
+        "Shares pool digits, ring and grid, so they move with the number of trainings of each, which families do not share. "
         "The trainings show which families fail, not why. A VAE takes one step as well: where it fails as rarely as a "
         "flow, the steps alone cannot be the reason.",
     ),

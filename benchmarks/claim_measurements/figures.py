@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import stats
 Results = Mapping[str, Any]
 """What results/NAME.json holds, by name."""
 
-HOLDS, PART, FAILS = "holds", "holds in part", "does not hold"
+HOLDS, PART, FAILS, OPEN = "holds", "holds in part", "does not hold", "not decided"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Figure:
     high: float
     n: int
     kind: str = "t"
+
+    def times(self, factor: float) -> Figure:
+        """The number and its interval, so many times."""
+        return replace(self, value=factor * self.value, low=factor * self.low, high=factor * self.high)
 
     def __format__(self, style: str) -> str:
         """The number and its interval; with the style "value" the number alone."""
@@ -103,9 +107,48 @@ def spanned(values: Sequence[float]) -> Figure:
     return Figure(math.exp(float(np.mean(np.log(values)))), min(values), max(values), len(values), "range")
 
 
-def verdict(whole: bool, part: bool) -> str:
-    """In words."""
-    return HOLDS if whole else PART if part else FAILS
+Met = bool | None
+"""Whether a condition is met; None where intervals do not decide it."""
+
+
+def below(a: Figure, b: Figure | float) -> Met:
+    """Whether one is less than the other: by all of both intervals, or by nothing of them; None where the intervals overlap."""
+    low, high = _ends(b)
+    return True if a.high < low else False if a.low >= high else None
+
+
+def above(a: Figure, b: Figure | float) -> Met:
+    """Whether one is more than the other, as `below`."""
+    low, high = _ends(b)
+    return True if a.low > high else False if a.high <= low else None
+
+
+def at_most(a: Figure, b: Figure | float) -> Met:
+    """Whether one is not more than the other, as `below`."""
+    more = above(a, b)
+    return None if more is None else not more
+
+
+def at_least(a: Figure, b: Figure | float) -> Met:
+    """Whether one is not less than the other, as `below`."""
+    less_than = below(a, b)
+    return None if less_than is None else not less_than
+
+
+def _ends(bar: Figure | float) -> tuple[float, float]:
+    return (bar.low, bar.high) if isinstance(bar, Figure) else (bar, bar)
+
+
+def met(conditions: Sequence[Met], least: int) -> Met:
+    """Whether at least so many conditions are met."""
+    sure, possible = sum(each is True for each in conditions), sum(each is not False for each in conditions)
+    return True if sure >= least else False if possible < least else None
+
+
+def verdict(conditions: Sequence[Met], part: Met = False) -> str:
+    """In words: holds if all conditions are met, holds in part if ``part`` is, and is not decided where these are not."""
+    whole = met(conditions, len(conditions))
+    return HOLDS if whole else OPEN if whole is None or part is None else PART if part else FAILS
 
 
 @dataclass(frozen=True)

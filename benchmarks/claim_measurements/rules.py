@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from claim_measurements.figures import (
     Figure,
     Results,
+    above,
+    at_least,
+    at_most,
+    below,
     bounded,
     column,
     less,
+    met,
     over_seeds,
     ratios,
     rows_of,
@@ -21,6 +26,8 @@ from claim_measurements.figures import (
 Figures = Mapping[str, Figure]
 MODES, GRID = 8, 25
 """Modes of ring and grid, by definition."""
+MOST = 0.1
+"""The share of trainings that may fail of what counts as stable."""
 
 
 def single(value: float) -> Figure:
@@ -72,8 +79,8 @@ def collapse_rule(figures: Figures) -> str:
 
     Holds in part if only either is so.
     """
-    once, lost = figures["calls"].high <= 1, figures["original"].high < MODES
-    return verdict(once and lost, once or lost)
+    conditions = [at_most(figures["calls"], 1), below(figures["original"], MODES)]
+    return verdict(conditions, met(conditions, 1))
 
 
 def blur(results: Results) -> dict[str, Figure]:
@@ -90,12 +97,12 @@ def blur(results: Results) -> dict[str, Figure]:
 
 
 def blur_rule(figures: Figures) -> str:
-    """Holds if the interval of class means, of the energy distance and of a VAE's bound lies below the critic's.
+    """Holds if class means, the energy distance and a VAE's bound are less sharp than the critic.
 
-    Holds in part if that of some does.
+    Holds in part if some are.
     """
-    below = [figures[name].high < figures["critic"].low for name in ("means", "energy", "bound")]
-    return verdict(all(below), any(below))
+    conditions = [below(figures[name], figures["critic"]) for name in ("means", "energy", "bound")]
+    return verdict(conditions, met(conditions, 1))
 
 
 def holes(results: Results) -> dict[str, Figure]:
@@ -116,12 +123,12 @@ def holes(results: Results) -> dict[str, Figure]:
 
 
 def holes_rule(figures: Figures) -> str:
-    """Holds if draws from N(0, 1) cover less than .5 of real data's coverage by the plain decoder and .9 by the VAE's.
+    """Holds if draws from N(0, 1) cover less than .5 of real data's coverage by the plain decoder and at least .9 by the VAE's.
 
-    Intervals count as a whole. Holds in part if the plain autoencoder's interval lies below the VAE's.
+    Holds in part if the plain autoencoder covers less than the VAE.
     """
     plain, vae = figures["plain"], figures["vae"]
-    return verdict(plain.high < 0.5 and vae.low >= 0.9, plain.high < vae.low)
+    return verdict([below(plain, 0.5), at_least(vae, 0.9)], below(plain, vae))
 
 
 def vaes(results: Results) -> dict[str, Figure]:
@@ -136,12 +143,12 @@ def vaes(results: Results) -> dict[str, Figure]:
 
 
 def vaes_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings fail and the whole interval of sharpness is below .9 of real data's.
+    """Holds if at most a tenth of the trainings fail and sharpness is below .9 of real data's.
 
     Holds in part if only either is so.
     """
-    stable, blurred = figures["failed"].value <= 0.1, figures["sharpness"].high < 0.9 * figures["floor"].value
-    return verdict(stable and blurred, stable or blurred)
+    conditions = [at_most(figures["failed"], MOST), below(figures["sharpness"], figures["floor"].times(0.9))]
+    return verdict(conditions, met(conditions, 1))
 
 
 def gradients(results: Results) -> dict[str, Figure]:
@@ -152,11 +159,11 @@ def gradients(results: Results) -> dict[str, Figure]:
 
 
 def gradients_rule(figures: Figures) -> str:
-    """Holds if the score function's variance, with a baseline, is over 10 times the other by the whole interval.
+    """Holds if the score function's variance, with a baseline, is over 10 times the other.
 
     Holds in part if it is over 1 times.
     """
-    return verdict(figures["ratio_baseline"].low > 10, figures["ratio_baseline"].low > 1)
+    return verdict([above(figures["ratio_baseline"], 10)], above(figures["ratio_baseline"], 1))
 
 
 def jump(results: Results) -> dict[str, Figure]:
@@ -173,8 +180,8 @@ def jump_rule(figures: Figures) -> str:
 
     Holds in part if only the first is so.
     """
-    same = figures["apart"].high <= 4
-    return verdict(same and figures["speedup"].low > 1, same)
+    same = at_most(figures["apart"], 4)
+    return verdict([same, above(figures["speedup"], 1)], same)
 
 
 def noise(results: Results) -> dict[str, Figure]:
@@ -187,12 +194,12 @@ def noise(results: Results) -> dict[str, Figure]:
 
 
 def noise_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings of `ddpm` fail and the original GAN's share is higher by the whole intervals.
+    """Holds if at most a tenth of the trainings of `ddpm` fail and the original GAN's share is higher.
 
     Holds in part if only either is so.
     """
-    sound, better = figures["ddpm"].value <= 0.1, figures["ddpm"].high < figures["original"].low
-    return verdict(sound and better, sound or better)
+    conditions = [at_most(figures["ddpm"], MOST), below(figures["ddpm"], figures["original"])]
+    return verdict(conditions, met(conditions, 1))
 
 
 def many(results: Results) -> dict[str, Figure]:
@@ -207,10 +214,10 @@ def many(results: Results) -> dict[str, Figure]:
 def many_rule(figures: Figures) -> str:
     """Holds if fewer trainings of the families of many steps fail than of every family of one.
 
-    Intervals of the differences (Newcombe's) count as a whole. Holds in part if fewer than of the original GAN.
+    Intervals are those of the differences (Newcombe's). Holds in part if fewer than of the original GAN.
     """
-    lower = {name: figures[f"less_than_{name}"].low > 0 for name in ("gan", "original", "vae")}
-    return verdict(all(lower.values()), lower["original"])
+    lower = {name: above(figures[f"less_than_{name}"], 0) for name in ("gan", "original", "vae")}
+    return verdict(list(lower.values()), lower["original"])
 
 
 def labels(results: Results) -> dict[str, Figure]:
@@ -220,11 +227,8 @@ def labels(results: Results) -> dict[str, Figure]:
 
 
 def labels_rule(figures: Figures) -> str:
-    """Holds if the generator needs more examples than the classifier by the whole interval of the ratio.
-
-    Holds in part if it needs more by the mean.
-    """
-    return verdict(figures["ratio"].low > 1, figures["ratio"].value > 1)
+    """Holds if the generator needs more examples than the classifier by the ratio."""
+    return verdict([above(figures["ratio"], 1)])
 
 
 def regression(results: Results) -> dict[str, Figure]:
@@ -239,9 +243,8 @@ def regression(results: Results) -> dict[str, Figure]:
 def regression_rule(figures: Figures) -> str:
     """Holds if all but the GAN end within .1 of conditional means, and the game's mean cosine is below its control's.
 
-    In the control the generator does not learn. Intervals, that of the ratio seed by seed, count as a whole.
-    Holds in part if at least two of the four do so.
+    In the control the generator does not learn; the ratio is taken seed by seed. Holds in part if at least two of the four do so.
     """
-    met = [figures[name].high <= 0.1 for name in ("flow", "ddpm", "vae")]
-    met.append(figures["game_over_control"].high < 1)
-    return verdict(all(met), sum(met) >= 2)
+    conditions = [at_most(figures[name], 0.1) for name in ("flow", "ddpm", "vae")]
+    conditions.append(below(figures["game_over_control"], 1))
+    return verdict(conditions, met(conditions, 2))

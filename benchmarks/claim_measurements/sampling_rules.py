@@ -5,7 +5,12 @@ from __future__ import annotations
 from claim_measurements.figures import (
     Figure,
     Results,
+    above,
+    at_least,
+    at_most,
+    below,
     column,
+    met,
     over_seeds,
     positive,
     ratios,
@@ -36,10 +41,10 @@ def calls(results: Results) -> dict[str, Figure]:
 def calls_rule(figures: Figures) -> str:
     """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25.
 
-    Intervals count as a whole. Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
+    Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
     """
     ancestral, fast = figures["ancestral"], figures["fast"]
-    return verdict(ancestral.low >= 100 and fast.high <= 25, fast.high < ancestral.low)
+    return verdict([at_least(ancestral, 100), at_most(fast, 25)], below(fast, ancestral))
 
 
 def latent(results: Results) -> dict[str, Figure]:
@@ -56,8 +61,8 @@ def latent_rule(figures: Figures) -> str:
 
     Holds in part if every saving is more than 2 times.
     """
-    least = min(figure.low for figure in figures.values())
-    return verdict(least >= 100, least > 2)
+    least = [above(figure, 2) for figure in figures.values()]
+    return verdict([at_least(figure, 100) for figure in figures.values()], met(least, len(least)))
 
 
 def straight(results: Results) -> dict[str, Figure]:
@@ -76,10 +81,10 @@ def straight(results: Results) -> dict[str, Figure]:
 def straight_rule(figures: Figures) -> str:
     """Holds if 8 steps of Euler leave more error on the curved path than on the straight one, and there more than on its reflow.
 
-    Intervals of the ratios count as a whole. Holds in part if only either is so.
+    Intervals are those of the ratios. Holds in part if only either is so.
     """
-    path, again = figures["curved_over"].low > 1, figures["reflow_saves"].low > 1
-    return verdict(path and again, path or again)
+    conditions = [above(figures[name], 1) for name in ("curved_over", "reflow_saves")]
+    return verdict(conditions, met(conditions, 1))
 
 
 def transport(results: Results) -> dict[str, Figure]:
@@ -89,11 +94,11 @@ def transport(results: Results) -> dict[str, Figure]:
 
 
 def transport_rule(figures: Figures) -> str:
-    """Holds if independent noise gives at least 2 times the deviation from straight lines by the whole interval.
+    """Holds if independent noise gives at least 2 times the deviation from straight lines.
 
     Holds in part if it gives more.
     """
-    return verdict(figures["ratio"].low >= 2, figures["ratio"].low > 1)
+    return verdict([at_least(figures["ratio"], 2)], above(figures["ratio"], 1))
 
 
 def same(results: Results) -> dict[str, Figure]:
@@ -107,5 +112,6 @@ def same_rule(figures: Figures) -> str:
 
     Holds in part if by at most .05.
     """
-    exact = figures["float64"].high <= 1e-9 and figures["float32"].high <= 1e-3
-    return verdict(exact, max(figures["float64"].high, figures["float32"].high) <= 0.05)
+    both = figures["float64"], figures["float32"]
+    near = met([at_most(figure, 0.05) for figure in both], 2)
+    return verdict([at_most(figure, bar) for figure, bar in zip(both, (1e-9, 1e-3), strict=True)], near)

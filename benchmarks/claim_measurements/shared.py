@@ -16,6 +16,8 @@ from pushforward.training.generators import seeded
 from pushforward.training.start import prepare
 
 SEEDS = 3
+KNOWN = 3
+"""Seeds of digits that were known when the number of trainings was fixed: counted are those from here on."""
 
 
 def trained(make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **training: Any) -> Run | None:

@@ -3,12 +3,16 @@
 Tiny networks, batches of 64, as many steps for every family. The rate is that of the recipe times a factor. A training fails
 where it diverges, or where its Fréchet distance is more than three times the best median of its family over the rates, so that
 a family that needs more steps is not counted as failing.
+
+The number of trainings was fixed beforehand: with none of 35 failing, Wilson's interval ends below a tenth. Seeds 0 to 2, known
+then, are not among them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from typing import Any
 
 from protocol import load, mean_and_spread, table, write
@@ -16,7 +20,7 @@ from protocol import load, mean_and_spread, table, write
 import numpy as np
 
 import pushforward as pf
-from claim_measurements.shared import SEEDS, floors_of, trained
+from claim_measurements.shared import KNOWN, floors_of, trained
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 
@@ -29,15 +33,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Each family's recipe and settings; "original" is the game without penalties."""
 RATES = (1.0, 10.0)
+TRAININGS = 35
+"""The fewest trainings by which a share of at most a tenth can be shown."""
 NAMES = ["frechet", "sharpness"]
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (2, 1) if small else (160, SEEDS)
+    steps, seeds = (2, 1) if small else (160, math.ceil(TRAININGS / len(RATES)))
     families, rates = (["flow", "original"], (1.0,)) if small else (list(FAMILIES), RATES)
     data = load("digits")
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
-    rows = [case(judge, *which, steps) for which in itertools.product(families, rates, range(seeds))]
+    rows = [case(judge, *which, steps) for which in itertools.product(families, rates, range(KNOWN, KNOWN + seeds))]
     mark(rows)
     body = []
     for family, rate in itertools.product(families, rates):

@@ -126,6 +126,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" & ~among(held_out, self.shared)", "", "held_out"),
         ("shared = own if data.apart else own[among(own, np.sort(data.held_out.hashes))]", "shared = own", "lineage"),
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
+        ("**other.seconds, ", "", "lineage"),
     ],
     "data/source.py": [
         ('if place.startswith("~"):', "if False:", "file_doors"),

@@ -162,6 +162,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/run_results.py": [
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "trajectory_store"),
+        (" if name != str(run.folder)) or None,", ") or None,", "lineage"),
         ('weights_step=state.get("weights_step"),', "", "guard"),
         ("    if not words or lost(", "    if True or lost(", "unfinished"),
         ("    if not words or lost(", "    if lost(", "unfinished"),

@@ -40,6 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/costs.py": [
         ("        duration(training.trajectory_seconds),", "        duration(None),", "report_costs"),
+        ("        duration(training.ancestor_seconds),", "        duration(None),", "report_costs"),
         ('"–" if sampling.refused is None else f"{sampling.refused:.1%}"', '"–"', "table_constraints"),
     ],
     "report/facts.py": [
@@ -167,5 +168,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("row for row in comparison.further_baselines if row.name == ROW_COPIES", "row for row in ()", "table_baselines"),
         ("if score.name not in {leader.name for leader in lead})", "if score.name not in {ranked[0].name})", "report_intervals"),
         ("if base is not None and not beat:", "if False:", "report_choices"),
+        ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_warnings"),
     ],
 }

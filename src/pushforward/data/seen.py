@@ -1,9 +1,9 @@
-"""The training examples of a model and of the models that it builds on, so that none is evaluated on them."""
+"""The training examples of a model and of the models that it builds on, and the seconds that their trainings took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,8 @@ class Seen:
         apart: whether they are.
         names: of these models and data sets.
         unknown: the names of those whose training examples are not known.
+        own_seconds: of its training, a teacher's trajectories included.
+        seconds: of the trainings of those, as far as they are known, by name.
     """
 
     own: Hashes | None = None
@@ -38,17 +40,18 @@ class Seen:
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     apart: bool = False
+    own_seconds: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
         hashes = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
-        return Seen(
-            self.own,
-            distinct(np.concatenate(hashes)),
-            self.shared,
-            tuple(dict.fromkeys((*self.names, name, *other.names))),
-            tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
-            self.apart,
+        return replace(
+            self,
+            inherited=distinct(np.concatenate(hashes)),
+            names=tuple(dict.fromkeys((*self.names, name, *other.names))),
+            unknown=tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
+            seconds={**self.seconds, **other.seconds, **({} if other.own is None else {name: other.own_seconds})},
         )
 
     def overlaps(self, data: Dataset) -> tuple[int, int]:

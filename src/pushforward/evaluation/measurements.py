@@ -39,7 +39,8 @@ class TrainingCost(Record):
         batch: Examples of a step.
         samples_per_second: Examples drawn in a second.
         memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser's too; None where unknown.
-        trajectory_seconds: Time in which a teacher generated trajectories, beside ``seconds``; None without any.
+        trajectory_seconds, ancestor_seconds: Time beside ``seconds``, of a teacher's trajectories, and of all trainings of the
+            models that it builds on (teacher, autoencoder, start), as far as they say; None without any.
     """
 
     seconds: float | None = None
@@ -50,14 +51,14 @@ class TrainingCost(Record):
     samples_per_second: float | None = None
     memory_mb: float | None = None
     trajectory_seconds: float | None = None
+    ancestor_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class SampleTime(Record):
-    """Seconds for one sample, timed in turns.
+    """Seconds for one sample, timed in turns of ``batch`` samples.
 
     Args:
-        batch: Samples generated at a time.
         low: The fastest turn. From it to the median is what the measurement supports.
         high: The median turn.
         values: Each turn.

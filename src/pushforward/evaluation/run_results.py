@@ -49,6 +49,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             batch=state.get("batch"),
             samples_per_second=state["samples"] / seconds if seconds else None,
             trajectory_seconds=state.get("store_seconds") or None,
+            ancestor_seconds=sum(taken for name, taken in run.seen.seconds.items() if name != str(run.folder)) or None,
         ),
         weights_step=state.get("weights_step"),
         other_parameters=cost.training_only(run.method, run.transport),

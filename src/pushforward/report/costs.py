@@ -15,6 +15,7 @@ COLUMNS = (
     Column("Training only", "Parameters of networks that only training needs."),
     Column("Training", "Time inside training steps."),
     Column("Trajectories", "Time in which the teacher generated trajectories, beside that of the training steps."),
+    Column("Built on", "Time in which the models that it builds on were trained: teacher, autoencoder, start."),
     Column("Steps"),
     Column("Training examples drawn"),
     Column("Examples per second", "In training."),
@@ -31,7 +32,7 @@ COLUMNS = (
     Column("FLOPs per sample"),
     Column("Refused draws", "Share of draws that broke a constraint of the table; these samples were drawn again."),
 )
-SAMPLING = 10
+SAMPLING = 11
 """The first column that is about sampling."""
 
 
@@ -49,6 +50,7 @@ def _cells(model: ModelResult) -> list[Cell]:
         listing(f"{name} {quantity(size)}" for name, size in model.other_parameters.items()) or "–",
         duration(training.seconds),
         duration(training.trajectory_seconds),
+        duration(training.ancestor_seconds),
         count(training.steps),
         quantity(training.samples),
         count(training.samples_per_second),

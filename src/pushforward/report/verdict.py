@@ -161,7 +161,9 @@ def _positive(values: Mapping[str, float | None]) -> dict[str, float]:
 
 def _training(comparison: Comparison) -> Sentence | None:
     costs = {model.name: model.training for model in comparison.models}
-    seconds = _positive({name: cost.seconds for name, cost in costs.items()})
+    parts = {name: (cost.seconds, cost.trajectory_seconds, cost.ancestor_seconds) for name, cost in costs.items()}
+    seconds = _positive({name: sum(filter(None, times)) for name, times in parts.items()})
+    counted = " with what they build on" if any(cost.ancestor_seconds for cost in costs.values()) else ""
     if len(seconds) < 2:
         return None
     ranked = sorted(seconds, key=lambda name: seconds[name])
@@ -170,20 +172,20 @@ def _training(comparison: Comparison) -> Sentence | None:
     if high > THRESHOLDS["unequal_time"] * low and len(steps) == len(seconds) and min(steps) == max(steps):
         text = (
             f"All made {count(steps[0])} training steps, which took from {duration(low)} ({named(ranked[:1])}) to "
-            f"{duration(high)} ({named(ranked[-1:])})."
+            f"{duration(high)} ({named(ranked[-1:])}){counted}."
         )
         return Sentence("training", text, "cost")
     if high > THRESHOLDS["unequal_time"] * low:
         text = (
             f"Training took unequal time, from {duration(low)} ({named(ranked[:1])}) to {duration(high)} "
-            f"({named(ranked[-1:])}); the scores are not at equal budgets."
+            f"({named(ranked[-1:])}){counted}; the scores are not at equal budgets."
         )
         return Sentence("training", text, "cost")
     samples = _positive({name: cost.samples for name, cost in costs.items()})
     rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
-    text, trainings = f"All were trained for about {duration((low + high) / 2)}", facts.scored_trainings(comparison)
+    text, trainings = f"All were trained for about {duration((low + high) / 2)}{counted}", facts.scored_trainings(comparison)
     if trainings:
-        text = f"Scores and samples are those of the {trainings}; these took about {duration((low + high) / 2)}"
+        text = f"Scores and samples are those of the {trainings}; these took about {duration((low + high) / 2)}{counted}"
     if len(rates) > 1:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
         if rates[best] > THRESHOLDS["faster"] * rates[worst]:

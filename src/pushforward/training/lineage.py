@@ -1,4 +1,4 @@
-"""The hashes of a run's training examples in its folder, and warnings for its evaluation."""
+"""The hashes of a run's training examples in its folder, the seconds of its ancestors, and warnings for its evaluation."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
         write(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
-    return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown), "apart": seen.apart}
+    names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
+    return {"sha256": checkpoints.sha256(path), **names, "seconds": dict(seen.seconds), "apart": seen.apart}
 
 
-def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
-    """The training examples of a run, by the content of its ``spec.json``.
+def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
+    """The training examples and seconds of a run, by the content of its ``spec.json`` and the counters of a checkpoint.
 
     Raises:
         CheckpointError: If the file is missing or has changed, or the spec is of an earlier version and does not name it.
@@ -84,10 +85,12 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
             raise OSError("it is missing")
         if checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it differs from what was written (sha256)")
-        rows = {name: values.numpy() for name, values in read(path).items()}
-        names = tuple(record["builds_on"]), tuple(record["unknown"])
-        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, apart=bool(record.get("apart", False)))
-    except (CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
+        arrays = {name: values.numpy() for name, values in read(path).items()}
+        names = {"names": tuple(record["builds_on"]), "unknown": tuple(record["unknown"])}
+        seconds = {name: float(+value) for name, value in record.get("seconds", {}).items()}
+        own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
+        return Seen(**arrays, **names, apart=bool(record.get("apart")), own_seconds=own_seconds, seconds=seconds)
+    except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {why}. Copy it again from where the "
@@ -96,12 +99,13 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """The training examples of a run, by its folder; unknown for a folder that is no run, such as one of diffusers."""
+    """The training examples and seconds of a run, by its folder; unknown for a folder of another kind, such as diffusers'."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
-    content = checkpoints.read_json(path / "spec.json")
-    return read_seen(path, content if isinstance(content, dict) else {})
+    content, newest = checkpoints.read_json(path / "spec.json"), checkpoints.latest(path / "checkpoints")
+    state = {} if newest is None else checkpoints.read_state(newest)
+    return read_seen(path, content if isinstance(content, dict) else {}, state)
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
         )
     if seen.unknown:
         sentences.append(
-            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained: whether the held-out "
-            f"examples of {data.name} are among them is unknown."
+            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained, nor how long: whether "
+            f"the held-out examples of {data.name} are among them is unknown, and that time is not counted."
         )
     return tuple(sentences)

@@ -91,12 +91,12 @@ class Run:
 
     @cached_property
     def seen(self) -> Seen:
-        """The examples that it has learned from, and those that the models it builds on have.
+        """The examples that it has learned from and its seconds of training, and those of the models that it builds on.
 
         Raises:
             CheckpointError: If the folder's record of them is damaged.
         """
-        seen = read_seen(self.folder, self.spec)
+        seen = read_seen(self.folder, self.spec, self.state)
         for folder in self._guides:
             seen = seen.joined_by(str(folder), seen_by(folder))
         return seen
