@@ -219,6 +219,13 @@ def page(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join([*parts, JUDGE])
 
 
+def keep(row: dict[str, Any]) -> None:
+    """Print and write results/tables.md and tables.json with this row, beside those of other calls, even of ones that run now."""
+    with FileLock(results() / "tables.lock"):
+        rows = joined(row)
+        write("tables", "Tables of mixed types", page(rows), rows)
+
+
 @benchmark
 def main(words: list[str]) -> None:
     """Measure, print, and write results/tables.md."""
@@ -238,9 +245,7 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, tables="adult", recipes="vae", steps=2, size="tiny", repeats=1)
     for name in given.tables.split(","):
         for row in measured(name, [recipe for recipe in given.recipes.split(",") if recipe], given):
-            with FileLock(results() / "tables.lock"):
-                rows = joined(row)
-                write("tables", "Tables of mixed types", page(rows), rows)
+            keep(row)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Every benchmark runs as ``--smoke``, leaves nothing behind, and is listed with the time that it takes."""
 
 import importlib
+import json
 import re
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,17 @@ def test_a_smoke_run_removes_its_folder(protocol, monkeypatch, tmp_path):
     assert Path.cwd() == tmp_path
     assert protocol.results() == protocol.RESULTS
     assert protocol.os.environ["PUSHFORWARD_CACHE"] == "elsewhere"
+
+
+def test_rows_of_calls_that_run_at_once_are_all_kept(protocol):
+    keep = importlib.import_module("tables").keep
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep, [{"table": "magic", "model": "flow", "seed": seed, "as_published": 0.5} for seed in range(12)]))
+    kept = json.loads((protocol.results() / "tables.json").read_text())["rows"]
+    assert [row["seed"] for row in kept if row["table"] == "magic"] == list(range(12))
+    page = (protocol.results() / "tables.md").read_text()
+    assert re.search(r"\| flow \| 12 \|.* 0.5 ± 0 ", page)
+    assert re.search(r"\| TabDiff, as published \| 5 \|.* 0.7732 ± 0.0278 ", page), "published values stand beside them"
 
 
 def test_several_processes_are_placed_among_the_controls(protocol):
