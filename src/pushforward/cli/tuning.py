@@ -61,7 +61,8 @@ def tune(
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
     same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
-    calls and is refused where it is no better than the best times, on noise that it was not learned on. Examples:
+    calls and is refused where it is no better than the best times, on noise that it was not learned on, or where its samples are
+    farther from the training examples. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
@@ -155,15 +156,19 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
 def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn a table and keep it if it is better; what is reported."""
+    from pushforward.evaluation.certifying import training_distance
     from pushforward.table_learning import learn_table
+    from pushforward.training.run_data import data_of_run
 
+    data = data_of_run(run.folder, run.spec, None, absent="Learn times, which need no data: --what times.", changed="train again")
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
     known = run.learned_grid(flow.steps, flow.solver)
     examples = amounts.get("n", 256)
     say(f"learning a table for {flow.steps} steps of {name} on {examples:,} examples of noise ...")
+    distance, grids = training_distance(run.transport, data), [known] if known else []
     with _watched(run, rounds, examples) as watch:
-        learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
-    errors = {"before": learned.before, "after": learned.after, "checkpoint_step": run.state["step"]}
+        learned = learn_table(flow, distance, grids=grids, **amounts, watch=watch)  # type: ignore[arg-type]
+    errors = {"before": learned.before, "after": learned.after, "to_data": learned.to_data, "checkpoint_step": run.state["step"]}
     if learned.table is not None:
         run.store_table(flow.solver, learned.table, guidance, **errors)
     table = None if learned.table is None else dataclasses.asdict(learned.table)

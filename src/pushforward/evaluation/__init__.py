@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
+    from pushforward.evaluation.certifying import training_distance
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.evaluating import evaluate
     from pushforward.evaluation.judge import Judge
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate",
     "nearest",
     "train_in_turns",
+    "training_distance",
     "truncation_curve",
     "truncation_picture",
     "with_sweep",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "certifying": ("training_distance",),
         "comparison": ("compare",),
         "evaluating": ("evaluate",),
         "judge": ("Judge",),
