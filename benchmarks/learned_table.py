@@ -25,7 +25,7 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.evaluation import training_distance
+from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
 from pushforward.grid_learning import Pairs, along, learn_grid

@@ -11,6 +11,7 @@ import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.curves import training_distance
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
@@ -20,7 +21,7 @@ from pushforward.table_learning import learn_table
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
-NEARER = {"n": 64, "rounds": 20, "batch": 32}
+NEARER = {"n": 64, "rounds": 12, "batch": 32}
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
 NAMES += ["unipc:1", "unipc", "unipc:3"]
 
@@ -108,9 +109,7 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
     coarse, exact = (
-        learn_table(
-            flow, pf.evaluation.training_distance(flow, pf.data.from_arrays(solve.sample(1_000, seed=5).numpy())), **NEARER
-        )
+        learn_table(flow, training_distance(flow, pf.data.from_arrays(solve.sample(400, seed=5).numpy())), **NEARER)
         for solve in (flow, flow.with_solver(DPM(2), 100, "log_snr"))
     )
     assert coarse.after == exact.after < exact.before
@@ -245,7 +244,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
         return learned
 
     monkeypatch.setattr(table_learning, "learn_table", briefly)
-    monkeypatch.setattr("pushforward.evaluation.certifying.training_distance", lambda transport, data: no_data)
+    monkeypatch.setattr("pushforward.evaluation.curves.training_distance", lambda transport, data: no_data)
     run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
     command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--examples", "32", "--json"]
     command += ["--precision", "float32", "--scale", "2"]

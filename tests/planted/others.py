@@ -96,7 +96,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows], -1, ", "np.where(missing[rows], 0, ", "imputation"),
         ("seeds[part] + draw * PERIOD,", "seeds[start : start + len(part)] + draw * PERIOD,", "imputation"),
-        (" + (seed + rows) // PERIOD * APART", "", "imputation"),
+        (" + (seed + rows) // PERIOD * 2**40", "", "imputation"),
         ('"sample/again {turn}"', '"sample/again"', "imputation"),
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),

@@ -31,9 +31,7 @@ from pushforward.warned import warn
 __all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
 
 PERIOD = 1_000_000
-"""Seeds from one draw of a row to the next, and rows whose draws lie between one another's."""
-APART = 2**40
-"""Seeds from the draws of so many rows to those of the next ones: more than a million draws."""
+"""Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ def _imputed(
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
     possible = _met(space, values[rows])
-    seeds = seed + rows + (seed + rows) // PERIOD * APART
+    seeds = seed + rows + (seed + rows) // PERIOD * 2**40
     tally, unmet = Tally(), np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
         waiting = np.arange(len(rows))

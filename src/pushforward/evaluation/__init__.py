@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.evaluation.certifying import training_distance
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.evaluating import evaluate
     from pushforward.evaluation.judge import Judge
@@ -27,7 +26,6 @@ __all__ = [
     "evaluate",
     "nearest",
     "train_in_turns",
-    "training_distance",
     "truncation_curve",
     "truncation_picture",
     "with_sweep",
@@ -36,7 +34,6 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "certifying": ("training_distance",),
         "comparison": ("compare",),
         "evaluating": ("evaluate",),
         "judge": ("Judge",),
