@@ -118,6 +118,10 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     assert coarse.table is None
     assert exact.table is not None
     assert "is refused" in str(coarse)
+    given = flow.with_solver(UniPC(2), 3, "shifted:9").times.tolist()
+    best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
+    assert best_is_given.to_data == (0.0, 1.0)
+    assert best_is_given.table is None
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,10 @@ def learn_table(
     nearer = float(gain.mean()) > max(CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean()))
     otherwise = {id(rival): rival for rival in (best, flow, *rivals[1 + len(GRIDS) :])}
     to_data = (min(map(distance, otherwise.values())), distance(tabled)) if nearer else None
-    kept = tabled.learned if to_data and to_data[1] <= to_data[0] else None
-    return TableLearning(kept, float(before.mean().sqrt()), float(after.mean().sqrt()), best.times.tolist(), len(gain), to_data)
+    certified = tabled.learned if to_data and to_data[1] <= to_data[0] else None
+    return TableLearning(
+        certified, float(before.mean().sqrt()), float(after.mean().sqrt()), best.times.tolist(), len(gain), to_data
+    )
 
 
 def _learned(
