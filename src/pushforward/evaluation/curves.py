@@ -104,7 +104,7 @@ def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], f
     n = min(len(known.held_out) - 1, CHOSEN_BY)
 
     def distance(flow: Flow) -> float:
-        x = transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target)
+        x = transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target).float().cpu()
         return score(x, known, features, n=n, metrics=(name,))[name].number
 
     return distance
