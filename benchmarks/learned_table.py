@@ -4,13 +4,14 @@
 
 RUN is a trained flow, ddpm or edm; without one a flow and a ddpm of digits are trained for `--seconds` each. For each solver and
 number of calls, times are learned (`learn_grid`) and then a table (`learn_table`), which starts from the best of them and of the
-named grids. On noise that neither has seen:
+named grids, and is kept where it is nearer to the ODE and its samples are no farther from training examples than those of the
+grids. On noise that neither has seen, for tables that are kept and for those that are not:
 
 (1) the RMS distance of `--starts` samples to the same model's ODE in `--long` calls (unipc:2, equal log-SNR), model units, and
     its standard error over starts. The bar is 25 % below the best grid, named or learned.
 (2) the Fréchet distance of `--count` samples to the held-out examples, and that of the ODE in `--reference` calls beside it.
 
-Nothing is chosen on the noise of (1) and (2), nor on data.
+Nothing is chosen on the noise of (1) and (2), nor on held-out examples.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
 from pushforward.grid_learning import Pairs, along, learn_grid
@@ -79,35 +81,45 @@ def measured(run: pf.Run, data: Any, given: argparse.Namespace) -> list[dict[str
     pairs = Pairs.of(exact, exact, given.starts, FAR)
     features = fit_features(data) if given.count else None
     frechet = lambda flow: quality(flow, data, features, given.count) if given.count else None  # noqa: E731
+    distance = training_distance(run.transport, data)
     model = {"recipe": run.spec["recipe"], "step": run.state["step"]}
     ode = frechet(Flow(run.denoiser, solvers.UniPC(2), given.reference, "log_snr"))
     rows = []
     for name in given.solvers:
         for calls in given.calls:
             flow = Flow(run.denoiser, solvers.named(name), calls)
-            rows.append({**model, "solver": name, "calls": calls, "frechet_ode": ode, **compared(flow, pairs, frechet, given)})
+            rows.append(
+                {**model, "solver": name, "calls": calls, "frechet_ode": ode, **compared(flow, pairs, frechet, distance, given)}
+            )
             print(json.dumps(rows[-1], default=float), flush=True)
     return rows
 
 
-def compared(flow: Flow, pairs: Pairs, frechet: Any, given: argparse.Namespace) -> dict[str, Any]:
-    """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table."""
+def compared(flow: Flow, pairs: Pairs, frechet: Any, distance: Any, given: argparse.Namespace) -> dict[str, Any]:
+    """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table, kept or not."""
+    tables: list[Flow] = []
+
+    def watched(tried: Flow) -> float:
+        tables.extend([tried] if tried.learned else [])
+        return float(distance(tried))
+
     teacher = flow.with_solver(flow.solver, given.teacher, "log_snr")
     began = time.perf_counter()
     grid = learn_grid(flow, n=given.examples, rounds=given.grid_rounds, teacher=teacher)
     between = time.perf_counter()
-    learned = learn_table(flow, grids=[grid.times], n=given.examples, rounds=given.rounds, teacher=teacher)
+    learned = learn_table(flow, watched, grids=[grid.times], n=given.examples, rounds=given.rounds, teacher=teacher)
     ended = time.perf_counter()
     flows = {name: flow.with_solver(flow.solver, flow.steps, name) for name in GRIDS}
     flows["learned"] = flow.with_solver(flow.solver, flow.steps, grid.times)
     distances = {name: error(other, pairs) for name, other in flows.items()}
     best = min(distances, key=lambda name: distances[name][0])
     row = {"grids": distances, "best": best, "seconds_grid": between - began, "seconds_table": ended - between}
-    row |= {"certified": [learned.before, learned.after], "frechet_grid": frechet(flows[best])}
-    if learned.table is None:
+    row |= {"certified": [learned.before, learned.after], "to_data": learned.to_data, "frechet_grid": frechet(flows[best])}
+    row["kept"] = learned.table is not None
+    if not tables:
         return row | {"table": None}
-    tabled = flow.with_table(learned.table)
-    return row | {"distance": error(tabled, pairs), "frechet": frechet(tabled), "table": pf.spec.describe(learned.table)}
+    table = pf.spec.describe(tables[0].learned)
+    return row | {"distance": error(tables[0], pairs), "frechet": frechet(tables[0]), "table": table}
 
 
 def error(flow: Flow, pairs: Pairs) -> tuple[float, float]:
@@ -126,9 +138,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
     text = f"{given.starts} starts, RMS distance to the model's own ODE in {given.long:,} calls (unipc:2), model units, "
     text += f"{given.precision}; tables learned on {given.examples} examples of noise in {given.rounds} updates, times in "
     text += f"{given.grid_rounds}, both from samples of {given.teacher} calls. "
-    text += f"Fréchet distance of {given.count:,} samples.\n\n" if given.count else "Fréchet distances were not measured.\n\n"
+    text += "\"To data\" is the distance to training examples by which tables are kept: the least of a grid's, and the table's. "
+    text += f"Fréchet distance of {given.count:,} samples to as many held-out examples.\n\n" if given.count else "\n\n"
     head = ["model", "solver", "calls", "best named grid", "learned times", "learned table", "below the best grid"]
-    head += ["Fréchet: best grid", "table", "ODE", "seconds: times", "table"]
+    head += ["to data: grids", "table", "kept", "Fréchet: best grid", "table", "ODE", "seconds: times", "table"]
     return text + table(head, [line(row) for row in rows]) + f"\n\nBar: {BAR:.0%} below the best grid."
 
 
@@ -138,9 +151,10 @@ def line(row: dict[str, Any]) -> list[str]:
     plain = lambda pair: f"{pair[0]:.4f} ± {pair[1]:.2g}"  # noqa: E731
     cells = [row["recipe"], row["solver"], str(row["calls"]), f"{plain(grids[named])} ({named})", plain(grids["learned"])]
     if row["table"] is None:
-        cells += ["refused", "-"]
+        cells += ["not nearer", "-", "-", "-", "no"]
     else:
         cells += [plain(row["distance"]), f"{1 - row['distance'][0] / grids[row['best']][0]:.0%}"]
+        cells += [*(f"{far:.5f}" for far in row["to_data"]), "yes" if row["kept"] else "no"]
     scores = ("-" if score is None else f"{score:.5f}" for score in (row["frechet_grid"], row.get("frechet"), row["frechet_ode"]))
     return [*cells, *scores, f"{row['seconds_grid']:.0f}", f"{row['seconds_table']:.0f}"]
 

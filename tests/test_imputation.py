@@ -61,6 +61,18 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     np.testing.assert_array_equal(whole.values[0][~np.isnan(values)], values[~np.isnan(values)])
 
 
+def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
+    fields = [Number.measured("x", np.random.default_rng(0).normal(size=20_000)), Category("b", ("no", "yes"), (0.5, 0.5))]
+    transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
+    monkeypatch.setattr(imputation, "PERIOD", 4)
+    values = np.tile([np.nan, 0.0], (11, 1))
+    drawn = pf.impute(transport, values, draws=3, seed=2).values[:, :, 0]
+    assert len(np.unique(drawn)) == drawn.size
+    np.testing.assert_array_equal(pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0], drawn[:, 5:])
+    monkeypatch.undo()
+    np.testing.assert_array_equal(pf.impute(transport, values[:2], seed=6).values[0, :, 0], drawn[1, :2])
+
+
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
     space = TableSpace.of([Category("a", ("None", "u"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.5, 0.5))])
     (tmp_path / "t.csv").write_text("a,b\nNone,None\n")

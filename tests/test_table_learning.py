@@ -11,6 +11,7 @@ import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.curves import training_distance
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
@@ -20,8 +21,14 @@ from pushforward.table_learning import learn_table
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
+NEARER = {"n": 64, "rounds": 12, "batch": 32}
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
 NAMES += ["unipc:1", "unipc", "unipc:3"]
+
+
+def no_data(flow):
+    """A distance to real data that is the same for all samples."""
+    return 0.0
 
 
 def unchanged(flow):
@@ -71,7 +78,7 @@ def test_other_times_are_solved_by_the_solver_itself():
 
 def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
-    learned = learn_table(flow, n=64, rounds=20, batch=32)
+    learned = learn_table(flow, no_data, **NEARER)
     assert learned.after < 0.75 * learned.before
     assert "refused" not in str(learned)
     truth = flow.with_solver(DPM(2), 100, "log_snr").sample(300, seed=9)
@@ -83,7 +90,7 @@ def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
 
 def test_a_table_that_is_no_better_is_refused(monkeypatch):
     monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
-    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), n=16, rounds=2, batch=16)
+    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
     assert learned.table is None
     assert learned.after == pytest.approx(learned.before, rel=1e-6)
     assert "is refused" in str(learned)
@@ -93,9 +100,28 @@ def test_a_table_is_measured_against_the_grids_that_are_given():
     flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
     better = pf.grid_learning.learn_grid(flow, n=32, rounds=10).times
     teacher = flow.with_solver(DPM(2), 30)
-    learned = learn_table(flow, grids=[better], n=32, rounds=1, teacher=teacher)
+    learned = learn_table(flow, no_data, grids=[better], n=32, rounds=1, teacher=teacher)
     assert learned.grid == better
-    assert learn_table(flow, n=32, rounds=1, teacher=teacher).before > learned.before
+    assert learn_table(flow, no_data, n=32, rounds=1, teacher=teacher).before > learned.before
+
+
+def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_that_is_nearer_is_kept():
+    """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
+    flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
+    coarse, exact = (
+        learn_table(flow, training_distance(flow, pf.data.from_arrays(solve.sample(400, seed=5).numpy())), **NEARER)
+        for solve in (flow, flow.with_solver(DPM(2), 100, "log_snr"))
+    )
+    assert coarse.after == exact.after < exact.before
+    assert coarse.to_data[1] > coarse.to_data[0]
+    assert exact.to_data[1] < exact.to_data[0]
+    assert coarse.table is None
+    assert exact.table is not None
+    assert "is refused" in str(coarse)
+    given = flow.with_solver(UniPC(2), 3, "shifted:9").times.tolist()
+    best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
+    assert best_is_given.to_data == (0.0, 1.0)
+    assert best_is_given.table is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +136,7 @@ def test_a_table_is_measured_against_the_grids_that_are_given():
 def test_what_has_no_table_to_learn_is_refused(solver, steps, says):
     model = pf.recipes.meanflow("moons", "tiny").method.transport() if solver.jumps else Flow(ring(VP()), solver, steps)
     with pytest.raises(UsageError, match=says):
-        learn_table(model.with_solver(solver, steps))
+        learn_table(model.with_solver(solver, steps), no_data)
 
 
 def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():
@@ -122,7 +148,7 @@ def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_al
             weight.add_(0.05 * torch.randn_like(weight))
     guided = Flow(pf.Guided(flow.denoiser, 3.0), DPM(2), 3)
     teacher = guided.with_solver(DPM(2), 10)
-    learned = learn_table(guided, n=32, rounds=8, batch=32, teacher=teacher)
+    learned = learn_table(guided, no_data, n=32, rounds=8, batch=32, teacher=teacher)
     assert all(weight.grad is None for weight in network)
     ours = guided.with_table(learned.table)
     assert ours.calls == guided.calls == 6
@@ -215,13 +241,14 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     real = table_learning.learn_table
     given = []
 
-    def briefly(flow, **options):
+    def briefly(flow, distance, **options):
         given.append((flow, options["grids"]))
-        learned = real(flow, teacher=flow.with_solver(flow.solver, 8), **options)
+        learned = real(flow, distance, teacher=flow.with_solver(flow.solver, 8), **options)
         assert (learned.table is not None) == (options["rounds"] > 1)
         return learned
 
     monkeypatch.setattr(table_learning, "learn_table", briefly)
+    monkeypatch.setattr("pushforward.evaluation.curves.training_distance", lambda transport, data: no_data)
     run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
     command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--examples", "32", "--json"]
     command += ["--precision", "float32", "--scale", "2"]

@@ -77,7 +77,9 @@ def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeyp
     monkeypatch.setattr("pushforward.cli.tuning.time.monotonic", lambda: 2.0 * next(clock))
     module, function = (pf.grid_learning, "learn_grid") if what == "times" else (table_learning, "learn_table")
     learn = getattr(module, function)
-    monkeypatch.setattr(module, function, lambda flow, **given: learn(flow, teacher=flow.with_solver(flow.solver, 4), **given))
+    monkeypatch.setattr(
+        module, function, lambda flow, *of, **given: learn(flow, *of, teacher=flow.with_solver(flow.solver, 4), **given)
+    )
     command = ["tune", str(run.folder), "--what", what, "--steps", "2", "--examples", "8", "--rounds", "3"]
     assert cli.main([*command, "--precision", "float32"]) == 0
     assert [name for name, _, _ in lines] == ["run"] * 3

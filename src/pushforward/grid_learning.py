@@ -20,7 +20,7 @@ from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.grids import GRIDS
-from pushforward.transports import Flow
+from pushforward.transports import Flow, Transport
 
 __all__ = ["LearnedGrid", "Pairs", "Shares", "Solve", "along", "learn_grid", "refuse_others", "teacher_of"]
 
@@ -38,13 +38,11 @@ class LearnedGrid:
         times: N + 1 falling times, the last 0.
         before: RMS distance to the many-step samples with the grid that the flow had, model units.
         after: The same with the learned one.
-        rounds: Updates made.
     """
 
     times: list[float]
     before: float
     after: float
-    rounds: int
 
 
 def learn_grid(
@@ -102,7 +100,7 @@ def learn_grid(
                 best, least = times.tolist(), error
         if watch is not None:
             watch(i + 1, error)
-    return LearnedGrid(best, before, least, rounds)
+    return LearnedGrid(best, before, least)
 
 
 def _best_start(flow: Flow, pairs: Pairs, batch: int) -> Flow:
@@ -168,7 +166,7 @@ class Pairs:
     target: Tensor
 
     @classmethod
-    def of(cls, flow: Flow, teacher: Flow, n: int, seed: int) -> Pairs:
+    def of(cls, flow: Flow, teacher: Transport, n: int, seed: int) -> Pairs:
         """Noise from a seed on, with the conditions that come with it, and the teacher's samples from it."""
         draws = ExampleDraws(seed, n, device=flow.device)
         condition = flow.conditions(n, None, seed)

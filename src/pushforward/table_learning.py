@@ -45,12 +45,13 @@ class TableLearning:
     """The result of learning a table, on noise that it was not learned on.
 
     Args:
-        table: The learned table; None where it is not better than the best grid for certain.
+        table: The learned table; None where it is not nearer for certain, or its samples are farther from real data.
         before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
         after: The same with the learned table.
         grid: The N + 1 times of the best grid.
         n: Examples of noise on which both were measured.
-        rounds: Updates made.
+        to_data: The least distance to real data of samples by a grid, and that of samples by the table; None where it was not
+            measured, since the table is not nearer.
     """
 
     table: LearnedTable | None
@@ -58,24 +59,26 @@ class TableLearning:
     after: float
     grid: list[float]
     n: int
-    rounds: int
+    to_data: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         """The distances in a sentence."""
-        measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
-        end = "" if self.table else ". The table is not certain to be better and is refused"
-        on = f"{self.n} new examples of noise (RMS, standard deviations)"
-        return f"distance to the many-step samples on {on}: {measured}{end}"
+        return (
+            f"distance to the many-step samples on {self.n} new examples of noise (RMS, standard deviations): "
+            f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
+            + ("; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data) if self.to_data else "")
+            + ("" if self.table else ". The table is not certain to be better and is refused")
+        )
 
 
 def learn_table(
     flow: Flow,
+    distance: Callable[[Flow], float],
     *,
     grids: Sequence[Sequence[float]] = (),
     n: int = 256,
     rounds: int = 200,
     batch: int = 32,
-    seed: int = SEED,
     teacher: Flow | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> TableLearning:
@@ -87,41 +90,22 @@ def learn_table(
 
     Args:
         flow: A deterministic flow of at least 2 steps, guided or not; the table holds for its guidance only.
+        distance: How far a flow's samples are from real data: `pushforward.evaluation.curves.training_distance`.
         grids: Further times of as many steps, such as learned ones.
         n: Noise examples to learn on.
         rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
         batch: Examples in one update.
-        seed: The first noise example's seed; labels are drawn with it too.
         teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
 
     Returns:
-        The table, if it is better than every grid by more than two standard errors and one per cent, and both distances.
+        The table, if it is nearer than every grid by more than two standard errors and one per cent, and its samples are no
+        farther from real data than those of the nearest grid, of the flow's own times and of those given; and all distances.
 
     Raises:
         UsageError: For a stochastic or adaptive solver, one of jumps or of steps that are no table, or fewer than 2 steps.
     """
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
-    _check(flow)
-    teacher = teacher or teacher_of(flow)
-    counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
-    firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
-    fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
-    named: list[str | Sequence[float]] = [*GRIDS, *grids]
-    rivals = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in named)]
-    start = min(rivals, key=lambda rival: fit.error(along(rival), batch))
-    table = _learned(start, fit, choice, (rounds, batch), watch)
-    squares = {id(rival): certify.distances(along(rival), batch).double() for rival in rivals}
-    best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
-    before, after = squares[id(best)], certify.distances(along(flow.with_table(table)), batch).double()
-    gain = before - after
-    error = float(gain.std()) / len(gain) ** 0.5
-    better = float(gain.mean()) > max(CERTAIN * error, LEAST * float(before.mean()))
-    distances = [float(part.mean().sqrt()) for part in (before, after)]
-    return TableLearning(table if better else None, distances[0], distances[1], best.times.tolist(), len(gain), rounds)
-
-
-def _check(flow: Flow) -> None:
     refuse_others(flow, "table")
     if flow.solver.jumps:
         raise UsageError(
@@ -129,6 +113,25 @@ def _check(flow: Flow) -> None:
             "Choose a solver of the ODE, such as unipc or dpm."
         )
     _ = flow.table  # refuses steps that are no table
+    teacher = teacher or teacher_of(flow)
+    counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
+    firsts = SEED, SEED + counts[0], SEED + counts[0] + counts[1]
+    fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
+    named: list[str | Sequence[float]] = [*GRIDS, *grids]
+    rivals = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in named)]
+    start = min(rivals, key=lambda rival: fit.error(along(rival), batch))
+    tabled = flow.with_table(_learned(start, fit, choice, (rounds, batch), watch))
+    squares = {id(rival): certify.distances(along(rival), batch).double() for rival in rivals}
+    best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
+    before, after = squares[id(best)], certify.distances(along(tabled), batch).double()
+    gain = before - after
+    nearer = float(gain.mean()) > max(CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean()))
+    otherwise = {id(rival): rival for rival in (best, flow, *rivals[1 + len(GRIDS) :])}
+    to_data = (min(map(distance, otherwise.values())), distance(tabled)) if nearer else None
+    certified = tabled.learned if to_data and to_data[1] <= to_data[0] else None
+    return TableLearning(
+        certified, float(before.mean().sqrt()), float(after.mean().sqrt()), best.times.tolist(), len(gain), to_data
+    )
 
 
 def _learned(

@@ -203,8 +203,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "table_learning.py": [
         ("self._units * self.added", "self._units * self.added.detach()", "table_learning"),
-        ("max(CERTAIN * error, LEAST * float(before.mean()))", "-1.0", "table_learning"),
+        (" if nearer else None", "", "table_learning"),
         ("flow.solver.jumps", "False", "table_learning"),
+        ("if to_data and to_data[1] <= to_data[0]", "if to_data", "table_learning"),
+        ("*rivals[1 + len(GRIDS) :])", ")", "table_learning"),
         ("[*GRIDS, *grids]", "[*GRIDS]", "table_learning"),
         ("if candidate is not None and error < least", "if candidate is not None and error > least", "table_learning"),
     ],

@@ -61,7 +61,8 @@ def tune(
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
     same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
-    calls and is refused where it is no better than the best times, on noise that it was not learned on. Examples:
+    calls and is refused where it is no better than the best times, on noise that it was not learned on, or where its samples are
+    farther from the training examples. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
@@ -121,10 +122,11 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 
 
 @contextmanager
-def _watched(run: Run, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
+def _watched(run: Run, what: str, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
     from pushforward.training.progress import Progress, duration
 
+    say(f"learning {what} on {examples:,} examples of noise ...")
     progress, since = Progress(), []
 
     def watch(number: int, error: float) -> None:
@@ -143,10 +145,8 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
     """Learn times and keep them; what is reported."""
     from pushforward.grid_learning import learn_grid
 
-    name, rounds = type(flow.solver).__name__, amounts.get("rounds", 40)
-    examples = amounts.get("n", 128)
-    say(f"learning {flow.steps} steps of {name} on {examples:,} examples of noise ...")
-    with _watched(run, rounds, examples) as watch:
+    name, amounts = type(flow.solver).__name__, {"n": 128, "rounds": 40, **amounts}
+    with _watched(run, f"{flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
         grid = learn_grid(flow, **amounts, watch=watch)  # type: ignore[arg-type]
     errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
     run.store_grid(flow.solver, grid.times, **errors)
@@ -155,20 +155,21 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
 def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn a table and keep it if it is better; what is reported."""
+    from pushforward.evaluation.curves import training_distance
     from pushforward.table_learning import learn_table
+    from pushforward.training.run_data import data_of_run
 
-    name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
-    known = run.learned_grid(flow.steps, flow.solver)
-    examples = amounts.get("n", 256)
-    say(f"learning a table for {flow.steps} steps of {name} on {examples:,} examples of noise ...")
-    with _watched(run, rounds, examples) as watch:
-        learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
-    errors = {"before": learned.before, "after": learned.after, "checkpoint_step": run.state["step"]}
+    absent, known = "Learn times, which need no data: --what times.", run.learned_grid(flow.steps, flow.solver)
+    distance = training_distance(run.transport, data_of_run(run.folder, run.spec, None, absent=absent, changed="train again"))
+    name, amounts = type(flow.solver).__name__, {"n": 256, "rounds": 200, **amounts}
+    with _watched(run, f"a table for {flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
+        learned = learn_table(flow, distance, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
+    errors = {"before": learned.before, "after": learned.after, "to_data": learned.to_data, "checkpoint_step": run.state["step"]}
     if learned.table is not None:
         run.store_table(flow.solver, learned.table, guidance, **errors)
-    table = None if learned.table is None else dataclasses.asdict(learned.table)
-    facts = {"run": str(run.folder), "steps": flow.steps, "solver": name, "guidance": guidance, "table": table}
-    return facts | errors | {"stored": table is not None, "summary": str(learned)}
+    table = learned.table and dataclasses.asdict(learned.table)
+    facts = {"run": str(run.folder), "steps": flow.steps, "solver": name, "guidance": guidance, "table": table, **errors}
+    return facts | {"stored": table is not None, "summary": str(learned)}
 
 
 def _text(r: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from pushforward.warned import warn
 __all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
 
 PERIOD = 1_000_000
-"""Seeds from one draw to the next."""
+"""Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _imputed(
     seed: int,
     batch: int,
 ) -> Imputed:
-    """The tables with the gaps of the chosen columns filled; row i of draw k comes from ``seed + k PERIOD + i`` alone."""
+    """The tables with the gaps of the chosen columns filled; a draw of row i comes from its number and ``seed + i`` alone."""
     name, kind = known_columns(transport)
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space
@@ -253,6 +253,7 @@ def _imputed(
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
     possible = _met(space, values[rows])
+    seeds = seed + rows + (seed + rows) // PERIOD * 2**40
     tally, unmet = Tally(), np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
         waiting = np.arange(len(rows))
@@ -260,7 +261,7 @@ def _imputed(
             for start in range(0, len(waiting), batch):
                 part = waiting[start : start + batch]
                 index = rows[part]
-                filled = _rows(transport, {name: condition[part]}, seed + draw * PERIOD + index, turn)
+                filled = _rows(transport, {name: condition[part]}, seeds[part] + draw * PERIOD, turn)
                 out[draw, index] = np.where(missing[index], filled, values[index])
             broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
             tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)

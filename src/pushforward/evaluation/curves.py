@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pushforward.data import Dataset
+from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajectory
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scoring import score
 from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
+from pushforward.grid_learning import Pairs
 from pushforward.metrics import Score
 from pushforward.numbers import counted
-from pushforward.transports import Transport, has_levels, has_steps, inner_of, with_inner
+from pushforward.transports import Flow, Transport, has_levels, has_steps, inner_of, with_inner
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge
 
-__all__ = ["quality_curve", "trajectory_of"]
+__all__ = ["quality_curve", "training_distance", "trajectory_of"]
 
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
@@ -27,6 +30,8 @@ CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 TRACED_SECONDS = 4.0
 """About the most that one model's trajectories, and as much again its losses by noise level, may take."""
 LEVELS = 13
+CHOOSING, CHOSEN_BY = 700_000_000, 2_000
+"""The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most."""
 FEW_COLUMNS = 16
 """Vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples."""
 
@@ -82,3 +87,24 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
         npe=transport_cost(transport, data, n, seed, steps) if few else None,
         loss_by_level=tuple(LevelError(**level) for level in levels),
     )
+
+
+def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
+    """A measure by which samplers are chosen: how far a flow's samples lie from training examples, with the same starts for all.
+
+    Of points and rows it is the energy distance. Of others it is the Fréchet distance in the features of the data, to training
+    examples on which these were not fitted.
+
+    Args:
+        transport: The model's, which decodes the codes where its flow samples codes.
+        data: What the model was trained on.
+    """
+    features, name = fit_features(data), "energy" if len(data.space.shape) == 1 else "frechet"
+    known = replace(data, held_out=data.train if data.truth else data.train.take(features.halves.drawn))
+    n = min(len(known.held_out) - 1, CHOSEN_BY)
+
+    def distance(flow: Flow) -> float:
+        x = transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target).float().cpu()
+        return score(x, known, features, n=n, metrics=(name,))[name].number
+
+    return distance
