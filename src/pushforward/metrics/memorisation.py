@@ -13,7 +13,7 @@ from pushforward.metrics.uncertainty import share_error
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used, so that the names of metrics are known without it
 
-__all__ = ["Memorisation", "near_copies", "nearest_distance", "nearest_example", "strong_columns"]
+__all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 
 JUDGES = 500
 """Held-out examples, at most, whose distance to the training examples sets the threshold."""
@@ -67,24 +67,19 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
     the difference, so that an exact copy is at exactly 0.
     """
-    return nearest_example(x, training, scale)[0]
-
-
-def nearest_example(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """`nearest_distance` (n,), and the number of that training example (n,)."""
     import torch
 
     examples = _examples(x, scale)
     if x.shape[1] <= TREE:
         from scipy.spatial import cKDTree
 
-        return cKDTree(_examples(training, scale).numpy()).query(examples.numpy())  # type: ignore[no-any-return]
+        return np.asarray(cKDTree(_examples(training, scale).numpy()).query(examples.numpy())[0])
     _, where = _closest(examples, _blocks(training, scale))
     distances = [
         (examples[start : start + BLOCK] - _examples(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
         for start in range(0, len(examples), BLOCK)
     ]
-    return torch.cat(distances).numpy(), where.numpy()
+    return torch.cat(distances).numpy()
 
 
 def near_copies(
