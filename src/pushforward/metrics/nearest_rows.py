@@ -42,9 +42,9 @@ def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]
     return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
 
 
-def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The share of distances (n,) that are less than the other ones (n,), equal ones counting half."""
-    return float(((first < other) + 0.5 * (first == other)).mean())
+def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which distances (n,) are less than the other ones (n,): 1 for these, 1/2 for equal ones, else 0."""
+    return (first < other) + 0.5 * (first == other)
 
 
 def cell_variance(first: NDArray[np.float64], other: NDArray[np.float64], rows: int) -> float:
@@ -120,12 +120,11 @@ class NearestRows:
         generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
-        first, other = (nearest_distance(generated, side, samples.scale) for side in real)
-        share, own = nearer(first, other), (first < other) + 0.5 * (first == other)
+        own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
         cells = [np.bincount(nearest(generated, side)[1], part) for side, part in zip(real, (own, 1 - own), strict=True)]
         of_real = cell_variance(*cells, len(training)) ** 0.5
-        error = float(np.hypot(share_error(share * len(generated), len(generated)), of_real))
-        scores = {"nearer_training": Score(share, error=error, reference_error=of_real)}
+        error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
+        scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
         distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
         if not distances[1].any():
             return scores
