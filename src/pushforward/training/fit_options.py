@@ -24,8 +24,8 @@ _OF_TRAINING = " It belongs to the recipe: dataclasses.replace(recipe, training=
 HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
-    "batch": _OF_TRAINING.format("batch=64"),
-    "batch_size": _OF_TRAINING.format("batch=64"),
+    "batch": _OF_TRAINING.format("batch=128"),
+    "batch_size": _OF_TRAINING.format("batch=128"),
     "lr": _OF_TRAINING.format("lr=1e-3"),
 }
 """Suggestions for arguments of other names."""
