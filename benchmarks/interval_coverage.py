@@ -176,9 +176,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         off = [f"{row['score']} ({row['case']}, {row['held']:.1%})".replace("%)", " %)") for row in some if row not in within]
         text += f"; not {', '.join(off)}." if off else "."
     text += (
-        "\n\nReal data is drawn anew for each repeat. The width is that of the mean interval over 1.96 standard deviations of "
-        "the score over repeats. Distances of a perfect model are at the end of their range, where their first order is 0. There "
-        "each value is tested with the variance that it would have, and intervals reach farther up than down."
+        "\n\nReal data is drawn anew for each repeat, of tables (rows) with the training rows, which an interval of "
+        "nearest_ratio takes as given. The width is that of the mean interval over 1.96 standard deviations of the score over "
+        "repeats. Distances of a perfect model are at the end of their range, where their first order is 0. There each value is "
+        "tested with the variance that it would have, and intervals reach farther up than down."
     )
     for repeats in sorted({row["repeats"] for row in rows}, reverse=True):
         some = dict.fromkeys(f"{row['score']} ({row['case']})" for row in rows if row["repeats"] == repeats)

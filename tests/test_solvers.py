@@ -143,9 +143,7 @@ def test_churn_adds_noise_between_its_levels_alone(low, high, raised):
 @pytest.mark.parametrize("path", [Linear(), VP(), Tabulated(linear_betas())], ids=lambda path: type(path).__name__)
 def test_churn_raises_no_level_above_the_end_of_its_path(path):
     x, t, s = torch.randn(6, 2, dtype=torch.float64), *(torch.full((6,), at, dtype=torch.float64) for at in (path.ends[1], 0.9))
-    ends = [
-        solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 100.0)
-    ]
+    ends = [solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 100.0)]
     torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
 
 

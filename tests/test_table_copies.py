@@ -21,7 +21,7 @@ def test_ratios_of_distances_and_shares_are_plain():
 
 @pytest.mark.parametrize(("rows", "samples"), [(200, 200), (100, 400)])
 def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
-    """On a line a cell is the mean of two gaps, each exponential: a variance of half its mean's square, so of the share 1 / 16m."""
+    """On a line a cell is the mean of two gaps, each exponential: half its mean's square, so 1 / 16m of the share."""
     scores = []
     for seed in range(60):
         draw = random([50, seed])

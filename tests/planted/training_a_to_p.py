@@ -92,6 +92,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
         ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
+    "training/fit_options.py": [
+        ("recipe.training.changed({})", "pf.Training({})", "training_settings"),
+    ],
     "training/folders.py": [
         (
             "    if is_locked(folder):\n        raise CheckpointError(",
