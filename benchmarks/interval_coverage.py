@@ -23,6 +23,7 @@ from protocol import benchmark, parsed, results, table, write
 import numpy as np
 from interval_cases.clouds import Case, cases
 from interval_cases.of_models import of_classes, of_density, true_bits
+from interval_cases.tables import TABLES, of_table
 
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.model_scores import MODEL_SCORES
@@ -60,6 +61,11 @@ def wanted(case: Case, metrics: list[str] | None) -> list[str] | None:
     if metrics is None:
         return None if case.scores is None else list(case.scores)
     return [name for name in metrics if name not in OF_MODELS.values() and (case.scores is None or name in case.scores)]
+
+
+def table_scores(case: str, metrics: list[str] | None) -> list[str]:
+    """The same of a table."""
+    return [name for name in TABLES[case][2] if metrics is None or name in metrics]
 
 
 def of_stacked(n: int, repeat: int, most: float) -> list[dict[str, Score]]:
@@ -105,13 +111,19 @@ def main(words: list[str]) -> None:
     parser.add_argument("--cases", nargs="*", help="by these alone, such as 'points, perfect'; with --metrics")
     given = parsed(parser, words, repeats=2, n=40)
     rows = []
-    for case in cases()[:: 2 if given.smoke else 1]:
-        names = wanted(case, given.metrics)
-        if names == [] or (given.cases and case.name not in given.cases):
+    for cloud in cases()[:: 2 if given.smoke else 1]:
+        wanted_scores = wanted(cloud, given.metrics)
+        if wanted_scores == [] or (given.cases and cloud.name not in given.cases):
             continue
-        results_of = [repeated(case, given.n, at, names) for at in range(given.repeats)]
-        rows += coverage(case.name, results_of, case.truths, given.n)
-        print(case.name, flush=True)
+        results_of = [repeated(cloud, given.n, at, wanted_scores) for at in range(given.repeats)]
+        rows += coverage(cloud.name, results_of, cloud.truths, given.n)
+        print(cloud.name, flush=True)
+    for case, (*_, truths) in TABLES.items():
+        names = table_scores(case, given.metrics)
+        if names and case in (given.cases or [case]):
+            of_case = [of_table(given.n, at, case, names, SAMPLINGS) for at in range(given.repeats)]
+            rows += coverage(case, of_case, truths, given.n)
+            print(case, flush=True)
     further = ((READ, partial(of_stacked, most=2), {}), (EVEN, partial(of_stacked, most=1), {}), (TAUGHT, of_classes, {}))
     for name, of_model, truths in (*further, (DENSITY, of_density, {"bpd": true_bits()})):
         if (given.metrics is None or OF_MODELS[name] in given.metrics) and name in (given.cases or [name]):
@@ -128,7 +140,7 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     measured = {(row["case"], row["score"]) for row in rows}
     others = [row for row in before["rows"] if (row["case"], row["score"]) not in measured]
     rows = rows + [{"commit": before["commit"], "repeats": before["repeats"], **row} for row in others]
-    order = {name: at for at, name in enumerate([*(case.name for case in cases()), READ, EVEN, TAUGHT, DENSITY])}
+    order = {name: at for at, name in enumerate([*(case.name for case in cases()), *TABLES, READ, EVEN, TAUGHT, DENSITY])}
     scores = {name: at for at, name in enumerate(known_scores())}
     return sorted(rows, key=lambda row: (order[row["case"]], scores[row["score"]], row["samplings"]))
 
@@ -164,9 +176,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         off = [f"{row['score']} ({row['case']}, {row['held']:.1%})".replace("%)", " %)") for row in some if row not in within]
         text += f"; not {', '.join(off)}." if off else "."
     text += (
-        "\n\nReal data is drawn anew for each repeat. The width is that of the mean interval over 1.96 standard deviations of "
-        "the score over repeats. Distances of a perfect model are at the end of their range, where their first order is 0. There "
-        "each value is tested with the variance that it would have, and intervals reach farther up than down."
+        "\n\nReal data is drawn anew for each repeat, of tables (rows) with the training rows, which an interval of "
+        "nearest_ratio takes as given. The width is that of the mean interval over 1.96 standard deviations of the score over "
+        "repeats. Distances of a perfect model are at the end of their range, where their first order is 0. There each value is "
+        "tested with the variance that it would have, and intervals reach farther up than down."
     )
     for repeats in sorted({row["repeats"] for row in rows}, reverse=True):
         some = dict.fromkeys(f"{row['score']} ({row['case']})" for row in rows if row["repeats"] == repeats)

@@ -1,6 +1,7 @@
 """Looking into latent spaces."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
 from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
+from pushforward.evaluation.measurements import LatentStatistics
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import Report
+from pushforward.report.latent import code_chart, section
+from pushforward.report.sprites import Look
 from pushforward.scatter import groups_picture
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
@@ -26,6 +31,17 @@ class Same(nn.Module):
 
     def forward(self, x, t=None, condition=None):
         return torch.cat([x, torch.zeros_like(x)], 1)
+
+
+class Scaled(nn.Module):
+    """Mean codes that are the data, scaled, with a variance of nearly 1."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x, t=None, condition=None):
+        return torch.cat([x * self.scale, torch.full_like(x, -1e-3)], 1)
 
 
 class Back(nn.Module):
@@ -81,6 +97,31 @@ def test_what_cannot_be_looked_at_is_refused():
         arithmetic(plain_coder(data), data.without_labels(), 0, 1)
     with pytest.raises(UsageError, match="at least 2 frames"):
         walk(plain_coder(data), data.train.data_units(0), data.train.data_units(1), 1)
+
+
+def test_a_map_of_codes_lies_in_its_frame():
+    """Far codes as well, and as whole dots."""
+    points = np.random.default_rng(0).standard_t(2, (500, 2)) * [3.0, 0.5] + [40.0, -7.0]
+    chart = code_chart(points, np.arange(500) % 3, ["a", "b", "c"], "Codes")
+    side, _ = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', chart).groups())
+    dots = np.array(re.findall(r'<circle cx="(.*?)" cy="(.*?)" r="(.*?)"/>', chart), dtype=float)
+    assert len(dots) == 500
+    assert (dots[:, :2] - dots[:, 2:] >= 0).all()
+    assert (dots[:, :2] + dots[:, 2:] <= side).all()
+
+
+def test_active_units_are_those_that_are_seen_to_carry_something():
+    """A mean of variance v costs v / 2 nats at least: units above the published .01 lie above .005, on a chart that shows it."""
+    data = space_data((4,), labels=False, n=400)
+    scale = torch.tensor([0.05, 0.11, 0.5, 2.0])
+    statistics = code_statistics(Autoencoder(Scaled(scale), Back(), data.space), data)
+    variance = scale**2 * data.space.to_model(data.held_out.data_units()).var(0)
+    assert statistics.active == int((variance > 0.01).sum()) == 3
+    assert sum(unit >= 0.005 for unit in statistics.by_unit) == 3
+    model = ModelResult("vae", latent=LatentStatistics(code=statistics))
+    chart = re.search(r"<svg class=\"chart .*?</svg>", section(Comparison("codes", models=(model,)), Look({})), re.S)[0]
+    heights = [float(y) for y in re.findall(r'<circle cx=".*?" cy="(.*?)"', chart)]
+    assert np.diff(heights).min() > 5, "each unit can be told from the next"
 
 
 def test_groups_have_colours_of_their_own():

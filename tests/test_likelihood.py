@@ -127,6 +127,15 @@ def test_the_bound_of_an_ideal_model_is_the_entropy():
     torch.testing.assert_close(elbo(flow, x[5:9], times=3, seed=5), elbo(flow, x[:9], times=3)[5:])
 
 
+def test_the_bound_counts_what_the_last_level_knows_of_the_data():
+    """Of data that is one image nothing else is left: -log p is the KL of x_t and noise, SNR u^2 / 2, at the path's end."""
+    path = Narrowed(Linear(), 1e-3, 0.7)
+    x = torch.full((5, 1, 2, 3), 100 / 255)
+    u = (100 / 255 - 0.4) / 0.2
+    bound = elbo(Flow(Pixels(path, [100], [1.0]), DPM(), 5), x, times=4)
+    torch.testing.assert_close(bound, torch.full((5,), -6 * (0.3 / 0.7) ** 2 * u**2 / 2).double(), rtol=1e-3, atol=1e-9)
+
+
 def test_every_decoder_gives_a_bound_and_a_good_one_is_found():
     """At t_min of VP the noise is as wide as a level: a decoder that is too wide or too narrow costs much."""
     levels, shares = [0, 120, 255], [0.6, 0.2, 0.2]

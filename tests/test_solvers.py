@@ -131,6 +131,22 @@ def test_euler_maruyama_without_noise_is_euler():
     assert (end(ring(Linear()), solvers.EulerMaruyama(0.0), 21) - end(ring(Linear()), Euler(), 21)).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize(("low", "high", "raised"), [(0.05, 50, True), (2, 50, False), (0.05, 0.5, False)])
+def test_churn_adds_noise_between_its_levels_alone(low, high, raised):
+    x, t, s = torch.randn(6, 2, dtype=torch.float64), *(torch.full((6,), at, dtype=torch.float64) for at in (0.5, 0.4))
+    ends = [
+        solvers.Churn(churn, low, high).step(ring(Linear()), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 3.0)
+    ]
+    assert bool(((ends[0] - ends[1]).abs() > 1e-3).any()) == raised, "the level is 1"
+
+
+@pytest.mark.parametrize("path", [Linear(), VP(), Tabulated(linear_betas())], ids=lambda path: type(path).__name__)
+def test_churn_raises_no_level_above_the_end_of_its_path(path):
+    x, t, s = torch.randn(6, 2, dtype=torch.float64), *(torch.full((6,), at, dtype=torch.float64) for at in (path.ends[1], 0.9))
+    ends = [solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 100.0)]
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
+
+
 STEPS = {"ancestral": 400, "ddim:0.5": 200, "dpmsde": 100, "eulermaruyama": 200, "eulermaruyama:2": 375, "churn:3": 75}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -147,6 +148,21 @@ def test_training_settings_are_checked(given, says):
     recipe = recipe_for("gan", space_data((2,), labels=False))
     with pytest.raises(UsageError, match=says):
         dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+
+
+@pytest.mark.parametrize("name", ["lr", "batch", "batch_size"])
+def test_the_call_that_a_hint_writes_changes_one_setting_alone(name):
+    """For instance not the optimiser, which another `Training` would."""
+    data = space_data((3, 16, 16), labels=False)
+    recipe = pf.recipes.vae(data.space, "tiny")
+    training, setting = recipe.training, name.removesuffix("_size")
+    with pytest.raises(UsageError) as refused:
+        pf.fit(recipe, data, **{name: 3})
+    call = re.search(r"dataclasses\.replace\(.*\)\)", str(refused.value))[0]
+    written = eval(call, {"dataclasses": dataclasses, "pf": pf, "recipe": recipe}).training
+    assert training.optimizer == "muon" != pf.Training().optimizer
+    assert getattr(written, setting) != getattr(training, setting)
+    assert dataclasses.replace(written, **{setting: getattr(training, setting)}) == training
 
 
 def test_a_label_may_be_called_opaque(tmp_path):

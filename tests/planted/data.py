@@ -134,7 +134,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
     "data/sources.py": [
-        ('    refuse_unknown(options, LoadOptions, "data.load")\n', "", "newcomers"),
+        ("if data.table is not None and data.table.sentences:", "if False:", "table_messages"),
+        ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
     ],
     "data/streamed.py": [
         ("content=self.content[index])", "content=self.content)", "streaming"),

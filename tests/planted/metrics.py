@@ -24,6 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
         ("mixed[place, :, column] = rows[order, column]", "mixed[place, :, 0] = rows[order, 0]", "table_metrics"),
+        ("TAUGHT = 1.5", "TAUGHT = 1.0", "table_metrics"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/exchanges.py": [
@@ -73,6 +74,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_copies"),
         ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
         ("a / b**2 * of_b", "a * of_b", "table_copies"),
+        ("cell_variance(*cells, len(training)) ** 0.5", "0.0", "table_copies"),
+        ("(c * (c - 1)).sum()", "(c * c).sum()", "table_copies"),
+        ("- (c.sum() / n) ** 2 / rows", "", "table_copies"),
         ("if not distances[1].any():", "if False:", "table_copies"),
         ("if len(x) > KNOWN:", "if False:", "table_copies"),
     ],
@@ -114,6 +118,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/utility.py": [
         ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),
+        ("squares - ((real - mean) / std * value) ** 2", "squares", "table_metrics"),
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
         ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
     ],

@@ -80,6 +80,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and not first and _above(ladder, metric, own, rungs[0])", "and not first", "finished_ladder"),
         ("and model.weights_step == 0:", "and False:", "finished_ladder"),
     ],
+    "report/latent.py": [
+        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
+        ("log_y=True", "log_y=False", "codes"),
+    ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report_verdict"),
         ("'percentage points' if share else unit", "'percentage points' if share else ''", "report_figures"),

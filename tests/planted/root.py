@@ -88,6 +88,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(slope * probe)", "slope", "likelihood"),
         ("total * (high - low) / (2 * times)", "total * (high - low) / times", "likelihood"),
         ("- torch.logsumexp(-distance * precision, 0)", "", "likelihood"),
+        ("- diffusion - prior", "- diffusion", "likelihood"),
         ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],

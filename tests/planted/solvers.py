@@ -60,6 +60,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.sqrt(2 * h)", "torch.sqrt(h)", "solvers"),
         ("self.strength**2 * h", "self.strength * h", "solvers"),
         ("(first + second) / 2", "first", "solvers"),
+        ("1 + acts * (self.churn", "1 + (self.churn", "solvers"),
+        ("torch.log(level * grown)).clamp(*path.ends)", "torch.log(level * grown))", "solvers"),
         ("extra * self.excess", "2 * extra * self.excess", "solvers"),
         ("2 * self.snr * sigma * noise_of", "3 * self.snr * sigma * noise_of", "solvers"),
     ],

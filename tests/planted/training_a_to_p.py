@@ -98,6 +98,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
         ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
+    "training/fit_options.py": [
+        ("recipe.training.changed({})", "pf.Training({})", "training_settings"),
+    ],
     "training/folders.py": [
         ("not (waiting or runs_inside(folder))", "False", "named_runs"),
         ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),

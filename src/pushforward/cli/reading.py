@@ -31,13 +31,13 @@ def source(
         condition: The name of its condition, or None.
         recorded: Options of `pushforward.data.load` where the reading names no others.
     """
-    from pushforward.data import load
+    from pushforward.data.sources import read
 
-    options = {**(recorded or {}), **options_of_reading(reading)}
+    options: Any = {**(recorded or {}), **options_of_reading(reading)}
     if condition is not None:
         options["labelled"] = condition == "label"
     with counting(data) as progress:
-        loaded = load(data, **options, progress=progress)
+        loaded = read(data, {**options, "progress": progress})
     if reading.workers is not None and not loaded.train.on_disk:
         say("--workers has no effect: the examples are in memory (--stream leaves images on disk, and decodes them ahead)")
     if loaded.header is False and reading.header is None:

@@ -20,6 +20,7 @@ from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import read_schema
 from pushforward.data.tabular import frame_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.warned import warn
 
 __all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read", "stated"]
 
@@ -119,6 +120,8 @@ class LoadOptions(TypedDict, total=False):
 def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
     """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
+    What is left out of a table for what it holds is a warning.
+
     Args:
         name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
@@ -133,12 +136,15 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
         UsageError: an unknown name or option, or an option that does not apply to the source.
         DataError: data that cannot be found, read, or trained on.
     """
-    refuse_unknown(options, LoadOptions, "data.load")
-    return read(name_or_path, options)
+    data = read(name_or_path, options)
+    if data.table is not None and data.table.sentences:
+        warn("\n".join(data.table.sentences))
+    return data
 
 
 def read(name_or_path: Any, options: LoadOptions, *, census: bool = False) -> Dataset:
-    """Read data as `load` does; a ``census`` describes each file, also of a source that training would refuse."""
+    """Read data as `load` does, without warnings; a ``census`` describes each file, also of a source that training refuses."""
+    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
         return frame_dataset(name_or_path, _reading(options))
     if not isinstance(name_or_path, (str, os.PathLike)):

@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import nearest
 from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, share_error
 
-__all__ = ["NearestRows", "distance_ratio", "nearer", "repeating", "some"]
+__all__ = ["NearestRows", "cell_variance", "distance_ratio", "nearer", "repeating", "some"]
 
 MOST, KNOWN = 2000, 100_000
 """Rows of either side that look for their nearest training row, and training rows among which they look, at most."""
-SHARED = 1.5
-"""The error of a share of samples that have real rows as neighbours in common, over that of independent ones, about."""
-
 REPEATING = 0.05
 """The share of training rows that equal another one above which distances are not compared."""
 
@@ -44,9 +42,25 @@ def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]
     return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
 
 
-def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The share of distances (n,) that are less than the other ones (n,), equal ones counting half."""
-    return float(((first < other) + 0.5 * (first == other)).mean())
+def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which distances (n,) are less than the other ones (n,): 1 for these, 1/2 for equal ones, else 0."""
+    return (first < other) + 0.5 * (first == other)
+
+
+def cell_variance(first: NDArray[np.float64], other: NDArray[np.float64], rows: int) -> float:
+    """The variance of a share of samples over new real rows, from how many samples have each row as their nearest one.
+
+    A row's part of all samples is its cell. With sums a and b of the cells of either kind, a share a / (a + b) varies by
+    (b^2 var a + a^2 var b) / (a + b)^4. What chance adds to the squares of counts is taken off.
+
+    Args:
+        first: Samples of each row of the kind whose share it is; halves where a sample is as near to both kinds.
+        other: Of each row of the other kind.
+        rows: How many rows there are of either kind; those that no sample has may be left out.
+    """
+    n = first.sum() + other.sum()
+    of_first, of_other = ((c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows for c in (first, other))
+    return float(max(0.0, of_first * (other.sum() / n) ** 2 + of_other * (first.sum() / n) ** 2))
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
@@ -106,9 +120,11 @@ class NearestRows:
         generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
-        share = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
-        error = SHARED * share_error(share * len(generated), len(generated))
-        scores = {"nearer_training": Score(share, error=error, reference_error=error * (1 - SHARED**-2) ** 0.5)}
+        own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
+        cells = [np.bincount(nearest(generated, side)[1], part) for side, part in zip(real, (own, 1 - own), strict=True)]
+        of_real = cell_variance(*cells, len(training)) ** 0.5
+        error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
+        scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
         distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
         if not distances[1].any():
             return scores

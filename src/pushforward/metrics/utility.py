@@ -85,7 +85,8 @@ def _number_error(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], t
     guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test) if len(y) > 1 else np.zeros(len(test))
     squares = ((real - mean) / std - guess) ** 2
     value = float(np.sqrt(squares.mean()))
-    return value, float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * max(value, 1e-12)))
+    terms = squares - ((real - mean) / std * value) ** 2  # the unit varies with the same rows
+    return value, float(terms.std(ddof=1) / np.sqrt(len(terms)) / (2 * max(value, 1e-12)))
 
 
 class Utility:

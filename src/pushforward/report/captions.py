@@ -140,9 +140,11 @@ CODE_NOTES = {
     "table": "Models with an encoder code an example and decode it again. Reconstructions say what the code keeps; the KL term "
     "says what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from "
     "it, so a large one means places from which samples are drawn and to which no data is coded. Active units are "
-    "those that the decoder has any use for. Without any, samples hardly differ, or by the decoder's noise alone: "
+    "numbers of the code whose mean varies over data by a variance above 0.01 (within a class where the model receives "
+    "classes). Without any, samples hardly differ, or by the decoder's noise alone: "
     "posterior collapse, or a training too short to begin to use them.",
-    "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
+    "units": "The KL term of each number of the code, the largest first. An active unit costs 0.005 nats at least, and may carry "
+    "little more. Units below that carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
     "walks": "Walks lead from the code of the first image above to that of the held-out image that differs most from it, of the "
     "same class where the model receives classes.",

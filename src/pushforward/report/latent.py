@@ -11,7 +11,7 @@ from pushforward.evaluation.figures import LatentPictures, Map2D
 from pushforward.evaluation.measurements import CodeStatistics, Reconstruction
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, plain
-from pushforward.pictures import grid_picture, limits_of
+from pushforward.pictures import grid_picture, square
 from pushforward.report.captions import CODE_NOTES
 from pushforward.report.charts import Plot, Series, line_chart, svg_open
 from pushforward.report.markup import framed, panel, scrolled, signs, split, titled
@@ -25,7 +25,7 @@ COLUMNS = (
     Column("SSIM", "Structural similarity of reconstructions to held-out images.", "1 is equal"),
     Column("Explained", "Share of the variance about the mean example that reconstructions explain.", "1 is all"),
     Column("Feature distance", "Mean squared distance to reconstructions in the features of the scores.", "0 is none"),
-    Column("Active units", "Numbers of the code whose mean varies over data."),
+    Column("Active units", "Numbers of the code whose mean varies over data, by a variance above 0.01."),
     Column("KL", "What the code costs, nats an example: the divergence of its distribution from the prior.", "nats"),
     Column("Mismatch", "How far all codes together lie from the prior, as a Gaussian sees it.", "nats, 0 is none"),
 )
@@ -89,7 +89,7 @@ def _units(comparison: Comparison) -> str:
             lines.append(Series(model.name, index, [float(unit) for unit in range(1, len(values) + 1)], values))
     if not lines:
         return ""
-    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, ends=(0.0, None)))
+    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, log_y=True))
     figure = framed(signs(comparison, {line.index for line in lines}), chart)
     note = f"<p>{escape(CODE_NOTES['units'])}</p>"
     return f"<h3>What each unit carries</h3>{split(note, figure)}"
@@ -168,7 +168,7 @@ def code_chart(points: np.ndarray, labels: np.ndarray | None, names: Sequence[st
     points, group = points[known][:DOTS], None if labels is None else labels[known][:DOTS]
     if not len(points):
         return ""
-    left, right, low, high = limits_of(points)
+    left, right, low, high = square(points.min(0), points.max(0), 1.05)
     places = (points - [left, high]) / [right - left, low - high] * SIZE
     parts = [svg_open(SIZE, SIZE, label, "codes")]
     classes = [0] if group is None else [int(number) for number in np.unique(group)]

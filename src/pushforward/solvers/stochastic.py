@@ -123,9 +123,7 @@ class Churn(Solver):
         level, after = torch.exp(-path.log_snr(t) / 2), torch.exp(-path.log_snr(s) / 2)
         acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
         grown = 1 + acts * (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
-        most = float(torch.exp(torch.tensor(-path.log_snr_ends()[1] / 2)))
-        raised = torch.minimum(level * grown, torch.full_like(level, most)).maximum(level)
-        up = path.time(-2 * torch.log(raised)).clamp(*path.ends)
+        up = path.time(-2 * torch.log(level * grown)).clamp(*path.ends)
         high = path.at(up).over(x)
         # sigma / alpha of the present state, so that rounding in the time has no effect
         extra = ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HINTS", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
 
-_OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
+_OF_TRAINING = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
 HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
-    "batch": f" {_OF_TRAINING}",
-    "batch_size": f" {_OF_TRAINING}",
-    "lr": f" {_OF_TRAINING}",
+    "batch": _OF_TRAINING.format("batch=128"),
+    "batch_size": _OF_TRAINING.format("batch=128"),
+    "lr": _OF_TRAINING.format("lr=1e-3"),
 }
 """Suggestions for arguments of other names."""
 

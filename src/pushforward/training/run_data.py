@@ -72,22 +72,22 @@ def data_of_run(
     return learned
 
 
-def _loaded(options: dict[str, Any], content: Mapping[str, Any]) -> Dataset:
+def _loaded(options: Any, content: Mapping[str, Any]) -> Dataset:
     """The data as the run read it: a file of plain numbers as vectors, where its model is one of vectors.
 
     Runs do not record how a file was taken that named no ``table``, and earlier versions took more files as vectors.
     """
-    from pushforward.data import load
+    from pushforward.data.sources import read
 
     try:
-        dataset, error = load(**options), None
+        dataset, error = read(options["name_or_path"], options), None
     except DataError as refused:
         dataset, error = None, refused
     if dataset is not None and as_learned(content, dataset) is not None:
         return dataset
     if Path(options["name_or_path"]).suffix.lower() == ".csv" and "table" not in options:
         with contextlib.suppress(DataError, UsageError):
-            vectors = load(**options, table=False)
+            vectors = read(options["name_or_path"], {**options, "table": False})
             if vectors.fingerprint == content.get("fingerprint"):
                 return vectors
     if dataset is None:
