@@ -48,7 +48,7 @@ def main(parts: list[str]) -> int:
     survived = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        ignored = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache")
+        ignored = shutil.ignore_patterns(".git", ".venv*", "runs", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
         for file, faults in FAULTS.items():
             if not parts or any(part in file for part in parts):

@@ -91,8 +91,8 @@ def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
 
 def test_defaults_are_numbers_where_they_are_numbers(capsys):
     text = " ".join(line for lines in panels(page(capsys, "train", "vae")).values() for line in lines)
-    assert re.search(r"--beta FLOAT .*?\[default: 1.0\] --importance-samples INT .*?\[default: 1\] --dreg CHOICE", text)
-    assert re.search(r"--dreg CHOICE .*?\[choices: yes, no\] \[default: no\]", text)
+    assert re.search(r"--beta .*?\[default: 1.0\] --importance-samples .*?\[default: 1\] --dreg ", text)
+    assert re.search(r"--dreg .*?\[choices: yes, no\] \[default: no\]", text)
 
 
 def test_options_are_read_from_a_signature():

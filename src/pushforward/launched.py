@@ -41,6 +41,7 @@ class Launch:
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """What the launcher has set: torchrun, a program that sets the same variables (Ray), or Slurm where ``MASTER_ADDR`` is set.
 
+    A ``MASTER_ADDR`` that is the whole path of a file is that of processes on one machine, which meet there and talk by loopback.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
 
     Raises:

@@ -64,7 +64,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if code not in FINAL or launcher is None:", "if True:", "launched"),
         ("if code not in FINAL or launcher is None:", "if launcher is None:", "started_again"),
         ("if launched().local_rank:", "if False:", "started_again"),
-        ("int(code.read() or (", "int(0 or (", "launched"),
+        ('int(_text(Path(folder, "code")) or (', "int(0 or (", "launched"),
         ('or "torchrun" in words', "", "started_again"),
         ("not (stopped and code == -signal.SIGTERM)", "True", "started_again"),
         ('words[0] == "resume" or _is_of', "_is_of", "started_again"),
@@ -79,6 +79,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/loop.py": [
         ("130 if number ==", "75 if number ==", "cli_runs"),
         ("if trainer.done:", "if False:", "unfinished"),
+    ],
+    "cli/meeting.py": [
+        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
     ],
     "cli/neighbours.py": [
         ("written to {", "{", "cli_options"),

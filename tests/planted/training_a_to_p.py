@@ -4,8 +4,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/agreement.py": [
         ("if launch.restarts < (launch.most_restarts or 0):", "if False:", "launched"),
         ("            self._post(error)\n", "            pass\n", "launched"),
-        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "launched"),
-        ("        leave()\n", "", "launched"),
+        ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "agreement"),
+        ("        leave()\n", "", "agreement"),
     ],
     "training/background.py": [
         ("        background.join()", "        pass", "saving"),
@@ -186,6 +186,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("own, ends = uuid.uuid4().hex,", 'own, ends = "0",', "started_again"),
         ('        store.set(f"{name}/{rank}", "")\n', "", "started_again"),
         ('if not store.check([f"{own}/{other}"])}', "if False}", "started_again"),
+        ('if os.path.isabs(address := os.environ["MASTER_ADDR"]):', "if False:", "launched"),
+        ('"GLOO_SOCKET_IFNAME": loopback, ', "", "launched"),
         ("    import torch.distributed.nn.functional\n", "", "started_again"),
         ("    release()\n", "", "launched"),
         ("    gc.collect()", "    pass", "launched"),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from programs.photos import photos
+from programs.sockets import overheard
 
 import pushforward as pf
 from pushforward.cli import main as command_line
@@ -220,10 +221,13 @@ def started_again(folder):
     """The launcher of ``--devices``: one of its processes is killed, and it starts both again; the exit code."""
 
     def entry(words):
+        rank = int(os.environ["RANK"])
+        os.environ["GLOO_SOCKET_IFNAME"] = "none"  # of a cluster that this machine belongs to
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-            at_step(1, 3, killed)(int(os.environ["RANK"]))
+            at_step(1, 3, killed)(rank)
+        at_step(rank, 5, overheard(folder))(rank)
         with (
-            open(folder.with_name(f"again-{os.environ['RANK']}.txt"), "a") as file,
+            open(folder.with_name(f"again-{rank}.txt"), "a") as file,
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):

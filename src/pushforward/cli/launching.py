@@ -77,6 +77,8 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from pushforward.cli.meeting import BACKEND
+
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -88,20 +90,18 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
         max_nodes=1,
         nproc_per_node=count,
         run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
+        rdzv_backend=BACKEND,
         max_restarts=int(restarts) if restarts.isdecimal() else 0,
         start_method="spawn" if entry is None else "fork",
     )
     command = ("-m", "pushforward", *words) if entry is None else (list(words),)
     try:
-        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as code:
-            os.environ[_CODE] = code.name
+        with tempfile.TemporaryDirectory() as folder:  # which no other user may enter
+            os.environ[_CODE], config.rdzv_endpoint = f"{folder}/code", str(Path(folder, "store").resolve())
             try:
                 elastic_launch(config, sys.executable if entry is None else entry)(*command)
             except SignalException as stopped:
-                return int(code.read() or (130 if stopped.sigval == signal.SIGINT else 75))
+                return int(_text(Path(folder, "code")) or (130 if stopped.sigval == signal.SIGINT else 75))
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         if (killed := _killed(codes)) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -35,7 +34,7 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count), **environment}
+    shared = {"MASTER_ADDR": str(folder.resolve() / "store"), "MASTER_PORT": "0", "WORLD_SIZE": str(count), **environment}
     began, children, codes = time.monotonic(), [_forked(rank, work, folder, shared) for rank in range(count)], dict[int, int]()
     while len(codes) < count and time.monotonic() - began < LIMIT:
         for rank, child in enumerate(children):
@@ -48,12 +47,6 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
         codes[rank] = 124
     printed = [(folder / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(count)]
     return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: dict[str, str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import socket
 import time
 import uuid
 from datetime import timedelta
@@ -96,11 +97,16 @@ def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
     from torch.distributed.rendezvous import rendezvous
 
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
-    store, rank, count = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))
+    if os.path.isabs(address := os.environ["MASTER_ADDR"]):
+        store: Any = torch.distributed.FileStore(address)
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    else:
+        store = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))[0]
     store.set_timeout(limit)
-    # torchrun's store outlives processes: those that are started again must not find each other's old addresses
-    store = torch.distributed.PrefixStore(f"start/{_start(store, rank, count, limit.total_seconds())}", store)
-    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
+    # a launcher's store outlives processes: those that are started again must not find each other's old addresses
+    store = torch.distributed.PrefixStore(f"start/{_start(store, launch.rank, launch.count, limit.total_seconds())}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
 
 
 def _start(store: Any, rank: int, count: int, limit: float) -> str:
