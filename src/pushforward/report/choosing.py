@@ -16,12 +16,12 @@ from pushforward.report.statistics import (
     at_floor,
     at_n,
     blind,
+    lacking,
     leaders,
     main_metrics,
     metric_for,
     statistic,
     statistics,
-    stronger_baseline,
     values_of,
 )
 from pushforward.report.warnings import warnings
@@ -51,8 +51,7 @@ def choices(comparison: Comparison) -> list[Choice]:
     """
     if len(comparison.models) < 2 or not (speeds(comparison) or metric_for(comparison, "quality")):
         return []
-    scores = {model.name: stronger_baseline(comparison, model.name) for model in comparison.models}
-    short = {name: both for name, both in scores.items() if both is not None}
+    short = lacking(comparison)
     level = {role: _level(comparison, short, role) for role in ROLES}
     lines = _between_equals(comparison, level["quality"], level["diversity"])
     lines += _for(comparison, [model for model in comparison.models if model.name not in short], level)

@@ -25,7 +25,7 @@ from pushforward.report.charts import Plot, Series, line_chart, smooth
 from pushforward.report.markup import framed, prose, scrolled, side_by_side, signs, split, titled
 from pushforward.report.path_charts import path_chart
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import curve_metric, floor_statistic, statistic
+from pushforward.report.statistics import THRESHOLDS, curve_metric, floor_statistic, statistic
 
 __all__ = ["curve", "floor_band", "frontier", "levels", "losses", "trajectories"]
 
@@ -36,7 +36,7 @@ SHOWN_BEHIND = 400
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
     """Real data's score, and half of the band around it in which no difference is measurable."""
     floor = floor_statistic(comparison, metric)
-    return None if floor is None else (floor.value, floor.half)
+    return None if floor is None else (floor.value, THRESHOLDS["differ"] * floor.width / 2**0.5)
 
 
 def curve(comparison: Comparison) -> str:

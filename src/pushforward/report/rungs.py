@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import stdev
 
+from pushforward.evaluation.intervals import NORMAL
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.results import Settings
+from pushforward.evaluation.pairs import Uncertain, half_width, uncertain
+from pushforward.evaluation.results import Score, Settings
 from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import with_spread
 
@@ -46,6 +48,15 @@ class Rung:
         """Over samplings; None for a single one."""
         values = [value for value in self.values if value is not None]
         return stdev(values) if len(values) > 1 else None
+
+    def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
+        """Whether two points differ measurably, whose samplings have the same noise; ``least`` is real data's spread."""
+        return abs(self.value - other.value) > half_width(self._noise(least), other._noise(least), comparisons)
+
+    def _noise(self, least: float) -> Uncertain:
+        error = None if self.interval is None else (self.interval[1] - self.interval[0]) / 2 / NORMAL
+        score = Score(self.value, self.spread, error, self.values, reference_error=0.0)
+        return uncertain(score, least, range(len(self.values)))
 
     @property
     def text(self) -> str:

@@ -2,12 +2,10 @@
 
 Every threshold of the report is in `THRESHOLDS`, and nowhere else.
 
-Two scores differ (`differ`) where they are more than 2 spreads of their difference apart, ``2 sqrt(v^2 + w^2)``. The
-spread of a score is that over its trainings, else over its samplings, and no less than the floor's: three of them can
-agree by luck. So no difference below 2 sqrt 2 spreads of the floor counts, among models or against real data, and "best",
-"no measurable difference" and the limits at the page's end all follow one rule. The 95 % intervals that are shown
-(`pushforward.evaluation.intervals`) play no part in it: they also hold the error of the held-out examples, which is the same
-for all models, so that two models can differ although their intervals overlap.
+Two scores differ where they are farther apart than the interval of their difference is wide to either side (`margin`, by
+`pushforward.evaluation.pairs`), and `lacking` says which models do not beat no network: "best", "no measurable difference", the
+advice and the limits at the page's end all follow from these two. Results without a value for each sampling, of earlier
+versions, must be more than 2 spreads of their difference apart (`differ`), no spread counting as less than the floor's.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import stdev
 
+from pushforward.evaluation.pairs import Uncertain, half_width, uncertain
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, count, listing, measured
@@ -34,15 +32,15 @@ __all__ = [
     "floor_statistic",
     "groups",
     "guess_statistics",
+    "lacking",
     "leaders",
     "main_metrics",
+    "margin",
     "metric_for",
-    "paired",
     "ratio_of",
     "rows_of",
     "statistic",
     "statistics",
-    "stronger_baseline",
     "target_of",
     "values_of",
     "with_spread",
@@ -80,7 +78,6 @@ THRESHOLDS: dict[str, float] = {
     "faster": 1.2,  # a time ratio that counts as a difference
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
-    "enough": 2.0,  # how many spreads of the floor above the best point of a curve still count as enough
 }
 
 
@@ -95,6 +92,8 @@ class Statistic:
         width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
         interval: The ends of the 95 % interval of the score's mean; None where there is none.
+        noise: How it may vary; None where there is no value of each sampling.
+        comparisons: How many pairs are compared in this score.
     """
 
     name: str
@@ -103,11 +102,8 @@ class Statistic:
     width: float
     loss: float
     interval: tuple[float, float] | None = None
-
-    @property
-    def half(self) -> float:
-        """Half the band of no measurable difference: scores whose bands of equal width touch are just not different."""
-        return THRESHOLDS["differ"] * self.width / math.sqrt(2)
+    noise: Uncertain | None = None
+    comparisons: int = 1
 
     @property
     def bar(self) -> tuple[float, float] | None:
@@ -118,7 +114,7 @@ class Statistic:
 
     def better_than(self, other: Statistic) -> bool:
         """Whether this one is measurably better."""
-        return differ(other.loss - self.loss, self.width, other.width)
+        return other.loss - self.loss > margin(self, other)
 
     @property
     def text(self) -> str:
@@ -126,15 +122,16 @@ class Statistic:
         return with_spread(self.value, self.spread, self.interval)
 
 
+def margin(first: Statistic, other: Statistic) -> float:
+    """By how much two scores must differ to differ measurably: the one rule of all comparisons."""
+    if first.noise is None or other.noise is None:
+        return THRESHOLDS["differ"] * math.hypot(first.width, other.width)
+    return half_width(first.noise, other.noise, max(first.comparisons, other.comparisons))
+
+
 def differ(gap: float, width: float, other: float) -> bool:
-    """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
+    """Whether a gap between a score and a bound of these spreads is more than noise."""
     return gap > THRESHOLDS["differ"] * math.hypot(width, other)
-
-
-def paired(first: Sequence[float | None], other: Sequence[float | None], floor: float) -> float:
-    """The spread of the difference of two scores whose samplings have the same noise: over them, no less than the floor's."""
-    gaps = [a - b for a, b in zip(first, other, strict=False) if a is not None and b is not None]
-    return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
 def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
@@ -195,9 +192,14 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     score = None if row is None else row.scores.get(metric)
     if row is None or score is None or score.value is None:
         return None
-    width, ends = max(score.spread or 0.0, floor_of(comparison, metric)[1]), score.interval or ()
+    least, ends = floor_of(comparison, metric)[1], score.interval or ()
     interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
-    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), interval)
+    width, loss = max(score.spread or 0.0, least), _loss(comparison, metric, score.value)
+    below = comparison.info(metric).better == "target" and score.value < (target_of(comparison, metric) or score.value)
+    noise = uncertain(score, least, () if row.trainings else row.sampling_seeds, -1.0 if below else 1.0) if score.values else None
+    models = sum(metric in model.scores for model in comparison.models)
+    comparisons = max(models, models * (models - 1) // 2)
+    return Statistic(row.name, score.value, score.spread, width, loss, interval, noise, comparisons)
 
 
 def without_spread(comparison: Comparison, metric: str) -> bool:
@@ -209,17 +211,16 @@ def without_spread(comparison: Comparison, metric: str) -> bool:
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     """Real data's score, or None where it is unknown."""
     value, spread = floor_of(comparison, metric)
-    return None if value is None else Statistic("real data", value, spread or None, spread, _loss(comparison, metric, value))
+    if value is None:
+        return None
+    redraws = len(comparison.floors[metric].values)
+    noise = Uncertain(spread**2, max(1, redraws - 1)) if redraws else None  # of one draw, not of their mean
+    return Statistic("real data", value, spread or None, spread, _loss(comparison, metric, value), noise=noise)
 
 
-def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
+def guess_statistics(comparison: Comparison) -> dict[str, Statistic | None]:
     """What guesses without a model score, by metric, for metrics that have such a baseline of their own."""
-    return {
-        metric: Statistic(row.name, score.value, score.spread, score.spread or 0.0, _loss(comparison, metric, score.value))
-        for row in comparison.guesses
-        for metric, score in row.scores.items()
-        if score.value is not None
-    }
+    return {metric: statistic(comparison, row, metric) for row in comparison.guesses for metric in row.scores}
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
@@ -286,15 +287,22 @@ def values_of(scores: Sequence[Statistic]) -> str:
     return listing([score.text for score in scores]) if len(scores) <= 3 else f"from {scores[0].text} to {scores[-1].text}"
 
 
-def stronger_baseline(comparison: Comparison, name: str) -> tuple[Statistic, Statistic] | None:
-    """A model's ranking score and that of the no-network row, where the model does not beat the row; None where it does.
+def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
+    """The models that do not beat the no-network row in a score, by name: each one's score and that of the row.
 
-    None as well where the score cannot tell: real data does not beat the row either, or the model scores as real data does.
+    A model that is not measurably worse is left out where the score cannot tell: where real data does not beat the row either, or
+    the model scores as real data does.
+
+    Args:
+        comparison: Of any number of models.
+        metric: None takes the score that ranks models in quality.
     """
-    metric = metric_for(comparison, "quality")
-    base = None if metric is None else statistic(comparison, comparison.baseline, metric)
-    own = None if metric is None else next((score for score in statistics(comparison, metric) if score.name == name), None)
-    if metric is None or own is None or base is None or own.better_than(base):
-        return None
-    blurred = blind(comparison, metric) or at_floor(comparison, metric, own)
-    return None if blurred and not base.better_than(own) else (own, base)
+    metric = metric or metric_for(comparison, "quality") or ""
+    base = statistic(comparison, comparison.baseline, metric)
+    ranked, unclear = statistics(comparison, metric), blind(comparison, metric)
+    short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
+    return {
+        own.name: (own, base)
+        for own, base in short
+        if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))
+    }

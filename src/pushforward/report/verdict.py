@@ -21,11 +21,11 @@ from pushforward.report.statistics import (
     at_n,
     floor_of,
     floor_statistic,
+    lacking,
     leaders,
     metric_for,
     statistic,
     statistics,
-    stronger_baseline,
     values_of,
     with_spread,
     without_spread,
@@ -124,7 +124,7 @@ def _unproven(comparison: Comparison, metric: str, lead: Sequence[Statistic]) ->
     main = metric_for(comparison, "quality")
     if main is None or main == metric:
         return [], ""
-    return [score.name for score in lead if stronger_baseline(comparison, score.name)], inside(comparison.info(main).label)
+    return [score.name for score in lead if score.name in lacking(comparison)], inside(comparison.info(main).label)
 
 
 def _row_copies(comparison: Comparison) -> Sentence | None:
