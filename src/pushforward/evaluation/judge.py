@@ -29,8 +29,8 @@ from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import CurvePoint, SamplingCost
 from pushforward.evaluation.naming import chosen
-from pushforward.evaluation.proportions import labels_for
 from pushforward.evaluation.provenance import protocol_of
+from pushforward.evaluation.read_classes import labels_for
 from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import attacked, column_names, is_table, recoded

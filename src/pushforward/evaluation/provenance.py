@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from pushforward.data import Dataset
 from pushforward.evaluation.features import Features
-from pushforward.evaluation.proportions import IN_PROPORTION
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.rows import REPRESENTATION, is_table
 from pushforward.evaluation.scoring import reference_examples
@@ -41,7 +40,7 @@ def protocol_of(
         preprocessing=features.preprocessing,
         quantisation=quantisation,
         representation=REPRESENTATION if is_table(space) else "",
-        labels=IN_PROPORTION if space.label is not None else "",
+        labels="in proportion" if space.label is not None else "",
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
         weights={each.name: each.weights for each in (features, *others)},

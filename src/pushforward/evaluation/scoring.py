@@ -26,8 +26,7 @@ from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.floor_cache import floor_path, read_floors, write_floors
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
-from pushforward.evaluation.proportions import in_proportion
-from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
+from pushforward.evaluation.read_classes import class_fields, classes_of, in_proportion, reads_classes
 from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation

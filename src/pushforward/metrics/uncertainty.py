@@ -42,8 +42,7 @@ Errors = tuple[float, float]
 Array = NDArray[np.float64]
 BLOCK, BLOCKS = 1000, 4
 """Examples of a block at most, and the fewest blocks."""
-GROUPS = 32
-"""Numbers that stand for the reference examples of a score."""
+GROUPS = 32  # numbers that stand for the reference examples of a score
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:

@@ -9,7 +9,7 @@ from statistics import stdev
 
 from pushforward.evaluation.intervals import NORMAL
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.pairs import Uncertain, half_width, uncertain
+from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Score, Settings
 from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import with_spread
@@ -51,12 +51,13 @@ class Rung:
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
         """Whether two points differ measurably, whose samplings have the same noise; ``least`` is real data's spread."""
-        return abs(self.value - other.value) > half_width(self._noise(least), other._noise(least), comparisons)
+        scores = [Score(each.value, each.spread, each.error, each.values, reference_error=0.0) for each in (self, other)]
+        return abs(self.value - other.value) > half_width(*scores, (least, least), True, comparisons)
 
-    def _noise(self, least: float) -> Uncertain:
-        error = None if self.interval is None else (self.interval[1] - self.interval[0]) / 2 / NORMAL
-        score = Score(self.value, self.spread, error, self.values, reference_error=0.0)
-        return uncertain(score, least, range(len(self.values)))
+    @property
+    def error(self) -> float | None:
+        """The standard error of its interval, which holds that of held-out examples; None where there is none."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2 / NORMAL
 
     @property
     def text(self) -> str:

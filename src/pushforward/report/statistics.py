@@ -2,10 +2,9 @@
 
 Every threshold of the report is in `THRESHOLDS`, and nowhere else.
 
-Two scores differ where they are farther apart than the interval of their difference is wide to either side (`margin`, by
-`pushforward.evaluation.pairs`), and `lacking` says which models do not beat no network: "best", "no measurable difference", the
-advice and the limits at the page's end all follow from these two. Results without a value for each sampling, of earlier
-versions, must be more than 2 spreads of their difference apart (`differ`), no spread counting as less than the floor's.
+Two scores differ where they are farther apart than `margin`, by `pushforward.evaluation.pairs`;
+`lacking` says which models do not beat no network. Scores without an error of the held-out examples must be more than 2 spreads
+of their difference apart, no spread counting as less than the floor's.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pushforward.evaluation.pairs import Uncertain, half_width, uncertain
+from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, count, listing, measured
@@ -36,6 +35,7 @@ __all__ = [
     "leaders",
     "main_metrics",
     "margin",
+    "measured_in_pairs",
     "metric_for",
     "ratio_of",
     "rows_of",
@@ -92,7 +92,8 @@ class Statistic:
         width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
         interval: The ends of the 95 % interval of the score's mean; None where there is none.
-        noise: How it may vary; None where there is no value of each sampling.
+        score: With values and errors; None where these are unknown.
+        seeds: Of its samplings, where these may be compared one by one.
         comparisons: How many pairs are compared in this score.
     """
 
@@ -102,7 +103,8 @@ class Statistic:
     width: float
     loss: float
     interval: tuple[float, float] | None = None
-    noise: Uncertain | None = None
+    score: Score | None = None
+    seeds: tuple[int, ...] = ()
     comparisons: int = 1
 
     @property
@@ -124,9 +126,15 @@ class Statistic:
 
 def margin(first: Statistic, other: Statistic) -> float:
     """By how much two scores must differ to differ measurably: the one rule of all comparisons."""
-    if first.noise is None or other.noise is None:
+    if first.score is None or other.score is None:
         return THRESHOLDS["differ"] * math.hypot(first.width, other.width)
-    return half_width(first.noise, other.noise, max(first.comparisons, other.comparisons))
+    widths, comparisons = (first.width, other.width), max(first.comparisons, other.comparisons)
+    return half_width(first.score, other.score, widths, first.seeds == other.seeds != (), comparisons)
+
+
+def measured_in_pairs(score: Score) -> bool:
+    """Whether a score has what `half_width` needs: values of its samplings, and the error of the held-out examples."""
+    return bool(score.values) and score.reference_error is not None
 
 
 def differ(gap: float, width: float, other: float) -> bool:
@@ -192,14 +200,13 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     score = None if row is None else row.scores.get(metric)
     if row is None or score is None or score.value is None:
         return None
-    least, ends = floor_of(comparison, metric)[1], score.interval or ()
+    width, ends = max(score.spread or 0.0, floor_of(comparison, metric)[1]), score.interval or ()
     interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
-    width, loss = max(score.spread or 0.0, least), _loss(comparison, metric, score.value)
-    below = comparison.info(metric).better == "target" and score.value < (target_of(comparison, metric) or score.value)
-    noise = uncertain(score, least, () if row.trainings else row.sampling_seeds, -1.0 if below else 1.0) if score.values else None
+    seeds = () if row.trainings or comparison.info(metric).better == "target" else row.sampling_seeds
     models = sum(metric in model.scores for model in comparison.models)
-    comparisons = max(models, models * (models - 1) // 2)
-    return Statistic(row.name, score.value, score.spread, width, loss, interval, noise, comparisons)
+    comparisons, known = max(models, models * (models - 1) // 2), score if measured_in_pairs(score) else None
+    loss = _loss(comparison, metric, score.value)
+    return Statistic(row.name, score.value, score.spread, width, loss, interval, known, seeds, comparisons)
 
 
 def without_spread(comparison: Comparison, metric: str) -> bool:
@@ -209,13 +216,11 @@ def without_spread(comparison: Comparison, metric: str) -> bool:
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
-    """Real data's score, or None where it is unknown."""
+    """Real data's score, as a single draw of its examples has it; None where it is unknown."""
     value, spread = floor_of(comparison, metric)
-    if value is None:
-        return None
-    redraws = len(comparison.floors[metric].values)
-    noise = Uncertain(spread**2, max(1, redraws - 1)) if redraws else None  # of one draw, not of their mean
-    return Statistic("real data", value, spread or None, spread, _loss(comparison, metric, value), noise=noise)
+    one = Score(value, spread, reference_error=0.0) if value is not None and comparison.floors[metric].values else None
+    loss = 0.0 if value is None else _loss(comparison, metric, value)
+    return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=one)
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic | None]:
@@ -291,18 +296,11 @@ def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tupl
     """The models that do not beat the no-network row in a score, by name: each one's score and that of the row.
 
     A model that is not measurably worse is left out where the score cannot tell: where real data does not beat the row either, or
-    the model scores as real data does.
-
-    Args:
-        comparison: Of any number of models.
-        metric: None takes the score that ranks models in quality.
+    the model scores as real data does. ``metric`` is by default the score that ranks models in quality.
     """
     metric = metric or metric_for(comparison, "quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
     ranked, unclear = statistics(comparison, metric), blind(comparison, metric)
     short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
-    return {
-        own.name: (own, base)
-        for own, base in short
-        if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))
-    }
+    told = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
+    return {own.name: (own, base) for own, base in told}
