@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from programs.report_pages import Reader
-from programs.reporting import ABOUT, comparison, model, plain_notes, put, report, said, scorecards
+from programs.reporting import comparison, model, plain_notes, put, report, said, scorecards
 
 from pushforward.report import limits as stated
 from pushforward.report import statistics
@@ -216,6 +214,8 @@ def test_a_model_without_finite_scores_wins_nothing(content):
 def test_limits_come_from_the_floors(content):
     text = " ".join(stated.limits(comparison(content)))
     assert "At n = 360, two models must differ by 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
+    content["metrics"]["coverage"]["unit"] = "%"
+    assert "and 2.8 percentage points in coverage" in stated.noise_limits(comparison(content))
     assert "from the same noise" not in text, "no model has a ladder"
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3

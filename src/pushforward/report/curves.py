@@ -142,7 +142,7 @@ def losses(comparison: Comparison) -> str:
     figures = [figure for index, model in enumerate(comparison.models) if (figure := _loss_figure(index, model))]
     if not figures:
         return ""
-    intro = "Losses of different families measure different things: none of these curves can be compared with another one."
+    intro = "Losses of different methods measure different things: none of these curves can be compared with another one."
     intro += " Faint lines are single steps, strong ones a running average."
     return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
 

@@ -30,7 +30,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
     parts.append(_listed(facts.VERDICT, [sentence.text for sentence in claims(comparison)]))
     parts.append(_listed(facts.KEEP_IN_MIND, [sentence.text for sentence in remarks(comparison)]))
-    parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
+    parts.append(_listed("Which of these models to choose", [unmarked(choice.text) for choice in choices(comparison)]))
     trained = sweep_table(comparison)
     parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{sweep_note(comparison)}")
     for heading, table in tables.scorecards(comparison):

@@ -81,7 +81,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("sweep", "Quality against training", sweep(comparison)),
         ("remarks", facts.KEEP_IN_MIND, ""),
-        ("choose", "Which to choose", _choose(comparison)),
+        ("choose", "Which of these models to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
         ("columns", "Columns", columns_section(comparison)),
         ("calls", "Quality against calls", curve(comparison)),

@@ -6,14 +6,14 @@ from pushforward.evaluation.results import Comparison
 from pushforward.numbers import plain
 from pushforward.report.bars import SPREAD, has_intervals, has_trainings, sampled
 from pushforward.report.bias import bias_note, copies_note, unbiased_note
-from pushforward.report.statistics import THRESHOLDS, measured_in_pairs, without_spread
+from pushforward.report.statistics import THRESHOLDS, without_spread
 
 __all__ = ["rule", "score_note"]
 
 
 def rule(comparison: Comparison) -> str:
     """When two scores differ measurably (`margin`), in words."""
-    if any(measured_in_pairs(score) for model in comparison.models for score in model.scores.values()):
+    if any(score.reference_terms for model in comparison.models for score in model.scores.values()):
         return (
             "Two scores differ measurably where the 95 % interval of their difference excludes 0. Samplings of the same seeds "
             "and the same held-out examples are compared in pairs, so that what all models share drops out and scores can differ "

@@ -1,10 +1,7 @@
 """Scores as sentences need them, and the one rule by which they are compared.
 
-Every threshold of the report is in `THRESHOLDS`, and nowhere else.
-
-Two scores differ where they are farther apart than `margin`, by `pushforward.evaluation.pairs`;
-`lacking` says which models do not beat no network. Scores without an error of the held-out examples must be more than 2 spreads
-of their difference apart, no spread counting as less than the floor's.
+Every threshold of the report is in `THRESHOLDS`, and nowhere else. Two scores differ where they are farther apart than `margin`;
+`lacking` says which models do not beat no network. Of scores without errors the margin is 2 spreads of their difference.
 """
 
 from __future__ import annotations
@@ -35,7 +32,6 @@ __all__ = [
     "leaders",
     "main_metrics",
     "margin",
-    "measured_in_pairs",
     "metric_for",
     "ratio_of",
     "rows_of",
@@ -91,7 +87,7 @@ class Statistic:
         spread: Over the trainings, or over the samplings of a single one; None where unknown.
         width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
-        interval: The ends of the 95 % interval of the score's mean; None where there is none.
+        interval: The ends of the 95 % interval; None where there is none.
         score: With values and errors; None where these are unknown.
         seeds: Of its samplings, where these may be compared one by one.
         comparisons: How many pairs are compared in this score.
@@ -132,11 +128,6 @@ def margin(first: Statistic, other: Statistic) -> float:
     return half_width(first.score, other.score, widths, first.seeds == other.seeds != (), comparisons)
 
 
-def measured_in_pairs(score: Score) -> bool:
-    """Whether a score has what `half_width` needs: values of its samplings, and the error of the held-out examples."""
-    return bool(score.values) and score.reference_error is not None
-
-
 def differ(gap: float, width: float, other: float) -> bool:
     """Whether a gap between a score and a bound of these spreads is more than noise."""
     return gap > THRESHOLDS["differ"] * math.hypot(width, other)
@@ -158,8 +149,7 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
 
-    The score by which the verdict ranks models in quality stands first in its group, and so does the share of copies, beside
-    which other signs of memorisation are read.
+    The score that ranks models in quality and the share of copies stand first in their groups.
     """
     first = metric_for(comparison, "quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
@@ -204,7 +194,10 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
     seeds = () if row.trainings or comparison.info(metric).better == "target" else row.sampling_seeds
     models = sum(metric in model.scores for model in comparison.models)
-    comparisons, known = max(models, models * (models - 1) // 2), score if measured_in_pairs(score) else None
+    comparisons, known = (
+        max(models, models * (models - 1) // 2),
+        score if score.values and score.reference_error is not None else None,
+    )
     loss = _loss(comparison, metric, score.value)
     return Statistic(row.name, score.value, score.spread, width, loss, interval, known, seeds, comparisons)
 
@@ -295,8 +288,8 @@ def values_of(scores: Sequence[Statistic]) -> str:
 def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
     """The models that do not beat the no-network row in a score, by name: each one's score and that of the row.
 
-    A model that is not measurably worse is left out where the score cannot tell: where real data does not beat the row either, or
-    the model scores as real data does. ``metric`` is by default the score that ranks models in quality.
+    A model that is not worse is left out where the score cannot tell: where real data does not beat the row, or not the model.
+    ``metric`` is by default the score that ranks models in quality.
     """
     metric = metric or metric_for(comparison, "quality") or ""
     base = statistic(comparison, comparison.baseline, metric)

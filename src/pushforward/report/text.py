@@ -43,7 +43,7 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     trained = sweep_table(comparison)
     sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
     chosen = bullets((unmarked(choice.text) for choice in choices(comparison)), width)
-    which = f"Which to choose\n{chosen}" if chosen else ""
+    which = f"Which of these models to choose\n{chosen}" if chosen else ""
     parts = [findings, which, *sweep, *score_parts(comparison, width), _limits(comparison, width)]
     return "\n\n".join(part for part in parts if part.strip())
 

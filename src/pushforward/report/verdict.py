@@ -8,7 +8,7 @@ from pushforward.evaluation.results import ROW_COPIES, Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import facts, ladder
-from pushforward.report.bars import has_intervals
+from pushforward.report.bars import has_intervals, has_trainings
 from pushforward.report.clauses import differences
 from pushforward.report.gaussian import gaussian_distance
 from pushforward.report.rounding import value_text
@@ -181,7 +181,8 @@ def _training(comparison: Comparison) -> Sentence | None:
         return Sentence("training", text, "cost")
     samples = _positive({name: cost.samples for name, cost in costs.items()})
     rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
-    text, trainings = f"All were trained for about {duration((low + high) / 2)}", facts.scored_trainings(comparison)
+    each = "All were trained" if has_trainings(comparison) else "Each was trained once,"
+    text, trainings = f"{each} for about {duration((low + high) / 2)}", facts.scored_trainings(comparison)
     if trainings:
         text = f"Scores and samples are those of the {trainings}; these took about {duration((low + high) / 2)}"
     if len(rates) > 1:
