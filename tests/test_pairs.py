@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import re
 
 import numpy as np
@@ -19,6 +20,7 @@ from pushforward.evaluation.scoring import floors
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.uncertainty import by_examples, frechet_errors
+from pushforward.report.bars import bars_of
 from pushforward.report.choosing import choices
 from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import lacking, leaders, margin, statistic, statistics
@@ -200,3 +202,15 @@ def test_scores_of_classes_by_chance_are_not_joined_with_scores_of_classes_in_pr
     old = dataclasses.replace(new, protocol=dataclasses.replace(new.protocol, labels=""))
     with pytest.raises(pf.errors.UsageError, match="how classes are drawn"):
         pf.compare({"new": new, "old": old})
+
+
+def test_bars_of_a_chart_are_apart_only_where_models_differ_measurably():
+    """Equally bad models in other directions, whose own intervals are apart now and then."""
+    own = 0
+    for seed in range(60):
+        scores = statistics(simulated(seed, [SHIFTS[0], -SHIFTS[0], SHIFTS[1], 1.6 * SHIFTS[1]]), "frechet")
+        bars = bars_of(scores)
+        for (a, first), (b, second) in itertools.combinations(zip(scores, bars, strict=True), 2):
+            assert first[1] >= second[0] or a.better_than(b)
+            own += a.bar[1] < b.bar[0] and not a.better_than(b)
+    assert own > 0
