@@ -17,13 +17,13 @@ OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 
 @pytest.mark.parametrize(("value", "than"), [(0.015, "measurably better"), (0.0165, "not measurably worse")])
 def test_a_finished_map_may_be_better_than_its_teacher_in_as_many_calls(value, than):
-    """By more than two spreads of the difference, as everywhere; that of real data is .002 here."""
+    """Samplings agree, so that the spread of real data counts, .002: 2.4 times that, as three points are compared."""
     (claim,) = claims(content(points(0.02)[0], rungs=points(value, 0.02)))
     assert f"Already in one call it is {than} than the teacher in one call." in claim.text
 
 
 def test_a_finished_map_that_is_better_in_one_call_does_not_stay_worse():
-    (claim,) = claims(content(points(0.02)[0], rungs=points(0.0156, 0.026, 0.026)))
+    (claim,) = claims(content(points(0.02)[0], rungs=points(0.015, 0.026, 0.026)))
     says = "In one call it is measurably better and in 2 to 4 calls measurably worse than the teacher in one call."
     assert says in claim.text
 

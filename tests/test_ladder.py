@@ -66,9 +66,9 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert (measured.n, len(drawn)) == (20, 2 * (5 + 5 + 1)), "the steps in which training held the teacher are not sampled again"
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher, seeds = teacher_of(student), (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
-    own = [teacher.sample(20, seed=seed) for seed in seeds]
+    own = [judge.draw(teacher, seed, 20)[0] for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
-        samples = [flow.with_solver(flow.solver, 4, flow.grid).sample(20, seed=seed) for seed in seeds]
+        samples = [judge.draw(flow.with_solver(flow.solver, 4, flow.grid), seed, 20)[0] for seed in seeds]
         scored = [score(x, judge.data, judge.features, n=20, metrics=["energy", "frechet", "coverage"]) for x in samples]
         for name in ("energy", "frechet", "coverage"):
             assert point.values[name] == tuple(result[name].value for result in scored)
@@ -85,7 +85,7 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     measured = ladder_of(judge, student)
     assert (measured.default_solver, measured.default.calls) == (solver_title(own), own.calls)
     assert measured.default_solver != measured.solver
-    samples = [own.sample(20, seed=seed) for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
+    samples = [judge.draw(own, seed, 20)[0] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
     scored = [score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value for x in samples]
     assert measured.default.values["energy"] == tuple(scored)
     stored = {"samplers": {"teacher": described_sampler(held := teacher_of(student))}}
@@ -152,7 +152,7 @@ def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     point = ladder_of(judge, finish).points[2]
     assert len(drawn) == 2 * (5 + 5), "nothing is sampled but the points of the ladder"
     rows = [run.transport.with_solver(run.transport.solver, 4) for run in (finish, teacher)]
-    pairs = [[to_model(flow.sample(20, seed=seed)) for flow in rows] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
+    pairs = [[to_model(judge.draw(flow, seed, 20)[0]) for flow in rows] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
     assert point.distance == pytest.approx(np.mean([float((x - y).square().mean()) for x, y in pairs]) ** 0.5, rel=1e-4)
 
 
@@ -237,14 +237,14 @@ def test_a_ratio_to_nothing_is_not_given():
 @pytest.mark.parametrize(
     ("values", "rise"),
     [
-        ((0.03, 0.02, 0.021, 0.0241), "from 0.020 ± 0.004 in 2 calls to 0.024 ± 0.004 in 8 calls"),
-        ((0.03, 0.02, 0.021, 0.0239), None),
+        ((0.03, 0.02, 0.021, 0.0251), "from 0.020 ± 0.004 in 2 calls to 0.025 ± 0.004 in 8 calls"),
+        ((0.03, 0.02, 0.021, 0.0249), None),
         ((0.02, 0.03, 0.021), "in one call to 0.030 ± 0.004 in 2 calls"),
         ((0.05, 0.03, 0.02), None),
     ],
 )
 def test_a_curve_over_calls_that_rises_is_told(values, rise):
-    """By more than two spreads of the difference; that of real data is .002 here."""
+    """Samplings agree, so that the spread of real data counts, .002: 2.5 times that, as four points are compared."""
     said = [sentence.text for sentence in rises(content(rungs=points(*values)))]
     assert len(said) == (rise is not None)
     assert rise is None or (said[0].startswith("More calls make student worse: its Fréchet distance rises") and rise in said[0])

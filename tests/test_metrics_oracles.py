@@ -170,7 +170,7 @@ def scored(shift, scale, n, seed, samplings):
     parts = {"frechet": [], "energy": []}
     for sampling in range(samplings):
         x = points(n, [2 * seed + 1, sampling], shift, scale)
-        (error, shared), growth = energy_errors(x, real)
+        (error, shared), growth, _ = energy_errors(x, real)
         parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
         parts["frechet"].append(Frechet()(Samples(x, real, real, x, real, shape=(4,)))["frechet"])
     return {name: combined(scores, n, None) for name, scores in parts.items()}

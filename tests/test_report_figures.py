@@ -11,7 +11,6 @@ from pushforward.metrics import Score, describe
 from pushforward.report import Report
 from pushforward.report.bias import bias_note
 from pushforward.report.captions import curve_notes
-from pushforward.report.limits import noise_table
 from pushforward.report.markup import whole_options
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import score_cell, score_column
@@ -186,8 +185,6 @@ def test_near_copies_are_right_where_real_data_has_them_and_none_is_best():
 def test_held_out_neighbours_have_a_unit():
     comparison = points({"flow": FLOW, "gan": GAN})
     assert score_column(comparison, "held_out_ratio").named == "Held-out neighbours → 0.8 × chance"
-    values = {row.name: row.cells[0].value for row in noise_table(comparison).rows}
-    assert values["Held-out neighbours"] == "0.85 × chance"
 
 
 def test_all_slower_models_are_named_with_how_many_times_as_long_they_take():

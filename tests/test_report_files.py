@@ -103,7 +103,7 @@ def test_markdown_has_verdict_scores_cost_and_commands(content):
     assert "**0.130 ± 0.008 (1.3×)**" in text
     assert content["commands"][0] in text
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 8
+    assert len(blocks) == 7
     for table in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

@@ -42,7 +42,9 @@ def test_heads_name_score_and_model_and_pairs_stay_in_one_block(monkeypatch):
 
 def test_a_terminal_says_which_model_to_choose_and_how_far_apart_models_must_be():
     text = Report(compared({"a": (0.2, 0.9), "b": (0.5, 0.6)}, scores=("frechet", "coverage"))).to_text()
-    verdict, chosen, scores = (text.index(heading) for heading in ("- a has the best", "Which to choose\n- ", "Further checks\n"))
+    verdict, chosen, scores = (
+        text.index(heading) for heading in ("- a has the best", "Which of these models to choose\n- ", "Further checks\n")
+    )
     assert verdict < chosen < scores
     assert "Choose a if Fréchet distance counts most" in text[chosen:scores]
     notes = text[scores:].split("\n\nHow to read the scores\n")[1]

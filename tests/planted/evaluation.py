@@ -40,6 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/curves.py": [
         ("metrics=CURVE_SCORES, values=values", "metrics=CURVE_SCORES, values=None", "table_constraints"),
+        ("* (repeat + 1) > seconds * repeat:", "> 0:", "trajectories"),
     ],
     "evaluation/drawing.py": [
         (' and step <= run.state["step"]', "", "stored_pictures"),
@@ -127,6 +128,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("column > max(known)", "False", "table_values"),
         ("if not field.missing", "if field.missing", "table_values"),
         ("int((column % 1 > 0).sum())", "0", "table_values"),
+    ],
+    "evaluation/pairs.py": [
+        ("variance(gaps) / len(gaps), len(gaps) - 1", "own, freedom", "pairs"),
+        ("variance(terms) / len(terms), len(terms) - 1", "0.0, 1", "pairs"),
     ],
     "evaluation/protocol.py": [
         ('if part.name != "weights"', 'if part.name not in ("weights", "representation")', "table_distances"),

@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/captions.py": [
         ('"Towards real data")', '"Down") and "Down"', "table_report"),
-        ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report_costs"),
+        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_costs"),
         ("turn = -1.0 if", "turn = 1.0 if", "table_report"),
         ("{measured(best[1], spread)[0]}", "{plain(best[1])}", "report_figures"),
     ],
@@ -18,7 +18,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("bool((xs == np.round(xs)).all())", "True", "report_pictures"),
     ],
     "report/choosing.py": [
-        ("for own, base in ranked if", "for own, base in short.values() if", "report_choices"),
         ("if warned else", "if True else", "report_choices"),
         ("if name in {score.name for score in leaders(comparison, metric)}", "if False", "report_choices"),
         ("_not_proven(comparison, short) + lines", "lines", "report_choices"),
@@ -86,7 +85,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/limits.py": [
         ("(100 if share else 1)", "1", "report_verdict"),
-        ("'percentage points' if share else unit", "'percentage points' if share else ''", "report_figures"),
         ("if model.run or model.sampling.calls is not None]", "]", "stored_pictures"),
     ],
     "report/map_captions.py": [
@@ -136,7 +134,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.numbers.get(model.name, place)", "place", "report"),
     ],
     "report/statistics.py": [
-        ("return None if blurred and not base.better_than(own) else (own, base)", "return None", "report_choices"),
+        ("if base.better_than(own) or not (unclear or at_floor", "if not (unclear or at_floor", "report_choices"),
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
         (
             "with_spread(self.value, self.spread, self.interval)",

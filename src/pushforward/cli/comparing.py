@@ -82,7 +82,7 @@ def compare(
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING)] = None,
     seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
-    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 5,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,

@@ -50,7 +50,7 @@ def evaluate(
     data: Annotated[str | None, Parameter(group=DATA)] = None,
     reading: Reading = ALL_DATA,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
-    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 5,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
     features: Features = None,
     seed: Annotated[int, Parameter(group=EVALUATION)] = 0,

@@ -21,7 +21,7 @@ def report(
     run: RunFolder,
     *,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
-    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 5,
     features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,

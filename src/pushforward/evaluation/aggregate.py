@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pushforward.evaluation.intervals import merged_p, over_trainings
+from pushforward.evaluation.measurements import CurvePoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
@@ -23,8 +24,8 @@ def aggregated(comparison: Comparison) -> Comparison:
 
     Trainings belong together where names differ only in their own seed at the end (``flow-0``, ``flow-1``), and family,
     method and size are the same. Scores become means over trainings; their spread is that over trainings, or that over
-    samplings where it is greater, since a few trainings can agree by luck. Pictures, losses, health and curves are those of
-    the first training, alarms those of all. Models of a single training are unchanged.
+    samplings where it is greater, since a few trainings can agree by luck. Curves are means as well. Pictures, losses and
+    health are those of the first training, alarms those of all. Models of a single training are unchanged.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):
@@ -70,6 +71,7 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean(agreements),
         weights_step=weights.pop() if len(weights := {model.weights_step for model in group}) == 1 else None,
+        curve=_mean_curve(group),
         trajectory=_mean_trajectory(group),
         alarms=tuple(replace(alarm, training=model.name) for model in group for alarm in model.alarms),
         warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
@@ -110,6 +112,13 @@ def _root_mean(errors: Iterable[float | None]) -> float | None:
     known = list(errors)
     squares = [error**2 for error in known if error is not None]
     return statistics.fmean(squares) ** 0.5 if len(squares) == len(known) else None
+
+
+def _mean_curve(group: Sequence[ModelResult]) -> tuple[CurvePoint, ...]:
+    """The mean over trainings in each number of steps that all of them have."""
+    common = set.intersection(*({point.steps for point in model.curve} for model in group))
+    rows = ([point for point in model.curve if point.steps in common] for model in group)
+    return tuple(_mean_record(points) for points in zip(*rows, strict=True))
 
 
 def _mean_trajectory(group: Sequence[ModelResult]) -> Any:

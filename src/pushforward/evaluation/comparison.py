@@ -18,7 +18,7 @@ from pushforward.evaluation.joining import joined, taken_apart
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.models import check_model, data_of, informed, models_of
-from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.results import REPEATS, Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.unseen import fitting
@@ -49,7 +49,7 @@ def compare(
     data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
-    repeats: int = 3,
+    repeats: int = REPEATS,
     features: Spaces = None,
     seeds: int = 1,
     curve: bool | Sequence[int] = True,

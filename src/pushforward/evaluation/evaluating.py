@@ -21,7 +21,7 @@ from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import check_model_kind, data_of
 from pushforward.evaluation.naming import check_metrics, chosen
-from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.results import REPEATS, Comparison, ModelResult
 from pushforward.evaluation.sample_files import StoredSamples, is_run
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.unseen import check_unseen, fitting, unseen_warnings
@@ -53,7 +53,7 @@ def evaluate(
     data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
-    repeats: int = 3,
+    repeats: int = REPEATS,
     metrics: Sequence[str] | None = None,
     features: Spaces = None,
     plugins: str | Path | Sequence[str | Path] = (),

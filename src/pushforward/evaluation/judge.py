@@ -16,7 +16,7 @@ from pushforward.data import Dataset, TableSpace
 from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.combining import combined
+from pushforward.evaluation.combining import together
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.curves import quality_curve, trajectory_of
 from pushforward.evaluation.drawing import pictures_of
@@ -30,7 +30,8 @@ from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import CurvePoint, SamplingCost
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.provenance import protocol_of
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.read_classes import labels_for
+from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
 from pushforward.evaluation.run_results import of_run, unfinished_warnings
@@ -81,7 +82,7 @@ class Judge:
 
     data: Dataset
     n: int = 0
-    repeats: int = 3
+    repeats: int = REPEATS
     metrics: Sequence[str] | None = None
     seed: int = 0
     batch: int = BATCH
@@ -110,7 +111,7 @@ class Judge:
 
         A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
         """
-        samplings: dict[str, list[Score]] = {}
+        samplings: list[dict[str, Score]] = []
         agreements = []
         once = isinstance(sampler, Transport) and starts(sampler) is not None
         times = 1 if once else self.repeats
@@ -122,11 +123,11 @@ class Judge:
             x, labels, values = self.draw(sampler, seed, n)
             values, learned = (given.values_of(n, self.seed + seed), given.every) if given else (values, None)
             scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
-            for metric, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
-                samplings.setdefault(metric, []).append(result)
+            samplings.append({**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)})
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
-        scores = {metric: self._combined(metric, results) for metric, results in samplings.items()}
+        infos = describe()
+        scores = together(samplings, self.n, self.floors, {**infos_in(self.others, infos, self.n), **infos})
         reasons = _explained(self.metrics, is_table(self.data.space))
         self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
@@ -136,12 +137,14 @@ class Judge:
     ) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
 
-        With them come the values of rows of a table whose model has other coordinates than the data; else None.
+        All models have the same labels, in proportion to the data's, and the same noise where it has one shape. With them come
+        the values of rows of a table whose model has other coordinates than the data; else None.
         """
-        n = n or self.n
-        draw = partial(stream, sampler) if isinstance(sampler, Transport) else sampler.stream
+        n, seed, draw = n or self.n, self.seed + seed, sampler.stream
+        if isinstance(sampler, Transport):
+            draw = partial(stream, sampler, condition=labels_for(sampler, self.data, n, seed))
         with unmet_kept():
-            parts = list(draw(n, seed=self.seed + seed, batch=self.batch))
+            parts = list(draw(n, seed=seed, batch=self.batch))
         x, values = torch.cat([part for part, _ in parts]), None
         if isinstance(sampler, Transport):
             if not isinstance(sampler, RowMixture):
@@ -159,20 +162,21 @@ class Judge:
         x, _, values = self.draw(transport, REPEAT_SEEDS, n)
         return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
 
-    def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
-        """Several samplings as one score."""
-        info = describe().get(name) or infos_in(self.others, describe(), self.n).get(name)
-        return combined(samplings, self.n, self.floors.get(name), info)
-
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
         self.say("no network")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
-            return ModelResult(f"no network (mixture of {len(mixture.weights)})", scores=self.scores(mixture)[0])
+            scores, name = self.scores(mixture)[0], f"no network (mixture of {len(mixture.weights)})"
+            return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores)
         scores, agreement = self.scores(GaussianBaseline.fit(self.data))
-        kind = "one Gaussian per class" if self.data.space.classes else "one Gaussian"
-        return ModelResult(f"no network ({kind})", scores=scores, label_agreement=agreement)
+        name = f"no network ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
+        return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
+
+    def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
+        """Of the samplings of scores."""
+        samplings = max((len(score.values) for score in scores.values()), default=0)
+        return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
 
     def further_baselines(self) -> tuple[ModelResult, ...]:
         """Of a table its columns drawn independently, and copies of its training rows; none of other data."""
@@ -247,7 +251,6 @@ class Judge:
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
             trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
-        samplings = max((len(score.values) for score in scores.values()), default=0)
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
@@ -256,7 +259,7 @@ class Judge:
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
-            sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings)),
+            sampling_seeds=self._seeds(scores),
             curve=points,
             trajectory=trajectory,
             latent=None if run is None else latent_statistics(run, self.data, self.features),

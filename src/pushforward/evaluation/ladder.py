@@ -16,7 +16,7 @@ from pushforward import spec
 from pushforward.couplings import same_source
 from pushforward.denoiser import FlowMap
 from pushforward.errors import Diverged
-from pushforward.evaluation.combining import combined
+from pushforward.evaluation.combining import point_of, together
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import CurvePoint, Ladder
@@ -97,18 +97,10 @@ class _Climb:
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
             samplings = self.samples(transport, of) if samplings is None else samplings
-            results: dict[str, list[Score]] = {}
-            for x in samplings:
-                for name, result in score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES).items():
-                    results.setdefault(name, []).append(result)
-            scores = {name: combined(row, self.n, None, describe().get(name)) for name, row in results.items()}
-            point = replace(
-                point,
-                scores={name: joined.value for name, joined in scores.items()},
-                values={name: joined.values for name, joined in scores.items()},
-                intervals={name: joined.interval for name, joined in scores.items() if joined.interval},
-                distance=_distance(self.judge, samplings, self.taught if beside is None else beside),
-            )
+            rows = [score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings]
+            point = point_of(flow.steps, transport.calls, together(rows, self.n, infos=describe()))
+            distance = _distance(self.judge, samplings, self.taught if beside is None else beside)
+            point = replace(point, distance=distance)
         return point
 
     def points(

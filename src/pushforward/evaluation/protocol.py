@@ -27,6 +27,7 @@ class Protocol(Record):
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
         representation: What distances between rows of a table are measured in; empty for other data.
+        labels: How the classes of samples and of floors are drawn; empty for data without classes.
         versions: Of this package, and by score the number of its definition, where it was changed, or a hash of the file of the
             user's own that defines it.
         spaces: What identifies the extractor of each further feature space, by its name.
@@ -43,6 +44,7 @@ class Protocol(Record):
     preprocessing: str = ""
     quantisation: str = ""
     representation: str = ""
+    labels: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     spaces: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ NAMES = {
     "preprocessing": "the preprocessing",
     "quantisation": "the quantisation",
     "representation": "the representation of rows",
+    "labels": "how classes are drawn",
 }
 
 

@@ -40,6 +40,7 @@ def protocol_of(
         preprocessing=features.preprocessing,
         quantisation=quantisation,
         representation=REPRESENTATION if is_table(space) else "",
+        labels="in proportion" if space.label is not None else "",
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
         weights={each.name: each.weights for each in (features, *others)},

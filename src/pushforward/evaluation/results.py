@@ -37,6 +37,7 @@ from pushforward.records import Damaged, Record
 __all__ = [
     "FORMAT",
     "INDEPENDENT_ROWS",
+    "REPEATS",
     "REPEAT_SEEDS",
     "ROW_COPIES",
     "Comparison",
@@ -52,6 +53,8 @@ FORMAT = 2
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 """The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
+REPEATS = 5
+"""Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide."""
 REPEAT_SEEDS = 1_000_000
 """Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
 

@@ -25,7 +25,7 @@ from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.floor_cache import floor_path, read_floors, write_floors
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
-from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
+from pushforward.evaluation.read_classes import class_fields, classes_of, in_proportion, reads_classes
 from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
@@ -37,7 +37,7 @@ MOST = 10_000
 REDRAWS, OF_TABLES = 20, 10
 """How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long."""
 
-PARTS = (copied, halves, numbered, class_fields, table_of)
+PARTS = (copied, halves, numbered, class_fields, table_of, in_proportion)
 """What draws a floor's examples, beside this file: another source makes another floor."""
 
 
@@ -146,8 +146,8 @@ def floors(
 ) -> dict[str, Score]:
     """What n training examples score instead of generated ones: the value that a perfect model has.
 
-    They are drawn from those that the features were not fitted on (``features.halves``), for stacked images stacked again from
-    such images. Metrics are given the other training examples as the training set.
+    They are drawn from those that the features were not fitted on (``features.halves``), classes in proportion, for stacked
+    images stacked again from such images. Metrics are given the other training examples as the training set.
 
     Args:
         dataset: The data.
@@ -216,7 +216,7 @@ class _Redraws:
         if isinstance(dataset.truth, Stack):
             self.split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
         self.share = n / len(examples)
-        self.picks = [examples[_shuffled(len(examples), redraw)[:n]] for redraw in range(redraws)]
+        self.picks = [in_proportion(examples, self.split, dataset.space.label, _random(redraw))[:n] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used, self.raw = np.unique(np.concatenate(self.picks)), Raw(dataset)
         self.all_rows = rows_at(self.split, np.arange(len(self.split))) if is_table(dataset.space) else None
@@ -271,11 +271,11 @@ def _features_of(split: Split, index: np.ndarray, features: Features, n: int) ->
 
 def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
     """Choose n of the held-out examples, in their order: all of them, or a draw that depends on the seed alone."""
-    return np.arange(count) if n == count else np.sort(_shuffled(count, seed)[:n])
+    return np.arange(count) if n == count else np.sort(_random(seed).permutation(count)[:n])
 
 
-def _shuffled(count: int, seed: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(key=seed)).permutation(count)
+def _random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed))
 
 
 def _known(raw: Raw, features: Features) -> dict[str, Any]:

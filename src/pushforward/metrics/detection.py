@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, most_rows
-from pushforward.metrics.uncertainty import area, area_errors
+from pushforward.metrics.uncertainty import area, area_errors, by_examples
 
 __all__ = ["Detection", "detected"]
 
@@ -117,4 +117,6 @@ class Detection:
         each = np.array([area_errors(above, below) for above, below in areas])
         error, shared = 2 * TAUGHT * np.sqrt((each**2).sum(0)) / FOLDS
         extra = {"auc": float(means.mean()), "columns": samples.table.names, "falls": tuple(falls.tolist())}
-        return {"detection": Score(value, error=float(error), reference_error=float(shared), extra=extra)}
+        terms = by_examples(-2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas]))
+        score = Score(value, error=float(error), reference_error=float(shared), reference_terms=terms, extra=extra)
+        return {"detection": score}

@@ -123,8 +123,9 @@ class Frechet:
         """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""
         x, y = samples.generated_features, samples.reference_features
         distance = frechet_distance(x, y)
-        (error, shared), growth = frechet_errors(x, y, distance)
-        scores = {"frechet": Score(distance, error=error, reference_error=shared, bias=growth.null_mean, growth=growth)}
+        (error, shared), growth, terms = frechet_errors(x, y, distance)
+        score = Score(distance, error=error, reference_error=shared, bias=growth.null_mean, growth=growth, reference_terms=terms)
+        scores = {"frechet": score}
         limit = extrapolated_distance(x, y)
         if limit is not None:
             scores["frechet_limit"] = Score(limit, reference_error=shared)

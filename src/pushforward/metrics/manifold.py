@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import SPLITS, drawn, left_out, orders
-from pushforward.metrics.uncertainty import by_blocks, share_error
+from pushforward.metrics.uncertainty import by_blocks, by_examples, share_error
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
 
@@ -155,7 +155,7 @@ class Manifold:
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
-        scores = {}
+        scores, of_each = {}, {"recall": recalled, "coverage": covered}
         for (name, value), spread in zip(values.items(), spreads, strict=True):
             if name == "density":
                 error, of_real = density_errors(x, y, within, self.k)
@@ -164,7 +164,8 @@ class Manifold:
             else:  # blocks may agree by chance where nearly all examples are reached
                 error = max(float(spread), share_error(value * len(x), len(x)))
                 of_real = error * np.sqrt(OF_REFERENCE[name])
-            scores[name] = Score(value, error=error, reference_error=of_real)
+            terms = by_examples(of_each[name].astype(float)) if name in of_each else ()
+            scores[name] = Score(value, error=error, reference_error=of_real, reference_terms=terms)
         return scores
 
 

@@ -89,6 +89,8 @@ class Score(Record):
         bias: By how much the mean at this n is above that of infinitely many examples, about, where the metric knows it.
         growth: How the variance of a single sampling grows with the true value, of distances whose metric knows it: the
             numbers of a `pushforward.metrics.growth.Growth`.
+        reference_terms: What groups of reference examples add, the same groups for all models, up to a constant, where the metric
+            knows it (`pushforward.metrics.uncertainty.by_examples`); by it two models are compared on the same examples.
         extra: Further numbers and texts, such as the mass of each mode.
     """
 
@@ -103,6 +105,7 @@ class Score(Record):
     interval_of: str | None = None
     bias: float | None = None
     growth: tuple[float, ...] = ()
+    reference_terms: tuple[float, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -40,8 +40,8 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
-def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth]:
-    """The standard error of `energy_distance`, the part of it that comes from the second cloud, and how its variance grows."""
+def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, tuple[float, ...]]:
+    """The errors of `energy_distance`, how its variance grows, and the terms of the second cloud, as of `kernel_errors`."""
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
@@ -217,5 +217,6 @@ def _energy(samples: Samples) -> Score:
     """The energy distance of points in model units, with its p-value."""
     x, y = (drawn(side, ENERGY, seed) for seed, side in enumerate(samples.points))
     _, p = energy_test(x[:TESTED], y[:TESTED])
-    (error, shared), growth = energy_errors(x, y)
-    return Score(energy_distance(x, y), error=error, reference_error=shared, growth=growth, extra={"p": p})
+    (error, shared), growth, terms = energy_errors(x, y)
+    distance = energy_distance(x, y)
+    return Score(distance, error=error, reference_error=shared, growth=growth, reference_terms=terms, extra={"p": p})

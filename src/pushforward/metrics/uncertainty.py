@@ -25,6 +25,7 @@ __all__ = [
     "area",
     "area_errors",
     "by_blocks",
+    "by_examples",
     "divergence_error",
     "errors",
     "frechet_bias",
@@ -41,6 +42,7 @@ Errors = tuple[float, float]
 Array = NDArray[np.float64]
 BLOCK, BLOCKS = 1000, 4
 """Examples of a block at most, and the fewest blocks."""
+GROUPS = 32  # numbers that stand for the reference examples of a score
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
@@ -59,6 +61,19 @@ def errors(generated: Array, reference: Array | None = None, second: float = 0.0
     of_reference = float(np.var(reference, ddof=1)) / m - second * (1 / m**2 + 2 / (n * m))
     total = max(of_generated + of_reference, second * (1 / n + 1 / m) ** 2)
     return math.sqrt(total), math.sqrt(min(max(of_reference, second / m**2), total))
+
+
+def by_examples(terms: Array) -> tuple[float, ...]:
+    """The terms of the reference in `GROUPS` numbers: means over groups of examples, which are the same for all models.
+
+    Where two models have terms a and b, the reference's part of the error of their difference is the standard error of the mean
+    of a - b: far less than that of either score, as far as the same real examples are hard for both.
+
+    Args:
+        terms: (m,) what each reference example adds to m times the score, up to a constant, in the order of the reference.
+    """
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(terms))  # that of the reference may have a meaning
+    return tuple(float(terms[group].mean()) for group in np.array_split(order, min(GROUPS, len(terms))))
 
 
 def root_errors(value: float, of_square: Errors) -> Errors:
@@ -122,8 +137,10 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
     return math.sqrt(max(first - second, second))
 
 
-def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth]:
+def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, tuple[float, ...]]:
     """Errors of the U-statistic mean xx + mean yy - 2 mean xy, over pairs of different examples, and how its variance grows.
+
+    Third come the terms of the reference (`by_examples`).
 
     Args:
         xx: (n, n) kernel between generated examples; its diagonal is read for the growth alone.
@@ -139,7 +156,7 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth]:
     biased = mean_x.mean() + mean_y.mean() - 2 * rows.mean()  # with the pairs of an example with itself: never below 0
     biased += (np.diag(xx).mean() - mean_x.mean()) / n + (np.diag(yy).mean() - mean_y.mean()) / m
     terms = 2 * (mean_x - rows), 2 * (mean_y - columns)
-    return errors(*terms, second), growth_of(*terms, second, float(biased))
+    return errors(*terms, second), growth_of(*terms, second, float(biased)), by_examples(terms[1])
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
@@ -156,8 +173,10 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
     return total / count
 
 
-def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth]:
+def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, tuple[float, ...]]:
     """Errors of the Fréchet distance about its mean at these numbers of examples, and how its variance grows.
+
+    Third come the terms of the reference (`by_examples`).
 
     Args:
         x: (n, f).
@@ -176,7 +195,8 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
     of_y = -2 * b @ gap + (b * b).sum(1) - np.einsum("ij,ij->i", b @ back, b)
     values = np.clip(np.linalg.eigvalsh((c + d) / 2), 0, None)
     second = _second_order(values)
-    return errors(of_x, of_y, second), growth_of(of_x, of_y, second, distance, frechet_bias(y, len(x)))
+    growth = growth_of(of_x, of_y, second, distance, frechet_bias(y, len(x)))
+    return errors(of_x, of_y, second), growth, by_examples(of_y)
 
 
 def _map(of: Array, to: Array) -> Array:

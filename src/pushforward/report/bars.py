@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from pushforward.evaluation.results import Comparison, Score
 from pushforward.numbers import count, counted, listing
-from pushforward.report.statistics import rows_of
+from pushforward.report.statistics import Statistic, rows_of
 
-__all__ = ["SPREAD", "bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
+__all__ = ["SPREAD", "bars_note", "bars_of", "has_intervals", "has_trainings", "sampled", "samplings"]
 
 SPREAD = "standard deviation over repeats"
 """What a spread is: over samplings or trainings of a model, or over redraws of real data."""
@@ -50,6 +51,18 @@ def sampled(comparison: Comparison) -> str:
     return f"from {' or '.join(map(count, trainings))} trainings, {samplings(comparison)} of each"
 
 
+def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
+    """The ends of the bars that a chart draws: intervals, which reach the middle between scores that do not differ measurably."""
+    bars = [score.bar for score in scores]
+    for pair in combinations(range(len(scores)), 2):
+        first, other = (scores[at] for at in pair)
+        middle = (first.value + other.value) / 2
+        if not (first.better_than(other) or other.better_than(first)):
+            for at in pair:
+                bars[at] = (min(ends[0], middle), max(ends[1], middle)) if (ends := bars[at]) is not None else None
+    return bars
+
+
 def bars_note(comparison: Comparison, scores: Iterable[Score], measured_from: str = "") -> str:
     """The legend of a chart's error bars; empty where none is drawn.
 
@@ -61,7 +74,7 @@ def bars_note(comparison: Comparison, scores: Iterable[Score], measured_from: st
     drawn = list(scores)
     bounded = [score for score in drawn if score.interval]
     spread = [score for score in drawn if not score.interval and score.spread is not None]
-    parts = ["the 95 % interval of a score"] if bounded else []
+    parts = ["the 95 % interval of a score, drawn on to the middle between scores that do not differ"] if bounded else []
     parts += (
         ["one spread either way where there is no interval" if bounded else "one spread of a score either way"] if spread else []
     )

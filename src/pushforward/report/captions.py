@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, listing, measured, plain
+from pushforward.numbers import count, counted, listing, measured
+from pushforward.report.rungs import rung_of, rungs_of
 from pushforward.report.sentences import inside, marked
 from pushforward.report.speeds import sessions
-from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
+from pushforward.report.statistics import at_n, blind, curve_metric, floor_of
 
 __all__ = [
     "CODE_NOTES",
@@ -36,9 +37,18 @@ def curve_intro(comparison: Comparison) -> str:
     better = {"lower": "; lower is better", "higher": "; higher is better"}.get(info.better, "")
     return (
         f"{info.label} against network calls for one sample{better}. The band is what real data scores against real data: no "
-        "model can be seen to be better than that. A model that samples in one call alone is a single point. Each point of a "
-        "curve is one sampling."
+        "model can be seen to be better than that. A model that samples in one call alone is a single point. "
+        f"{_samplings(comparison)}"
     )
+
+
+def _samplings(comparison: Comparison) -> str:
+    """Over how many samplings the points of curves are means, the fewest and the most of them."""
+    every = [point for model in comparison.models for point in model.curve]
+    counts = {max((len(values) for values in point.values.values()), default=1) for point in every}
+    least, most = min(counts, default=1), max(counts, default=1)
+    fewer = f", points that take long over {least} at least" if least < most else ""
+    return f"Each point of a curve is the mean over {counted(most, 'sampling')}{fewer}."
 
 
 def curve_notes(comparison: Comparison) -> list[str]:
@@ -49,31 +59,28 @@ def curve_notes(comparison: Comparison) -> list[str]:
 
 def curve_points(model: ModelResult, metric: str) -> list[tuple[float, float, float | None]]:
     """Calls, score and steps along a curve, by calls; points without a finite score are left out."""
-    points = [(point.calls, point.scores.get(metric), point.steps) for point in model.curve]
-    finite = [(calls, value, steps) for calls, value, steps in points if calls is not None and value is not None]
-    return sorted(finite, key=lambda point: point[0])
+    points = [(rung, point.steps) for point in model.curve if (rung := rung_of(point, metric)) is not None]
+    return sorted([(rung.calls, rung.value, steps) for rung, steps in points], key=lambda point: point[0])
 
 
 def _enough(comparison: Comparison, model: ModelResult, metric: str) -> str:
-    """The fewest calls from which every point of the curve is within two spreads of its best one."""
-    points = curve_points(model, metric)
+    """The fewest calls from which no point of the curve is measurably worse than its best one."""
+    points, rungs = curve_points(model, metric), rungs_of(model.curve, metric)
     if len(points) < 3:
         return ""
     name = marked(model.name)
     turn = -1.0 if comparison.info(metric).better == "higher" else 1.0
-    best = min(points, key=lambda point: turn * point[1])
-    spread = floor_of(comparison, metric)[1]
-    margin = THRESHOLDS["enough"] * spread
-    beyond = [at for at, (_, value, _) in enumerate(points) if turn * (value - best[1]) > margin]
-    first = beyond[-1] + 1 if beyond else 0
+    top = min(rungs, key=lambda rung: turn * rung.value)
+    best, spread = points[rungs.index(top)], floor_of(comparison, metric)[1]
+    worse = [at for at, rung in enumerate(rungs) if rung.differs(top, spread, len(rungs) - 1)]
+    first = worse[-1] + 1 if worse else 0
     if blind(comparison, metric):
         return _unseen(comparison, model, metric, points[first:])
     if first == len(points):
         return f"For {name}, {_point(best, spread)} are best; with {_point(points[-1], spread)} it is worse."
     if first == len(points) - 1 and best == points[-1]:
         return f"{name} still improves at {count(best[0])} calls ({measured(best[1], spread)[0]})."
-    within = f"within two spreads ({plain(margin, 2)}) of {_point(best, spread)}"
-    near = "the best of its curve" if points[first] == best else within
+    near = "the best of its curve" if points[first] == best else f"not measurably worse than {_point(best, spread)}"
     verb = "is" if points[first][0] == 1 else "are"
     return f"For {name}, {_point(points[first], spread)} {verb} enough, {near}; more only cost time."
 

@@ -16,12 +16,12 @@ from pushforward.report.statistics import (
     at_floor,
     at_n,
     blind,
+    lacking,
     leaders,
     main_metrics,
     metric_for,
     statistic,
     statistics,
-    stronger_baseline,
     values_of,
 )
 from pushforward.report.warnings import warnings
@@ -51,8 +51,7 @@ def choices(comparison: Comparison) -> list[Choice]:
     """
     if len(comparison.models) < 2 or not (speeds(comparison) or metric_for(comparison, "quality")):
         return []
-    scores = {model.name: stronger_baseline(comparison, model.name) for model in comparison.models}
-    short = {name: both for name, both in scores.items() if both is not None}
+    short = lacking(comparison)
     level = {role: _level(comparison, short, role) for role in ROLES}
     lines = _between_equals(comparison, level["quality"], level["diversity"])
     lines += _for(comparison, [model for model in comparison.models if model.name not in short], level)
@@ -215,10 +214,10 @@ def _must_be_fast(near: Sequence[Speed]) -> str:
 def _against(comparison: Comparison, short: Short, metric: str) -> list[Choice]:
     """One line on the models that are worse than no network in a score, and one on those that do not beat it."""
     label, lines = inside(comparison.info(metric).label), []
-    every, ranked = len(comparison.models), [short[score.name] for score in statistics(comparison, metric) if score.name in short]
+    every = len(comparison.models)
     none_yet = ("Neither is good yet. " if every == 2 else "None of them is good yet. ") if len(short) == every else ""
     for is_worse in (False, True):
-        scores = [own for own, base in ranked if base.better_than(own) == is_worse]
+        scores = [own for own, base in short.values() if base.better_than(own) == is_worse]
         if not scores:
             continue
         names, single = [own.name for own in scores], len(scores) == 1

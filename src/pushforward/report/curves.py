@@ -9,7 +9,7 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.axes import far_apart
-from pushforward.report.bars import bars_note
+from pushforward.report.bars import bars_note, bars_of
 from pushforward.report.captions import (
     LEVEL_NOTE,
     PATHS_NOTE,
@@ -25,7 +25,7 @@ from pushforward.report.charts import Plot, Series, line_chart, smooth
 from pushforward.report.markup import framed, prose, scrolled, side_by_side, signs, split, titled
 from pushforward.report.path_charts import path_chart
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import curve_metric, floor_statistic, statistic
+from pushforward.report.statistics import THRESHOLDS, curve_metric, floor_statistic, statistic, statistics
 
 __all__ = ["curve", "floor_band", "frontier", "levels", "losses", "trajectories"]
 
@@ -36,7 +36,7 @@ SHOWN_BEHIND = 400
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
     """Real data's score, and half of the band around it in which no difference is measurable."""
     floor = floor_statistic(comparison, metric)
-    return None if floor is None else (floor.value, floor.half)
+    return None if floor is None else (floor.value, THRESHOLDS["differ"] * floor.width / 2**0.5)
 
 
 def curve(comparison: Comparison) -> str:
@@ -81,13 +81,14 @@ def _against(
 ) -> tuple[str, str]:
     """A chart of each model's curve, or of its single point where it has none, and the legend of its bars."""
     metric, lines, barred = curve_metric(comparison), [], []
+    scores = statistics(comparison, metric)
+    ends = {score.name: bar for score, bar in zip(scores, bars_of(scores), strict=True)}
     for index, model in enumerate(comparison.models):
         single, line = points_of(comparison, model)
-        drawn = line or single
-        score = None if line else statistic(comparison, model, metric)
-        barred += [model.scores[metric]] if score is not None and single else []
+        drawn, alone = line or single, bool(single) and not line and model.name in ends
+        barred += [model.scores[metric]] if alone else []
         if drawn:
-            bars = [] if score is None else [score.bar]
+            bars = [ends[model.name]] if alone else []
             lines.append(Series(model.name, index, [x for x, _ in drawn], [y for _, y in drawn], line=bool(line), bars=bars))
     values = [y for series in lines for y in series.y if y is not None and y > 0]
     band = floor_band(comparison, metric)
@@ -142,7 +143,7 @@ def losses(comparison: Comparison) -> str:
     figures = [figure for index, model in enumerate(comparison.models) if (figure := _loss_figure(index, model))]
     if not figures:
         return ""
-    intro = "Losses of different families measure different things: none of these curves can be compared with another one."
+    intro = "Losses of different methods measure different things: none of these curves can be compared with another one."
     intro += " Faint lines are single steps, strong ones a running average."
     return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
 

@@ -18,7 +18,7 @@ from pushforward.report.path_charts import path_chart
 from pushforward.report.rungs import Rung, how, in_words, rung_of, rungs_of, stretches
 from pushforward.report.sentences import Sentence, inside, marked, warning
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import THRESHOLDS, curve_metric, paired
+from pushforward.report.statistics import THRESHOLDS, curve_metric
 from pushforward.report.tables import DIRECTIONS, Cell, Column, Row, Table, figures
 
 __all__ = ["claims", "how", "rises", "section", "table"]
@@ -42,8 +42,8 @@ def _width(ladder: Ladder, metric: str) -> float:
 
 
 def _above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
-    """Whether a score is greater than another one by more than two spreads of their difference."""
-    return first.value - other.value > THRESHOLDS["differ"] * paired(first.values, other.values, _width(ladder, metric))
+    """Whether a score is measurably greater than another one."""
+    return first.value > other.value and first.differs(other, _width(ladder, metric), len(ladder.points))
 
 
 # Sentences ------------------------------------------------------------------------------------------------------

@@ -2,74 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import combinations
 
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, listing, plain
-from pushforward.report.bars import sampled
+from pushforward.numbers import listing, plain
+from pushforward.report.score_notes import rule
 from pushforward.report.sentences import inside, unmarked, verb
 from pushforward.report.speeds import sessions
-from pushforward.report.statistics import THRESHOLDS, at_n, floor_statistic, main_metrics, statistics
-from pushforward.report.tables import Cell, Column, Row, Table
+from pushforward.report.statistics import at_n, main_metrics, margin, statistics
 
-__all__ = ["limits", "noise_limits", "noise_table", "not_stored", "without_pictures"]
+__all__ = ["limits", "noise_limits", "not_stored", "without_pictures"]
 
 IN_PAIRS = (
-    " Samples of one model in different numbers of calls start from the same noise and are compared in pairs: there a smaller "
-    "difference is enough."
+    " Samples of one model in different numbers of calls start from the same noise as well, so that a smaller difference is "
+    "enough."
 )
 """Why less is required between the points of a ladder."""
 
 
 def noise_limits(comparison: Comparison) -> str:
-    """How far apart two models must be at least in the scores that rank them, and why; empty where no floor is known.
-
-    The rule is that of `pushforward.report.statistics`.
-    """
-    ranking = main_metrics(comparison)
-    known = {metric: least for metric, least in _least(comparison).items() if metric in ranking}
-    parts = [f"{least} in {inside(comparison.info(metric).label)}" for metric, least in known.items()]
+    """By how much two models must differ in the scores that rank them, and why; empty where it is not known."""
+    parts = []
+    for metric in main_metrics(comparison):
+        margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
+        if margins and margins[-1] > 0:
+            info = comparison.info(metric)
+            share = info.unit == "%"
+            span = " to ".join(dict.fromkeys(plain(end * (100 if share else 1), 2) for end in (margins[0], margins[-1])))
+            unit = " percentage points" if share else f" {info.unit}".rstrip()
+            parts.append(f"{span}{unit} in {inside(info.label)}")
     where = at_n(comparison).strip().capitalize() or "Here"
-    least = f"{where}, two models must differ by at least {listing(parts)}: read a smaller difference as none."
     pairs = IN_PAIRS if any(model.ladder is not None for model in comparison.models) else ""
-    return f"{least} {_spreads(comparison, list(known))}{pairs}" if parts else ""
-
-
-def _spreads(comparison: Comparison, metrics: Sequence[str]) -> str:
-    """From which spreads the least differences follow, and when more is required."""
-    draws = sorted(len(comparison.floors[metric].values) for metric in metrics)
-    over = f"{' to '.join(dict.fromkeys(map(count, (draws[0], draws[-1]))))} draws" if draws[0] else "draws"
-    which = "That is" if len(metrics) == 1 else "These are"
-    factor, least = plain(THRESHOLDS["differ"]), plain(THRESHOLDS["differ"] * math.sqrt(2), 2)
-    text = f"{which} {factor}√2 = {least} times the spread of real data's score, over {over} of as many real examples."
-    if all(score.spread is None for metric in metrics for score in statistics(comparison, metric)):
-        return f"{text} The models have no spread of their own: each score was measured once."
-    spreads = f"v and w are the models' spreads ({sampled(comparison)}), each at least that of real data"
-    return f"{text} Where a model's spread is larger, two models must differ by {factor}√(v² + w²): {spreads}."
-
-
-def noise_table(comparison: Comparison) -> Table | None:
-    """How far apart two models must be at least in each score; None where `noise_limits` says all that is known."""
-    known = _least(comparison)
-    if set(known) <= set(main_metrics(comparison)):
-        return None
-    rows = [Row(comparison.info(metric).label, [Cell(least)], "key") for metric, least in known.items()]
-    return Table([Column("Two models must differ by at least", hint=at_n(comparison).strip())], rows)
-
-
-def _least(comparison: Comparison) -> dict[str, str]:
-    """By score the difference below which no two models differ, in percentage points where the score is a share."""
-    known = {}
-    for metric in comparison.metrics:
-        floor = floor_statistic(comparison, metric)
-        if floor is not None and floor.width > 0 and statistics(comparison, metric):
-            unit = comparison.info(metric).unit
-            share = unit == "%"
-            width = plain(2 * floor.half * (100 if share else 1), 2)
-            known[metric] = f"{width} {'percentage points' if share else unit}".strip()
-    return known
+    least = f"{where}, two models must differ by {listing(parts)}: read a smaller difference as none."
+    return f"{least} {rule(comparison)}{pairs}" if parts else ""
 
 
 def without_pictures(comparison: Comparison) -> str:
@@ -137,7 +104,7 @@ def _on_trainings(comparison: Comparison) -> list[str]:
         who = f" of {_names(many)}" if once else ""
         sentences.append(
             f"The spread{who} is over {listing(map(str, counts))} trainings (at least that over samplings), "
-            "which give only a rough estimate. Pictures, losses over training and curves are those of the first training."
+            "which give only a rough estimate. Pictures and losses over training are those of the first training."
         )
     return sentences
 

@@ -11,7 +11,7 @@ from pushforward.report.captions import LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, 
 from pushforward.report.choosing import choices
 from pushforward.report.costs import costs
 from pushforward.report.differences import differences, failures
-from pushforward.report.limits import limits, noise_table
+from pushforward.report.limits import limits
 from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
@@ -30,7 +30,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
     parts.append(_listed(facts.VERDICT, [sentence.text for sentence in claims(comparison)]))
     parts.append(_listed(facts.KEEP_IN_MIND, [sentence.text for sentence in remarks(comparison)]))
-    parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
+    parts.append(_listed("Which of these models to choose", [unmarked(choice.text) for choice in choices(comparison)]))
     trained = sweep_table(comparison)
     parts.append("" if trained is None else f"## {HEADING}\n\n{_table(trained)}\n\n{sweep_note(comparison)}")
     for heading, table in tables.scorecards(comparison):
@@ -41,8 +41,6 @@ def markdown(comparison: Comparison) -> str:
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]
     parts.append(cost_notes(comparison) if cost_tables else "")
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(limit)}" for limit in limits(comparison)))
-    noise = noise_table(comparison)
-    parts.append("" if noise is None else _table(noise))
     commands = facts.commands(comparison)
     if commands:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(commands))), default=0))

@@ -16,7 +16,7 @@ from pushforward.evaluation.measurements import TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.axes import far_apart
-from pushforward.report.bars import SPREAD, bars_note, has_intervals, sampled
+from pushforward.report.bars import SPREAD, bars_note, bars_of, has_intervals, sampled
 from pushforward.report.captions import cost_notes
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
@@ -81,7 +81,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("sweep", "Quality against training", sweep(comparison)),
         ("remarks", facts.KEEP_IN_MIND, ""),
-        ("choose", "Which to choose", _choose(comparison)),
+        ("choose", "Which of these models to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
         ("columns", "Columns", columns_section(comparison)),
         ("calls", "Quality against calls", curve(comparison)),
@@ -251,11 +251,13 @@ def _intervals(comparison: Comparison, stacked: bool) -> str:
 
 
 def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> str:
-    scores = [(number, statistic(comparison, model, metric)) for number, model in enumerate(comparison.models)]
-    rows = [Interval(score.name, number, score.value, score.bar, score.text) for number, score in scores if score is not None]
-    base = statistic(comparison, comparison.baseline, metric)
-    if base is not None:
-        rows.append(Interval("no network", None, base.value, base.bar, base.text))
+    every = [*enumerate(comparison.models), (None, comparison.baseline)]
+    known = [(number, score) for number, row in every if (score := statistic(comparison, row, metric)) is not None]
+    bars = bars_of([score for _, score in known])
+    rows = [
+        Interval("no network" if number is None else score.name, number, score.value, bar, score.text)
+        for (number, score), bar in zip(known, bars, strict=True)
+    ]
     info = comparison.info(metric)
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])

@@ -7,7 +7,7 @@ from html import escape
 from pushforward.evaluation.results import Comparison
 from pushforward.report import facts
 from pushforward.report.differences import differences, failures, origins
-from pushforward.report.limits import limits, noise_table
+from pushforward.report.limits import limits
 from pushforward.report.markup import bullets, scrolled
 
 __all__ = ["limits_section", "reproduce"]
@@ -24,7 +24,7 @@ def limits_section(comparison: Comparison) -> str:
         for metric, info in comparison.metrics.items()
         if info.what
     ]
-    columns = f"<div>{bullets('What it cannot show', [escape(limit) for limit in limits(comparison)])}{_noise(comparison)}</div>"
+    columns = f"<div>{bullets('What it cannot show', [escape(limit) for limit in limits(comparison)])}</div>"
     columns += f"<div>{bullets('What the scores mean', meanings)}</div>" if meanings else ""
     return f'<div class="two">{columns}</div>'
 
@@ -35,12 +35,6 @@ def reproduce(comparison: Comparison) -> str:
     body = f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>' if commands else ""
     body += _differences(comparison) + _origins(comparison) + _facts(comparison)
     return body + _failures(comparison)
-
-
-def _noise(comparison: Comparison) -> str:
-    """The table of the least differences between two models."""
-    table = noise_table(comparison)
-    return "" if table is None else f'<div class="noise">{scrolled(table, "Least differences between two models")}</div>'
 
 
 def _differences(comparison: Comparison) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import stdev
 
+from pushforward.evaluation.intervals import NORMAL
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.results import Settings
+from pushforward.evaluation.pairs import half_width
+from pushforward.evaluation.results import Score, Settings
 from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import with_spread
 
@@ -46,6 +48,16 @@ class Rung:
         """Over samplings; None for a single one."""
         values = [value for value in self.values if value is not None]
         return stdev(values) if len(values) > 1 else None
+
+    def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
+        """Whether two points differ measurably, whose samplings have the same noise; ``least`` is real data's spread."""
+        scores = [Score(each.value, each.spread, each.error, each.values, reference_error=0.0) for each in (self, other)]
+        return abs(self.value - other.value) > half_width(*scores, (least, least), True, comparisons)
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of its interval, which holds that of held-out examples; None where there is none."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2 / NORMAL
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.numbers import finite_all, listing, percent, plain
 from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sentences import Sentence, marked, named, verb, warning, with_values
-from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics, stronger_baseline
+from pushforward.report.statistics import THRESHOLDS, differ, floor_of, lacking, ratio_of, statistic, statistics
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
 
@@ -86,7 +86,7 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> list[str]:
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:
             reasons.append(f"{name} {value_text(comparison, metric, score)}")
-    return [*reasons, "no better than no network"] if stronger_baseline(comparison, model.name) else reasons
+    return [*reasons, "no better than no network"] if model.name in lacking(comparison) else reasons
 
 
 def _times(ratio: float) -> str:

@@ -8,7 +8,21 @@ from pushforward.report.bars import SPREAD, has_intervals, has_trainings, sample
 from pushforward.report.bias import bias_note, copies_note, unbiased_note
 from pushforward.report.statistics import THRESHOLDS, without_spread
 
-__all__ = ["score_note"]
+__all__ = ["rule", "score_note"]
+
+
+def rule(comparison: Comparison) -> str:
+    """When two scores differ measurably (`margin`), in words."""
+    if any(score.reference_terms for model in comparison.models for score in model.scores.values()):
+        return (
+            "Two scores differ measurably where the 95 % interval of their difference excludes 0. Samplings of the same seeds "
+            "and the same held-out examples are compared in pairs, so that what all models share drops out and scores can differ "
+            "although their own intervals overlap; the level is divided by the number of pairs of models."
+        )
+    return (
+        f"Two scores differ measurably from {plain(THRESHOLDS['differ'])} times the spread of their difference on, √(v² + w²) of "
+        "spreads v and w, of which none counts as less than that of real data: a few samplings can agree by luck."
+    )
 
 
 def score_note(comparison: Comparison, ratio: str = "") -> str:
@@ -27,21 +41,12 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
     if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
         once = "The samples are one part" if all(model.given for model in comparison.models) else "Each model was sampled once"
         what = f"{once}; ± is the spread of real data over several samplings."
-    factor = plain(THRESHOLDS["differ"])
-    best = (
-        " “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: more than "
-        f"{factor} times the spread of the difference, √(v² + w²) of spreads v and w. A spread smaller than that of real data "
-        "counts as that of real data, because a few samplings can agree by luck."
-    )
-    overlap = (
-        " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "
-        "so two models can differ although their intervals overlap."
-    )
+    best = f" “Best” stands where one model is measurably ahead of all others, and of the no-network row. {rule(comparison)}"
     unsure = (
         " No model is called best in a score with neither an interval nor a spread: each was sampled once, and nothing says what "
         "another sampling would change."
     )
     scored = [metric for metric in comparison.metrics if sum(metric in model.scores for model in comparison.models) > 1]
     lacking = any(without_spread(comparison, metric) for metric in scored)
-    ranked = best + overlap * bounds + unsure * lacking if len(comparison.models) > 1 else ""
+    ranked = best + unsure * lacking if len(comparison.models) > 1 else ""
     return f"{what}{beside}{ranked}{''.join(f' {note}' for note in notes if note)}"

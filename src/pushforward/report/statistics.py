@@ -1,13 +1,7 @@
 """Scores as sentences need them, and the one rule by which they are compared.
 
-Every threshold of the report is in `THRESHOLDS`, and nowhere else.
-
-Two scores differ (`differ`) where they are more than 2 spreads of their difference apart, ``2 sqrt(v^2 + w^2)``. The
-spread of a score is that over its trainings, else over its samplings, and no less than the floor's: three of them can
-agree by luck. So no difference below 2 sqrt 2 spreads of the floor counts, among models or against real data, and "best",
-"no measurable difference" and the limits at the page's end all follow one rule. The 95 % intervals that are shown
-(`pushforward.evaluation.intervals`) play no part in it: they also hold the error of the held-out examples, which is the same
-for all models, so that two models can differ although their intervals overlap.
+Every threshold of the report is in `THRESHOLDS`, and nowhere else. Two scores differ where they are farther apart than `margin`;
+`lacking` says which models do not beat no network. Of scores without errors the margin is 2 spreads of their difference.
 """
 
 from __future__ import annotations
@@ -15,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import stdev
 
+from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, count, listing, measured
@@ -34,15 +28,15 @@ __all__ = [
     "floor_statistic",
     "groups",
     "guess_statistics",
+    "lacking",
     "leaders",
     "main_metrics",
+    "margin",
     "metric_for",
-    "paired",
     "ratio_of",
     "rows_of",
     "statistic",
     "statistics",
-    "stronger_baseline",
     "target_of",
     "values_of",
     "with_spread",
@@ -80,7 +74,6 @@ THRESHOLDS: dict[str, float] = {
     "faster": 1.2,  # a time ratio that counts as a difference
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
-    "enough": 2.0,  # how many spreads of the floor above the best point of a curve still count as enough
 }
 
 
@@ -94,7 +87,10 @@ class Statistic:
         spread: Over the trainings, or over the samplings of a single one; None where unknown.
         width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
-        interval: The ends of the 95 % interval of the score's mean; None where there is none.
+        interval: The ends of the 95 % interval; None where there is none.
+        score: With values and errors; None where these are unknown.
+        seeds: Of its samplings, where these may be compared one by one.
+        comparisons: How many pairs are compared in this score.
     """
 
     name: str
@@ -103,11 +99,9 @@ class Statistic:
     width: float
     loss: float
     interval: tuple[float, float] | None = None
-
-    @property
-    def half(self) -> float:
-        """Half the band of no measurable difference: scores whose bands of equal width touch are just not different."""
-        return THRESHOLDS["differ"] * self.width / math.sqrt(2)
+    score: Score | None = None
+    seeds: tuple[int, ...] = ()
+    comparisons: int = 1
 
     @property
     def bar(self) -> tuple[float, float] | None:
@@ -118,7 +112,7 @@ class Statistic:
 
     def better_than(self, other: Statistic) -> bool:
         """Whether this one is measurably better."""
-        return differ(other.loss - self.loss, self.width, other.width)
+        return other.loss - self.loss > margin(self, other)
 
     @property
     def text(self) -> str:
@@ -126,15 +120,17 @@ class Statistic:
         return with_spread(self.value, self.spread, self.interval)
 
 
+def margin(first: Statistic, other: Statistic) -> float:
+    """By how much two scores must differ to differ measurably: the one rule of all comparisons."""
+    if first.score is None or other.score is None:
+        return THRESHOLDS["differ"] * math.hypot(first.width, other.width)
+    widths, comparisons = (first.width, other.width), max(first.comparisons, other.comparisons)
+    return half_width(first.score, other.score, widths, first.seeds == other.seeds != (), comparisons)
+
+
 def differ(gap: float, width: float, other: float) -> bool:
-    """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
+    """Whether a gap between a score and a bound of these spreads is more than noise."""
     return gap > THRESHOLDS["differ"] * math.hypot(width, other)
-
-
-def paired(first: Sequence[float | None], other: Sequence[float | None], floor: float) -> float:
-    """The spread of the difference of two scores whose samplings have the same noise: over them, no less than the floor's."""
-    gaps = [a - b for a, b in zip(first, other, strict=False) if a is not None and b is not None]
-    return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
 def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
@@ -153,8 +149,7 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last.
 
-    The score by which the verdict ranks models in quality stands first in its group, and so does the share of copies, beside
-    which other signs of memorisation are read.
+    The score that ranks models in quality and the share of copies stand first in their groups.
     """
     first = metric_for(comparison, "quality")
     known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
@@ -197,7 +192,14 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
         return None
     width, ends = max(score.spread or 0.0, floor_of(comparison, metric)[1]), score.interval or ()
     interval = (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None
-    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), interval)
+    seeds = () if row.trainings or comparison.info(metric).better == "target" else row.sampling_seeds
+    models = sum(metric in model.scores for model in comparison.models)
+    comparisons, known = (
+        max(models, models * (models - 1) // 2),
+        score if score.values and score.reference_error is not None else None,
+    )
+    loss = _loss(comparison, metric, score.value)
+    return Statistic(row.name, score.value, score.spread, width, loss, interval, known, seeds, comparisons)
 
 
 def without_spread(comparison: Comparison, metric: str) -> bool:
@@ -207,19 +209,16 @@ def without_spread(comparison: Comparison, metric: str) -> bool:
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
-    """Real data's score, or None where it is unknown."""
+    """Real data's score, as a single draw of its examples has it; None where it is unknown."""
     value, spread = floor_of(comparison, metric)
-    return None if value is None else Statistic("real data", value, spread or None, spread, _loss(comparison, metric, value))
+    one = Score(value, spread, reference_error=0.0) if value is not None and comparison.floors[metric].values else None
+    loss = 0.0 if value is None else _loss(comparison, metric, value)
+    return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=one)
 
 
-def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
+def guess_statistics(comparison: Comparison) -> dict[str, Statistic | None]:
     """What guesses without a model score, by metric, for metrics that have such a baseline of their own."""
-    return {
-        metric: Statistic(row.name, score.value, score.spread, score.spread or 0.0, _loss(comparison, metric, score.value))
-        for row in comparison.guesses
-        for metric, score in row.scores.items()
-        if score.value is not None
-    }
+    return {metric: statistic(comparison, row, metric) for row in comparison.guesses for metric in row.scores}
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
@@ -286,15 +285,15 @@ def values_of(scores: Sequence[Statistic]) -> str:
     return listing([score.text for score in scores]) if len(scores) <= 3 else f"from {scores[0].text} to {scores[-1].text}"
 
 
-def stronger_baseline(comparison: Comparison, name: str) -> tuple[Statistic, Statistic] | None:
-    """A model's ranking score and that of the no-network row, where the model does not beat the row; None where it does.
+def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
+    """The models that do not beat the no-network row in a score, by name: each one's score and that of the row.
 
-    None as well where the score cannot tell: real data does not beat the row either, or the model scores as real data does.
+    A model that is not worse is left out where the score cannot tell: where real data does not beat the row, or not the model.
+    ``metric`` is by default the score that ranks models in quality.
     """
-    metric = metric_for(comparison, "quality")
-    base = None if metric is None else statistic(comparison, comparison.baseline, metric)
-    own = None if metric is None else next((score for score in statistics(comparison, metric) if score.name == name), None)
-    if metric is None or own is None or base is None or own.better_than(base):
-        return None
-    blurred = blind(comparison, metric) or at_floor(comparison, metric, own)
-    return None if blurred and not base.better_than(own) else (own, base)
+    metric = metric or metric_for(comparison, "quality") or ""
+    base = statistic(comparison, comparison.baseline, metric)
+    ranked, unclear = statistics(comparison, metric), blind(comparison, metric)
+    short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
+    told = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
+    return {own.name: (own, base) for own, base in told}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 
@@ -154,7 +154,9 @@ def _stages(comparison: Comparison) -> list[Stage]:
 
 
 def _score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
-    return statistic(comparison, ModelResult(name, scores=point.scores), metric)
+    row = next((model for model in comparison.models if model.name == name), ModelResult(name))
+    score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
+    return None if score is None else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
 
 
 def _metric(comparison: Comparison) -> str:

@@ -15,10 +15,10 @@ from pushforward.report.statistics import (
     floor_statistic,
     groups,
     guess_statistics,
+    lacking,
     leaders,
     ratio_of,
     statistic,
-    stronger_baseline,
     without_spread,
 )
 
@@ -174,7 +174,7 @@ def _best(comparison: Comparison, metric: str) -> int | None:
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]
     base = statistic(comparison, comparison.baseline, metric)
-    if len(lead) != 1 or sum(score is not None for score in scores) < 2 or stronger_baseline(comparison, lead[0].name):
+    if len(lead) != 1 or sum(score is not None for score in scores) < 2 or lead[0].name in lacking(comparison):
         return None
     if metric == "near_copies" and lead[0].value < (floor_of(comparison, metric)[0] or 0.0):
         return None

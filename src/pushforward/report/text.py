@@ -12,7 +12,7 @@ from pushforward.report import ladder, latent, tables
 from pushforward.report.bars import has_intervals, samplings
 from pushforward.report.choosing import choices
 from pushforward.report.facts import CODES, KEEP_IN_MIND, LIMITS, VERDICT
-from pushforward.report.limits import noise_limits, noise_table, without_pictures
+from pushforward.report.limits import noise_limits, without_pictures
 from pushforward.report.map_captions import ladder_note
 from pushforward.report.score_notes import score_note
 from pushforward.report.sentences import unmarked
@@ -43,7 +43,7 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     trained = sweep_table(comparison)
     sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
     chosen = bullets((unmarked(choice.text) for choice in choices(comparison)), width)
-    which = f"Which to choose\n{chosen}" if chosen else ""
+    which = f"Which of these models to choose\n{chosen}" if chosen else ""
     parts = [findings, which, *sweep, *score_parts(comparison, width), _limits(comparison, width)]
     return "\n\n".join(part for part in parts if part.strip())
 
@@ -52,8 +52,7 @@ def _limits(comparison: Comparison, width: int) -> str:
     """How far apart two models must be at least, and which models' samples are not shown; empty where there is neither."""
     parts = [wrapped(without_pictures(comparison), width)]
     if len(comparison.models) > 1:
-        table = noise_table(comparison)
-        parts = [wrapped(noise_limits(comparison), width), "" if table is None else _table(table, width), *parts]
+        parts = [wrapped(noise_limits(comparison), width), *parts]
     body = "\n\n".join(part for part in parts if part)
     return f"{LIMITS}\n{body}" if body else ""
 

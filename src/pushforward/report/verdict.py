@@ -8,7 +8,7 @@ from pushforward.evaluation.results import ROW_COPIES, Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import facts, ladder
-from pushforward.report.bars import has_intervals
+from pushforward.report.bars import has_intervals, has_trainings
 from pushforward.report.clauses import differences
 from pushforward.report.gaussian import gaussian_distance
 from pushforward.report.rounding import value_text
@@ -21,11 +21,11 @@ from pushforward.report.statistics import (
     at_n,
     floor_of,
     floor_statistic,
+    lacking,
     leaders,
     metric_for,
     statistic,
     statistics,
-    stronger_baseline,
     values_of,
     with_spread,
     without_spread,
@@ -124,7 +124,7 @@ def _unproven(comparison: Comparison, metric: str, lead: Sequence[Statistic]) ->
     main = metric_for(comparison, "quality")
     if main is None or main == metric:
         return [], ""
-    return [score.name for score in lead if stronger_baseline(comparison, score.name)], inside(comparison.info(main).label)
+    return [score.name for score in lead if score.name in lacking(comparison)], inside(comparison.info(main).label)
 
 
 def _row_copies(comparison: Comparison) -> Sentence | None:
@@ -183,7 +183,8 @@ def _training(comparison: Comparison) -> Sentence | None:
         return Sentence("training", text, "cost")
     samples = _positive({name: cost.samples for name, cost in costs.items()})
     rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
-    text, trainings = f"All were trained for about {duration((low + high) / 2)}{counted}", facts.scored_trainings(comparison)
+    each = "All were trained" if has_trainings(comparison) else "Each was trained once,"
+    text, trainings = f"{each} for about {duration((low + high) / 2)}{counted}", facts.scored_trainings(comparison)
     if trainings:
         text = f"Scores and samples are those of the {trainings}; these took about {duration((low + high) / 2)}{counted}"
     if len(rates) > 1:

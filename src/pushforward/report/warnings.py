@@ -20,9 +20,9 @@ from pushforward.report.speeds import sessions
 from pushforward.report.statistics import (
     THRESHOLDS,
     Statistic,
-    at_floor,
     blind,
     guess_statistics,
+    lacking,
     main_metrics,
     statistic,
     statistics,
@@ -80,35 +80,24 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
     Models that are measurably worse and models within noise of the row get a clause each.
     """
     for metric in main_metrics(comparison):
-        base = statistic(comparison, comparison.baseline, metric)
-        if base is None:
-            continue
-        short = _short(comparison, metric, base)
-        worse = [score for score in short if base.better_than(score)]
-        level = [score for score in short if score not in worse]
-        label = inside(comparison.info(metric).label)
-        if unbeaten(comparison, metric):
+        short = lacking(comparison, metric)
+        worse = [own for own, base in short.values() if base.better_than(own)]
+        level = [own for own, _ in short.values() if own not in worse]
+        label, base = inside(comparison.info(metric).label), next((base for _, base in short.values()), None)
+        if base is not None and unbeaten(comparison, metric):
             parts = ((level, "within noise of it"), (worse, "measurably worse"))
             clauses = "; ".join(_clause(scores, how) for scores, how in parts if scores)
             beats = "measurably beats" if level else "beats"
             what = f" ({kind}" if (kind := base.name.partition(" (")[2]) else ""
             text = f"No model {beats} the no-network row{what} in {label} ({base.text}): {clauses}."
             yield Sentence("baseline", text, "scorecard")
-        else:
+        elif base is not None:
             yield from _single_models(level, worse, base, label)
 
 
 def unbeaten(comparison: Comparison, metric: str) -> bool:
     """Whether there are several models, and none of them beats the no-network row, which a sentence of its own says."""
-    base = statistic(comparison, comparison.baseline, metric)
-    short = [] if base is None else _short(comparison, metric, base)
-    return len(short) == len(statistics(comparison, metric)) > 1
-
-
-def _short(comparison: Comparison, metric: str, base: Statistic) -> list[Statistic]:
-    """Scores that do not beat the no-network row, without those at their floor."""
-    ranked = statistics(comparison, metric)
-    return [score for score in ranked if not score.better_than(base) and not at_floor(comparison, metric, score)]
+    return len(lacking(comparison, metric)) == len(statistics(comparison, metric)) > 1
 
 
 def _single_models(level: Sequence[Statistic], worse: Sequence[Statistic], base: Statistic, label: str) -> Iterator[Sentence]:
@@ -128,7 +117,7 @@ def _against_guess(comparison: Comparison) -> Iterator[Sentence]:
     """Models that a guess without any model beats or equals, in metrics that have such a baseline."""
     for metric, base in guess_statistics(comparison).items():
         for score in statistics(comparison, metric):
-            if not score.better_than(base):
+            if base is not None and not score.better_than(base):
                 how = "measurably worse than" if base.better_than(score) else "not measurably better than"
                 label = inside(comparison.info(metric).label)
                 yield warning(f"{named([score.name])} is {how} {base.name} in {label}: {score.text} against {base.text}.")
