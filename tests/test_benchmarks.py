@@ -57,8 +57,8 @@ def test_rows_of_calls_that_run_at_once_are_all_kept(protocol):
     keep = importlib.import_module("tables").keep
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(keep, [{"table": "magic", "model": "flow", "seed": seed, "as_published": 0.5} for seed in range(12)]))
-    kept = json.loads((protocol.results() / "tables.json").read_text())["rows"]
-    assert [row["seed"] for row in kept if row["table"] == "magic"] == list(range(12))
+    rows = json.loads((protocol.results() / "tables.json").read_text())["rows"]
+    assert [row["seed"] for row in rows if row["table"] == "magic"] == list(range(12))
     page = (protocol.results() / "tables.md").read_text()
     assert re.search(r"\| flow \| 12 \|.* 0.5 ± 0 ", page)
     assert re.search(r"\| TabDiff, as published \| 5 \|.* 0.7732 ± 0.0278 ", page), "published values stand beside them"
