@@ -115,7 +115,26 @@ def test_error_bars_are_the_intervals_and_the_legend_says_so():
     assert statistic(comparison, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
     page = Report(comparison).to_html()
     assert "one spread either way where there is no interval" in page
-    assert page.count("between scores that do not differ, from 3 samplings of one training.") == 1
+    assert page.count("between scores that do not differ, from 3 samplings of one training.") == 1, "quality against seconds"
+
+
+def test_a_chart_makes_room_for_its_bars_and_draws_them_to_scale():
+    chart = line_chart([Series("it", 0, [1, 2], [1.0, 2.0], bars=[(0.0, 3.0), None])], "x", "y")
+    lines = [float(y) for y in re.findall(r'class="gridline" [^>]*y1="([\d.]+)"', chart)]
+    values = [float(text) for text in re.findall(r'text-anchor="end">([\d.]+)</text>', chart)]
+    ((low, high),) = re.findall(r'class="whisker" [^>]*y1="([\d.]+)" y2="([\d.]+)"', chart)
+    unit = (lines[0] - lines[-1]) / (values[-1] - values[0])
+    assert float(low) - float(high) == pytest.approx(3 * unit, abs=0.3)
+    assert values[-1] >= 2.5
+
+
+def test_intervals_play_no_part_in_who_is_best():
+    """Intervals that overlap, as of few trainings, beside spreads that tell two models apart."""
+    comparison = compared({"flow": (0.2, 0.9), "gan": (0.3, 0.9)})
+    wide = tuple(
+        dataclasses.replace(model, scores={name: dataclasses.replace(s, interval=(0.0, 1.0)) for name, s in model.scores.items()})
+        for model in comparison.models
+    )
     (beside,) = said(dataclasses.replace(comparison, models=wide), "quality")
     assert beside.startswith("flow has the best Fréchet distance: 0.2 [0.0, 1.0], next gan with 0.3 [0.0, 1.0]; ")
     assert said(comparison, "quality")[0].startswith("flow has the best Fréchet distance: 0.200 [0.172, 0.228], next gan")
