@@ -85,11 +85,11 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
             raise OSError("it is missing")
         if checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it differs from what was written (sha256)")
-        arrays = {name: values.numpy() for name, values in read(path).items()}
-        names = {"names": tuple(record["builds_on"]), "unknown": tuple(record["unknown"])}
-        seconds = {name: float(+value) for name, value in record.get("seconds", {}).items()}
+        rows = {name: values.numpy() for name, values in read(path).items()}
+        names = tuple(record["builds_on"]), tuple(record["unknown"])
+        times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
-        return Seen(**arrays, **names, apart=bool(record.get("apart")), own_seconds=own_seconds, seconds=seconds)
+        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, bool(record.get("apart")), own_seconds, times)
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
