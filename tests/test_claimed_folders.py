@@ -80,12 +80,13 @@ def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_that_holds_names_like_ours_is_refused_and_stays_as_it_is(here, capsys):
+def test_a_folder_that_holds_names_like_ours_is_refused_and_stays_as_it_is(here, monkeypatch, capsys):
     mine = here / "mine"
     for name in ("cache/prepared.safetensors", "parts/teacher/weights.safetensors", "rows.safetensors", ".lock"):
         (mine / name).parent.mkdir(parents=True, exist_ok=True)
         (mine / name).write_text("of the user")
     before = content(mine)
+    monkeypatch.setattr(folders.FileLock, "acquire", lambda *_, **__: pytest.fail("a file of the user is opened as a lock"))
     assert main(["train", "flow", *TINY, "--out", "mine"]) == 2
     assert "mine exists already" in capsys.readouterr().err
     assert content(mine) == before

@@ -44,14 +44,10 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         refuse_links(unfinished, ())
         begun = Claim(unfinished, hold(unfinished), ())
         say(f"{unfinished} holds this demo, which was interrupted: it goes on")
-    try:
-        with nothing_left(begun.folder):
-            note(begun.folder, FILE)
-            write_json(begun.folder / FILE, dict(options))
-            yield begun.folder
-    finally:
-        if begun.lock is not None:
-            begun.lock.release()
+    with nothing_left(begun.folder):
+        note(begun.folder, FILE)
+        write_json(begun.folder / FILE, dict(options))
+        yield begun.folder
 
 
 def _earlier(data: str) -> Iterator[Path]:
