@@ -51,8 +51,8 @@ class Rung:
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
         """Whether two points differ measurably, whose samplings have the same noise; ``least`` is real data's spread."""
-        scores = [Score(each.value, each.spread, each.error, each.values, reference_error=0.0) for each in (self, other)]
-        return abs(self.value - other.value) > half_width(*scores, (least, least), True, comparisons)
+        first, second = (Score(each.value, each.spread, each.error, each.values, reference_error=0.0) for each in (self, other))
+        return abs(self.value - other.value) > half_width(first, second, (least, least), True, comparisons)
 
     @property
     def error(self) -> float | None:

@@ -216,9 +216,10 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=one)
 
 
-def guess_statistics(comparison: Comparison) -> dict[str, Statistic | None]:
+def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
     """What guesses without a model score, by metric, for metrics that have such a baseline of their own."""
-    return {metric: statistic(comparison, row, metric) for row in comparison.guesses for metric in row.scores}
+    known = [(metric, statistic(comparison, row, metric)) for row in comparison.guesses for metric in row.scores]
+    return {metric: score for metric, score in known if score is not None}
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:

@@ -117,7 +117,7 @@ def _against_guess(comparison: Comparison) -> Iterator[Sentence]:
     """Models that a guess without any model beats or equals, in metrics that have such a baseline."""
     for metric, base in guess_statistics(comparison).items():
         for score in statistics(comparison, metric):
-            if base is not None and not score.better_than(base):
+            if not score.better_than(base):
                 how = "measurably worse than" if base.better_than(score) else "not measurably better than"
                 label = inside(comparison.info(metric).label)
                 yield warning(f"{named([score.name])} is {how} {base.name} in {label}: {score.text} against {base.text}.")
