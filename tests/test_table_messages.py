@@ -237,27 +237,6 @@ def test_columns_that_are_left_out_for_one_reason_are_one_line_and_no_two_names_
     assert max(map(len, heads)) < 30
 
 
-def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(tmp_path, capsys):
-    pd = pytest.importorskip("pandas")
-    path = tmp_path / "t.csv"
-    frame = pd.DataFrame({"id": range(40), "x": [i % 7 / 8 for i in range(40)], "c": list("abca" * 10)})
-    frame.to_csv(path, index=False)
-    for source in (frame, path):
-        with pytest.warns(UserWarning, match='left out the column "id"') as told:
-            load(source)
-        assert [warning.filename for warning in told] == [__file__], "at the line of the user"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        load(frame, drop=["id"])
-        load(frame, schema={"columns": {"id": {"kind": "whole"}}})
-        run = pf.fit(pf.recipes.flow, load(path, drop=["id"]), size="tiny", steps=1, out=tmp_path / "run")
-        words = ["train", "flow", "--data", str(path), "--steps", "1", "--size", "tiny", "--out", str(tmp_path / "said")]
-        assert main(words) == 0
-        assert capsys.readouterr().err.count('left out the column "id"') == 1
-        assert pf.load(tmp_path / "said").space.names == run.space.names == ("x", "c")
-        pf.evaluate(tmp_path / "said", metrics=["column_error"], repeats=1)
-
-
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     pd = pytest.importorskip("pandas")
     n, rng = 60, np.random.default_rng(0)

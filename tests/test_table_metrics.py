@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import Samples, registry
+from pushforward.metrics import registry
 from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
 from pushforward.metrics.detection import Detection, detected
 from pushforward.metrics.fidelity import Fidelity, fidelity
@@ -157,25 +156,6 @@ def test_folds_are_unseen_and_equal():
     assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
-    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
-
-    def few(categorical):
-        return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
-
-    monkeypatch.setattr("pushforward.metrics.detection.classifier", few)
-    monkeypatch.setattr("pushforward.metrics.detection._falls", lambda *_: 0.0)  # takes longer, and is not looked at
-    scores = []
-    for repeat in range(40):
-        x, y = random([15, repeat]).standard_normal((2, 200, 10))
-        x[:, 0] = 0.8 * x[:, 1] + 0.6 * x[:, 0]
-        parts = [side.astype(np.float32) for side in (x, y, y)]
-        given = Table(x, y, tuple("abcdefghij"), ("number",) * 10, ((),) * 10)
-        scores.append(Detection()(Samples(*parts, x, y, (10,), table=given))["detection"])
-    stated = np.sqrt(np.mean([score.error**2 for score in scores]))
-    assert 0.6 * stated < np.std([score.value for score in scores], ddof=1) < stated
-
-
 def test_missing_values_are_values_of_their_own_to_trees():
     x, y = rows(20, 42), rows(20, 43)
     x[0], y[:, 1] = np.nan, np.nan
@@ -283,22 +263,6 @@ def test_the_error_of_a_number_is_in_its_standard_deviations():
     assert utility(table(x, y, "w"))[1] == pytest.approx(1), "the mean alone has an error of one standard deviation"
     y[:, 1] = 3
     assert utility(table(x, y, "w")) is None
-
-
-def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
-    """Of a heavy tail the same rows decide the error and the unit in which it is measured."""
-    x, y = rows(200, 51), rows(150, 52)
-    for seed, side in enumerate((x, y)):
-        side[:, 1] = np.exp(0.5 * side[:, 0] + 0.8 * random([53, seed]).standard_normal(len(side)))
-    given, columns = table(x, y, "w"), [0, 2, 3]
-    _, value, error = utility(given)
-    learned, real = ((side[:, columns], side[:, 1]) for side in inputs(given))
-    order = shuffled(np.column_stack(learned), 0)
-    trees = predictor(given.categorical[columns], learned[1], False).fit(learned[0][order], learned[1][order] / 10)
-    squares, others = (real[1] - 10 * trees.predict(real[0])) ** 2, ~np.eye(150, dtype=bool)
-    without = [np.sqrt(squares[kept].mean()) / real[1][kept].std() for kept in others]
-    assert value == pytest.approx(np.sqrt(squares.mean()) / real[1].std(), rel=0.03)
-    assert error == pytest.approx(149 * np.std(without) / np.sqrt(149), rel=0.2)
 
 
 # --- all of them ---

@@ -24,7 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/detection.py": [
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
         ("mixed[place, :, column] = rows[order, column]", "mixed[place, :, 0] = rows[order, 0]", "table_metrics"),
-        ("TAUGHT = 1.5", "TAUGHT = 1.0", "table_metrics"),
+        ("TAUGHT = 1.5", "TAUGHT = 1.0", "table_errors"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
     ],
     "metrics/exchanges.py": [
@@ -72,11 +72,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/nearest_rows.py": [
         ("if not samples.apart and repeating(known) > REPEATING:", "if False:", "table_copies"),
         ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_copies"),
-        ("0.5 * (first == other)", "1.0 * (first == other)", "table_copies"),
+        ("first == other, 0.5, first < other", "first == other, 1.0, first < other", "table_copies"),
         ("a / b**2 * of_b", "a * of_b", "table_copies"),
-        ("cell_variance(*cells, len(training)) ** 0.5", "0.0", "table_copies"),
-        ("(c * (c - 1)).sum()", "(c * c).sum()", "table_copies"),
-        ("- (c.sum() / n) ** 2 / rows", "", "table_copies"),
+        ("cell_variance(cells, others, len(training)) ** 0.5", "0.0", "table_errors"),
+        ("(c * (c - 1)).sum()", "(c * c).sum()", "table_errors"),
+        ("- (c.sum() / n) ** 2 / rows", "", "table_errors"),
+        ("some(samples.training, len(held_out), 2)", "samples.training", "table_copies"),
         ("if not distances[1].any():", "if False:", "table_copies"),
         ("if len(x) > KNOWN:", "if False:", "table_copies"),
     ],
@@ -84,6 +85,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("abs(gap) / 2, np.sign(gap) / 2", "abs(gap), np.sign(gap) / 2", "table_metrics"),
         ("np.where(np.isnan(side), BINS + 2", "np.where(np.isnan(side), 0", "table_metrics"),
         ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
+        (" * len(x) / both.sum()", "", "table_errors"),
         (
             "if all(value is None for value, _ in correlations):",
             "if any(value is None for value, _ in correlations):",
@@ -118,7 +120,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/utility.py": [
         ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),
-        ("squares - ((real - mean) / std * value) ** 2", "squares", "table_metrics"),
+        ("squares - ((real - mean) / std * value) ** 2", "squares", "table_errors"),
+        ("terms[own] += (above - areas[-1]) / own.mean()", "terms[own] += above - areas[-1]", "table_errors"),
+        (" / len(areas) / np.sqrt(len(test))", " / np.sqrt(len(test))", "table_errors"),
         ("if len(seen) > 1 else", "if True else", "table_metrics"),
         ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
     ],

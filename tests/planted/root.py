@@ -83,6 +83,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "likelihood.py": [
         ("return at_end + gained", "return at_end - gained", "likelihood"),
         ("+ flow.space.log_det", "", "likelihood"),
+        ("+ size * float(torch.log(first.alpha / first.r))", "", "likelihood"),
         ("math.log(2 * math.pi) / 2 + math.log(scale)", "math.log(2 * math.pi) / 2", "likelihood"),
         ("h / 6 * (da + 2 * db", "h / 6 * (da + db", "likelihood"),
         ("(slope * probe)", "slope", "likelihood"),

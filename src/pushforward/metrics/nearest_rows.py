@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,10 @@ def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]
 
 def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Which distances (n,) are less than the other ones (n,): 1 for these, 1/2 for equal ones, else 0."""
-    return (first < other) + 0.5 * (first == other)
+    return np.where(first == other, 0.5, first < other)
 
 
-def cell_variance(first: NDArray[np.float64], other: NDArray[np.float64], rows: int) -> float:
+def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
     """The variance of a share of samples over new real rows, from how many samples have each row as their nearest one.
 
     A row's part of all samples is its cell. With sums a and b of the cells of either kind, a share a / (a + b) varies by
@@ -113,7 +113,11 @@ class NearestRows:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too, both where rows repeat."""
+        """Two scores; "nearest_ratio" is left out where every held-out row is a training row too, both where rows repeat.
+
+        The error of "nearest_ratio" takes the training rows as given: where they are new as well, its 95 % interval may hold in
+        fewer repeats (89 % of one simulated law).
+        """
         known = some(samples.training, KNOWN, 3)
         if not samples.apart and repeating(known) > REPEATING:
             return {}
@@ -121,8 +125,8 @@ class NearestRows:
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
         own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
-        cells = [np.bincount(nearest(generated, side)[1], part) for side, part in zip(real, (own, 1 - own), strict=True)]
-        of_real = cell_variance(*cells, len(training)) ** 0.5
+        cells, others = (np.bincount(nearest(generated, side)[1], part) for side, part in zip(real, (own, 1 - own), strict=True))
+        of_real = cell_variance(cells, others, len(training)) ** 0.5
         error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
         scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
         distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]

@@ -1,0 +1,96 @@
+"""Standard errors of scores of tables against closed forms, jackknives with what was learned held fixed, and new draws."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from programs.rows import random, rows, samples_of, table
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+from pushforward.metrics import Samples
+from pushforward.metrics.detection import Detection
+from pushforward.metrics.nearest_rows import NearestRows, cell_variance
+from pushforward.metrics.pair_trends import pair_errors
+from pushforward.metrics.table import Table, shuffled
+from pushforward.metrics.trees import classifier, inputs, predictor
+from pushforward.metrics.utility import utility
+
+
+@pytest.mark.parametrize(("rows", "samples"), [(200, 200), (100, 400)])
+def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
+    """On a line a cell is the mean of two gaps, each exponential: half its mean's square, so 1 / 16m of the share."""
+    scores = []
+    for seed in range(60):
+        draw = random([50, seed])
+        sides = [np.tile(draw.random((n, 1)), 4) for n in (samples, rows, rows)]
+        scores.append(NearestRows()(samples_of(*sides))["nearer_training"])
+    of_real, of_samples = 1 / (16 * rows), 1 / (4 * samples)
+    assert np.mean([score.reference_error**2 for score in scores]) == pytest.approx(of_real, rel=0.2)
+    assert np.mean([score.error**2 for score in scores]) == pytest.approx(of_real + of_samples, rel=0.1)
+    assert np.var([score.value for score in scores], ddof=1) == pytest.approx(of_real + of_samples, rel=0.4)
+    assert cell_variance(np.full(5, 40.0), np.full(5, 40.0), 5) == 0, "all cells are equal, or nearly"
+    assert cell_variance(np.array([300.0, 0.0]), np.array([0.0, 0.0]), 2) == 0, "all samples are copies"
+    alone = np.array([900.0, 100.0]), np.array([2000.0])
+    wanted = (0.3**2 + (1 / 30) ** 2 - (1 / 3) ** 2 / 2) * (2 / 3) ** 2
+    assert cell_variance(alone[0], np.append(alone[1], 0), 2) == pytest.approx(wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3)
+
+
+def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
+    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
+
+    def few(categorical):
+        return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
+
+    monkeypatch.setattr("pushforward.metrics.detection.classifier", few)
+    monkeypatch.setattr("pushforward.metrics.detection._falls", lambda *_: 0.0)  # takes longer, and is not looked at
+    scores = []
+    for repeat in range(40):
+        x, y = random([15, repeat]).standard_normal((2, 200, 10))
+        x[:, 0] = 0.8 * x[:, 1] + 0.6 * x[:, 0]
+        parts = [side.astype(np.float32) for side in (x, y, y)]
+        given = Table(x, y, tuple("abcdefghij"), ("number",) * 10, ((),) * 10)
+        scores.append(Detection()(Samples(*parts, x, y, (10,), table=given))["detection"])
+    stated = np.sqrt(np.mean([score.error**2 for score in scores]))
+    assert 0.6 * stated < np.std([score.value for score in scores], ddof=1) < stated
+
+
+def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
+    """Of a heavy tail the same rows decide the error and the unit in which it is measured."""
+    x, y = rows(200, 51), rows(150, 52)
+    for seed, side in enumerate((x, y)):
+        side[:, 1] = np.exp(0.5 * side[:, 0] + 0.8 * random([53, seed]).standard_normal(len(side)))
+    given, columns = table(x, y, "w"), [0, 2, 3]
+    _, value, error = utility(given)
+    learned, real = ((side[:, columns], side[:, 1]) for side in inputs(given))
+    order = shuffled(np.column_stack(learned), 0)
+    trees = predictor(given.categorical[columns], learned[1], False).fit(learned[0][order], learned[1][order] / 10)
+    squares, others = (real[1] - 10 * trees.predict(real[0])) ** 2, ~np.eye(150, dtype=bool)
+    without = [np.sqrt(squares[other].mean()) / real[1][other].std() for other in others]
+    assert value == pytest.approx(np.sqrt(squares.mean()) / real[1].std(), rel=0.03)
+    assert error == pytest.approx(149 * np.std(without) / np.sqrt(149), rel=0.2)
+
+
+@pytest.mark.parametrize(("target", "place"), [("y", 3), ("c", 2)])
+def test_the_error_of_predicted_classes_is_that_of_leaving_out_rows(target, place):
+    """Of one class against the other, and of the mean over each of three against the rest."""
+    x, y = rows(150, 57, missing=0), rows(120, 58, missing=0)
+    x[:, 0] += random(59).standard_normal(150)
+    given, columns = table(x, y, target), [at for at in range(4) if at != place]
+    _, value, error = utility(given)
+    learned, real = ((side[:, columns], side[:, place]) for side in inputs(given))
+    order = shuffled(np.column_stack(learned), 0)
+    shares = classifier(given.categorical[columns]).fit(learned[0][order], learned[1][order]).predict_proba(real[0])
+    shares = shares[:, 1] if place == 3 else shares
+    without = [roc_auc_score(real[1][other], shares[other], multi_class="ovr") for other in ~np.eye(120, dtype=bool)]
+    assert value == pytest.approx(roc_auc_score(real[1], shares, multi_class="ovr"))
+    assert error == pytest.approx(119 * np.std(without) / np.sqrt(119), rel=0.1)
+
+
+def test_the_error_of_a_correlation_counts_rows_that_have_both_values():
+    x, y = random(60).standard_normal((2, 90, 2))
+    x[:, 1] += x[:, 0]
+    x[random(61).random((90, 2)) < 0.3] = np.nan
+    given = Table(x, y, ("a", "b"), ("number",) * 2, ((),) * 2)
+    without = [pair_errors(replace(given, generated=x[other]))[1][0] for other in ~np.eye(90, dtype=bool)]
+    assert np.std(pair_errors(given)[2][0], ddof=1) / np.sqrt(90) == pytest.approx(89 * np.std(without) / np.sqrt(89), rel=0.15)
