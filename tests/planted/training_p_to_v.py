@@ -17,7 +17,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/progress.py": [
         ("if sys.stderr is not None:", "if True:", "closed_streams"),
         ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "closed_streams"),
-        ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
+        ("(sys.stderr and sys.stderr.isatty()) or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
         ("self._handles[name].update(content, raw=True)", "pass", "sampling"),
     ],
     "training/reading.py": [
