@@ -37,7 +37,7 @@ def write_whole(path: Path, content: bytes) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except CheckpointError as error:
-        _log.warning("%s The next evaluation computes it again.", error)
+        _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error.__cause__)
 
 
 def write_tensors(folder: Path, key: str, tensors: Mapping[str, Tensor], accuracy: float | None) -> None:
