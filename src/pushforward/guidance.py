@@ -295,8 +295,6 @@ class Thresholded(Wrapped):
         low, high = (end.to(x_t) for end in self.space.bounds)
         middle, half = (low + high) / 2, (high - low) / 2
         u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
-        sizes = u.abs().flatten(1).sort(1).values  # torch.quantile is not exported by torch 2.10
-        place = self.share * (sizes.shape[1] - 1)
+        sizes, place = u.abs().flatten(1).sort(1).values, self.share * (math.prod(u.shape[1:]) - 1)
         reach = sizes[:, int(place)].lerp(sizes[:, math.ceil(place)], place % 1).clamp(min=1).reshape(-1, *(1,) * (u.dim() - 1))
-        data = middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach
-        return blend(columns, x_t, data)
+        return blend(columns, x_t, middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach)
