@@ -31,17 +31,15 @@ __all__ = [
 
 Hashes = NDArray[np.uint64]
 
+# An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
 ATOM = 20
-"""An example with more copies than this is an atom of the distribution: its copies are split as examples of their own."""
-SHARE = 10
-"""One example in so many is held out."""
+SHARE = 10  # one example in so many is held out
+# Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
 REPEATING = 0.05
-"""Above this share of rows that equal another one, rows without open numbers are split as examples of their own."""
+# A number is closed with at most so many values, which occur so often on average among the different rows.
 CLOSED, OCCURS = 1024, 5
-"""A number is closed with at most so many values, which occur so often on average among the different rows."""
 _KEY = 0x5EED_0F_5711
-_BYTES = 1 << 18
-"""About how much is hashed at a time, so that it stays in the processor's cache."""
+_BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
 
 
 def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:

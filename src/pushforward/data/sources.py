@@ -24,8 +24,7 @@ from pushforward.warned import warn
 
 __all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read", "stated"]
 
-WORKERS = 1
-"""Threads that decode ahead, by default: a second one takes more from a training on two cores than it gives."""
+WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 MOST_WORKERS = 64
 
 

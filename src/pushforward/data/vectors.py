@@ -23,10 +23,9 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["TextRows", "are_vectors", "vectors_of"]
 
-DECIMALS = 4
-"""A column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges."""
+DECIMALS = 4  # A column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges.
+# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
 ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
-"""A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,7 @@ TABLE = (
     "given any columns when it is sampled."
 )
 
-FIRST = 200
-"""Different cells of a column that are tried first: a text among them decides."""
+FIRST = 200  # different cells of a column that are tried first: a text among them decides
 
 
 def are_vectors(table: TextRows, target: str | None) -> bool:

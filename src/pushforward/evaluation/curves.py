@@ -25,16 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["quality_curve", "training_distance", "trajectory_of"]
 
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
-CURVE_SECONDS = 40.0
-"""The most that one model's curve of quality against calls may take."""
+CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
-TRACED_SECONDS = 4.0
-"""About the most that one model's trajectories, and as much again its losses by noise level, may take."""
+TRACED_SECONDS = 4.0  # about the most that one model's trajectories, and as much again its losses by noise level, may take
 LEVELS = 13
+# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
-"""The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most."""
-FEW_COLUMNS = 16
-"""Vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples."""
+FEW_COLUMNS = 16  # vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples
 
 
 def quality_curve(

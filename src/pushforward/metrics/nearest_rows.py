@@ -16,10 +16,9 @@ from pushforward.metrics.uncertainty import Errors, share_error
 
 __all__ = ["NearestRows", "cell_variance", "distance_ratio", "nearer", "repeating", "some"]
 
+# Rows of either side that look for their nearest training row, and training rows among which they look, at most.
 MOST, KNOWN = 2000, 100_000
-"""Rows of either side that look for their nearest training row, and training rows among which they look, at most."""
-REPEATING = 0.05
-"""The share of training rows that equal another one above which distances are not compared."""
+REPEATING = 0.05  # the share of training rows that equal another one above which distances are not compared
 
 
 def repeating(rows: NDArray[np.float32]) -> float:

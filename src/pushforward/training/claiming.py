@@ -13,8 +13,8 @@ from pushforward.training.disk import disk
 __all__ = ["CLAIM", "FIRST", "LOCK", "listed", "note", "remove"]
 
 CLAIM, LOCK = ".claim", ".lock"
+# The first line of a claim.
 FIRST = "pushforward made this folder; where its start was interrupted, the next start removes these files and no others\n"
-"""The first line of a claim."""
 
 
 def note(folder: Path, *names: str) -> None:

@@ -26,16 +26,13 @@ from pushforward.training.nearby import close_run, runs_inside, runs_inside_word
 
 __all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "put_back"]
 
-_WAIT = 5.0
-"""Seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment."""
-_CLAIM = 0.5
-"""Seconds in which a training that has made its folder has also locked it."""
-_FOLDERS = ("checkpoints", "parts", "cache", "samples")
-"""The folders of a run that are read, with all that they hold."""
+_WAIT = 5.0  # seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment
+_CLAIM = 0.5  # seconds in which a training that has made its folder has also locked it
+_FOLDERS = ("checkpoints", "parts", "cache", "samples")  # the folders of a run that are read, with all that they hold
 _ENTRIES = {*_FOLDERS, "rows.safetensors", "files.json", "threads.json", "spec.json", "manifest.json", "metrics.jsonl"}
 _ENTRIES |= {"stages.json", "rollbacks.json", "trackers.json", "grids.json", "tables.json", "report.json", "report.html"}
+# What a run's folder holds; entries of other names are the user's, and never opened.
 _ENTRIES |= {"failure", "trackers", CLAIM, LOCK}
-"""What a run's folder holds; entries of other names are the user's, and never opened."""
 _NOT_OURS = "is nothing that pushforward wrote there. Move it away, or choose another `out`."
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 

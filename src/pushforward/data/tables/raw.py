@@ -16,11 +16,10 @@ from pushforward.data.tables.faults import some
 
 __all__ = ["MISSING", "RawColumn", "RawTable"]
 
+# Cells that mean that there is no value, unless others are named.
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
-"""Cells that mean that there is no value, unless others are named."""
 _PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
-_LONGEST = 16
-"""A number of more characters may not fit into a float64 and is hashed as text."""
+_LONGEST = 16  # A number of more characters may not fit into a float64 and is hashed as text.
 
 
 @dataclass(frozen=True)
