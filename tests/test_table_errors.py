@@ -14,6 +14,7 @@ from pushforward.metrics.nearest_rows import NearestRows, cell_variance
 from pushforward.metrics.pair_trends import pair_errors
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, predictor
+from pushforward.metrics.uncertainty import by_blocks
 from pushforward.metrics.utility import utility
 
 
@@ -69,6 +70,16 @@ def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
     without = [np.sqrt(squares[other].mean()) / real[1][other].std() for other in others]
     assert value == pytest.approx(np.sqrt(squares.mean()) / real[1].std(), rel=0.03)
     assert error == pytest.approx(149 * np.std(without) / np.sqrt(149), rel=0.2)
+
+
+def test_an_error_of_few_blocks_is_widened_for_being_unsure():
+    """Of a difference of means, whose error is known, 1.96 errors hold in 95 % of repeats; four blocks as they are in 89 %."""
+    held = 0
+    for seed in range(600):
+        x, y = random([62, seed]).standard_normal((2, 80, 1))
+        error = by_blocks(lambda a, b: np.array([a.mean() - b.mean()]), x, y, 20)[0]
+        held += abs(x.mean() - y.mean()) < 1.96 * error
+    assert 0.925 < held / 600 < 0.975
 
 
 @pytest.mark.parametrize(("target", "place"), [("y", 3), ("c", 2)])

@@ -14,6 +14,7 @@ __all__ = ["TABLES", "of_table"]
 
 NAMES, KINDS = ("x", "y", "w", "c", "b"), ("number", "number", "whole", "category", "boolean")
 LABELS = ((), (), (), ("red", "green", "blue", "none"), ("no", "yes"))
+MISSING = tuple(name == "c" for name in NAMES)
 CATEGORICAL, COUNTS, GAPS = [kind in ("category", "boolean") for kind in KINDS], list(map(len, LABELS)), [False] * len(KINDS)
 
 NEAR = ("nearest_ratio", "nearer_training", "membership", "membership_ratio")
@@ -81,6 +82,6 @@ def of_table(n: int, repeat: int, case: str, metrics: list[str], samplings: int)
         generated = model(n, random, training)
         coordinates = [points(side).astype(np.float32) for side in (generated, reference, training)]
         features = [side.astype(np.float64) for side in coordinates[:2]]
-        table = Table(generated, reference, NAMES, KINDS, LABELS, target)
+        table = Table(generated, reference, NAMES, KINDS, LABELS, target, MISSING)
         results.append(measured(Samples(*coordinates, *features, shape=coordinates[0].shape[1:], table=table), chosen(metrics)))
     return results

@@ -114,6 +114,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("float(part.min()) - 1", "float(part.min())", "table_metrics"),
     ],
     "metrics/uncertainty.py": [
+        (" * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96", "", "table_errors"),
         ("1 - (ranks[n:] - rankdata(y)) / n", "(ranks[n:] - rankdata(y)) / n", "table_metrics"),
         ("math.sqrt(of_first + of_second), math.sqrt(of_second)", "math.sqrt(of_first), math.sqrt(of_second)", "table_metrics"),
     ],

@@ -88,7 +88,7 @@ class Membership:
         """
         training, reference = samples.training, samples.reference
         others = some(reference, MOST, 1)
-        members = some(training, min(MOST, len(reference)), 0)[: len(others)]
+        members = some(training, len(others), 0)
         generated = samples.generated if samples.generated_more is None else samples.generated_more
         half = len(others) // 2
         attacks = {
