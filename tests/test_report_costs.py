@@ -42,7 +42,7 @@ def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
     assert ddpm.startswith("For ddpm, 16 calls (")
     assert "are enough, not measurably worse than 32 calls (" in ddpm
     model(content, "ddpm")["curve"][-1] = sampled(32, 0.2)
-    assert plain_notes(content)[1] .startswith("For ddpm, 4 calls (0.0314")
+    assert plain_notes(content)[1].startswith("For ddpm, 4 calls (0.0314")
 
 
 @pytest.mark.parametrize(
