@@ -25,7 +25,8 @@ from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Split
 from pushforward.evaluation.features import fit_on
 from pushforward.evaluation.halves import Halves, halves, kind_of
-from pushforward.evaluation.scoring import deviation, floors, score
+from pushforward.evaluation.intervals import deviation
+from pushforward.evaluation.scoring import floors, score
 from pushforward.extractors import named
 
 COLUMNS, COMPONENTS = 16, 6

@@ -93,13 +93,13 @@ def simulate(case: str, share: bool, classes: bool, comparisons: int) -> dict[st
                 np.median([least for _, least in before.values()]),
             )
         )
-    told, told_before, least, least_before = np.array(seen, dtype=float).T
+    apart, apart_before, least, least_before = np.array(seen, dtype=float).T
     return {
         "case": case,
         "noise": "shared" if share else "own",
         "classes": "in proportion" if classes else "by chance",
-        "told_apart": told.mean(),
-        "told_apart_by_spreads": told_before.mean(),
+        "told_apart": apart.mean(),
+        "told_apart_by_spreads": apart_before.mean(),
         "least": np.median(least),
         "least_by_spreads": np.median(least_before),
     }

@@ -34,7 +34,7 @@ import torch
 from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
-from pushforward.evaluation.scoring import deviation
+from pushforward.evaluation.intervals import deviation
 from pushforward.replacing import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.ending import salvaged

@@ -15,7 +15,8 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.halves import halves
-from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
+from pushforward.evaluation.intervals import deviation, ratio
+from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import Manifold

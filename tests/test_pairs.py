@@ -19,7 +19,8 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, MetricInfo,
 from pushforward.evaluation.scoring import floors
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.uncertainty import by_examples, frechet_errors
+from pushforward.metrics.subsets import by_examples
+from pushforward.metrics.uncertainty import frechet_errors
 from pushforward.report.bars import bars_of
 from pushforward.report.choosing import choices
 from pushforward.report.sentences import unmarked

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.evaluation.intervals import merged_p, with_interval
+from pushforward.evaluation.intervals import deviation, merged_p, ratio, with_interval
 from pushforward.evaluation.measurements import CurvePoint
-from pushforward.evaluation.scoring import deviation, ratio
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, mean_growth
 

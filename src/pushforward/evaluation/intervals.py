@@ -11,11 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
-__all__ = ["above", "merged_p", "of_share", "over_trainings", "with_interval"]
+__all__ = ["above", "deviation", "merged_p", "of_share", "over_trainings", "ratio", "with_interval"]
 
 NORMAL = 1.96
 
@@ -145,3 +147,15 @@ def merged_p(values: Sequence[float]) -> float:
         arXiv:1212.4966, table 1 and proposition 3.
     """
     return min(1.0, min(len(values), 2) * math.fsum(values) / len(values))
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample, by n - 1; exactly 0 for equal values, whose mean rounding would set apart."""
+    return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
+
+
+def ratio(value: float, floor: Score) -> float | None:
+    """A score over its floor; None where the floor is below 0 or within two of its spreads, so that a ratio means nothing."""
+    if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
+        return None
+    return value / floor.value

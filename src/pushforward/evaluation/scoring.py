@@ -24,13 +24,14 @@ from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.floor_cache import floor_path, read_floors, write_floors
 from pushforward.evaluation.halves import halves
+from pushforward.evaluation.intervals import deviation
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, in_proportion, reads_classes
 from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 
-__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_examples", "score"]
+__all__ = ["MOST", "compared", "floors", "reference_examples", "score"]
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
@@ -189,18 +190,6 @@ def _digest(hashes: np.ndarray) -> str:
 def _floor(values: Sequence[float], share: float, n: int) -> Score:
     spread = deviation(values) / math.sqrt(1 - min(share, 0.5)) if len(values) > 1 else 0.0
     return Score(float(np.mean(values)), spread, values=tuple(values), n=n)
-
-
-def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of a sample, by n - 1; exactly 0 for equal values, whose mean rounding would set apart."""
-    return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
-
-
-def ratio(value: float, floor: Score) -> float | None:
-    """A score over its floor; None where the floor is below 0 or within two of its spreads, so that a ratio means nothing."""
-    if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
-        return None
-    return value / floor.value
 
 
 class _Redraws:

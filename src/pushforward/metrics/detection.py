@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.subsets import by_examples
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, most_rows
-from pushforward.metrics.uncertainty import area, area_errors, by_examples
+from pushforward.metrics.uncertainty import area, area_errors
 
 __all__ = ["Detection", "detected"]
 

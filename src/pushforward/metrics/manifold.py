@@ -9,8 +9,8 @@ import numpy as np
 
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import SPLITS, drawn, left_out, orders
-from pushforward.metrics.uncertainty import by_blocks, by_examples, share_error
+from pushforward.metrics.subsets import SPLITS, by_examples, drawn, left_out, orders
+from pushforward.metrics.uncertainty import by_blocks, share_error
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
 

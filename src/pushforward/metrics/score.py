@@ -90,7 +90,7 @@ class Score(Record):
         growth: How the variance of a single sampling grows with the true value, of distances whose metric knows it: the
             numbers of a `pushforward.metrics.growth.Growth`.
         reference_terms: What groups of reference examples add, the same groups for all models, up to a constant, where the metric
-            knows it (`pushforward.metrics.uncertainty.by_examples`); by it two models are compared on the same examples.
+            knows it (`pushforward.metrics.subsets.by_examples`); by it two models are compared on the same examples.
         extra: Further numbers and texts, such as the mass of each mode.
     """
 

@@ -7,12 +7,26 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["drawn", "left_out", "nearest", "ordered", "orders", "random_for"]
+__all__ = ["by_examples", "drawn", "left_out", "nearest", "ordered", "orders", "random_for"]
 
 COLUMNS = 8
 """Columns by which examples are put in order, at most."""
+GROUPS = 32  # numbers that stand for the reference examples of a score
 SPLITS, LEFT_OUT = 30, 5
 """How often some examples are left out to measure a variance, and which part, a fifth."""
+
+
+def by_examples(terms: np.ndarray) -> tuple[float, ...]:
+    """The terms of the reference in `GROUPS` numbers: means over groups of examples, which are the same for all models.
+
+    Where two models have terms a and b, the reference's part of the error of their difference is the standard error of the mean
+    of a - b: far less than that of either score, as far as the same real examples are hard for both.
+
+    Args:
+        terms: (m,) what each reference example adds to m times the score, up to a constant, in the order of the reference.
+    """
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(terms))  # that of the reference may have a meaning
+    return tuple(float(terms[group].mean()) for group in np.array_split(order, min(GROUPS, len(terms))))
 
 
 def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth, divergence, growth_of
+from pushforward.metrics.subsets import by_examples
 
 __all__ = [
     "Errors",
     "area",
     "area_errors",
     "by_blocks",
-    "by_examples",
     "divergence_error",
     "errors",
     "frechet_bias",
@@ -42,7 +42,6 @@ Errors = tuple[float, float]
 Array = NDArray[np.float64]
 BLOCK, BLOCKS = 1000, 4
 """Examples of a block at most, and the fewest blocks."""
-GROUPS = 32  # numbers that stand for the reference examples of a score
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
@@ -61,19 +60,6 @@ def errors(generated: Array, reference: Array | None = None, second: float = 0.0
     of_reference = float(np.var(reference, ddof=1)) / m - second * (1 / m**2 + 2 / (n * m))
     total = max(of_generated + of_reference, second * (1 / n + 1 / m) ** 2)
     return math.sqrt(total), math.sqrt(min(max(of_reference, second / m**2), total))
-
-
-def by_examples(terms: Array) -> tuple[float, ...]:
-    """The terms of the reference in `GROUPS` numbers: means over groups of examples, which are the same for all models.
-
-    Where two models have terms a and b, the reference's part of the error of their difference is the standard error of the mean
-    of a - b: far less than that of either score, as far as the same real examples are hard for both.
-
-    Args:
-        terms: (m,) what each reference example adds to m times the score, up to a constant, in the order of the reference.
-    """
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(terms))  # that of the reference may have a meaning
-    return tuple(float(terms[group].mean()) for group in np.array_split(order, min(GROUPS, len(terms))))
 
 
 def root_errors(value: float, of_square: Errors) -> Errors:
@@ -138,9 +124,7 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
 
 
 def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, tuple[float, ...]]:
-    """Errors of the U-statistic mean xx + mean yy - 2 mean xy, over pairs of different examples, and how its variance grows.
-
-    Third come the terms of the reference (`by_examples`).
+    """Errors of mean xx + mean yy - 2 mean xy over pairs of others, how its variance grows, and the terms of the reference.
 
     Args:
         xx: (n, n) kernel between generated examples; its diagonal is read for the growth alone.
@@ -174,9 +158,7 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
 
 
 def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, tuple[float, ...]]:
-    """Errors of the Fréchet distance about its mean at these numbers of examples, and how its variance grows.
-
-    Third come the terms of the reference (`by_examples`).
+    """Errors of the Fréchet distance about its mean at these numbers, how its variance grows, and the terms of the reference.
 
     Args:
         x: (n, f).

@@ -211,9 +211,9 @@ def without_spread(comparison: Comparison, metric: str) -> bool:
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     """Real data's score, as a single draw of its examples has it; None where it is unknown."""
     value, spread = floor_of(comparison, metric)
-    one = Score(value, spread, reference_error=0.0) if value is not None and comparison.floors[metric].values else None
+    draw = Score(value, spread, reference_error=0.0) if value is not None and comparison.floors[metric].values else None
     loss = 0.0 if value is None else _loss(comparison, metric, value)
-    return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=one)
+    return None if value is None else Statistic("real data", value, spread or None, spread, loss, score=draw)
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
@@ -296,5 +296,5 @@ def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tupl
     base = statistic(comparison, comparison.baseline, metric)
     ranked, unclear = statistics(comparison, metric), blind(comparison, metric)
     short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
-    told = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
-    return {own.name: (own, base) for own, base in told}
+    clear = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
+    return {own.name: (own, base) for own, base in clear}
