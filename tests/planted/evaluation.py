@@ -69,6 +69,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
         ("min(len(values), 2)", "1", "intervals"),
+        ("if np.ptp(values) == 0 else", "if False else", "floors"),
     ],
     "evaluation/judge.py": [
         ("if not isinstance(sampler, RowMixture):", "if True:", "table_constraints"),
@@ -178,7 +179,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("raw.of(every, values) if", "raw.of(every) if", "table_distances"),
         ("training=raw.training", "training=raw.training[::-1] * 2", "table_distances"),
         ("generated=self.raw.at(self.split, picked)", "generated=self.raw.at(self.split, picked) + 1", "table_distances"),
-        ("if np.ptp(values) == 0 else", "if False else", "floors"),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         ("(OF_TABLES if is_table(dataset.space) else REDRAWS)", "REDRAWS", "table_report"),
     ],
