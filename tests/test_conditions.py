@@ -5,14 +5,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward import spec
 from pushforward.conditions import Label, Numbers, Request, hidden
+from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.likelihood import log_prob
 from pushforward.networks import MLP, Packed
+from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
+from pushforward.solvers import Heun
+from pushforward.testing import Mixture
+from pushforward.transports import Flow
 
 NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
@@ -197,3 +204,23 @@ def test_optimal_transport_refuses_numbers():
     space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={"given": NUMBERS})
     with pytest.raises(UsageError, match="Leave coupling out"):
         pf.recipes.flow(space, "tiny", coupling="ot")
+
+
+# Densities
+
+
+def test_a_density_is_that_given_the_class():
+    centres = [[-0.5, 0.2], [0.4, 0.1]]
+
+    class OfClass:
+        path = Linear()
+        space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+
+        def predict(self, kind, x, t, condition=None):
+            first, other = (Mixture(self.path, [centre], 0.7).predict(kind, x, t) for centre in centres)
+            return torch.where(condition["label"][:, None] == 0, first, other)
+
+    x, label = torch.tensor([[0.3, -0.4]] * 2, dtype=torch.float64), torch.tensor([0, 1])
+    log_density = log_prob(Flow(OfClass(), Heun(), 5), x, {"label": label}, steps=40)
+    wanted = [multivariate_normal(centre, 0.49).logpdf(x[0].numpy()) for centre in centres]
+    assert log_density.tolist() == pytest.approx(wanted, abs=2e-3)

@@ -10,7 +10,6 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import nn
 
-from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
@@ -37,23 +36,6 @@ def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
     x = denoiser.centres[torch.arange(40) % len(denoiser.centres)] + denoiser.std * torch.randn(40, 2, dtype=torch.float64)
     log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=60)
     assert np.abs(log_density.numpy() - density(denoiser, x.numpy())).max() < 1e-3
-
-
-def test_a_density_is_that_given_the_class():
-    centres = [[-0.5, 0.2], [0.4, 0.1]]
-
-    class OfClass:
-        path = Linear()
-        space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
-
-        def predict(self, kind, x, t, condition=None):
-            first, other = (Mixture(self.path, [centre], 0.7).predict(kind, x, t) for centre in centres)
-            return torch.where(condition["label"][:, None] == 0, first, other)
-
-    x, label = torch.tensor([[0.3, -0.4]] * 2, dtype=torch.float64), torch.tensor([0, 1])
-    log_density = log_prob(Flow(OfClass(), Heun(), 5), x, {"label": label}, steps=40)
-    wanted = [multivariate_normal(centre, 0.49).logpdf(x[0].numpy()) for centre in centres]
-    assert log_density.tolist() == pytest.approx(wanted, abs=2e-3)
 
 
 def test_a_density_is_one_of_data_units():

@@ -90,7 +90,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("total * (high - low) / (2 * times)", "total * (high - low) / times", "likelihood"),
         ("- torch.logsumexp(-distance * precision, 0)", "", "likelihood"),
         ("- diffusion - prior", "- diffusion", "likelihood"),
-        ("t.float(), self.condition)", "t.float(), None)", "likelihood"),
+        ("t.float(), self.condition)", "t.float(), None)", "conditions"),
         ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
