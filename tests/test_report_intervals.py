@@ -114,7 +114,7 @@ def test_error_bars_are_the_intervals_and_the_legend_says_so():
     assert statistic(comparison, bare(comparison["flow"]), "frechet").bar == pytest.approx((0.19, 0.21)), "else one spread"
     assert statistic(comparison, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
     page = Report(comparison).to_html()
-    bars = "Bars: the 95 % interval of a score, drawn on to the middle between scores that do not differ"
+    bars = "Bars: the 95 % interval of a score, longer where two scores do not differ measurably, so that their bars touch"
     assert f"{bars} and one spread either way where there is no interval" in page
     assert page.count(f"{bars}, from 3 samplings of one training.") == 1, "quality against seconds"
 

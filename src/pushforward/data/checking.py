@@ -29,8 +29,8 @@ from pushforward.errors import UsageError
 __all__ = ["CheckOptions", "check"]
 
 _GROUPS, _NAMED = 5, 5
-_TOGETHER = "equal rows are on one side of the split"
-_APART = "each row is split by itself, as in a survey; one that was written twice looks the same (`copies=together`)"
+_TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
+_APART = "each row is split by itself, as in a survey; a survey that was written twice cannot be told from this (`copies=together`)"
 
 
 class CheckOptions(LoadOptions, total=False):
