@@ -1,6 +1,7 @@
 """Splits of tables: rows that repeat, tables that grow, and the hashes that both rest on."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from programs.rows import random
 import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
+from pushforward.data.seen import seen_in_training
 from pushforward.errors import UsageError
 
 
@@ -67,6 +69,24 @@ def test_copies_of_measurements_and_of_an_oversampled_class_stay_together(tmp_pa
         sides = [{tuple(row) for row in split.table_values} for split in (data.train, data.held_out)]
         assert not sides[0] & sides[1]
         assert min(map(len, sides)) > n / 20
+
+
+def test_measurements_of_few_decimals_that_were_written_twice_stay_together(tmp_path):
+    """Their values are few, and each occurs in many rows, but no answer of a survey has a fraction."""
+    r = random(11)
+    points = 2 * r.standard_normal((8, 2))[r.integers(8, size=3000)] + 0.05 * r.standard_normal((3000, 2))
+    rows = [[f"{a:.2f}", f"{b:.2f}", "xy"[int(a > b)]] for a, b in points]
+    assert not pf_data.load(write(tmp_path / "doubled.csv", "abk", rows + rows)).apart
+
+
+def test_rows_of_a_survey_that_were_trained_on_are_found_and_new_draws_of_equal_ones_are_not(tmp_path):
+    rows = survey(12, 2000)
+    data = pf_data.load(write(tmp_path / "survey.csv", "abcd", rows))
+    swapped = dataclasses.replace(data, train=data.held_out, held_out=data.train)
+    grown = pf_data.load(write(tmp_path / "grown.csv", "abcd", rows + survey(13, 500)))
+    seen = seen_in_training(data)
+    assert seen.overlaps(data) == seen.overlaps(grown) == (0, 0)
+    assert seen.overlaps(swapped) == (len(data.train), 0)
 
 
 def test_copies_are_kept_together_or_apart_as_the_user_says(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.example_hashes import among, held_out_indices, most_copies, repeated
+from pushforward.data.example_hashes import ATOM, among, held_out_indices, repeated
 from pushforward.data.keys import permutation
 from pushforward.data.spaces import TableSpace
 from pushforward.data.spaces.registry import measure
@@ -38,7 +38,7 @@ class Schema:
             examples that are stored as they are.
         kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
             ``chosen`` of those to draw from; see `ConditionKind.measure`.
-        apart: whether equal examples are split apart, as draws of their own (`draws_repeat`).
+        apart: whether equal rows of a table are draws of their own, whose hashes are numbered; None for other data.
     """
 
     classes: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Schema:
     target: str = ""
     fit: Callable[[NDArray[np.float64]], TableSpace] | None = None
     kinds: Mapping[str, Callable[..., ConditionKind]] = field(default_factory=dict)
-    apart: bool = False
+    apart: bool | None = None
 
 
 def build(
@@ -62,7 +62,7 @@ def build(
 ) -> Dataset:
     """Make a dataset: hold examples out where the source has no split of its own, shorten, measure the space.
 
-    Training examples that equal a held-out example are left out, unless there are more than `most_copies` of them.
+    Training examples that equal a held-out example are left out, but atoms (more than `ATOM` copies) and draws of their own.
 
     Args:
         name: the dataset's name.
@@ -83,13 +83,13 @@ def build(
     """
     scaled, extra["apart"] = train.source_hashes is not None, schema.apart
     if not isinstance(held_out, Split):
-        held = held_out_indices(train.hashes, train.labels, held_out, schema.apart)
+        held = held_out_indices(train.hashes, train.labels, held_out)
         keep = np.ones(len(train), dtype=bool)
         keep[held] = False
         train, held_out = train.take(keep), train.take(held)
     if not len(train) or not len(held_out):
         raise DataError(f"{len(train)} training and {len(held_out)} held-out examples: both splits need at least one.")
-    train, removed = _without_copies(train, held_out, scaled, schema.apart)
+    train, removed = (train, 0) if schema.apart else _without_copies(train, held_out, scaled)
     if limit is not None:
         if limit < 1:
             raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
@@ -114,8 +114,8 @@ def _table(name: str, train: Split, held_out: Split, space: TableSpace, **extra:
     return Dataset(name, space, here, there, **extra)
 
 
-def _without_copies(train: Split, held_out: Split, scaled: bool, apart: bool) -> tuple[Split, int]:
-    """The training examples that equal no held-out example, and how many did; those of more than `most_copies` stay.
+def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
+    """The training examples that equal no held-out example, and how many did; atoms of the distribution stay.
 
     Scaled examples are compared as they are now, others by the hashes that are known.
 
@@ -126,7 +126,7 @@ def _without_copies(train: Split, held_out: Split, scaled: bool, apart: bool) ->
     copies = among(here, np.sort(there))
     if not copies.any():
         return train, 0
-    copies &= repeated(np.concatenate([here, there]))[: len(here)] <= most_copies(apart)
+    copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
             f"All {len(train)} training examples are also held-out examples, so nothing is left to train on: "

@@ -30,7 +30,7 @@ __all__ = ["CheckOptions", "check"]
 
 _GROUPS, _NAMED = 5, 5
 _TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
-_APART = "each row is split by itself, as in a survey; a survey that was written twice cannot be told from this (`copies=together`)"
+_APART = "each row is split by itself, as in a survey; one that was written twice cannot be told from it (`copies=together`)"
 
 
 class CheckOptions(LoadOptions, total=False):
@@ -154,7 +154,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
         "read_as": data.read_as or None,
-        "copies": None if data.header is data.table is None else _APART if data.apart else _TOGETHER,
+        "copies": {True: _APART, False: _TOGETHER, None: None}[data.apart],
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
         "warnings": [*shared_examples(data), *rare_classes(data)],

@@ -160,7 +160,7 @@ class Dataset:
         census: what is known of each image file, where `pushforward.data.check` wants it.
         files: the image files that can be used; None for data that is no image files.
         table: what was decided of each column of a table of mixed types; None for other data.
-        apart: whether equal examples are draws of their own, split apart (`pushforward.data.example_hashes.draws_repeat`).
+        apart: whether equal rows of a table are split apart, as draws of their own; None for other data.
         read_as: a sentence that says how a file was taken which may be read in two ways, and how to get the other; else empty.
     """
 
@@ -179,7 +179,7 @@ class Dataset:
     census: Census | None = None
     files: Files | None = None
     table: TableFacts | None = None
-    apart: bool = False
+    apart: bool | None = None
     read_as: str = ""
 
     def __repr__(self) -> str:

@@ -18,14 +18,14 @@ from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
 __all__ = [
+    "ATOM",
     "Hashes",
     "among",
     "distinct",
     "draws_repeat",
     "example_hashes",
     "held_out_indices",
-    "most_copies",
-    "numbered",
+    "numbered_copies",
     "repeated",
 ]
 
@@ -36,8 +36,8 @@ ATOM = 20
 SHARE = 10  # one example in so many is held out
 # Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
 REPEATING = 0.05
-# A number is closed with at most so many values, which occur so often on average among the different rows.
-CLOSED, OCCURS = 1024, 5
+# A column of whole numbers is closed with at most so many values, which occur so often on average among the different rows.
+CLOSED, OCCURS = 128, 5
 _KEY = 0x5EED_0F_5711
 _BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
 
@@ -109,8 +109,8 @@ def repeated(hashes: Hashes) -> NDArray[np.int64]:
 def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
     """Whether equal rows of a table are draws of their own, as in a survey, and not copies of one.
 
-    So it is where more than 5 % of the rows equal another one, and no column is a date or an open number, whose values hardly
-    ever repeat. A survey that was written twice looks the same.
+    So it is where more than 5 % of the rows equal another one, and no column is a date or an open number: one with a fraction, or
+    with many values. A survey that was written twice looks the same.
 
     Args:
         hashes: of the rows, uint64 (n,).
@@ -119,18 +119,13 @@ def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) 
     _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
     if numbers is None or counts[counts > 1].sum() <= REPEATING * len(hashes):
         return False
-    different = (len(np.unique(values[first])) for values in numbers)
-    return all(count <= min(CLOSED, len(first) / OCCURS) for count in different)
+    different = [np.unique(values[first]) for values in numbers]
+    return all(len(values) <= min(CLOSED, len(first) / OCCURS) and not np.nansum(values % 1) for values in different)
 
 
-def most_copies(apart: bool) -> int:
-    """The most copies of an example that are kept on one side of a split; those of more are split as examples of their own."""
-    return 0 if apart else ATOM
-
-
-def numbered(hashes: Hashes, apart: bool) -> Hashes:
-    """The same hashes, but copies that are split as examples of their own are numbered and get hashes of their own."""
-    order = np.flatnonzero(repeated(hashes) > most_copies(apart))
+def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
+    """The same hashes, but copies of examples that occur more than ``most`` times are numbered and get hashes of their own."""
+    order = np.flatnonzero(repeated(hashes) > most)
     order = order[np.argsort(hashes[order], kind="stable")]
     ranked = hashes[order]
     first = np.r_[True, ranked[1:] != ranked[:-1]]
@@ -140,13 +135,11 @@ def numbered(hashes: Hashes, apart: bool) -> Hashes:
     return known
 
 
-def held_out_indices(
-    hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None, apart: bool = False
-) -> NDArray[np.int64]:
+def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
     """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
 
     So an example stays on its side whatever is added, removed or put into another order, and copies of an example fall on one
-    side (but where there are more than `most_copies`, they are split as examples of their own). In a small data set the
+    side (but copies of an example that occurs more than `ATOM` times are split as examples of their own). In a small data set the
     two lowest hashes are held out even where they are above that bound (the lowest one, with fewer than five different examples),
     and the highest hash of each class is always trained on.
 
@@ -154,7 +147,6 @@ def held_out_indices(
         hashes: of all examples, from `example_hashes`, uint64 (n,).
         labels: label numbers (n,), or None.
         count: hold out exactly so many, in the classes' proportions, for sources that never change.
-        apart: whether all copies are split as examples of their own (`draws_repeat`).
 
     Returns:
         Sorted indices, int64.
@@ -167,7 +159,7 @@ def held_out_indices(
         raise DataError(f"The data has {n} example{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
     if count is not None:
         return _exactly(hashes, np.zeros(n, dtype=np.int64) if labels is None else labels, count)
-    distinct, inverse = np.unique(numbered(hashes, apart), return_inverse=True)
+    distinct, inverse = np.unique(numbered_copies(hashes, ATOM), return_inverse=True)
     ranks = inverse.reshape(-1)
     if len(distinct) < 2:
         raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.example_hashes import Hashes, among, distinct, most_copies
+from pushforward.data.example_hashes import ATOM, Hashes, among, distinct
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset
@@ -25,9 +25,8 @@ class Seen:
         own: of its training examples, sorted, uint64 (n,); None where they are not known.
         inherited: of the training examples of all models and data sets that it builds on, but those that their own data holds out
             as well; sorted, uint64 (m,).
-        shared: of those of its training examples that its own data holds out as well (`most_copies`), sorted, uint64 (k,); of
-            all where equal examples are split apart, since an equal one is another draw then.
-        apart: whether they are.
+        shared: of those of its training examples that its own data holds out as well (`ATOM`), sorted, uint64 (k,).
+        apart: that of its data; None for data that is no table, and for runs of before.
         names: of these models and data sets.
         unknown: the names of those whose training examples are not known.
         own_seconds: of its training, a teacher's trajectories included.
@@ -39,7 +38,7 @@ class Seen:
     shared: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    apart: bool = False
+    apart: bool | None = None
     own_seconds: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -67,18 +66,17 @@ class Seen:
 def shared_examples(data: Dataset) -> tuple[str, ...]:
     """Warnings about data some of whose held-out examples are training examples as well, in sentences; usually none.
 
-    Silent below one held-out example in a hundred, unless they are most examples of a class, and where equal examples are split
-    apart, as draws of their own.
+    Silent below one held-out example in a hundred, unless they are most examples of a class.
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
     whole = () if labels is None else tuple(np.flatnonzero(_most(labels, shared, len(data.space.classes))))
-    if data.apart or (100 * shared.sum() <= len(held_out) and not whole):
+    if 100 * shared.sum() <= len(held_out) and not whole:
         return ()
     classes = f", among them most of class {', '.join(data.space.classes[label] for label in whole)}" if whole else ""
     return (
         f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well"
-        f"{classes}: the copies of an example that occurs more than {most_copies(False)} times are on both sides. On these "
+        f"{classes}: the copies of an example that occurs more than {ATOM} times are on both sides. On these "
         "examples, scores do not tell a model that has learned its training examples by heart from a good one. If the copies are "
         "an accident or oversampling, keep one of each.",
     )
@@ -97,8 +95,7 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
         builds_on: names of models and data sets, with the training examples of each.
     """
     own = distinct(data.train.hashes)
-    shared = own if data.apart else own[among(own, np.sort(data.held_out.hashes))]
-    seen = Seen(own, shared=shared, apart=data.apart)
+    seen = Seen(own, shared=own[among(own, np.sort(data.held_out.hashes))], apart=data.apart)
     for name, other in builds_on:
         seen = seen.joined_by(name, other)
     return seen

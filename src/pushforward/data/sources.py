@@ -162,7 +162,7 @@ def read(name_or_path: Any, options: LoadOptions, *, census: bool = False) -> Da
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
-    rule = {} if data.header is data.table is None else {"copies": "apart" if data.apart else "together"}
+    rule = {} if data.apart is None else {"copies": "apart" if data.apart else "together"}
     data = dataclasses.replace(data, origin={"name_or_path": name, **_origin(reading, labelled), **rule})
     if labelled is None:
         labelled = text not in known or known[text].labelled

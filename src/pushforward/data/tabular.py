@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.example_hashes import numbered_copies
 from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
@@ -86,10 +87,8 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     """The data set of a table.
 
     Args:
-        name: Of the data set.
-        where: What messages call the table.
-        table: Its columns as text.
-        reading: How it is to be read.
+        name, where: Of the data set; what messages call the table.
+        table, reading: Its columns as text, and how they are to be read.
         faults: What is wrong with the file already.
 
     Raises:
@@ -126,11 +125,12 @@ def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faul
     facts = TableFacts.of(replace(table, notes=(*table.notes, *notes)), columns, findings, wanted.missing)
     absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
     numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
+    apart = reading.apart(contents, numbers)
     del table, columns, used, column
     return build(
         name,
-        Split(rows, source_hashes=hashes),
-        schema=Schema(fit=partial(_space, fields, absent, parts), apart=reading.apart(contents, numbers)),
+        Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
+        schema=Schema(fit=partial(_space, fields, absent, parts), apart=apart),
         limit=reading.limit,
         seed=reading.seed,
         header=header,

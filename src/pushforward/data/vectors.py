@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pushforward.data.arrays import numbered, refuse_rounding
 from pushforward.data.building import Schema
 from pushforward.data.dataset import Split
+from pushforward.data.example_hashes import numbered_copies
 from pushforward.data.reading import Reading
 from pushforward.data.tables.numerals import form_of
 from pushforward.data.tables.raw import RawColumn
@@ -132,8 +133,9 @@ def vectors_of(path: Path, table: TextRows, reading: Reading) -> tuple[Split, Sc
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for place, name in enumerate(names):
         hashes += RawColumn(name, *rows.column(place)).hashes
-    known = Schema(classes, column_names, integer, target or "", apart=reading.apart(hashes, list(x.T)))
-    return Split(x.astype(np.float32), labels, hashes), known
+    apart = reading.apart(hashes, list(x.T))
+    known = Schema(classes, column_names, integer, target or "", apart=apart)
+    return Split(x.astype(np.float32), labels, numbered_copies(hashes) if apart else hashes), known
 
 
 def _as_numbers(cells: NDArray[np.str_]) -> NDArray[Any]:

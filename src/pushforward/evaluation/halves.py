@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.dataset import Dataset
-from pushforward.data.example_hashes import numbered
 from pushforward.data.keys import mix
 from pushforward.data.truth import Stack
 from pushforward.evaluation.rows import is_table
@@ -56,7 +55,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
         examples = np.arange(len(dataset.train))
         return Halves(examples, examples)
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
-    keys = mix(_KEY, numbered(split.hashes, True) if dataset.apart else split.hashes)
+    keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
     count = _between_copies(keys[order], max(1, len(split) // 2))
     first, rest = order[:count], order[count:]

@@ -270,7 +270,7 @@ def _random(seed: int) -> np.random.Generator:
 def _known(raw: Raw, features: Features) -> dict[str, Any]:
     dataset = raw.dataset
     truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
-    return {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": dataset.apart}
+    return {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
 
 
 @dataclass(frozen=True)

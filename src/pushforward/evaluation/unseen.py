@@ -31,7 +31,7 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
         CheckpointError: If the run's record of its training examples is damaged.
     """
     own, _ = run.seen.overlaps(data)
-    if run.seen.own is not None and run.seen.apart != data.apart:
+    if None not in (run.seen.apart, data.apart) and run.seen.apart != data.apart:
         rule = "apart" if run.seen.apart else "together"
         raise UsageError(
             f"{name} was trained on data whose equal rows are split {rule}, and those of {data.name} are not, so that its "
@@ -53,7 +53,9 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
     known = isinstance(model, Run) and "examples_fingerprint" in model.spec and is_data_of(model.spec, data)
-    if not isinstance(model, Run) or (model.seen.own is None and not known):
+    if not isinstance(model, Run) or (
+        not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
+    ):
         warnings += (
             f"it is unknown on which examples it was trained. If held-out examples of {data.name} were among them, these scores "
             "are too good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport: it holds a record."),

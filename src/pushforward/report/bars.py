@@ -74,7 +74,11 @@ def bars_note(comparison: Comparison, scores: Iterable[Score], measured_from: st
     drawn = list(scores)
     bounded = [score for score in drawn if score.interval]
     spread = [score for score in drawn if not score.interval and score.spread is not None]
-    parts = ["the 95 % interval of a score, longer where two scores do not differ measurably, so that their bars touch"] if bounded else []
+    parts = (
+        ["the 95 % interval of a score, longer where two scores do not differ measurably, so that their bars touch"]
+        if bounded
+        else []
+    )
     parts += (
         ["one spread either way where there is no interval" if bounded else "one spread of a score either way"] if spread else []
     )

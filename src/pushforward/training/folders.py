@@ -196,7 +196,7 @@ def _clear(folder: Path) -> None:
     Raises:
         UsageError: If the folder holds more.
     """
-    if listed(folder) is None or (folder / "spec.json").exists() or _in_use(folder):
+    if listed(folder) is None or any((folder / name).exists() for name in ("spec.json", "report.html")) or _in_use(folder):
         return
     if others := Claim(folder, hold(folder), ()).discard():
         raise UsageError(f"{folder} exists already. A start there was interrupted, but {others[0]} {_NOT_OURS}")

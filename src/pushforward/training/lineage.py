@@ -89,7 +89,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
-        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, bool(record.get("apart")), own_seconds, times)
+        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, record.get("apart"), own_seconds, times)
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         why = f"the entry {error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(
