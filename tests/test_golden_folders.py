@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden.folders import PLACES, RECIPES, STEPS, STOPPED, data_of
+from golden.folders import RECIPES, STEPS, STOPPED, data
 
 import pushforward as pf
 from pushforward.training.run_spec import FORMAT
@@ -26,8 +26,7 @@ def test_a_run_of_an_earlier_version_loads_and_ends_as_it_would_have(golden, tmp
     loaded = pf.load(folder)
     assert loaded.state["step"] == STOPPED
     assert loaded.transport.sample(3).shape == (3, 2)
-    name = golden.name.partition("-")[0]
-    run = pf.resume(folder, data=PLACES[name] if name in PLACES else data_of(name))
+    run = pf.resume(folder, data=data())
     rows = run.losses()
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     for player in end["losses"][0]:

@@ -157,11 +157,11 @@ def test_a_model_worse_than_a_guess_is_named(content):
 def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
     for entry in content["models"]:
         entry["training"]["steps"] += len(entry["name"])
-    assert said(content, "training")[0].startswith("All were trained for about 60.2 s")
+    assert said(content, "training")[0].startswith("Each was trained once, for about 60.2 s")
     model(content, "gan")["training"]["ancestor_seconds"] = 60.0
     (sentence,) = said(content, "training")
     assert sentence.startswith("Training took unequal time, from")
     assert "to 2.00 min (gan)" in sentence
     for entry in content["models"]:
         entry["training"]["ancestor_seconds"] = 60.0
-    assert said(content, "training")[0].startswith("All were trained for about 2.00 min")
+    assert said(content, "training")[0].startswith("Each was trained once, for about 2.00 min")

@@ -49,7 +49,7 @@ def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_repor
     judge = SimpleNamespace(
         data=SimpleNamespace(space=dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))),
         seed=0, n=10, _quick=None, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
-        scores=lambda sampler, name: (scored.append(len(sampler.sample(40))) or {}, None),
+        scores=lambda sampler, name: (scored.append(len(sampler.sample(40))) or {}, None), _seeds=lambda scores: (),
     )  # fmt: skip
     monkeypatch.setattr("pushforward.evaluation.judge.pictures_of", lambda *parts: None)
     monkeypatch.setattr("pushforward.evaluation.judge.unseen_warnings", lambda *parts: ())

@@ -188,7 +188,7 @@ def test_a_check_says_of_which_rows_its_shares_are(tmp_path):
     data = load(path)
     shares = [round(100 * share) for share in data.space.fields[1].shares[:2]]
     assert re.split("  +", job)[2:4] == [f"a ({shares[0]} %), b ({shares[1]} %)", "20 %"]
-    assert round(100 * data.space.fields[1].shares[2]) != 20, "the training rows are others than all rows"
+    assert round(1000 * data.space.fields[1].shares[2]) != 200, "the training rows are others than all rows"
 
 
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}

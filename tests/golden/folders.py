@@ -25,16 +25,11 @@ from pushforward.training.start import prepare
 
 FOLDER = Path(__file__).parent
 STEPS, STOPPED = 8, 4
-PLACES = {"csv": FOLDER / "plain.csv"}
-"""The files of the recipes that read one: numbers with few decimals, which versions before tables read as vectors."""
 
 
-def data_of(name):
-    """The data that a recipe below is trained on."""
-    if name not in PLACES:
-        return space_data((2,), labels=False, n=40)
-    origin = {"name_or_path": PLACES[name].name, "table": False}
-    return replace(pf.data.load(PLACES[name], table=False), origin=origin)
+def data():
+    """What the recipes below are trained on."""
+    return space_data((2,), labels=False, n=40)
 
 
 def network(inputs, outputs, times):
@@ -58,8 +53,8 @@ def meanflow(data):
     return pf.recipes.meanflow(data.space, network=network(2, 2, 2))
 
 
-RECIPES = {"flow": flow, "gan": gan, "vae": vae, "meanflow": meanflow, "csv": flow}
-"""Of one player, of two, with a likelihood and with two times, and one whose data is a file."""
+RECIPES = {"flow": flow, "gan": gan, "vae": vae, "meanflow": meanflow}
+"""Of one player, of two, with a likelihood and with two times."""
 
 
 def batches(recipe):
@@ -71,10 +66,10 @@ def record(name):
     """The folder of a recipe in the present format."""
     final = FOLDER / f"{name}-format-{FORMAT}"
     with tempfile.TemporaryDirectory() as place:
-        data = data_of(name)
-        make = lambda: batches(seeded(lambda: RECIPES[name](data), 0))  # noqa: E731
-        whole = pf.fit(make(), data, steps=STEPS, out=f"{place}/whole")
-        trainer = prepare(make(), data, steps=STEPS, out=f"{place}/cut", checkpoint_every=STOPPED)
+        known = data()
+        make = lambda: batches(seeded(lambda: RECIPES[name](known), 0))  # noqa: E731
+        whole = pf.fit(make(), known, steps=STEPS, out=f"{place}/whole")
+        trainer = prepare(make(), known, steps=STEPS, out=f"{place}/cut", checkpoint_every=STOPPED)
         while trainer.clock.step < STOPPED:
             trainer.advance(1e-9)
         trainer.close()

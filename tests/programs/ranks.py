@@ -160,22 +160,22 @@ def full_disk(rank):
 
 def no_data(rank):
     """One process cannot read the data."""
-    from pushforward import data
+    from pushforward.data import sources
 
-    def load(*_, **__):
+    def read(*_, **__):
         raise DataError("moons cannot be read here.")
 
     if rank == 1:
-        data.load = load
+        sources.read = read
 
 
 def other_data(rank):
     """One process has other examples under the same name."""
-    from pushforward import data
+    from pushforward.data import sources
 
-    usual = data.load
+    usual = sources.read
     if rank == 1:
-        data.load = lambda *arguments, **options: usual(*arguments, **options | {"limit": 199})
+        sources.read = lambda name, options, **more: usual(name, options | {"limit": 199}, **more)
 
 
 def often_compared(then):

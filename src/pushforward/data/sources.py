@@ -126,7 +126,7 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
             that name. Or a data frame of pandas or polars.
         options: target, header, resize, limit, seed, labelled, given, download, stream, workers and progress; of tables also
-            columns, drop, missing, schema, constraints and table: `LoadOptions`.
+            columns, drop, missing, schema, constraints, table and copies: `LoadOptions`.
 
     Returns:
         The dataset.

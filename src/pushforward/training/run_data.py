@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.sources import read
 from pushforward.errors import DataError, UsageError
 from pushforward.training.data_files import what_changed
 from pushforward.training.own_columns import as_learned
@@ -46,9 +46,9 @@ def data_of_run(
     """
     known = _known(content.get("data"))
     if known and not isinstance(data, Dataset):
-        place = {} if data is None else {"name_or_path": str(data)}
+        options: Any = known | ({} if data is None else {"name_or_path": str(data)})
         try:
-            dataset = _loaded({**known, **place}, content)
+            dataset = read(options["name_or_path"], options)
         except DataError as error:
             raise DataError(f"{error} {moved}".strip()) from error
         except (TypeError, AttributeError, OSError) as error:
@@ -70,30 +70,6 @@ def data_of_run(
             f"Restore it, or {changed}."
         )
     return learned
-
-
-def _loaded(options: Any, content: Mapping[str, Any]) -> Dataset:
-    """The data as the run read it: a file of plain numbers as vectors, where its model is one of vectors.
-
-    Runs do not record how a file was taken that named no ``table``, and earlier versions took more files as vectors.
-    """
-    from pushforward.data.sources import read
-
-    try:
-        dataset, error = read(options["name_or_path"], options), None
-    except DataError as refused:
-        dataset, error = None, refused
-    if dataset is not None and as_learned(content, dataset) is not None:
-        return dataset
-    if Path(options["name_or_path"]).suffix.lower() == ".csv" and "table" not in options:
-        with contextlib.suppress(DataError, UsageError):
-            vectors = read(options["name_or_path"], {**options, "table": False})
-            if vectors.fingerprint == content.get("fingerprint"):
-                return vectors
-    if dataset is None:
-        assert error is not None
-        raise error
-    return dataset
 
 
 def _known(place: Any) -> dict[str, Any]:
