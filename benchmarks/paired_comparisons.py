@@ -4,8 +4,8 @@
 
 First without training: models whose law is the data's (Gaussians of five classes in four dimensions), moved, so that their true
 Fréchet distances are known; equal models are moved as far, in the same direction or in others. Then four models of digits, tiny
-and trained for a few seconds each, scored with classes drawn by chance and in proportion. "By spreads" is the rule until version
-0.2: three samplings, two spreads of the difference, none less than that of real data.
+and trained for a few seconds each, scored with classes drawn by chance and in proportion. "By spreads" is the rule before:
+three samplings, two spreads of the difference, none less than that of real data.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ from pushforward.training.start import prepare
 torch.set_num_threads(1)
 data, run = space_data((2,), labels=False), Path("run")
 
-def made():
+def latent_flow():
     return pf.in_latent("flow", data, pf.recipes.vae(data.space, "tiny").method.autoencoder(), "tiny")
 
-prepare(made(), data, steps=1, out="other").close()  # imports
+prepare(latent_flow(), data, steps=1, out="other").close()  # imports
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock")
 
 def ended(kill=None, **options):
@@ -47,7 +47,7 @@ def ended(kill=None, **options):
 
         sys.addaudithook(count)
         try:
-            prepare(made(), data, steps=1, out=run, **options)
+            prepare(latent_flow(), data, steps=1, out=run, **options)
             os._exit(0)
         except pf.errors.PushforwardError as error:
             os._exit(error.exit_code)
