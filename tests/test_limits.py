@@ -1,49 +1,21 @@
-"""Limits that hold themselves: the numbers in limits.json can only fall."""
+"""The weight of the house stays below its limits, and its code runs no file."""
 
 import ast
-import itertools
 import json
 import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
-LIMITS = json.loads((ROOT / "tests" / "limits.json").read_text())
 SOURCE = runpy.run_path(str(ROOT / "tests" / "limits.py"))
-MEASURED = SOURCE["MEASURED"]
 FAULTS = runpy.run_path(str(ROOT / "tests" / "faults.py"))["FAULTS"]
 
 
-def test_every_limit_is_measured():
-    assert LIMITS.keys() == MEASURED.keys()
-
-
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_holds(name):
-    counted = MEASURED[name]()
-    listed = "\n".join(f"  {place}" for place in counted)
-    assert len(counted) <= LIMITS[name], (
-        f"{len(counted)} {name}; tests/limits.json allows {LIMITS[name]}. Make the new ones smaller; do not raise the limit. "
-        f"These count:\n{listed}"
-    )
-
-
-def test_limits_are_met_by_a_count_that_sees_what_it_should():
-    tree = ast.parse("def f(self, a, *b, c=1, **d):\n    'doc'\n    if a:\n        made = [one for one in b]\n    return made\n")
-    function = tree.body[0]
-    assert SOURCE["statements"](function) == 4
-    assert SOURCE["parameters"](function) == 4
-    names = sorted(name for name, _ in SOURCE["bindings"](SOURCE["walk"](tree)))
-    assert names == ["a", "b", "c", "d", "made", "one", "self"]
-
-
-def test_the_chain_is_one_of_imports():
-    graph, rings, chain = SOURCE["imports"](), SOURCE["rings"](), SOURCE["chain"]()
-    assert len(chain) == len(set(chain)) > 10
-    for module, other in itertools.pairwise(chain):
-        assert other in rings[module] or any(other in graph[inner] for inner in rings[module])
+def test_the_house_weighs_no_more_than_it_may():
+    limits, figures = json.loads((ROOT / "tests" / "limits.json").read_text()), SOURCE["figures"]()
+    assert figures.keys() == limits.keys()
+    over = {name: f"{figure:,} of {limits[name]:,}" for name, figure in figures.items() if figure > limits[name]}
+    assert not over, f"Remove something in place of what was added, or raise tests/limits.json and say why: {over}"
 
 
 def imported(nodes):

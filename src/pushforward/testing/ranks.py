@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 __all__ = ["Outcome", "together"]
 
 LIMIT = 120.0
@@ -55,6 +57,7 @@ def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: 
         return child
     code = 1
     try:
+        torch.set_num_threads(torch.get_num_threads())  # renews the pool before backward passes race for it
         os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
         with (
             (folder / f"{rank}.txt").open("w", buffering=1, encoding="utf-8") as file,
