@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import itertools
 import re
-import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -227,19 +226,4 @@ def test_the_map_is_short_and_names_what_exists():
     assert len(text.split()) <= 2500
     package = ROOT / "src" / "pushforward"
     for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
-        assert any((folder / name).exists() for folder in (package, ROOT, package / "training")), name
-
-
-def test_the_page_of_reliability_names_what_exists():
-    """Every bar has a row; every test that a row names is there, and every fault is planted and caught by a test of the row."""
-    planted = runpy.run_path(str(ROOT / "tests" / "faults.py"))["FAULTS"]
-    rows = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if re.match(r"\| B?\d", line)]
-    bars = {bar.strip() for row in rows for bar in row.split("|")[1].split(",")}
-    assert {*map(str, range(1, 9)), *(f"B{number}" for number in (*range(1, 20), 23, 24))} <= bars
-    for row in rows:
-        tests = re.findall(r"`tests/(test_\w+)\.py::(\w+)`", row)
-        for module, test in tests:
-            assert f"\ndef {test}(" in (ROOT / "tests" / f"{module}.py").read_text(), test
-        for file, line in re.findall(r"`([\w/]+\.py)`: `([^`]+)`", row):
-            modules = {name for right, _, names in planted[file] if line in right for name in names.split()}
-            assert modules & {module.removeprefix("test_") for module, _ in tests}, f"{file}: {line}"
+        assert any((folder / name).exists() for folder in (package, ROOT)), name
