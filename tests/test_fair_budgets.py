@@ -102,7 +102,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
 
 @pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
 def test_no_schedule_is_the_same_however_long_training_lasts(name):
-    """So no longer training holds the shorter ones of a sweep: docs/decisions/sweeps.md."""
+    """So no longer training holds the shorter ones of a sweep: docs/decisions/comparison.md."""
     schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
     rates = []
     for steps in (1000, 2000):
