@@ -38,7 +38,8 @@ from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.disks import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent, checkpoint
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint.integrity import read_state
 
 STEPS, EVERY = 4, 2
 Row = dict[str, Any]
@@ -95,7 +96,7 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
                 break
             points += 1
             newest = checkpoint.latest(run / "checkpoints")
-            states += newest is not None and checkpoint.read_state(newest)["step"] in (0, EVERY)
+            states += newest is not None and read_state(newest)["step"] in (0, EVERY)
             died(lambda run=run: training(run), here)
             equal += same(whole, run)
             shutil.rmtree(run)
@@ -153,8 +154,8 @@ def speed(folder: Path, gigabytes: float) -> Iterator[Row]:
     works: dict[str, Callable[[], Any]] = {
         "saved": lambda: checkpoint.save(inside, 1, groups, state),
         "copied": lambda: {name: {key: value.clone() for key, value in group.items()} for name, group in groups.items()},
-        "verified, in the cache": lambda: checkpoint.verify(inside / "step_000001"),
-        "verified, from the disk": lambda: checkpoint.verify(inside / "step_000001"),
+        "verified, in the cache": lambda: read_state(inside / "step_000001"),
+        "verified, from the disk": lambda: read_state(inside / "step_000001"),
         "verified and read, from the disk": lambda: [
             value.sum() for group in checkpoint.load(inside / "step_000001").tensors.values() for value in group.values()
         ],

@@ -30,7 +30,7 @@ import torch
 
 import pushforward as pf
 from pushforward import waiting
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 from pushforward.training.threads import ROUNDS
 
 CORES = len(os.sched_getaffinity(0))

@@ -15,8 +15,7 @@ from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import space_data
 from pushforward.training import Silent, health
 from pushforward.training.alarms import Watch, alarms
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 
 # Alarms on planted histories --------------------------------------------------------------------------------
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs.photos import photos, picture
+from pushforward.training.data_files import what_changed, write_files
+from pushforward.training.same_data import share_fingerprints
 
 import pushforward as pf
 from pushforward.errors import DataError
 from pushforward.evaluation.turns import train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.data_files import what_changed, write_files
+from pushforward.training.api import prepare
 from pushforward.training.processes import Processes
-from pushforward.training.run_data import data_of_run
-from pushforward.training.same_data import share_fingerprints
-from pushforward.training.start import prepare
+from pushforward.training.runs.provenance import data_of_run
 
 
 @pytest.fixture

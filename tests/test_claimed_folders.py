@@ -12,8 +12,9 @@ from pushforward.cli.going_on import demo_folder
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import claiming, folders
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.runs import folder as claiming
+from pushforward.training.runs import folder as folders
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16", "--steps", "1"]

@@ -11,7 +11,7 @@ from programs.command_line import TINY, run
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.training.folders import claim
+from pushforward.training.runs.folder import claim
 
 
 def test_json_is_one_object_and_nothing_else(here, capsys):

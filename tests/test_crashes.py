@@ -14,10 +14,13 @@ import pushforward as pf
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.disks import DEATH, Disk, Stopped, damage
-from pushforward.training import Silent, checkpoint, journal, log
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
-from pushforward.training.verifying import all_in, fault
+from pushforward.training import Silent
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.contents import save as save_checkpoint
+from pushforward.training.checkpoint.integrity import all_in, fault, latest, write_latest
+from pushforward.training.runs import log
+from pushforward.training.runs import log as journal
 
 SAVES = {
     "one stays": {"step": 3, "keep": 1},
@@ -40,7 +43,7 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
     """As a process is killed, or, where what was not flushed is lost, as the power fails."""
     options, old = SAVES[kind], 2.0
     if "after" in options:
-        checkpoint.write_latest(folder, "step_000001")
+        write_latest(folder, "step_000001")
         old = 1.0
     values, last = [], 0
     while True:
@@ -93,7 +96,7 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path, m
         trainer.saver.beside = False
         trainer.advance()
     assert disk.stopped
-    assert checkpoint.latest(run / "checkpoints").name == "step_000002"
+    assert latest(run / "checkpoints").name == "step_000002"
     assert log.last_step(run / "metrics.jsonl") == 2
     monkeypatch.setattr(journal, "FLUSH", 2)
     for name in ("whole", "lacking"):
@@ -110,15 +113,15 @@ def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_pa
     with Disk():
         for step in (1, 2, 3):
             tensors = {name: {"w": torch.randn(40)} for name in ("method", "average", "optimizer")}
-            checkpoint.save(inside, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None}, keep=3)
+            save_checkpoint(inside, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None}, keep=3)
     older = inside / "step_000002" / "method.safetensors"
     older.write_bytes(older.read_bytes()[:-1])  # so that step 1 is the next good one
     for number in range(50):
         shutil.copytree(inside, crashed)
         names, what = damage(crashed / "step_000003", number)
-        assert checkpoint.latest(crashed).name == "step_000003", what
+        assert latest(crashed).name == "step_000003", what
         with pytest.raises(CheckpointError, match=r"is damaged: .*The checkpoint before it: step_000001") as error:
-            checkpoint.load(checkpoint.latest(crashed))
+            load(latest(crashed))
         assert any(f"is damaged: {name}" in str(error.value) for name in names), (names, what)
         assert error.value.before == "step_000001"
         shutil.rmtree(crashed)
@@ -136,7 +139,7 @@ def test_a_checkpoint_that_takes_anothers_place_is_noticed(file, folder):
     (folder / "step_000001").rename(folder / file)
     (folder / "other").rename(folder / "step_000001")
     with pytest.raises(CheckpointError, match=r"state\.json is of step 1"):
-        checkpoint.load(folder / file)
+        load(folder / file)
 
 
 def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
@@ -159,4 +162,4 @@ def test_another_format_is_named(folder):
     path = folder / "step_000002" / "MANIFEST.json"
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(CheckpointError, match=r"MANIFEST\.json says that the format is 2, and this version .* reads 1"):
-        checkpoint.load(folder / "step_000002")
+        load(folder / "step_000002")

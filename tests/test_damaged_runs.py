@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint
-from pushforward.training.resuming import reopen
+from pushforward.training.api import reopen
 
 
 @pytest.mark.parametrize(

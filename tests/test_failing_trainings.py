@@ -14,10 +14,9 @@ from pushforward.errors import CheckpointError, Diverged
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer, checkpoint, memory
+from pushforward.training.api import prepare, reopen
 from pushforward.training.budget import Clock, Stage
-from pushforward.training.folders import hold
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.runs.run_lock import hold
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):

@@ -15,7 +15,9 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, with_frozen
+from pushforward.training import with_frozen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.ema import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")
@@ -86,7 +88,7 @@ def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
     assert str(content["rows"]["builds_on"][0]).endswith("moved")
     assert content["asked"]["frozen"][0].startswith("teacher=")
     assert spec.describe(spec.build(content["method"])) == content["method"]
-    stored = checkpoint.load(checkpoint.latest(trained / "checkpoints"))
+    stored = load(latest(trained / "checkpoints"))
     assert not any("teacher" in name for group in stored.tensors.values() for name in group)
     assert all(name.startswith("student") for name in stored.tensors["average"])
     assert any(name.startswith("second") for name in stored.tensors["method"])
@@ -104,7 +106,7 @@ def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     trainer.save()
     trainer.close()
     pf.resume(whole, plugins=[FILE])
-    resumed, uninterrupted = (checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors for folder in (cut, whole))
+    resumed, uninterrupted = (load(latest(folder / "checkpoints")).tensors for folder in (cut, whole))
     for group in resumed:
         assert resumed[group].keys() == uninterrupted[group].keys()
         assert all(torch.equal(tensor, uninterrupted[group][name]) for name, tensor in resumed[group].items())

@@ -15,8 +15,10 @@ from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import folders, rebuilding, shards
-from pushforward.training.run_data import _known
+from pushforward.training.checkpoint import shards
+from pushforward.training.runs import folder as folders
+from pushforward.training.runs import spec as rebuilding
+from pushforward.training.runs.provenance import _known
 
 ATTACKS = """
 import json, os

@@ -8,9 +8,12 @@ import pytest
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import checkpoint, claiming, folders, log, settings
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training import checkpoint
+from pushforward.training import options as settings
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import folder as claiming
+from pushforward.training.runs import folder as folders
+from pushforward.training.runs import log
 
 DATA = space_data((2,), labels=False)
 

@@ -25,8 +25,8 @@ from pushforward.report.ladder import claims, rises, table
 from pushforward.report.text import scores_text
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import map_health, observers
-from pushforward.training.frozen import with_frozen
-from pushforward.training.samplers import by_default, described_sampler
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.runs.learned_solvers import by_default, described_sampler
 
 # What is measured
 

@@ -16,11 +16,10 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
+from pushforward.training.api import prepare, reopen
 from pushforward.training.launching import check_devices, restarted
 from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
-from pushforward.training.taking_up import _newest, _stored, _whole
+from pushforward.training.runs.resumption import _newest, _stored, _whole
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 

@@ -20,8 +20,8 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training.frozen import with_frozen
-from pushforward.training.lineage import leaks, seen_by
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.runs.provenance import leaks, seen_by
 
 
 def swapped(data, rows):

@@ -18,8 +18,10 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.paths import Linear
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, map_health
+from pushforward.training import map_health
 from pushforward.training.alarms import alarms
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.health import in_words
 from pushforward.training.map_health import Jumps, disagreement
 from pushforward.training.observing import Moment
@@ -225,7 +227,7 @@ def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
         if name == "without":
             monkeypatch.setattr(Jumps, "look", lambda self, moment: {})
         pf.fit(recipe_for("meanflow", data), data, steps=8, out=tmp_path / name)
-        finals.append(checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).tensors)
+        finals.append(load(latest(tmp_path / name / "checkpoints")).tensors)
     mine, other = finals
     for group in mine:
         assert all(torch.equal(tensor, other[group][key]) for key, tensor in mine[group].items())

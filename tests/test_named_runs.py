@@ -7,9 +7,8 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
-from pushforward.training.folders import check_run, claim
-from pushforward.training.nearby import NAMED
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.runs.folder import NAMED, check_run, claim
 
 
 def runs(place, *names):

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data.memory import ArrayOptions
 from pushforward.data.sources import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.fit_options import BudgetOptions, FitOptions, ResumeOptions
+from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
 
 
 @pytest.mark.parametrize(

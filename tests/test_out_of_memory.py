@@ -12,12 +12,12 @@ from programs.failing import lacking
 import pushforward as pf
 from pushforward.errors import Diverged, OutOfMemory
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import failure, foresight, log, memory
+from pushforward.training import failure, foresight, memory
+from pushforward.training.api import prepare, reopen
 from pushforward.training.processes import Processes
 from pushforward.training.recovering import Recovery, Rollback
-from pushforward.training.resuming import reopen
+from pushforward.training.runs import log
 from pushforward.training.skipping import in_words
-from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
 

@@ -13,10 +13,9 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
 from pushforward.testing.laws import Broken
-from pushforward.training import preparing
-from pushforward.training.preparing import fields_of, prepared
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import precompute as preparing
+from pushforward.training.runs.precompute import fields_of, prepared
 
 
 class Shift(nn.Module):

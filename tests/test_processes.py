@@ -11,9 +11,10 @@ from programs.distributed import STEPS, trained
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.methods.importance_weighting import constant
-from pushforward.training import checkpoint
+from pushforward.training.api import reopen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
 from pushforward.training.sharding import called
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
@@ -89,7 +90,7 @@ def alone(tmp_path_factory):
 
 
 def tensors_of(folder):
-    return checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors
+    return load(latest(folder / "checkpoints")).tensors
 
 
 def losses_of(folder):

@@ -11,12 +11,11 @@ import pushforward as pf
 from pushforward.data import Batch
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import log
+from pushforward.training.api import prepare, reopen
 from pushforward.training.budget import Clock
 from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
+from pushforward.training.runs import log
 from pushforward.training.skipping import in_words
-from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
 ROLLBACK = {"cause": "diverged", "step": 4, "at": 8, "rate": 0.5, "accumulate": 1, "why": "not finite"}

@@ -14,9 +14,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import folders
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import folder as folders
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]

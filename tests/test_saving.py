@@ -13,10 +13,13 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent, checkpoint, saving, space, tensors
-from pushforward.training.background import Background
-from pushforward.training.holding import Holding
-from pushforward.training.start import prepare
+from pushforward.training import Silent, checkpoint
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint import disk as space
+from pushforward.training.checkpoint import saver as saving
+from pushforward.training.checkpoint import tensors
+from pushforward.training.checkpoint.saver import Background
+from pushforward.training.runs.run_lock import Holding
 
 DATA = space_data((2,), labels=False)
 WAIT = 20.0

@@ -10,9 +10,10 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import checkpoint, interrupting, log
-from pushforward.training.start import prepare
-from pushforward.training.storing import Store
+from pushforward.training import checkpoint, interrupting
+from pushforward.training.api import prepare
+from pushforward.training.runs import log
+from pushforward.training.runs.precompute import Store
 
 DATA = space_data((2,), labels=False)
 CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}

@@ -24,8 +24,8 @@ from pushforward.methods.starts import starts
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Linear
 from pushforward.testing import space_data
-from pushforward.training.distilling import distil, finisher
-from pushforward.training.frozen import with_frozen
+from pushforward.training.api import distil, finisher
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.health import starts_of
 from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment

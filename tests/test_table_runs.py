@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table, of_earlier_versions, open_table
+from pushforward.training.own_columns import as_learned, is_data_of
 
 import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import check_model
 from pushforward.evaluation.rows import recoded
-from pushforward.training.digests import state_digest
-from pushforward.training.own_columns import as_learned, is_data_of
-from pushforward.training.resuming import reopen
+from pushforward.training.api import reopen
+from pushforward.training.checkpoint.digest import state_digest
 
 SMALL = {"size": "tiny", "progress": False, "seed": 3}
 

@@ -14,12 +14,12 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
-from pushforward.training import Budget, Progress, storing
-from pushforward.training.frozen import with_frozen
+from pushforward.training import Budget, Progress
+from pushforward.training.api import prepare, reopen
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
-from pushforward.training.storing import Store
+from pushforward.training.runs import precompute as storing
+from pushforward.training.runs.precompute import Store
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.recipes import Training
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import checkpoint
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]

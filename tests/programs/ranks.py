@@ -145,9 +145,9 @@ def noted(folder):
 
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
-    from pushforward.training import checkpoint
+    from pushforward.training.checkpoint.contents import fill as fill_checkpoint
 
-    usual, saved = checkpoint.fill, []
+    usual, saved = fill_checkpoint, []
 
     def fill(*arguments):
         saved.append(1)
@@ -155,7 +155,7 @@ def full_disk(rank):
             raise OSError(28, "No space left on device")
         return usual(*arguments)
 
-    checkpoint.fill = fill
+    fill_checkpoint = fill
 
 
 def no_data(rank):

@@ -19,8 +19,9 @@ import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
-from pushforward.training import Trainer, checkpoint, shards
-from pushforward.training.saving import Saver
+from pushforward.training import Trainer, checkpoint
+from pushforward.training.checkpoint import shards
+from pushforward.training.checkpoint.saver import Saver
 
 WAIT = 20.0
 """Seconds that a write waits for a step that should come at once."""

@@ -29,14 +29,15 @@ CRITICS = {
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
-    from pushforward.training.claiming import CLAIM, remove
+    from pushforward.training.runs.folder import remove
+    from pushforward.training.runs.run_lock import LOCK
 
     try:
         yield
     except BaseException:
         if not any(folder.glob("**/checkpoints/step_*")):
-            for claim in sorted(folder.glob(f"**/{CLAIM}"), key=lambda path: -len(path.parts)):
-                remove(claim.parent)
+            for lock in sorted(folder.glob(f"**/{LOCK}"), key=lambda path: -len(path.parts)):
+                remove(lock.parent)
         raise
 
 
@@ -46,7 +47,7 @@ def announce(trainer: Trainer) -> None:
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.data.tables.faults import count
     from pushforward.training.foresight import memory_warning
-    from pushforward.training.lineage import leaks, sources_of
+    from pushforward.training.runs.provenance import leaks, sources_of
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     space = trainer.data.space

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pushforward.cli.terminal import say, show
 from pushforward.errors import PushforwardError
 from pushforward.plugins import plugin_options
-from pushforward.training.best import BETTER, best_of
+from pushforward.training.checkpoint.best import BETTER, best_of
 from pushforward.training.latent_alarms import CODED, SILENT
 from pushforward.training.skipping import in_words
 from pushforward.training.variety_alarm import lost
 
 if TYPE_CHECKING:
-    from pushforward.training.run import Run
+    from pushforward.training.runs.run import Run
 
 __all__ = ["closing_notes", "extension", "report_run"]
 

@@ -80,7 +80,7 @@ def distil(
         overwrite: Replace the runs that are there.
     """
     from pushforward.training import Progress, load
-    from pushforward.training.distilling import check_finish, student
+    from pushforward.training.api import check_finish, student
 
     load_plugins(plugin, [run])
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
@@ -148,7 +148,7 @@ def _student(trainer: Trainer, then: str) -> Run:
 def _finished(run: Run, trainer: Trainer, how: tuple[str, dict[str, Any], str], options: dict[str, Any]) -> Run:
     """The student after its finish; how: the time, the settings, and the command that does the same."""
     from pushforward.training import Budget
-    from pushforward.training.distilling import finisher
+    from pushforward.training.api import finisher
 
     time, settings, then = how
     say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")

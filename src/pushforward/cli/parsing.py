@@ -77,7 +77,7 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
     check_plugins(files)
     for run in runs:
         if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.run import read_spec
+            from pushforward.training.runs.spec import read_spec
 
             read_spec(run, [*others, *files])
     for file in files:
@@ -228,7 +228,7 @@ def _operations(text: str) -> float:
 def check_free(out: str | None) -> None:
     """Refuse a folder that is taken before any data is read; None, "" and a run that this launch has begun are free."""
     from pushforward.launched import launched
-    from pushforward.training.folders import free_folder
+    from pushforward.training.runs.folder import free_folder
 
     if out and (launched().name is None or not _is_begun(out)):
         free_folder(out, "", "")
@@ -237,7 +237,7 @@ def check_free(out: str | None) -> None:
 def _is_begun(out: str) -> bool:
     """Whether this launch has begun the run in a folder; torch is imported."""
     from pushforward.training.launching import restarted
-    from pushforward.training.run_spec import command
+    from pushforward.training.runs.spec import command
 
     return restarted(out, "", "", command()) is not None
 

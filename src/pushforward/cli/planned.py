@@ -106,7 +106,7 @@ def spent(fresh: Sequence[str], budgeting: Budgeting, flops: str | None) -> str 
 
 def report_folder(out: str | None, data: str = "") -> Path:
     """Where the report goes: ``out``, which must not exist, or a free default."""
-    from pushforward.training.folders import free_folder
+    from pushforward.training.runs.folder import free_folder
 
     if out is None:
         return free_folder(None, f"compare-{data}", "report")

@@ -139,7 +139,7 @@ def train(
 def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
     """The run of a new training."""
     from pushforward.training import Progress
-    from pushforward.training.start import prepare
+    from pushforward.training.api import prepare
 
     trainer = prepare(recipe, data, **options, progress=Progress())
     with starting(trainer):
@@ -156,7 +156,7 @@ def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, A
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
     """Runs by the name of the part that they become; some names have an option of their own."""
-    from pushforward.training.frozen import pairs_of
+    from pushforward.training.frozen_recipes import pairs_of
 
     return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
 
@@ -200,15 +200,13 @@ def resume(
         start: A checkpoint's name, such as step_000500; default the newest.
         fallback: Where the newest checkpoint is damaged, go on from the newest whole one.
     """
-    from pushforward.training.folders import check_run, put_back
+    from pushforward.training.runs.folder import check_run
 
     ends = amounts(budgeting)
     check_plugins(plugin)
-    if is_first_start():
-        put_back(Path(run))
     check_run(run)
     from pushforward.training import Progress
-    from pushforward.training.resuming import reopen
+    from pushforward.training.api import reopen
 
     options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
     options["trackers"] = track

@@ -19,8 +19,8 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.safe_files import read_object
 from pushforward.training import Run
-from pushforward.training.best import best_of
-from pushforward.training.checkpoint import latest, unfinished, weights_hash
+from pushforward.training.checkpoint.best import best_of
+from pushforward.training.checkpoint.integrity import latest, unfinished, weights_hash
 from pushforward.training.skipping import MARK, in_words
 from pushforward.training.variety_alarm import lost
 

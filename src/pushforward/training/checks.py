@@ -16,7 +16,7 @@ from pushforward.methods.method import Method
 from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
-from pushforward.training.tensors import local
+from pushforward.training.checkpoint.tensors import local
 
 __all__ = ["check_fit", "close", "not_finite", "seems_finite"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.methods.method import Method
-from pushforward.training.tensors import local
+from pushforward.training.checkpoint.tensors import local
 
 __all__ = ["Average"]
 

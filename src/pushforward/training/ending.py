@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pushforward.errors import Diverged
-from pushforward.training import checkpoint as checkpoints
+from pushforward.safe_files import read_json
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import step_name, weights_of
+from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.interrupting import interruptible
 from pushforward.training.launching import news
-from pushforward.training.run import Run, pick
-from pushforward.training.tensors import restore
+from pushforward.training.runs.run import Run, pick
 from pushforward.training.trainer import Trainer
-from pushforward.training.tuned import weights_of
 
 __all__ = ["finished", "salvaged", "trained"]
 
@@ -38,9 +39,9 @@ def finished(trainer: Trainer) -> Run:
     """The run of a trainer that has ended, with the averaged weights in memory."""
     trainer.progress.close()
     trainer.close()
-    name = checkpoints.step_name(trainer.clock.step)
+    name = step_name(trainer.clock.step)
     where = pick(trainer.folder, name)
-    state = checkpoints.read_json(where / "state.json")
+    state = read_json(where / "state.json")
     return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
 
 
@@ -48,7 +49,7 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
     trainer.progress.close()
     trainer.close()
-    stored = checkpoints.load(pick(trainer.folder, None), trainer.device)
+    stored = load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
     warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
     weights = weights_of(stored.folder)

@@ -23,12 +23,12 @@ from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory
 from pushforward.methods.method import Sums
 from pushforward.precision import network_precision
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training import log
-from pushforward.training.disk import disk
+from pushforward.replacing import disk
+from pushforward.training.checkpoint.integrity import step_name
+from pushforward.training.checkpoint.tensors import local, write
 from pushforward.training.machine import computed_by
 from pushforward.training.reading import batch_of
-from pushforward.training.tensors import local, write
+from pushforward.training.runs import log
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
@@ -87,7 +87,7 @@ def describe(trainer: Trainer, error: Diverged | OutOfMemory, batch: Batch | Non
         "error": type(error).__name__,
         "what": error.what,
         "step": error.step,
-        "checkpoint": checkpoints.step_name(trainer.saver.step),
+        "checkpoint": step_name(trainer.saver.step),
         "settings": {
             "seed": trainer.settings.seed,
             "precision": trainer.precision,

@@ -17,8 +17,8 @@ from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
-from pushforward.training.holding import Holding
-from pushforward.training.settings import Settings
+from pushforward.training.options import Settings
+from pushforward.training.runs.run_lock import Holding
 from pushforward.training.trainer import Trainer
 
 __all__ = ["step_flops", "steps_within"]

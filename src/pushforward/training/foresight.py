@@ -11,8 +11,8 @@ import torch
 from pushforward.draws import BLOCK
 from pushforward.errors import PushforwardError
 from pushforward.training.budget import Budget
-from pushforward.training.holding import Holding
 from pushforward.training.memory import added_peak, free_memory, present_memory
+from pushforward.training.runs.run_lock import Holding
 from pushforward.training.step import parts_of
 from pushforward.training.trainer import Trainer
 

@@ -16,7 +16,9 @@ import torch
 
 from pushforward.errors import CheckpointError, GroupError, UsageError
 from pushforward.launched import Launch, launched
-from pushforward.training import checkpoint as checkpoints
+from pushforward.safe_files import read_json
+from pushforward.training.checkpoint.disk import sha256, write_json
+from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.machine import cores
 from pushforward.training.processes import TIMEOUT, Group, Processes
 from pushforward.training.sharding import release
@@ -166,14 +168,14 @@ def check_devices(devices: int | None) -> None:
 
 def news(processes: Processes, folder: Path, step: int) -> list[str]:
     """What is new of processes that take up a run: that they were started again, or hold all weights where each had a share."""
-    from pushforward.training.shards import has_shards
+    from pushforward.training.checkpoint.shards import has_shards
 
     launch, lines = launched(), []
     if launch.restarts:
         most = launch.most_restarts
         of = f" of {most}" if most is not None and launch.restarts <= most else ""
         lines.append(f"restart {launch.restarts}{of}, from step {step:,}")
-    if not processes.sharded and has_shards(folder / "checkpoints" / checkpoints.step_name(step)):
+    if not processes.sharded and has_shards(folder / "checkpoints" / step_name(step)):
         holds = "this process holds" if processes.count == 1 else "each process holds"
         lines.append(f"its weights were saved in shares of several processes; from step {step:,} on {holds} all of them")
     return lines
@@ -225,14 +227,14 @@ def still_asked(folder: Path, checkpoint: str, command: str) -> bool:
     before = manifest.get("back")
     if not is_here(folder) and isinstance(before, dict) and before | note == before:
         return before.get("newest") == newest
-    checkpoints.write_json(folder / "manifest.json", {**manifest, "back": {**note, "newest": newest}})
+    write_json(folder / "manifest.json", {**manifest, "back": {**note, "newest": newest}})
     return True
 
 
 def _newest(folder: Path) -> str | None:
     """The hash of the file that names a run's newest checkpoint, which each save changes."""
     path = folder / "checkpoints" / "latest.json"
-    return checkpoints.sha256(path) if path.is_file() else None
+    return sha256(path) if path.is_file() else None
 
 
 def _of_launch(folder: Path, name: str, command: str) -> bool:
@@ -245,7 +247,7 @@ def _of_launch(folder: Path, name: str, command: str) -> bool:
 def _manifest(folder: Path) -> dict[str, Any]:
     """The content of a run's ``manifest.json``; empty where it cannot be read."""
     try:
-        manifest: Any = checkpoints.read_json(folder / "manifest.json")
+        manifest: Any = read_json(folder / "manifest.json")
     except CheckpointError:
         return {}
     return manifest if isinstance(manifest, dict) else {}

@@ -15,7 +15,7 @@ from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
-from pushforward.training.best import Choice
+from pushforward.training.checkpoint.best import Choice
 from pushforward.training.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Flow, inner_of, with_inner

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ from torch import Tensor
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
-from pushforward.training import checkpoint as checkpoints
+from pushforward.replacing import disk
 from pushforward.training.alarms import Watch
-from pushforward.training.disk import disk
-from pushforward.training.going_back import ending
+from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
 from pushforward.training.map_health import Jumps
@@ -29,7 +26,7 @@ from pushforward.training.variety import Variety
 from pushforward.training.variety_alarm import lost
 from pushforward.transports.redrawing import as_drawn
 
-__all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
+__all__ = ["Alarms", "Pictures", "usual"]
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
@@ -53,7 +50,7 @@ class Alarms(Observer):
     """
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
-        self.folder, self.progress, self.watch = folder, progress, Watch(partial(ending, folder))
+        self.folder, self.progress, self.watch = folder, progress, Watch()
         self._skipped, self._words, self._logged, self._last = 0, "", "", ""
 
     @property
@@ -132,18 +129,12 @@ class Pictures(Observer):
                 report(self.progress, _skipped(moment, error))
             return {}
         if moment.writes:
-            name = checkpoints.step_name(moment.step)
+            name = step_name(moment.step)
             with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
                 _picture(folder / f"{name}.png", data, x)
         return {}
-
-
-def bytes_of_samples(data: Dataset) -> int:
-    """Bytes of the samples that a whole training writes, at most."""
-    each = SAMPLES[data.space.as_points] * math.prod(data.space.shape)
-    return len(PICTURES) * each * (4 if data.space.as_points else 2)
 
 
 def _skipped(moment: Moment, error: Diverged) -> str:

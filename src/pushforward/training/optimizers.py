@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
+from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 from pushforward.training.muon import Muon
-from pushforward.training.tensors import by_place, gradient_norm, local, placed
 
 __all__ = ["Player", "players_of"]
 

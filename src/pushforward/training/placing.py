@@ -12,12 +12,12 @@ from pushforward.data import Dataset
 from pushforward.devices import laid_out
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
+from pushforward.training.checkpoint.tensors import local
 from pushforward.training.ema import Average
 from pushforward.training.optimizers import Player, players_of
+from pushforward.training.options import Settings
 from pushforward.training.processes import Processes
-from pushforward.training.settings import Settings
 from pushforward.training.step import Step
-from pushforward.training.tensors import local
 
 __all__ = ["Placed", "placed"]
 

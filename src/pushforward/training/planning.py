@@ -18,12 +18,12 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
-from pushforward.training.holding import Holding
+from pushforward.training.checkpoint.tensors import local
 from pushforward.training.memory import added_peak
+from pushforward.training.options import Settings
 from pushforward.training.processes import Processes
-from pushforward.training.settings import Settings
+from pushforward.training.runs.run_lock import Holding
 from pushforward.training.sharding import shard
-from pushforward.training.tensors import local
 from pushforward.training.trainer import Trainer
 
 __all__ = ["Needs", "Plan", "plan"]

@@ -18,8 +18,8 @@ from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
 from pushforward.training.agreement import Board
 from pushforward.training.channel import Channel
+from pushforward.training.checkpoint.tensors import local
 from pushforward.training.sharding import shard
-from pushforward.training.tensors import local
 
 __all__ = ["TIMEOUT", "Group", "Processes"]
 

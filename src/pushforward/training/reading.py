@@ -9,7 +9,7 @@ from pushforward.data import Batch
 from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.plugins import plugin_options
-from pushforward.training import checkpoint as checkpoints
+from pushforward.training.checkpoint.integrity import step_name
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
@@ -55,5 +55,5 @@ def _saved(trainer: Trainer) -> str:
         refused = f"The present step, {trainer.clock.step:,}, could not be saved: {failure} "
     step = trainer.saver.step
     again = f"pushforward resume {shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
-    where = f"{trainer.folder}/checkpoints/{checkpoints.step_name(step)}"
+    where = f"{trainer.folder}/checkpoints/{step_name(step)}"
     return f"{refused}Step {step:,} is saved as {where}. Once the data is restored, go on: {again}"

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory, UsageError
-from pushforward.training import checkpoint as checkpoints
+from pushforward.safe_files import read_json
 from pushforward.training.budget import Clock
+from pushforward.training.checkpoint.disk import write_json
+from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.failure import write_failure
 from pushforward.training.skipping import DIVERGED, in_words
 from pushforward.training.step import parts_of
@@ -28,7 +30,7 @@ from pushforward.training.step import parts_of
 if TYPE_CHECKING:
     from pushforward.methods.method import Method
     from pushforward.recipes.recipe import Training
-    from pushforward.training.journal import Problem
+    from pushforward.training.runs.log import Problem
     from pushforward.training.trainer import Trainer
 
 __all__ = ["Recovery", "Rollback", "diverged", "failure_of"]
@@ -166,7 +168,7 @@ class Recovery:
             parameter.grad = None
         trainer.clock = Clock(trainer.budget, trainer.training.batch)
         trainer.observe()
-        trainer.restore(trainer.folder / "checkpoints" / checkpoints.step_name(rollback.step))
+        trainer.restore(trainer.folder / "checkpoints" / step_name(rollback.step))
         trainer.processes.agreed(True)  # so that no process goes on before all are back
         trainer.progress.say(f"{trainer.folder.name}: {in_words([{'rollback': [asdict(rollback)]}])}")
 
@@ -181,12 +183,12 @@ class Recovery:
         return rate * RATE, accumulate
 
     def _record(self, trainer: Trainer, rollback: Rollback) -> None:
-        """Note it before its steps are repeated; `resume` from an older checkpoint writes nothing before it saves."""
+        """Note it before its steps are repeated."""
         self._recorded = [*self.rollbacks, rollback], trainer.clock.seconds
-        if not self.writes or trainer.journal.waits:
+        if not self.writes:
             return
         content = {"rollbacks": [asdict(each) for each in self._recorded[0]], "seconds": self._recorded[1]}
-        checkpoints.write_json(self.path, {"format_version": FORMAT, **content})
+        write_json(self.path, {"format_version": FORMAT, **content})
 
 
 def _split_further(trainer: Trainer, error: OutOfMemory, where: str) -> int:
@@ -228,7 +230,7 @@ def _read(path: Path) -> tuple[list[Rollback], float]:
     """The rollbacks that were noted, and the seconds of training at the last one."""
     if not path.is_file():
         return [], 0.0
-    content = checkpoints.read_json(path)
+    content = read_json(path)
     known = isinstance(content, dict) and isinstance(content.get("seconds"), int | float)
     return _rollbacks(content.get("rollbacks") if known else None, path), float(content["seconds"])
 

@@ -7,12 +7,11 @@ import torch
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageError
 from pushforward.training.budget import Budget
-from pushforward.training.holding import Holding
 from pushforward.training.memory import added_peak, held_bytes, lacks_memory
-from pushforward.training.own_columns import as_learned
-from pushforward.training.run import Run
-from pushforward.training.run_spec import recipe_of
-from pushforward.training.settings import Settings
+from pushforward.training.options import Settings
+from pushforward.training.runs.run import Run
+from pushforward.training.runs.run_lock import Holding
+from pushforward.training.runs.spec import recipe_of
 from pushforward.training.trainer import Trainer
 
 __all__ = ["training_memory"]
@@ -61,4 +60,4 @@ def _of_second_step(run: Run, data: Dataset) -> int | None:
 
 
 def _as_trained(run: Run, data: Dataset) -> Dataset | None:
-    return as_learned(run.spec, data) or as_learned(run.spec, data.without_labels())
+    return next((known for known in (data, data.without_labels()) if known.fingerprint == run.spec["fingerprint"]), None)

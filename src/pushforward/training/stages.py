@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError
-from pushforward.training import checkpoint as checkpoints
+from pushforward.safe_files import read_json
 from pushforward.training.budget import Stage
+from pushforward.training.checkpoint.disk import write_json
 
 __all__ = ["stages_of", "write_stages"]
 
@@ -28,7 +29,7 @@ def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
         CheckpointError: If the disk refuses.
     """
     content = {"format_version": FORMAT, "stages": [asdict(stage) for stage in stages]}
-    checkpoints.write_json(folder / _FILE, content)
+    write_json(folder / _FILE, content)
 
 
 def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
@@ -44,7 +45,7 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
         stored = [Stage(**stage) for stage in state["stages"]]
         if not stored or not path.is_file():
             return stored
-        recorded = [Stage(**stage) for stage in checkpoints.read_json(path)["stages"]]
+        recorded = [Stage(**stage) for stage in read_json(path)["stages"]]
     except (TypeError, KeyError, ValueError, ArithmeticError) as error:
         if isinstance(error, CheckpointError):
             raise

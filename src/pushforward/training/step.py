@@ -15,12 +15,12 @@ from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.recipes.recipe import Training
+from pushforward.training.checkpoint.tensors import local
 from pushforward.training.generators import generator_state, seed_generators, set_generator_state
 from pushforward.training.health import NORMS, joined
 from pushforward.training.optimizers import Player
 from pushforward.training.processes import Processes
 from pushforward.training.skipping import MARK
-from pushforward.training.tensors import local
 
 __all__ = ["Step", "parts_of"]
 

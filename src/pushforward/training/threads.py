@@ -17,7 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from pushforward.errors import CheckpointError
-from pushforward.training.checkpoint import read_json, write_json
+from pushforward.safe_files import read_json
+from pushforward.training.checkpoint.disk import write_json
 
 __all__ = ["Threads", "in_words", "restoring"]
 

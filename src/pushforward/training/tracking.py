@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import refuse_links
+from pushforward.safe_files import read_json, refuse_links
 from pushforward.trackers.tracker import FOLDER, Tracker
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training import log
+from pushforward.training.checkpoint.disk import write_json
+from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.observing import Moment, Observer
+from pushforward.training.runs import log
 from pushforward.warned import warn
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Tracked(Observer):
     def look(self, moment: Moment) -> Mapping[str, Any]:
         """Pass on the pictures of this step."""
         self._pass_on()
-        path = moment.folder / "samples" / f"{checkpoints.step_name(moment.step)}.png"
+        path = moment.folder / "samples" / f"{step_name(moment.step)}.png"
         for follower in list(self._followers):
             if path.is_file() and moment.step >= follower.logged:
                 self._try(follower, lambda tracker: tracker.pictures(moment.step, [path]))
@@ -148,19 +149,19 @@ class Tracked(Observer):
             )
 
     def _start(self, follower: _Follower) -> None:
-        config, facts = (checkpoints.read_json(self.folder / name) for name in ("spec.json", "manifest.json"))
+        config, facts = (read_json(self.folder / name) for name in ("spec.json", "manifest.json"))
         known = follower.tracker.start(self.folder, facts, config, follower.known)
         follower.started = True
         if known != follower.known:
             follower.known = known
             content = {"format_version": FORMAT, "runs": {**_known(self.folder), follower.tracker.name: known}}
-            checkpoints.write_json(self.folder / FILE, content)
+            write_json(self.folder / FILE, content)
 
 
 def _known(folder: Path) -> dict[str, str]:
     """The identities that trackers of a run have returned, by their names."""
     try:
-        runs = checkpoints.read_json(folder / FILE).get("runs")
+        runs = read_json(folder / FILE).get("runs")
     except (CheckpointError, AttributeError):
         return {}
     given = runs if isinstance(runs, dict) else {}

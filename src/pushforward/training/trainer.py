@@ -17,28 +17,28 @@ from pushforward.data import Dataset
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
-from pushforward.training.checkpoint import Checkpoint
+from pushforward.training.checkpoint.contents import Checkpoint
+from pushforward.training.checkpoint.saver import Saver, go_back
 from pushforward.training.checks import check_fit, not_finite, seems_finite
 from pushforward.training.generators import generators_kept
-from pushforward.training.going_back import go_back
-from pushforward.training.holding import Holding, begin, claimed
-from pushforward.training.journal import Journal, Problem
-from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import in_step, reset_peak, synchronize
-from pushforward.training.observers import bytes_of_samples, usual
+from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, decide, due_at, ended, held, measures, passed
-from pushforward.training.parts import read_parts
+from pushforward.training.options import Settings, started_with
 from pushforward.training.placing import placed
-from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.reading import next_batch
 from pushforward.training.recovering import Recovery, diverged
-from pushforward.training.saving import Saver
-from pushforward.training.settings import Settings, started_with
+from pushforward.training.runs.folder import claimed
+from pushforward.training.runs.frozen_modules import read_parts
+from pushforward.training.runs.log import Journal, Problem
+from pushforward.training.runs.precompute import Store, sampler_of
+from pushforward.training.runs.provenance import with_ancestors
+from pushforward.training.runs.run_lock import Holding
+from pushforward.training.runs.spec import begin
 from pushforward.training.skipping import players_in
 from pushforward.training.stages import write_stages
-from pushforward.training.storing import Store
 from pushforward.training.threads import Threads, restoring
 from pushforward.training.tracking import beside, tracked
 
@@ -156,7 +156,6 @@ class Trainer:
 
     def _advance(self, seconds: float) -> None:
         self.holding.reopen()
-        self.saver.ask_for_space(self, bytes_of_samples(self.data))
         if not self.saved:
             self.save()
         self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
