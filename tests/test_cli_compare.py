@@ -68,7 +68,7 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
         if len(prepared) == 2:
             raise UsageError("no")
 
-    monkeypatch.setattr("pushforward.training.start.prepare", fail)
+    monkeypatch.setattr("pushforward.training.api.prepare", fail)
     os.mkdir("vae")
     code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
     assert code == 2

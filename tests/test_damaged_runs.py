@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 
 import pytest
 from programs.trained import run_folder
@@ -59,7 +60,7 @@ def test_an_existing_folder_is_not_written_to(tmp_path):
 
 def test_runs_hold_no_pickle(tmp_path):
     folder, _ = run_folder(tmp_path)
-    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", ".claim")}
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert endings <= {".json", ".jsonl", ".safetensors", ".npz", ".png"}
     json.loads((folder / "spec.json").read_text())
 
@@ -81,8 +82,8 @@ def test_runs_hold_no_pickle(tmp_path):
 def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch):
     """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
     if not hashed:
-        monkeypatch.setattr("pushforward.training.run.check_spec", lambda *_: None)
-        monkeypatch.setattr("pushforward.training.taking_up.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.runs.run.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.runs.resumption.check_spec", lambda *_: None)
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
     change(spec)
@@ -97,27 +98,14 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     spec = json.loads((folder / "spec.json").read_text())
     with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* There are: step_000002, step_000004"):
         pf.load(folder, checkpoint="step_000009")
-    for junk, says in (('{"a":', r"spec.json cannot be read: it is no JSON .* Restore it"), ("[1]", "no format. Restore it")):
+    for junk, says in (('{"a":', r"spec.json cannot be read: it is no JSON .* Restore it"), ("[1]", "format None")):
         (folder / "spec.json").write_text(junk)
         with pytest.raises(CheckpointError, match=says):
             pf.load(folder)
     (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
     for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
-        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d: use the version that trained it"):
+        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d"):
             use()
-
-
-@pytest.mark.parametrize("name", ["rows", "examples_fingerprint"])
-def test_a_run_of_an_earlier_version_of_the_format_is_no_damage(name, tmp_path):
-    folder, data = run_folder(tmp_path)
-    spec = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps({key: value for key, value in spec.items() if key != name}))
-    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
-        with pytest.raises(CheckpointError, match=f"by an earlier version of pushforward, which did not record {name}. Train it"):
-            use()
-    (folder / "spec.json").write_text(json.dumps(spec | {name: None}))
-    with pytest.raises(CheckpointError, match=f"damaged: it does not say {name} as it should"):
-        pf.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +158,7 @@ def test_a_log_that_cannot_be_read_or_written_is_a_disk_error(tmp_path, monkeypa
     folder, data = run_folder(tmp_path)
     path = folder / "metrics.jsonl"
     before = path.read_text()
-    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(CheckpointError, match="No space left"):
         pf.resume(folder, data=data, checkpoint="step_000002")
     monkeypatch.undo()

@@ -180,7 +180,7 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
     assert f"no step of {folder}-finished was done. Its student is saved. To finish it: {command} --overwrite" in " ".join(
         capsys.readouterr().err.split()
     )
-    monkeypatch.setattr("pushforward.training.distilling.finisher", interrupted)
+    monkeypatch.setattr("pushforward.training.api.finisher", interrupted)
     assert main([*words, "--overwrite"]) == 130
     assert f"interrupted: the student is saved. To finish it: {command}" in capsys.readouterr().err.splitlines()
     assert main([*shlex.split(command)[1:-4], "--steps", "1"]) == 2, "one budget"

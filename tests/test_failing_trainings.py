@@ -16,6 +16,7 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Trainer, checkpoint, memory
 from pushforward.training.api import prepare, reopen
 from pushforward.training.budget import Clock, Stage
+from pushforward.training.checkpoint import contents
 from pushforward.training.runs.run_lock import hold
 
 
@@ -48,7 +49,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
     for part in ("flush", "fill"):
         trainer = reopen(folder, data=data, steps=6)
-        monkeypatch.setattr(checkpoint, part, full)
+        monkeypatch.setattr(contents, part, full)
         with pytest.raises(CheckpointError, match="No space left"):
             trainer.advance()
         with pytest.raises(CheckpointError, match="No space left"):

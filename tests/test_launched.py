@@ -17,9 +17,9 @@ from pushforward.testing.recipes import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.launching import check_devices, restarted
 from pushforward.training.processes import Processes
-from pushforward.training.runs.resumption import _newest, _stored, _whole
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -277,15 +277,8 @@ class Second(Processes):
         return self.values.pop(0)
 
 
-def test_the_first_process_alone_reads_sharded_checkpoints_for_a_whole_one(tmp_path):
+def test_the_first_process_alone_verifies_sharded_checkpoints(tmp_path):
     (tmp_path / "step_000002").mkdir()
     (tmp_path / "step_000002" / "shard-00001.safetensors").touch()
-    processes = Second("step_000002", {"step": 2})
-    stored, _ = _stored(tmp_path / "step_000004", "cpu", {"fallback": True}, processes)
+    stored = stored_for(Second({"step": 2}), tmp_path / "step_000002", "cpu")
     assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
-    run = tmp_path / "run"
-    pf.fit(recipe_for("flow", DATA), DATA, out=run, steps=4, checkpoint_every=2, progress=False)
-    assert [_newest(run, each).name for each in (Processes(), Second("step_000002"))] == ["step_000004", "step_000002"]
-    (run / "checkpoints" / "step_000004" / "average.safetensors").write_bytes(b"")
-    where, damage = _whole(run / "checkpoints" / "step_000004", Processes())
-    assert (where.name, damage.before) == ("step_000002", "step_000002")

@@ -12,6 +12,7 @@ from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import checkpoint, interrupting
 from pushforward.training.api import prepare
+from pushforward.training.checkpoint import contents
 from pushforward.training.runs import log
 from pushforward.training.runs.precompute import Store
 
@@ -106,14 +107,14 @@ def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
 
 
 def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
-    fill = checkpoint.fill
+    fill = contents.fill
 
     def signalled(*arguments):
-        monkeypatch.setattr(checkpoint, "fill", fill)
+        monkeypatch.setattr(contents, "fill", fill)
         send("SIGTERM")
         fill(*arguments)
 
-    monkeypatch.setattr(checkpoint, "fill", signalled)
+    monkeypatch.setattr(contents, "fill", signalled)
     assert train(tmp_path / "run") == 75
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     assert_same(resumed(tmp_path / "run"), whole)

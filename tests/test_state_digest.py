@@ -14,7 +14,6 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint import integrity as verifying
 from pushforward.training.checkpoint.contents import fill, load, seal
 from pushforward.training.checkpoint.digest import state_digest
 from pushforward.training.checkpoint.integrity import latest
@@ -56,8 +55,8 @@ def nudged(group):
 
 @pytest.mark.parametrize(
     "change",
-    [*map(nudged, verifying.GROUPS), lambda tensors, state: state.update(samples=state["samples"] + 1)],
-    ids=[*verifying.GROUPS, "counter"],
+    [*map(nudged, ("method", "average", "optimizer")), lambda tensors, state: state.update(samples=state["samples"] + 1)],
+    ids=[*("method", "average", "optimizer"), "counter"],
 )
 def test_every_bit_of_a_checkpoint_counts(change, run, other):
     rewritten(other, change)

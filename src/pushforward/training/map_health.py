@@ -64,7 +64,7 @@ class Jumps(Observer):
 
     @property
     def best(self) -> int | None:  # type: ignore[override]
-        """The step whose samples in 1, 2 and 4 calls are the best so far (`pushforward.training.best`)."""
+        """The step whose samples in 1, 2 and 4 calls are the best so far (`pushforward.training.checkpoint.best`)."""
         return None if self._choice.best is None else self._choice.best.step
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:

@@ -251,7 +251,7 @@ class Run:
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.best`).
+    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.checkpoint.best`).
 
     Raises:
         CheckpointError: If there is none of that name, or none at all.
