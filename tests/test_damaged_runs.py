@@ -11,8 +11,8 @@ from programs.trained import run_folder
 import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint
 from pushforward.training.api import reopen
+from pushforward.training.checkpoint.integrity import latest
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_after_an_older_checkpoint_later_ones_go(tmp_path):
     trainer.advance(1e-9)
     trainer.finish()
     assert names(folder) == ["step_000006", "step_000007"]
-    assert checkpoint.latest(folder / "checkpoints").name == "step_000007"
+    assert latest(folder / "checkpoints").name == "step_000007"
     assert pf.resume(folder, data=data, steps=12).state["step"] == 12
     assert names(folder) == ["step_000009", "step_000012"]
     assert [row["step"] for row in pf.load(folder).losses()] == list(range(1, 13))
@@ -195,11 +195,11 @@ def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
     inside = folder / "checkpoints"
     pointer = inside / "latest.json"
     pointer.write_text('{"checkpoint": "step_000002"}')
-    assert checkpoint.latest(inside).name == "step_000002"
+    assert latest(inside).name == "step_000002"
     for text in ('{"checkpoint": "../checkpoints"}', '{"checkpoint": "step_000003"}', "[]", "{", '{"checkpoint": 4}'):
         pointer.write_text(text)
-        assert checkpoint.latest(inside).name == "step_000004"
+        assert latest(inside).name == "step_000004"
     pointer.unlink()
     weights = inside / "step_000004" / "method.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert checkpoint.latest(inside).name == "step_000002"
+    assert latest(inside).name == "step_000002"

@@ -13,10 +13,11 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Trainer, checkpoint, memory
+from pushforward.training import Trainer, memory
 from pushforward.training.api import prepare, reopen
 from pushforward.training.budget import Clock, Stage
 from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.runs.run_lock import hold
 
 
@@ -28,7 +29,7 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
     trainer.average.update = lambda *samples: next(trainer.average.method.parameters()).data.fill_(math.nan)
     with pytest.raises(Diverged, match=r"averaged weights .* not finite after step 4"):
         trainer.advance()
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
 
 
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
@@ -99,7 +100,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*keeps step 4"):
         trainer.advance()
     assert [(rollback.at, rollback.step) for rollback in trainer.recovery.rollbacks] == [(6, 4)]
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
 
 def test_a_broken_training_leaves_the_others_theirs(tmp_path):

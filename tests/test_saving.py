@@ -13,11 +13,12 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent, checkpoint
+from pushforward.training import Silent
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents, tensors
 from pushforward.training.checkpoint import disk as space
 from pushforward.training.checkpoint import saver as saving
+from pushforward.training.checkpoint.contents import load
 from pushforward.training.runs.run_lock import Holding
 
 DATA = space_data((2,), labels=False)
@@ -75,7 +76,7 @@ def test_a_checkpoint_holds_its_step_while_training_goes_on(tmp_path, monkeypatc
     pf.fit(recipe, DATA, steps=4, checkpoint_every=2, out=tmp_path / "waits")
     assert beside[3:] == [(step, False, None) for step in (0, 2, 4)]
     for step in (2, 4):
-        stored = [checkpoint.load(tmp_path / name / "checkpoints" / f"step_{step:06d}").tensors for name in ("beside", "waits")]
+        stored = [load(tmp_path / name / "checkpoints" / f"step_{step:06d}").tensors for name in ("beside", "waits")]
         assert_same(*((tensors, {}) for tensors in stored))
 
 

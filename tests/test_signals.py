@@ -10,9 +10,10 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import checkpoint, interrupting
+from pushforward.training import interrupting
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.runs import log
 from pushforward.training.runs.precompute import Store
 
@@ -75,7 +76,7 @@ def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, tmp_path,
     assert train(tmp_path / "run") == CODES[name]
     assert {number: signal.getsignal(number) for number in before} == before
     assert f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run" in capsys.readouterr().err
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
@@ -85,14 +86,14 @@ def test_a_second_signal_ends_at_once(second, code, at_step, whole, tmp_path, mo
         monkeypatch.setattr(interrupting, "TOGETHER", -1.0)
     at_step(lambda: send("SIGTERM", second))
     assert train(tmp_path / "run") == code
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
 def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
     at_step(lambda: send("SIGTERM", "SIGTERM", "SIGHUP"))
     assert train(tmp_path / "run") == 75
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
 
 
 def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
@@ -116,7 +117,7 @@ def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
 
     monkeypatch.setattr(contents, "fill", signalled)
     assert train(tmp_path / "run") == 75
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     assert_same(resumed(tmp_path / "run"), whole)
 
 

@@ -75,6 +75,7 @@ def _is_unbegun(folder: Path) -> bool:
     """Whether a folder is empty, or holds what a training has left there that was killed before it was set up."""
     if is_locked(folder):
         raise busy(folder)
+    refuse_links(folder, FOLDERS, known=ENTRIES)
     names = {path.name for path in folder.iterdir()}
     return not names or (LOCK in names and not names & {"spec.json", "report.html"} and not _others(folder))
 
