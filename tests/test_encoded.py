@@ -84,7 +84,7 @@ def test_a_damaged_part_is_named(tmp_path):
         with pytest.raises(CheckpointError, match="The part autoencoder of"):
             use()
     weights.unlink()
-    with pytest.raises(CheckpointError, match=r"autoencoder.*is missing"):
+    with pytest.raises(CheckpointError, match="The part autoencoder of"):
         pf.load(tmp_path / "run")
     weights.write_bytes(whole)
     pf.load(tmp_path / "run")

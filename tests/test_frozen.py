@@ -101,7 +101,7 @@ def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     assert main(["resume", str(cut), "--steps", "4", "--plugin", FILE]) == 0
     whole = tmp_path / "whole"
     assert main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)]) == 0
-    trainer = pf.training.resuming.reopen(whole, plugins=[FILE], steps=4)
+    trainer = pf.training.api.reopen(whole, plugins=[FILE], steps=4)
     trainer.advance(1e-9)
     trainer.save()
     trainer.close()
@@ -135,7 +135,7 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)
     with pytest.raises(CheckpointError):
         with_frozen(function, {"teacher": tmp_path / "nothing"})
-    with pytest.raises(UsageError, match=r"learned from data whose mean is \("):
+    with pytest.raises(UsageError, match="learned from data of another mean"):
         with_frozen(function, {"teacher": teacher})(data.space)
     recipe = with_frozen(function, {"teacher": pf.load(teacher)})(pf.data.load("moons").space, "tiny")
     assert recipe.builds_on[0][0] == str(teacher)
@@ -170,7 +170,7 @@ def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monk
     run = pf.fit(with_frozen(function, {"teacher": teacher}), data, steps=1, out="run", plugins=FILE)
     assert run.state["step"] == 1
     gan = pf.fit(recipe_for("gan", data), data, steps=1, out="gan")
-    with pytest.raises(UsageError, match=r"is a run of gan; the teacher of distilled must be a model that samples in steps"):
+    with pytest.raises(UsageError, match=r"is a run of gan; the frozen part teacher must be a model that samples in steps"):
         with_frozen(function, {"teacher": gan})(data.space)
 
 

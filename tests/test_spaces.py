@@ -50,7 +50,7 @@ def runs(tmp_path_factory):
         patch.setattr("pushforward.training.observers.PICTURES", (0.0, 0.5, 1.0))
         assert main([*train, "--steps", "6", "--out", "whole"]) == 0
     assert main([*train, "--steps", "2", "--out", "cut"]) == 0
-    trainer = pf.training.resuming.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
+    trainer = pf.training.api.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
     trainer.advance(1e-9)
     trainer.save()
     trainer.advance(1e-9)

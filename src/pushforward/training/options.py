@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from pushforward.recipes.recipe import Recipe
     from pushforward.training.runs.run import Run
 
-_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}=...))."
+_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
 HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in training examples drawn: an epoch is samples=len(data.train).",
-    **{name: _OF_RECIPE.format(name.removesuffix("_size")) for name in ("batch", "batch_size", "lr")},
+    "batch": _OF_RECIPE.format("batch=128"),
+    "batch_size": _OF_RECIPE.format("batch=128"),
+    "lr": _OF_RECIPE.format("lr=1e-3"),
 }
 """Suggestions for arguments of other names."""
 

@@ -42,11 +42,9 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
             f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
         )
     if missing := recipes.missing_parts(function):
-        parts = ", ".join(f'"{name}": run' for name in missing)
-        raise UsageError(
-            f"The recipe {getattr(function, '__name__', function)} learns from a run: "
-            f"pf.fit(pf.training.with_frozen({name_of(given)!r}, {{{parts}}}), data)."
-        )
+        parts, name = ", ".join(f'"{name}": run' for name in missing), getattr(function, "__name__", function)
+        written = f'"{given}"' if isinstance(given, str) else name
+        raise UsageError(f"The recipe {name} learns from a run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
     if name_of(given) is not None:
         return function(data.space, size)
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
