@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 import pushforward as pf
 from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, DataError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint import shards
 from pushforward.training.runs import folder as folders
+from pushforward.training.runs import provenance
+from pushforward.training.runs.provenance import data_of_run
 
 ATTACKS = """
 import json, os
@@ -150,6 +152,14 @@ def test_arguments_fit_their_annotations():
         assert misfit(Part, {**fitting, name: value}) == f"{name}={value!r}"
     assert misfit(Part, {**fitting, "names": [1]}) == "names=[1]"
     assert misfit(Part, {**fitting, "other": 1}) is None, "a constructor refuses it itself"
+
+
+def test_a_folder_starts_no_download(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(provenance, "read_data", lambda place, options: asked.append(options) or space_data((2,), labels=False))
+    with pytest.raises(DataError, match="changed"):
+        data_of_run(tmp_path, {"data": {"name_or_path": "mnist", "download": True, "limit": 3}, "fingerprint": ""})
+    assert asked == [{"name_or_path": "mnist", "limit": 3}]
 
 
 def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path):
