@@ -30,8 +30,8 @@ from pushforward.testing import recipe_for, ring, space_data
 from pushforward.training import Trainer, memory
 from pushforward.training.api import prepare
 from pushforward.training.ending import finished
+from pushforward.training.estimates import training_memory
 from pushforward.training.memory import added_peak, held_bytes
-from pushforward.training.rehearsal import training_memory
 from pushforward.training.runs import folder as folders
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 

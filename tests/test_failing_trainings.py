@@ -99,7 +99,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     trainer.players["denoiser"].lr = math.inf
     with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*keeps step 4"):
         trainer.advance()
-    assert [(rollback.at, rollback.step) for rollback in trainer.recovery.rollbacks] == [(6, 4)]
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
 

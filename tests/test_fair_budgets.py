@@ -19,7 +19,7 @@ from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
 from pushforward.training.api import prepare
 from pushforward.training.budget import Budget, Clock
-from pushforward.training.flops import step_flops, steps_within
+from pushforward.training.estimates import step_flops, steps_within
 
 
 @pytest.fixture(scope="module")

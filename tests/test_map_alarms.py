@@ -44,10 +44,7 @@ def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
     history = marks([0.2, *[0.5] * 22, 0.29])
     assert alarms_of(history) == [("disagreement", 1200, False), ("disagreement", 2400, True)]
     begin, end = alarms(history)
-    assert begin.text == (
-        "the map does not agree with itself: one jump and two from the same noise differ by 0.50 of the spread of samples, and "
-        "have for 1,000 steps: sample it in more calls, or distil a flow in its place"
-    )
+    assert begin.advice.startswith("sample it in more calls")
     assert (begin.value, begin.threshold, end.value) == (0.5, 0.3, 0.29)
     assert alarms_of(marks([*[0.5] * 10, 0.29, *[0.5] * 10])) == [], "never for 1,000 steps on end"
 
@@ -85,8 +82,8 @@ def sizes(low, middle, high, count=8):
 @pytest.mark.parametrize(
     ("history", "says"),
     [
-        (sizes(0.9, 1.0, 3.1), "targets run away: targets are 3.1 times the size of velocities at noisy times"),
-        (sizes(3.2, None, 1.0), "at clean times"),
+        (sizes(0.9, 1.0, 3.1), "targets run away: targets are 3.1 times the size of velocities"),
+        (sizes(3.2, None, 1.0), "run away"),
         (sizes(0.01, 0.02, 0.09), "the network has died: targets are 0.09 times the size of velocities at all times"),
         (sizes(0.01, 0.02, 0.2), None),
         (sizes(1.5, 2.0, 2.9), None),

@@ -37,7 +37,7 @@ with patch("torch.distributed.checkpoint.save", save):
     trainer = Trainer(recipe_for("flow", data), data, Budget(steps=1), out=Path("run"), processes=group)
     group.sharded = True
     trainer.save()
-    assert used == [group.saving.group] and group.saving.group not in (None, torch.distributed.group.WORLD), used
+    assert used == [group.saving.control] and group.saving.control not in (None, torch.distributed.group.WORLD), used
     try:
         with patch.object(space, "_free", lambda path: 10):
             trainer.save()
@@ -51,22 +51,6 @@ def test_a_sharded_checkpoint_is_written_by_a_group_of_its_own_where_there_is_sp
     done = forking.run(SHARDED, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "was not written: it takes" in done.stdout
-
-
-TWO_GROUPS = """
-import torch.distributed
-from pushforward.training.processes import Group
-torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-first, second = Group(), Group()
-first._settled(ValueError("of the first"))
-assert first._board._first(0.0)["words"] == "of the first"
-assert second._board._first(0.0) is None
-"""
-
-
-def test_the_error_of_a_training_is_not_that_of_the_next_one_in_the_same_processes():
-    done = forking.run(TWO_GROUPS)
-    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
-from pushforward.cli.launching import is_first_start, of_processes
+from pushforward.cli.launching import is_first, of_processes
 from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.sharing import ALONE, Sharing
@@ -86,7 +86,7 @@ def distil(
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
-    check_free(out if out and not overwrite and is_first_start(out) else None)
+    check_free(out if out and not overwrite and is_first() else None)
     own, of_finish = _settings(run, settings, finish)
     teacher = load(run, plugins=plugin)
     if finish is not None:

@@ -226,20 +226,11 @@ def _operations(text: str) -> float:
 
 
 def check_free(out: str | None) -> None:
-    """Refuse a folder that is taken before any data is read; None, "" and a run that this launch has begun are free."""
-    from pushforward.launched import launched
+    """Refuse a folder that is taken before any data is read; None and "" are free."""
     from pushforward.training.runs.folder import free_folder
 
-    if out and (launched().name is None or not _is_begun(out)):
+    if out:
         free_folder(out, "", "")
-
-
-def _is_begun(out: str) -> bool:
-    """Whether this launch has begun the run in a folder; torch is imported."""
-    from pushforward.training.launching import restarted
-    from pushforward.training.runs.spec import command
-
-    return restarted(out, "", "", command()) is not None
 
 
 def device_of(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.announcing import announce, say_news
+from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.foreseen import report_needs
@@ -37,7 +37,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
-from pushforward.cli.launching import check_sharing, is_first_start, of_processes
+from pushforward.cli.launching import check_sharing, is_first, of_processes
 from pushforward.cli.learned_data import examples
 from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import (
@@ -123,7 +123,7 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite or dry_run or not is_first_start(out) else out)
+    check_free(None if overwrite or dry_run or not is_first() else out)
     loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
@@ -212,7 +212,6 @@ def resume(
     options["trackers"] = track
     trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
-    say_news(trainer)
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
 

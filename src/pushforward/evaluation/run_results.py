@@ -19,10 +19,10 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.safe_files import read_object
 from pushforward.training import Run
+from pushforward.training.alarms import lost
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import latest, unfinished, weights_hash
-from pushforward.training.skipping import MARK, in_words
-from pushforward.training.variety_alarm import lost
+from pushforward.training.nonfinite import MARK, in_words
 
 __all__ = ["config_of", "health_of", "landscapes_of", "of_run", "unfinished_warnings"]
 

@@ -21,10 +21,10 @@ from pushforward.recipes import Recipe
 from pushforward.trackers import trackers_of
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
-from pushforward.training.flops import steps_within
+from pushforward.training.estimates import steps_within
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.generators import seeded
-from pushforward.training.launching import check_devices, joined, note_here, restarted
+from pushforward.training.launching import check_devices, joined
 from pushforward.training.options import HINTS, FitOptions, ResumeOptions, Settings, budget_in
 from pushforward.training.processes import Processes
 from pushforward.training.progress import watcher_of
@@ -34,7 +34,6 @@ from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.resumption import taken_up
 from pushforward.training.runs.run import Run, load
 from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import command
 from pushforward.training.runs.warm_start import from_run, mark, started
 from pushforward.training.trainer import Trainer
 from pushforward.transports import Latent, has_steps, inner_of
@@ -54,7 +53,7 @@ def prepare(
     check_devices(options.get("devices"))
     device = device_named(options.get("device", "cpu"))
     processes = joined(device, shard=options.get("shard", False))
-    with processes.phase("the start of training", ends_together=True):
+    with processes.phase("the start of training"):
         return _prepared(recipe, data, asked, options, device, processes)
 
 
@@ -80,13 +79,6 @@ def _prepared(
     if asked is None and name is not None:
         others = [str(path) for path in plugins if str(path) != given]
         asked = {"size": size} | ({"plugin": others} if others else {})
-    again = restarted(out, dataset.name, recipe.name, command()) if processes.rank == 0 else None
-    if (begun := processes.first(None if again is None else str(again))) is not None:
-        # this launch has begun the run before its processes were started again
-        method = None if from_seed else recipe.method
-        kept: ResumeOptions = {"data": dataset, "plugins": plugins, "method": method, "device": device}
-        kept |= {key: options[key] for key in ("progress", "trackers") if key in options}  # type: ignore[literal-required, typeddict-item]
-        return taken_up(Path(begun), kept, processes)
     source = None
     if options.get("init") is not None:
         recipe, source = from_run(options["init"], recipe, plugins)
@@ -129,7 +121,6 @@ def _prepared(
         raise
     if claimed is not None:
         claimed.settle()
-        note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 
@@ -156,9 +147,9 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
     Raises:
         UsageError: For settings that do not fit each other or the data.
         DataError: If the data cannot be read, or a file of images that stay on disk is gone; the steps before are saved.
-        Diverged: If losses, gradients or weights are not finite again after training went back to its newest checkpoint with half
-            the learning rate, or the logit gap of a GAN runs away. The newest checkpoint is sound.
-        OutOfMemory: If a batch cannot be split further.
+        Diverged: If losses, gradients or weights are not finite, or the logit gap of a GAN runs away. The newest checkpoint is
+            sound.
+        OutOfMemory: If memory does not suffice for a step.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
         KeyboardInterrupt: After SIGINT, once the present step has been saved.
     """
@@ -173,7 +164,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     refuse_unknown(options, ResumeOptions, "resume", HINTS)
     check_devices(options.get("devices"))
     processes = joined(device_named(options.get("device", "cpu")), shard=options.get("shard", False))
-    with processes.phase("the start of training", ends_together=True):
+    with processes.phase("the start of training"):
         return taken_up(folder_of(folder), options, processes)
 
 

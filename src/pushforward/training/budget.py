@@ -12,8 +12,6 @@ from typing import Any
 
 from pushforward.errors import UsageError
 
-__all__ = ["Budget", "Clock", "Stage"]
-
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}

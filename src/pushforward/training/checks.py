@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.method import Method
 from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
-from pushforward.training.checkpoint.tensors import local
-
-__all__ = ["check_fit", "close", "not_finite", "seems_finite"]
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
@@ -68,17 +61,3 @@ def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]
 def _shortened(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def not_finite(methods: Mapping[str, Method]) -> str | None:
-    """The first tensor of a state that is not finite, after the name that its method has here; None where all are finite."""
-    for kind, method in methods.items():
-        for name, tensor in method.state_dict().items():
-            if not bool(torch.isfinite(local(tensor)).all()):
-                return f"{kind} {name}"
-    return None
-
-
-def seems_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether the norms of tensors are finite, which is fast to see; a tensor of numbers above 1e19 may not seem so."""
-    return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors))).sum()))

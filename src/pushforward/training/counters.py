@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["wrong_counter"]
-
 MOST = 1 << 62
 """Above every counter."""
 

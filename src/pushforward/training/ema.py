@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from pushforward.methods.method import Method
 from pushforward.training.checkpoint.tensors import local
 
-__all__ = ["Average"]
-
 
 class Average:
     """An exponential moving average of a method's parameters and buffers, counted in training examples.

@@ -8,11 +8,8 @@ from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import step_name, weights_of
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.interrupting import interruptible
-from pushforward.training.launching import news
 from pushforward.training.runs.run import Run, pick
 from pushforward.training.trainer import Trainer
-
-__all__ = ["finished", "salvaged", "trained"]
 
 
 def trained(trainer: Trainer) -> Run:
@@ -22,8 +19,8 @@ def trained(trainer: Trainer) -> Run:
         KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
             arrives again.
     """
-    for line in filter(None, (trainer.processes.words, *news(trainer.processes, trainer.folder, trainer.clock.step))):
-        trainer.progress.say(f"{trainer.folder.name}: {line}")
+    if trainer.processes.words:
+        trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
     try:
         with interruptible([trainer], ending=False) as got:
             trainer.advance()

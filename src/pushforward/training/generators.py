@@ -10,8 +10,6 @@ import torch
 
 from pushforward.draws import key
 
-__all__ = ["generator_state", "generators_kept", "seed_generators", "seeded", "set_generator_state"]
-
 
 @contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:

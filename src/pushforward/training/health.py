@@ -25,22 +25,6 @@ from pushforward.predictor import Condition, condition_at
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
 
-__all__ = [
-    "NEIGHBOURS",
-    "NORMS",
-    "SAMPLES",
-    "FixedNoise",
-    "Reference",
-    "as_sampled",
-    "in_numbers",
-    "in_words",
-    "interval",
-    "joined",
-    "principal",
-    "sampled",
-    "starts_of",
-]
-
 SAMPLES = 500
 """Fixed-noise samples, and training examples that they are compared with."""
 EVERY = 50

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["ENDING", "ending_signals", "interruptible"]
-
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 """Signals that ask a process to end: of a system, a terminal that closes, and a cluster before its limit of time."""
 TOGETHER = 1.0

@@ -12,8 +12,6 @@ from pushforward.methods.method import HasCritic, Method
 from pushforward.training.health import SAMPLES, as_sampled
 from pushforward.transports.redrawing import as_drawn
 
-__all__ = ["SIDE", "landscape"]
-
 SIDE = 64
 """Points of the grid in a row and in a column."""
 MARGIN = 0.25

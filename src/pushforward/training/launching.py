@@ -1,4 +1,4 @@
-"""Joining the processes that a launcher has started, and finding the run that they trained before they were started again."""
+"""Joining the processes that a launcher has started."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import atexit
 import gc
 import os
 import socket
-import time
-import uuid
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from pushforward.errors import CheckpointError, GroupError, UsageError
+from pushforward.errors import GroupError, UsageError
 from pushforward.launched import Launch, launched
-from pushforward.safe_files import read_json
-from pushforward.training.checkpoint.disk import sha256, write_json
-from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.machine import cores
 from pushforward.training.processes import TIMEOUT, Group, Processes
 from pushforward.training.sharding import release
-
-__all__ = ["check_devices", "is_here", "joined", "leave", "news", "note_here", "restarted", "still_asked"]
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:
@@ -47,7 +38,7 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Proces
                 "line starts them itself, with `devices=2`."
             )
         return Processes()
-    return Group(shard, place.type, seconds(), owned=not formed or _formed_here)
+    return Group(shard, place.type, seconds())
 
 
 _formed_here = False
@@ -70,7 +61,11 @@ def seconds() -> float:
 
 
 def _form(launch: Launch, place: torch.device) -> None:
+    """Form the default group of torch.distributed, which ends with `leave`."""
     global _formed_here
+    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    import torch.distributed.nn.functional
+
     if place.type == "cuda":
         if place.index not in (None, launch.local_rank):
             raise UsageError(
@@ -80,62 +75,24 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
         torch.set_num_threads(max(1, cores() // launch.local_count))
+    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
+    store = None
+    if os.path.isabs(address := os.environ["MASTER_ADDR"]):  # a file of this machine: its processes talk by loopback
+        store = torch.distributed.FileStore(address)
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    limit = timedelta(seconds=seconds())
     try:
-        _meet(launch, "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timedelta(seconds=seconds()))
+        torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
     except RuntimeError as error:
         raise GroupError(
-            f"Process {launch.rank} of {launch.count} has not met all others at {os.environ['MASTER_ADDR']}:"
-            f"{os.environ['MASTER_PORT']} within {seconds():g} seconds ({str(error).splitlines()[0][:200]}). Start all of them, "
-            "with the same address; PUSHFORWARD_TIMEOUT=600 gives them more time."
+            f"Process {launch.rank} of {launch.count} has not met all others at {address} within {seconds():g} seconds "
+            f"({str(error).splitlines()[0][:200]}). Start all of them, with the same address; PUSHFORWARD_TIMEOUT=600 gives "
+            "them more time."
         ) from error
     _formed_here = True
     atexit.register(leave)  # an error in flight holds what has failed until it is printed
-
-
-def _meet(launch: Launch, backend: str, limit: timedelta) -> None:
-    """Form the default group of torch.distributed, which ends with `leave`."""
-    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
-    import torch.distributed.nn.functional
-    from torch.distributed.rendezvous import rendezvous
-
-    os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
-    if os.path.isabs(address := os.environ["MASTER_ADDR"]):
-        store: Any = torch.distributed.FileStore(address)
-        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
-    else:
-        store = next(rendezvous("env://", launch.rank, launch.count, timeout=limit))[0]
-    store.set_timeout(limit)
-    # a launcher's store outlives processes: those that are started again must not find each other's old addresses
-    store = torch.distributed.PrefixStore(f"start/{_start(store, launch.rank, launch.count, limit.total_seconds())}", store)
-    torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
-
-
-def _start(store: Any, rank: int, count: int, limit: float) -> str:
-    """A name for this start of the processes, the same in all of them and in no other start; torchrun gives them none.
-
-    Each of the others asks the first one, which answers whoever asks until all have said that they know. A launcher's number of
-    restarts is no such name: where a machine was lost, the launchers of machines have counted differently.
-
-    Raises:
-        RuntimeError: If they do not meet in so many seconds.
-    """
-    own, ends = uuid.uuid4().hex, time.monotonic() + limit
-    if rank:
-        store.set(f"asks/{rank}", own)
-        name = str(store.get(f"answer/{own}").decode())
-        store.set(f"{name}/{rank}", "")
-        return name
-    missing = set(range(1, count))
-    while missing:
-        for other in missing:
-            if store.check([f"asks/{other}"]):
-                store.set(f"answer/{store.get(f'asks/{other}').decode()}", own)
-        missing = {other for other in missing if not store.check([f"{own}/{other}"])}
-        if time.monotonic() > ends:
-            raise RuntimeError(f"timed out waiting for process {min(missing)}")
-        time.sleep(0.01)
-    return own
 
 
 def leave() -> None:
@@ -160,94 +117,6 @@ def check_devices(devices: int | None) -> None:
     count = launched().count
     if devices is not None and devices != count:
         raise UsageError(
-            f"`devices={devices}` asks for {devices} processes, and this one "
-            f"{'is alone' if count == 1 else f'was started as one of {count}'}. Python starts no others of itself: run the "
-            f"program under torchrun with {devices} processes per node, and leave `devices` out."
+            f"`devices={devices}` asks for other processes than the {count} that were started. Python starts none itself: run "
+            f"the program under torchrun with {devices} processes per node, and leave `devices` out."
         )
-
-
-def news(processes: Processes, folder: Path, step: int) -> list[str]:
-    """What is new of processes that take up a run: that they were started again, or hold all weights where each had a share."""
-    from pushforward.training.checkpoint.shards import has_shards
-
-    launch, lines = launched(), []
-    if launch.restarts:
-        most = launch.most_restarts
-        of = f" of {most}" if most is not None and launch.restarts <= most else ""
-        lines.append(f"restart {launch.restarts}{of}, from step {step:,}")
-    if not processes.sharded and has_shards(folder / "checkpoints" / step_name(step)):
-        holds = "this process holds" if processes.count == 1 else "each process holds"
-        lines.append(f"its weights were saved in shares of several processes; from step {step:,} on {holds} all of them")
-    return lines
-
-
-_here: set[Path] = set()
-"""The folders of runs that this process has begun or taken up: another start of it has not."""
-
-
-def note_here(folder: Path) -> None:
-    """Keep in mind that this process has begun a run or taken it up: `restarted` does not return it again."""
-    _here.add(folder.resolve())
-
-
-def is_here(folder: Path) -> bool:
-    """Whether this process has begun a run or taken it up."""
-    return folder.resolve() in _here
-
-
-def restarted(out: str | Path | None, data: str, recipe: str, command: str) -> Path | None:
-    """The run that this launch has begun in an earlier start of its processes; None where there is none.
-
-    The launcher's number of restarts says nothing: a launcher that was itself started again, or that has lost another machine,
-    counts from 0. Of several runs, which one program has trained one after the other, the first comes first.
-    """
-    name = launched().name
-    if name is None:
-        return None
-    usual = Path("runs").glob(f"{Path(data).stem or 'data'}-{recipe}*")
-    named = [Path(out)] if out is not None else usual
-    begun = [folder for folder in named if not is_here(folder) and _of_launch(folder, name, command)]
-    return min(begun, key=lambda folder: (folder / "spec.json").stat().st_mtime, default=None)
-
-
-def still_asked(folder: Path, checkpoint: str, command: str) -> bool:
-    """Whether a training is to go back to a checkpoint, which its launch has not done in an earlier start of its processes.
-
-    ``manifest.json`` notes the launch that does so, and which checkpoint was the newest: once there is another one, the launch
-    has gone on from there. Only the process that writes to the run may call it.
-
-    Raises:
-        CheckpointError: If the disk refuses.
-    """
-    name = launched().name
-    if name is None:
-        return True
-    manifest, newest = _manifest(folder), _newest(folder)
-    note = {"launch": name, "command": command, "checkpoint": checkpoint}
-    before = manifest.get("back")
-    if not is_here(folder) and isinstance(before, dict) and before | note == before:
-        return before.get("newest") == newest
-    write_json(folder / "manifest.json", {**manifest, "back": {**note, "newest": newest}})
-    return True
-
-
-def _newest(folder: Path) -> str | None:
-    """The hash of the file that names a run's newest checkpoint, which each save changes."""
-    path = folder / "checkpoints" / "latest.json"
-    return sha256(path) if path.is_file() else None
-
-
-def _of_launch(folder: Path, name: str, command: str) -> bool:
-    if not (folder / "spec.json").is_file():
-        return False
-    manifest = _manifest(folder)
-    return manifest.get("launch") == name and manifest.get("command") == command
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The content of a run's ``manifest.json``; empty where it cannot be read."""
-    try:
-        manifest: Any = read_json(folder / "manifest.json")
-    except CheckpointError:
-        return {}
-    return manifest if isinstance(manifest, dict) else {}

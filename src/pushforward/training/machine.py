@@ -14,8 +14,6 @@ import torch
 
 from pushforward import waiting
 
-__all__ = ["computed_by", "cores", "machine", "version"]
-
 PACKAGES = ("pushforward", "torch", "numpy", "safetensors")
 
 

@@ -20,8 +20,6 @@ from pushforward.training.health import SAMPLES, Reference, as_sampled, interval
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Flow, inner_of, with_inner
 
-__all__ = ["BINS", "COUNTS", "Jumps", "disagreement"]
-
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
 BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}

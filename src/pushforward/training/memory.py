@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import OutOfMemory
-
-__all__ = [
-    "added_peak",
-    "free_memory",
-    "held_bytes",
-    "in_step",
-    "lacks_memory",
-    "peak_memory",
-    "present_memory",
-    "reset_peak",
-    "synchronize",
-]
 
 _PROC, _GROUP = Path("/proc/self"), Path("/sys/fs/cgroup")
 
@@ -78,29 +65,15 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
         return int(torch.cuda.max_memory_allocated(device)) - before
     if torch.autograd._profiler_enabled():
         return None
-    with _silent(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library prints when it starts and stops
+    with torch.autograd.profiler.profile(profile_memory=True) as profiler:
         work()
+    results: Any = profiler.kineto_results
     held = most = 0
-    for event in sorted(_allocations(profiler), key=lambda event: event.start_ns()):
+    for event in sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda event: event.start_ns()):
         held += event.nbytes()
         most = max(most, held)
     return most
-
-
-def _allocations(profiler: Any) -> Iterator[Any]:
-    return (event for event in profiler.kineto_results.events() if event.name() == "[memory]")
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the profiler's library from printing when it starts and stops."""
-    before = os.environ.get("KINETO_LOG_LEVEL")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["KINETO_LOG_LEVEL"]
 
 
 def reset_peak(device: torch.device | str = "cpu") -> None:
@@ -118,17 +91,11 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     """The most memory in bytes since `reset_peak`: of the whole process on the CPU, of all tensors on a CUDA device.
 
     It includes the library, the data and any other model in the process, so it measures the process, not
-    a model; see `added_peak` for that. Where the system cannot count again (all but Linux) it is the most in the life
-    of the process; 0 where that is not known.
+    a model; see `added_peak` for that. On all but Linux it is 0, not known.
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return 1024 * _number(_PROC / "status", "VmHWM:") or _of_process()
-
-
-def present_memory() -> int:
-    """The memory of this process in bytes; 0 where that is not known."""
-    return 1024 * _number(_PROC / "status", "VmRSS:")
+    return 1024 * _number(_PROC / "status", "VmHWM:")
 
 
 def free_memory() -> int | None:
@@ -147,15 +114,6 @@ def _number(path: Path, name: str) -> int:
         return next(int(line.split()[1]) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(name))
     except (OSError, StopIteration, ValueError, IndexError):
         return 0
-
-
-def _of_process() -> int:
-    try:
-        import resource
-    except ImportError:
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def synchronize(device: torch.device) -> None:

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from pushforward.precision import has_bfloat16
 
-__all__ = ["Muon", "orthogonalise"]
-
 MOMENTUM = 0.95
 A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T."""

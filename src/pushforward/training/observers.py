@@ -14,19 +14,16 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.replacing import disk
-from pushforward.training.alarms import Watch
+from pushforward.training.alarms import Watch, lost
 from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
 from pushforward.training.map_health import Jumps
+from pushforward.training.nonfinite import players_in
 from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Silent, Watcher, report
-from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
-from pushforward.training.variety_alarm import lost
 from pushforward.transports.redrawing import as_drawn
-
-__all__ = ["Alarms", "Pictures", "usual"]
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""

@@ -17,8 +17,6 @@ from pushforward.training.generators import generators_kept
 if TYPE_CHECKING:
     from pushforward.training.processes import Processes
 
-__all__ = ["Moment", "Observer", "decide", "due_at", "ended", "held", "measures", "observing", "passed"]
-
 
 @dataclass(frozen=True)
 class Moment:

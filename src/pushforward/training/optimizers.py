@@ -14,8 +14,6 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 from pushforward.training.muon import Muon
 
-__all__ = ["Player", "players_of"]
-
 NARROWEST = 32
 """Muon takes kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
 

@@ -66,7 +66,7 @@ class FitOptions(BudgetOptions, total=False):
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files, or a single one, that the recipe came from.
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
-            allows (`pushforward.training.flops`).
+            allows (`pushforward.training.estimates`).
         trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
         shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
             their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.

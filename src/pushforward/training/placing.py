@@ -19,8 +19,6 @@ from pushforward.training.options import Settings
 from pushforward.training.processes import Processes
 from pushforward.training.step import Step
 
-__all__ = ["Placed", "placed"]
-
 
 class Placed(NamedTuple):
     """A method that is ready for its first step.

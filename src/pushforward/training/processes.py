@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import hashlib
-import itertools
 import json
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,19 +18,13 @@ from torch import Tensor, nn
 
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
-from pushforward.training.agreement import Board
-from pushforward.training.channel import Channel
-from pushforward.training.checkpoint.tensors import local
 from pushforward.training.sharding import shard
-
-__all__ = ["TIMEOUT", "Group", "Processes"]
 
 TIMEOUT = 120.0
 """Seconds in which each process answers the others, where no other time is set."""
-ALIKE = 1000
-"""Steps after which several processes compare their weights, bit by bit."""
-_groups = itertools.count()
-"""Groups of one process do not share the names in their store."""
+LINGER = 5.0
+"""Seconds that a process stays after another one is lost, so that a launcher sees the one that failed first."""
+_LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|recvValue|sendBytes")
 
 
 class Processes:
@@ -39,7 +35,7 @@ class Processes:
         count: How many there are. Each computes the same share of every batch.
         sharded: Whether each holds a share of the weights.
         control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
-        saving: Their channel for what is written beside training; its first use must be the same for all processes.
+        saving: Their group for what is written beside training; its first use must be the same for all processes.
         words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
     """
 
@@ -70,13 +66,8 @@ class Processes:
         return wanted
 
     @contextlib.contextmanager
-    def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
-        """Within this context an error of one process is raised by all of them.
-
-        Args:
-            name: What is done, for messages: "In NAME another process was lost".
-            ends_together: Whether each process waits at the end until all have come so far.
-        """
+    def phase(self, name: str) -> Iterator[None]:
+        """Within this context the loss of another process is an error that says so: "In NAME another process was lost"."""
         yield
 
     def failure(self, words: str | None) -> str | None:
@@ -84,22 +75,15 @@ class Processes:
         return words
 
     def gathered(self, value: Any) -> list[Any]:
-        """A value of JSON from each process, in their order; numbers of torch and numpy become those of Python."""
+        """A plain value from each process, in their order."""
         return [value]
 
     def first(self, value: Any) -> Any:
-        """The value of JSON that the first process gives."""
+        """The plain value that the first process gives."""
         return value
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Refuse processes that were started with different data, versions or settings.
-
-        Args:
-            what: What must be equal, JSON by name.
-        """
-
-    def check_equal(self, method: Method, step: int) -> None:
-        """Compare the weights that every process holds whole, bit by bit, once in `ALIKE` steps."""
+        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name."""
 
 
 class Group(Processes):
@@ -108,29 +92,30 @@ class Group(Processes):
     Args:
         sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
         device: Where they train, "cpu" or "cuda".
-        timeout: Seconds in which each process answers the others; those of the group, for messages.
-        owned: Whether it leaves torch's group after an error, so that the others notice at once.
+        timeout: Seconds in which each process answers the others.
 
     References:
         Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
     """
 
-    def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT, owned: bool = False) -> None:
-        self.sharded, self.device, self.timeout, self.owned = sharded, device, timeout, owned
+    def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT) -> None:
+        self.sharded, self.device, self.timeout = sharded, device, timeout
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
         self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
         self.control = self._gloo() if device != "cpu" else None
-        # the store by which the processes have found each other
-        store = torch.distributed.PrefixStore("pushforward", torch.distributed.distributed_c10d._get_default_store())
-        self._store = torch.distributed.PrefixStore(f"group/{next(_groups)}", store)
-        # a process may fail before it has come to the group that another one is in; a user's processes may go on after an error
-        self._board = Board(store if owned else self._store, self.rank, self.count)
-        self._where = ""
-        self._failure: Exception | None = None
-        self._channel = Channel(self._store, self.control)
+
+    def _gloo(self) -> Any:
+        return torch.distributed.new_group(backend="gloo", timeout=datetime.timedelta(seconds=self.timeout))
+
+    @cached_property
+    def saving(self) -> Group:  # type: ignore[override]
+        """The same processes by a group of its own, so that a thread can write while the main one trains."""
+        beside = copy.copy(self)
+        beside.control = self._gloo()
+        return beside
 
     def distribute(self, method: Method) -> Method:
         """Shard the network of each player, or take the weights of the first process for all."""
@@ -156,70 +141,53 @@ class Group(Processes):
 
     def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
         """The mean of a time over all processes, the largest number, and whether any has failed; the same in each."""
-        values = self._channel.rows([seconds, stop, failed], torch.float64)
+        values = self._rows([seconds, stop, failed])
         return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
 
     def agreed(self, wanted: bool) -> bool:
         """Whether any process wants something."""
-        return bool(self._channel.rows([int(wanted)]).any())
+        return bool(self._rows([wanted]).any())
 
-    @cached_property
-    def saving(self) -> Channel:  # type: ignore[override]
-        """A channel of its own, so that a thread can write while the main one trains."""
-        return Channel(torch.distributed.PrefixStore("saving", self._store), self._gloo())
-
-    def _gloo(self) -> Any:
-        """A further group of these processes, with the time of this one."""
-        return torch.distributed.new_group(backend="gloo", timeout=datetime.timedelta(seconds=self.timeout))
+    def _rows(self, numbers: Sequence[float]) -> Tensor:
+        """The numbers of all processes, (processes, numbers)."""
+        own = torch.tensor(numbers, dtype=torch.float64)
+        rows = [torch.empty_like(own) for _ in range(self.count)]
+        torch.distributed.all_gather(rows, own, group=self.control)
+        return torch.stack(rows)
 
     @contextlib.contextmanager
-    def phase(self, name: str, *, ends_together: bool = False) -> Iterator[None]:
-        """Within this context an error of one process is raised by all of them, with the same exit code.
+    def phase(self, name: str) -> Iterator[None]:
+        """Within this context the loss of another process is an error that says so.
 
         Raises:
-            GroupError: If another process is lost, naming the phase.
+            GroupError: If another process is lost; the one that has failed says why.
         """
-        outer, self._where = self._where, name
         try:
             yield
-            if ends_together:
-                self._channel.rows([0])
-        except Exception as error:
-            failure = self._settled(error)
-            if failure is error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.distributed.DistError) and _LOST.search(str(error)) is None:
                 raise
-            raise failure from error
-        finally:
-            self._where = outer
-
-    def _settled(self, error: Exception) -> Exception:
-        """The error of all processes, which is settled once: in the innermost phase."""
-        if self._failure is None:
-            self._failure = self._board.settled(error, self._where, self.timeout, self._leave)
-        return self._failure
-
-    def _leave(self) -> None:
-        """End this process's connections, so that the others do not wait for it, and what its thread exchanges with theirs."""
-        if "saving" in self.__dict__:
-            self.saving.left = True
-        if self.owned and torch.distributed.is_initialized():
-            with contextlib.suppress(RuntimeError):
-                if self.device == "cuda":  # what waits for another process would never end
-                    torch.distributed.distributed_c10d._abort_process_group()
-                else:
-                    torch.distributed.destroy_process_group()
+            time.sleep(LINGER)
+            raise GroupError(
+                f"In {name} another process of this training was lost, or did not answer within {self.timeout:g} seconds "
+                "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
+            ) from error
 
     def failure(self, words: str | None) -> str | None:
         """What every process raises where one has failed, with the number of that process."""
-        return self._channel.failure(words)
+        if not self.agreed(words is not None):
+            return None
+        return next(f"In process {rank}: {said}" for rank, said in enumerate(self.gathered(words)) if said is not None)
 
     def gathered(self, value: Any) -> list[Any]:
-        """A value of JSON from each process, in their order."""
-        return self._channel.gathered(value)
+        """A plain value from each process, in their order."""
+        values: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(values, value, group=self.control)
+        return values
 
     def first(self, value: Any) -> Any:
-        """The value of JSON that the first process gives."""
-        return self._channel.first(value)
+        """The plain value that the first process gives."""
+        return self.gathered(value if self.rank == 0 else None)[0]
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Refuse processes that were started with different data, versions or settings.
@@ -237,39 +205,11 @@ class Group(Processes):
                     f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
                 )
 
-    def check_equal(self, method: Method, step: int) -> None:
-        """Compare the weights that every process holds whole, bit by bit, once in `ALIKE` steps; shares are left out.
 
-        Raises:
-            GroupError: If they differ, naming a process.
-        """
-        if step % ALIKE:
-            return
-        numbers = [_bits(local(tensor)) for tensor in method.state_dict().values() if not hasattr(tensor, "device_mesh")]
-        rows = self._channel.rows(numbers) if numbers else torch.zeros(1, 0)
-        wrong = (rows != rows[:1]).any(1).nonzero()
-        if len(wrong):
-            raise GroupError(
-                f"At step {step:,} the weights of process {int(wrong[0])} are no longer those of process 0, although both have "
-                "made the same steps: a device or its memory computes wrongly, or the machines run different versions. Go on "
-                "from the last checkpoint on other machines: pushforward resume RUN."
-            )
-
-
-def _short(value: Any) -> Any:
-    """A value for comparison: as it is where it is short, else its hash."""
+def _short(value: Any) -> str:
+    """A value for comparison: its JSON where that is short, else its hash."""
     text = json.dumps(value, sort_keys=True, default=str)
-    return value if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _bits(tensor: Tensor) -> int:
-    """A number that changes with any bit of a tensor."""
-    size = tensor.element_size()
-    kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
-    words = tensor.detach().contiguous().view(-1).view(kind).to(torch.int64)
-    # an odd factor for each place, so that exchanged values count
-    factors = torch.arange(1, 2 * len(words), 2, device=words.device)
-    return int((words * factors).sum())
+    return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _add(tensors: Sequence[Tensor]) -> None:

@@ -16,8 +16,6 @@ from pushforward.errors import UsageError
 from pushforward.notebooks import display, in_notebook
 from pushforward.warned import warn
 
-__all__ = ["Progress", "Silent", "Watcher", "duration", "report", "watcher_of"]
-
 
 def duration(seconds: float) -> str:
     """90 -> "1:30", 5400 -> "1:30:00"."""

@@ -7,53 +7,30 @@ from typing import TYPE_CHECKING
 
 from pushforward.data import Batch
 from pushforward.data.streamed import Streamed
-from pushforward.errors import DataError, PushforwardError
+from pushforward.errors import DataError
 from pushforward.plugins import plugin_options
-from pushforward.training.checkpoint.integrity import step_name
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["batch_of", "next_batch"]
-
-
-def batch_of(trainer: Trainer, step: int) -> Batch:
-    """The examples of a step, counted from 0, that this process computes.
-
-    Raises:
-        DataError: If a file of data that stay on disk is gone, or has changed.
-    """
-    return trainer.sampler.batch(step // trainer.method.reuse, trainer.device, trainer._step.index)
-
 
 def next_batch(trainer: Trainer) -> Batch:
-    """The examples of the next step.
+    """The examples of the next step that this process computes.
 
     Raises:
-        DataError: As `batch_of`, and of several processes that read images from the disk in all, if it fails in one. The steps
-            before are saved first.
+        DataError: If a file of data that stay on disk is gone, or has changed, for any process; the steps before are saved.
     """
-    error: DataError | None = None
+    batch, error = None, None
     try:
-        batch = batch_of(trainer, trainer.clock.step)
+        batch = trainer.sampler.batch(trainer.clock.step // trainer.method.reuse, trainer.device, trainer._step.index)
     except DataError as failure:
         error = failure
     if trainer.processes.count > 1 and isinstance(trainer.data.train.x, Streamed):  # no other data are read in a step
         words = trainer.processes.failure(None if error is None else str(error))
         error = None if words is None else DataError(words)
-    if error is not None:
-        raise DataError(f"{error} {_saved(trainer)}", error.skipped) from error
-    return batch
-
-
-def _saved(trainer: Trainer) -> str:
-    """Save the present step, and say where and how training goes on."""
-    refused = ""
-    try:
-        trainer.finish()
-    except PushforwardError as failure:
-        refused = f"The present step, {trainer.clock.step:,}, could not be saved: {failure} "
-    step = trainer.saver.step
+    if error is None and batch is not None:
+        return batch
+    trainer.finish()
     again = f"pushforward resume {shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
-    where = f"{trainer.folder}/checkpoints/{step_name(step)}"
-    return f"{refused}Step {step:,} is saved as {where}. Once the data is restored, go on: {again}"
+    saved = f"Step {trainer.saver.step:,} is saved. Once the data is restored, go on: {again}"
+    raise DataError(f"{error} {saved}", getattr(error, "skipped", ())) from error

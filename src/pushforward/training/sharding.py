@@ -10,8 +10,6 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 
-__all__ = ["called", "release", "shard"]
-
 _meshes: list[Any] = []
 """What `shard` has laid weights out on."""
 

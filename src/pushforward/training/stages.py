@@ -16,8 +16,6 @@ from pushforward.safe_files import read_json
 from pushforward.training.budget import Stage
 from pushforward.training.checkpoint.disk import write_json
 
-__all__ = ["stages_of", "write_stages"]
-
 FORMAT = 1
 _FILE = "stages.json"
 

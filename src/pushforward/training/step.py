@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,11 +18,9 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import local
 from pushforward.training.generators import generator_state, seed_generators, set_generator_state
 from pushforward.training.health import NORMS, joined
+from pushforward.training.nonfinite import MARK
 from pushforward.training.optimizers import Player
 from pushforward.training.processes import Processes
-from pushforward.training.skipping import MARK
-
-__all__ = ["Step", "parts_of"]
 
 Move = tuple[str, Tensor] | Sums | None
 """A player's turn, sums to be added up, or the end of a game."""
@@ -70,7 +68,6 @@ class Step:
 
     Attributes:
         moved: Whether the last step has updated any player.
-        rate: The share of the learning rate, beside that of the schedule.
 
     Raises:
         UsageError: If the batch cannot be split so.
@@ -88,37 +85,14 @@ class Step:
     ) -> None:
         self.method, self.players, self.training = method, players, training
         self.seed, self.device, self.processes = seed, device, processes
-        self.change(1.0, training.accumulate)
+        all_parts = parts_of(training, method, processes.count)
+        if len(all_parts) > 1:
+            _refuse_batch_norm(method)
+        self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
         self.moved = True
         self._beside = _Beside(method, players)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
-
-    def change(self, rate: float, accumulate: int) -> None:
-        """Set the share of the learning rate, and into how many parts each process splits its share of a batch.
-
-        Raises:
-            UsageError: If the batch cannot be split so.
-        """
-        training = replace(self.training, accumulate=accumulate)
-        all_parts = parts_of(training, self.method, self.processes.count)
-        if len(all_parts) > 1:
-            self.check_splits()
-        self.rate, self.training = rate, training
-        self.parts = all_parts[self.processes.rank * accumulate :][:accumulate]
-
-    def check_splits(self) -> None:
-        """Refuse to split a batch for batch normalisation: a part has other statistics.
-
-        Raises:
-            UsageError: Naming the layer.
-        """
-        for name, module in self.method.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-                raise UsageError(
-                    f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
-                    "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
-                )
 
     @property
     def index(self) -> slice:
@@ -135,7 +109,7 @@ class Step:
         self._beside.hold()
         parts = [self._part(index, batch, clock) for index in self.parts]
         now, schedule = parts[0].now, self.training.schedule
-        rate, losses, norms, updated = self.rate * schedule.rate(clock, now), {}, {}, []
+        rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
         reply: Sums | None = None
         while (move := self._together(parts, reply)) is not None:
             reply = move if isinstance(move, Sums) else None
@@ -259,6 +233,15 @@ def _without(parameters: Sequence[nn.Parameter], player: Sequence[nn.Parameter])
     return [parameter for parameter in parameters if id(parameter) not in excluded]
 
 
+def _refuse_batch_norm(method: Method) -> None:
+    for name, module in method.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise UsageError(
+                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+            )
+
+
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
     """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
 
@@ -267,28 +250,10 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
     share = math.ceil(size / count)
-    if not _fits(size, count, unit):
-        raise UsageError(_indivisible(training, processes, unit))
-    return [slice(at, min(at + share, size)) for at in range(0, size, share)]
-
-
-def _fits(size: int, count: int, unit: int) -> bool:
-    """Whether a batch can be split into so many parts."""
-    return count == 1 or (math.ceil(size / count) % unit == 0 and size >= count * unit)
-
-
-def _indivisible(training: Training, processes: int, unit: int) -> str:
-    """Why a batch cannot be split, and what fits."""
-    size, parts = training.batch, training.accumulate
-    step = unit * parts * processes
-    larger = f"`batch={step * math.ceil(size / step)}`"
-    if processes == 1:
-        return (
-            f"A batch of {size} cannot be accumulated in {parts} parts: each must be a multiple of {unit} examples. "
-            f"Choose {larger} or fewer parts."
+    if count > 1 and (share % unit or size < count * unit):
+        each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
+        raise UsageError(
+            f"A batch of {size} does not divide into {count} parts ({each} in accumulate={training.accumulate}): a part is a "
+            f"multiple of {unit} examples. Choose `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer parts."
         )
-    fitting = [str(count) for count in range(1, max(1, size // unit) + 1) if _fits(size, count * parts, unit)]
-    each = f"{unit} examples" if parts == 1 else f"{unit * parts} examples, since it computes them in {parts} parts"
-    others = f"; this one fits {', '.join(fitting)} process{'es' * (len(fitting) > 1)}" if fitting else ""
-    what = f"A batch of {size} does not divide by {processes} processes: each computes a multiple of {each}"
-    return f"{what}. Choose {larger}{others}."
+    return [slice(at, min(at + share, size)) for at in range(0, size, share)]

@@ -20,8 +20,6 @@ from pushforward.errors import CheckpointError
 from pushforward.safe_files import read_json
 from pushforward.training.checkpoint.disk import write_json
 
-__all__ = ["Threads", "in_words", "restoring"]
-
 FORMAT = 1
 FILE = "threads.json"
 ROUNDS = 5

@@ -20,7 +20,6 @@ from pushforward.warned import warn
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Tracked", "beside", "tracked"]
 
 FILE = "trackers.json"
 """The identities of a run's trackers, in its folder."""

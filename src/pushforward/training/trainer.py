@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.data import Dataset
+from pushforward.errors import Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
-from pushforward.training.checkpoint.contents import Checkpoint
+from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.saver import Saver, go_back
-from pushforward.training.checks import check_fit, not_finite, seems_finite
+from pushforward.training.checks import check_fit
 from pushforward.training.generators import generators_kept
 from pushforward.training.memory import in_step, reset_peak, synchronize
+from pushforward.training.nonfinite import not_finite, players_in, seems_finite
 from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, decide, due_at, ended, held, measures, passed
 from pushforward.training.options import Settings, started_with
@@ -29,7 +30,6 @@ from pushforward.training.placing import placed
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.reading import next_batch
-from pushforward.training.recovering import Recovery, diverged
 from pushforward.training.runs.folder import claimed
 from pushforward.training.runs.frozen_modules import read_parts
 from pushforward.training.runs.log import Journal, Problem
@@ -37,12 +37,11 @@ from pushforward.training.runs.precompute import Store, sampler_of
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run_lock import Holding
 from pushforward.training.runs.spec import begin
-from pushforward.training.skipping import players_in
 from pushforward.training.stages import write_stages
 from pushforward.training.threads import Threads, restoring
 from pushforward.training.tracking import beside, tracked
 
-__all__ = ["Trainer"]
+ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
 
 class Trainer:
@@ -86,15 +85,16 @@ class Trainer:
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), 0
-        self.saver, self._looking = Saver(), observers
+        self.saver = Saver()
         method = spec.describe(recipe.method)  # sharding changes the modules' classes
         here = placed(recipe, data, self.settings, self.processes)
         self.method, self.players, self.average, self._step, self._moving = here
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
-        self.recovery, self._tracked = Recovery(self.folder, writes), tracked(self)
-        self.observe()
+        usually = usual(self.folder, data, self.training.batch, self.progress) if observers is None else observers
+        self.observers = beside(usually, tracked(self))
+        self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
@@ -102,12 +102,6 @@ class Trainer:
         self.clock.budget = budget.after(self.store.seconds)
         self.processes.compare({"data": data.fingerprint} | started_with(self.recipe, self.settings, method))
         self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, method))
-
-    def observe(self) -> None:
-        """Begin the log, and what the observers know, anew."""
-        usually = usual(self.folder, self.data, self.training.batch, self.progress) if self._looking is None else self._looking
-        self.observers = beside(usually, self._tracked)
-        self.journal = Journal(self.folder / "metrics.jsonl", self.observers, self.holding.writes)
 
     @property
     def samples(self) -> int:
@@ -138,13 +132,10 @@ class Trainer:
         A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
-        Where three steps in a row were skipped, more than ten of the last 1,000, or a weight is not finite, training goes back
-        to the newest checkpoint, once, and on with half the learning rate; where memory does not suffice, with smaller parts of
-        batches.
-
         Raises:
-            Diverged: If that happens again, or the logit gap ran away; the last checkpoint stays.
-            OutOfMemory: If a batch cannot be split further.
+            Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
+                gap ran away; the last checkpoint stays.
+            OutOfMemory: If memory does not suffice for a step.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
@@ -162,7 +153,7 @@ class Trainer:
         reset_peak(self.device)
         until = self.clock.seconds + seconds
         with generators_kept(self.device):
-            self.recovery.through(self, partial(self._advance_until, until))
+            self._advance_until(until)
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
@@ -191,14 +182,13 @@ class Trainer:
         stage = self.clock.tick(seconds)
         now = self.clock.step, before, self.clock.progress
         moment = Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
-        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds, **self.recovery.row()}
+        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
         self.journal.add(at, losses, health | self._looks(moment, late=False))
         if self.journal.full or players_in(health) or decide(self.observers, moment):
             self._flush()
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None and self.holding.writes:
             write_stages(self.folder, self.clock.stages)
-        self.processes.check_equal(self.method, self.clock.step)
         due = self.saver.due(self) or self.clock.stages == [stage]
         stays = self.clock.step in held(self.observers, self.method)
         good = passed(self.observers) == self.clock.step
@@ -263,7 +253,12 @@ class Trainer:
 
     def _flush(self) -> None:
         if (problem := self.journal.flush(self.done)) is not None:
-            raise diverged(self, problem)
+            raise self._diverged(problem)
+
+    def _diverged(self, problem: Problem) -> Diverged:
+        self.saver.join()
+        last_saved = f"; {self.folder}/checkpoints keeps step {self.saver.step}" if self.saved else ""
+        return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
 
     def _sound(self) -> bool:
         """Whether the present weights may take the place of earlier ones: not after a skipped step, nor while a gap runs away."""
@@ -274,7 +269,7 @@ class Trainer:
         """An update may leave the range of numbers where loss and gradient do not; processes that hold shares agree."""
         name = not_finite({"weights": self.method, "averaged weights": self.average.method})
         if self.processes.agreed(name is not None):
-            raise diverged(self, Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
+            raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
 
     def save(self, beside: bool = False) -> None:
         """Write a checkpoint of the present step; ``beside``: training may go on meanwhile, and a later step raises its error.
@@ -285,12 +280,11 @@ class Trainer:
         """
         with self.processes.phase("saving a checkpoint"):
             self.holding.reopen()
-        self._flush()
-        self._check_weights(self.clock.step)
-        with self.processes.phase("saving a checkpoint", ends_together=True):
+            self._flush()
+            self._check_weights(self.clock.step)
             self.saver.save(self, beside)
 
     def restore(self, stored: Path | Checkpoint) -> None:
         """Take up a checkpoint, or the one in a folder; see `Saver.restore`."""
-        with self.processes.phase("reading a checkpoint", ends_together=True):
+        with self.processes.phase("reading a checkpoint"):
             self.saver.restore(self, stored)

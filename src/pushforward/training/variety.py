@@ -19,8 +19,6 @@ from pushforward.transports import Transport
 from pushforward.transports.redrawing import as_drawn
 from pushforward.transports.transport import finite
 
-__all__ = ["Variety"]
-
 CHANCE = 2.0
 """Standard errors up to which a fall is laid to chance."""
 

@@ -163,7 +163,6 @@ class Saver:
             "peak_memory_mb": self.peak / 2**20,
             **({} if self.weights_step is None else {"weights_step": self.weights_step}),
             **trainer.store.state(),
-            **trainer.recovery.state(),
         }
 
     def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
@@ -181,7 +180,6 @@ class Saver:
         self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
         self._before = self.step, self._seconds
-        trainer.recovery.restore(trainer, state)
         trainer.threads.resume(self.step)
         if trainer.holding.writes and latest(inside) != stored.folder:
             write_latest(inside, stored.folder.name)

@@ -20,10 +20,10 @@ from pushforward.errors import CheckpointError
 from pushforward.replacing import disk
 from pushforward.safe_files import check_tensors, read_json
 from pushforward.strict_json import parse_json
-from pushforward.training.channel import Channel
 from pushforward.training.checkpoint.contents import commit, fill, prune, staged
 from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
 from pushforward.training.checkpoint.integrity import is_shard
+from pushforward.training.processes import Processes
 
 
 def copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -36,7 +36,7 @@ def copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Te
 
 
 def save(
-    channel: Channel, where: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], **options: Any
+    channel: Processes, where: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], **options: Any
 ) -> None:
     """Write a checkpoint: each process its part, into one folder; the first one adds counters and hashes and publishes it.
 
@@ -53,7 +53,7 @@ def save(
                 temporary = stack.enter_context(staged(where))
         shared = Path(channel.first(str(temporary)))
         with _all_or_none(channel), disk(where):
-            written = _write(shared, tensors, channel.rank, channel.group)
+            written = _write(shared, tensors, channel.rank, channel.control)
         files = channel.gathered(written)
         if channel.rank == 0:
             fill(shared, {}, {**state, "processes": channel.count})
@@ -63,7 +63,7 @@ def save(
 
 
 @contextlib.contextmanager
-def _all_or_none(channel: Channel) -> Iterator[None]:
+def _all_or_none(channel: Processes) -> Iterator[None]:
     """Within this context the refusal of one process's disk is that of all: each waits at its end.
 
     Raises:
@@ -74,8 +74,6 @@ def _all_or_none(channel: Channel) -> Iterator[None]:
         yield
     except Exception as error:  # whatever it is, the others wait for this process
         own = error
-    if channel.left and own is not None:
-        raise own
     if (words := channel.failure(None if own is None else str(own) or type(own).__name__)) is not None:
         raise CheckpointError(words) from own
 

@@ -19,7 +19,7 @@ from pushforward.errors import CheckpointError
 from pushforward.replacing import disk
 from pushforward.safe_files import opened
 from pushforward.training.checkpoint.disk import flush, write_text
-from pushforward.training.skipping import Skips
+from pushforward.training.nonfinite import Skips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,12 +95,10 @@ def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _is_row(row: Any) -> bool:
     """Whether all that is read of a row is there and of its kind; an error where it is not."""
-    alarms, rollbacks = row.get("alarm", []), row.get("rollback", [])
+    alarms = row.get("alarm", [])
     measures = (value for value in _flat([*row.get("health", {}).values()]) if value is not None)
     numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
-    numbers += [entry[name] for entry in rollbacks for name in ("step", "at", "accumulate", "rate")]
     texts = [alarm[name] for alarm in alarms for name in ("kind", "sentence")]
-    texts += [entry[name] for entry in rollbacks for name in ("cause", "why")]
     known = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in numbers)
     known = known and all(isinstance(text, str) for text in texts) and all("over" in alarm for alarm in alarms)
     return known and type(row["step"]) is int and row["step"] >= 0

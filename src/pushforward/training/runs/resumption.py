@@ -1,4 +1,4 @@
-"""A run that is there, taken up by a new trainer: for resuming it, and where its processes were started again."""
+"""A run that is there, taken up by a new trainer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from pushforward.training.checkpoint.contents import clean_up
 from pushforward.training.checkpoint.integrity import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.launching import note_here, still_asked
 from pushforward.training.options import ResumeOptions, Settings, budget_in
 from pushforward.training.processes import Processes
 from pushforward.training.progress import report, watcher_of
@@ -42,10 +41,6 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
     budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
     lock = hold(folder) if writes else None
     try:
-        if checkpoint is not None and not processes.first(not writes or still_asked(folder, checkpoint, command())):
-            if writes:
-                report(watcher, f"This launch has gone on from {checkpoint} already: its newest checkpoint is taken up.")
-            checkpoint = None
         if checkpoint is None and lock is not None:
             _clean_up(folder)
         # another machine may still see an older one
@@ -76,7 +71,6 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
         if lock is not None:
             lock.release()
         raise
-    note_here(folder)
     mark(trainer.folder, trainer.recipe.method, trainer.average.method)
     return trainer
 

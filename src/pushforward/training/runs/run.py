@@ -32,7 +32,6 @@ from pushforward.training.runs.frozen_modules import read_parts
 from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
 from pushforward.training.runs.provenance import read_seen, seen_by
 from pushforward.training.runs.spec import check_spec, read_spec, recipe_of
-from pushforward.training.skipping import in_words
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
 from pushforward.warned import warn
 
@@ -246,8 +245,7 @@ class Run:
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         summary, now = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}, self.state
         summary |= {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
-        went_back = in_words([{"rollback": now.get("rollbacks", ())}]) or "none"
-        return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport), "rollbacks": went_back})
+        return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
 
 
 def pick(folder: Path, name: str | None) -> Path:

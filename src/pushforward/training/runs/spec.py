@@ -14,7 +14,6 @@ from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.data.seen import seen_in_training
 from pushforward.errors import CheckpointError, MissingExtra
-from pushforward.launched import launched
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
@@ -65,7 +64,7 @@ def begin(
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
         manifest = {"format_version": FORMAT, **computed_by(), "seed": settings.seed, "data": data.describe()}
-        manifest |= {"command": command()} | ({} if (name := launched().name) is None else {"launch": name})
+        manifest |= {"command": command()}
         write_json(holding.folder / "spec.json", content)
         write_json(holding.folder / "manifest.json", manifest)
     return content
