@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import read_json, refuse_links
@@ -17,41 +18,30 @@ from pushforward.training.observing import Moment, Observer
 from pushforward.training.runs import log
 from pushforward.warned import warn
 
-if TYPE_CHECKING:
-    from pushforward.training.trainer import Trainer
-
-
 FILE = "trackers.json"
 """The identities of a run's trackers, in its folder."""
 FORMAT = 1
 
 
-def tracked(trainer: Trainer) -> tuple[Tracked, ...]:
-    """The observer of a trainer's trackers, where it has any and this process writes."""
-    if not trainer.settings.trackers or not trainer.holding.writes:
-        return ()
-    if (inside := trainer.folder / FOLDER).exists():
+def beside(
+    observers: Sequence[Observer], folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]
+) -> tuple[Observer, ...]:
+    """The observers of a training, and after them one that passes rows and pictures on to its trackers, where it has any."""
+    if not trackers:
+        return tuple(observers)
+    if (inside := folder / FOLDER).exists():
         refuse_links(inside, ())
-    players = trainer.players
-
-    def rates() -> dict[str, float]:
-        return {name: player.rate for name, player in players.items()}
-
-    return (Tracked(trainer.folder, trainer.settings.trackers, rates),)
+    return (*observers, Tracked(folder, trackers, rates, [observer for observer in observers if observer.late]))
 
 
-def beside(observers: Sequence[Observer], trackers: Sequence[Tracked]) -> tuple[Observer, ...]:
-    """The observers of a training, whose pictures its trackers receive, and after them those of the trackers."""
-    for each in trackers:
-        each.follow(observers)
-    return (*observers, *trackers)
-
-
+@dataclass
 class _Follower:
-    """One tracker, what it has logged, and whether it is started."""
+    """One tracker, its known identity, the last step that it has logged, and whether it is started."""
 
-    def __init__(self, tracker: Tracker, known: str | None, logged: int) -> None:
-        self.tracker, self.known, self.logged, self.started = tracker, known, logged, False
+    tracker: Tracker
+    known: str | None
+    logged: int
+    started: bool = False
 
 
 class Tracked(Observer):
@@ -61,6 +51,7 @@ class Tracked(Observer):
         folder: The run's folder.
         trackers: The trackers.
         rates: The present learning rates by player.
+        drawing: Observers that look before this one and write pictures.
     """
 
     late = True
@@ -70,8 +61,9 @@ class Tracked(Observer):
         folder: Path,
         trackers: Sequence[Tracker],
         rates: Callable[[], Mapping[str, float]],
+        drawing: Sequence[Observer] = (),
     ) -> None:
-        self.folder, self.rates, self._drawing = folder, rates, list[Observer]()
+        self.folder, self.rates, self._drawing = folder, rates, drawing
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
         self._followers = [
             _Follower(tracker, known.get(tracker.name), logged if tracker.name in known else 0) for tracker in trackers
@@ -79,10 +71,6 @@ class Tracked(Observer):
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
         self._before: tuple[float, float] | None = None
-
-    def follow(self, observers: Sequence[Observer]) -> None:
-        """Pass on the pictures of these observers, which look before this one."""
-        self._drawing = [observer for observer in observers if observer.late]
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         """Hold the row until it is written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,24 +13,24 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.data import Dataset
-from pushforward.errors import Diverged
+from pushforward.data import Batch, Dataset
+from pushforward.data.streamed import Streamed
+from pushforward.errors import DataError, Diverged
+from pushforward.plugins import plugin_options
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.saver import Saver, go_back
-from pushforward.training.checks import check_fit
 from pushforward.training.generators import generators_kept
 from pushforward.training.memory import in_step, reset_peak, synchronize
+from pushforward.training.model_setup import check_fit, placed
 from pushforward.training.nonfinite import not_finite, players_in, seems_finite
 from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, decide, due_at, ended, held, measures, passed
 from pushforward.training.options import Settings, started_with
-from pushforward.training.placing import placed
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
-from pushforward.training.reading import next_batch
 from pushforward.training.runs.folder import claimed
 from pushforward.training.runs.frozen_modules import read_parts
 from pushforward.training.runs.log import Journal, Problem
@@ -39,7 +40,7 @@ from pushforward.training.runs.run_lock import Holding
 from pushforward.training.runs.spec import begin
 from pushforward.training.stages import write_stages
 from pushforward.training.threads import Threads, restoring
-from pushforward.training.tracking import beside, tracked
+from pushforward.training.tracking import beside
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 
@@ -92,8 +93,9 @@ class Trainer:
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
+        players, trackers = self.players, self.settings.trackers if writes else ()
         usually = usual(self.folder, data, self.training.batch, self.progress) if observers is None else observers
-        self.observers = beside(usually, tracked(self))
+        self.observers = beside(usually, self.folder, trackers, lambda: {name: each.rate for name, each in players.items()})
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
@@ -148,24 +150,20 @@ class Trainer:
     def _advance(self, seconds: float) -> None:
         self.holding.reopen()
         if not self.saved:
-            self.save()
+            self.save()  # a kill before the first step loses nothing
         self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
         reset_peak(self.device)
-        until = self.clock.seconds + seconds
+        until, stopping = self.clock.seconds + seconds, self._stopping()
         with generators_kept(self.device):
-            self._advance_until(until)
+            while not (self.done or stopping or self.clock.seconds >= until):
+                stopping = self._advance_once()
+            self.saver.note_memory(self.device)
+            if self.done or stopping:
+                self.finish()
+            self.saver.wait(self.processes)
 
     def _stopping(self) -> bool:
         return self.processes.agreed(bool(self.stop))
-
-    def _advance_until(self, until: float) -> None:
-        stopping = self._stopping()
-        while not (self.done or stopping or self.clock.seconds >= until):
-            stopping = self._advance_once()
-        self.saver.note_memory(self.device)
-        if self.done or stopping:
-            self.finish()
-        self.saver.wait(self.processes)
 
     def _advance_once(self) -> bool:
         """Make a step with all that belongs to it; returns whether training stops here."""
@@ -180,8 +178,7 @@ class Trainer:
         self.stop = stop or self.stop
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
-        now = self.clock.step, before, self.clock.progress
-        moment = Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
+        moment = self._moment(before)
         at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
         self.journal.add(at, losses, health | self._looks(moment, late=False))
         if self.journal.full or players_in(health) or decide(self.observers, moment):
@@ -189,17 +186,24 @@ class Trainer:
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None and self.holding.writes:
             write_stages(self.folder, self.clock.stages)
-        due = self.saver.due(self) or self.clock.stages == [stage]
+        self._save_if_due(first_stage=self.clock.stages == [stage], stop=bool(stop))
+        self._looks(moment, late=True)
+        return bool(self.stop if self.processes.count == 1 else stop)
+
+    def _moment(self, before: float) -> Moment:
+        now = self.clock.step, before, self.clock.progress
+        return Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
+
+    def _save_if_due(self, first_stage: bool, stop: bool) -> None:
+        """Save where it is due, or the step is to stay; or go back to the last good weights, where training has ended."""
         stays = self.clock.step in held(self.observers, self.method)
         good = passed(self.observers) == self.clock.step
         if self.ended is not None:
             self.saver.wait(self.processes)
             go_back(self)
-        elif good or ((due or stays) and self._sound()):
+        elif good or ((first_stage or stays or self.saver.due(self)) and self._sound()):
             self.saver.note_memory(self.device)
             self.save(beside=not (good or stays or self.done or stop))
-        self._looks(moment, late=True)
-        return bool(self.stop if self.processes.count == 1 else stop)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step only: the losses of the players, and the method's notes.
@@ -209,14 +213,28 @@ class Trainer:
             Diverged: If a weight is not finite after it; the average does not follow.
         """
         with network_precision(self.precision), in_step(self.clock.step + 1):
-            batch = next_batch(self)
-            losses, health = self._step(batch, self.clock)
+            losses, health = self._step(self._batch(), self.clock)
             if self._step.moved:
                 # several processes look where they save, together
                 if self.processes.count == 1 and not seems_finite(self._moving):
                     self._check_weights(self.clock.step + 1)
                 self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses, health
+
+    def _batch(self) -> Batch:
+        """The examples of the next step that this process computes; where data cannot be read, the steps before are saved."""
+        batch, words = None, None
+        try:
+            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
+        except DataError as error:
+            words = str(error)
+        if isinstance(self.data.train.x, Streamed):  # no other data are read in a step
+            words = self.processes.failure(words)
+        if words is None and batch is not None:
+            return batch
+        self.finish()
+        again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
+        raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
         """The measures of the observers that are due, early or late."""
