@@ -38,9 +38,9 @@ from pushforward.evaluation.intervals import deviation
 from pushforward.replacing import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.ending import salvaged
-from pushforward.training.generators import seeded
-from pushforward.training.machine import machine
+from pushforward.training.loop.finalize import salvaged
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.log import read
 from pushforward.training.runs.spec import digest
 

@@ -13,10 +13,11 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import space_data
-from pushforward.training import Silent, health
-from pushforward.training import alarms as rules
-from pushforward.training.alarms import Watch, alarms
+from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
+from pushforward.training.monitor import alarms as rules
+from pushforward.training.monitor import health
+from pushforward.training.monitor.alarms import Watch, alarms
 
 # Alarms on planted histories --------------------------------------------------------------------------------
 

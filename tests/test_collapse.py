@@ -14,7 +14,7 @@ from pushforward.data.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.report.verdict import verdict
-from pushforward.training.alarms import RULES, alarms
+from pushforward.training.monitor.alarms import RULES, alarms
 
 
 def history(active, units=16, steps=1200, **more):

@@ -154,7 +154,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
 
     import pushforward.evaluation.turns  # noqa: F401 - imported only under the patch below, it would keep it
     from pushforward.cli import loop
-    from pushforward.training import ending
+    from pushforward.training.loop import finalize as ending
 
     class Done:
         folder, content, done, stop = "runs/a", {}, True, False

@@ -18,7 +18,7 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.ema import Average
+from pushforward.training.loop.ema import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")
 TRAIN = ["train", FILE, "--data", "moons", "--size", "tiny", "--steps", "4"]

@@ -21,11 +21,11 @@ from pushforward.methods.starts import starts
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.testing import assert_same, final_state, recipe_for
 from pushforward.training import Silent
-from pushforward.training.alarms import alarms
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint import saver as going_back
-from pushforward.training.observing import Moment
-from pushforward.training.variety import Variety
+from pushforward.training.loop.callbacks import Moment
+from pushforward.training.monitor.alarms import alarms
+from pushforward.training.monitor.diversity_monitor import Variety
 
 # The guard
 

@@ -17,12 +17,14 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import health, landscape, observers
-from pushforward.training import step as steps
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.tensors import gradient_norm
-from pushforward.training.health import FixedNoise, as_sampled, in_numbers, interval, joined
+from pushforward.training.loop import step as steps
+from pushforward.training.monitor import critic_landscape as landscape
+from pushforward.training.monitor import health
+from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, interval, joined
 from pushforward.transports import Map
 
 # What is measured -------------------------------------------------------------------------------------------

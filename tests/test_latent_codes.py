@@ -13,7 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
 from pushforward.training.frozen_recipes import code_space
-from pushforward.training.health import FixedNoise
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.training.runs.precompute import prepared
 
 

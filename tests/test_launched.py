@@ -16,8 +16,8 @@ from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.recipes import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for
-from pushforward.training.launching import check_devices
-from pushforward.training.processes import Processes
+from pushforward.training.distributed.process_group import check_devices
+from pushforward.training.distributed.processes import Processes
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 

@@ -21,7 +21,7 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.evaluation.commands import commands
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.trainer import Trainer
+from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
 TEXT = "".join(page.read_text() for page in PAGES)

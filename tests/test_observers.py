@@ -10,13 +10,14 @@ import torch
 import pushforward as pf
 from pushforward import pictures
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer, observers
+from pushforward.training import Budget, Trainer
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.observers import Pictures
-from pushforward.training.observing import Observer
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.callbacks import Observer
+from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor.standard_callbacks import Pictures
 from pushforward.training.options import Settings
-from pushforward.training.processes import Processes
 from pushforward.training.runs.run_lock import Holding
 from pushforward.training.runs.spec import read_spec
 

@@ -14,8 +14,8 @@ from pushforward.methods.importance_weighting import constant
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.processes import Processes
-from pushforward.training.sharding import called
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.distributed.sharding import called
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
@@ -27,7 +27,7 @@ from unittest.mock import patch
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer, space
-from pushforward.training.processes import Group
+from pushforward.training.distributed.processes import Group
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
 def save(*given, process_group, **options):

@@ -10,10 +10,10 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import interrupting
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.loop import signals as interrupting
 from pushforward.training.runs import log
 from pushforward.training.runs.precompute import Store
 
@@ -124,7 +124,7 @@ def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 128 + signal.SIGHUP)])
 def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypatch):
     """While inputs are prepared, such as an autoencoder's codes."""
-    monkeypatch.setattr("pushforward.training.trainer.sampler_of", lambda *arguments, **named: send(name))
+    monkeypatch.setattr("pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name))
     assert train(tmp_path / "run") == code
     assert list(tmp_path.iterdir()) == []
 

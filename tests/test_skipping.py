@@ -13,12 +13,13 @@ from pushforward.errors import Diverged
 from pushforward.evaluation.run_results import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent, optimizers
-from pushforward.training.alarms import alarms
+from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import saver as going_back
-from pushforward.training.nonfinite import MARK, Skips, in_words
-from pushforward.training.processes import Processes
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop import optimizers
+from pushforward.training.loop.nonfinite import MARK, Skips, in_words
+from pushforward.training.monitor.alarms import alarms
 from pushforward.training.runs import log
 
 DATA = space_data((2,), labels=False)

@@ -16,8 +16,8 @@ from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
+from pushforward.training.distributed.processes import Processes
 from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.processes import Processes
 from pushforward.training.runs import precompute as storing
 from pushforward.training.runs.precompute import Store
 

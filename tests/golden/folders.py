@@ -20,7 +20,7 @@ import pushforward as pf
 from pushforward.networks import MLP
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
-from pushforward.training.generators import seeded
+from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.runs.spec import FORMAT
 
 FOLDER = Path(__file__).parent

@@ -7,7 +7,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "agreement"),
         ("        leave()\n", "", "agreement"),
     ],
-    "training/budget.py": [
+    "training/loop/budget.py": [
         ("round(left / pace)", "1", "budgets"),
         ("start, self.step + (max", "self._used, self.step + (max", "budgets"),
         ("LONGEST * median(self._latest)", "math.inf", "budgets"),
@@ -26,17 +26,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checks.py": [
         ("else space.units", "else {}", "training_settings"),
     ],
-    "training/counters.py": [
+    "training/loop/state.py": [
         ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
-    "training/ema.py": [
+    "training/loop/ema.py": [
         ("0.5 ** (batch / half_life)", "0.5 ** (half_life / batch)", "training"),
         ("self.share * samples", "samples", "training"),
         ("if average.is_floating_point():", "if isinstance(average, nn.Parameter):", "training"),
         ("                average.data = theirs.data\n", "", "frozen"),
         ("            average.copy_(theirs)", "            pass", "training"),
     ],
-    "training/ending.py": [
+    "training/loop/finalize.py": [
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "failing_trainings"),
         ("    if got:\n", "    if False:\n", "signals"),
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
@@ -65,11 +65,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("step - self._since + 1 < GAP_LASTING", "step - self._since + 1 < 1", "alarms"),
         ("self._stands = self._stands or second > first", "self._stands = self._stands or second < first", "alarms"),
     ],
-    "training/health.py": [
+    "training/monitor/health.py": [
         ("source.fixed(n, transport.device)", "flow.noise(ExampleDraws(0, n))", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "latent_codes"),
     ],
-    "training/interrupting.py": [
+    "training/loop/signals.py": [
         ("            trainer.stop = number\n", "            pass\n", "signals"),
         ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
         ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
@@ -81,7 +81,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/latent_alarms.py": [
         ("if used > threshold", "if used < threshold", "collapse"),
     ],
-    "training/launching.py": [
+    "training/distributed/process_group.py": [
         ("own, ends = uuid.uuid4().hex,", 'own, ends = "0",', "started_again"),
         ('        store.set(f"{name}/{rank}", "")\n', "", "started_again"),
         ('if not store.check([f"{own}/{other}"])}', "if False}", "started_again"),
@@ -97,23 +97,23 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),
         ("if not is_here(folder) and", "if", "launched"),
     ],
-    "training/map_health.py": [
+    "training/monitor/flow_map_monitor.py": [
         ("training_noise(method.couple.source", "training_noise(None", "source_students"),
     ],
-    "training/memory.py": [
+    "training/loop/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
         ('.write_text("5"', '.write_text("1"', "failing_trainings"),
         ('or "CPUAllocator" in words', "", "out_of_memory"),
         ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
         ("min(machine, most - taken)", "machine", "out_of_memory"),
     ],
-    "training/observers.py": [
+    "training/monitor/standard_callbacks.py": [
         ("                self._last = line\n", "                self.progress.say(line)\n", "guard"),
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "observers"),
         ("    late = True\n", "", "training observers"),
         ("except Diverged as error:", "except ZeroDivisionError as error:", "observers"),
     ],
-    "training/observing.py": [
+    "training/loop/callbacks.py": [
         ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
@@ -121,7 +121,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("measured if processes is None else", "measured if True else", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
-    "training/optimizers.py": [
+    "training/loop/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
         ("torch.empty_like(parameter).copy_(placed(value, parameter))", "value", "training laws optimizers"),
         ("if self.clip is not None", "if False", "optimizers"),

@@ -1,7 +1,7 @@
-"""Planted faults of `training`, training/processes.py to training/verifying.py."""
+"""Planted faults of `training`, training/distributed/processes.py to training/verifying.py."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "training/processes.py": [
+    "training/distributed/processes.py": [
         ('("saving", self._store), self._gloo())', '("saving", self._store))', "processes"),
         ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
@@ -14,7 +14,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if rank is not None:", "if False:", "launched"),
         ("        if len(wrong):", "        if False:", "launched"),
     ],
-    "training/progress.py": [
+    "training/loop/progress.py": [
         ("if sys.stderr is not None:", "if True:", "closed_streams"),
         ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "closed_streams"),
         ("sys.stderr.isatty()) or in_notebook() if", "sys.stderr.isatty()) if", "sampling"),
@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("accumulate * trainer.processes.count", "accumulate", "out_of_memory"),
         ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
     ],
-    "training/sharding.py": [
+    "training/distributed/sharding.py": [
         ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
@@ -53,11 +53,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("step < self._last + LASTING", "False", "skipping"),
         ("            self._steps.clear()\n", "            pass\n", "skipping"),
     ],
-    "training/stages.py": [
+    "training/loop/time_budget.py": [
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
-    "training/step.py": [
+    "training/loop/step.py": [
         ("seed_generators(key(self.seed,", "(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
         ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
@@ -78,7 +78,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_fits(size, count * parts, unit)]", "True]", "planning"),
         ("step * math.ceil(size / step)", "step", "planning"),
     ],
-    "training/tracking.py": [
+    "training/monitor/tracking.py": [
         ("if step > follower.logged:", "if True:", "trackers"),
         ("self._followers.remove(follower)", "pass", "trackers"),
         ("logged if tracker.name in known else 0", "logged", "trackers"),
@@ -89,7 +89,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "trackers",
         ),
     ],
-    "training/trainer.py": [
+    "training/loop/trainer.py": [
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         ("        self.saver.close(self)\n        for observer", "        for observer", "saving"),
         (
@@ -111,7 +111,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("or players_in(health)", "", "recovering"),
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
-    "training/variety.py": [
+    "training/monitor/diversity_monitor.py": [
         (
             "finite(sampled(transport, *self._noise))",
             "transport.sample(len(self._real), seed=0)",

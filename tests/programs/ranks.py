@@ -25,8 +25,8 @@ from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
-from pushforward.training import processes
-from pushforward.training.launching import leave
+from pushforward.training.distributed import processes
+from pushforward.training.distributed.process_group import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 
@@ -45,7 +45,7 @@ def at_step(rank, step, act):
     """Let a process do something once it has computed so many steps."""
 
     def before(own):
-        from pushforward.training.trainer import Trainer
+        from pushforward.training.loop.trainer import Trainer
 
         usual = Trainer.step
 
@@ -70,7 +70,7 @@ def stopped(trainer):
 
 def lacking(rank):
     """One process has no memory for its part of the third batch, when the others wait for its gradients."""
-    from pushforward.training.step import Step
+    from pushforward.training.loop.step import Step
 
     usual = Step._backward
 

@@ -47,7 +47,7 @@ from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import Lasting, app, say, typed
 from pushforward.errors import CheckpointError, GroupError, PushforwardError
 from pushforward.registries import RECIPES
-from pushforward.training.interrupting import ending_signals
+from pushforward.training.loop.signals import ending_signals
 
 __all__ = ["app", "main"]
 

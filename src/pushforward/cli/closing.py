@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pushforward.cli.terminal import say, show
 from pushforward.errors import PushforwardError
 from pushforward.plugins import plugin_options
-from pushforward.training.alarms import RULES, SILENT, lost
 from pushforward.training.checkpoint.best import BETTER, best_of
-from pushforward.training.nonfinite import in_words
+from pushforward.training.loop.nonfinite import in_words
+from pushforward.training.monitor.alarms import RULES, SILENT, lost
 
 if TYPE_CHECKING:
     from pushforward.training.runs.run import Run

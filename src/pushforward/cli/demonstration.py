@@ -69,7 +69,7 @@ def demo(
     """
     from pushforward.data import load
     from pushforward.report import Report
-    from pushforward.training.budget import Budget
+    from pushforward.training.loop.budget import Budget
 
     seconds, opening_seconds = Budget.duration(budget), Budget.duration(story)
     check_data(data)

@@ -131,8 +131,8 @@ def _offered() -> dict[str, Any]:
     import torch
 
     from pushforward.precision import resolve_precision
-    from pushforward.training import threads
-    from pushforward.training.machine import machine
+    from pushforward.training.loop import threads
+    from pushforward.training.monitor.machine import machine
 
     versions = {
         **machine(),

@@ -143,7 +143,7 @@ def recipe_of(
 
     from pushforward import recipes
     from pushforward.training import in_latent, with_frozen
-    from pushforward.training.generators import seeded
+    from pushforward.training.loop.torch_generators import seeded
 
     frozen = FrozenRuns({}) if frozen is None else frozen
     latent, parts = frozen.runs.get("latent"), {part: run for part, run in frozen.runs.items() if part != "latent"}

@@ -124,7 +124,7 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 @contextmanager
 def _watched(run: Run, what: str, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
-    from pushforward.training.progress import Progress, duration
+    from pushforward.training.loop.progress import Progress, duration
 
     say(f"learning {what} on {examples:,} examples of noise ...")
     progress, since = Progress(), []

@@ -12,8 +12,8 @@ from pushforward import recipes
 from pushforward.data import load
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.generators import seeded
-from pushforward.training.progress import Watcher
+from pushforward.training.loop.progress import Watcher
+from pushforward.training.loop.torch_generators import seeded
 
 __all__ = ["CAST", "DATA", "Character", "story_trainers"]
 

@@ -8,12 +8,12 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.training.api import distil, fit, resume
-    from pushforward.training.budget import Budget
     from pushforward.training.checkpoint.digest import state_digest
     from pushforward.training.frozen_recipes import autoencoder_of, in_latent, with_frozen
-    from pushforward.training.progress import Progress, Silent, Watcher
+    from pushforward.training.loop.budget import Budget
+    from pushforward.training.loop.progress import Progress, Silent, Watcher
+    from pushforward.training.loop.trainer import Trainer
     from pushforward.training.runs.run import Run, load
-    from pushforward.training.trainer import Trainer
 
 __all__ = [
     "Budget",
@@ -36,11 +36,11 @@ __getattr__ = exports(
     __name__,
     {
         "api": ("distil", "fit", "resume"),
-        "budget": ("Budget",),
+        "loop.budget": ("Budget",),
         "checkpoint.digest": ("state_digest",),
         "frozen_recipes": ("autoencoder_of", "in_latent", "with_frozen"),
-        "progress": ("Progress", "Silent", "Watcher"),
+        "loop.progress": ("Progress", "Silent", "Watcher"),
         "runs.run": ("Run", "load"),
-        "trainer": ("Trainer",),
+        "loop.trainer": ("Trainer",),
     },
 )

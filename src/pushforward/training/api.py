@@ -19,15 +19,16 @@ from pushforward.plugins import load as load_plugin
 from pushforward.predictor import has_jump
 from pushforward.recipes import Recipe
 from pushforward.trackers import trackers_of
-from pushforward.training.budget import Budget
-from pushforward.training.ending import trained
+from pushforward.training.distributed.process_group import check_devices, joined
+from pushforward.training.distributed.processes import Processes
 from pushforward.training.estimates import steps_within
 from pushforward.training.frozen_recipes import with_frozen
-from pushforward.training.generators import seeded
-from pushforward.training.launching import check_devices, joined
+from pushforward.training.loop.budget import Budget
+from pushforward.training.loop.finalize import trained
+from pushforward.training.loop.progress import watcher_of
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.loop.trainer import Trainer
 from pushforward.training.options import HINTS, FitOptions, ResumeOptions, Settings, budget_in
-from pushforward.training.processes import Processes
-from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_argument import RecipeLike, check_arguments, folder_of, name_of, names_of, recipe_from
 from pushforward.training.runs.folder import claim
 from pushforward.training.runs.provenance import data_of_run
@@ -35,7 +36,6 @@ from pushforward.training.runs.resumption import taken_up
 from pushforward.training.runs.run import Run, load
 from pushforward.training.runs.run_lock import Holding
 from pushforward.training.runs.warm_start import from_run, mark, started
-from pushforward.training.trainer import Trainer
 from pushforward.transports import Latent, has_steps, inner_of
 
 RecipeSettings = Mapping[str, Any]

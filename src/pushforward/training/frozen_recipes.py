@@ -22,7 +22,7 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.model_setup import close
+from pushforward.training.loop.model_setup import close
 from pushforward.training.runs.learned_solvers import described_sampler
 from pushforward.training.runs.precompute import prepared
 from pushforward.training.runs.provenance import seen_by

@@ -14,9 +14,9 @@ from pushforward.arguments import number, whole
 from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.trackers import Tracker
-from pushforward.training.budget import Budget, Clock
-from pushforward.training.machine import version
-from pushforward.training.progress import Watcher
+from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.progress import Watcher
+from pushforward.training.monitor.machine import version
 
 if TYPE_CHECKING:
     from pushforward.recipes.recipe import Recipe

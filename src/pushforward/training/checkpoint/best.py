@@ -13,7 +13,7 @@ from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.runs import log
 
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures, equally weighted: the Fréchet distance of samples in 1, 2 and 4 calls (`pushforward.training.map_health`)."""
+"""The measures, equally weighted: the Fréchet distance of samples in 1, 2 and 4 calls."""
 BETTER = 0.99
 """A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
 

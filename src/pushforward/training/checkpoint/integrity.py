@@ -12,7 +12,7 @@ from typing import Any
 from pushforward.errors import CheckpointError, RunUsageError, did_you_mean
 from pushforward.safe_files import read_json, read_object
 from pushforward.training.checkpoint.disk import sha256, write_json
-from pushforward.training.counters import wrong_counter
+from pushforward.training.loop.state import wrong_counter
 
 FORMAT = 1
 """The number of the format of checkpoints that is written and read."""

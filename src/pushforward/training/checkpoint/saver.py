@@ -19,16 +19,16 @@ from pushforward.training.checkpoint.contents import Checkpoint
 from pushforward.training.checkpoint.disk import bytes_of
 from pushforward.training.checkpoint.integrity import FORMAT, latest, read_state, step_name, step_of, write_latest
 from pushforward.training.checkpoint.tensors import copied, restore
-from pushforward.training.memory import free_memory, peak_memory
-from pushforward.training.observing import held, passed
+from pushforward.training.loop.callbacks import held, passed
+from pushforward.training.loop.memory import free_memory, peak_memory
+from pushforward.training.loop.time_budget import stages_of
 from pushforward.training.runs.spec import digest
-from pushforward.training.stages import stages_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pushforward.training.processes import Processes
+    from pushforward.training.distributed.processes import Processes
 
 SHARE = 0.5
 """The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""

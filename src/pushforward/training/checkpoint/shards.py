@@ -23,7 +23,7 @@ from pushforward.strict_json import parse_json
 from pushforward.training.checkpoint.contents import commit, fill, prune, staged
 from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
 from pushforward.training.checkpoint.integrity import is_shard
-from pushforward.training.processes import Processes
+from pushforward.training.distributed.processes import Processes
 
 
 def copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:

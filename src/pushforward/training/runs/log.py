@@ -2,7 +2,7 @@
 
 A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
 (measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was), alarm (those that
-begin or end at this step, as `pushforward.training.alarms.Alarm` has them) and rollback (how training went back to the step
+begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them) and rollback (how training went back to the step
 before, as `pushforward.training.recovering.Rollback` has it).
 """
 
@@ -19,12 +19,12 @@ from pushforward.errors import CheckpointError
 from pushforward.replacing import disk
 from pushforward.safe_files import opened
 from pushforward.training.checkpoint.disk import flush, write_text
-from pushforward.training.nonfinite import Skips
+from pushforward.training.loop.nonfinite import Skips
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.training.observing import Observer
+    from pushforward.training.loop.callbacks import Observer
 
 LONGEST = 1 << 20
 """Bytes of a row; a longer one is none, and what follows it is left out."""
@@ -167,7 +167,7 @@ class Journal:
         Raises:
             CheckpointError: If the disk refuses.
         """
-        from pushforward.training.health import in_numbers
+        from pushforward.training.monitor.health import in_numbers
 
         rows, self._held = self._held, []
         for row in rows:

@@ -18,10 +18,10 @@ from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.safe_files import read_json
-from pushforward.training.budget import Budget
+from pushforward.training.loop.budget import Budget
 from pushforward.training.checkpoint.disk import write_json
-from pushforward.training.generators import seeded
-from pushforward.training.machine import computed_by
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.monitor.machine import computed_by
 from pushforward.training.options import Settings
 from pushforward.training.runs.folder import check_run
 from pushforward.training.runs.frozen_modules import write_parts

@@ -13,7 +13,7 @@ from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
 from pushforward.registries import RECIPES
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.generators import seeded
+from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.runs.provenance import seen_by
 from pushforward.training.runs.run import Run, load
 

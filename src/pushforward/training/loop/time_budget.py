@@ -13,8 +13,8 @@ from typing import Any
 
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import read_json
-from pushforward.training.budget import Stage
 from pushforward.training.checkpoint.disk import write_json
+from pushforward.training.loop.budget import Stage
 
 FORMAT = 1
 _FILE = "stages.json"

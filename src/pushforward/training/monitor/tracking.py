@@ -14,7 +14,7 @@ from pushforward.safe_files import read_json, refuse_links
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.disk import write_json
 from pushforward.training.checkpoint.integrity import step_name
-from pushforward.training.observing import Moment, Observer
+from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.runs import log
 from pushforward.warned import warn
 

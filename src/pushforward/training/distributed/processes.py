@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import DataError, GroupError, UsageError
 from pushforward.methods.method import Method
-from pushforward.training.sharding import shard
+from pushforward.training.distributed.sharding import shard
 
 TIMEOUT = 120.0
 """Seconds in which each process answers the others, where no other time is set."""

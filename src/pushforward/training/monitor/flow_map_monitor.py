@@ -16,8 +16,8 @@ from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
 from pushforward.training.checkpoint.best import Choice
-from pushforward.training.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
-from pushforward.training.observing import Moment, Observer
+from pushforward.training.loop.callbacks import Moment, Observer
+from pushforward.training.monitor.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
 from pushforward.transports import Flow, inner_of, with_inner
 
 COUNTS = {1: 1, 2: 1, 4: 4}
@@ -98,7 +98,7 @@ class Jumps(Observer):
         """Measures of a method's samples in these numbers of calls.
 
         Returns:
-            ``frechet``, ``coverage_1`` and ``recall`` in one call (`pushforward.training.health.Reference`), ``frechet_2`` and
+            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
             ``frechet_4`` in others, and, unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root
             mean square over the spread of the samples. Where four calls are among them, ``coverage`` and what is known of
             modes, for alarms: in that number of calls that has the least Fréchet distance, since a map that starts from

@@ -1,4 +1,4 @@
-"""The observers of every training: alarms and pictures; `pushforward.training.health` has the measures from fixed noise."""
+"""The callbacks of every training: alarms and pictures; `health` has the measures from fixed noise."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.replacing import disk
-from pushforward.training.alarms import Watch, lost
 from pushforward.training.checkpoint.integrity import step_name
-from pushforward.training.health import FixedNoise, in_words
-from pushforward.training.landscape import landscape
-from pushforward.training.map_health import Jumps
-from pushforward.training.nonfinite import players_in
-from pushforward.training.observing import Moment, Observer
-from pushforward.training.progress import Silent, Watcher, report
-from pushforward.training.variety import Variety
+from pushforward.training.loop.callbacks import Moment, Observer
+from pushforward.training.loop.nonfinite import players_in
+from pushforward.training.loop.progress import Silent, Watcher, report
+from pushforward.training.monitor.alarms import Watch, lost
+from pushforward.training.monitor.critic_landscape import landscape
+from pushforward.training.monitor.diversity_monitor import Variety
+from pushforward.training.monitor.flow_map_monitor import Jumps
+from pushforward.training.monitor.health import FixedNoise, in_words
 from pushforward.transports.redrawing import as_drawn
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)

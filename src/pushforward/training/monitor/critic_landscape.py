@@ -9,7 +9,7 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
-from pushforward.training.health import SAMPLES, as_sampled
+from pushforward.training.monitor.health import SAMPLES, as_sampled
 from pushforward.transports.redrawing import as_drawn
 
 SIDE = 64

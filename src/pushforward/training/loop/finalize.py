@@ -7,9 +7,9 @@ from pushforward.safe_files import read_json
 from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import step_name, weights_of
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.interrupting import interruptible
+from pushforward.training.loop.signals import interruptible
+from pushforward.training.loop.trainer import Trainer
 from pushforward.training.runs.run import Run, pick
-from pushforward.training.trainer import Trainer
 
 
 def trained(trainer: Trainer) -> Run:

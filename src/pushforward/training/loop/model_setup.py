@@ -17,13 +17,13 @@ from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method
 from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.budget import Budget
 from pushforward.training.checkpoint.tensors import local
-from pushforward.training.ema import Average
-from pushforward.training.optimizers import Player, players_of
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Budget
+from pushforward.training.loop.ema import Average
+from pushforward.training.loop.optimizers import Player, players_of
+from pushforward.training.loop.step import Step
 from pushforward.training.options import Settings
-from pushforward.training.processes import Processes
-from pushforward.training.step import Step
 
 
 class Placed(NamedTuple):

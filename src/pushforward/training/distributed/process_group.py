@@ -12,9 +12,9 @@ import torch
 
 from pushforward.errors import GroupError, UsageError
 from pushforward.launched import Launch, launched
-from pushforward.training.machine import cores
-from pushforward.training.processes import TIMEOUT, Group, Processes
-from pushforward.training.sharding import release
+from pushforward.training.distributed.processes import TIMEOUT, Group, Processes
+from pushforward.training.distributed.sharding import release
+from pushforward.training.monitor.machine import cores
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False) -> Processes:

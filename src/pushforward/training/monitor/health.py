@@ -22,7 +22,7 @@ from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.predictor import Condition, condition_at
-from pushforward.training.observing import Moment, Observer
+from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of
 
 SAMPLES = 500
@@ -163,7 +163,7 @@ class FixedNoise(Observer):
     """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
-    (`pushforward.training.map_health.Jumps`), and any other's samples cost too much.
+    (`pushforward.training.monitor.flow_map_monitor.Jumps`), and any other's samples cost too much.
 
     Args:
         data: The training data.

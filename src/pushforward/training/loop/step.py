@@ -16,11 +16,11 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import local
-from pushforward.training.generators import generator_state, seed_generators, set_generator_state
-from pushforward.training.health import NORMS, joined
-from pushforward.training.nonfinite import MARK
-from pushforward.training.optimizers import Player
-from pushforward.training.processes import Processes
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.nonfinite import MARK
+from pushforward.training.loop.optimizers import Player
+from pushforward.training.loop.torch_generators import generator_state, seed_generators, set_generator_state
+from pushforward.training.monitor.health import NORMS, joined
 
 Move = tuple[str, Tensor] | Sums | None
 """A player's turn, sums to be added up, or the end of a game."""

@@ -12,10 +12,10 @@ import torch
 
 from pushforward.data import Dataset
 from pushforward.methods.method import Method
-from pushforward.training.generators import generators_kept
+from pushforward.training.loop.torch_generators import generators_kept
 
 if TYPE_CHECKING:
-    from pushforward.training.processes import Processes
+    from pushforward.training.distributed.processes import Processes
 
 
 @dataclass(frozen=True)

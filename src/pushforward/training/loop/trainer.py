@@ -19,18 +19,21 @@ from pushforward.errors import DataError, Diverged
 from pushforward.plugins import plugin_options
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.budget import Budget, Clock
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.checkpoint.saver import Saver, go_back
-from pushforward.training.generators import generators_kept
-from pushforward.training.memory import in_step, reset_peak, synchronize
-from pushforward.training.model_setup import check_fit, placed
-from pushforward.training.nonfinite import not_finite, players_in, seems_finite
-from pushforward.training.observers import usual
-from pushforward.training.observing import Moment, Observer, decide, due_at, ended, held, measures, passed
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.callbacks import Moment, Observer, decide, due_at, ended, held, measures, passed
+from pushforward.training.loop.memory import in_step, reset_peak, synchronize
+from pushforward.training.loop.model_setup import check_fit, placed
+from pushforward.training.loop.nonfinite import not_finite, players_in, seems_finite
+from pushforward.training.loop.progress import Silent, Watcher
+from pushforward.training.loop.threads import Threads, restoring
+from pushforward.training.loop.time_budget import write_stages
+from pushforward.training.loop.torch_generators import generators_kept
+from pushforward.training.monitor.standard_callbacks import usual
+from pushforward.training.monitor.tracking import beside
 from pushforward.training.options import Settings, started_with
-from pushforward.training.processes import Processes
-from pushforward.training.progress import Silent, Watcher
 from pushforward.training.runs.folder import claimed
 from pushforward.training.runs.frozen_modules import read_parts
 from pushforward.training.runs.log import Journal, Problem
@@ -38,9 +41,6 @@ from pushforward.training.runs.precompute import Store, sampler_of
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run_lock import Holding
 from pushforward.training.runs.spec import begin
-from pushforward.training.stages import write_stages
-from pushforward.training.threads import Threads, restoring
-from pushforward.training.tracking import beside
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 

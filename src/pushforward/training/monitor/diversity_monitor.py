@@ -13,8 +13,8 @@ from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.methods.guard import Guard
 from pushforward.metrics.manifold import reached
-from pushforward.training.health import NEIGHBOURS, principal, sampled, starts_of
-from pushforward.training.observing import Moment, Observer
+from pushforward.training.loop.callbacks import Moment, Observer
+from pushforward.training.monitor.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.transports import Transport
 from pushforward.transports.redrawing import as_drawn
 from pushforward.transports.transport import finite
