@@ -125,7 +125,7 @@ def content():
 @pytest.fixture
 def pictured(monkeypatch):
     """A picture of few samples at the end of each training."""
-    monkeypatch.setattr("pushforward.training.observers.PICTURES", (1.0,))
+    monkeypatch.setattr("pushforward.training.monitor.standard_callbacks.PICTURES", (1.0,))
 
 
 @pytest.fixture

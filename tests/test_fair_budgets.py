@@ -17,9 +17,9 @@ from pushforward.registries import RECIPES
 from pushforward.report.facts import facts
 from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
-from pushforward.training.budget import Budget, Clock
-from pushforward.training.flops import step_flops, steps_within
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.estimates import step_flops, steps_within
+from pushforward.training.loop.budget import Budget, Clock
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from pushforward.likelihood import bits_per_dim
 from pushforward.methods.importance_weighting import HasImportanceWeights
 from pushforward.metrics import Score
 from pushforward.training import Run
-from pushforward.training.machine import machine
-from pushforward.training.run import transport_of
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport
 from pushforward.transports.spreading import stream
 
