@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pushforward.report.health import _listed
 
 import pushforward as pf
 from pushforward.cli import main
@@ -10,7 +11,6 @@ from pushforward.errors import CheckpointError
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import health_of
-from pushforward.report.health import _listed
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.best import BETTER, best_of, quality
 from pushforward.training.map_health import Jumps

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from pushforward.report.verdict import verdict
 from torch import nn
 
 import pushforward as pf
@@ -13,7 +14,6 @@ from pushforward.data import Split, VectorSpace
 from pushforward.data.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import latent_statistics
-from pushforward.report.verdict import verdict
 from pushforward.training import latent_alarms
 from pushforward.training.alarms import alarms
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 from programs.rungs import content, points
+from pushforward.report.rungs import how
 
 import pushforward as pf
 from pushforward.errors import CheckpointError
 from pushforward.report import Report
 from pushforward.report.ladder import claims, table
-from pushforward.report.rungs import how
 from pushforward.training.samplers import by_default
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from pushforward.report.class_chart import class_section
+from pushforward.report.story import deed
 
 import pushforward as pf
 from pushforward.cli import demonstration, main
@@ -16,8 +18,6 @@ from pushforward.evaluation import Comparison, comparison
 from pushforward.evaluation.results import ModelResult, Score, TrainingCost
 from pushforward.evaluation.story import CAST, story_trainers
 from pushforward.numbers import percent
-from pushforward.report.class_chart import class_section
-from pushforward.report.story import deed
 
 SQUARE = (-1.0, 1.0, -1.0, 1.0)
 

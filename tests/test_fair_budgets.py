@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from pushforward.report.sweep import sweep
 
 import pushforward as pf
 from pushforward.cli import main
@@ -14,7 +15,6 @@ from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
 from pushforward.methods import Now
 from pushforward.report.facts import facts
-from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.flops import step_flops, steps_within

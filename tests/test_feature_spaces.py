@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from programs.means import Means
+from pushforward.report.verdict import verdict
 from torch import nn
 
 import pushforward as pf
@@ -26,7 +27,6 @@ from pushforward.extractors.extractor import OfModule
 from pushforward.extractors.inception import Inception
 from pushforward.extractors.self_supervised import SelfSupervised
 from pushforward.metrics import Score, describe
-from pushforward.report.verdict import verdict
 from pushforward.testing import check_features, space_data
 
 

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 from programs.rungs import content, points
+from pushforward.report.rungs import how
 
 import pushforward as pf
 from pushforward.metrics import describe
 from pushforward.report.ladder import claims, table
-from pushforward.report.rungs import how
 from pushforward.testing import space_data
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)

@@ -5,13 +5,13 @@ import io
 import re
 
 import pytest
+from pushforward.report.alarms import alarm_periods
+from pushforward.report.verdict import verdict
 
 import pushforward as pf
 from pushforward.evaluation import run_results
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.report import Report
-from pushforward.report.alarms import alarm_periods
-from pushforward.report.verdict import verdict
 from pushforward.training import health, observers
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.progress import Pace, Progress, duration

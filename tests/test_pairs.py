@@ -8,6 +8,10 @@ import re
 import numpy as np
 import pytest
 import torch
+from pushforward.report.bars import bars_of
+from pushforward.report.choosing import choices
+from pushforward.report.sentences import unmarked
+from pushforward.report.verdict import verdict
 
 import pushforward as pf
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -21,11 +25,7 @@ from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.subsets import by_examples
 from pushforward.metrics.uncertainty import frechet_errors
-from pushforward.report.bars import bars_of
-from pushforward.report.choosing import choices
-from pushforward.report.sentences import unmarked
 from pushforward.report.statistics import lacking, leaders, margin, statistic, statistics
-from pushforward.report.verdict import verdict
 
 N, SAMPLINGS, CLASSES, DIMENSIONS = 60, 5, 5, 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pushforward.report.learned_warnings import LEARNED_RULES
+from pushforward.report.verdict import verdict
 from scipy.ndimage import gaussian_filter
 
 import pushforward as pf
@@ -20,8 +22,6 @@ from pushforward.evaluation import evaluate, lag
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
-from pushforward.report.learned_warnings import LEARNED_RULES
-from pushforward.report.verdict import verdict
 from pushforward.training import Run
 from pushforward.training.alarms import Watch
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pushforward.report.verdict import verdict
 
 import pushforward as pf
 from pushforward import metrics
@@ -17,7 +18,6 @@ from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, 
 from pushforward.metrics import describe
 from pushforward.metrics.kernel import Kernel
 from pushforward.report import statistics, tables
-from pushforward.report.verdict import verdict
 
 TILT = '''
 """Tilt: how far the mean of samples lies from that of real data."""

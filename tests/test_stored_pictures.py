@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from programs.compared import compared
+from pushforward.report.limits import without_pictures
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
@@ -20,7 +21,6 @@ from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import DataInfo, ModelResult, Score
 from pushforward.evaluation.run_results import of_run
 from pushforward.report import Report
-from pushforward.report.limits import without_pictures
 from pushforward.training.landscape import SIDE
 from pushforward.transports import has_steps
 

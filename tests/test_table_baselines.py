@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table
+from pushforward.report.verdict import claims
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
@@ -23,7 +24,6 @@ from pushforward.metrics.score import MetricInfo
 from pushforward.report import bias
 from pushforward.report.statistics import groups
 from pushforward.report.tables import score_column, scorecards
-from pushforward.report.verdict import claims
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
 """Of the letters, in rows of either kind."""

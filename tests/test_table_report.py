@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 import torch
 from programs.tables import mixed_table
+from pushforward.report.captions import curve_notes, seconds_note
+from pushforward.report.columns import columns_section
+from pushforward.report.table_warnings import told_by
+from pushforward.report.verdict import verdict
 
 from pushforward.errors import UsageError
 from pushforward.evaluation import halves, lag
@@ -24,12 +28,8 @@ from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.outputs import check_target
 from pushforward.report import Report, table_warnings
-from pushforward.report.captions import curve_notes, seconds_note
-from pushforward.report.columns import columns_section
 from pushforward.report.facts import subtitle
 from pushforward.report.statistics import Statistic
-from pushforward.report.table_warnings import told_by
-from pushforward.report.verdict import verdict
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)

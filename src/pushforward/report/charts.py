@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -169,10 +170,11 @@ def smooth(values: Sequence[float | None]) -> list[float]:
     """The running mean of a running median: single spikes vanish."""
     x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
-    with np.errstate(all="ignore"):
-        rows = [x[max(0, i - half) : i + half + 1] for i in range(len(x))]
-        x = np.array([np.nanmedian(row) if np.isfinite(row).any() else math.nan for row in rows])
-        return [float(np.mean(x[max(0, i - half) : i + half + 1])) for i in range(len(x))]
+    with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
+        for middle in (np.nanmedian, np.nanmean):
+            windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, half, constant_values=np.nan), 2 * half + 1)
+            x = middle(windows, axis=1) if len(x) else x
+    return x.tolist()
 
 
 # Lines over axes ------------------------------------------------------------------------------------------------

@@ -18,9 +18,11 @@ from pushforward.report.ladder import above, ladder_metric, ratio_text, rung_of,
 from pushforward.report.statistics import (
     FASTER,
     Statistic,
+    alarm_periods,
     at_floor,
     best_of,
     blind,
+    curve_metric,
     differ,
     fastest,
     floor_of,
@@ -230,6 +232,20 @@ def few_calls(comparison: Comparison) -> Iterator[Values]:
             "teacher": f"its teacher in {counted(own.calls, 'call')}",
             "worse": f"measurably worse in {', '.join(worse)}" if worse else "nowhere measurably worse",
         }
+
+
+def enough_calls(comparison: Comparison) -> Iterator[Values]:
+    """The fewest calls from which no point of a model's curve is measurably worse than its best one."""
+    metric, models = curve_metric(comparison), {}
+    turn, spread = -1.0 if comparison.info(metric).better == "higher" else 1.0, floor_of(comparison, metric)[1]
+    for model in () if blind(comparison, metric) else comparison.models:
+        rungs = rungs_of(model.curve, metric)
+        best = min(rungs, key=lambda rung: turn * rung.value, default=None)
+        worse = [at for at, rung in enumerate(rungs) if best and rung.differs(best, spread, len(rungs) - 1)]
+        first = worse[-1] + 1 if worse else 0
+        if len(rungs) > 2 and best:
+            models[model.name] = counted((rungs[first] if first < len(rungs) else best).calls, "call")
+    yield from [{"models": models}] if models else []
 
 
 def nothing_gained(comparison: Comparison) -> Iterator[Values]:
@@ -532,21 +548,6 @@ def unlike_conditions(comparison: Comparison) -> Iterator[Values]:
 
 
 # Trainings ------------------------------------------------------------------------------------------------------
-
-
-def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
-    """Each alarm at its begin with its end, None where it lasted to the end; by the step of the begin."""
-    begun: dict[tuple[str | None, str], int] = {}
-    periods: list[tuple[Alarm, Alarm | None]] = []
-    for alarm in model.alarms:
-        key = alarm.training, alarm.kind
-        if alarm.step is not None and not alarm.over:
-            begun[key] = len(periods)
-            periods.append((alarm, None))
-        elif alarm.step is not None and key in begun:
-            at = begun.pop(key)
-            periods[at] = periods[at][0], alarm
-    return periods
 
 
 def alarms(comparison: Comparison) -> Iterator[Values]:

@@ -12,11 +12,12 @@ from markupsafe import Markup
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted
 from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
-from pushforward.report.conditions import alarm_periods, sweep_score
+from pushforward.report.conditions import sweep_score
 from pushforward.report.ladder import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
+    alarm_periods,
     bars_of,
     curve_metric,
     floor_band,

@@ -130,6 +130,7 @@ RULES: tuple[Rule, ...] = (
         "Training took unequal time, {ends}: the scores are not at equal budgets.",
         partial(when.training_times, False),
     ),
+    Rule("verdict", "calls", "Fewest calls that are not measurably worse than the best: {models}.", when.enough_calls),
     Rule(
         "verdict",
         "ladder",

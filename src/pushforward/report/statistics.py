@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
+from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
@@ -338,3 +339,18 @@ def fastest(comparison: Comparison) -> list[ModelResult]:
     ranked = timed(comparison)
     near = [model for model in ranked if slower(ranked[0], model) is None]
     return near if len(near) < len(ranked) else []
+
+
+def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
+    """Each alarm at its begin with its end, None where it lasted to the end; by the step of the begin."""
+    begun: dict[tuple[str | None, str], int] = {}
+    periods: list[tuple[Alarm, Alarm | None]] = []
+    for alarm in model.alarms:
+        key = alarm.training, alarm.kind
+        if alarm.step is not None and not alarm.over:
+            begun[key] = len(periods)
+            periods.append((alarm, None))
+        elif alarm.step is not None and key in begun:
+            at = begun.pop(key)
+            periods[at] = periods[at][0], alarm
+    return periods
