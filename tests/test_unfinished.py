@@ -5,12 +5,12 @@ import shlex
 import signal
 
 import pytest
-from pushforward.report.warnings import warnings
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
+from pushforward.report.findings import warnings
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
 
