@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import combinations
 
-from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, plain
 from pushforward.report.conditions import THRESHOLDS
@@ -119,7 +119,19 @@ def limits(comparison: Comparison) -> list[str]:
     drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
     if comparison.settings.timed is not None and drawn:
         sentences.append("A joined report shows stored samples alone; see the reports that were joined for ways and codes.")
-    return sentences
+    return [*sentences, *filter(None, [absent(comparison)])]
+
+
+def absent(comparison: Comparison) -> str:
+    """Which models' samples are not shown, and why; empty where all are, or nothing is known of the data."""
+    models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
+    lacking: dict[Absent | None, list[str]] = {}
+    for model in models if comparison.data.shape else ():
+        drawn = comparison.pictures.get(model.name, Pictures())
+        if drawn.grid is None:
+            lacking.setdefault(drawn.absent, []).append(model.name)
+    groups = [f"{', '.join(names)}{'' if why is None else f' ({why.value[len(names) > 1]})'}" for why, names in lacking.items()]
+    return f"Not in report.json, see report.html beside it: samples of {'; '.join(groups)}." if groups else ""
 
 
 def failures(comparison: Comparison) -> list[str]:

@@ -89,7 +89,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     rules: list[str] = []
     found, sentences = findings(comparison), list(standings(comparison).values())
     lead = [finding.text for finding in found if finding.kind == "measure"]
-    told = "told" if distributions.holding(comparison, "detection", "falls") else ""
+    columns = distributions.column_charts(comparison), distributions.pair_charts(comparison), distributions.told_chart(comparison)
     values: dict[str, Any] = {
         "comparison": comparison,
         "models": list(enumerate(comparison.models)),
@@ -104,10 +104,10 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
         "sampled": sampled(comparison),
         "player": samples.player(comparison, look, rules),
         "note": note,
-        "histograms": [] if told or distributions.column_charts(comparison) else samples.histograms(comparison, look),
-        "columns": distributions.column_charts(comparison),
-        "pairs": distributions.pair_charts(comparison),
-        "told": distributions.told_chart(comparison),
+        "histograms": [] if columns[0] or columns[1][0] or columns[2][0] else samples.histograms(comparison, look),
+        "columns": columns[0],
+        "pairs": columns[1],
+        "told": columns[2],
         "classes": distributions.class_chart(comparison),
         "sweep": curves.sweep(comparison),
         "sweep_table": tables.sweep_table(comparison),

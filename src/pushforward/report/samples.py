@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from pushforward.evaluation.figures import Absent, Field2D, Pictures
+from pushforward.evaluation.figures import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, plain
 from pushforward.pictures import Limits, grid_picture, image, landscape_shares
 from pushforward.report.distributions import histogram_chart
+from pushforward.report.facts import absent
 from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, limits_from, sheet, shrunk
 
 if TYPE_CHECKING:
@@ -118,22 +119,6 @@ def _same_noise(comparison: Comparison) -> str:
     names, shared = [model.name for model in comparison.models], comparison.settings.shared or ()
     groups = [[name for name in names if name in stated] for stated in shared]
     return "; ".join(", ".join(group) for group in groups if len(group) > 1)
-
-
-def absent(comparison: Comparison) -> str:
-    """Which models' samples are not shown, and why; empty where all are, or nothing is known of the data."""
-    models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
-    lacking: dict[Absent | None, list[str]] = {}
-    for model in models if comparison.data.shape else ():
-        drawn = comparison.pictures.get(model.name, Pictures())
-        if drawn.grid is None:
-            lacking.setdefault(drawn.absent, []).append(model.name)
-    groups = [f"{', '.join(names)}{'' if why is None else f' ({why.value[len(names) > 1]})'}" for why, names in lacking.items()]
-    return (
-        f"No pictures of samples of {'; '.join(groups)}: report.json does not hold them. See report.html beside it."
-        if groups
-        else ""
-    )
 
 
 def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
