@@ -12,7 +12,7 @@ from pushforward.data.building import Schema, build
 from pushforward.data.example_hashes import ATOM, among, distinct, example_hashes, held_out_indices
 from pushforward.data.seen import seen_in_training, shared_examples
 from pushforward.errors import DataError
-from pushforward.report.text import scores_text
+from pushforward.report.text import text as as_text
 from pushforward.testing import recipe_for
 
 
@@ -227,7 +227,7 @@ def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_
     assert said in report.verdict
     assert "near_copies" not in report.comparison.models[0].scores
     assert not [sentence for sentence in report.verdict if "emorisation" in sentence]
-    assert said in " ".join(scores_text(pf.evaluate(models["it"], data, repeats=1)).split())
+    assert said in " ".join(as_text(pf.evaluate(models["it"], data, repeats=1), True).split())
     assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"]).unscored == {}
 
 

@@ -25,7 +25,7 @@ from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.report.costs import costs
+from pushforward.report.tables import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
 from pushforward.transports.redrawing import MEASURED, Tally, counted, unmet_kept

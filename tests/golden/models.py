@@ -21,7 +21,7 @@ from pushforward.transports import Autoencoder, Flow, Latent
 try:
     from pushforward.editing import inpainting
 except ImportError:  # at the reference commit
-    from pushforward.restoration import inpainting
+    from pushforward.editing.inpainting import inpainting
 
 FOLDER = Path(__file__).parent
 ROWS, STEPS = 4, 5

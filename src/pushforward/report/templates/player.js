@@ -108,3 +108,9 @@ for (const block of document.querySelectorAll(".copyable")) {
   });
   block.append(button);
 }
+
+// A link opens the section that it leads to, and paper shows all of them.
+const unfold = () => { if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.querySelector("details")?.setAttribute("open", ""); };
+addEventListener("hashchange", unfold);
+addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; });
+unfold();
