@@ -1,10 +1,8 @@
 """Data that change or vanish after a training has begun: nothing is lost, and what changed is named."""
 
-import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from PIL import Image
 from programs.photos import photos, picture
@@ -100,28 +98,13 @@ def test_the_first_process_alone_reads_streamed_images_for_their_fingerprints(fo
     share_fingerprints(data, first)
     assert (data.fingerprint, data.examples_fingerprint) == known
     assert first.requested[-1] is True
-    monkeypatch.setattr("pushforward.data.dataset.fingerprints", None)
+    monkeypatch.setattr("pushforward.data.core.dataset.fingerprints", None)
     data = pf.data.load(folder, stream=True)
     assert data_of_run(tmp_path, {"fingerprint": "a"}, data, absent="", changed="", processes=second) is data
     assert data.examples_fingerprint == "b"
     assert first.compared == second.compared
     share_fingerprints(replace(whole, train=replace(whole.train, labels=1 - whole.train.labels)), third)
     assert third.compared != first.compared
-
-
-def test_a_damaged_member_is_named_by_the_file_that_it_was_packed_from(folder, tmp_path):
-    packed = tmp_path / "packed"
-    pf.data.pack(folder, packed, per_tar=6)
-    indices = [json.loads(file.read_text()) for file in sorted(packed.glob("train-*.json"))]
-    names, index = [name for index in indices for name in index["originals"]], indices[0]
-    images = [np.asarray(Image.open(folder / name).convert("RGBA")).transpose(2, 0, 1) for name in names]
-    np.testing.assert_array_equal(np.stack(images), pf.data.load(folder).train.x)
-    assert {"cats/001.png", "dogs/copy.png"} <= set(names), "copies in turn"
-    content = bytearray((packed / "train-000000.tar").read_bytes())
-    content[index["offsets"][3] : index["offsets"][3] + 8] = b"no image"
-    (packed / "train-000000.tar").write_bytes(content)
-    (skipped,) = pf.data.check(packed)["skipped"]
-    assert skipped["file"] == f"train-000000.tar/000000003.png (packed from {index['originals'][3]})"
 
 
 def test_of_models_that_train_in_turns_all_are_saved(tmp_path):

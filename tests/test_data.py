@@ -13,9 +13,9 @@ from pushforward import data as pf_data
 from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, measure
-from pushforward.data.building import build
-from pushforward.data.example_hashes import held_out_indices
-from pushforward.data.keys import mix
+from pushforward.data.core.example_hashes import held_out_indices
+from pushforward.data.core.keys import mix
+from pushforward.data.core.make_dataset import build
 from pushforward.errors import DataError, UsageError
 
 # Space

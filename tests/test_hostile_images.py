@@ -17,7 +17,7 @@ from programs.photos import picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import check
-from pushforward.data.png_chunks import depth_of
+from pushforward.data.images.image_file import depth_of
 from pushforward.testing import recipe_for
 
 SHAPE = (6, 5, 3)

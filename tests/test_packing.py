@@ -15,8 +15,8 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Sampler
+from pushforward.data.images.packed import index_of
 from pushforward.data.readers.shards import TarStore
-from pushforward.data.tar_index import index_of
 from pushforward.errors import DataError, UsageError
 
 

@@ -8,9 +8,8 @@ from programs.tables import Noise
 
 from pushforward import spec
 from pushforward.data import load
-from pushforward.data.tables.frames import filled_frame, frame_table
-from pushforward.data.tables.gaps import gappy_values
-from pushforward.data.tables.polars_frames import polars_frame
+from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
+from pushforward.data.tables.imputation_io import gappy_values
 from pushforward.errors import DataError
 from pushforward.samples import drawn_from
 from pushforward.transports import Map
@@ -107,7 +106,7 @@ def test_a_sample_at_a_time_that_the_clocks_skip_is_the_first_moment_after_it(zo
     hours = [DAY + datetime.timedelta(hours=i) for i in range(90)]
     space = load(pl.DataFrame({"t": pl.Series(hours).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)})).space
     values = [np.nan if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp() for moment in (skipped, None, DAY)]
-    drawn = polars_frame(space.fields, np.array(values)[:, None], space.layout)["t"]
+    drawn = frame_of(space.fields, np.array(values)[:, None], space.layout)["t"]
     assert drawn.dt.convert_time_zone("UTC").dt.replace_time_zone(None)[0] == after
     assert drawn.is_null().to_list() == [False, True, False]
     assert drawn.dt.replace_time_zone(None)[2] == DAY

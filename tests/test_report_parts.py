@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of

@@ -14,7 +14,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import Dataset, Split, measure
-from pushforward.data.stacked import numbered, stack
+from pushforward.data.core.ground_truth import numbered
+from pushforward.data.sets.stacked import stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import floors, score

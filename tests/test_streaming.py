@@ -11,9 +11,11 @@ from programs.photos import photos, picture
 import pushforward as pf
 from pushforward.cli.groups import Reading
 from pushforward.cli.reading import source
-from pushforward.data import Sampler, fingerprints, images
-from pushforward.data.image_store import ImageStore
-from pushforward.data.levels import level_counts
+from pushforward.data import Sampler
+from pushforward.data.core import dataset as fingerprints
+from pushforward.data.images import image_set as images
+from pushforward.data.images.image_store import ImageStore
+from pushforward.data.images.streamed import level_counts
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.model_metrics import levels_of

@@ -13,11 +13,8 @@ from programs.tables import Noise, mixed_space, mixed_values
 from pushforward import spec
 from pushforward.data import TableSpace, load
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.comparable import check_constraints, holds
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.format import Format
-from pushforward.data.tables.given import check_given
-from pushforward.data.tables.number import Number
+from pushforward.data.tables.constraints import Constraint, check_constraints, check_given, holds
+from pushforward.data.tables.number import Format, Number
 from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation import curves
 from pushforward.evaluation.constraint_warnings import constraint_warnings

@@ -7,12 +7,11 @@ from pushforward.data import load, tables
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.faults import Faults
-from pushforward.data.tables.format import Format
+from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import infer
-from pushforward.data.tables.layout import Layout
-from pushforward.data.tables.number import Number
-from pushforward.data.tables.raw import MISSING, RawColumn
+from pushforward.data.tables.number import Format, Number
+from pushforward.data.tables.parse_errors import Faults
+from pushforward.data.tables.string_columns import MISSING, RawColumn
 from pushforward.errors import DataError, UsageError
 
 

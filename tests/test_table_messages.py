@@ -22,10 +22,10 @@ from pushforward.cli.sampling import check_images
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
 from pushforward.data import TableSpace, check, load
-from pushforward.data.sources import stated
+from pushforward.data.core.load import _origin, _reading
 from pushforward.data.tables import Number
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.gaps import GappyFile
+from pushforward.data.tables.imputation_io import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.neighbours import nearest
@@ -209,7 +209,7 @@ def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_
         subprocess.run(text, shell=True, check=True)
     assert len(before) == ("schema" in reading)
     _, bound, _ = app.parse_args(shlex.split(line)[1:])
-    assert stated(options_of_reading(bound.arguments["reading"])) == reading
+    assert _origin(_reading(options_of_reading(bound.arguments["reading"])), None) == reading
     from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
     assert commands(SimpleNamespace(folder=Path("r"), spec={**common, "data": from_python}))[0].startswith("# ")
 

@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import read_text
-from pushforward.data.tables.text import cells_of
+from pushforward.data.tables.csv_dialect import cells_of
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 
@@ -275,7 +275,7 @@ def test_unusual_tables_are_read(tmp_path, columns):
 
 def test_rows_are_those_of_a_reader_that_keeps_all(monkeypatch):
     """Lines of another width come first, and texts of the line of names come again below."""
-    monkeypatch.setattr("pushforward.data.tables.rows.AT_ONCE", 3)
+    monkeypatch.setattr("pushforward.data.tables.string_columns.AT_ONCE", 3)
     lines = ["# a, b, c", "x,y,z", "p,q,r", "a,b", "b,a", " b ,c", '"c\n",b', "a,b", "", "a,d", "b,c"]
     cells = cells_of("\n".join(lines).encode(), ",")
     assert list(cells.rows) == [["a", "b"], ["b", "a"], ["b", "c"], ["c", "b"], ["a", "b"], ["a", "d"], ["b", "c"]]

@@ -13,10 +13,9 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.reading import TableReading
+from pushforward.data.core.reading import TableReading
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.format import Format
-from pushforward.data.tables.number import Number
+from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples

@@ -7,10 +7,10 @@ import pytest
 
 from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.data.tables.dates import as_written
-from pushforward.data.tables.faults import Faults
-from pushforward.data.tables.raw import MISSING, RawColumn
+from pushforward.data.tables.number_parsing import as_written
+from pushforward.data.tables.parse_errors import Faults
 from pushforward.data.tables.schema import decide
+from pushforward.data.tables.string_columns import MISSING, RawColumn
 from pushforward.errors import DataError, UsageError
 
 

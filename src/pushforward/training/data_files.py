@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data import Dataset
-from pushforward.data.file_hashes import compared
+from pushforward.data.core.check import compared
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 

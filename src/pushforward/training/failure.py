@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Batch, PreparedSampler
-from pushforward.data.sampler import positions_of
+from pushforward.data.core.sampler import positions_of
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory
 from pushforward.methods.method import Sums

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import BaseFileLock
 
 from pushforward.data import Dataset
-from pushforward.data.seen import seen_in_training
+from pushforward.data.core.train_hashes import seen_in_training
 from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints

@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward.couplings import Source
 from pushforward.data import Dataset
-from pushforward.data.seen import Seen
+from pushforward.data.core.train_hashes import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
 from pushforward.recipes.recipe import Recipe

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.errors import Diverged
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch

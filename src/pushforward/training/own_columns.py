@@ -8,8 +8,8 @@ from typing import Any
 
 from pushforward import spec
 from pushforward.data import Dataset, TableSpace
-from pushforward.data.dataset import Split
-from pushforward.data.tables.renumbering import renumbered
+from pushforward.data.core.dataset import Split
+from pushforward.data.tables.category import renumbered
 from pushforward.errors import DataError, PushforwardError
 
 __all__ = ["as_learned", "is_data_of"]

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pushforward.data import Batch
-from pushforward.data.streamed import Streamed
+from pushforward.data.images.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.plugins import plugin_options
 from pushforward.training import checkpoint as checkpoints

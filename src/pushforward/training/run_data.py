@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.data import Dataset, dataset_of
-from pushforward.data.sources import read
+from pushforward.data.core.load import read
 from pushforward.errors import DataError, UsageError
 from pushforward.training.data_files import what_changed
 from pushforward.training.own_columns import as_learned

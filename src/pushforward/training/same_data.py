@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pushforward.data import Dataset
-from pushforward.data.streamed import content_hashes
+from pushforward.data.images.streamed import content_hashes
 
 if TYPE_CHECKING:
     from pushforward.training.processes import Processes

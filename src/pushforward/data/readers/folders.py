@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pushforward.data.dataset import Dataset, Split
-from pushforward.data.image_store import FolderStore
-from pushforward.data.images import read_images
-from pushforward.data.packed import packed_in, tars_in
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.reading import Reading
+from pushforward.data.images.image_set import read_images
+from pushforward.data.images.image_store import FolderStore
+from pushforward.data.images.packed import packed_in, tars_in
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.readers.shards import examples_of, image_dataset, read_tars
-from pushforward.data.reading import Reading
 from pushforward.errors import UsageError
-
-__all__ = ["FOLDERS"]
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
