@@ -171,7 +171,7 @@ def test_resize_of_a_named_set_averages():
 
 
 def test_data_folder(monkeypatch):
-    from pushforward.data.core.load import folder
+    from pushforward.data.core.named_set import folder
 
     monkeypatch.setenv("PUSHFORWARD_DATA", "/some/where")
     assert folder() == Path("/some/where")

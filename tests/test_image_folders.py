@@ -43,7 +43,7 @@ def test_class_folders_are_the_classes(tmp_path):
     for row, label in zip(rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True):
         assert (label == 0) == any(np.array_equal(row, ape) for ape in apes)
     plain(tmp_path, 1)
-    with pytest.raises(DataError, match="images of its own beside 2 subfolders"):
+    with pytest.raises(DataError, match=r"images of its own .1. beside subfolders"):
         load(tmp_path)
 
 
@@ -183,7 +183,7 @@ def test_a_broken_file_of_another_size_does_not_hide_the_rest(tmp_path):
 def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
-    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*`resize=") as caught:
+    with pytest.raises(DataError, match=r"12 x 10 and 30 x 20, of .*`resize=") as caught:
         load(tmp_path)
     assert "`resize=10`" in str(caught.value)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
@@ -209,7 +209,7 @@ def test_folder_without_images(tmp_path):
     with pytest.raises(DataError, match="no images"):
         load(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"1 other file ignored"):
+    with pytest.raises(DataError, match=r"other files: 1"):
         load(tmp_path)
 
 

@@ -69,10 +69,11 @@ class GappyFile:
             raise DataError(f"{path} is empty.")
         header, known = cells.rows[0], set(cells.rows[0]) & set(names)
         named = len(known) == len(names) or (layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False))
-        if not named and len(header) != len(names):
+        numbered = [f"x{place}" for place in range(len(header))]
+        if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(f"{path} has {len(header)} columns and no line of names: write one; the model has {some(names)}.")
         ending = "\r\n" if b"\r\n" in content else "\n"
-        header = header if named else list(names)
+        header = header if named else list(names) if len(header) == len(names) else numbered
         return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
 
     def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
