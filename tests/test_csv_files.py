@@ -5,7 +5,7 @@ import pytest
 import torch
 from programs.image_files import rows_of
 
-from pushforward.data import Space, check, load
+from pushforward.data import Space, load
 from pushforward.errors import DataError, UsageError
 from pushforward.outputs import write_samples
 
@@ -45,14 +45,6 @@ def test_dialects(tmp_path, text):
     data = load(table(tmp_path, text), table=False)
     assert data.space.columns == ("a", "b")
     assert sorted(rows_of(data).tolist()) == [[1, 2], [3, 4]]
-
-
-def test_constant_columns_are_reported(tmp_path):
-    text = "a,b\n" + "".join(f"{i},5\n" for i in range(20))
-    assert load(table(tmp_path, text), table=False).space.std[1] == 1.0
-    report = check(tmp_path / "t.csv", table=False)
-    assert report["constant"] == ["b"]
-    assert report["integer"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +89,3 @@ def test_the_targets_name_is_kept(tmp_path):
     assert data.space.label.target == "kind"
     write_samples(tmp_path / "out.csv", data.space, 2, [(torch.zeros(2, 1), {"label": torch.tensor([0, 1])})])
     assert (tmp_path / "out.csv").read_text().split() == ["size,kind", "0.0,a", "0.0,b"]
-
-
-def test_a_path_below_home_is_stored_whole(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    np.save(tmp_path / "v.npy", np.random.rand(20, 3))
-    assert load("~/v.npy").origin["name_or_path"] == str((tmp_path / "v.npy").resolve())

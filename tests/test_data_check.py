@@ -94,27 +94,9 @@ def test_files_of_other_sources(folder, tmp_path):
             check(tmp_path / "x.npz", against=tmp_path / "out.json")
 
 
-def test_a_file_that_is_there_is_not_replaced(folder, tmp_path, capsys):
-    for number in range(20):
-        (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
-    known = str(tmp_path / "known.json")
-    assert main(["data", "check", str(folder), "--out", known]) == 3
-    assert json.loads((tmp_path / "known.json").read_text())["fingerprint"] is None
-    content = (tmp_path / "known.json").read_bytes()
-    assert main(["data", "check", str(folder), "--out", known, "--against", known]) == 2
-    assert f"{known} is there already. Choose another --out" in capsys.readouterr().err
-    assert (tmp_path / "known.json").read_bytes() == content
-
-
 def test_a_packed_tar_with_another_sha256_is_refused(folder, tmp_path):
     manifest = pf.data.pack(folder, tmp_path / "packed")
     file = tmp_path / "packed" / "train-000000.tar"
     file.write_bytes(file.read_bytes()[:-1] + b"x")  # behind the images, which are the same
     assert pf.data.load(tmp_path / "packed").fingerprint == manifest["fingerprint"]
     assert "train-000000.tar" in check(tmp_path / "packed")["refused"]
-
-
-def test_progress_counts_every_file(folder):
-    counts = []
-    check(folder, progress=lambda done, total: counts.append((done, total)))
-    assert counts[-1] == (63, 63)

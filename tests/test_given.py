@@ -36,13 +36,6 @@ def test_a_column_is_given_or_the_target(table, given):
         pf.data.load(table, target="the age", given=given)
 
 
-def test_only_kinds_that_are_made_of_columns_are_listed(table):
-    with pytest.raises(UsageError, match=r"those that are: Numbers\. A label is a column too: `target`\."):
-        pf.data.load(table, target="kind", given=["the age:Label"])
-    with pytest.raises(UsageError, match=r'"Angle" that is made of columns; those that are: Numbers\. .*plugins=\[FILE\]'):
-        pf.data.load(table, target="kind", given=["the age:Angle"])
-
-
 def test_errors_about_given_say_what_to_do(table):
     with pytest.raises(DataError, match=r'column "kind": .*expected numbers'):
         pf.data.load(table, given="the age, kind")

@@ -1,6 +1,5 @@
 """Missing cells are drawn from models of tables, and given columns on the command line."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from programs.tables import mixed_table
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import imputing, main
+from pushforward.cli import main
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.constraints import Constraint
@@ -144,19 +143,6 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert [bounded.broken(rows) for rows in ((40,), (41,), ())] == [("end >= start",)] * 2 + [()]
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
     np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
-
-
-def test_rows_of_a_frame_are_counted_whatever_its_columns_are_called(capsys):
-    pandas = pytest.importorskip("pandas")
-    space = TableSpace.of([Number.measured("numbers", np.arange(5.0))], constraints=(Constraint("numbers < 90"),))
-    frame = pandas.DataFrame({"numbers": [95.0, None]})
-    imputed = imputation.Imputed(np.array([[[95.0], [3.0]]]), np.array([[False], [True]]), space, frame, unmet=(0,))
-    assert imputing._reported(imputed, ["numbers"])["unmet"] == [0]
-    said = capsys.readouterr().err
-    assert 'rows, counted from 0, that break "numbers < 90" still, after 100' in said
-    assert "note" not in said
-    assert imputing._reported(replace(imputed, missing=np.zeros((2, 1), bool)), ["numbers"])["cells"] == 0
-    assert "note: no cell of numbers is missing" in capsys.readouterr().err
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -160,14 +160,6 @@ def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
     assert data.skipped == (("x.tar/100.png", "5,000 bytes, more than 0 MB"),)
 
 
-def test_a_tar_of_several_sizes_is_named(tmp_path):
-    content = io.BytesIO()
-    Image.fromarray(picture(9, (7, 7, 3))).save(content, "PNG")
-    path = tar(tmp_path / "plain.tar", {"0.png": image(0), "1.png": content.getvalue()})
-    with pytest.raises(DataError, match="differ in size"):
-        pf.data.load(path)
-
-
 def test_arrays_in_tars_are_checked(tmp_path):
     def array(value):
         content = io.BytesIO()
@@ -246,18 +238,6 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
     ):
         with pytest.raises(UsageError, match=says):
             pf.data.pack(name, tmp_path / "other", **options)
-
-
-def test_files_that_are_left_out_of_a_pack_are_counted(folder, tmp_path, capsys):
-    assert main(["data", "pack", str(folder), "--out", str(tmp_path / "packed")]) == 0
-    assert f"1 image file cannot be used and was left out: `pushforward data check {folder}`" in capsys.readouterr().out
-
-
-def test_a_pack_inside_of_its_source_is_refused(tmp_path):
-    source = photos(tmp_path / "photos")
-    with pytest.raises(UsageError, match="lies inside of"):
-        pf.data.pack(source, source / "packs" / "packed")
-    assert not (source / "packs").exists()
 
 
 def test_a_tar_that_changes_is_named(packed):

@@ -14,7 +14,7 @@ from pushforward.data import TableSpace, load
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.data.tables.number import Format, Number
-from pushforward.errors import DataError, UsageError, quoted
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import curves
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.judge import Judge
@@ -183,10 +183,6 @@ def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_
     data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
     assert data.space.valid(data.train.x).all()
     assert spec.build(spec.describe(data.space)) == data.space
-
-
-def test_a_text_stands_between_quotes_that_it_does_not_hold():
-    assert [quoted(text) for text in ("a", 'a "b"', "a 'b'", "'a' \"b\"")] == ['"a"', "'a \"b\"'", "\"a 'b'\"", "“'a' \"b\"”"]
 
 
 def test_a_constraint_in_two_spellings_is_the_same_and_another_date_is_not():

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
-from pushforward.data import load, tables
+from pushforward.data import load
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.inference import infer
 from pushforward.data.tables.number import Format, Number
 from pushforward.data.tables.parse_errors import Faults
 from pushforward.data.tables.string_columns import MISSING, RawColumn
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 
 
 def finding(cells, missing=MISSING):
@@ -172,16 +171,6 @@ NAN, INF = float("nan"), float("inf")
 def test_columns_and_files_that_cannot_be_written_are_refused(build):
     with pytest.raises(DataError):
         build()
-
-
-def test_the_package_of_tables_exports_the_interface_of_columns():
-    assert "Column" in tables.__all__
-    assert all(issubclass(kind, tables.Column) for kind in (Category, Number))
-
-
-def test_a_space_refuses_a_constraint_of_no_column():
-    with pytest.raises(UsageError, match="which is no column"):
-        TableSpace.of([Number("x", (0.0,), (1.0,), True)], constraints=(Constraint("x >= y"),))
 
 
 def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():

@@ -1,7 +1,6 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
 import json
-import re
 import shlex
 import subprocess
 import warnings
@@ -13,21 +12,16 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli import _warned_in_words, main
+from pushforward.cli import _warned_in_words
 from pushforward.cli.given import condition_of
 from pushforward.cli.neighbours import _listed_rows, _samples, _with_rows, _write_nearest
 from pushforward.cli.reading import options_of_reading
-from pushforward.cli.sampling import check_images
-from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
-from pushforward.data import check, load
+from pushforward.data import load
 from pushforward.data.core.load import _origin, _reading
-from pushforward.data.tables.imputation_io import GappyFile
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.neighbours import nearest
-from pushforward.evaluation.truncation import truncation_curve
-from pushforward.recipes.students import student_of
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
@@ -60,23 +54,6 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
         pf.editing.impute(run, path)
 
 
-def test_what_tables_cannot_have_is_refused_with_what_they_can():
-    data = mixed_table(300)
-    flow, vae = (recipe(data.space, "tiny").method for recipe in (pf.recipes.flow, pf.recipes.vae))
-    for recipe in (pf.recipes.shortcut, pf.recipes.consistency, pf.recipes.meanflow):
-        with pytest.raises(UsageError, match=r"Train a flow and distil it: .*`pushforward distil RUN`"):
-            recipe(data.space, "tiny")
-    with pytest.raises(UsageError, match=r"Train a flow and distil it: .*`pushforward distil RUN`"):
-        student_of(flow.denoiser)
-    for method in (flow, vae):
-        with pytest.raises(UsageError, match=r"^bpd: rows of a table have no density"):
-            pf.evaluate(method.transport(), data, metrics="bpd")
-    limits = []
-    with pytest.raises(UsageError, match="n = 20 is too few examples"):
-        truncation_curve(vae.transport(), data, [1.0], 20, watch=limits.append)
-    assert not limits
-
-
 def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
     data = mixed_table(300)
     near = nearest(data.train.data_units(np.array([4, 9])), data, 2)
@@ -107,29 +84,6 @@ def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_
     assert max(map(len, lines[:-1])) <= len(head) - 2
 
 
-def test_verbs_of_images_say_what_a_table_has_instead(capsys):
-    space = mixed_table(60).space
-    with pytest.raises(UsageError, match=r"a model of rows; .* `sample --given number=VALUE` .* `interpolate --seeds 0,1`"):
-        check_images(SimpleNamespace(folder="runs/t", space=space))
-    for words in (["vary", "runs/t"], ["impute", "runs/t", "t.csv"]):
-        assert main(words) == 2
-    vary, impute = " ".join(capsys.readouterr().err.split()).split("error: ")[1:]
-    assert "of a table, pushforward sample RUN --given COLUMN=VALUE" in vary
-    assert impute.startswith("impute needs a file to write, such as")
-
-
-def test_a_check_says_of_which_rows_its_shares_are(tmp_path):
-    """Shares and ranges are those of the training rows, which a model is given; cells are missing in all rows."""
-    path = tmp_path / "t.csv"
-    path.write_text("x,job\n" + "".join(f"{i}.5,{'' if i % 5 == 0 else 'ab'[i % 3 == 0]}\n" for i in range(90)))
-    head, _, job = of_table(check(path)["table"]).splitlines()[-3:]
-    assert re.split("  +", head)[2:4] == ["training rows: values (share) or range", "all rows: missing"]
-    data = load(path)
-    shares = [round(100 * share) for share in data.space.fields[1].shares[:2]]
-    assert re.split("  +", job)[2:4] == [f"a ({shares[0]} %), b ({shares[1]} %)", "20 %"]
-    assert round(1000 * data.space.fields[1].shares[2]) != 200, "the training rows are others than all rows"
-
-
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
 READINGS = [
     {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},
@@ -151,27 +105,6 @@ def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_
     assert _origin(_reading(options_of_reading(bound.arguments["reading"])), None) == reading
     from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
     assert commands(SimpleNamespace(folder=Path("r"), spec={**common, "data": from_python}))[0].startswith("# ")
-
-
-def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):
-    path, data = tmp_path / "gaps.csv", tmp_path / "t.csv"
-    path.write_text('kind,whole\n\n"b",4\na,five\n')
-    data.write_text("kind,whole\n" + "a,4\nb,40\nb,41\n" * 20)
-    space = load(data).space
-    file = GappyFile.read(path, space.names)
-    assert list(file.numbers) == [3, 4]
-    with pytest.raises(DataError, match=r'"whole" has cells .*line 4 ."five"'):
-        file.values(space.fields)
-
-
-def test_columns_that_are_left_out_for_one_reason_are_one_line_and_no_two_names_look_alike(tmp_path):
-    path, names = tmp_path / "t.csv", [f"a long name of a column, part {place} of its many words" for place in (1, 2)]
-    lines = [f"{i},{i + 5},{i % 7 + 30},{i % 23 / 8}" for i in range(40)]
-    path.write_text("id;nr;".replace(";", ",") + ",".join(f'"{name}"' for name in names) + "\n" + "\n".join(lines) + "\n")
-    assert load(path).table.sentences == ['left out "id", "nr": an identifier: whole numbers that count up from row to row']
-    heads = [line.split("  ")[0] for line in of_table(check(path)["table"]).splitlines()[-2:]]
-    assert len(set(heads)) == 2
-    assert max(map(len, heads)) < 30
 
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from programs.table_files import mixed_columns
 
-import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
 from pushforward.data.readers.tables import _table
 from pushforward.data.tables.csv_dialect import cells_of
-from pushforward.errors import DataError, MissingExtra, UsageError
+from pushforward.errors import DataError, UsageError
 
 
 def rows_of(columns):
@@ -243,14 +242,6 @@ def test_frames_are_read_as_files_are(tmp_path):
         load(pandas.DataFrame({"a": [[1], [2]]}))
     with pytest.raises(UsageError, match="do not apply"):
         load(frame, header=True)
-
-
-def test_parquet_needs_its_extra(tmp_path):
-    if pf.data.tables.frames.importlib.util.find_spec("pyarrow"):
-        pytest.skip("pyarrow is installed")
-    (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    with pytest.raises(MissingExtra, match=r"pushforward\[tables\]"):
-        load(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,15 @@
 """A schema decides what columns hold, says so, and says what it changes."""
 
-import json
-
-import pytest
-
 from pushforward.data import check, load
 from pushforward.data.tables.parse_errors import Faults
 from pushforward.data.tables.schema import decide
 from pushforward.data.tables.string_columns import MISSING, RawColumn
-from pushforward.errors import DataError
 
 
 def decided(cells, entry):
     column, faults = RawColumn.of("c", cells), Faults()
     finding = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
     return finding, column, faults.sentences
-
-
-def test_a_column_that_the_schema_leaves_out_is_left_out_by_it():
-    cells = [f"user {number}" for number in range(40)]
-    why = decided(cells, None)[0].why
-    assert why.startswith("an identifier")
-    assert [decided(cells, {"kind": "drop", **said})[0].why for said in ({}, {"why": why})] == ["as the schema says", why]
 
 
 def test_a_schema_rounds_numbers_and_says_how_many(tmp_path):
@@ -50,31 +38,3 @@ def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(t
         "{", '"target"', '"missing"', '"constraints"', '"columns"', '"x"', '"y"', "}", "}",
     ]  # fmt: skip
     assert load(path, schema=file).space == load(path, target="y", constraints="x >= 0").space
-
-
-@pytest.mark.parametrize("options", [{"drop": "id"}, {"columns": "x,y"}])
-def test_a_written_schema_leaves_out_the_columns_that_options_left_out(tmp_path, options):
-    path, file = tmp_path / "t.csv", tmp_path / "t.json"
-    path.write_text("x,id,y\n" + "".join(f"{i % 7},{i % 50},t{i % 30}\n" for i in range(300)))
-    check(path, write_schema=file, **options)
-    entries = json.loads(file.read_text())["columns"]
-    assert list(entries) == ["x", "id", "y"]
-    assert entries["id"] == {"kind": "drop"}
-    assert load(path, schema=file).space == load(path, **options).space
-
-
-@pytest.mark.parametrize("target", [None, ""])
-def test_a_schema_without_a_target_says_nothing_of_it(tmp_path, target):
-    path, file = tmp_path / "t.csv", tmp_path / "s.json"
-    path.write_text("x,kind\n" + "1,a\n2,b\n" * 30)
-    check(path, write_schema=file)
-    content = json.loads(file.read_text())
-    assert "target" not in content
-    assert load(path, schema={**content, "target": target}).space == load(path, schema=content).space == load(path).space
-
-
-@pytest.mark.parametrize("target", [0, False, [], 1.0])
-def test_a_target_that_is_no_text_is_refused(tmp_path, target):
-    (tmp_path / "t.csv").write_text("x,kind\n" + "1,a\n2,b\n" * 30)
-    with pytest.raises(DataError, match='"target" is the name of a column, or null'):
-        load(tmp_path / "t.csv", schema={"target": target})
