@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from pushforward.data.tables.parse_errors import Faults, some
 from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.numbers import finite
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -167,26 +167,31 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
             if "" in column.texts:
                 return False
             continue
-        if np.isnan([_number(text) for text in column.texts[:FIRST]]).any():
+        if any(finite(text) is None for text in column.texts[:FIRST]):
             return False
-        values = [_number(text) for text in column.texts]
+        values = _numbers(column)
         if not _finite(values).all() or _has_atom(values, column) or (target is None and _fixed(column.texts)):
             return False
     return True
 
 
-def _finite(values: Sequence[float]) -> NDArray[np.bool_]:
+def _numbers(column: RawColumn) -> NDArray[np.float64]:
+    """The number of each text of a column, NaN for what is none."""
+    return np.array([finite(text) for text in column.texts], dtype=np.float64)
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     with np.errstate(over="ignore"):
-        return np.isfinite(np.array(values).astype(np.float32))
+        return np.isfinite(values.astype(np.float32))
 
 
 def _fixed(cells: Sequence[str]) -> bool:
     return form_of(cell.strip() for cell in cells).decimals in range(DECIMALS + 1)
 
 
-def _has_atom(values: Sequence[float], column: RawColumn) -> bool:
+def _has_atom(values: NDArray[np.float64], column: RawColumn) -> bool:
     counts = Counter[float]()
-    for value, count in zip(values, column.counts.tolist(), strict=True):
+    for value, count in zip(values.tolist(), column.counts.tolist(), strict=True):
         counts[value] += count
     share = max(counts.values()) / len(column.codes)
     return len(counts) > FEW and share > ATOM_SHARE and share > ATOM_RATIO / len(counts)
@@ -238,18 +243,11 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
 def _labels(column: RawColumn) -> NDArray[np.str_] | NDArray[np.float64]:
     """The cells of a column, as numbers if all are, so that labels sort as numbers."""
     cells = np.array(column.texts)[column.codes]
-    return cells if np.isnan([_number(text) for text in column.texts]).any() else cells.astype(np.float64)
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
+    return cells if np.isnan(_numbers(column)).any() else cells.astype(np.float64)
 
 
 def _column(path: Path, column: RawColumn, lines: Sequence[int], reading: Reading) -> NDArray[np.float64]:
-    values = np.array([_number(text) for text in column.texts])
+    values = _numbers(column)
     odd = np.flatnonzero(~_finite(values)).tolist()
     if odd:
         free = reading.target is None and column.name not in reading.given

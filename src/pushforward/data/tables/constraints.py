@@ -20,6 +20,7 @@ from pushforward.data.tables.category import TRUTH
 from pushforward.data.tables.parse_errors import some
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
+from pushforward.numbers import finite
 from pushforward.table_column import Column
 
 Fields = Mapping[str, Column]
@@ -222,7 +223,7 @@ def numbers(constraint: Constraint, fields: Fields, values: Values) -> dict[str,
     """
     texts = _texts(constraint, fields)
     levels = _shared(list(texts.values()))
-    compared = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
+    compared: dict[str, Any] = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
     if constraint.quoted is not None:
         (name,) = constraint.names
         place = _read(fields[name], constraint.quoted)
@@ -266,16 +267,9 @@ def _texts(constraint: Constraint, fields: Fields) -> dict[str, tuple[str, ...]]
 
 def _shared(named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The texts of several columns, in one order; empty for numbers, dates and texts that are numbers."""
-    if not all(named) or all(_is_number(text) for levels in named for text in levels):
+    if not all(named) or all(finite(text) is not None for levels in named for text in levels):
         return ()
     return tuple(dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)]))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def beyond_ranges(

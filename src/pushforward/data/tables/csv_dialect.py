@@ -6,13 +6,13 @@ import codecs
 import csv
 import io
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pushforward.data.tables.parse_errors import Faults, some
 from pushforward.data.tables.string_columns import CellRows, Collector
 from pushforward.errors import DataError
+from pushforward.numbers import finite
 
 SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
 SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
@@ -161,7 +161,7 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     """
     cells, rows = [cell.strip() for cell in first], list(rows[:ROWS])
     if not rows:
-        return any(_number(cell) is None for cell in cells)
+        return any(finite(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     counted = _counted(whole)
     evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
@@ -187,7 +187,7 @@ def _usual(numbers: Sequence[int]) -> bool:
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether whole numbers of the first line begin columns that rise, as an index of time does, so that they may be data."""
     for i, cell in enumerate(cells):
-        column = [value for value in (_number(row[i]) for row in rows) if value is not None]
+        column = [value for value in (finite(row[i]) for row in rows) if value is not None]
         if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
             return False
     return True
@@ -198,7 +198,7 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     below = [other for other in column if other.lower() not in MISSING]
     if cell.lower() in MISSING or not below:
         return ""
-    number, numbers = _number(cell), [value for value in map(_number, below) if value is not None]
+    number, numbers = finite(cell), [value for value in map(finite, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
         repeated = len(set(below)) <= max(1, len(below) // 2)
         return "repeated" if cell in below else "name?" if number is None and repeated else ""
@@ -213,11 +213,3 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
 def _counted(numbers: Sequence[int]) -> bool:
     steps = {b - a for a, b in itertools.pairwise(numbers)}
     return len(steps) == 1 and min(steps) > 0
-
-
-def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return None if math.isnan(value) else value

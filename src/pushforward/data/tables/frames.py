@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -20,6 +21,7 @@ from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
 from pushforward.table_column import Column, with_gaps
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 TRUTHS = {"true": True, "false": False}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
 
@@ -136,16 +138,9 @@ def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str
         return [None if number is None else int(number) for number in numbers], "Int64" if absent.any() else "int64"
     if isinstance(field, Category) and field.names and {name.lower() for name in field.names} <= set(TRUTHS):
         return [None if text is None else TRUTHS[text.lower()] for text in texts], "boolean" if absent.any() else "bool"
-    if isinstance(field, Category) and field.names and all(name.isascii() and str(_int(name)) == name for name in field.names):
+    if isinstance(field, Category) and field.names and all(map(_WHOLE.fullmatch, field.names)):
         return [None if text is None else int(text) for text in texts], "Int64" if absent.any() else "int64"
     return texts, ""
-
-
-def _int(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
 
 
 def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
