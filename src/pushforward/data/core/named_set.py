@@ -98,11 +98,8 @@ class Named(ABC):
             UsageError: an option that does not apply.
             DataError: data that cannot be found or read.
         """
-        reading.refuse_header(self.name)
+        reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
-        if reading.target is not None:
-            has = "has its own" if self.classes else "has no"
-            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {has} labels.')
         if reading.size and len(self.shape) == 1:
             raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
         return self._dataset(reading, others)

@@ -97,14 +97,13 @@ class Reading:
                 "images first (`pushforward data pack`)."
             )
 
-    def refuse_header(self, text: str) -> None:
-        """Refuse ``header`` and the options of tables for data that is no table.
+    def refuse_table(self, text: str) -> None:
+        """Refuse the options of tables for data that is none.
 
         Raises:
             UsageError: where one was given.
         """
-        stated = {"header": self.header, "copies": self.copies, **self.table.stated}
-        name, value = next(((name, value) for name, value in stated.items() if value is not None), ("", None))
-        if name:
-            given = f"`{name}={value}`" if isinstance(value, bool) else f"`{name}`"
-            raise UsageError(f"{given} is for .csv files and other tables, and {text} is none: leave it out.")
+        stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.table.stated}
+        for name, value in stated.items():
+            if value is not None:
+                raise UsageError(f"`{name}` is for .csv files and other tables, and {text} is none: leave it out.")

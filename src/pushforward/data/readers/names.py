@@ -42,7 +42,7 @@ def read(path: Path, reading: Reading) -> Dataset:
     """
     ending = FOLDER if plain_path(path).is_dir() else path.suffix.lower()
     if ending not in READERS:
-        reading.refuse_header(str(path))
+        reading.refuse_table(str(path))
         refuse_compressed(path)
         hint = " For images give the folder that holds them." if ending in ENDINGS else ""
         hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint

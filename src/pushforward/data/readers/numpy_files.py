@@ -37,10 +37,8 @@ _NAMES |= {name: (name,) for name in ("given", "given_test", "given_names")}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
-    reading.refuse_header(str(path))
+    reading.refuse_table(str(path))
     reading.refuse_stream(str(path))
-    if reading.target is not None:
-        raise UsageError(f'`target="{reading.target}"` is for .csv files; a .npz holds its labels as "label".')
     train, held_out, schema, unused = _contents(path)
     if reading.size:
         if train.x.ndim != 4:

@@ -20,7 +20,7 @@ from pushforward.data.images.image_store import ImageStore
 from pushforward.data.images.packed import TAR, Packed, TarIndex, content_digest, index_of
 from pushforward.data.images.streamed import content_hashes
 from pushforward.data.readers.reader import Examples, Reader
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 
 _DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
 
@@ -32,9 +32,7 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
         UsageError: an option that does not apply.
         DataError: images that training refuses, or tars that cannot be read.
     """
-    reading.refuse_header(str(folder))
-    if reading.target is not None:
-        raise UsageError(f'`target="{reading.target}"` is for .csv files; the class of an image in a tar is its .cls.')
+    reading.refuse_table(str(folder))
     content = _images(folder, tars, reading, packed)
     if packed is None:
         return image_dataset(tars[0].stem if len(tars) == 1 else folder.resolve().name, content, reading)
