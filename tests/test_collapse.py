@@ -10,7 +10,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import Split, VectorSpace
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.report.findings import findings

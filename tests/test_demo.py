@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.cli import demonstration, main
 from pushforward.cli.going_on import demo_folder
 from pushforward.cli.small_pictures import beside, braille_image, braille_points
-from pushforward.data import sources
+from pushforward.data.core import load as sources
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import Comparison, comparison
 from pushforward.evaluation.results import ModelResult, Score

@@ -10,10 +10,8 @@ import pushforward as pf
 from pushforward.evaluation import run_results
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.report import Report
-from pushforward.report.curves import health
 from pushforward.report.findings import findings
 from pushforward.report.statistics import alarm_periods
-from pushforward.training import observers
 from pushforward.training.loop.budget import Budget, Clock
 from pushforward.training.loop.progress import Pace, Progress, duration
 from pushforward.training.monitor import health

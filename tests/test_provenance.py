@@ -9,7 +9,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.data import VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.errors import UsageError
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.baseline import GaussianBaseline

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.numbers import bounded, duration, measured, percent, plain, quantity, shortened

@@ -85,7 +85,7 @@ def test_grids_say_who_shares_noise(content):
 
 def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
     from pushforward.data import VectorSpace
-    from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.core.dataset import Dataset, Split
     from pushforward.evaluation import compare, drawing
     from pushforward.evaluation.baseline import GaussianBaseline
 

@@ -55,7 +55,7 @@ def tilted(tmp_path, monkeypatch):
 
 def gaussians(seed=0):
     from pushforward.data import VectorSpace
-    from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.core.dataset import Dataset, Split
 
     rows = np.random.default_rng(seed).normal(size=(120, 2)).astype(np.float32)
     return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[:80]), Split(rows[80:]))

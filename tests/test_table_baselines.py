@@ -10,7 +10,7 @@ from programs.tables import mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.building import Schema, build
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.evaluation.judge import Judge

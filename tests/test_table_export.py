@@ -6,7 +6,7 @@ from torch import nn
 
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.format import Format
+from pushforward.data.tables.number import Format
 from pushforward.export import exported
 from pushforward.paths import Linear
 from pushforward.recipes.tables import table_denoising

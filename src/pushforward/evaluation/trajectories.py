@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pushforward.couplings import assign
 from pushforward.data import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.denoiser import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError

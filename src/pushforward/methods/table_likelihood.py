@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import SPEED, START, Likelihood
 

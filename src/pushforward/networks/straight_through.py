@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, positive
 from pushforward.networks.embedding import Condition

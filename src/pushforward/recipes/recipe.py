@@ -12,7 +12,7 @@ from typing import Any
 from pushforward import plugins
 from pushforward.arguments import number, whole
 from pushforward.data import Space, dataset_of
-from pushforward.data.seen import Seen
+from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Method
 from pushforward.recipes.schedule import Schedule

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.couplings import Coupling, training_noise
 from pushforward.data import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now

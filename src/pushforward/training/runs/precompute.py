@@ -22,12 +22,12 @@ from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.methods.trajectories import Trajectories
 from pushforward.precision import network_precision
 from pushforward.safe_files import read_json, read_object
-from pushforward.training.loop.budget import Budget
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.disk import appearing, sha256, write_json
-from pushforward.training.options import Settings
 from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.progress import Watcher, duration
+from pushforward.training.options import Settings
 
 CHUNK = 500
 """Examples prepared at a time."""

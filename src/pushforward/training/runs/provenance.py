@@ -11,8 +11,8 @@ import numpy as np
 
 from pushforward.couplings import Source
 from pushforward.data import Dataset, dataset_of
-from pushforward.data.seen import Seen
-from pushforward.data.sources import read as read_data
+from pushforward.data.core.load import read as read_data
+from pushforward.data.core.train_hashes import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.recipes.recipe import Recipe
