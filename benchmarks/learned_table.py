@@ -25,8 +25,8 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.ladder import training_distance
 from pushforward.evaluation.scoring import score
 from pushforward.grid_learning import Pairs, along, learn_grid
 from pushforward.precision import network_precision

@@ -12,10 +12,10 @@ from programs.compared import compared
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.drawing import history_of
 from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.joining import stored
 from pushforward.evaluation.measurements import SamplingCost
+from pushforward.evaluation.moments import history_of
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.results import DataInfo, ModelResult, Score
 from pushforward.evaluation.run_results import of_run

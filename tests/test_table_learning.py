@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.curves import training_distance
+from pushforward.evaluation.ladder import training_distance
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure

@@ -247,7 +247,7 @@ def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):
 
 
 def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch, usual):
-    from pushforward.evaluation.curves import TRACED_SECONDS, trajectory_of
+    from pushforward.evaluation.trajectories import TRACED_SECONDS, trajectory_of
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     flow = gaussian(Linear())

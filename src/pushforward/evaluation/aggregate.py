@@ -14,8 +14,6 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
 from pushforward.records import Record
 
-__all__ = ["aggregated"]
-
 _Recorded = TypeVar("_Recorded", bound=Record)
 
 

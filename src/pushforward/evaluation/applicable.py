@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pushforward.data import Dataset
+from pushforward.data.spaces import TableSpace
 from pushforward.data.truth import Stack
 from pushforward.errors import UsageError
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.naming import chosen
-from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
+from pushforward.evaluation.rows import Raw, rows_at, table_of
 from pushforward.metrics import Metric, Samples, registry
 from pushforward.metrics.utility import Utility
-
-__all__ = ["check_applicable"]
 
 EXAMPLES = 100
 """More than any metric needs to apply, so that few held-out examples are no reason to refuse one."""
@@ -60,7 +59,7 @@ def _real(data: Dataset) -> Samples:
     """Held-out examples on either side, repeated where they are few; features without a meaning."""
     picked, raw = np.resize(np.arange(len(data.held_out)), EXAMPLES), Raw(data)
     examples, features = raw.at(data.held_out, picked), np.zeros((EXAMPLES, 2))
-    rows = rows_at(data.held_out, picked) if is_table(data.space) else None
+    rows = rows_at(data.held_out, picked) if isinstance(data.space, TableSpace) else None
     classes = None if data.held_out.labels is None else data.held_out.labels[picked]
     return Samples(
         generated=examples,
@@ -68,7 +67,7 @@ def _real(data: Dataset) -> Samples:
         training=examples,
         generated_features=features,
         reference_features=features,
-        shape=examples.shape[1:] if is_table(data.space) else tuple(data.space.shape),
+        shape=examples.shape[1:] if isinstance(data.space, TableSpace) else tuple(data.space.shape),
         truth=data.truth,
         generated_classes=classes,
         reference_classes=classes,

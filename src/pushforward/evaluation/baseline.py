@@ -14,8 +14,6 @@ from pushforward.draws import Draws
 from pushforward.evaluation.reduction import strongest
 from pushforward.transports import Transport
 
-__all__ = ["GaussianBaseline"]
-
 FULL = 1024
 """Columns up to which the covariance is kept whole."""
 RANK = 256

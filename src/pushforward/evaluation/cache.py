@@ -17,8 +17,6 @@ from torch import Tensor
 from pushforward.errors import CheckpointError
 from pushforward.replacing import replacing
 
-__all__ = ["Cache", "array_read", "array_written", "cache_folder", "read_tensors", "write_tensors", "write_whole"]
-
 Cache = str | Path | None | Literal[False]
 """A folder, None for the default one (`cache_folder`), or False for none."""
 

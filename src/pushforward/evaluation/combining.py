@@ -12,8 +12,6 @@ from pushforward.evaluation.measurements import CurvePoint
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, mean_growth
 
-__all__ = ["combined", "point_of", "together"]
-
 
 def together(
     samplings: Sequence[Mapping[str, Score]],

@@ -11,8 +11,6 @@ from typing import Any
 from pushforward.safe_files import read_object
 from pushforward.training import Run
 
-__all__ = ["commands", "commands_of", "reading_options"]
-
 LISTS = ("given", "columns", "drop", "missing")
 """Options of `pushforward.data.load` that are lists; words between commas on the command line."""
 

@@ -27,8 +27,6 @@ from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
-__all__ = ["SaidOptions", "compare"]
-
 
 class SaidOptions(TypedDict, total=False):
     """What a report says of a comparison, and what is said while it is made.

@@ -11,8 +11,6 @@ from pushforward.errors import quoted
 from pushforward.numbers import listing
 from pushforward.transports.redrawing import MEASURED, TURNS, Tally, named_constraints
 
-__all__ = ["constraint_warnings"]
-
 
 def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
     """Sentences on a model whose constraints are not those of the data, or that hardly meets its own.

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from pushforward.data.streamed import selected
 from pushforward.metrics.memorisation import near_copies
 
-__all__ = ["copied"]
-
 
 def copied(
     x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float

@@ -18,19 +18,6 @@ from pushforward.training.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import as_drawn, unmet_kept
 
-__all__ = [
-    "flops",
-    "lower_quartile",
-    "megabytes",
-    "parameters",
-    "sampling_costs",
-    "sampling_memory",
-    "seconds_per_sample",
-    "solver_title",
-    "time_in_turns",
-    "training_only",
-]
-
 TURNS = 7
 """How often each model is timed."""
 TURN_SECONDS = 1.0

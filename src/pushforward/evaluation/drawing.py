@@ -9,7 +9,7 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.figures import NearestImages, Pictures
-from pushforward.evaluation.moments import moments_of
+from pushforward.evaluation.moments import SHOWN, history_of
 from pushforward.evaluation.neighbours import nearest_examples
 from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
@@ -17,10 +17,6 @@ from pushforward.training import Run
 from pushforward.transports import Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
 
-__all__ = ["FORMING", "SHOWN", "history_of", "pictures_of", "real_pictures"]
-
-SHOWN = {False: 64, True: 1000}
-"""Samples that are drawn, by whether they are points."""
 FORMING = {False: 25, True: 600}
 """Samples whose formation is drawn, and of images those whose nearest training image is."""
 DRAWN = 60
@@ -69,19 +65,6 @@ def real_pictures(data: Dataset) -> Pictures:
     """Held-out examples, as many as samples are drawn."""
     picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
     return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
-
-
-def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
-    """The samples that a run stored while it was trained, up to its own step, from the same noise: step and samples.
-
-    Raises:
-        CheckpointError: If a file holds other arrays than those of samples.
-    """
-    frames = []
-    for step, arrays in moments_of(run):
-        if "x" in arrays and step <= run.state["step"]:
-            frames.append((step, run.space.drawing(arrays["x"][: SHOWN[run.space.as_points]])))
-    return frames
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:

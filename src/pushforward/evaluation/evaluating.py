@@ -31,8 +31,6 @@ from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, load
 from pushforward.transports import BATCH, Transport
 
-__all__ = ["DrawingOptions", "evaluate"]
-
 
 class DrawingOptions(TypedDict, total=False):
     """How samples are drawn.

@@ -10,8 +10,6 @@ from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
 from pushforward.metrics.score import check_finite
 
-__all__ = ["extracted", "quantised"]
-
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
     """Examples as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.

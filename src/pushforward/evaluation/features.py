@@ -39,8 +39,6 @@ from pushforward.extractors.extractor import state_hash
 from pushforward.extractors.labels import labelled
 from pushforward.numbers import counted
 
-__all__ = ["Features", "fit_features", "quantised"]
-
 VERSION = 4
 """Part of every cache key: raise it when the same data would give other features."""
 MOST = 64

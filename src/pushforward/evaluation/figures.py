@@ -8,8 +8,6 @@ from enum import Enum
 
 import numpy as np
 
-__all__ = ["Absent", "Arithmetic", "Field2D", "LatentPictures", "Map2D", "NearestImages", "Pictures"]
-
 
 class Absent(Enum):
     """Why the samples of a model in a stored comparison are not shown, as a clause for one model and for several."""

@@ -17,8 +17,6 @@ from pushforward.metrics.table import Table
 from pushforward.metrics.trees import inputs
 from pushforward.metrics.uncertainty import area
 
-__all__ = ["floor_path", "read_floors", "write_floors"]
-
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, chosen: Choice, parts: Sequence[Any]) -> Path:
     """The floors' file; its name hashes everything that they depend on, the metrics' source included.

@@ -16,8 +16,6 @@ from pushforward.evaluation.scoring import floors, score
 from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.metrics import MetricInfo, Score
 
-__all__ = ["SCORES", "fit_spaces", "floors_in", "infos_in", "learns", "named_in", "scores_in"]
-
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")
 """What is computed in every space: scores of features that order models."""
 

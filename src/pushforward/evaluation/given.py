@@ -19,11 +19,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
-from pushforward.evaluation.rows import is_table
 from pushforward.evaluation.sample_files import StoredSamples, check_samples, read_samples
 from pushforward.transports import BATCH
-
-__all__ = ["Given", "given_samples", "unknown_origin"]
 
 HELD = 1024
 """Held-out examples that are read at a time."""
@@ -102,7 +99,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         numbers, notes, examples = None, [], quantised(x, data.space)
     else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
-    copies = 0 if is_table(data.space) else _held_out_copies(examples, data)  # rows of few values repeat by chance
+    copies = 0 if isinstance(data.space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}: scores against them mean little."

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
+from pushforward.data.spaces import TableSpace
 from pushforward.data.truth import Stack
-from pushforward.evaluation.rows import is_table
 from pushforward.extractors.labels import labelled
-
-__all__ = ["Halves", "Kind", "halves", "kind_of"]
 
 Kind = Literal["raw", "classifier", "pca"]
 
@@ -89,7 +87,7 @@ def _with_every_class(
 def kind_of(dataset: Dataset) -> Kind:
     """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
-    if is_table(space):
+    if isinstance(space, TableSpace):
         return "raw" if space.size <= COLUMNS else "pca"
     if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"

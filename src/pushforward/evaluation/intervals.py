@@ -17,8 +17,6 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import Growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
-__all__ = ["above", "deviation", "merged_p", "of_share", "over_trainings", "ratio", "with_interval"]
-
 NORMAL = 1.96
 
 

@@ -16,8 +16,6 @@ from pushforward.evaluation.stored_pictures import with_pictures
 from pushforward.records import Damaged
 from pushforward.safe_files import read_whole
 
-__all__ = ["joined", "stored", "stored_file", "taken_apart"]
-
 MOST = 64 << 20
 """Bytes of a file of results."""
 

@@ -18,7 +18,7 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.combining import together
 from pushforward.evaluation.constraint_warnings import constraint_warnings
-from pushforward.evaluation.curves import quality_curve, trajectory_of
+from pushforward.evaluation.curves import quality_curve
 from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
@@ -33,10 +33,11 @@ from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.read_classes import labels_for
 from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names, is_table, recoded
+from pushforward.evaluation.rows import attacked, column_names, recoded
 from pushforward.evaluation.run_results import of_run, unfinished_warnings
 from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.table_baselines import drawn_rows
+from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
 from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe, registry
@@ -47,8 +48,6 @@ from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels
 from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
-
-__all__ = ["Judge", "Sampler"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -128,7 +127,7 @@ class Judge:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         infos = describe()
         scores = together(samplings, self.n, self.floors, {**infos_in(self.others, infos, self.n), **infos})
-        reasons = _explained(self.metrics, is_table(self.data.space))
+        reasons = _explained(self.metrics, isinstance(self.data.space, TableSpace))
         self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -14,15 +14,18 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.couplings import same_source
+from pushforward.data import Dataset
 from pushforward.denoiser import FlowMap
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import point_of, together
 from pushforward.evaluation.cost import solver_title
+from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.unseen import starts
+from pushforward.grid_learning import Pairs
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
 from pushforward.numbers import counted
@@ -36,7 +39,6 @@ from pushforward.transports.redrawing import unmet_kept
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge
 
-__all__ = ["CALLS", "ladder_of", "pair_of", "teacher_of", "with_ladder"]
 
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
@@ -288,3 +290,28 @@ def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictu
     if ladder is None:
         return result, pictures
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
+
+
+# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
+CHOOSING, CHOSEN_BY = 700_000_000, 2_000
+
+
+def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
+    """A measure by which samplers are chosen: how far a flow's samples lie from training examples, with the same starts for all.
+
+    Of points and rows it is the energy distance. Of others it is the Fréchet distance in the features of the data, to training
+    examples on which these were not fitted.
+
+    Args:
+        transport: The model's, which decodes the codes where its flow samples codes.
+        data: What the model was trained on.
+    """
+    features, name = fit_features(data), "energy" if len(data.space.shape) == 1 else "frechet"
+    known = replace(data, held_out=data.train if data.truth else data.train.take(features.halves.drawn))
+    n = min(len(known.held_out) - 1, CHOSEN_BY)
+
+    def distance(flow: Flow) -> float:
+        x = transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target).float().cpu()
+        return score(x, known, features, n=n, metrics=(name,))[name].number
+
+    return distance

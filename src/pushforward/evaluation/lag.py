@@ -14,8 +14,6 @@ from pushforward.training.tensors import restore
 from pushforward.training.tuned import weights_of
 from pushforward.transports import Transport
 
-__all__ = ["lag_warnings"]
-
 LONG = 0.1
 """Share of the training from which half an average's weight is older: below, it can hardly lag, and nothing is measured."""
 MOST = 500

@@ -20,18 +20,6 @@ from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
 
-__all__ = [
-    "CERTAIN",
-    "autoencoder_of",
-    "chosen",
-    "code_statistics",
-    "labelled",
-    "latent_statistics",
-    "mean_codes",
-    "reconstructed",
-    "reconstruction",
-]
-
 EXAMPLES = 1000
 """Held-out examples that are coded at most."""
 PART = 250

@@ -17,8 +17,6 @@ from pushforward.evaluation.latent import autoencoder_of, chosen, labelled, mean
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
 
-__all__ = ["arithmetic", "code_map", "latent_pictures", "strip"]
-
 MAPPED = 2000
 """Held-out examples on a map at most."""
 GROUP = 500

@@ -23,8 +23,6 @@ from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.transports import Flow, Latent, Transport, has_steps
 
-__all__ = ["bits", "check_examples", "check_iterative", "check_weighed", "coded_bits"]
-
 TIMES = 16
 FITTED = 64
 """Training examples on which the bound's decoder is fitted."""

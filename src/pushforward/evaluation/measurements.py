@@ -8,24 +8,6 @@ from dataclasses import dataclass, field
 from pushforward.metrics import Score
 from pushforward.records import Record
 
-__all__ = [
-    "Alarm",
-    "CodeStatistics",
-    "CurvePoint",
-    "Health",
-    "Ladder",
-    "LatentStatistics",
-    "LevelError",
-    "Memory",
-    "Reconstruction",
-    "SampleTime",
-    "SamplingCost",
-    "Series",
-    "SweepPoint",
-    "TrainingCost",
-    "Trajectory",
-]
-
 
 @dataclass(frozen=True)
 class TrainingCost(Record):

@@ -26,8 +26,6 @@ from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 from pushforward.transports.spreading import stream
 
-__all__ = ["MODEL_CHECKS", "MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
-
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
     """Refuse bits per dimension of a model of tables, of one without a likelihood, and of more examples than there are.

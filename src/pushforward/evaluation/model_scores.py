@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from pushforward.metrics.score import MetricInfo, share_info
 
-__all__ = ["MODEL_SCORES"]
-
 MODEL_SCORES: Mapping[str, MetricInfo] = {
     "bpd": MetricInfo(
         "bits per dimension",

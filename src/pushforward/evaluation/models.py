@@ -18,8 +18,6 @@ from pushforward.training.run import transport_of
 from pushforward.training.run_data import data_of_run
 from pushforward.transports import Transport
 
-__all__ = ["check_model", "check_model_kind", "data_of", "informed", "models_of"]
-
 
 def check_model_kind(model: object) -> None:
     """Refuse what is neither a run nor a transport.

@@ -18,8 +18,8 @@ from pushforward.safe_files import opened
 from pushforward.training import Run
 from pushforward.training.landscape import SIDE
 
-__all__ = ["MOST", "moments_of"]
-
+SHOWN = {False: 64, True: 1000}
+"""Samples that are drawn, by whether they are points."""
 MOST = 1000
 """Samples of one moment that are read at most; a run stores no more."""
 _FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -62,3 +62,16 @@ def _check(path: Path, content: IO[bytes], space: Space) -> None:
             known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
             if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
                 raise CheckpointError(f"{path} holds {member.filename} of shape {shape} and {dtype}: expected samples.")
+
+
+def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
+    """The samples that a run stored while it was trained, up to its own step, from the same noise: step and samples.
+
+    Raises:
+        CheckpointError: If a file holds other arrays than those of samples.
+    """
+    frames = []
+    for step, arrays in moments_of(run):
+        if "x" in arrays and step <= run.state["step"]:
+            frames.append((step, run.space.drawing(arrays["x"][: SHOWN[run.space.as_points]])))
+    return frames

@@ -9,8 +9,6 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.metrics import Metric, Samples, Score, registry
 
-__all__ = ["Choice", "check_metrics", "chosen", "measured"]
-
 Choice = list[tuple[Metric, tuple[str, ...]]]
 """Metrics, each with the names of its scores that are wanted."""
 

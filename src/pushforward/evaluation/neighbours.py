@@ -11,10 +11,8 @@ from torch import Tensor
 from pushforward.data import Dataset, TableSpace
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
-from pushforward.evaluation.rows import Raw, is_table
+from pushforward.evaluation.rows import Raw
 from pushforward.metrics.memorisation import near_copies
-
-__all__ = ["Nearest", "nearest", "nearest_examples"]
 
 BLOCK = 1024
 """Training examples that are compared at a time."""
@@ -61,7 +59,11 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         raise UsageError(f"`k` must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
-    held_out = raw.at(data.held_out, slice(None)) if is_table(data.space) else data.held_out.x.reshape(len(data.held_out), -1)
+    held_out = (
+        raw.at(data.held_out, slice(None))
+        if isinstance(data.space, TableSpace)
+        else data.held_out.x.reshape(len(data.held_out), -1)
+    )
     scale = np.ones(points.shape[1], np.float32) if raw.scale is None else raw.scale
     copies, threshold = near_copies(points, raw.training, held_out, scale)
     examples, distances = nearest_examples(torch.from_numpy(points) / torch.from_numpy(scale), data, k, scale)

@@ -14,8 +14,6 @@ from pushforward.data.tables.faults import count, some
 from pushforward.errors import quoted
 from pushforward.table_column import Column
 
-__all__ = ["odd_rows"]
-
 POINT, ERRORS = 0.01, 4.0
 """Shares differ that are farther apart than a percentage point and than so many standard errors of their difference."""
 

@@ -13,8 +13,6 @@ from statistics import variance
 
 from pushforward.metrics import Score
 
-__all__ = ["half_width"]
-
 LEVEL = 0.05  # how often any two of equal models may be told apart in one comparison
 LARGE = 1e6  # degrees of freedom of what is known
 

@@ -17,8 +17,6 @@ from pushforward.paths import Linear
 from pushforward.pictures import Limits, limits_of, square
 from pushforward.transports import Flow, Map, Transport
 
-__all__ = ["field_of", "formation_of", "mesh_of", "seen_limits"]
-
 FRAMES = 24
 """Moments of a formation."""
 STEPS = 32

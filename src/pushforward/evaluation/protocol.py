@@ -10,8 +10,6 @@ from typing import Any
 from pushforward.errors import UsageError
 from pushforward.records import Record
 
-__all__ = ["Protocol", "check_same"]
-
 
 @dataclass(frozen=True)
 class Protocol(Record):

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from pushforward.data import Dataset
+from pushforward.data.spaces import TableSpace
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.rows import REPRESENTATION, is_table
+from pushforward.evaluation.rows import REPRESENTATION
 from pushforward.evaluation.scoring import reference_examples
-
-__all__ = ["protocol_of"]
 
 
 def protocol_of(
@@ -39,7 +38,7 @@ def protocol_of(
         dimensions=features.dims(n),
         preprocessing=features.preprocessing,
         quantisation=quantisation,
-        representation=REPRESENTATION if is_table(space) else "",
+        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
         labels="in proportion" if space.label is not None else "",
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},

@@ -16,8 +16,6 @@ from pushforward.evaluation.naming import Choice
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.transports import Transport
 
-__all__ = ["class_fields", "classes_of", "in_proportion", "labels_for", "reads_classes"]
-
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["principal", "strongest"]
-
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:
     """The principal axes (d, at most ``most``) of centred examples, by falling variance; approximate above 1024 columns."""

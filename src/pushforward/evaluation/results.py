@@ -34,20 +34,6 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import counted
 from pushforward.records import Damaged, Record
 
-__all__ = [
-    "FORMAT",
-    "INDEPENDENT_ROWS",
-    "REPEATS",
-    "REPEAT_SEEDS",
-    "ROW_COPIES",
-    "Comparison",
-    "DataInfo",
-    "MetricInfo",
-    "ModelResult",
-    "Score",
-    "Settings",
-]
-
 FORMAT = 2
 """Of the JSON; other formats are refused."""
 INDEPENDENT_ROWS = "independent columns"

@@ -16,8 +16,6 @@ from pushforward.draws import Draws
 from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
-__all__ = ["RowMixture"]
-
 ROWS = 50_000
 """Rows that a mixture is fitted to at most."""
 ROWS_EACH = 100

@@ -15,19 +15,12 @@ from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.renumbering import renumbered
 from pushforward.metrics.table import Table, embedding
 
-__all__ = ["REPRESENTATION", "Raw", "attacked", "column_names", "is_table", "recoded", "rows_at", "table_of"]
-
 REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
 """What distances between rows of a table are measured in; another one needs other words, so that scores are not compared."""
 BLOCK = 65_536
 """How many rows are turned into points at a time."""
 MOST, TO_LEARN = 10_000, 50_000
 """Samples that an attack, and a predictor of the target, use at most, unless more are compared."""
-
-
-def is_table(space: Space) -> bool:
-    """Whether examples are rows of a table of mixed types."""
-    return isinstance(space, TableSpace)
 
 
 def attacked(dataset: Dataset, n: int) -> int:
@@ -38,7 +31,7 @@ def attacked(dataset: Dataset, n: int) -> int:
     """
     space, train = dataset.space, len(dataset.train)
     learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
-    return max(n, min(2 * train, MOST), learned) if is_table(space) else n
+    return max(n, min(2 * train, MOST), learned) if isinstance(space, TableSpace) else n
 
 
 def column_names(space: Space) -> tuple[str, ...]:
@@ -136,17 +129,17 @@ class Raw:
     def training(self) -> np.ndarray:
         """All training examples; images as they are stored, uint8."""
         train = self.dataset.train
-        return self.at(train, slice(None)) if is_table(self.space) else train.x.reshape(len(train), -1)
+        return self.at(train, slice(None)) if isinstance(self.space, TableSpace) else train.x.reshape(len(train), -1)
 
     @property
     def scale(self) -> np.ndarray | None:
         """What each number is divided by for distances, (d,); None for points, which are standardised."""
-        return None if is_table(self.space) else self.space.scale
+        return None if isinstance(self.space, TableSpace) else self.space.scale
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one example."""
-        return self.training.shape[1:] if is_table(self.space) else tuple(self.space.shape)
+        return self.training.shape[1:] if isinstance(self.space, TableSpace) else tuple(self.space.shape)
 
     def _points(self, values: np.ndarray) -> np.ndarray:
         low, high, points = self._embedding

@@ -24,8 +24,6 @@ from pushforward.training.checkpoint import latest, unfinished, weights_hash
 from pushforward.training.skipping import MARK, in_words
 from pushforward.training.variety_alarm import lost
 
-__all__ = ["config_of", "health_of", "landscapes_of", "of_run", "unfinished_warnings"]
-
 POINTS = 300
 """Points of a health series that are stored at most, each the mean of its neighbours."""
 LOSSES = 400

@@ -21,8 +21,6 @@ from pushforward.errors import DataError
 from pushforward.numbers import counted
 from pushforward.safe_files import plain_path
 
-__all__ = ["StoredSamples", "check_samples", "is_run", "read_samples"]
-
 LEAST, SLACK = 2, 1e-3
 """The fewest samples, and how far outside of [0, 1] images may lie."""
 

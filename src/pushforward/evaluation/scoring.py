@@ -27,11 +27,9 @@ from pushforward.evaluation.halves import halves
 from pushforward.evaluation.intervals import deviation
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.evaluation.read_classes import class_fields, classes_of, in_proportion, reads_classes
-from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
+from pushforward.evaluation.rows import Raw, rows_at, table_of
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
-
-__all__ = ["MOST", "compared", "floors", "reference_examples", "score"]
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
@@ -110,7 +108,7 @@ def score(
     n = compared(dataset, n)
     if len(generated) < n:
         raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
-    every, raw = quantised(generated if is_table(dataset.space) else generated[:n], dataset.space), Raw(dataset)
+    every, raw = quantised(generated if isinstance(dataset.space, TableSpace) else generated[:n], dataset.space), Raw(dataset)
     examples = every[:n]
     if isinstance(dataset.space, TableSpace) and values is None:
         values = dataset.space.values(torch.as_tensor(generated))
@@ -129,7 +127,7 @@ def score(
             rows_at(dataset.held_out, reference),
             ((every if values is None else values) if learned is None else learned)[: len(dataset.train)],
         ),
-        generated_more=raw.of(every, values) if is_table(dataset.space) else None,
+        generated_more=raw.of(every, values) if isinstance(dataset.space, TableSpace) else None,
         **_known(raw, features),
         **(class_fields(features.classify(examples), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
@@ -165,9 +163,9 @@ def floors(
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
-    redraws = (OF_TABLES if is_table(dataset.space) else REDRAWS) if redraws is None else redraws
+    redraws = (OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS) if redraws is None else redraws
     folder = cache_folder(cache)
-    key = features.key + (_digest(dataset.held_out.hashes) if is_table(dataset.space) else "")
+    key = features.key + (_digest(dataset.held_out.hashes) if isinstance(dataset.space, TableSpace) else "")
     path = None if folder is None else floor_path(folder, key, n, redraws, choice, (score, *PARTS))
     if path is not None and (stored := read_floors(path)) is not None:
         return stored
@@ -208,7 +206,7 @@ class _Redraws:
         self.picks = [in_proportion(examples, self.split, dataset.space.label, _random(redraw))[:n] for redraw in range(redraws)]
         self.references = [reference_examples(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used, self.raw = np.unique(np.concatenate(self.picks)), Raw(dataset)
-        self.all_rows = rows_at(self.split, np.arange(len(self.split))) if is_table(dataset.space) else None
+        self.all_rows = rows_at(self.split, np.arange(len(self.split))) if isinstance(dataset.space, TableSpace) else None
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""

@@ -12,8 +12,9 @@ import numpy as np
 
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.drawing import history_of, real_pictures
+from pushforward.evaluation.drawing import real_pictures
 from pushforward.evaluation.figures import Absent, Pictures
+from pushforward.evaluation.moments import history_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import config_of, landscapes_of
 from pushforward.training import Run, load
@@ -21,8 +22,6 @@ from pushforward.training.run import pick
 from pushforward.training.run_data import data_of_run
 from pushforward.training.tuned import weights_of
 from pushforward.transports import has_steps, inner_of
-
-__all__ = ["with_pictures"]
 
 
 def with_pictures(comparison: Comparison, folder: Path) -> Comparison:

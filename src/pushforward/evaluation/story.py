@@ -16,8 +16,6 @@ from pushforward.training.progress import Watcher
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
-__all__ = ["CAST", "DATA", "Character", "story_trainers"]
-
 DATA = "ring"
 """Eight narrow Gaussians on a circle: a model that loses some of them is seen to."""
 

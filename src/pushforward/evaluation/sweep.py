@@ -17,8 +17,6 @@ from pushforward.extractors import Spaces
 from pushforward.numbers import duration
 from pushforward.training import Run
 
-__all__ = ["with_sweep"]
-
 
 def with_sweep(
     comparison: Comparison,

@@ -18,8 +18,6 @@ from pushforward.extractors.classifier import SEEN, accuracy, named, train_class
 from pushforward.extractors.labels import labelled
 from pushforward.metrics.uncertainty import Errors, share_error
 
-__all__ = ["accuracy_errors", "check_labelled", "classification_accuracy", "real_accuracy"]
-
 PARTS, FEWEST = 5, 10
 """Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least."""
 

@@ -12,8 +12,6 @@ from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
 from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
-__all__ = ["DrawnRows", "drawn_rows"]
-
 
 class DrawnRows(Transport):
     """Training rows drawn with replacement: whole, or each column of a sample from a row of its own.

@@ -25,17 +25,19 @@ from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.measurements import LevelError, Trajectory
 from pushforward.paths import Linear
 from pushforward.predictions import target
 from pushforward.solvers import DPM
-from pushforward.transports import BATCH, Flow
-
-__all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "trace_from", "transport_cost"]
+from pushforward.transports import BATCH, Flow, Transport, has_levels
 
 TRACED = {False: (256, 32), True: (1000, 64)}
 """Examples and steps of the trajectories that are measured, by whether samples are points."""
 MOST_ASSIGNED = 2_000
 """Examples that one exact assignment takes at most; its time grows with their third power."""
+TRACED_SECONDS = 4.0  # about the most that one model's trajectories, and as much again its losses by noise level, may take
+LEVELS = 13
+FEW_COLUMNS = 16  # vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples
 FURTHEST = 9.0
 """The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred."""
 
@@ -250,3 +252,25 @@ def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, lev
     with torch.no_grad():
         estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
     return (estimate - target("v", x, z, k)).double().flatten(1).square().mean(1).cpu()
+
+
+def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
+    """How an iterative model moves, on as many examples as the time allows; ``seconds`` is that of one sample.
+
+    None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
+    latent space, which move codes.
+    """
+    if not has_levels(transport) or not seconds:
+        return None
+    most, steps = TRACED[transport.space.as_points]
+    affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
+    n = max(16, min(most, round(affordable / steps)))
+    comparable = set(transport.space.conditions) <= {"label"}  # the least distance is found within classes
+    few = comparable and transport.space.as_points and transport.space.size <= FEW_COLUMNS
+    levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
+    return Trajectory(
+        n=n,
+        straightness=straightness(transport, n, seed, steps),
+        npe=transport_cost(transport, data, n, seed, steps) if few else None,
+        loss_by_level=tuple(LevelError(**level) for level in levels),
+    )

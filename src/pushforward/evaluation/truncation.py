@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-__all__ = ["LIMITS", "PAIRS", "TruncationCurve", "TruncationPoint", "truncation_curve", "truncation_picture"]
 
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 PAIRS = (("coverage", "density"), ("recall", "precision"))

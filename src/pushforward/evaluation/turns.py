@@ -10,8 +10,6 @@ from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.training import Run, Trainer
 from pushforward.training.ending import finished, salvaged
 
-__all__ = ["train_in_turns"]
-
 TURN = 5.0
 """Seconds of training that a model has before the next one's turn."""
 

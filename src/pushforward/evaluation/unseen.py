@@ -20,8 +20,6 @@ from pushforward.transports import Transport, has_steps, inner_of
 if TYPE_CHECKING:
     from pushforward.couplings import Source
 
-__all__ = ["check_unseen", "fitting", "source_of", "starts", "starts_warnings", "unseen_warnings"]
-
 
 def check_unseen(name: str, run: Run, data: Dataset) -> None:
     """Refuse a run that was trained on held-out examples of the data.

@@ -20,8 +20,6 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.extractors.labels import labelled
 
-__all__ = ["EXAMPLES", "SEEN", "Classifier", "LastHidden", "accuracy", "apart", "named", "shrunk", "train_classifier"]
-
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
 SEEN = 120_000

@@ -22,19 +22,6 @@ from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
 from pushforward.spec import describe
 
-__all__ = [
-    "Extractor",
-    "OfModule",
-    "check_images",
-    "check_weights_file",
-    "coloured",
-    "grey",
-    "in_model_units",
-    "resized",
-    "source_hash",
-    "state_hash",
-]
-
 
 class Extractor(ABC):
     """A way to turn examples into the numbers in which generated and real ones are compared.

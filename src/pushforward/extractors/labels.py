@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pushforward.data.dataset import Dataset
 
-__all__ = ["labelled"]
-
 
 def labelled(dataset: Dataset) -> bool:
     """Whether there is a classifier: from two classes, and two examples in each half."""

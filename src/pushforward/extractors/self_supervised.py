@@ -20,8 +20,6 @@ from pushforward.devices import laid_out
 from pushforward.extractors.classifier import Classifier, shrunk
 from pushforward.extractors.extractor import Extractor, in_model_units
 
-__all__ = ["SelfSupervised", "variance_invariance_covariance", "views"]
-
 BATCH = 256
 EMBEDDED = 256
 """Numbers of the embedding, which is used in training alone."""

@@ -13,8 +13,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Classes"]
-
 DIVISIONS = 200
 
 

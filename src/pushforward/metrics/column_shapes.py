@@ -12,8 +12,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["ColumnShapes", "kolmogorov_smirnov", "shape_errors"]
-
 DRAWN, BINS, BARS = 24, 24, 12
 """Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one."""
 

@@ -13,8 +13,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, left_out, nearest
 from pushforward.metrics.uncertainty import area, share_error
 
-__all__ = ["Copying", "cell_tests", "copying"]
-
 MOST = 2000
 """Examples of either side that look for their nearest training example, at most."""
 CELL, CELLS, FEWEST = 100, 10, 10

@@ -14,8 +14,6 @@ from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, most_rows
 from pushforward.metrics.uncertainty import area, area_errors
 
-__all__ = ["Detection", "detected"]
-
 FOLDS = 3
 ASKED = 1000
 """Rows of either side in a fold by which columns are told apart, at most."""

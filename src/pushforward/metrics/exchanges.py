@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth
 
-__all__ = ["divisions", "norm_growth", "rounds"]
-
 LEAST, MOST, WORK = 12, 24, 8_000
 """Divisions at least and at most, and examples of a side in all of them: to match 1,000 exactly takes a tenth of a second."""
 

@@ -13,8 +13,6 @@ from pushforward.metrics.subsets import nearest
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-__all__ = ["Fidelity", "fidelity"]
-
 MOST = 5000
 """Rows of either side that are compared, at most: time grows with their square."""
 LEVELS = 30

@@ -11,8 +11,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import ordered, random_for
 from pushforward.metrics.uncertainty import frechet_errors
 
-__all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
-
 SUBSETS = 15
 """Sizes at which the extrapolated distance is measured."""
 ENOUGH = 10

@@ -25,8 +25,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Growth", "divergence", "divergence_growth", "growth_of", "mean_growth", "score_interval"]
-
 Array = NDArray[np.float64]
 DRAWS = 400
 

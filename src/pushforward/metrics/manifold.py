@@ -12,8 +12,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import SPLITS, by_examples, drawn, left_out, orders
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-__all__ = ["Manifold", "prdc", "radii", "reached"]
-
 ROWS, ENTRIES = 1000, 10_000_000
 """Rows of the distance matrix that are held at a time, and its entries, at most."""
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}

@@ -13,8 +13,6 @@ from pushforward.metrics.nearest_rows import some
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import area, area_errors
 
-__all__ = ["Membership", "attack"]
-
 MOST = 2000
 """Candidates of either kind at most."""
 TINY = 1e-6

@@ -13,7 +13,6 @@ from pushforward.metrics.uncertainty import share_error
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used, so that the names of metrics are known without it
 
-__all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 
 JUDGES = 500
 """Held-out examples, at most, whose distance to the training examples sets the threshold."""

@@ -12,8 +12,6 @@ from pushforward.metrics.growth import divergence, divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
-__all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
-
 NEAR, FAR, HOLD = 3, 5, 0.2
 """Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass."""
 

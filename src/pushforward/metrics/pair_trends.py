@@ -13,8 +13,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["PairTrends", "pair_errors"]
-
 BINS = 10
 """Bins of equal width of a number beside a category."""
 PAIRS, SHOWN = 1000, 40

@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["psnr", "ssim"]
-
 MOST = 100.0
 """Decibels given to a reconstruction without any error."""
 SIGMA, RADIUS = 1.5, 5

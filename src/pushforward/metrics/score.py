@@ -19,7 +19,6 @@ from pushforward.records import Record
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table
 
-__all__ = ["FURTHER", "ROLES", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]

@@ -14,8 +14,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Sinkhorn", "divergence_terms", "potentials"]
-
 MOST = 500
 """Examples on either side that are compared, at most: memory and time grow with their square."""
 PART = 0.05

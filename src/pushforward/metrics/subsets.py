@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["by_examples", "drawn", "left_out", "nearest", "ordered", "orders", "random_for"]
-
 COLUMNS = 8
 """Columns by which examples are put in order, at most."""
 GROUPS = 32  # numbers that stand for the reference examples of a score

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-__all__ = ["Parts", "Table", "codes", "embedded", "embedding", "rank", "shuffled", "variation"]
-
 CODES = 100
 """Categories of a column that are told apart in an embedding, at most; the rarest are one."""
 

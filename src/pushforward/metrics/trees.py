@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.table import Table, rank
 
-__all__ = ["classifier", "inputs", "most_rows", "predictor", "predictor_rows"]
-
 ROWS, CELLS = 10_000, 300_000
 """Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number."""
 TO_PREDICT, CELLS_TO_PREDICT = 50_000, 1_500_000

@@ -12,8 +12,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, kernel_errors
 
-__all__ = ["TwoSample", "classifier_accuracy", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
-
 MOST, ENERGY, TESTED = 1000, 2000, 500
 """Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square."""
 PERMUTATIONS = 500

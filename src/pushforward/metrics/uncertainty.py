@@ -21,22 +21,6 @@ from numpy.typing import NDArray
 from pushforward.metrics.growth import Growth, divergence, growth_of
 from pushforward.metrics.subsets import by_examples
 
-__all__ = [
-    "Errors",
-    "area",
-    "area_errors",
-    "by_blocks",
-    "divergence_error",
-    "errors",
-    "frechet_bias",
-    "frechet_errors",
-    "kernel_errors",
-    "matching_potentials",
-    "root_errors",
-    "share_error",
-    "sliced_errors",
-]
-
 Errors = tuple[float, float]
 """The standard error of a score, and the part of it that comes from the reference."""
 Array = NDArray[np.float64]

@@ -14,8 +14,6 @@ from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import inputs, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area
 
-__all__ = ["Utility", "utility"]
-
 Array = NDArray[np.float64]
 CLASSES = 20
 """Classes of a target that are told apart, at most."""

@@ -15,8 +15,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
 
-__all__ = ["Wasserstein", "matchings", "sliced_distance", "transport_distance", "transport_errors", "transport_score"]
-
 BLOCK = 1000
 """Examples on either side that are matched at a time: the time of an exact matching grows with their cube."""
 BLOCKS = 2
