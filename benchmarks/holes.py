@@ -26,7 +26,7 @@ from torch import Tensor
 import pushforward as pf
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
-from pushforward.evaluation.latent import mean_codes, reconstructed
+from pushforward.evaluation.pictures import mean_codes, reconstructed
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
 

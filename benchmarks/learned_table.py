@@ -26,8 +26,8 @@ from protocol import benchmark, load, parsed, table, train, write
 import pushforward as pf
 from pushforward import solvers
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.ladder import training_distance
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.few_call_curves import training_distance
+from pushforward.evaluation.scores import score
 from pushforward.grid_learning import Pairs, along, learn_grid
 from pushforward.precision import network_precision
 from pushforward.solvers.grids import GRIDS

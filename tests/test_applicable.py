@@ -8,7 +8,7 @@ from programs.tables import mixed_table
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import PushforwardError, UsageError
-from pushforward.evaluation import evaluating
+from pushforward.evaluation import comparison as evaluating
 from pushforward.testing import space_data
 
 

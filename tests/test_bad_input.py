@@ -8,7 +8,7 @@ from PIL import Image
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.baselines import GaussianBaseline
 
 
 def folder_of(path, count, size=(8, 8), mode="L", last=None):

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from pushforward.evaluation.figures import NearestImages, Pictures
+from pushforward.evaluation.measurements import NearestImages, Pictures
 from pushforward.evaluation.results import ModelResult
 from pushforward.report.nearest import CLOSEST, closest_pairs
 from pushforward.report.sprites import Look

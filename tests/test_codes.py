@@ -14,9 +14,17 @@ from pushforward.cli import main
 from pushforward.editing.interpolation import walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
-from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
 from pushforward.evaluation.measurements import LatentStatistics
+from pushforward.evaluation.pictures import (
+    arithmetic,
+    code_map,
+    code_statistics,
+    labelled,
+    latent_pictures,
+    latent_statistics,
+    reconstructed,
+    strip,
+)
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import Report
 from pushforward.report.latent import code_chart, section

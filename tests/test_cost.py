@@ -20,7 +20,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
-from pushforward.evaluation import evaluating as module
+from pushforward.evaluation import comparison as module
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.networks import Compressor, Expander
 from pushforward.paths import Linear

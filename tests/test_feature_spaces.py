@@ -16,10 +16,9 @@ import pushforward as pf
 from pushforward import extractors
 from pushforward.cli import main
 from pushforward.errors import DataError, MissingExtra, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.evaluator import SCORES, Judge
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.further_spaces import SCORES
-from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
 from pushforward.extractors import Extractor, named, named_extractors
 from pushforward.extractors.extractor import OfModule

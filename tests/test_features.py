@@ -17,9 +17,7 @@ from pushforward.data.dataset import Split
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation import features as module
-from pushforward.evaluation.cache import cache_folder
-from pushforward.evaluation.features import fit_features, quantised
-from pushforward.evaluation.reduction import principal
+from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ from programs.rows import random
 from pushforward.data.dataset import Split
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.halves import halves
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.features import fit_features, halves
 from pushforward.evaluation.intervals import deviation, ratio
-from pushforward.evaluation.scoring import compared, floors, score
+from pushforward.evaluation.scores import compared, floors, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import Manifold
@@ -106,7 +105,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
     assert first == floors(labelled, features, n=150, redraws=2, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
     content = path.read_text()
-    import pushforward.evaluation.scoring as scoring
+    import pushforward.evaluation.scores as scoring
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "_Redraws", None)
@@ -269,7 +268,7 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     twins = 200 + r.permutation(800)[:400]
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
-    monkeypatch.setattr("pushforward.evaluation.scoring.REDRAWS", 20)
+    monkeypatch.setattr("pushforward.evaluation.scores.REDRAWS", 20)
     floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
     assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 

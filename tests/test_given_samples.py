@@ -10,7 +10,7 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.given import given_samples
+from pushforward.evaluation.models import given_samples
 from pushforward.pictures import grid_picture
 
 

@@ -14,11 +14,10 @@ from scipy import stats
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.dataset import Split
-from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.intervals import above, merged_p, of_share, over_trainings, with_interval
+from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings, with_interval
+from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.synthetic_training import accuracy_errors
 from pushforward.metrics import Samples, Score, describe, two_sample
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, _mann_whitney, _Reached, ratio_errors

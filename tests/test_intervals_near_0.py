@@ -10,8 +10,7 @@ import pytest
 from programs.rows import random
 from scipy import stats
 
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.intervals import combined, with_interval
 from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.exchanges import divisions, norm_growth, rounds

@@ -9,16 +9,16 @@ import pytest
 from programs.rungs import content, points
 
 import pushforward as pf
-from pushforward.evaluation import ladder
-from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.combining import combined
+from pushforward.evaluation import few_call_curves as ladder
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.few_call_curves import affordable, ladder_of, pair_of, teacher_of
+from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import Health, Series
+from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table

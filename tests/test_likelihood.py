@@ -283,7 +283,7 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
 
 def test_vectors_are_evaluated_by_their_density():
     import pushforward as pf
-    from pushforward.evaluation.likelihood import bits
+    from pushforward.evaluation.model_metrics import bits
 
     data = pf.data.load("8gaussians", limit=500)
     scale = float(data.space.std[0])

@@ -14,11 +14,10 @@ from pushforward.data.building import build
 from pushforward.data.example_hashes import example_hashes
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.models import check_model
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.models import check_model, unseen_warnings
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
-from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.frozen import with_frozen
 from pushforward.training.lineage import leaks, seen_by

@@ -12,9 +12,8 @@ from programs.rows import random
 import pushforward as pf
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.model_metrics import ask_model
-from pushforward.evaluation.scoring import floors, score
-from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.evaluation.model_metrics import ask_model, classification_accuracy, real_accuracy
+from pushforward.evaluation.scores import floors, score
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying, _tail, cell_tests, copying
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance

@@ -162,7 +162,7 @@ def points(n, seed, shift, scale):
 
 def scored(shift, scale, n, seed, samplings):
     """KID's cousin and the Fréchet distance of new samples against new real points, with their intervals."""
-    from pushforward.evaluation.combining import combined
+    from pushforward.evaluation.intervals import combined
     from pushforward.metrics.frechet import Frechet
     from pushforward.metrics.two_sample import energy_distance, energy_errors
 

@@ -18,7 +18,7 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.commands import commands
+from pushforward.evaluation.run_results import commands
 from pushforward.training import checkpoint
 from pushforward.training.trainer import Trainer
 
@@ -36,7 +36,8 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with the files, in which commands cost little."""
-    from pushforward.evaluation import cost, curves
+    from pushforward.evaluation import cost
+    from pushforward.evaluation import evaluator as curves
 
     folder = tmp_path_factory.mktemp("new")
     for name, text in FILES.items():

@@ -8,7 +8,7 @@ import torch
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
 
-from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
+from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,13 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.halves import halves
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.read_classes import in_proportion
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, MetricInfo, ModelResult
-from pushforward.evaluation.scoring import floors
-from pushforward.metrics import Score
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.features import halves
+from pushforward.evaluation.intervals import combined
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
+from pushforward.evaluation.scores import floors, in_proportion
+from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.subsets import by_examples
 from pushforward.metrics.uncertainty import frechet_errors

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward import plugins, spec
 from pushforward.cli import main
 from pushforward.errors import UsageError
-from pushforward.evaluation.commands import commands
+from pushforward.evaluation.run_results import commands
 
 DOCS = Path(__file__).parents[1] / "docs"
 TINY = ["--data", "moons", "--limit", "500", "--size", "tiny", "--batch", "64"]

@@ -11,11 +11,10 @@ import pushforward as pf
 from pushforward.data import VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.errors import UsageError
-from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.intervals import over_trainings, with_interval
-from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.results import REPEAT_SEEDS
+from pushforward.evaluation.merge import aggregated
+from pushforward.evaluation.results import REPEAT_SEEDS, Protocol
 from pushforward.metrics import Score
 from pushforward.numbers import measured
 
@@ -84,7 +83,7 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
 
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
     other = compared(cloud(), "other", repeats=3)
-    monkeypatch.setattr("pushforward.evaluation.judge.score", None)  # whoever scored again would fail
+    monkeypatch.setattr("pushforward.evaluation.evaluator.score", None)  # whoever scored again would fail
     both = pf.compare([first, other])
     assert [model.name for model in both.models] == ["it", "other"]
     assert both["it"] == first["it"]

@@ -10,13 +10,11 @@ import pytest
 from programs.compared import INFO, compared
 from programs.reporting import said
 
-from pushforward.evaluation.commands import _amount
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.joining import joined
-from pushforward.evaluation.measurements import LatentStatistics
-from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.measurements import LatentStatistics, Pictures
+from pushforward.evaluation.merge import joined
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Protocol, Settings
+from pushforward.evaluation.run_results import _amount
+from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import plain
 from pushforward.report import Report
 from pushforward.report.choosing import choices

@@ -13,7 +13,8 @@ from programs.report_pages import check_page
 from programs.reporting import comparison, model, report, said
 
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.report.text import score_parts, scores_text
 from pushforward.report.text import text as as_text

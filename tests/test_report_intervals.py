@@ -14,8 +14,8 @@ import pytest
 
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.measurements import SamplingCost, SweepPoint
-from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import bounded
 from pushforward.pictures import scatter_picture
 from pushforward.report import Report

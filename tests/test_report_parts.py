@@ -13,11 +13,10 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
-from pushforward.evaluation.drawing import pictures_of
 from pushforward.evaluation.measurements import Alarm, CurvePoint, Health, SampleTime, SamplingCost
-from pushforward.evaluation.planes import field_of, formation_of, mesh_of
-from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.pictures import field_of, formation_of, mesh_of, pictures_of
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import bounded, measured
 from pushforward.paths import VP
 from pushforward.report import Report
@@ -133,7 +132,7 @@ def test_the_verdict_has_six_sentences_and_what_disqualifies_a_measure_stands_fi
 
 def test_the_order_of_the_page():
     rng = np.random.default_rng(0)
-    from pushforward.evaluation.figures import Pictures
+    from pushforward.evaluation.measurements import Pictures
 
     shown = {name: Pictures(rng.normal(size=(20, 2))) for name in ("flow", "gan", "real")}
     page = Report(compared({"flow": (0.2, 0.1, 40), "gan": (2.4, 0.001, 1)}, pictures=shown)).to_html()

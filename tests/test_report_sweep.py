@@ -7,8 +7,8 @@ import dataclasses
 from programs.reporting import said
 
 from pushforward.evaluation.measurements import SweepPoint, TrainingCost
-from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
 from pushforward.report.facts import commands, subtitle
 from pushforward.report.sweep import sweep, sweep_note

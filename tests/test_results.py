@@ -12,9 +12,9 @@ import pytest
 import pushforward as pf
 from pushforward import metrics
 from pushforward.errors import UsageError
-from pushforward.evaluation import scoring
-from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
-from pushforward.metrics import describe
+from pushforward.evaluation import scores as scoring
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.kernel import Kernel
 from pushforward.report import statistics, tables
 from pushforward.report.verdict import verdict
@@ -61,7 +61,7 @@ def gaussians(seed=0):
 
 def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     from pushforward.cli import main
-    from pushforward.evaluation.baseline import GaussianBaseline
+    from pushforward.evaluation.baselines import GaussianBaseline
 
     data = gaussians()
     comparison = pf.compare({"it": GaussianBaseline.fit(data)}, data, n=20, repeats=2, curve=False)

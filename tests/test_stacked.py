@@ -17,7 +17,7 @@ from pushforward.data import Dataset, Split, measure
 from pushforward.data.stacked import numbered, stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.scores import floors, score
 from pushforward.metrics.stacked import Stacked, mode_counts
 
 MODES = 1000

@@ -12,13 +12,11 @@ from programs.compared import compared
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.figures import Absent, Pictures
-from pushforward.evaluation.joining import stored
-from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.moments import history_of
-from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.results import DataInfo, ModelResult, Score
-from pushforward.evaluation.run_results import of_run
+from pushforward.evaluation.measurements import Absent, Pictures, SamplingCost
+from pushforward.evaluation.merge import stored
+from pushforward.evaluation.results import DataInfo, ModelResult, Protocol
+from pushforward.evaluation.run_results import history_of, of_run
+from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.report.limits import without_pictures
 from pushforward.training.landscape import SIDE

@@ -15,9 +15,9 @@ from pushforward.data import Sampler, fingerprints, images
 from pushforward.data.image_store import ImageStore
 from pushforward.data.levels import level_counts
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.model_metrics import levels_of
-from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.pictures import nearest
 from pushforward.testing import recipe_for
 
 

@@ -13,11 +13,10 @@ from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.constraints import Constraint
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult, Score
-from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.table_baselines import drawn_rows
-from pushforward.metrics import describe
+from pushforward.evaluation.baselines import RowMixture, drawn_rows
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
+from pushforward.metrics import Score, describe
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
 from pushforward.report import bias

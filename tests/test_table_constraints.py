@@ -19,12 +19,11 @@ from pushforward.data.tables.format import Format
 from pushforward.data.tables.given import check_given
 from pushforward.data.tables.number import Number
 from pushforward.errors import DataError, UsageError, quoted
-from pushforward.evaluation import curves
-from pushforward.evaluation.constraint_warnings import constraint_warnings
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.odd_rows import odd_rows
+from pushforward.evaluation import evaluator as curves
+from pushforward.evaluation.baselines import RowMixture
+from pushforward.evaluation.evaluator import Judge, constraint_warnings
+from pushforward.evaluation.models import odd_rows
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.report.costs import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
@@ -51,8 +50,8 @@ def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_repor
         seed=0, n=10, _quick=None, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
         scores=lambda sampler, name: (scored.append(len(sampler.sample(40))) or {}, None), _seeds=lambda scores: (),
     )  # fmt: skip
-    monkeypatch.setattr("pushforward.evaluation.judge.pictures_of", lambda *parts: None)
-    monkeypatch.setattr("pushforward.evaluation.judge.unseen_warnings", lambda *parts: ())
+    monkeypatch.setattr("pushforward.evaluation.evaluator.pictures_of", lambda *parts: None)
+    monkeypatch.setattr("pushforward.evaluation.evaluator.unseen_warnings", lambda *parts: ())
     result, _ = Judge.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     assert [text for text in result.warnings if "constraint" in text] == [
@@ -238,7 +237,7 @@ def test_a_constraint_in_two_spellings_is_the_same_and_another_date_is_not():
 def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
     model = whole_numbers(2000)
     x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
-    monkeypatch.setattr("pushforward.evaluation.judge.stream", lambda *given, **options: iter([(x, None)]))
+    monkeypatch.setattr("pushforward.evaluation.evaluator.stream", lambda *given, **options: iter([(x, None)]))
     judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
     Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
     assert not recwarn

@@ -12,14 +12,11 @@ from pushforward.data import TableSpace, load
 from pushforward.data.dataset import Split
 from pushforward.data.tables import Number
 from pushforward.errors import UsageError
+from pushforward.evaluation.evaluator import Judge, protocol_of
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.neighbours import nearest
-from pushforward.evaluation.protocol import Protocol, check_same
-from pushforward.evaluation.provenance import protocol_of
-from pushforward.evaluation.results import REPEAT_SEEDS
-from pushforward.evaluation.rows import REPRESENTATION, Raw, recoded
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.pictures import nearest
+from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
+from pushforward.evaluation.scores import REPRESENTATION, Raw, floors, recoded, score
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]

@@ -10,18 +10,16 @@ import torch
 from programs.tables import mixed_table
 
 from pushforward.errors import UsageError
-from pushforward.evaluation import halves, lag
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.floor_cache import floor_path
-from pushforward.evaluation.halves import kind_of
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.measurements import CurvePoint
-from pushforward.evaluation.naming import chosen
+from pushforward.evaluation import features as halves
+from pushforward.evaluation import run_results as lag
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.features import kind_of
+from pushforward.evaluation.measurements import CurvePoint, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.rows import attacked, table_of
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import attacked, floor_path, score, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.metrics.selection import chosen
 from pushforward.outputs import check_target
 from pushforward.report import Report, table_warnings
 from pushforward.report.captions import curve_notes, seconds_note

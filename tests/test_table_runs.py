@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import check_model
-from pushforward.evaluation.rows import recoded
+from pushforward.evaluation.scores import recoded
 from pushforward.training.digests import state_digest
 from pushforward.training.own_columns import as_learned, is_data_of
 from pushforward.training.resuming import reopen

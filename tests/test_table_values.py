@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pushforward.data import load
+from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.given import given_samples
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.scores import floors, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.column_shapes import histograms
 
@@ -64,7 +64,7 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
 
 
 def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.halves.COLUMNS", 0)
+    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
     seen, features = Seen(), fit_features(small, cache=False)
     assert len(features.halves.drawn) < len(small.train)
     table = dataclasses.replace(small, space=dataclasses.replace(small.space, target="flag"))
@@ -75,7 +75,7 @@ def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
     (tmp_path / "new.csv").write_text(FOREIGN)
     given, seen = given_samples(tmp_path / "new.csv", small), []
-    monkeypatch.setattr("pushforward.evaluation.judge.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
+    monkeypatch.setattr("pushforward.evaluation.evaluator.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
     Judge(small, 2, repeats=2, metrics=["column_error"]).scores(given)
     values = np.concatenate([part for _, part in seen])
     assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]

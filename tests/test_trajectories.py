@@ -222,9 +222,10 @@ def test_what_cannot_be_is_refused():
 
 
 def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):
-    from pushforward.evaluation import curves, trajectories
-    from pushforward.evaluation import judge as module
-    from pushforward.evaluation.baseline import GaussianBaseline
+    from pushforward.evaluation import evaluator as curves
+    from pushforward.evaluation import evaluator as module
+    from pushforward.evaluation import trajectories
+    from pushforward.evaluation.baselines import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     monkeypatch.setattr(curves, "CURVE_STEPS", (1,))
@@ -259,10 +260,10 @@ def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch, usual):
 
 
 def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch, usual):
-    from pushforward.evaluation import judge as module
-    from pushforward.evaluation.curves import quality_curve
+    from pushforward.evaluation import evaluator as module
+    from pushforward.evaluation.evaluator import quality_curve
     from pushforward.evaluation.results import REPEAT_SEEDS
-    from pushforward.evaluation.scoring import score
+    from pushforward.evaluation.scores import score
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     flow = gaussian(Linear(), (0.6, -0.2), 0.5)

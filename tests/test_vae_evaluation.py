@@ -14,8 +14,8 @@ from pushforward.data import ImageSpace, Split
 from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import code_statistics, reconstruction
-from pushforward.evaluation.likelihood import coded_bits
+from pushforward.evaluation.model_metrics import coded_bits
+from pushforward.evaluation.pictures import code_statistics, reconstruction
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder

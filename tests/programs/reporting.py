@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 
-from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.measurements import Pictures
+from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics import MetricInfo, describe
 from pushforward.report import Report, captions, sentences, tables

@@ -13,31 +13,252 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
+import logging
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.spaces import Space
+from pushforward.data.keys import mix
+from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.stacked import numbered
 from pushforward.data.truth import Stack
 from pushforward.devices import laid_out
-from pushforward.errors import DataError
-from pushforward.evaluation.cache import Cache, array_read, array_written, cache_folder, read_tensors, write_tensors
-from pushforward.evaluation.extraction import extracted, quantised
-from pushforward.evaluation.halves import Halves, halves, kind_of
-from pushforward.evaluation.reduction import principal
+from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
 from pushforward.extractors.extractor import state_hash
 from pushforward.extractors.labels import labelled
+from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
+from pushforward.replacing import replacing
+
+Cache = str | Path | None | Literal[False]
+"""A folder, None for the default one (`cache_folder`), or False for none."""
+
+_log = logging.getLogger("pushforward")
+
+
+def cache_folder(cache: Cache = None) -> Path | None:
+    """The folder given, else ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache, and without a home."""
+    given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
+    return None if cache is False or given.startswith("~") else Path(given)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a cache file so that a reader sees all of it or nothing; a disk that refuses costs only the cache."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except CheckpointError as error:
+        _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error.__cause__)
+
+
+def write_tensors(folder: Path, key: str, tensors: Mapping[str, Tensor], accuracy: float | None) -> None:
+    """Write fitted features: their tensors, and the accuracy of their classifier."""
+    from safetensors.torch import save
+
+    content = save(dict(tensors))
+    digest = hashlib.sha256(content).hexdigest()
+    description = {"format_version": 2, "key": key, "accuracy": accuracy, "sha256": digest}
+    write_whole(folder / f"{key}.safetensors", content)
+    write_whole(folder / f"{key}.json", json.dumps(description, indent=1).encode())
+
+
+def read_tensors(folder: Path, key: str) -> tuple[dict[str, Tensor], float | None] | None:
+    """What `write_tensors` wrote, or None where there is nothing or it is damaged."""
+    from safetensors.torch import load
+
+    try:
+        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_bytes())
+        content = (folder / f"{key}.safetensors").read_bytes()
+        if description["key"] != key or description["sha256"] != hashlib.sha256(content).hexdigest():
+            return None
+        return load(content), description["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
+
+
+def array_written(path: Path, array: np.ndarray) -> np.ndarray:
+    """The array itself, after it was written with the sha256 of its content in front."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    content = buffer.getvalue()
+    write_whole(path, hashlib.sha256(content).digest() + content)
+    return array
+
+
+def array_read(path: Path) -> np.ndarray | None:
+    """What `array_written` wrote, or None where there is nothing or it is damaged."""
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return None
+        array: np.ndarray = np.load(io.BytesIO(content[32:]), allow_pickle=False)
+        return array
+    except (OSError, ValueError):
+        return None
+
+
+def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
+    """Examples as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.
+
+    Args:
+        x: (n, *shape), data units; or uint8 images.
+        space: The data's shape and units.
+
+    Raises:
+        Diverged: If examples hold NaN or infinity.
+        DataError: If their shape is not the data's.
+    """
+    examples = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
+    if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
+        raise DataError(f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}.")
+    if examples.dtype == torch.uint8 and space.levels is not None:
+        return examples.float() / (space.levels - 1)
+    examples = examples.float()
+    check_finite("generated", examples.numpy())
+    return space.rounded(examples)
+
+
+def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: str) -> np.ndarray:
+    """Features before centre, scale and axes, float64 (m, f)."""
+    examples = quantised(x, space)
+    device = next(network.parameters(), examples).device
+    try:
+        with torch.no_grad():
+            out = network(examples.to(device))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(examples.shape)
+        raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
+    if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
+        what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise UsageError(
+            f"The features {name} gave {what} for {len(examples)} examples: expected a tensor ({len(examples)}, features)."
+        )
+    features: np.ndarray = out.flatten(1).double().cpu().numpy()
+    wrong = int((~np.isfinite(features)).any(1).sum())
+    if wrong:
+        raise UsageError(
+            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples, whose values are finite."
+        )
+    return features
+
+
+Kind = Literal["raw", "classifier", "pca"]
+
+_KEY = 0xF1_7ED
+COLUMNS = 1024
+"""Coordinates of a table that are compared as they are, at most: as many as the features "raw" take."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Examples of a training split, by number; of stacked images, examples of the images that are stacked.
+
+    Args:
+        fitted: What features are fitted on, int64, sorted.
+        drawn: What floors are drawn from, int64, sorted; it shares no example with ``fitted``, except where ``halves`` says so.
+    """
+
+    fitted: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+
+def halves(dataset: Dataset, learned: bool = False) -> Halves:
+    """Split the training examples in two halves by a hash of their content; copies that are kept together fall on one side.
+
+    The half for the features holds at least one example of each class, as far as there is room. Raw features (toys) have nothing
+    to overfit: only their centre and one scale are measured. There both parts are all examples.
+
+    Args:
+        dataset: The data.
+        learned: Whether features are learned that suit it less than raw ones would: a toy is then split as well.
+    """
+    if kind_of(dataset) == "raw" and not learned:
+        examples = np.arange(len(dataset.train))
+        return Halves(examples, examples)
+    split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
+    keys = mix(_KEY, split.hashes)
+    order = np.argsort(keys, kind="stable")
+    count = _between_copies(keys[order], max(1, len(split) // 2))
+    first, rest = order[:count], order[count:]
+    if split.labels is not None:
+        first = _with_every_class(first, rest, split.labels, keys)
+    return Halves(np.sort(first), np.setdiff1d(order, first))
+
+
+def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
+    """The place next to ``count`` in sorted keys that lies between copies of two examples, unless an eighth of them away."""
+    if count >= len(keys):
+        return count
+    ends = np.searchsorted(keys, keys[count], "left"), np.searchsorted(keys, keys[count], "right")
+    near = min((int(end) for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
+    return near if abs(near - count) <= len(keys) // 8 else count
+
+
+def _with_every_class(
+    first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """The first examples, some of which give way to one example of each class that only the rest has, and to its copies."""
+    classes, at = np.unique(labels[rest], return_index=True)
+    lost = rest[at[~np.isin(classes, labels[first])]]
+    needed = first[np.unique(labels[first], return_index=True)[1]]
+    spare = first[~np.isin(keys[first], keys[needed])]
+    count = min(len(lost), len(spare))
+    moved, gone = keys[lost[:count]], keys[spare[len(spare) - count :]]
+    return np.concatenate([first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]])
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
+    space = dataset.space
+    if isinstance(space, TableSpace):
+        return "raw" if space.size <= COLUMNS else "pca"
+    if space.as_points and (space.size <= 3 or dataset.truth is not None):
+        return "raw"
+    return "classifier" if labelled(dataset) else "pca"
+
+
+def principal(centred: np.ndarray, most: int) -> np.ndarray:
+    """The principal axes (d, at most ``most``) of centred examples, by falling variance; approximate above 1024 columns."""
+    n, d = centred.shape
+    if d <= 1024:
+        _, vectors = np.linalg.eigh(centred.T @ centred / n)
+        axes = vectors[:, ::-1][:, :most]
+    else:
+        most = min(most, n)
+        axes = strongest(centred, most + 16)[1][:, :most]
+    return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
+
+
+def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest directions of many columns, by four rounds of subspace iteration from a fixed start.
+
+    Args:
+        centred: (n, d), float; the directions come in its precision.
+        most: How many; fewer where there are fewer examples.
+
+    Returns:
+        Falling singular values (k,) and orthonormal axes (d, k). The last ones are rough: ask for some more than needed.
+    """
+    n, d = centred.shape
+    axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most, n, d)), dtype=centred.dtype.type)
+    for _ in range(4):
+        axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
+    _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
+    return values, axes @ turned.T
+
 
 VERSION = 4
 """Part of every cache key: raise it when the same data would give other features."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from pushforward.evaluation.results import Comparison, Score
+from pushforward.evaluation.results import Comparison
+from pushforward.metrics import Score
 from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import Statistic, rows_of
 

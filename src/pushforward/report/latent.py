@@ -7,8 +7,7 @@ from html import escape
 
 import numpy as np
 
-from pushforward.evaluation.figures import LatentPictures, Map2D
-from pushforward.evaluation.measurements import CodeStatistics, Reconstruction
+from pushforward.evaluation.measurements import CodeStatistics, LatentPictures, Map2D, Reconstruction
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, plain
 from pushforward.pictures import grid_picture, square

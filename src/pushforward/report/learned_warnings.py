@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.numbers import finite_all, listing
 from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sample_warnings import memorised

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from pushforward.evaluation.figures import Absent, Pictures
+from pushforward.evaluation.measurements import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import listing, plain
 from pushforward.report.score_notes import rule

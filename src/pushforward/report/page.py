@@ -11,8 +11,7 @@ from html import escape
 from string import Template
 from urllib.parse import quote
 
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.measurements import TrainingCost
+from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.axes import far_apart

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pushforward.evaluation.figures import Field2D
+from pushforward.evaluation.measurements import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.pictures import Limits, landscape_shares
 from pushforward.report.sprites import Look, data_uri, limits_from, sheet

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import stdev
 
-from pushforward.evaluation.intervals import NORMAL
+from pushforward.evaluation.intervals import NORMAL, half_width
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.pairs import half_width
-from pushforward.evaluation.results import Score, Settings
+from pushforward.evaluation.results import Settings
+from pushforward.metrics import Score
 from pushforward.numbers import count, counted, listing
 from pushforward.report.statistics import with_spread
 

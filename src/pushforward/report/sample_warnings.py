@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.numbers import finite_all, listing, percent, plain
 from pushforward.report.rounding import floor_text, value_text
 from pushforward.report.sentences import Sentence, marked, named, verb, warning, with_values

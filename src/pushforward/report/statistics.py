@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pushforward.evaluation.pairs import half_width
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.intervals import half_width
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, count, listing, measured
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from pushforward.evaluation.measurements import Alarm
-from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison
+from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.numbers import count, counted, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import bias_text, biases

@@ -1,53 +1,278 @@
-"""One model against held-out data: scores beside their floors, cost, and the pictures of a report."""
+"""What a report must say of the constraints that the samples of a model of a table meet."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
+import time
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset, TableSpace
-from pushforward.denoiser import Condition
+from pushforward.data import Dataset
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.comparable import numbers
+from pushforward.data.tables.constraints import TEXT, Constraint
+from pushforward.errors import quoted
 from pushforward.evaluation import cost
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.combining import together
-from pushforward.evaluation.constraint_warnings import constraint_warnings
-from pushforward.evaluation.curves import quality_curve
-from pushforward.evaluation.drawing import pictures_of
-from pushforward.evaluation.features import Features
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
-from pushforward.evaluation.given import Given
-from pushforward.evaluation.lag import lag_warnings
-from pushforward.evaluation.latent import latent_statistics
-from pushforward.evaluation.latent_pictures import latent_pictures
-from pushforward.evaluation.measurements import CurvePoint, SamplingCost
-from pushforward.evaluation.naming import chosen
-from pushforward.evaluation.provenance import protocol_of
-from pushforward.evaluation.read_classes import labels_for
-from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Settings
-from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import attacked, column_names, recoded
-from pushforward.evaluation.run_results import of_run, unfinished_warnings
-from pushforward.evaluation.scoring import compared, floors, score
-from pushforward.evaluation.table_baselines import drawn_rows
+from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
+from pushforward.evaluation.features import Features, fit_features, kind_of
+from pushforward.evaluation.intervals import point_of, together
+from pushforward.evaluation.measurements import CurvePoint, Pictures, SamplingCost
+from pushforward.evaluation.models import Given, starts, starts_warnings, unseen_warnings
+from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
+from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Protocol, Settings
+from pushforward.evaluation.run_results import lag_warnings, of_run, unfinished_warnings
+from pushforward.evaluation.scores import (
+    REPRESENTATION,
+    attacked,
+    column_names,
+    compared,
+    floors,
+    labels_for,
+    recoded,
+    reference_examples,
+    score,
+)
 from pushforward.evaluation.trajectories import trajectory_of
-from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
-from pushforward.extractors import Spaces
-from pushforward.metrics import Score, describe, registry
+from pushforward.extractors import Spaces, check_spaces, named_extractors
+from pushforward.metrics import MetricInfo, Score, describe, registry
+from pushforward.metrics.selection import chosen
+from pushforward.numbers import counted, listing
+from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
-from pushforward.transports import BATCH, Transport, has_levels
-from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
+from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, redrawing, with_inner
+from pushforward.transports.redrawing import MEASURED, TURNS, Tally, named_constraints, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
+
+
+def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
+    """Sentences on a model whose constraints are not those of the data, or that hardly meets its own.
+
+    Args:
+        own: The model's space.
+        data: That of the data with which it is compared.
+        tally: The draws of the samples that were scored.
+    """
+    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
+        return ()
+    own_texts, other_texts = ({_meaning(each, space): quoted(each.text) for each in space.constraints} for space in (own, data))
+    lacking, further = (
+        [text for meaning, text in here.items() if meaning not in there]
+        for here, there in ((other_texts, own_texts), (own_texts, other_texts))
+    )
+    sentences = []
+    if lacking:
+        sentences.append(
+            f"it was trained without {_named(lacking)}: its samples may break what those of models with "
+            f"{'it' if len(lacking) == 1 else 'them'} are drawn again to meet."
+        )
+    if further:
+        sentences.append(
+            f"its samples are drawn again until they meet {_named(further)}, which the data of this comparison does not have."
+        )
+    if tally.unmet:
+        sentences.append(
+            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
+            f"scored as they are ({tally.share:.0%} of all draws did). Sampling draws each up to {TURNS} times."
+        )
+    return tuple(sentences)
+
+
+def _meaning(constraint: Constraint, space: TableSpace) -> str:
+    """A constraint in one spelling: a date is its second, however it is written."""
+    fields = {field.name: field for field in space.fields}
+    dated = constraint.quoted is not None and all(fields[name].kind == "date" for name in constraint.names)
+    if not dated:
+        return constraint.spelled(constraint.quoted)
+    nothing = {name: np.zeros(0) for name in constraint.names}
+    return constraint.spelled(float(numbers(constraint, fields, nothing)[TEXT]))
+
+
+def _named(texts: list[str]) -> str:
+    return f"the constraint{'s' * (len(texts) > 1)} {listing(texts)}"
+
+
+CURVE_STEPS = (1, 2, 4, 8, 16, 32)
+CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
+CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
+
+
+def quality_curve(
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
+) -> tuple[CurvePoint, ...]:
+    """Distances and coverage against network calls, for as many steps as the time allows.
+
+    The point of the model's own number of steps is what ``scores`` holds. It takes the place of one of the ``counts`` (None:
+    `CURVE_STEPS`) within a factor of 1.5. The others are means over as many samplings, or over fewer, as the time allows: one
+    value for each is stored. ``name`` is what progress calls the model.
+    """
+    flow = inner_of(transport)
+    if not has_steps(flow) or flow.solver.adaptive:
+        return ()
+    # times given one by one are for their own number of steps
+    grid = flow.grid if isinstance(flow.grid, str) else None
+    points, started = [], time.perf_counter()
+    own = flow.steps if flow.grid is grid else 0
+    if own:
+        points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
+    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
+    repeats = max((len(score.values) for score in scores.values()), default=1)
+    for steps in rest:
+        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        judge.say(f"{name} in {counted(steps, 'step')}")
+        began = time.perf_counter()
+        samplings = _samplings(judge, other, repeats, CURVE_SECONDS / len(rest))
+        points.append(point_of(steps, other.calls, together(samplings, judge.n)))
+        took = (time.perf_counter() - began) / len(samplings)
+        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
+            break
+    return tuple(sorted(points, key=lambda point: point.steps or 0))
+
+
+def _samplings(judge: Judge, transport: Transport, repeats: int, seconds: float) -> list[dict[str, Score]]:
+    """The scores of as many samplings as the time allows, one at least."""
+    samplings: list[dict[str, Score]] = []
+    began = time.perf_counter()
+    for repeat in range(1, repeats + 1):
+        x, _, values = judge.draw(transport, repeat * REPEAT_SEEDS)
+        samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
+        if (time.perf_counter() - began) * (repeat + 1) > seconds * repeat:
+            break
+    return samplings
+
+
+SCORES = ("frechet", "kid", "precision", "recall", "coverage")
+"""What is computed in every space: scores of features that order models."""
+
+
+def fit_spaces(dataset: Dataset, spaces: Spaces) -> tuple[Features, tuple[Features, ...]]:
+    """The features by which models are ranked, and further ones.
+
+    Args:
+        dataset: The data.
+        spaces: One or several; None is the space that suits the data.
+
+    Raises:
+        UsageError: For an unknown name, or one that comes twice.
+        DataError: If an extractor cannot read the data.
+        MissingExtra: Without a package that one needs.
+    """
+    extractors = named_extractors(kind_of(dataset) if spaces is None else spaces)
+    check_spaces(extractors, dataset)
+    first, *others = extractors.items()
+    return fit_features(dataset, dict([first])), tuple(fit_features(dataset, dict([other]), reads=False) for other in others)
+
+
+def learns(dataset: Dataset, spaces: Spaces) -> bool:
+    """Whether any of the spaces is learned, so that floors come from one half of the training examples of a toy as well."""
+    return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
+
+
+def named_in(name: str, features: Features) -> str:
+    """The name of a score in a further space, such as "frechet (pca)"."""
+    return f"{name} ({features.name})"
+
+
+def scores_in(
+    others: Sequence[Features], x: Tensor | np.ndarray, dataset: Dataset, n: int, metrics: Sequence[str] | None
+) -> dict[str, Score]:
+    """Scores of samples in further spaces, by `named_in`."""
+    return _by_space(others, metrics, lambda features, names: score(x, dataset, features, n=n, metrics=names))
+
+
+def floors_in(others: Sequence[Features], dataset: Dataset, n: int, metrics: Sequence[str] | None) -> dict[str, Score]:
+    """Floors in further spaces, by `named_in`."""
+    return _by_space(others, metrics, lambda features, names: floors(dataset, features, n=n, metrics=names))
+
+
+def _by_space(
+    others: Sequence[Features], metrics: Sequence[str] | None, scored: Callable[[Features, list[str]], dict[str, Score]]
+) -> dict[str, Score]:
+    """Those of `SCORES` that were asked for, in each space."""
+    names = [name for _, names in chosen(metrics) for name in names if name in SCORES] if others else []
+    spaces = others if names else ()
+    return {named_in(name, space): result for space in spaces for name, result in scored(space, names).items()}
+
+
+def infos_in(others: Sequence[Features], known: Mapping[str, MetricInfo], n: int) -> dict[str, MetricInfo]:
+    """What a report must know of scores in further spaces: a heading of their own, and no role in the verdict."""
+    infos = {}
+    for features in others:
+        for name in SCORES:
+            info = known[name]
+            what = f"{info.what} Here in other features: {features.describe(n)}."
+            infos[named_in(name, features)] = replace(
+                info, label=f"{info.label} ({features.name})", what=what, group=f"In other features: {features.name}", role=None
+            )
+    return infos
+
+
+def protocol_of(
+    data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str], others: Sequence[Features] = ()
+) -> Protocol:
+    """The protocol of scores of n samples.
+
+    Args:
+        data: The data set, whose held-out examples are the reference.
+        features: In which scores are computed.
+        n: Samples on either side.
+        k: Neighbours.
+        metrics: Names of the scores.
+        others: Further features that scores stand in beside.
+    """
+    space = data.space
+    quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
+    return Protocol(
+        data=data.fingerprint,
+        reference=_sha256(data, n),
+        n=n,
+        k=k,
+        extractor=features.identity,
+        dimensions=features.dims(n),
+        preprocessing=features.preprocessing,
+        quantisation=quantisation,
+        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
+        labels="in proportion" if space.label is not None else "",
+        versions=_versions(metrics),
+        spaces={other.name: other.identity for other in others},
+        weights={each.name: each.weights for each in (features, *others)},
+    )
+
+
+def _sha256(data: Dataset, n: int) -> str:
+    examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
+    return hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest()
+
+
+def _versions(metrics: Sequence[str]) -> dict[str, str]:
+    """The version of this package, and by score the number of its definition, or a hash of the user's own file."""
+    import inspect
+    from pathlib import Path
+
+    from pushforward.metrics import registry
+
+    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
+    for metric in registry().values():
+        own = set(metric.scores) & set(metrics)
+        if own and not metric.__module__.startswith("pushforward.metrics."):
+            file = Path(inspect.getfile(metric))
+            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+            versions |= dict.fromkeys(sorted(own), content)
+        elif own and (definition := getattr(metric, "definition", None)):
+            versions |= dict.fromkeys(sorted(own), f"definition {definition}")
+    return versions
+
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -55,7 +280,7 @@ NEIGHBOURS = 5
 """Of precision, recall, density and coverage."""
 
 
-class Sampler(Protocol):
+class Sampler(typing.Protocol):
     """Anything that generates samples in parts, as a transport does."""
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[torch.Tensor, Condition]]:
@@ -238,7 +463,7 @@ class Judge:
             sampling: The model's part of `sampling`; None measures it here, alone.
         """
         transport = transport_of(model)
-        with counted() as tally:
+        with redrawing.counted() as tally:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)

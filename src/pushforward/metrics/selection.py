@@ -1,13 +1,33 @@
-"""Metrics by name: which there are, which are wanted, and what to answer to other names that the field has for them."""
+"""The scores that come from the model itself; `pushforward.evaluation.model_metrics` computes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.metrics.score import MetricInfo, share_info
+
+MODEL_SCORES: Mapping[str, MetricInfo] = {
+    "bpd": MetricInfo(
+        "bits per dimension",
+        "lower",
+        "How many bits the model needs for one number of a held-out example: for images a bound for their 256 levels, for "
+        "vectors minus the log density in the data's units, which may be negative.",
+        unit="bits",
+        unbiased=True,
+    ),
+    "cas": share_info(
+        "Classification accuracy score",
+        "higher",
+        "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
+        "trained on as many real examples.",
+        unit="%",
+        group="Classes",
+    ),
+}
+
 
 Choice = list[tuple[Metric, tuple[str, ...]]]
 """Metrics, each with the names of its scores that are wanted."""

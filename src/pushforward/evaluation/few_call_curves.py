@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,28 +16,35 @@ from pushforward import spec
 from pushforward.couplings import same_source
 from pushforward.data import Dataset
 from pushforward.denoiser import FlowMap
-from pushforward.errors import Diverged
-from pushforward.evaluation.combining import point_of, together
+from pushforward.editing.truncation import Truncated
+from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.cost import solver_title
+from pushforward.evaluation.evaluator import CURVE_SCORES, Judge
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
-from pushforward.evaluation.scoring import floors, score
-from pushforward.evaluation.unseen import starts
+from pushforward.evaluation.intervals import point_of, together
+from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
+from pushforward.evaluation.models import check_model, starts
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings, check_same
+from pushforward.evaluation.run_results import commands
+from pushforward.evaluation.scores import floors, score
+from pushforward.extractors import Spaces
 from pushforward.grid_learning import Pairs
 from pushforward.guidance import AtScale, Guided
-from pushforward.metrics import Score, describe
-from pushforward.numbers import counted
+from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.numbers import counted, duration
+from pushforward.pictures import INK, REAL
+from pushforward.records import Record
+from pushforward.scatter import figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.training.samplers import by_default
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
 from pushforward.transports.redrawing import unmet_kept
 
 if TYPE_CHECKING:
-    from pushforward.evaluation.judge import Judge
+    from matplotlib.axes import Axes
+    from PIL import Image
 
 
 CALLS = (1, 2, 4, 8, 16)
@@ -315,3 +322,163 @@ def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], f
         return score(x, known, features, n=n, metrics=(name,))[name].number
 
     return distance
+
+
+def with_sweep(
+    comparison: Comparison,
+    runs: Mapping[str, Sequence[Run]],
+    data: Dataset,
+    features: Spaces = None,
+    tell: Callable[[str], None] | None = None,
+) -> Comparison:
+    """A comparison with the scores of shorter trainings of its models, by the same protocol.
+
+    Args:
+        comparison: Of the longest trainings, which become the last point of each sweep.
+        runs: Shorter trainings by the name of the model.
+        data: The data of the comparison.
+        features: Its feature spaces.
+        tell: Called with a line before each sampling; silent by default.
+
+    Raises:
+        UsageError: For a run of other data, or where these scores would be of another protocol than the comparison's.
+    """
+    for name, shorter in runs.items():
+        for run in shorter:
+            check_model(name, run, data)
+    judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features, tell=tell)
+    check_same([("the comparison", comparison.protocol), ("its shorter trainings", judge.comparison().protocol)])
+    longest = {model.name: model for model in comparison.models}
+    points = {}
+    for name, shorter in runs.items():
+        scored = [_point(name, run, judge) for run in shorter]
+        scored += [_last(longest[name])] if name in longest else []
+        points[name] = tuple(sorted(scored, key=lambda point: point.budget or point.seconds or 0.0))
+    return replace(comparison, sweep={**comparison.sweep, **points})
+
+
+def _point(name: str, run: Run, judge: Judge) -> SweepPoint:
+    state, budget = run.state, run.spec["budget"]["seconds"]
+    scores = judge.scores(run.transport, f"{name} after {duration(budget or state['seconds'])}")[0]
+    return SweepPoint(state["seconds"], state["step"], run.spec["seed"], scores, budget, tuple(commands(run)))
+
+
+def _last(model: ModelResult) -> SweepPoint:
+    """The longest training; of several the first, since the shorter ones are trained once."""
+    first = model.trainings[0] if model.trainings else model
+    scores = {name: first.scores[name] for name in CURVE_SCORES if name in first.scores}
+    budget = (model.config.get("budget") or {}).get("seconds")
+    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)
+
+
+LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+PAIRS = (("coverage", "density"), ("recall", "precision"))
+"""What is drawn: diversity to the right, quality upwards."""
+RED = (213, 94, 0)
+
+
+@dataclass(frozen=True)
+class TruncationPoint(Record):
+    """The scores at one limit; None is the model without a limit."""
+
+    limit: float | None = None
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    label_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class TruncationCurve(Record):
+    """Scores by rising limit, the last without one, beside the floors; fields as in `pushforward.evaluation.Comparison`."""
+
+    data: DataInfo = field(default_factory=DataInfo)
+    settings: Settings = field(default_factory=Settings)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    floors: Mapping[str, Score] = field(default_factory=dict)
+    points: tuple[TruncationPoint, ...] = ()
+
+
+def truncation_curve(
+    transport: Transport,
+    data: Dataset,
+    limits: Sequence[float] = LIMITS,
+    n: int | None = None,
+    *,
+    repeats: int = 3,
+    seed: int = 0,
+    batch: int = BATCH,
+    watch: Callable[[float | None], None] | None = None,
+) -> TruncationCurve:
+    """Score a one-call model with its z truncated (`pushforward.editing.Truncated`) to several limits, and without a limit.
+
+    All limits have the same seeds, so the points differ by truncation alone.
+
+    Args:
+        transport: A one-call model.
+        data: The data set; its held-out split is the reference.
+        limits: Above 0, in any order.
+        n: Samples on either side; None takes as many as the held-out split allows, at most 10,000.
+        repeats: Samplings at each limit.
+        seed: Added to the seeds of all samplings.
+        batch: Examples sampled at a time.
+        watch: Called with each limit before it is measured, and with None before the model as it is.
+
+    Returns:
+        Precision, recall, density, coverage and Fréchet distance at each limit.
+
+    Raises:
+        UsageError: For an iterative model, no limits or ones that are not above 0, or a number n that cannot be or
+            is too small for density and coverage.
+    """
+    wanted = sorted({float(limit) for limit in limits})
+    if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
+        raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
+    models = [(limit, Truncated(transport, limit)) for limit in wanted]
+    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch)
+    if "density" not in judge.floors:
+        raise UsageError(f"There is no curve: n = {judge.n} is too few examples for density and coverage. Take data with more.")
+    points = []
+    for limit, model in (*models, (None, transport)):
+        if watch is not None:
+            watch(limit)
+        points.append(TruncationPoint(limit, *judge.scores(model)))
+    setting = judge.comparison()
+    return TruncationCurve(setting.data, setting.settings, setting.machine, setting.metrics, setting.floors, tuple(points))
+
+
+def truncation_picture(curve: TruncationCurve) -> Image.Image:
+    """Density against coverage and precision against recall, each limit a point, beside real data's.
+
+    Args:
+        curve: From `truncation_curve`.
+
+    Returns:
+        RGB, 1600 x 720.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
+    for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):
+        _draw(axes, curve, *pair)
+    return figure_picture(figure)
+
+
+def _draw(axes: Axes, curve: TruncationCurve, across: str, up: str) -> None:
+    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, RED))
+    x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))
+    axes.plot(x, y, color=blue, linewidth=1.6, marker="o", markersize=5, zorder=2)
+    axes.plot(x[-1], y[-1], color=red, marker="s", markersize=7, zorder=3)
+    for point, *at in zip(curve.points, x, y, strict=True):
+        free = point.limit is None
+        text, aside = ("no limit", (9, -4)) if free else (f"{point.limit:g}", (-6, 5))
+        style: dict[str, Any] = {"fontsize": 9, "color": red if free else blue, "ha": "left" if free else "right"}
+        axes.annotate(text, (at[0], at[1]), xytext=aside, textcoords="offset points", **style)
+    (right, wide), (top, high) = ((curve.floors[name].number, curve.floors[name].spread) for name in (across, up))
+    axes.errorbar(right, top, yerr=high, xerr=wide, color=gray, marker="D", markersize=6, capsize=3, zorder=1)
+    axes.annotate("real data", (right, top), xytext=(-7, -12), textcoords="offset points", fontsize=9, color=gray, ha="right")
+    axes.set_xlabel(curve.metrics[across].label)
+    axes.set_ylabel(curve.metrics[up].label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(0.12)
