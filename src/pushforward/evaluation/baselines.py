@@ -19,12 +19,9 @@ from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
 from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
-FULL = 1024
-"""Columns up to which the covariance is kept whole."""
-RANK = 256
-"""Directions that are kept above; the rest of the variance is independent noise per column."""
-SHRINKAGE = 1e-3
-"""Share of each covariance that is replaced by independent noise of the same variance."""
+FULL = 1024  # Columns up to which the covariance is kept whole
+RANK = 256  # Directions that are kept above; the rest of the variance is independent noise per column
+SHRINKAGE = 1e-3  # Share of each covariance that is replaced by independent noise of the same variance
 
 
 class GaussianBaseline(Transport):
@@ -132,18 +129,13 @@ def _largest(centred: np.ndarray) -> np.ndarray:
     return factor
 
 
-ROWS = 50_000
-"""Rows that a mixture is fitted to at most."""
-ROWS_EACH = 100
-"""Rows for each component, at least."""
+ROWS = 50_000  # Rows that a mixture is fitted to at most
+ROWS_EACH = 100  # Rows for each component, at least
 COMPONENTS = 256
 ITERATIONS = 60
-ENOUGH = 1e-3
-"""A gain of so few nats a row ends the fit."""
-PRIOR = 1.0
-"""Rows of the whole table that join each component."""
-NARROWEST = 0.02
-"""The least standard deviation of a component's scores."""
+ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
+PRIOR = 1.0  # Rows of the whole table that join each component
+NARROWEST = 0.02  # The least standard deviation of a component's scores
 BLOCK = 8192
 
 

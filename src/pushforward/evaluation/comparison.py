@@ -143,7 +143,6 @@ def _with_history(result: ModelResult, pictures: Pictures, model: Run | Transpor
 
 
 def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
-    """The names of models whose noise has one shape, so that equal seeds give equal noise; groups of two and more."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for name, model in models.items():
         groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
@@ -251,16 +250,15 @@ def evaluate(
 
 
 MINUTES = "with many examples this takes minutes (a smaller `n` takes less) ..."
+# The line that announces a metric before it is computed
 LONG = {
     "others": "measuring: features, floors, scores ...",
     "bpd": f"finding bits per dimension; {MINUTES}",
     "cas": f"training classifiers on samples and on real examples; {MINUTES}",
 }
-"""The line that announces a metric before it is computed."""
 
 
 def _announce(what: Sequence[str], tell: Callable[[str], None] | None) -> None:
-    """Tell what takes long, once nothing of it is refused any more."""
     for line in (line for name, line in LONG.items() if name in what):
         if tell is not None:
             tell(line)
@@ -274,7 +272,6 @@ def _of_samples(
     plugins: str | Path | Sequence[str | Path],
     tell: Callable[[str], None] | None,
 ) -> Comparison:
-    """The scores of samples that are there already."""
     metrics, features = what
     if data is None:
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
@@ -293,8 +290,7 @@ def _of_samples(
     return judge.comparison([result], judge.baseline())
 
 
-DATA = "ring"
-"""Eight narrow Gaussians on a circle: a model that loses some of them is seen to."""
+DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to
 
 
 @dataclass(frozen=True)
@@ -312,6 +308,7 @@ class Character:
     training: Mapping[str, Any] = field(default_factory=lambda: {"batch": 128})
 
 
+# The models by name, in the order of the report
 CAST: Mapping[str, Character] = {
     "gan": Character("gan"),
     "original GAN": Character(
@@ -324,7 +321,6 @@ CAST: Mapping[str, Character] = {
     "ddpm": Character("ddpm"),
     "flow": Character("flow"),
 }
-"""The models by name, in the order of the report."""
 
 
 def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None) -> list[Trainer]:

@@ -22,16 +22,11 @@ from pushforward.training.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import as_drawn, unmet_kept
 
-TURNS = 7
-"""How often each model is timed."""
-TURN_SECONDS = 1.0
-"""About the most that one model's turn may take; where a single sample takes longer, a turn is one sample."""
-SHORTEST = 0.02
-"""Seconds; a turn repeats calls that take less, so that a clock can time it."""
-MOST_CALLS = 100
-"""Calls of one turn at most."""
-FEW_STEPS = 6
-"""Steps of an iterative model whose memory is measured: no more is held at once in many."""
+TURNS = 7  # How often each model is timed
+TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample
+SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
+MOST_CALLS = 100  # Calls of one turn at most
+FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
 
 
 def parameters(module: nn.Module) -> int:
@@ -107,7 +102,6 @@ def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mappi
 
 
 def _affordable(seconds: float, most: int) -> int:
-    """How many samples of so many seconds fit into a turn: ``most``, or a power of two."""
     fits = TURN_SECONDS / max(seconds, 1e-9)
     return most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
 
@@ -155,7 +149,6 @@ def sampling_flops(transport: Transport) -> int:
 
 
 def _in_few_steps(transport: Transport, steps: int) -> Transport:
-    """The same model in so many steps; unchanged where it has no more or steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
         return transport
@@ -211,8 +204,7 @@ def _grid_title(grid: str | Sequence[float] | None) -> str:
     return f" on the {grid} grid" if isinstance(grid, str) else " on times of its own"
 
 
-TURN = 5.0
-"""Seconds of training that a model has before the next one's turn."""
+TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Callable[[int], None] | None = None) -> list[Run]:

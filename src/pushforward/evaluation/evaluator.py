@@ -90,7 +90,6 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
 
 
 def _meaning(constraint: Constraint, space: TableSpace) -> str:
-    """A constraint in one spelling: a date is its second, however it is written."""
     fields = {field.name: field for field in space.fields}
     dated = constraint.quoted is not None and all(fields[name].kind == "date" for name in constraint.names)
     if not dated:
@@ -141,7 +140,6 @@ def quality_curve(
 
 
 def _samplings(judge: Judge, transport: Transport, repeats: int, seconds: float) -> list[dict[str, Score]]:
-    """The scores of as many samplings as the time allows, one at least."""
     samplings: list[dict[str, Score]] = []
     began = time.perf_counter()
     for repeat in range(1, repeats + 1):
@@ -152,8 +150,8 @@ def _samplings(judge: Judge, transport: Transport, repeats: int, seconds: float)
     return samplings
 
 
+# What is computed in every space: scores of features that order models
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")
-"""What is computed in every space: scores of features that order models."""
 
 
 def fit_spaces(dataset: Dataset, spaces: Spaces) -> tuple[Features, tuple[Features, ...]]:
@@ -199,7 +197,6 @@ def floors_in(others: Sequence[Features], dataset: Dataset, n: int, metrics: Seq
 def _by_space(
     others: Sequence[Features], metrics: Sequence[str] | None, scored: Callable[[Features, list[str]], dict[str, Score]]
 ) -> dict[str, Score]:
-    """Those of `SCORES` that were asked for, in each space."""
     names = [name for _, names in chosen(metrics) for name in names if name in SCORES] if others else []
     spaces = others if names else ()
     return {named_in(name, space): result for space in spaces for name, result in scored(space, names).items()}
@@ -256,7 +253,6 @@ def _sha256(data: Dataset, n: int) -> str:
 
 
 def _versions(metrics: Sequence[str]) -> dict[str, str]:
-    """The version of this package, and by score the number of its definition, or a hash of the user's own file."""
     import inspect
     from pathlib import Path
 
@@ -274,10 +270,9 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
     return versions
 
 
+# Samples generated at a time, at most, where time and memory are measured; by whether they are points
 AT_ONCE = {False: 64, True: 1000}
-"""Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
-NEIGHBOURS = 5
-"""Of precision, recall, density and coverage."""
+NEIGHBOURS = 5  # Of precision, recall, density and coverage
 
 
 class Sampler(typing.Protocol):
@@ -380,7 +375,6 @@ class Judge:
         return x, labels, values
 
     def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
-        """The distances that rank models, of a single sampling of n samples."""
         ranking = {name for name, info in describe().items() if info.role == "quality"}
         names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
         x, _, values = self.draw(transport, REPEAT_SEEDS, n)
@@ -398,7 +392,6 @@ class Judge:
         return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
 
     def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
-        """Of the samplings of scores."""
         samplings = max((len(score.values) for score in scores.values()), default=0)
         return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
 
@@ -513,7 +506,6 @@ class Judge:
 
 
 def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
-    """The sentences that explain a missing score, of the scores that were asked for; those ``of_tables`` for tables alone."""
     metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
     metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}

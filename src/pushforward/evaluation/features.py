@@ -43,8 +43,7 @@ from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
 from pushforward.replacing import replacing
 
-Cache = str | Path | None | Literal[False]
-"""A folder, None for the default one (`cache_folder`), or False for none."""
+Cache = str | Path | None | Literal[False]  # A folder, None for the default one (`cache_folder`), or False for none
 
 _log = logging.getLogger("pushforward")
 
@@ -158,8 +157,7 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
 Kind = Literal["raw", "classifier", "pca"]
 
 _KEY = 0xF1_7ED
-COLUMNS = 1024
-"""Coordinates of a table that are compared as they are, at most: as many as the features "raw" take."""
+COLUMNS = 1024  # Coordinates of a table that are compared as they are, at most: as many as the features "raw" take
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,6 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
 
 def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
-    """The place next to ``count`` in sorted keys that lies between copies of two examples, unless an eighth of them away."""
     if count >= len(keys):
         return count
     ends = np.searchsorted(keys, keys[count], "left"), np.searchsorted(keys, keys[count], "right")
@@ -210,7 +207,6 @@ def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
 def _with_every_class(
     first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """The first examples, some of which give way to one example of each class that only the rest has, and to its copies."""
     classes, at = np.unique(labels[rest], return_index=True)
     lost = rest[at[~np.isin(classes, labels[first])]]
     needed = first[np.unique(labels[first], return_index=True)[1]]
@@ -260,12 +256,9 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     return values, axes @ turned.T
 
 
-VERSION = 4
-"""Part of every cache key: raise it when the same data would give other features."""
-MOST = 64
-"""Dimensions that are kept at most."""
-STATISTICS = 20_000
-"""Examples from which mean, variance and axes are measured at most."""
+VERSION = 4  # Part of every cache key: raise it when the same data would give other features
+MOST = 64  # Dimensions that are kept at most
+STATISTICS = 20_000  # Examples from which mean, variance and axes are measured at most
 
 
 class Features:
@@ -464,7 +457,6 @@ def fit_features(
 
 
 def _built(extractor: Extractor, space: Space, seed: int) -> nn.Module:
-    """The network before it is fitted; torch's global generator is left as it was."""
     with apart():
         torch.default_generator.manual_seed(seed)
         return extractor.network(space).eval()
@@ -502,7 +494,6 @@ def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], s
 
 
 def _source(dataset: Dataset, halved: Halves) -> tuple[Dataset, np.ndarray]:
-    """The data set and the numbers of its training examples on which features are fitted; stacked images are stacked again."""
     if not isinstance(dataset.truth, Stack):
         return dataset, halved.fitted
     split = Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
@@ -510,7 +501,6 @@ def _source(dataset: Dataset, halved: Halves) -> tuple[Dataset, np.ndarray]:
 
 
 def _statistics(split: Split, index: np.ndarray, space: Space, network: tuple[nn.Module, str]) -> np.ndarray:
-    """The examples that mean, scale and axes are measured on, before any of it."""
     if len(index) > STATISTICS:
         index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     parts = [index[start : start + EXAMPLES] for start in range(0, len(index), EXAMPLES)]

@@ -49,12 +49,10 @@ if TYPE_CHECKING:
 
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
-SECONDS = 120.0
-"""About the most that sampling for one ladder may take."""
+SECONDS = 120.0  # About the most that sampling for one ladder may take
+# Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
 SIZES = (500, 1_000, 2_000)
-"""Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first."""
-SHOWN = {False: 36, True: 200}
-"""Samples that are drawn beside the teacher's, by whether they are points."""
+SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
 
 
 @dataclass
@@ -158,7 +156,6 @@ def _distance(judge: Judge, samplings: Sequence[Tensor], beside: Sequence[Tensor
 
 
 def _finished(model: Run | Transport) -> bool:
-    """Whether a model's run holds a map as its teacher, at which it starts."""
     return isinstance(model, Run) and isinstance(model.method.parts.get("teacher"), FlowMap)
 
 
@@ -238,7 +235,6 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
 
 
 def _teacher_run(run: Run) -> str | None:
-    """The folder that a run was asked to take its teacher from."""
     pairs = (str(text).partition("=") for text in (run.spec.get("asked") or {}).get("frozen") or ())
     return next((folder for name, _, folder in pairs if name == "teacher"), None)
 
@@ -255,7 +251,6 @@ def affordable(judge: Judge, samples: float | None, repeats: int | None = None) 
 
 
 def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
-    """The teacher in the most steps that need at most each of `CALLS`, by its own solver."""
     if teacher.solver.adaptive:
         return
     grid = teacher.grid if isinstance(teacher.grid, str) else None
@@ -268,7 +263,6 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
 
 
 def _alike(first: Transport, other: Transport) -> bool:
-    """Whether two flows of one denoiser take the same times by the same solver."""
     a, b = inner_of(first), inner_of(other)
     same = isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
     return same and spec.describe(a.solver) == spec.describe(b.solver)  # type: ignore[union-attr]
@@ -372,8 +366,7 @@ def _last(model: ModelResult) -> SweepPoint:
 
 
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-PAIRS = (("coverage", "density"), ("recall", "precision"))
-"""What is drawn: diversity to the right, quality upwards."""
+PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
 RED = (213, 94, 0)
 
 

@@ -88,7 +88,6 @@ def _around(score: Score, error: float, quantile: float, of: str, info: MetricIn
 
 
 def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricInfo | None) -> Score:
-    """The score with its interval, both ends of which are within the range that a score's mean can have."""
     least = -math.inf if info is None or info.least is None else info.least
     most = math.inf if info is None or info.most is None else info.most
     low, high = (min(most, max(least, end)) for end in interval)
@@ -207,7 +206,6 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
 
 
 def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
-    """The mean of a number that samplings have; of errors the root mean square."""
     values = [value for result in samplings if (value := getattr(result, name)) is not None]
     if not values:
         return None
@@ -215,12 +213,10 @@ def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
 
 
 def _mean_terms(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    """The mean of terms, group by group; none where samplings have other numbers of them."""
     return tuple(np.mean(rows, axis=0).tolist()) if len({*map(len, rows)}) == 1 else ()
 
 
 def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
-    """Means of the numbers that all samplings have; what cannot be averaged only where all agree."""
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]
@@ -271,6 +267,5 @@ def half_width(first: Score, other: Score, widths: tuple[float, float], paired: 
 
 
 def _over_samplings(score: Score, width: float) -> tuple[float, float]:
-    """The variance of the mean over samplings, and its degrees of freedom, many where it is not known from several samplings."""
     count, single = len(score.values), (score.error or 0.0) ** 2 - (score.reference_error or 0.0) ** 2
     return (score.spread**2 / count, count - 1) if count > 1 and score.spread else (max(single, width**2), LARGE)

@@ -70,7 +70,6 @@ def _apart_from_real(comparison: Comparison) -> Comparison:
 
 
 def _of_model(model: ModelResult, comparison: Comparison, folder: Path) -> tuple[Pictures, Run | None]:
-    """What the run of a model stored, of several trainings that of the first, and the run; why not, and None."""
     first = model.trainings[0] if model.trainings else model
     if not first.run:
         return Pictures(absent=Absent.NO_RUN), None
@@ -108,7 +107,6 @@ def _difference(run: Run, model: ModelResult, first: ModelResult, comparison: Co
 
 
 def _comparable(config: object) -> object:
-    """Settings as a file holds them, without the budget, which training further changes."""
     stored = ModelResult.from_plain({"config": config}).to_plain()["config"]
     return {name: value for name, value in stored.items() if name != "budget"}
 
@@ -132,8 +130,7 @@ def _drawn(run: Run) -> Pictures:
     return Pictures(frames[-1][1], training=frames, landscapes=landscapes)
 
 
-MOST = 64 << 20
-"""Bytes of a file of results."""
+MOST = 64 << 20  # Bytes of a file of results
 
 
 def stored_file(path: str | Path) -> Path | None:
@@ -162,7 +159,6 @@ def stored(path: str | Path) -> Comparison:
 
 
 def _anew(path: Path) -> str:
-    """How to make results again; the Markdown beside them holds the command."""
     beside = path.with_name("report.md")
     command = f", the command of which is in {beside}" if beside.is_file() else " RUN RUN, with the runs that it was about"
     return f"make it anew by pushforward compare{command}"
@@ -229,8 +225,7 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
     )
 
 
-Renamed = list[tuple[int, str, ModelResult]]
-"""The number of the comparison, the new name, and the model."""
+Renamed = list[tuple[int, str, ModelResult]]  # The number of the comparison, the new name, and the model
 
 
 def _named(comparisons: Mapping[str, Comparison]) -> Renamed:
@@ -248,7 +243,6 @@ def _named(comparisons: Mapping[str, Comparison]) -> Renamed:
 
 
 def _short(source: str, sources: Iterable[str]) -> str:
-    """The folder of a report.json, or the name of another file, where no other source has the same; else the source."""
 
     def short(path: str) -> str:
         place = Path(path)
@@ -258,12 +252,10 @@ def _short(source: str, sources: Iterable[str]) -> str:
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """All entries; of one name the first."""
     return {name: value for part in reversed(parts) for name, value in part.items()}
 
 
 def _settings(parts: Sequence[Comparison], renamed: Renamed) -> Settings:
-    """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
     every = [part.settings.to_plain() for part in parts]
     same = {key: value for key, value in every[0].items() if all(other[key] == value for other in every)}
     names = {(at, model.name): name for at, name, model in renamed}
@@ -313,7 +305,6 @@ def aggregated(comparison: Comparison) -> Comparison:
 
 
 def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:
-    """What trainings of one recipe have in common; a name that does not end in its seed stands alone."""
     end = f"-{model.seed}"
     if model.seed is None or not model.name.endswith(end) or model.name == end:
         return model.name, number
@@ -343,7 +334,6 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
 
 
 def _training(model: ModelResult) -> ModelResult:
-    """What is kept of a single training."""
     return ModelResult(
         model.name,
         seed=model.seed,
@@ -357,7 +347,6 @@ def _training(model: ModelResult) -> ModelResult:
 
 
 def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
-    """A training without a score leaves none: the mean of the others would stand for it."""
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
@@ -378,7 +367,6 @@ def _root_mean(errors: Iterable[float | None]) -> float | None:
 
 
 def _mean_curve(group: Sequence[ModelResult]) -> tuple[CurvePoint, ...]:
-    """The mean over trainings in each number of steps that all of them have."""
     common = set.intersection(*({point.steps for point in model.curve} for model in group))
     rows = ([point for point in model.curve if point.steps in common] for model in group)
     return tuple(_mean_record(points) for points in zip(*rows, strict=True))
@@ -394,7 +382,6 @@ def _mean_record(parts: Sequence[_Recorded]) -> _Recorded:
 
 
 def _mean(parts: Sequence[Any]) -> Any:
-    """Numbers averaged, dicts by key, lists of equal length by place; of anything else the first."""
     first = parts[0]
     if all(part == first for part in parts):
         return first

@@ -39,16 +39,14 @@ from pushforward.transports import Flow, Latent, Transport, has_steps
 from pushforward.transports.spreading import stream
 
 TIMES = 16
-FITTED = 64
-"""Training examples on which the bound's decoder is fitted."""
-CODES = 500
-"""Codes for each example, where latents estimate the likelihood."""
+FITTED = 64  # Training examples on which the bound's decoder is fitted
+CODES = 500  # Codes for each example, where latents estimate the likelihood
+# Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
+# where an iterative model's costs 16 network calls, and beyond these the standard error is small
 EXAMPLES = 1_000
-"""Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
-where an iterative model's costs 16 network calls, and beyond these the standard error is small."""
+# Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
+# quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
-"""Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
-quarter slower at 2,048, 3 to 5 times slower at 12,500)."""
 
 
 def bits(
@@ -124,7 +122,6 @@ def check_iterative(transport: Transport) -> None:
 
 
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
-    """Mean, standard error, and how it was computed."""
     mean, count = float(bits.mean()), len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
     extra = {"nats": mean * data.space.size * math.log(2), "how": how + given_text(conditions)}
@@ -215,8 +212,8 @@ def _examples(split: Split, index: np.ndarray, flow: Flow, conditions: Mapping[s
     return split.data_units(index).to(flow.device), split.condition(conditions, index, flow.device)
 
 
+# Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
 PARTS, FEWEST = 5, 10
-"""Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least."""
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
@@ -243,7 +240,6 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
 
 
 def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
-    """The data set with samples in place of its training examples."""
     examples, levels = quantised(x, data.space), data.space.levels
     stored = examples.numpy() if levels is None else (examples * (levels - 1)).round().to(torch.uint8).numpy()
     return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
@@ -363,19 +359,17 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
     return Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})
 
 
+# Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time. They
+# take time, so that each is computed only where it is asked for.
 MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,
 }
-"""Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time.
-
-They take time, so that each is computed only where it is asked for.
-"""
+# What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed
 MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
     "bpd": check_bits,
     "cas": check_accuracy,
 }
-"""What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed."""
 
 
 def ask_model(
@@ -404,8 +398,7 @@ def _guess_for(model: Run | Transport, data: Dataset, n: int) -> ModelResult | N
     return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
 
 
-BLOCK = 1024
-"""Examples that are read at a time."""
+BLOCK = 1024  # Examples that are read at a time
 
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:

@@ -88,7 +88,6 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
 
 
 def _unscored_conditions(model: Run | Transport) -> tuple[str, ...]:
-    """What a report says of conditions that no score looks at."""
     others = [(name, kind) for name, kind in model.space.conditions.items() if name != "label" and not kind.learned]
     entries = [entry for name, kind in others for entry in kind.entries or (name,)]
     if not entries:
@@ -172,7 +171,6 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
 
 
 def _with_names(models: Sequence[Any]) -> dict[str, Any]:
-    """Runs and folders by their folder's name, or where that is taken by its path."""
     named: dict[str, Any] = {}
     for model in models:
         if not isinstance(model, (Run, str, Path)):
@@ -206,7 +204,6 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
 
 
 def _other_columns(name: str, own: TableSpace, other_name: str, other: TableSpace) -> str:
-    """What sets the columns of two tables apart."""
     here, there = ({field.name: field for field in space.fields} for space in (own, other))
     parts = {
         f"only {name} has": [column for column in here if column not in there],
@@ -218,7 +215,6 @@ def _other_columns(name: str, own: TableSpace, other_name: str, other: TableSpac
 
 
 def _described(space: Space) -> str:
-    """What examples of a space are: rows of so many columns, or their shape."""
     return f"rows of {counted(len(space.names), 'column')}" if space.names else f"examples of shape {tuple(space.shape)}"
 
 
@@ -235,8 +231,8 @@ def data_of(model: Run | Transport) -> Dataset:
     return data_of_run(model.folder, model.spec, None, absent=absent, changed="train again")
 
 
+# Shares differ that are farther apart than a percentage point and than so many standard errors of their difference
 POINT, ERRORS = 0.01, 4.0
-"""Shares differ that are farther apart than a percentage point and than so many standard errors of their difference."""
 
 
 def odd_rows(space: TableSpace, values: NDArray[np.float64], training: int) -> list[str]:
@@ -299,8 +295,7 @@ def _note(words: str, cells: Mapping[str, int]) -> str:
     return f"{count(total, 'cell')} of the samples {'is' if total == 1 else 'are'} {words} ({where}); scored as they are."
 
 
-LEAST, SLACK = 2, 1e-3
-"""The fewest samples, and how far outside of [0, 1] images may lie."""
+LEAST, SLACK = 2, 1e-3  # The fewest samples, and how far outside of [0, 1] images may lie
 
 
 @dataclass(frozen=True)
@@ -396,26 +391,22 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
 
 
 def _header(path: Path) -> list[str]:
-    """The cells of the first line of a table."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         return [cell.strip() for cell in re.split("[,;\\t]", file.readline().strip().replace('"', ""))]
 
 
 def _label_column(names: Sequence[str], data: Dataset) -> str | None:
-    """The column of samples that is their label: called as the data's label is, or "label"."""
     kind = data.space.conditions.get("label")
     called = [kind.target] if isinstance(kind, Label) and kind.target else []
     return next((name for name in (*called, "label") if name in names and name not in data.space.columns), None)
 
 
 def _given_columns(names: Sequence[str], data: Dataset) -> tuple[str, ...]:
-    """The columns of samples that hold what the model received, which is not compared."""
     entries = {entry for kind in data.space.conditions.values() for entry in kind.entries}
     return tuple(name for name in names if name in entries and name not in data.space.columns)
 
 
 def _in_order(path: Path, examples: Examples, data: Dataset) -> tuple[Split, tuple[str, ...]]:
-    """The examples with their columns in the data's order."""
     (split, classes, columns), wanted = examples, tuple(data.space.columns)
     if not columns or not wanted or columns == wanted:
         return split, classes
@@ -426,8 +417,7 @@ def _in_order(path: Path, examples: Examples, data: Dataset) -> tuple[Split, tup
     return replace(split, x=split.x[:, [columns.index(name) for name in wanted]]), classes
 
 
-HELD = 1024
-"""Held-out examples that are read at a time."""
+HELD = 1024  # Held-out examples that are read at a time
 
 
 class Given:
@@ -515,7 +505,6 @@ def given_samples(samples: Any, data: Dataset) -> Given:
 
 
 def _held_out_copies(examples: Tensor, data: Dataset) -> int:
-    """How many examples are held-out ones, which are read in parts."""
     counts = Counter(example.tobytes() for example in examples.numpy())
     known = set[bytes]()
     for start in range(0, len(data.held_out), HELD):
@@ -525,7 +514,6 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
 
 
 def _notes(samples: StoredSamples) -> list[str]:
-    """What is said of the arrays that are not compared."""
     if not samples.unread:
         return []
     many, s = (" are", "s") if len(samples.unread) > 1 else (" is", "")

@@ -43,10 +43,8 @@ from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
 
-BLOCK = 1024
-"""Training examples that are compared at a time."""
-SPARE = 4
-"""More candidates than asked for, since the search by a matrix product is not exact to the last digits."""
+BLOCK = 1024  # Training examples that are compared at a time
+SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
 
 
 @dataclass(frozen=True)
@@ -131,24 +129,15 @@ def _distances(sample: Tensor, raw: Raw, where: Tensor, unit: Tensor) -> Tensor:
     return distances
 
 
-FRAMES = 24
-"""Moments of a formation."""
-STEPS = 32
-"""Steps of a formation and of a trajectory."""
-CELLS = 22
-"""Trajectories start at the middles of so many cells along each side."""
-ARROWS = 15
-"""Velocities along each side."""
-MOMENTS = 13
-"""Times at which velocities are taken."""
-CLASSES = 3
-"""Classes whose fields are drawn, at most."""
-NOISE = 2.2
-"""Standard deviations of noise that are shown on either side."""
-MESH = (17, 65)
-"""Lines of a grid of noise along each axis, and points on a line."""
-EDGE = 2.0
-"""How far a grid of noise reaches, in standard deviations."""
+FRAMES = 24  # Moments of a formation
+STEPS = 32  # Steps of a formation and of a trajectory
+CELLS = 22  # Trajectories start at the middles of so many cells along each side
+ARROWS = 15  # Velocities along each side
+MOMENTS = 13  # Times at which velocities are taken
+CLASSES = 3  # Classes whose fields are drawn, at most
+NOISE = 2.2  # Standard deviations of noise that are shown on either side
+MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
+EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
 
 
 def seen_limits(data: Dataset) -> Limits:
@@ -252,12 +241,9 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
     return x.reshape(2 * lines, points, 2).numpy()
 
 
-FORMING = {False: 25, True: 600}
-"""Samples whose formation is drawn, and of images those whose nearest training image is."""
-DRAWN = 60
-"""Trajectories in a picture."""
-JUDGED = 200
-"""Held-out images that say how far from the training images an image usually is."""
+FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
+DRAWN = 60  # Trajectories in a picture
+JUDGED = 200  # Held-out images that say how far from the training images an image usually is
 
 
 def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
@@ -313,15 +299,11 @@ def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
     return NearestImages(images, distances[:, 0], float(np.median(usual)))
 
 
-EXAMPLES = 1000
-"""Held-out examples that are coded at most."""
+EXAMPLES = 1000  # Held-out examples that are coded at most
 PART = 250
-MOST = 64
-"""Numbers of a code whose KL terms are listed, the largest first."""
-FEWEST = 4
-"""Examples for each unit from which a covariance of codes is measured."""
-CERTAIN = -30.0
-"""Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
+MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
+FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
+CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
 
 
 def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
@@ -458,16 +440,11 @@ def labelled(data: Dataset) -> Dataset:
     return again if again.examples_fingerprint == data.examples_fingerprint else data
 
 
-MAPPED = 2000
-"""Held-out examples on a map at most."""
-GROUP = 500
-"""Training examples of a class whose codes are averaged, at most."""
-STRIP = 10
-"""Images in a strip of reconstructions, and frames of a walk."""
-CANDIDATES = 500
-"""Held-out examples among which the end of a walk is looked for."""
-MOVED = 4
-"""Images that arithmetic moves."""
+MAPPED = 2000  # Held-out examples on a map at most
+GROUP = 500  # Training examples of a class whose codes are averaged, at most
+STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
+CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
+MOVED = 4  # Images that arithmetic moves
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
@@ -556,7 +533,6 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels."""
     split, conditions = data.held_out, autoencoder.space.conditions
     examples = permutation(len(split), 0)[:CANDIDATES]
     if "label" in conditions and split.labels is not None:
@@ -578,7 +554,6 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def _over_classes(autoencoder: Autoencoder, data: Dataset, first: Tensor, condition: Mapping[str, Tensor]) -> np.ndarray:
-    """One image's code, decoded as each class: what the label says, and what the code says besides."""
     count = min(STRIP, len(data.space.classes))
     where = autoencoder.device
     with torch.no_grad():

@@ -88,8 +88,8 @@ class Protocol(Record):
         return unlike
 
 
+# Fields of which only what both protocols hold must be equal, in words
 COMMON = {"versions": "the version of {}", "spaces": "the extractor of the feature space {}"}
-"""Fields of which only what both protocols hold must be equal, in words."""
 NAMES = {
     "reference": "the sha256 of the reference examples",
     "n": "n",
@@ -103,8 +103,7 @@ NAMES = {
 }
 
 
-HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")
-"""A long hash, and what is shown of it."""
+HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")  # A long hash, and what is shown of it
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
@@ -137,7 +136,6 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
 
 
 def _other_data(first: str, second: str, names: tuple[str, str]) -> str:
-    """Why scores on two data sets cannot be compared."""
     if names[0] != names[1]:
         return f"These reports are about different data ({'; '.join(names)}), so their scores cannot be compared."
     called = f", although both are called {names[0]}" if names[0] else ""
@@ -151,15 +149,12 @@ def _text(value: Any) -> str:
     return '"{}"'.format(HASH.sub(r"\1", value)) if isinstance(value, str) else str(value)
 
 
-FORMAT = 2
-"""Of the JSON; other formats are refused."""
+FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
+# The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement
 ROW_COPIES = "copied rows"
-"""The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
-REPEATS = 5
-"""Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide."""
-REPEAT_SEEDS = 1_000_000
-"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
+REPEATS = 5  # Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide
+REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
 
 
 @dataclass(frozen=True)
@@ -386,7 +381,6 @@ class Comparison(Record):
         return f"<table><caption>{escape(self.title)}</caption><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table>"
 
     def _table(self) -> list[list[str]]:
-        """A heading, then models, the rows without a network, and real data: one column for each score that any of them has."""
         rows = [*self.models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])

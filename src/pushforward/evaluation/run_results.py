@@ -39,8 +39,8 @@ from pushforward.training.variety_alarm import lost
 from pushforward.training.verifying import latest, weights_hash
 from pushforward.transports import Transport
 
+# Options of `pushforward.data.load` that are lists; words between commas on the command line
 LISTS = ("given", "columns", "drop", "missing")
-"""Options of `pushforward.data.load` that are lists; words between commas on the command line."""
 
 
 def commands(run: Run) -> list[str]:
@@ -123,16 +123,13 @@ def _options(given: Mapping[str, Any]) -> list[str]:
 
 
 def _amount(budget: Mapping[str, Any]) -> str:
-    """A budget as an option, with all of its digits."""
     options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {}s"}
     name = next(name for name in options if budget.get(name) is not None)
     return options[name].format(repr(budget[name]).removesuffix(".0"))
 
 
-SHOWN = {False: 64, True: 1000}
-"""Samples that are drawn, by whether they are points."""
-MOST = 1000
-"""Samples of one moment that are read at most; a run stores no more."""
+SHOWN = {False: 64, True: 1000}  # Samples that are drawn, by whether they are points
+MOST = 1000  # Samples of one moment that are read at most; a run stores no more
 _FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -162,7 +159,6 @@ def _arrays(path: Path, space: Space) -> dict[str, np.ndarray]:
 
 
 def _check(path: Path, content: IO[bytes], space: Space) -> None:
-    """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
     example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
     expected = {"x.npy": (MOST, *example.shape[1:]), "scores.npy": (SIDE, SIDE), "limits.npy": (4,), "raw.npy": (MOST, 2)}
     with ZipFile(content) as archive:
@@ -188,10 +184,8 @@ def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
     return frames
 
 
-POINTS = 300
-"""Points of a health series that are stored at most, each the mean of its neighbours."""
-LOSSES = 400
-"""About the most points of a loss curve that are stored."""
+POINTS = 300  # Points of a health series that are stored at most, each the mean of its neighbours
+LOSSES = 400  # About the most points of a loss curve that are stored
 
 
 def of_run(result: ModelResult, run: Run) -> ModelResult:
@@ -284,8 +278,8 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     return landscapes
 
 
+# Entries of a run's spec that say how it was trained
 SETTINGS = ("recipe", "training", "data", "budget", "augment", "asked", "init", "method")
-"""Entries of a run's spec that say how it was trained."""
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -325,16 +319,13 @@ def _samples_as_trained(run: Run) -> bool:
 
 
 def _named(latest: Mapping[str, Any]) -> str:
-    """The folder of the newest checkpoint."""
     return next((str(value) for value in latest.values() if isinstance(value, str)), "")
 
 
+# Share of the training from which half an average's weight is older: below, it can hardly lag, and nothing is measured
 LONG = 0.1
-"""Share of the training from which half an average's weight is older: below, it can hardly lag, and nothing is measured."""
-LAG_MOST = 500
-"""Samples of either weights, at most."""
-WORSE = 1.25
-"""How many times the score of the last weights an average that lags has at least."""
+LAG_MOST = 500  # Samples of either weights, at most
+WORSE = 1.25  # How many times the score of the last weights an average that lags has at least
 
 Scored = Callable[[Transport, int], Mapping[str, Score]]
 
@@ -372,7 +363,6 @@ def lag_warnings(model: Run | Transport, scored: Scored, n: int) -> tuple[str, .
 
 
 def _long(run: Run) -> bool:
-    """Whether half of an average's weight is older than a tenth of the training."""
     training, samples = run.spec["training"], run.state["samples"]
     return bool(min(training["ema"], training["ema_share"] * samples) > LONG * samples)
 

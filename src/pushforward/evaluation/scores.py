@@ -172,12 +172,10 @@ def in_proportion(
     return order[np.argsort((rank + start[own]) / shares[own], kind="stable")]
 
 
+# What distances between rows of a table are measured in; another one needs other words, so that scores are not compared
 REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
-"""What distances between rows of a table are measured in; another one needs other words, so that scores are not compared."""
-BLOCK = 65_536
-"""How many rows are turned into points at a time."""
-MOST, TO_LEARN = 10_000, 50_000
-"""Samples that an attack, and a predictor of the target, use at most, unless more are compared."""
+BLOCK = 65_536  # How many rows are turned into points at a time
+MOST, TO_LEARN = 10_000, 50_000  # Samples that an attack, and a predictor of the target, use at most, unless more are compared
 
 
 def attacked(dataset: Dataset, n: int) -> int:
@@ -305,7 +303,6 @@ class Raw:
 
     @cached_property
     def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """The least and the greatest value of each column in the training rows, and the map from values to points."""
         assert isinstance(self.space, TableSpace)
         known, fields = _values(self.space, rows_at(self.dataset.train, slice(None))), self.space.fields
         table = table_of(self.space, known[:1], known[:1])
@@ -318,13 +315,12 @@ class Raw:
         return low, high, points
 
 
-SCORING_MOST = 10_000
-"""Examples that are compared at most unless more are asked for."""
+SCORING_MOST = 10_000  # Examples that are compared at most unless more are asked for
+# How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long
 REDRAWS, OF_TABLES = 20, 10
-"""How often a floor's examples are drawn again unless another number is asked for; those of tables, whose metrics take long."""
 
+# What draws a floor's examples, beside this file: another source makes another floor
 PARTS = (copied, halves, numbered, class_fields, table_of, in_proportion)
-"""What draws a floor's examples, beside this file: another source makes another floor."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -468,7 +464,6 @@ def floors(
 
 
 def _digest(hashes: np.ndarray) -> str:
-    """Of rows whose coordinates, of which features know, may round them."""
     return hashlib.sha256(hashes.tobytes()).hexdigest()
 
 
@@ -530,7 +525,6 @@ class _Redraws:
         return self.raw.training if self.split is not self.dataset.train else without(self.raw.training, picked)
 
     def _leaves_out(self, metric: Metric) -> bool:
-        """Whether examples must be compared with all training examples but themselves."""
         return isinstance(metric, Memorisation) and self.split is self.dataset.train
 
     def _copies(self, metric: Any) -> np.ndarray | None:
@@ -570,8 +564,7 @@ class _Read:
         return self.features.classify(examples.reshape(-1, *self.features.space.shape))
 
 
-EXAMPLES = 100
-"""More than any metric needs to apply, so that few held-out examples are no reason to refuse one."""
+EXAMPLES = 100  # More than any metric needs to apply, so that few held-out examples are no reason to refuse one
 
 
 def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
@@ -603,14 +596,12 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
 
 
 def _computed(metric: Metric, samples: Samples) -> Sequence[str]:
-    """The names of a metric's scores that it has for such data."""
     if not metric.applies(samples):
         return ()
     return [name for name in metric.scores if name not in getattr(metric, "left_out", lambda _: ())(samples)]
 
 
 def _real(data: Dataset) -> Samples:
-    """Held-out examples on either side, repeated where they are few; features without a meaning."""
     picked, raw = np.resize(np.arange(len(data.held_out)), EXAMPLES), Raw(data)
     examples, features = raw.at(data.held_out, picked), np.zeros((EXAMPLES, 2))
     rows = rows_at(data.held_out, picked) if isinstance(data.space, TableSpace) else None

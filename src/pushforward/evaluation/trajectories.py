@@ -31,15 +31,13 @@ from pushforward.predictions import target
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow, Transport, has_levels
 
+# Examples and steps of the trajectories that are measured, by whether samples are points
 TRACED = {False: (256, 32), True: (1000, 64)}
-"""Examples and steps of the trajectories that are measured, by whether samples are points."""
-MOST_ASSIGNED = 2_000
-"""Examples that one exact assignment takes at most; its time grows with their third power."""
+MOST_ASSIGNED = 2_000  # Examples that one exact assignment takes at most; its time grows with their third power
 TRACED_SECONDS = 4.0  # about the most that one model's trajectories, and as much again its losses by noise level, may take
 LEVELS = 13
 FEW_COLUMNS = 16  # vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples
-FURTHEST = 9.0
-"""The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred."""
+FURTHEST = 9.0  # The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred
 
 
 def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
@@ -181,7 +179,6 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
 
 
 def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
-    """The examples of each class; all examples where there are no labels."""
     if condition is None or "label" not in condition:
         return iter([torch.arange(n)])
     label = condition["label"].cpu()

@@ -20,12 +20,9 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.extractors.labels import labelled
 
-SIDE = 32
-"""Larger images are shrunk to this for the classifier."""
-SEEN = 120_000
-"""Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)."""
-EXAMPLES = 1000
-"""Rows that go through the classifier at a time."""
+SIDE = 32  # Larger images are shrunk to this for the classifier
+SEEN = 120_000  # Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)
+EXAMPLES = 1000  # Rows that go through the classifier at a time
 
 
 class Classifier(nn.Module):

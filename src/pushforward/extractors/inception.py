@@ -76,7 +76,6 @@ class Inception(Extractor):
 
 
 def _torch_fidelity() -> Any:
-    """The class of torch-fidelity."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:

@@ -154,7 +154,6 @@ def _norm_interval(value: float, null_mean: float, null_variance: float, limit: 
 
 
 def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The number between both up to which a statement holds, by halves."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
 ROLES: tuple[Role, ...] = ("quality", "diversity")
-Extra = Mapping[str, Any]
-"""What a score has beside its value, by name."""
-FURTHER = "Further checks"
-"""The group of scores that name no other; it is the last in a report."""
+Extra = Mapping[str, Any]  # What a score has beside its value, by name
+FURTHER = "Further checks"  # The group of scores that name no other; it is the last in a report
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ class MetricInfo(Record):
     most: float | None = None
 
 
-share_info = partial(MetricInfo, least=0.0, most=1.0)
-"""Declares a score from 0 to 1."""
+share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0 to 1
 
 
 @dataclass(frozen=True, repr=False)

@@ -29,9 +29,9 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
 }
 
 
-Choice = list[tuple[Metric, tuple[str, ...]]]
-"""Metrics, each with the names of its scores that are wanted."""
+Choice = list[tuple[Metric, tuple[str, ...]]]  # Metrics, each with the names of its scores that are wanted
 
+# What else metrics are called, or what measures nearly the same
 OTHER_NAMES = {
     "frechet": ("fid", "fd", "frechet_distance", "frechet_inception_distance"),
     "frechet_limit": ("fid_infinity", "fd_infinity", "frechet_infinity", "fid_inf", "fd_inf"),
@@ -58,7 +58,6 @@ OTHER_NAMES = {
     "near_copies": ("copies", "duplicates", "memorization"),
     "modes": ("mode_coverage", "mode_collapse"),
 }
-"""What else metrics are called, or what measures nearly the same."""
 INCEPTION = ("is", "inception", "inception_score")
 
 
@@ -75,7 +74,6 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
 
 
 def _unknown(name: str) -> UsageError:
-    """The error for a name that is no metric's."""
     known = sorted(_known())
     if name in MODEL_SCORES:
         return UsageError(f"{name} is a matter of the model, not of samples alone: pushforward.evaluate computes it of a run.")
