@@ -1,21 +1,19 @@
-"""The pictures of a stored comparison, as far as the folders of its runs hold them."""
+"""Comparisons put together: stored ones with the pictures of their runs, several as one, trainings of one recipe as one model."""
 
 from __future__ import annotations
 
 import datetime
 import os
-import os.path
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.intervals import merged_p, over_trainings
 from pushforward.evaluation.measurements import Absent, CurvePoint, Pictures
@@ -24,7 +22,7 @@ from pushforward.evaluation.results import Comparison, ModelResult, Settings, ch
 from pushforward.evaluation.run_results import config_of, history_of, landscapes_of
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
-from pushforward.records import Damaged, Record
+from pushforward.records import Record
 from pushforward.safe_files import read_whole
 from pushforward.training import Run, load
 from pushforward.training.run import pick
@@ -32,19 +30,41 @@ from pushforward.training.run_data import data_of_run
 from pushforward.training.tuned import weights_of
 from pushforward.transports import has_steps, inner_of
 
+MOST = 64 << 20  # bytes of a file of results
+
+
+def stored_file(path: str | Path) -> Path | None:
+    """The file of stored results that a path means: a .json file, or report.json in a folder that is no run; else None."""
+    place = Path(path)
+    if place.is_dir():
+        inside = place / "report.json"
+        return inside if inside.is_file() and not (place / "spec.json").exists() else None
+    return place if place.suffix.lower() == ".json" and place.is_file() else None
+
+
+def stored(path: str | Path) -> Comparison:
+    """Results from a file that `pushforward.Report.save` or ``--json`` wrote, with the pictures that its runs hold.
+
+    Raises:
+        CheckpointError: If it cannot be read, or holds something else.
+    """
+    try:
+        comparison = Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
+    except (OSError, CheckpointError) as error:
+        raise CheckpointError(f"{path}: {error} Make it anew: pushforward compare RUN RUN.") from error
+    return with_pictures(comparison, Path(path).parent)
+
 
 def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
     """A comparison with the samples that its runs stored while they were trained, and with real data.
 
     A run is looked for at the place that the comparison names and in ``folder``. Its samples are those of the averaged weights
     and of the run's own sampling options. A model without pictures says why (`pushforward.evaluation.measurements.Absent`).
-    A model named "real", the name of real data among pictures, is renamed.
 
     Args:
         comparison: As read from its file.
         folder: Where the file lies.
     """
-    comparison = _apart_from_real(comparison)
     pictures: dict[str, Pictures] = {}
     for model in comparison.models:
         pictures[model.name], run = _of_model(model, comparison, folder)
@@ -54,22 +74,8 @@ def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
     return replace(comparison, pictures=pictures)
 
 
-def _apart_from_real(comparison: Comparison) -> Comparison:
-    names = {model.name for model in comparison.models}
-    if "real" not in names:
-        return comparison
-    new = next(name for number in count(1) if (name := f"real (model{f' {number}' if number > 1 else ''})") not in names)
-    shared = comparison.settings.shared
-    groups = None if shared is None else tuple(tuple(new if name == "real" else name for name in group) for group in shared)
-    return replace(
-        comparison,
-        models=tuple(replace(model, name=new) if model.name == "real" else model for model in comparison.models),
-        sweep={new if name == "real" else name: points for name, points in comparison.sweep.items()},
-        settings=replace(comparison.settings, shared=groups),
-    )
-
-
 def _of_model(model: ModelResult, comparison: Comparison, folder: Path) -> tuple[Pictures, Run | None]:
+    """What the run of a model stored, of several trainings that of the first, and the run; or why not, and None."""
     first = model.trainings[0] if model.trainings else model
     if not first.run:
         return Pictures(absent=Absent.NO_RUN), None
@@ -112,16 +118,11 @@ def _comparable(config: object) -> object:
 
 
 def _drawn(run: Run) -> Pictures:
-    """What a run stored of its samples.
-
-    Raises:
-        CheckpointError: If a file holds other arrays than those of samples.
-    """
     frames = history_of(run)
     if not frames or frames[-1][0] != run.state["step"]:
         return Pictures(absent=Absent.NOT_STORED)
     if not all(np.isfinite(x).all() for _, x in frames):
-        raise CheckpointError(f"Samples in {run.folder} are not finite.")
+        return Pictures(absent=Absent.UNREADABLE)
     landscapes = [
         (step, arrays)
         for step, arrays in landscapes_of(run)
@@ -130,58 +131,21 @@ def _drawn(run: Run) -> Pictures:
     return Pictures(frames[-1][1], training=frames, landscapes=landscapes)
 
 
-MOST = 64 << 20  # Bytes of a file of results
-
-
-def stored_file(path: str | Path) -> Path | None:
-    """The file of stored results that a path means: a .json file, or report.json in a folder that is no run; else None."""
-    place = Path(path)
-    if place.is_dir():
-        inside = place / "report.json"
-        return inside if inside.is_file() and not (place / "spec.json").exists() else None
-    return place if place.suffix.lower() == ".json" and place.is_file() else None
-
-
-def stored(path: str | Path) -> Comparison:
-    """Results from a file that `pushforward.Report.save` or ``--json`` wrote, with the pictures that its runs hold.
-
-    Raises:
-        CheckpointError: If it cannot be read, or holds something else.
-    """
-    try:
-        return with_pictures(Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST)), Path(path).parent)
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be read: {error.strerror or error}.") from error
-    except Damaged as error:
-        raise CheckpointError(f"{path} is damaged ({error.fault}); {_anew(Path(path))}.") from error
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _anew(path: Path) -> str:
-    beside = path.with_name("report.md")
-    command = f", the command of which is in {beside}" if beside.is_file() else " RUN RUN, with the runs that it was about"
-    return f"make it anew by pushforward compare{command}"
-
-
 def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
     """The stored results among what is to be compared, by name, and the other models, as they were given."""
-    if isinstance(models, Mapping):
-        read = {str(name): result for name, model in models.items() if (result := _result(model)) is not None}
-        return read, {name: model for name, model in models.items() if str(name) not in read}
-    if not isinstance(models, Sequence) or isinstance(models, str):
+    if isinstance(models, str) or not isinstance(models, (Mapping, Sequence)):
         return {}, models
-    results = [_result(model) for model in models]
-    names = [f"comparison {n}" if isinstance(model, Comparison) else str(model) for n, model in enumerate(models, start=1)]
-    read = {name: result for name, result in zip(names, results, strict=True) if result is not None}
-    return read, [model for model, result in zip(models, results, strict=True) if result is None]
-
-
-def _result(model: Any) -> Comparison | None:
-    if isinstance(model, Comparison):
-        return model
-    file = stored_file(model) if isinstance(model, (str, Path)) else None
-    return None if file is None else stored(file)
+    named = isinstance(models, Mapping)
+    earlier: dict[str, Comparison] = {}
+    others = []
+    for key, model in models.items() if named else enumerate(models, start=1):
+        file = stored_file(model) if isinstance(model, (str, Path)) else None
+        if isinstance(model, Comparison) or file is not None:
+            name = str(key) if named else f"comparison {key}" if file is None else str(model)
+            earlier[name] = model if file is None else stored(file)
+        else:
+            others.append((key, model))
+    return earlier, dict(others) if named else [model for _, model in others]
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
@@ -194,79 +158,66 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         comparisons: By the name that messages use, such as their file.
 
     Raises:
-        UsageError: If protocols differ, naming the fields and both values, or there is nothing to join.
+        UsageError: If protocols differ, naming the fields and both values.
     """
-    if not comparisons:
-        raise UsageError("There is nothing to join: name at least one report, such as runs/a-report/report.json.")
     parts = list(comparisons.values())
     check_same([(name, part.protocol) for name, part in comparisons.items()], [part.data.name for part in parts])
     if len(parts) == 1:
         return parts[0]
-    renamed = _named(comparisons)
-    models = tuple(replace(model, name=name) for _, name, model in renamed)
-    pictures = {name: parts[at].pictures[model.name] for at, name, model in renamed if model.name in parts[at].pictures}
-    real = next((part.pictures["real"] for part in parts if "real" in part.pictures), None)
+    names = _names(comparisons)
+    models = tuple(replace(model, name=names[at, model.name]) for at, part in enumerate(parts) for model in part.models)
+    rows = [(parts[at], old, new) for (at, old), new in names.items()]
+    pictures = {new: part.pictures[old] for part, old, new in rows if old in part.pictures}
     return replace(
         parts[0],
         title=f"{', '.join(model.name for model in models)} on {parts[0].data.name}",
         created=datetime.date.today().isoformat(),
-        settings=_settings(parts, renamed),
+        settings=_settings(parts, names),
         machine={key: value for key, value in parts[0].machine.items() if all(part.machine.get(key) == value for part in parts)},
         metrics=_union([part.metrics for part in parts]),
         floors=_union([part.floors for part in parts]),
         unscored=_union([part.unscored for part in parts]),
         models=models,
-        sweep={name: parts[at].sweep[model.name] for at, name, model in renamed if model.name in parts[at].sweep},
+        sweep={new: part.sweep[old] for part, old, new in rows if old in part.sweep},
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
-        further_baselines=tuple({row.name: row for part in reversed(parts) for row in part.further_baselines}.values()),
-        guesses=tuple({guess.name: guess for part in parts for guess in part.guesses}.values()),
+        further_baselines=tuple(_union([{row.name: row for row in part.further_baselines} for part in parts]).values()),
+        guesses=tuple(_union([{row.name: row for row in part.guesses} for part in parts]).values()),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
-        pictures=pictures | ({} if real is None else {"real": real}),
+        pictures=_union([pictures, *({"real": part.pictures["real"]} for part in parts if "real" in part.pictures)]),
     )
 
 
-Renamed = list[tuple[int, str, ModelResult]]  # The number of the comparison, the new name, and the model
+Names = Mapping[tuple[int, str], str]  # by the number of the comparison and the name of the model in it
 
 
-def _named(comparisons: Mapping[str, Comparison]) -> Renamed:
+def _names(comparisons: Mapping[str, Comparison]) -> Names:
+    """New names; models of one name have the folder of their report.json, or another file's name, in brackets."""
+    places = {source: Path(source) for source in comparisons}
+    short = {source: place.parent.name if place.name == "report.json" else place.stem for source, place in places.items()}
+    sources = [source if list(short.values()).count(name) > 1 or not name else name for source, name in short.items()]
     every = [model.name for comparison in comparisons.values() for model in comparison.models]
-    renamed: Renamed = []
-    taken: set[str] = set()
-    for at, (source, comparison) in enumerate(comparisons.items()):
-        for model in comparison.models:
-            name = model.name if every.count(model.name) == 1 else f"{model.name} ({_short(source, comparisons)})"
-            if name in taken:
-                raise UsageError(f'{source} holds "{model.name}" twice: name every report once.')
-            taken.add(name)
-            renamed.append((at, name, model))
-    return renamed
-
-
-def _short(source: str, sources: Iterable[str]) -> str:
-
-    def short(path: str) -> str:
-        place = Path(path)
-        return place.parent.name if place.name == "report.json" else place.name.removesuffix(".json")
-
-    return short(source) if short(source) and [short(other) for other in sources].count(short(source)) == 1 else source
+    return {
+        (at, model.name): model.name if every.count(model.name) == 1 else f"{model.name} ({sources[at]})"
+        for at, comparison in enumerate(comparisons.values())
+        for model in comparison.models
+    }
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All entries; of one name the first."""
     return {name: value for part in reversed(parts) for name, value in part.items()}
 
 
-def _settings(parts: Sequence[Comparison], renamed: Renamed) -> Settings:
+def _settings(parts: Sequence[Comparison], names: Names) -> Settings:
+    """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
     every = [part.settings.to_plain() for part in parts]
     same = {key: value for key, value in every[0].items() if all(other[key] == value for other in every)}
-    names = {(at, model.name): name for at, name, model in renamed}
 
-    def groups(at: int, stated: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
-        for group in stated:
-            yield tuple(names.get((at, name), name) for name in group)
+    def groups(stated: Iterable[Iterable[Sequence[str]]]) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(names.get((at, name), name) for name in group) for at, part in enumerate(stated) for group in part)
 
-    shared = tuple(group for at, part in enumerate(parts) for group in groups(at, part.settings.shared or ()))
-    alone = [part.settings.timed or [[model.name for model in part.models]] for part in parts]
-    timed = tuple(group for at, stated in enumerate(alone) for group in groups(at, stated))
+    shared = groups(part.settings.shared or () for part in parts)
+    timed = groups(part.settings.timed or [[model.name for model in part.models]] for part in parts)
     known = all(part.settings.shared is not None for part in parts)
     return replace(Settings.from_plain(same), shared=shared if known else None, timed=timed)
 
@@ -313,7 +264,6 @@ def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:
 
 def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]) -> ModelResult:
     metrics = dict.fromkeys(metric for model in group for metric in model.scores)
-    agreements = [model.label_agreement for model in group]
     return replace(
         group[0],
         name=name,
@@ -323,7 +273,7 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
         scores={metric: _score([model.scores.get(metric, Score()) for model in group], known.get(metric)) for metric in metrics},
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
-        label_agreement=_mean(agreements),
+        label_agreement=_mean([model.label_agreement for model in group]),
         weights_step=weights.pop() if len(weights := {model.weights_step for model in group}) == 1 else None,
         curve=_mean_curve(group),
         trajectory=_mean_trajectory(group),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Self
 
@@ -31,8 +31,7 @@ from pushforward.evaluation.measurements import (
     Trajectory,
 )
 from pushforward.metrics import MetricInfo, Score
-from pushforward.numbers import counted
-from pushforward.records import Damaged, Record
+from pushforward.records import Record
 
 
 @dataclass(frozen=True)
@@ -74,23 +73,18 @@ class Protocol(Record):
     def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
         """The fields in which two protocols differ, each with both values; of versions and spaces those that both have."""
         unlike: list[tuple[str, Any, Any]] = []
-        for part in (part for part in fields(self) if part.name != "weights"):
-            value, other_value = getattr(self, part.name), getattr(other, part.name)
-            if part.name in COMMON:
-                common = sorted(value.keys() & other_value.keys())
-                unlike += [
-                    (COMMON[part.name].format(key), value[key], other_value[key])
-                    for key in common
-                    if value[key] != other_value[key]
-                ]
-            elif value != other_value:
-                unlike.append((NAMES.get(part.name, part.name), value, other_value))
+        for name, words in NAMES.items():
+            value, another = getattr(self, name), getattr(other, name)
+            if isinstance(value, Mapping):
+                common = sorted(value.keys() & another.keys())
+                unlike += [(f"{words} {key}", value[key], another[key]) for key in common if value[key] != another[key]]
+            elif value != another:
+                unlike.append((words, value, another))
         return unlike
 
 
-# Fields of which only what both protocols hold must be equal, in words
-COMMON = {"versions": "the version of {}", "spaces": "the extractor of the feature space {}"}
 NAMES = {
+    "data": "the data",
     "reference": "the sha256 of the reference examples",
     "n": "n",
     "k": "k",
@@ -100,10 +94,9 @@ NAMES = {
     "quantisation": "the quantisation",
     "representation": "the representation of rows",
     "labels": "how classes are drawn",
-}
-
-
-HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")  # A long hash, and what is shown of it
+    "versions": "the version of",
+    "spaces": "the extractor of the feature space",
+}  # what must be equal, in words; of versions and spaces only what both protocols hold
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
@@ -116,37 +109,24 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
     Raises:
         UsageError: Naming each field that differs, one a line, and both values; or both data sets where these differ.
     """
-    for name, protocol in protocols:
-        if protocol == Protocol():
-            raise UsageError(
-                f"{name} does not say by which protocol its scores were measured, as reports of earlier versions do not: score "
-                "its runs again."
-            )
-    for at, (name, other) in enumerate(protocols[1:], start=1):
-        first, first_protocol = protocols[0]
-        if first_protocol.data != other.data:
-            raise UsageError(_other_data(first, name, (data[0], data[at]) if data else ("", "")))
-        unlike = first_protocol.differences(other)
+    first, known = protocols[0]
+    for at, (name, other) in enumerate(protocols):
+        if other == Protocol():
+            raise UsageError(f"{name} does not say by which protocol its scores were measured: score its runs again.")
+        if known.data != other.data:
+            names = f" ({data[0]} and {data[at]})" if data else ""
+            raise UsageError(f"{first} and {name} are about different data{names}, so their scores cannot be compared.")
+        unlike = known.differences(other)
         if unlike:
-            what = "".join(f"\n- {field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)
+            what = "".join(f"\n- {words} is {_short(a)} in {first} and {_short(b)} in {name}" for words, a, b in unlike)
             raise UsageError(
                 f"Scores of unlike protocols cannot be compared:{what}\nScore the runs again together: "
                 "pushforward compare RUN RUN."
             )
 
 
-def _other_data(first: str, second: str, names: tuple[str, str]) -> str:
-    if names[0] != names[1]:
-        return f"These reports are about different data ({'; '.join(names)}), so their scores cannot be compared."
-    called = f", although both are called {names[0]}" if names[0] else ""
-    return f"{first} and {second} are about different data{called}, so their scores cannot be compared."
-
-
-def _text(value: Any) -> str:
-    """A value in words, the hashes in it cut to 8 characters."""
-    if value in (None, ""):
-        return "not known"
-    return '"{}"'.format(HASH.sub(r"\1", value)) if isinstance(value, str) else str(value)
+def _short(value: Any) -> str:
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "not known" if value in (None, "") else str(value))
 
 
 FORMAT = 2  # Of the JSON; other formats are refused
@@ -279,8 +259,7 @@ class ModelResult(Record):
 
     def __repr__(self) -> str:
         """The name and the scores."""
-        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
-        return f'ModelResult("{self.name}"{f": {scores}" if scores else ""})'
+        return f'ModelResult("{self.name}": {", ".join(f"{name} {score}" for name, score in self.scores.items())})'
 
 
 @dataclass(frozen=True, repr=False)
@@ -351,39 +330,25 @@ class Comparison(Record):
             CheckpointError: For another format, or a field that has another type than its declaration.
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
-        if version is None:
-            raise Damaged("the number of the format is missing")
         if version != FORMAT:
-            raise CheckpointError(
-                f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
-                "pushforward compare RUN RUN."
-            )
+            raise CheckpointError(f"This report has format {version}, and format {FORMAT} is read: compare its runs again.")
         return super().from_plain(data, where)
 
     def __repr__(self) -> str:
         """Title and sizes."""
-        n = "" if self.settings.n is None else f", n = {self.settings.n:,}"
-        return f'Comparison("{self.title}", {counted(len(self.models), "model")}, {len(self.metrics)} scores{n})'
+        return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
 
     def __str__(self) -> str:
-        """The scores as a table of plain text."""
-        table = self._table()
-        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*([self.title] if self.title else []), *lines])
-
-    def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        heading = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        body = "".join(
-            f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
-        )
-        return f"<table><caption>{escape(self.title)}</caption><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _table(self) -> list[list[str]]:
+        """A table of plain text: a heading, then models, rows without a network and real data; a column for each score."""
         rows = [*self.models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
         known = [name for name in names if any(name in row.scores for row in rows)]
         table = [["", *(self.info(name).label for name in known)]]
-        return table + [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
+        table += [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*([self.title] if self.title else []), *lines])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
