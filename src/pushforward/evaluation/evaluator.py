@@ -1,25 +1,24 @@
-"""What a report must say of the constraints that the samples of a model of a table meet."""
+"""One model against held-out data: scores beside their floors, cost, curves and pictures."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 import time
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.comparable import numbers
-from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.errors import quoted
 from pushforward.evaluation import cost
 from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
@@ -33,7 +32,6 @@ from pushforward.evaluation.run_results import lag_warnings, of_run, unfinished_
 from pushforward.evaluation.scores import (
     REPRESENTATION,
     attacked,
-    column_names,
     compared,
     floors,
     labels_for,
@@ -45,237 +43,24 @@ from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.metrics import MetricInfo, Score, describe, registry
 from pushforward.metrics.selection import chosen
-from pushforward.numbers import counted, listing
 from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
-from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, redrawing, with_inner
-from pushforward.transports.redrawing import MEASURED, TURNS, Tally, named_constraints, unmet_kept, warn_broken
+from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
+from pushforward.transports.redrawing import MEASURED, Tally, counted, named_constraints, unmet_kept, warn_broken
 from pushforward.transports.spreading import stream
 
-
-def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
-    """Sentences on a model whose constraints are not those of the data, or that hardly meets its own.
-
-    Args:
-        own: The model's space.
-        data: That of the data with which it is compared.
-        tally: The draws of the samples that were scored.
-    """
-    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
-        return ()
-    own_texts, other_texts = ({_meaning(each, space): quoted(each.text) for each in space.constraints} for space in (own, data))
-    lacking, further = (
-        [text for meaning, text in here.items() if meaning not in there]
-        for here, there in ((other_texts, own_texts), (own_texts, other_texts))
-    )
-    sentences = []
-    if lacking:
-        sentences.append(
-            f"it was trained without {_named(lacking)}: its samples may break what those of models with "
-            f"{'it' if len(lacking) == 1 else 'them'} are drawn again to meet."
-        )
-    if further:
-        sentences.append(
-            f"its samples are drawn again until they meet {_named(further)}, which the data of this comparison does not have."
-        )
-    if tally.unmet:
-        sentences.append(
-            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
-            f"scored as they are ({tally.share:.0%} of all draws did). Sampling draws each up to {TURNS} times."
-        )
-    return tuple(sentences)
-
-
-def _meaning(constraint: Constraint, space: TableSpace) -> str:
-    fields = {field.name: field for field in space.fields}
-    dated = constraint.quoted is not None and all(fields[name].kind == "date" for name in constraint.names)
-    if not dated:
-        return constraint.spelled(constraint.quoted)
-    nothing = {name: np.zeros(0) for name in constraint.names}
-    return constraint.spelled(float(numbers(constraint, fields, nothing)[TEXT]))
-
-
-def _named(texts: list[str]) -> str:
-    return f"the constraint{'s' * (len(texts) > 1)} {listing(texts)}"
-
-
+AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
+NEIGHBOURS = 5  # of precision, recall, density and coverage
+SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 
-def quality_curve(
-    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
-) -> tuple[CurvePoint, ...]:
-    """Distances and coverage against network calls, for as many steps as the time allows.
-
-    The point of the model's own number of steps is what ``scores`` holds. It takes the place of one of the ``counts`` (None:
-    `CURVE_STEPS`) within a factor of 1.5. The others are means over as many samplings, or over fewer, as the time allows: one
-    value for each is stored. ``name`` is what progress calls the model.
-    """
-    flow = inner_of(transport)
-    if not has_steps(flow) or flow.solver.adaptive:
-        return ()
-    # times given one by one are for their own number of steps
-    grid = flow.grid if isinstance(flow.grid, str) else None
-    points, started = [], time.perf_counter()
-    own = flow.steps if flow.grid is grid else 0
-    if own:
-        points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
-    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
-    repeats = max((len(score.values) for score in scores.values()), default=1)
-    for steps in rest:
-        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-        judge.say(f"{name} in {counted(steps, 'step')}")
-        began = time.perf_counter()
-        samplings = _samplings(judge, other, repeats, CURVE_SECONDS / len(rest))
-        points.append(point_of(steps, other.calls, together(samplings, judge.n)))
-        took = (time.perf_counter() - began) / len(samplings)
-        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
-            break
-    return tuple(sorted(points, key=lambda point: point.steps or 0))
-
-
-def _samplings(judge: Judge, transport: Transport, repeats: int, seconds: float) -> list[dict[str, Score]]:
-    samplings: list[dict[str, Score]] = []
-    began = time.perf_counter()
-    for repeat in range(1, repeats + 1):
-        x, _, values = judge.draw(transport, repeat * REPEAT_SEEDS)
-        samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
-        if (time.perf_counter() - began) * (repeat + 1) > seconds * repeat:
-            break
-    return samplings
-
-
-# What is computed in every space: scores of features that order models
-SCORES = ("frechet", "kid", "precision", "recall", "coverage")
-
-
-def fit_spaces(dataset: Dataset, spaces: Spaces) -> tuple[Features, tuple[Features, ...]]:
-    """The features by which models are ranked, and further ones.
-
-    Args:
-        dataset: The data.
-        spaces: One or several; None is the space that suits the data.
-
-    Raises:
-        UsageError: For an unknown name, or one that comes twice.
-        DataError: If an extractor cannot read the data.
-        MissingExtra: Without a package that one needs.
-    """
-    extractors = named_extractors(kind_of(dataset) if spaces is None else spaces)
-    check_spaces(extractors, dataset)
-    first, *others = extractors.items()
-    return fit_features(dataset, dict([first])), tuple(fit_features(dataset, dict([other]), reads=False) for other in others)
-
-
-def learns(dataset: Dataset, spaces: Spaces) -> bool:
-    """Whether any of the spaces is learned, so that floors come from one half of the training examples of a toy as well."""
-    return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
-
-
-def named_in(name: str, features: Features) -> str:
-    """The name of a score in a further space, such as "frechet (pca)"."""
-    return f"{name} ({features.name})"
-
-
-def scores_in(
-    others: Sequence[Features], x: Tensor | np.ndarray, dataset: Dataset, n: int, metrics: Sequence[str] | None
-) -> dict[str, Score]:
-    """Scores of samples in further spaces, by `named_in`."""
-    return _by_space(others, metrics, lambda features, names: score(x, dataset, features, n=n, metrics=names))
-
-
-def floors_in(others: Sequence[Features], dataset: Dataset, n: int, metrics: Sequence[str] | None) -> dict[str, Score]:
-    """Floors in further spaces, by `named_in`."""
-    return _by_space(others, metrics, lambda features, names: floors(dataset, features, n=n, metrics=names))
-
-
-def _by_space(
-    others: Sequence[Features], metrics: Sequence[str] | None, scored: Callable[[Features, list[str]], dict[str, Score]]
-) -> dict[str, Score]:
-    names = [name for _, names in chosen(metrics) for name in names if name in SCORES] if others else []
-    spaces = others if names else ()
-    return {named_in(name, space): result for space in spaces for name, result in scored(space, names).items()}
-
-
-def infos_in(others: Sequence[Features], known: Mapping[str, MetricInfo], n: int) -> dict[str, MetricInfo]:
-    """What a report must know of scores in further spaces: a heading of their own, and no role in the verdict."""
-    infos = {}
-    for features in others:
-        for name in SCORES:
-            info = known[name]
-            what = f"{info.what} Here in other features: {features.describe(n)}."
-            infos[named_in(name, features)] = replace(
-                info, label=f"{info.label} ({features.name})", what=what, group=f"In other features: {features.name}", role=None
-            )
-    return infos
-
-
-def protocol_of(
-    data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str], others: Sequence[Features] = ()
-) -> Protocol:
-    """The protocol of scores of n samples.
-
-    Args:
-        data: The data set, whose held-out examples are the reference.
-        features: In which scores are computed.
-        n: Samples on either side.
-        k: Neighbours.
-        metrics: Names of the scores.
-        others: Further features that scores stand in beside.
-    """
-    space = data.space
-    quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
-    return Protocol(
-        data=data.fingerprint,
-        reference=_sha256(data, n),
-        n=n,
-        k=k,
-        extractor=features.identity,
-        dimensions=features.dims(n),
-        preprocessing=features.preprocessing,
-        quantisation=quantisation,
-        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
-        labels="in proportion" if space.label is not None else "",
-        versions=_versions(metrics),
-        spaces={other.name: other.identity for other in others},
-        weights={each.name: each.weights for each in (features, *others)},
-    )
-
-
-def _sha256(data: Dataset, n: int) -> str:
-    examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
-    return hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest()
-
-
-def _versions(metrics: Sequence[str]) -> dict[str, str]:
-    import inspect
-    from pathlib import Path
-
-    from pushforward.metrics import registry
-
-    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
-    for metric in registry().values():
-        own = set(metric.scores) & set(metrics)
-        if own and not metric.__module__.startswith("pushforward.metrics."):
-            file = Path(inspect.getfile(metric))
-            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
-            versions |= dict.fromkeys(sorted(own), content)
-        elif own and (definition := getattr(metric, "definition", None)):
-            versions |= dict.fromkeys(sorted(own), f"definition {definition}")
-    return versions
-
-
-# Samples generated at a time, at most, where time and memory are measured; by whether they are points
-AT_ONCE = {False: 64, True: 1000}
-NEIGHBOURS = 5  # Of precision, recall, density and coverage
-
-
-class Sampler(typing.Protocol):
+class Sampler(Interface):
     """Anything that generates samples in parts, as a transport does."""
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[torch.Tensor, Condition]]:
@@ -297,6 +82,11 @@ class Judge:
         spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
             its scores. None takes the one that suits the data.
         tell: Called with a line before each sampling of a model, and before whatever else takes long; None is silent.
+
+    Raises:
+        UsageError: For an unknown feature space, or one that comes twice.
+        DataError: If an extractor cannot read the data.
+        MissingExtra: Without a package that an extractor needs.
     """
 
     data: Dataset
@@ -310,20 +100,39 @@ class Judge:
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
     floors: dict[str, Score] = field(init=False)
-    unscored: dict[str, str] = field(init=False, default_factory=dict)
-    """Why a metric that was asked for has no score, by its name."""
+    unscored: dict[str, str] = field(init=False, default_factory=dict)  # why a metric that was asked for has no score, by name
 
     def __post_init__(self) -> None:
         self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
-        self.features, self.others = fit_spaces(self.data, self.spaces)
+        extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
+        check_spaces(extractors, self.data)
+        first, *others = ({name: extractor} for name, extractor in extractors.items())
+        self.features = fit_features(self.data, first)
+        self.others = tuple(fit_features(self.data, other, reads=False) for other in others)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
-        self.floors = {**self.floors, **floors_in(self.others, self.data, self.n, self.metrics)}
+        self.floors |= self._in_others(lambda features, names: floors(self.data, features, n=self.n, metrics=names))
 
     def say(self, what: str) -> None:
         """Tell what is measured now."""
         if self.tell is not None:
             self.tell(f"measuring {what} ...")
+
+    def _in_others(self, scored: Callable[[Features, list[str]], dict[str, Score]]) -> dict[str, Score]:
+        """Those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
+        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES] if self.others else []
+        spaces = self.others if names else ()
+        return {f"{name} ({space.name})": result for space in spaces for name, result in scored(space, names).items()}
+
+    def _infos(self) -> dict[str, MetricInfo]:
+        """What a report must know of each score; those in further spaces have their own heading and no role in the verdict."""
+        known = describe()
+        for space in self.others:
+            what, group = f" Here in other features: {space.describe(self.n)}.", f"In other features: {space.name}"
+            for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
+                label = f"{info.label} ({space.name})"
+                known[name] = replace(info, label=label, what=info.what + what, group=group, role=None)
+        return known
 
     def scores(self, sampler: Sampler, name: str = "") -> tuple[dict[str, Score], float | None]:
         """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
@@ -341,14 +150,17 @@ class Judge:
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
             values, learned = (given.values_of(n, self.seed + seed), given.every) if given else (values, None)
-            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics, values=values, learned=learned)
-            samplings.append({**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)})
+            scored = partial(score, x, self.data, n=self.n)
+            row = scored(self.features, metrics=self.metrics, values=values, learned=learned)
+            samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
-        infos = describe()
-        scores = together(samplings, self.n, self.floors, {**infos_in(self.others, infos, self.n), **infos})
-        reasons = _explained(self.metrics, isinstance(self.data.space, TableSpace))
-        self.unscored |= {metric: why for metric, why in reasons.items() if metric not in scores}
+        scores = together(samplings, self.n, self.floors, self._infos())
+        for key, metric in registry().items():
+            table = isinstance(self.data.space, TableSpace) or not getattr(metric, "of_tables", False)
+            wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
+            missing = {name: info.missing for name, info in metric.scores.items() if info.missing and name not in scores}
+            self.unscored |= missing if table and wanted else {}
         return scores, float(np.mean(agreements)) if agreements else None
 
     def draw(
@@ -375,6 +187,7 @@ class Judge:
         return x, labels, values
 
     def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
+        """The distances that rank models, of a single sampling of n samples."""
         ranking = {name for name, info in describe().items() if info.role == "quality"}
         names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
         x, _, values = self.draw(transport, REPEAT_SEEDS, n)
@@ -385,10 +198,11 @@ class Judge:
         self.say("no network")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
-            scores, name = self.scores(mixture)[0], f"no network (mixture of {len(mixture.weights)})"
-            return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores)
-        scores, agreement = self.scores(GaussianBaseline.fit(self.data))
-        name = f"no network ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
+            scores, agreement = self.scores(mixture)[0], None
+            name = f"no network (mixture of {len(mixture.weights)})"
+        else:
+            scores, agreement = self.scores(GaussianBaseline.fit(self.data))
+            name = f"no network ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
         return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
 
     def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
@@ -401,16 +215,15 @@ class Judge:
 
     def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
         """Results of models with data, settings, machine, metrics and floors; with a baseline the further ones of a table."""
-        space, known = self.data.space, describe()
+        space, known = self.data.space, self._infos()
         rows = [*models, *([] if baseline is None else [baseline])]
         names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
-        known |= infos_in(self.others, known, self.n)
         data = DataInfo(
             self.data.name,
             tuple(space.shape),
             space.noun,
             tuple(space.classes),
-            column_names(space),
+            space.names if isinstance(space, TableSpace) else tuple(space.columns),
             len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
@@ -428,7 +241,7 @@ class Judge:
         return Comparison(
             data=data,
             settings=settings,
-            protocol=protocol_of(self.data, self.features, self.n, NEIGHBOURS, tuple(self.floors), self.others),
+            protocol=protocol_of(self.data, self.features, self.n, tuple(self.floors), self.others),
             machine=machine(),
             metrics={name: known[name] for name in names if name in known},
             floors=self.floors,
@@ -455,12 +268,11 @@ class Judge:
                 of steps, beside its own, the first.
             sampling: The model's part of `sampling`; None measures it here, alone.
         """
-        transport = transport_of(model)
-        with redrawing.counted() as tally:
+        transport, run = transport_of(model), model if isinstance(model, Run) else None
+        with counted() as tally:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)
-        run = model if isinstance(model, Run) else None
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
         if curve:
@@ -505,7 +317,105 @@ class Judge:
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 
-def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
-    metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
-    metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
-    return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}
+def learns(dataset: Dataset, spaces: Spaces) -> bool:
+    """Whether any feature space is learned, so that floors come from one half of the training examples of a toy as well."""
+    return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
+
+
+def quality_curve(
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
+) -> tuple[CurvePoint, ...]:
+    """Distances and coverage against network calls, for as many steps as the time allows.
+
+    The point of the model's own number of steps is what ``scores`` holds. It takes the place of one of the ``counts`` (None:
+    `CURVE_STEPS`) within a factor of 1.5. The others are means over as many samplings, or over fewer, as the time allows: one
+    value for each is stored. ``name`` is what progress calls the model.
+    """
+    flow = inner_of(transport)
+    if not has_steps(flow) or flow.solver.adaptive:
+        return ()
+    # times given one by one are for their own number of steps
+    grid = flow.grid if isinstance(flow.grid, str) else None
+    points, started = [], time.perf_counter()
+    own = flow.steps if flow.grid is grid else 0
+    if own:
+        points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
+    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
+    repeats = max((len(score.values) for score in scores.values()), default=1)
+    for steps in rest:
+        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        judge.say(f"{name}, steps: {steps}")
+        began, samplings = time.perf_counter(), []
+        for repeat in range(1, repeats + 1):
+            x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
+            samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
+            took = (time.perf_counter() - began) / repeat
+            if took * (repeat + 1) > CURVE_SECONDS / len(rest):
+                break
+        points.append(point_of(steps, other.calls, together(samplings, judge.n)))
+        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
+            break
+    return tuple(sorted(points, key=lambda point: point.steps or 0))
+
+
+def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
+    """Sentences on a model of a table whose constraints are not those of the data, or that hardly meets its own.
+
+    Args:
+        own: The model's space.
+        data: That of the data with which it is compared.
+        tally: The draws of the samples that were scored.
+    """
+    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
+        return ()
+    texts = [dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)]
+    lacking, further = (", ".join(text for text in here if text not in there) for here, there in (texts[::-1], texts))
+    sentences = []
+    if lacking:
+        sentences.append(f"it was trained without constraints that samples of other models are drawn again to meet: {lacking}.")
+    if further:
+        sentences.append(f"its samples are drawn again to meet constraints that the data of this comparison lacks: {further}.")
+    if tally.unmet:
+        sentences.append(
+            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
+            f"scored as they are ({tally.share:.0%} of all draws did)."
+        )
+    return tuple(sentences)
+
+
+def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:
+    """The protocol of scores of n samples.
+
+    Args:
+        data: The data set, whose held-out examples are the reference.
+        features: In which scores are computed.
+        n: Samples on either side.
+        metrics: Names of the scores.
+        others: Further features that scores stand in beside.
+    """
+    space = data.space
+    examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
+    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
+    for metric in registry().values():
+        own = sorted(set(metric.scores) & set(metrics))
+        if own and not metric.__module__.startswith("pushforward.metrics."):  # a user's own is known by its file
+            file = Path(inspect.getfile(metric))
+            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+            versions |= dict.fromkeys(own, content)
+        elif definition := getattr(metric, "definition", None):
+            versions |= dict.fromkeys(own, f"definition {definition}")
+    return Protocol(
+        data=data.fingerprint,
+        reference=hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest(),
+        n=n,
+        k=NEIGHBOURS,
+        extractor=features.identity,
+        dimensions=features.dims(n),
+        preprocessing=features.preprocessing,
+        quantisation=f"{space.levels} levels" if space.levels is not None else "float32",
+        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
+        labels="in proportion" if space.label is not None else "",
+        versions=versions,
+        spaces={other.name: other.identity for other in others},
+        weights={each.name: each.weights for each in (features, *others)},
+    )
