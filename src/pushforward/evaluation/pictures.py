@@ -1,8 +1,8 @@
-"""Samples beside the training examples that are nearest to them: is it new, or is it a copy?"""
+"""Pictures of models as arrays: samples and their nearest examples, movement in the plane, latent spaces and their statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.paths import Linear
-from pushforward.pictures import Limits, limits_of, square
+from pushforward.pictures import limits_of, square
 from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
@@ -118,15 +118,14 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
         squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
-    distances = torch.stack([_distances(sample, raw, where, unit) for sample, where in zip(samples, at, strict=True)])
+    distances = torch.stack(
+        [
+            torch.linalg.vector_norm((torch.from_numpy(raw.at(data.train, where.numpy())) / unit - sample).double(), dim=1)
+            for sample, where in zip(samples, at, strict=True)
+        ]
+    )
     distances, order = distances.sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
-
-
-def _distances(sample: Tensor, raw: Raw, where: Tensor, unit: Tensor) -> Tensor:
-    examples = torch.from_numpy(raw.at(raw.dataset.train, where.numpy())) / unit
-    distances: Tensor = torch.linalg.vector_norm((examples - sample).double(), dim=1)
-    return distances
 
 
 FRAMES = 24  # Moments of a formation
@@ -138,15 +137,6 @@ CLASSES = 3  # Classes whose fields are drawn, at most
 NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
 EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
-
-
-def seen_limits(data: Dataset) -> Limits:
-    """The square that holds nearly all data, and noise of `NOISE` standard deviations in data units."""
-    space = data.space
-    corners = space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
-    left, right, low, high = limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
-    points = np.concatenate([corners, [[left, low], [right, high]]])
-    return square(points.min(0), points.max(0))
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
@@ -161,62 +151,52 @@ def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.nd
         (t, points (n, 2) in data units), from noise to data.
     """
     times, states = trace(flow, n, steps=STEPS)
-    wanted = np.linspace(1.0, 0.0, FRAMES)[:-1]
-    frames = [(float(t), flow.space.to_data(_between(times, states, float(t))).numpy()) for t in wanted]
+    frames = []
+    for t in np.linspace(1.0, 0.0, FRAMES)[:-1].tolist():  # between the times of the solve by linear interpolation
+        at = int((times >= t).sum().clamp(1, len(times) - 1))
+        before, after = float(times[at - 1]), float(times[at])
+        x = torch.lerp(states[at - 1], states[at], min(1.0, max(0.0, (before - t) / (before - after))))
+        frames.append((t, flow.space.to_data(x).numpy()))
     return [*frames, (0.0, samples[:n].numpy())]
 
 
-def _between(times: Tensor, states: Tensor, t: float) -> Tensor:
-    """The states (steps + 1, n, 2) at a time between those of the solve, by linear interpolation."""
-    at = int((times >= t).sum().clamp(1, len(times) - 1))
-    before, after = float(times[at - 1]), float(times[at])
-    share = min(1.0, max(0.0, (before - t) / (before - after)))
-    return torch.lerp(states[at - 1], states[at], share)
-
-
 def field_of(flow: Flow, data: Dataset) -> Field2D:
-    """Velocities and trajectories on grids over the plane, for each class of a model with labels, the first three at most."""
-    limits = seen_limits(data)
+    """Velocities and trajectories on grids over the plane, for each class of a model with labels, the first three at most.
+
+    The square holds nearly all data, and noise of `NOISE` standard deviations.
+    """
+    space, (left, right, low, high) = flow.space, limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
+    corners = data.space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
+    points = np.concatenate([corners, [[left, low], [right, high]]])
+    limits = square(points.min(0), points.max(0))
     straight, times = Repathed(flow.denoiser, Linear()), np.linspace(1.0, 0.0, MOMENTS)
-    low, high = straight.path.ends
-    places, starts = (flow.space.to_model(_middles(limits, side)).to(flow.device) for side in (ARROWS, CELLS))
-    width = torch.as_tensor(flow.space.scale, device=flow.device)
-    velocities, ways, classes = [], [], []
+    first, last = straight.path.ends
+    grids = []
+    for side in (ARROWS, CELLS):  # the middles of cells; rows from the least to the greatest y
+        xs, ys = (start + (np.arange(side) + 0.5) / side * (end - start) for start, end in (limits[:2], limits[2:]))
+        middles = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+        grids.append(space.to_model(middles).to(flow.device))
+    places, starts = grids
+    width = torch.as_tensor(space.scale, device=flow.device)
+    velocities, ways = [], []
     way_times = torch.zeros(0)
-    for name, number in _labels(flow):
-        given = _given(flow, len(places), number)
+    names = tuple(map(str, space.classes[:CLASSES])) if "label" in space.conditions else ()
+    for number, _ in enumerate(names or ("",)):
+        label = number if names else None
+        given, moved = _given(flow, len(places), label), []
         with torch.no_grad():
-            moved = [
-                -width
-                * straight.predict("velocity", places, torch.full((len(places),), min(max(t, low), high)).to(places), given)
-                for t in times.tolist()
-            ]
+            for t in times.tolist():
+                at = torch.full((len(places),), min(max(t, first), last)).to(places)
+                moved.append(-width * straight.predict("velocity", places, at, given))
         velocities.append(torch.stack(moved).reshape(MOMENTS, ARROWS, ARROWS, 2).cpu().numpy())
-        way_times, states = trace_from(flow, starts, STEPS, _given(flow, len(starts), number))
-        points = torch.stack([flow.space.to_data(x) for x in states], dim=1)
-        ways.append(points.reshape(CELLS, CELLS, STEPS + 1, 2).numpy())
-        classes.append(name)
-    return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), tuple(classes))
-
-
-def _middles(limits: Limits, side: int) -> Tensor:
-    """The middles of side x side cells, (side^2, 2), data units; rows from the least to the greatest y."""
-    share = (np.arange(side) + 0.5) / side
-    xs, ys = (low + share * (high - low) for low, high in (limits[:2], limits[2:]))
-    return torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
-
-
-def _labels(flow: Flow) -> Iterator[tuple[str, int | None]]:
-    classes = flow.space.classes if "label" in flow.space.conditions else ()
-    yield from ((str(name), number) for number, name in enumerate(classes[:CLASSES]))
-    if not classes:
-        yield "", None
+        way_times, states = trace_from(flow, starts, STEPS, _given(flow, len(starts), label))
+        ways.append(torch.stack([space.to_data(x) for x in states], dim=1).reshape(CELLS, CELLS, STEPS + 1, 2).numpy())
+    return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names or ("",))
 
 
 def _given(transport: Transport, n: int, label: int | None) -> Condition:
     """One condition for all n examples: a class, and of everything else what seed 0 draws."""
-    kinds = transport.space.conditions
-    examples = Request(kinds).values(1, {} if label is None else {"label": label}, 0)
+    examples = Request(transport.space.conditions).values(1, {} if label is None else {"label": label}, 0)
     return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
 
 
@@ -258,28 +238,22 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = No
     with unmet_kept():
         x = transport.sample(SHOWN[space.as_points])
     moving = transport if plane and has_levels(transport) else None
+    formation = paths = None
+    if moving is not None:
+        formation = formation_of(moving, x, FORMING[True])
+        _, states = trace(moving, DRAWN, steps=TRACED[True][1])
+        paths = torch.stack([space.to_data(state) for state in states], dim=1).numpy()
+    elif has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        formation = [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
     return Pictures(
         grid=space.drawing(space.quantise(x)),
-        formation=_formation(transport) if moving is None else formation_of(moving, x, FORMING[True]),
-        paths=None if moving is None else _paths(moving),
+        formation=formation,
+        paths=paths,
         training=history_of(run) if run else [],
         nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
         field=None if data is None or moving is None else field_of(moving, data),
         mesh=mesh_of(transport) if plane else None,
     )
-
-
-def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
-    space = transport.space
-    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
-        return [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
-    return None
-
-
-def _paths(transport: Flow) -> np.ndarray:
-    """The trajectories (n, steps + 1, 2) of points in the plane, from noise to data."""
-    _, states = trace(transport, DRAWN, steps=TRACED[True][1])
-    return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()
 
 
 def real_pictures(data: Dataset) -> Pictures:
@@ -312,13 +286,11 @@ def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Conditio
     return split.data_units(examples), split.condition(names, examples)
 
 
-def mean_codes(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    """The mean codes of examples in data units, float64 on the CPU, (n, c, ...)."""
-    return _moments(autoencoder, x, condition).chunk(2, dim=1)[0]
-
-
-def _moments(autoencoder: Autoencoder, x: Tensor, condition: Condition) -> Tensor:
-    return _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
+def moments(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of the codes of examples in data units, float64 on the CPU, (n, c, ...)."""
+    coded = _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
+    mean, log_variance = coded.chunk(2, dim=1)
+    return mean, log_variance
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
@@ -392,25 +364,21 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
     """
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
-    mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
+    mean, log_variance = (half.flatten(1) for half in moments(autoencoder, x, condition))
     if float(log_variance.max()) < CERTAIN:
         return None
     label = None if condition is None else condition.get("label")
-    units, active = mean.shape[1], int(active_units(mean, label))
+    units, active, mismatch = mean.shape[1], int(active_units(mean, label)), None
     if not autoencoder.standard:
         return CodeStatistics(len(x), units, active)
     by_unit = divergences(mean, log_variance).mean(0)
-    mismatch = _mismatch(mean, log_variance) if len(x) >= FEWEST * units else None
+    if len(x) >= FEWEST * units:
+        centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
+        covariance = covariance + torch.diag(log_variance.exp().mean(0))
+        gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
+        mismatch = float(gap) / 2
     falling = sorted((float(f"{value:.4g}") for value in by_unit), reverse=True)[:MOST]
     return CodeStatistics(len(x), units, active, float(by_unit.sum()), mismatch, tuple(falling))
-
-
-def _mismatch(mean: Tensor, log_variance: Tensor) -> float:
-    """KL(N(m, C) | N(0, 1)) of all codes together, nats."""
-    centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(mean.shape[1], -1)
-    covariance = covariance + torch.diag(log_variance.exp().mean(0))
-    gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
-    return float(gap) / 2
 
 
 def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStatistics | None:
@@ -505,7 +473,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
     x, condition = chosen(data.held_out, MAPPED, data.space.conditions)
-    codes = mean_codes(autoencoder, x, condition).flatten(1).numpy()
+    codes = moments(autoencoder, x, condition)[0].flatten(1).numpy()
     if codes.shape[1] < 2:
         return None
     centred = codes - codes.mean(0)
@@ -527,14 +495,24 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
     points = code_map(autoencoder, data)
     if not data.space.has_pixels:
         return LatentPictures(points)
-    both = strip(autoencoder, data, STRIP)
-    moved = None if autoencoder.space.conditions else _moved(autoencoder, data)
+    both, labels, moved = strip(autoencoder, data, STRIP), data.held_out.labels, None
+    if not autoencoder.space.conditions and labels is not None and len(data.space.classes) > 1:
+        counts = np.bincount(labels, minlength=len(data.space.classes))
+        a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])  # the most frequent ones
+        if counts[a] and data.train.labels is not None and b in data.train.labels:
+            images = arithmetic(autoencoder, data, a, b, MOVED)
+            groups = data.space.classes[a], data.space.classes[b]
+            moved = Arithmetic(groups, images.shape[1], data.space.quantise(images.flatten(0, 1)))
     return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    split, conditions = data.held_out, autoencoder.space.conditions
-    examples = permutation(len(split), 0)[:CANDIDATES]
+    """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels.
+
+    Under "classes" the first image's code is decoded as each class: what the label says, and what the code says besides.
+    """
+    split, space, conditions = data.held_out, data.space, autoencoder.space.conditions
+    examples, walks = permutation(len(split), 0)[:CANDIDATES], {}
     if "label" in conditions and split.labels is not None:
         examples = examples[split.labels[examples] == split.labels[examples[0]]]
     if len(examples) < 2:
@@ -543,36 +521,15 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     gaps = (split.data_units(examples) - first).flatten(1).square().sum(1)
     other = split.data_units(examples[[int(gaps.argmax())]])
     condition = split.condition(conditions, examples[:1])
-    walks = {
-        way: data.space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
-        for way in INTERPOLATIONS
-    }
-    over = (
-        {} if condition is None or "label" not in condition else {"classes": _over_classes(autoencoder, data, first, condition)}
-    )
-    return over | walks
-
-
-def _over_classes(autoencoder: Autoencoder, data: Dataset, first: Tensor, condition: Mapping[str, Tensor]) -> np.ndarray:
-    count = min(STRIP, len(data.space.classes))
-    where = autoencoder.device
-    with torch.no_grad():
-        code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), {k: v.to(where) for k, v in condition.items()})
-        given = {name: value.expand(count, *value.shape[1:]).to(where) for name, value in condition.items()}
-        given["label"] = torch.arange(count, device=where)
-        decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
-    images: np.ndarray = data.space.quantise(decoded)
-    return images
-
-
-def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:
-    """The two most frequent classes of the held-out examples; None where there are no two."""
-    if data.held_out.labels is None or len(data.space.classes) < 2:
-        return None
-    counts = np.bincount(data.held_out.labels, minlength=len(data.space.classes))
-    a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])
-    if not counts[a] or data.train.labels is None or b not in data.train.labels:
-        return None
-    moved = arithmetic(autoencoder, data, a, b, MOVED)
-    groups = data.space.classes[a], data.space.classes[b]
-    return Arithmetic(groups, moved.shape[1], data.space.quantise(moved.flatten(0, 1)))
+    if condition is not None and "label" in condition:
+        count, where = min(STRIP, len(space.classes)), autoencoder.device
+        given = {name: value.to(where) for name, value in condition.items()}
+        with torch.no_grad():
+            code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), given)
+            given = {name: value.expand(count, *value.shape[1:]) for name, value in given.items()}
+            given["label"] = torch.arange(count, device=where)
+            decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
+        walks["classes"] = space.quantise(decoded)
+    for way in INTERPOLATIONS:
+        walks[way] = space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
+    return walks
