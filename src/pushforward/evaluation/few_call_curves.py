@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,6 @@ from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
 from pushforward.transports.redrawing import unmet_kept
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from PIL import Image
 
 
@@ -63,100 +63,31 @@ class _Climb:
         judge: Data, features and seeds.
         n: Samples on either side.
         repeats: Samplings of each point.
-        name: What progress calls the map.
-        taught: The teacher's samples by the solver of the map's training, a tensor for each sampling; empty where there are none.
     """
 
     judge: Judge
     n: int
     repeats: int
-    name: str = "a map"
-    taught: list[Tensor] = field(default_factory=list)
 
-    def samples(self, transport: Transport, of: str = "") -> list[Tensor]:
-        """Those of each sampling, data units; ``of`` is what progress calls the transport, by default the map's name."""
-        self.judge.say(f"{of or self.name}, {counted(transport.calls, 'call')}")
-        return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
-
-    def finite(self, transport: Transport, of: str = "") -> list[Tensor]:
-        """Those of each sampling; empty where a sample is not finite."""
+    def samples(self, transport: Transport, words: str) -> list[Tensor]:
+        """Those of each sampling, data units; none where a sample is not finite. ``words`` tell of progress."""
+        self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         with suppress(Diverged):
-            return self.samples(transport, of)
+            return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
         return []
 
-    def point(
-        self,
-        transport: Transport,
-        samplings: Sequence[Tensor] | None = None,
-        beside: Sequence[Tensor] | None = None,
-        of: str = "",
-    ) -> CurvePoint:
-        """One point; without scores where a sample is not finite.
-
-        Args:
-            transport: What is measured.
-            samplings: Its samples; None draws them.
-            beside: The teacher's, from which distance is measured; None takes `taught`, and nothing measures none.
-            of: What progress calls the transport; see `samples`.
-        """
-        flow = inner_of(transport)
+    def point(self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]) -> CurvePoint:
+        """One point, without scores where a sample is not finite; ``beside``: the teacher's samples, or none."""
+        flow, data = inner_of(transport), self.judge.data
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
-            samplings = self.samples(transport, of) if samplings is None else samplings
-            rows = [score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings]
+            rows = [score(x, data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings]
             point = point_of(flow.steps, transport.calls, together(rows, self.n, infos=describe()))
-            distance = _distance(self.judge, samplings, self.taught if beside is None else beside)
-            point = replace(point, distance=distance)
+            if rows and beside:
+                gaps = [data.space.to_model(x) - data.space.to_model(y) for x, y in zip(samplings, beside, strict=True)]
+                point = replace(point, distance=math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean())))
         return point
-
-    def points(
-        self,
-        rungs: Sequence[Transport],
-        others: Sequence[Transport],
-        own: Transport | None,
-        taught: CurvePoint | None,
-        finished: bool,
-        of: str = "",
-    ) -> tuple[tuple[CurvePoint, ...], tuple[CurvePoint, ...]]:
-        """Those of a map and of its teacher; distance is from a finished map's teacher in as many calls, else from `taught`.
-
-        Args:
-            rungs: The map.
-            others: The teacher.
-            own: The teacher by the solver and in the steps of the map's training.
-            taught: Its point.
-            finished: Whether the teacher is the map that was finished.
-            of: What progress calls the teacher.
-        """
-        points, beside = {}, []
-        known = [] if own is None or taught is None else [(own, self.taught, taught)]
-        for other in others:
-            same = next((entry for entry in known if _alike(other, entry[0])), None)
-            if same is None:
-                drawn = self.finite(other, of)
-                same = other, drawn, self.point(other, drawn or None, drawn if finished else None, of)
-                known.append(same)
-            beside.append(same[2])
-            for rung in rungs:
-                if finished and rung.calls == other.calls:
-                    points[rung.calls] = self.point(rung, None, same[1])
-        for rung in rungs:
-            if rung.calls not in points:
-                points[rung.calls] = self.point(rung, None, () if finished else None)
-        return tuple(points[rung.calls] for rung in rungs), tuple(beside)
-
-
-def _distance(judge: Judge, samplings: Sequence[Tensor], beside: Sequence[Tensor]) -> float | None:
-    if not beside:
-        return None
-    to_model = judge.data.space.to_model
-    gaps = [to_model(x) - to_model(y) for x, y in zip(samplings, beside, strict=True)]
-    return math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean()))
-
-
-def _finished(model: Run | Transport) -> bool:
-    return isinstance(model, Run) and isinstance(model.method.parts.get("teacher"), FlowMap)
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
@@ -181,7 +112,8 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
 
     The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps;
-    and the solver, steps and grid by which its own run samples, where the map's run names them.
+    and the solver, steps and grid by which its own run samples, where the map's run names them. Distance is from a finished
+    map's teacher in as many calls, else from the teacher by the solver of the map's training.
 
     Args:
         judge: Data and features.
@@ -193,50 +125,56 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     Returns:
         None for any other model.
     """
-    transport = transport_of(model)
+    transport, run = transport_of(model), model if isinstance(model, Run) else None
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
-    teacher = teacher_of(model)
-    finished = _finished(model) and teacher is not None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    own = None if teacher is None else with_inner(transport, teacher)
-    others = [] if teacher is None or own is None else list(_taught_rungs(transport, teacher))
-    default = None if teacher is None or not isinstance(model, Run) else by_default(model.spec, "teacher", teacher)
-    usual = None if default is None else with_inner(transport, default)
-    calls = sum(rung.calls for rung in [*rungs, *others, *(rung for rung in (own, usual) if rung is not None)])
     once = None if starts(model) is None else 1  # as the judge samples it
-    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls), once), name)
-    taught, by_teacher = None, f"the teacher of {name}"
-    if own is not None:
-        climb.taught = climb.finite(own, f"{by_teacher} in its own steps")
-        taught = climb.point(own, climb.taught or None, of=by_teacher)
-    points, beside = climb.points(rungs, others, own, taught, finished, by_teacher)
-    same_sampler = own is not None and usual is not None and _alike(own, usual)
-    by_run = None
-    if usual is not None and not same_sampler:
-        by_run = climb.point(usual, None, () if finished else None, f"{by_teacher} by its run's sampler")
-    same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
-    known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    teacher = teacher_of(model)
+    finished = run is not None and teacher is not None and isinstance(run.method.parts.get("teacher"), FlowMap)
+    taught: list[Transport] = []
+    default = None
+    if run is not None and teacher is not None:
+        taught = [with_inner(transport, teacher), *_taught_rungs(transport, teacher)]
+        default = by_default(run.spec, "teacher", teacher)
+    usual = None if default is None else with_inner(transport, default)
+    calls = sum(rung.calls for rung in [*rungs, *taught, *(() if usual is None else (usual,))])
+    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls), once))
+    known: list[tuple[Transport, list[Tensor], CurvePoint]] = []
+    own: list[Tensor] = []
+    beside = []
+    for other in taught:  # the first is by the solver and in the steps of the map's training
+        same = next((entry for entry in known if _alike(other, entry[0])), None)
+        if same is None:
+            drawn = climb.samples(other, f"the teacher of {name}")
+            own = own if known else drawn
+            same = other, drawn, climb.point(other, drawn, drawn if finished else own)
+            known.append(same)
+        beside.append(same)
+    same_calls = {other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)} if finished else {}
+    points = [climb.point(rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)) for rung in rungs]
+    by_run = None if usual is None or not _alike(taught[0], usual) else beside[0][2]
+    if usual is not None and by_run is None:
+        by_run = climb.point(usual, climb.samples(usual, f"the teacher of {name} by its run's sampler"), [] if finished else own)
+    same_floors = climb.n == judge.n and set(SCORES) <= judge.floors.keys()
+    real = judge.floors if same_floors else floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    asked = ((run.spec.get("asked") or {}).get("frozen") or ()) if run is not None else ()
+    pairs = (str(text).partition("=") for text in asked)
     return Ladder(
         n=climb.n,
         repeats=climb.repeats,
-        floors={name: Score(known[name].value, known[name].spread, n=known[name].n) for name in SCORES if name in known},
-        points=points,
-        teacher=beside,
-        own=taught,
+        floors={name: Score(real[name].value, real[name].spread, n=real[name].n) for name in SCORES if name in real},
+        points=tuple(points),
+        teacher=tuple(point for _, _, point in beside[1:]),
+        own=beside[0][2] if beside else None,
         solver=None if teacher is None else solver_title(teacher),
-        default=taught if same_sampler else by_run,
+        default=by_run,
         default_solver=None if default is None else solver_title(default),
-        teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
+        teacher_run=next((folder for part, _, folder in pairs if part == "teacher"), None) if taught else None,
         finished=finished,
-        learned=(model.method.learns or None) if isinstance(model, Run) and teacher is not None else None,
+        learned=(run.method.learns or None) if run is not None and taught else None,
     )
-
-
-def _teacher_run(run: Run) -> str | None:
-    pairs = (str(text).partition("=") for text in (run.spec.get("asked") or {}).get("frozen") or ())
-    return next((folder for name, _, folder in pairs if name == "teacher"), None)
 
 
 def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
@@ -328,7 +266,8 @@ def with_sweep(
     """A comparison with the scores of shorter trainings of its models, by the same protocol.
 
     Args:
-        comparison: Of the longest trainings, which become the last point of each sweep.
+        comparison: Of the longest trainings, which become the last point of each sweep; of several trainings the first, since
+            the shorter ones are trained once.
         runs: Shorter trainings by the name of the model.
         data: The data of the comparison.
         features: Its feature spaces.
@@ -342,27 +281,20 @@ def with_sweep(
             check_model(name, run, data)
     judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features, tell=tell)
     check_same([("the comparison", comparison.protocol), ("its shorter trainings", judge.comparison().protocol)])
-    longest = {model.name: model for model in comparison.models}
-    points = {}
+    sweep = {}
     for name, shorter in runs.items():
-        scored = [_point(name, run, judge) for run in shorter]
-        scored += [_last(longest[name])] if name in longest else []
-        points[name] = tuple(sorted(scored, key=lambda point: point.budget or point.seconds or 0.0))
-    return replace(comparison, sweep={**comparison.sweep, **points})
-
-
-def _point(name: str, run: Run, judge: Judge) -> SweepPoint:
-    state, budget = run.state, run.spec["budget"]["seconds"]
-    scores = judge.scores(run.transport, f"{name} after {duration(budget or state['seconds'])}")[0]
-    return SweepPoint(state["seconds"], state["step"], run.spec["seed"], scores, budget, tuple(commands(run)))
-
-
-def _last(model: ModelResult) -> SweepPoint:
-    """The longest training; of several the first, since the shorter ones are trained once."""
-    first = model.trainings[0] if model.trainings else model
-    scores = {name: first.scores[name] for name in CURVE_SCORES if name in first.scores}
-    budget = (model.config.get("budget") or {}).get("seconds")
-    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)
+        points = []
+        for run in shorter:
+            state, budget = run.state, run.spec["budget"]["seconds"]
+            scores = judge.scores(run.transport, f"{name} after {duration(budget or state['seconds'])}")[0]
+            points.append(SweepPoint(state["seconds"], state["step"], run.spec["seed"], scores, budget, tuple(commands(run))))
+        for model in (model for model in comparison.models if model.name == name):
+            first = model.trainings[0] if model.trainings else model
+            scores = {metric: first.scores[metric] for metric in CURVE_SCORES if metric in first.scores}
+            budget = (model.config.get("budget") or {}).get("seconds")
+            points.append(SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget))
+        sweep[name] = tuple(sorted(points, key=lambda point: point.budget or point.seconds or 0.0))
+    return replace(comparison, sweep={**comparison.sweep, **sweep})
 
 
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -450,28 +382,21 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
-    for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):
-        _draw(axes, curve, *pair)
-    return figure_picture(figure)
-
-
-def _draw(axes: Axes, curve: TruncationCurve, across: str, up: str) -> None:
     blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, RED))
-    x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))
-    axes.plot(x, y, color=blue, linewidth=1.6, marker="o", markersize=5, zorder=2)
-    axes.plot(x[-1], y[-1], color=red, marker="s", markersize=7, zorder=3)
-    for point, *at in zip(curve.points, x, y, strict=True):
-        free = point.limit is None
-        text, aside = ("no limit", (9, -4)) if free else (f"{point.limit:g}", (-6, 5))
-        style: dict[str, Any] = {"fontsize": 9, "color": red if free else blue, "ha": "left" if free else "right"}
-        axes.annotate(text, (at[0], at[1]), xytext=aside, textcoords="offset points", **style)
-    (right, wide), (top, high) = ((curve.floors[name].number, curve.floors[name].spread) for name in (across, up))
-    axes.errorbar(right, top, yerr=high, xerr=wide, color=gray, marker="D", markersize=6, capsize=3, zorder=1)
-    axes.annotate("real data", (right, top), xytext=(-7, -12), textcoords="offset points", fontsize=9, color=gray, ha="right")
-    axes.set_xlabel(curve.metrics[across].label)
-    axes.set_ylabel(curve.metrics[up].label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.margins(0.12)
+    figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
+    for axes, (across, up) in zip(figure.subplots(1, 2), PAIRS, strict=True):
+        x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))
+        axes.plot(x, y, color=blue, linewidth=1.6, marker="o", markersize=5, zorder=2)
+        axes.plot(x[-1], y[-1], color=red, marker="s", markersize=7, zorder=3)
+        note = partial(axes.annotate, textcoords="offset points", fontsize=9)
+        for point, *at in zip(curve.points[:-1], x, y, strict=False):
+            note(f"{point.limit:g}", at, xytext=(-6, 5), color=blue, ha="right")
+        note("no limit", (x[-1], y[-1]), xytext=(9, -4), color=red)
+        (right, wide), (top, high) = ((curve.floors[name].number, curve.floors[name].spread) for name in (across, up))
+        axes.errorbar(right, top, yerr=high, xerr=wide, color=gray, marker="D", markersize=6, capsize=3, zorder=1)
+        note("real data", (right, top), xytext=(-7, -12), color=gray, ha="right")
+        axes.set(xlabel=curve.metrics[across].label, ylabel=curve.metrics[up].label, axisbelow=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92", linewidth=0.8)
+        axes.margins(0.12)
+    return figure_picture(figure)
