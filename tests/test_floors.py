@@ -108,7 +108,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
     import pushforward.evaluation.scores as scoring
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_Redraws", None)
+        patch.setattr(scoring, "_redrawn", None)
         assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
         for other in ({"n": 149, "redraws": 2}, {"n": 150, "redraws": 3}, {"n": 150, "redraws": 2, "metrics": ["kid"]}):
             with pytest.raises(TypeError):

@@ -203,8 +203,8 @@ def test_lag_is_a_matter_of_distances(monkeypatch):
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
-    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
-    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
+    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
+    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
     others = [("key", 10, 6, ["detection"]), ("other", 10, 5, ["detection"]), ("key", 10, 5, ["energy"])]
-    paths = {floor_path(tmp_path, key, n, redraws, chosen(names), [score]) for key, n, redraws, names in others}
+    paths = {floor_path(tmp_path, key, n, redraws, chosen(names)) for key, n, redraws, names in others}
     assert len(paths | {first}) == 4
