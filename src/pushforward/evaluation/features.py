@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import logging
 import os
@@ -26,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pushforward.data.dataset import Dataset, Split
@@ -54,59 +54,21 @@ def cache_folder(cache: Cache = None) -> Path | None:
     return None if cache is False or given.startswith("~") else Path(given)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a cache file so that a reader sees all of it or nothing; a disk that refuses costs only the cache."""
+def write_cached(path: Path, content: bytes) -> None:
+    """Write a cache file with its sha256 in front; a disk that refuses costs only the cache."""
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
     except CheckpointError as error:
         _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error.__cause__)
 
 
-def write_tensors(folder: Path, key: str, tensors: Mapping[str, Tensor], accuracy: float | None) -> None:
-    """Write fitted features: their tensors, and the accuracy of their classifier."""
-    from safetensors.torch import save
-
-    content = save(dict(tensors))
-    digest = hashlib.sha256(content).hexdigest()
-    description = {"format_version": 2, "key": key, "accuracy": accuracy, "sha256": digest}
-    write_whole(folder / f"{key}.safetensors", content)
-    write_whole(folder / f"{key}.json", json.dumps(description, indent=1).encode())
-
-
-def read_tensors(folder: Path, key: str) -> tuple[dict[str, Tensor], float | None] | None:
-    """What `write_tensors` wrote, or None where there is nothing or it is damaged."""
-    from safetensors.torch import load
-
-    try:
-        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_bytes())
-        content = (folder / f"{key}.safetensors").read_bytes()
-        if description["key"] != key or description["sha256"] != hashlib.sha256(content).hexdigest():
-            return None
-        return load(content), description["accuracy"]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+def read_cached(path: Path | None) -> bytes | None:
+    """What `write_cached` wrote, or None where there is nothing or it is damaged."""
+    if path is None or not path.is_file():
         return None
-
-
-def array_written(path: Path, array: np.ndarray) -> np.ndarray:
-    """The array itself, after it was written with the sha256 of its content in front."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    content = buffer.getvalue()
-    write_whole(path, hashlib.sha256(content).digest() + content)
-    return array
-
-
-def array_read(path: Path) -> np.ndarray | None:
-    """What `array_written` wrote, or None where there is nothing or it is damaged."""
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content[32:]).digest() != content[:32]:
-            return None
-        array: np.ndarray = np.load(io.BytesIO(content[32:]), allow_pickle=False)
-        return array
-    except (OSError, ValueError):
-        return None
+    content = path.read_bytes()
+    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
@@ -154,8 +116,6 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     return features
 
 
-Kind = Literal["raw", "classifier", "pca"]
-
 _KEY = 0xF1_7ED
 COLUMNS = 1024  # Coordinates of a table that are compared as they are, at most: as many as the features "raw" take
 
@@ -189,34 +149,25 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
-    count = _between_copies(keys[order], max(1, len(split) // 2))
+    count, ordered = max(1, len(split) // 2), keys[order]
+    if count < len(keys):  # the place next to the middle that lies between copies of two examples, unless an eighth away
+        ends = (int(np.searchsorted(ordered, ordered[count], side)) for side in ("left", "right"))
+        near = min((end for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
+        count = near if abs(near - count) <= len(keys) // 8 else count
     first, rest = order[:count], order[count:]
-    if split.labels is not None:
-        first = _with_every_class(first, rest, split.labels, keys)
+    if split.labels is not None:  # some give way to one example of each class that only the rest has, and to its copies
+        labels = split.labels
+        classes, at = np.unique(labels[rest], return_index=True)
+        lost = rest[at[~np.isin(classes, labels[first])]]
+        needed = first[np.unique(labels[first], return_index=True)[1]]
+        spare = first[~np.isin(keys[first], keys[needed])]
+        swaps = min(len(lost), len(spare))
+        moved, gone = keys[lost[:swaps]], keys[spare[len(spare) - swaps :]]
+        first = np.concatenate([first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]])
     return Halves(np.sort(first), np.setdiff1d(order, first))
 
 
-def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
-    if count >= len(keys):
-        return count
-    ends = np.searchsorted(keys, keys[count], "left"), np.searchsorted(keys, keys[count], "right")
-    near = min((int(end) for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
-    return near if abs(near - count) <= len(keys) // 8 else count
-
-
-def _with_every_class(
-    first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.uint64]
-) -> NDArray[np.int64]:
-    classes, at = np.unique(labels[rest], return_index=True)
-    lost = rest[at[~np.isin(classes, labels[first])]]
-    needed = first[np.unique(labels[first], return_index=True)[1]]
-    spare = first[~np.isin(keys[first], keys[needed])]
-    count = min(len(lost), len(spare))
-    moved, gone = keys[lost[:count]], keys[spare[len(spare) - count :]]
-    return np.concatenate([first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]])
-
-
-def kind_of(dataset: Dataset) -> Kind:
+def kind_of(dataset: Dataset) -> str:
     """Which features a data set has: "raw" for toys and tables, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
     if isinstance(space, TableSpace):
@@ -367,9 +318,13 @@ class Features:
             return self._projected(x, self._axes)
         words = hashlib.sha256(self.weights.encode())
         words.update(quantised(x, self.space).numpy().tobytes())
-        path = folder / f"{words.hexdigest()[:32]}.npy"
-        stored = array_read(path)
-        return array_written(path, self._projected(x, self._axes)) if stored is None else stored
+        path = folder / f"{words.hexdigest()[:32]}.real"
+        content = read_cached(path)
+        if content is not None:
+            return load(content)["features"].numpy()
+        features = self._projected(x, self._axes)
+        write_cached(path, save({"features": torch.from_numpy(features)}))
+        return features
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """The class of each example, int64 (m,), by the classifier.
@@ -393,12 +348,12 @@ class Features:
 
     def describe(self, n: int) -> str:
         """The features in words, for a report."""
-        read = "" if self.channels is None else f"; channels read by a classifier{self.channels._sure}"
-        return f"{self.extractor.describe(self._sure)}, {counted(self.dims(n), 'dimension')}{read}"
-
-    @property
-    def _sure(self) -> str:
-        return f" (held-out accuracy {self.accuracy:.1%})" if self.accuracy is not None else ""
+        sure, *read = (
+            "" if each is None or each.accuracy is None else f" (held-out accuracy {each.accuracy:.1%})"
+            for each in (self, self.channels)
+        )
+        channels = "" if self.channels is None else f"; channels read by a classifier{read[0]}"
+        return f"{self.extractor.describe(sure)}, {counted(self.dims(n), 'dimension')}{channels}"
 
 
 def fit_features(
@@ -420,46 +375,37 @@ def fit_features(
     """
     ((name, chosen),) = named_extractors(kind_of(dataset) if extractor is None else extractor).items()
     chosen.check(dataset)
-    composed = reads and isinstance(dataset.truth, Stack)
-    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if composed else None  # type: ignore[union-attr]
-    content, space = chosen.content(), dataset.space
-    network = _built(chosen, space, seed)
+    channels = None
+    if reads and isinstance(dataset.truth, Stack):
+        channels = fit_features(dataset.truth.base, seed=seed, cache=cache)
+    content, space, place = chosen.content(), dataset.space, cache_folder(cache)
+    with apart():  # torch's global generator is left as it was
+        torch.default_generator.manual_seed(seed)
+        network = chosen.network(space).eval()
     state = state_hash(network)
-    words: Any = (
-        VERSION,
-        dataset.stored_fingerprints[0],
-        seed,
-        name,
-        content,
-        state,
-        chosen.preprocessing(space),
-        space.shape,
-        space.classes,
-    )
+    seen = chosen.preprocessing(space), space.shape, space.classes
+    words: Any = VERSION, dataset.stored_fingerprints[0], seed, name, content, state, *seen
     words = (*words, reads, None if channels is None else channels.key)
-    folder = (place := cache_folder(cache)) and place / "features"
-    key = _key(words)
-    stored = None if folder is None or content is None else read_tensors(folder, key)
+    folder = None if place is None or content is None else place / "features"
+    path = None if folder is None else folder / f"{_key(words)}.fitted"
+    stored = read_cached(path)
     if stored is not None:
-        features = Features(space, (name, chosen, network), key, *stored)
+        tensors = load(stored)
+        known = tensors.pop("accuracy", None)
+        features = Features(space, (name, chosen, network), _key(words), tensors, None if known is None else float(known))
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
-        features.key = key if content is not None else _key((*words, features.weights))
-        if folder is not None and content is not None:
-            write_tensors(folder, key, features.tensors, features.accuracy)
+        features.key = _key(words) if content is not None else _key((*words, features.weights))
+        if path is not None:
+            right = {} if features.accuracy is None else {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
+            write_cached(path, save({**features.tensors, **right}))
     if content is not None:
         # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
-        own = content, None if ours else state, chosen.preprocessing(space), space.shape, space.classes
+        own = content, None if ours else state, *seen
         features.determined = _key((VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own))[:16]
-    features.channels, features.folder = channels, None if folder is None or content is None else folder / "real"
+    features.channels, features.folder = channels, None if folder is None else folder / "real"
     return features
-
-
-def _built(extractor: Extractor, space: Space, seed: int) -> nn.Module:
-    with apart():
-        torch.default_generator.manual_seed(seed)
-        return extractor.network(space).eval()
 
 
 def _key(words: Any) -> str:
@@ -468,9 +414,12 @@ def _key(words: Any) -> str:
 
 def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
     """Features of given examples, without a cache and without a key: see `fit_features`."""
-    (name, chosen), space = extractor, dataset.space
-    data, index = _source(dataset, halved)
-    tensors = {}
+    (name, chosen), space, index = extractor, dataset.space, halved.fitted
+    data, tensors = dataset, {}
+    if isinstance(dataset.truth, Stack):  # stacked again
+        data = dataclasses.replace(dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0)))
+        index = np.arange(len(data.train))
+    few = index if len(index) <= STATISTICS else index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     with apart():
         torch.default_generator.manual_seed(seed)
         network = chosen.network(space)
@@ -478,7 +427,8 @@ def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], s
             chosen.fit(network, data, index, seed)
             tensors = {f"extractor.{part}": tensor.contiguous() for part, tensor in network.state_dict().items()}
         network.eval().requires_grad_(False)
-        base = _statistics(data.train, index, space, (network, name))
+        parts = [few[start : start + EXAMPLES] for start in range(0, len(few), EXAMPLES)]
+        base = np.concatenate([extracted(data.train.data_units(part), space, network, name) for part in parts])
     reader = chosen.reader(network)
     if reads and reader is None and labelled(dataset):
         reader = train_classifier(dataset, halved.fitted, seed)
@@ -491,17 +441,3 @@ def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], s
     judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
     right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None
     return Features(space, (name, chosen, network), "", tensors, right)
-
-
-def _source(dataset: Dataset, halved: Halves) -> tuple[Dataset, np.ndarray]:
-    if not isinstance(dataset.truth, Stack):
-        return dataset, halved.fitted
-    split = Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
-    return dataclasses.replace(dataset, train=split), np.arange(len(split))
-
-
-def _statistics(split: Split, index: np.ndarray, space: Space, network: tuple[nn.Module, str]) -> np.ndarray:
-    if len(index) > STATISTICS:
-        index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
-    parts = [index[start : start + EXAMPLES] for start in range(0, len(index), EXAMPLES)]
-    return np.concatenate([extracted(split.data_units(part), space, *network) for part in parts])

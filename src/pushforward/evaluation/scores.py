@@ -26,7 +26,7 @@ from pushforward.data.streamed import selected, without
 from pushforward.data.tables.renumbering import renumbered
 from pushforward.data.truth import Stack
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, write_whole
+from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
 from pushforward.evaluation.intervals import deviation
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score, registry
@@ -210,8 +210,8 @@ def floors(
     if folder is not None:  # the coordinates of rows, of which features know, may round them
         rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if table else ""
         path = floor_path(folder, features.key + rows, n, redraws, choice)
-        if (stored := _read_floors(path)) is not None:
-            return stored
+        if (stored := read_cached(path)) is not None:
+            return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
     split, examples = dataset.train, features.halves.drawn
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
@@ -224,8 +224,7 @@ def floors(
     spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
     found = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
     if path is not None:
-        plain = {name: floor.to_plain() for name, floor in found.items()}
-        write_whole(path, json.dumps({"format_version": 2, "key": path.stem, "floors": plain}).encode())
+        write_cached(path, json.dumps({name: floor.to_plain() for name, floor in found.items()}).encode())
     return found
 
 
@@ -323,17 +322,6 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
     for file in sorted({*own, *Path(inspect.getfile(Samples)).parent.glob("*.py")}):
         words.update(hashlib.sha256(file.read_bytes()).digest())
     return folder / "floors" / f"{words.hexdigest()[:32]}.json"
-
-
-def _read_floors(path: Path) -> dict[str, Score] | None:
-    """The floors in a file; None where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-        if content["key"] != path.stem:
-            return None
-        return {name: Score.from_plain(row) for name, row in content["floors"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
