@@ -35,10 +35,11 @@ from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.run import transport_of
-from pushforward.transports import Flow, Latent, Transport, has_steps
+from pushforward.transports import Latent, Transport, has_steps
 from pushforward.transports.spreading import stream
 
 TIMES = 16
+BLOCK = 1024  # examples that are read at a time
 FITTED = 64  # Training examples on which the bound's decoder is fitted
 CODES = 500  # Codes for each example, where latents estimate the likelihood
 # Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
@@ -69,20 +70,21 @@ def bits(
     Returns:
         The mean with its standard error over examples, and in ``extra`` nats (mean an example) and how it was computed, in words.
 
-    Raises:
-        UsageError: For a model without a likelihood, or more examples than there are.
     """
-    check_iterative(transport)
+    held_out, conditions, discrete = data.held_out, transport.space.conditions, data.space.levels is not None
     assert has_steps(transport)
-    held_out, conditions = data.held_out, transport.space.conditions
-    count = min(len(held_out), 10_000) if n is None else check_examples(data, n)
-    if conditions and not met(conditions, data.space.conditions):
+    if not met(conditions, data.space.conditions):
         conditions = {}
-    discrete = data.space.levels is not None
-    spread = _spread(transport, data.train, conditions) if discrete else 1.0
+
+    def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
+        return split.data_units(index).to(transport.device), split.condition(conditions, index, transport.device)
+
+    count = min(len(held_out), 10_000) if n is None else n
+    fitted = np.arange(min(FITTED, len(data.train)))
+    spread = decoder_spread(transport, *examples(data.train, fitted)) if discrete else 1.0
     parts = []
     for start in range(0, count, batch):
-        x, condition = _examples(held_out, np.arange(start, min(start + batch, count)), transport, conditions)
+        x, condition = examples(held_out, np.arange(start, min(start + batch, count)))
         if discrete:
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
@@ -92,46 +94,13 @@ def bits(
     return _score(torch.cat(parts), data, how, conditions)
 
 
-def check_examples(data: Dataset, n: int) -> int:
-    """How many held-out examples a likelihood is estimated of.
-
-    Raises:
-        UsageError: For more than there are, or less than one.
-    """
-    if not 1 <= whole("n", n) <= len(data.held_out):
-        raise UsageError(f"bpd: `n` must be from 1 to {len(data.held_out)}, the number of held-out examples; got {n}.")
-    return whole("n", n)
-
-
-def check_iterative(transport: Transport) -> None:
-    """Refuse a model without a likelihood.
-
-    Raises:
-        UsageError: Naming models that have one.
-    """
-    if isinstance(transport, Latent):
-        raise UsageError(
-            "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
-            "autoencoder's own run where that is a vae or an hvae."
-        )
-    if not has_steps(transport):
-        raise UsageError(
-            f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
-            "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
-        )
-
-
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
     mean, count = float(bits.mean()), len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
-    extra = {"nats": mean * data.space.size * math.log(2), "how": how + given_text(conditions)}
+    given = ["given the labels" if name == "label" else kind.describe() for name, kind in conditions.items()]
+    words = f", {' and '.join(given)}" if given else ""
+    extra = {"nats": mean * data.space.size * math.log(2), "how": how + words}
     return Score(mean, error, error, (mean,), count, extra=extra)
-
-
-def given_text(conditions: Mapping[str, ConditionKind]) -> str:
-    """Which conditions a probability is given, as the end of a sentence."""
-    words = ["given the labels" if name == "label" else kind.describe() for name, kind in conditions.items()]
-    return f", {' and '.join(words)}" if words else ""
 
 
 def coded_bits(
@@ -153,15 +122,11 @@ def coded_bits(
     Returns:
         As `bits`.
 
-    Raises:
-        UsageError: For another method, or a number that cannot be.
-
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
     """
-    check_weighed(method, data)
-    count, codes = min(len(data.held_out), EXAMPLES) if n is None else check_examples(data, n), whole("codes", codes, 1)
-    space, conditions = method.space, method.space.conditions
+    assert isinstance(method, HasImportanceWeights)
+    count, space, conditions = min(len(data.held_out), EXAMPLES) if n is None else n, method.space, method.space.conditions
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
@@ -169,47 +134,15 @@ def coded_bits(
         x = data.held_out.data_units(part).to(device)
         x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
         condition = data.held_out.condition(conditions, part, device)
-        nats = _weighed(method, space.to_model(x), condition, codes, seed + start)
+        draws, weights, left = ExampleDraws(seed + start, len(x), "codes", device), [], codes
+        while left:
+            few = min(left, max(1, WEIGHED // len(x)))
+            with torch.no_grad():
+                weights.append(method.log_weights(space.to_model(x), few, draws, condition).double().cpu())
+            left -= few
+        nats = importance_bound(torch.cat(weights, 1))
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
     return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
-
-
-def check_weighed(method: Method, data: Dataset) -> None:
-    """Refuse a model without latents that estimate a likelihood, and data without what it is given.
-
-    Raises:
-        UsageError: Saying what to take.
-    """
-    if not isinstance(method, HasImportanceWeights):
-        raise UsageError(f"A {type(method).__name__} has no latents to estimate a likelihood with; take a vae or an hvae.")
-    if isinstance(method, VAE) and method.bound.beta == 0:
-        raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
-    conditions = method.space.conditions
-    if not met(conditions, data.space.conditions):
-        raise UsageError(
-            f"bpd: this model learned p(x | condition) with {described(conditions)}; {data.name} has "
-            f"{described(data.space.conditions)}. Take the data with its labels, or a model trained without them."
-        )
-
-
-def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
-    """The bound for each example, nats float64 (n,), decoding a bounded number of codes at a time."""
-    draws, weights, left = ExampleDraws(seed, len(x), "codes", x.device), [], codes
-    while left:
-        few = min(left, max(1, WEIGHED // len(x)))
-        with torch.no_grad():
-            weights.append(method.log_weights(x, few, draws, condition).double().cpu())
-        left -= few
-    return importance_bound(torch.cat(weights, 1))
-
-
-def _spread(flow: Flow, train: Split, conditions: Mapping[str, ConditionKind]) -> float:
-    x, condition = _examples(train, np.arange(min(FITTED, len(train))), flow, conditions)
-    return decoder_spread(flow, x, condition)
-
-
-def _examples(split: Split, index: np.ndarray, flow: Flow, conditions: Mapping[str, ConditionKind]) -> tuple[Tensor, Condition]:
-    return split.data_units(index).to(flow.device), split.condition(conditions, index, flow.device)
 
 
 # Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
@@ -306,22 +239,33 @@ def check_labelled(data: Dataset) -> None:
 
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
-    """Refuse bits per dimension of a model of tables, of one without a likelihood, and of more examples than there are.
+    """Refuse bits per dimension of a model without a likelihood of such data, and of more examples than there are.
 
     Raises:
         UsageError: Saying what to take.
     """
-    if isinstance(transport_of(model).space, TableSpace):
+    transport = transport_of(model)
+    if isinstance(transport.space, TableSpace):
         raise UsageError(
             "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
             "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
         )
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
-        check_weighed(model.method, data)
-    else:
-        check_iterative(transport_of(model))
-    if n is not None:
-        check_examples(data, n)
+        if isinstance(model.method, VAE) and model.method.bound.beta == 0:
+            raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution.")
+        wanted, there = model.method.space.conditions, data.space.conditions
+        if not met(wanted, there):
+            raise UsageError(
+                f"bpd: this model learned p(x | condition) with {described(wanted)}; {data.name} has {described(there)}. Take "
+                "data with its labels, or a model trained without them."
+            )
+    elif isinstance(transport, Latent) or not has_steps(transport):
+        raise UsageError(
+            f"bpd: a {type(transport).__name__} gives no likelihood of data. Take an iterative model of the data itself (flow, "
+            "ddpm, edm, vdm), a vae or hvae, or other metrics."
+        )
+    if n is not None and not 1 <= whole("n", n) <= len(data.held_out):
+        raise UsageError(f"bpd: `n` must be from 1 to {len(data.held_out)}, the number of held-out examples; got {n}.")
 
 
 def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
@@ -380,7 +324,11 @@ def ask_model(
         return Comparison()
     scores = {name: with_interval(MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]) for name in metrics}
     compared_with = next(iter(scores.values())).n or len(data.held_out)
-    row = _guess_for(model, data, compared_with) if "bpd" in scores else None
+    row = None
+    if "bpd" in scores:
+        method = model.method if isinstance(model, Run) else None
+        discrete = isinstance(method, HasImportanceWeights) and method.discrete
+        row = guess(data, compared_with, discrete=discrete, conditions=transport_of(model).space.conditions)
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
@@ -390,15 +338,6 @@ def ask_model(
         models=(ModelResult(scores=scores),),
         guesses=() if row is None else (row,),
     )
-
-
-def _guess_for(model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
-    method = model.method if isinstance(model, Run) else None
-    discrete = isinstance(method, HasImportanceWeights) and method.discrete
-    return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
-
-
-BLOCK = 1024  # Examples that are read at a time
 
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
@@ -439,13 +378,8 @@ def levels_of(data: Dataset) -> int:
     """How many values a number takes: as many as in training examples, or all 256 where held-out examples have others."""
     if data.space.binary:
         return 2
-    used, held = _values(data.train.x), _values(data.held_out.x)
+    used, held = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
+    for x, present in ((data.train.x, used), (data.held_out.x, held)):
+        for start in range(0, len(x), BLOCK):
+            present[np.unique(x[start : start + BLOCK])] = True
     return max(2, int(used.sum())) if not (held & ~used).any() else 256
-
-
-def _values(x: np.ndarray) -> np.ndarray:
-    """Which of the 256 levels occur in images, bool (256,)."""
-    present = np.zeros(256, dtype=bool)
-    for start in range(0, len(x), BLOCK):
-        present[np.unique(x[start : start + BLOCK])] = True
-    return present
