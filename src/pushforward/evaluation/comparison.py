@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -19,7 +19,6 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.evaluator import Judge, learns
 from pushforward.evaluation.few_call_curves import with_ladder
-from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.merge import aggregated, joined, taken_apart
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
@@ -114,39 +113,29 @@ def compare(
     n = None if n is None else compared(data, n)
     judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=said.get("tell"))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
-    results, pictures = [], {}
+    results, pictures = [], {"real": real_pictures(data)}
+    groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
     for name, model in models.items():
         result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
         if curve:
             result, drawn = with_ladder(judge, model, result, drawn)
-        result, pictures[name] = _with_history(result, drawn, model)
+        if isinstance(model, Run):
+            health, alarms = health_of(model)
+            result, drawn = replace(result, health=health, alarms=alarms), replace(drawn, landscapes=landscapes_of(model))
+        pictures[name] = drawn
         results.append(result)
-    baseline = judge.baseline()
-    comparison = judge.comparison(results, baseline)
-    shared = tuple(tuple(group) for group in _sharing_noise(models))
+        groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
+    comparison = judge.comparison(results, judge.baseline())
+    shared = tuple(tuple(group) for group in groups.values() if len(group) > 1)
     comparison = replace(
         comparison,
         title=f"{', '.join(models)} on {data.name}",
         created=datetime.date.today().isoformat(),
         settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
         commands=tuple(commands),
-        pictures={**pictures, "real": real_pictures(data)},
+        pictures=pictures,
     )
     return aggregated(comparison) if seeds > 1 else comparison
-
-
-def _with_history(result: ModelResult, pictures: Pictures, model: Run | Transport) -> tuple[ModelResult, Pictures]:
-    if not isinstance(model, Run):
-        return result, pictures
-    health, alarms = health_of(model)
-    return replace(result, health=health, alarms=alarms), replace(pictures, landscapes=landscapes_of(model))
-
-
-def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for name, model in models.items():
-        groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 class DrawingOptions(TypedDict, total=False):
@@ -222,17 +211,21 @@ def evaluate(
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
+    tell = drawing.get("tell") or (lambda line: None)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
+    long = f"measuring {' and '.join(of_model)}; with many examples this takes minutes (a smaller `n` takes less) ..."
     whole("repeats", repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     if others == [] and of_model:
-        _announce(of_model, drawing.get("tell"))
+        tell(long)
         own = ask_model(model, data, of_model, n, (seed, batch))
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
     size = compared(data, fitting([model], data, None if n is None else compared(data, n)), learns(data, features))
-    _announce(["others", *of_model], drawing.get("tell"))
+    tell("measuring: features, floors, scores ...")
+    if of_model:
+        tell(long)
     own = ask_model(model, data, of_model, n, (seed, batch))
     judge = Judge(data, size, repeats, others, seed, batch, features, drawing.get("tell"))
     result, pictures = judge.judge(name, model, curve=False)
@@ -247,21 +240,6 @@ def evaluate(
         guesses=own.guesses,
         pictures={name: pictures},
     )
-
-
-MINUTES = "with many examples this takes minutes (a smaller `n` takes less) ..."
-# The line that announces a metric before it is computed
-LONG = {
-    "others": "measuring: features, floors, scores ...",
-    "bpd": f"finding bits per dimension; {MINUTES}",
-    "cas": f"training classifiers on samples and on real examples; {MINUTES}",
-}
-
-
-def _announce(what: Sequence[str], tell: Callable[[str], None] | None) -> None:
-    for line in (line for name, line in LONG.items() if name in what):
-        if tell is not None:
-            tell(line)
 
 
 def _of_samples(
@@ -283,7 +261,8 @@ def _of_samples(
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0], learns(data, features))
     if len(given) < n:
         raise UsageError(f"`n` must be at most {len(given)}, the number of given samples, got {n}.")
-    _announce(["others"], tell)
+    if tell is not None:
+        tell("measuring: features, floors, scores ...")
     judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
     result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)
@@ -293,33 +272,18 @@ def _of_samples(
 DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to
 
 
-@dataclass(frozen=True)
-class Character:
-    """One model of the story.
-
-    Args:
-        recipe: The recipe's name.
-        settings: Of the recipe, where they are not its defaults.
-        training: Changes to how it trains.
-    """
-
-    recipe: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=lambda: {"batch": 128})
-
-
-# The models by name, in the order of the report
-CAST: Mapping[str, Character] = {
-    "gan": Character("gan"),
-    "original GAN": Character(
+# The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains
+CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
+    "gan": ("gan", {}, {"batch": 128}),
+    # Goodfellow et al. (2014), section 3, without what later work added; at this rate it loses modes within 1,500 steps
+    "original GAN": (
         "gan",
-        # Goodfellow et al. (2014), section 3, without what later work added; at this rate it loses modes within 1,500 steps
         {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0},
         {"batch": 64, "lr": 0.02},
     ),
-    "vae": Character("vae"),
-    "ddpm": Character("ddpm"),
-    "flow": Character("flow"),
+    "vae": ("vae", {}, {"batch": 128}),
+    "ddpm": ("ddpm", {}, {"batch": 128}),
+    "flow": ("flow", {}, {"batch": 128}),
 }
 
 
@@ -334,11 +298,10 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
     """
     data = named_sets.load(DATA)
     trainers = []
-    for name, character in CAST.items():
-        function = recipes.named(character.recipe)
-        recipe = seeded(partial(function, data.space, "tiny", **character.settings), seed)
-        recipe = replace(recipe, training=recipe.training.changed(**character.training))
-        asked = {"size": "tiny", **character.settings, **character.training}
+    for name, (kind, settings, training) in CAST.items():
+        recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
+        recipe = replace(recipe, training=recipe.training.changed(**training))
+        asked = {"size": "tiny", **settings, **training}
         where = folder / name.replace(" ", "-")
         if (where / "spec.json").is_file():
             trainers.append(reopen(where, data=data, progress=progress))

@@ -16,7 +16,7 @@ import numpy as np
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.intervals import merged_p, over_trainings
-from pushforward.evaluation.measurements import Absent, CurvePoint, Pictures
+from pushforward.evaluation.measurements import Absent, Pictures
 from pushforward.evaluation.pictures import real_pictures
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.run_results import config_of, history_of, landscapes_of
@@ -25,9 +25,7 @@ from pushforward.numbers import finite
 from pushforward.records import Record
 from pushforward.safe_files import read_whole
 from pushforward.training import Run, load
-from pushforward.training.run import pick
 from pushforward.training.run_data import data_of_run
-from pushforward.training.tuned import weights_of
 from pushforward.transports import has_steps, inner_of
 
 MOST = 64 << 20  # bytes of a file of results
@@ -97,22 +95,19 @@ def _of_model(model: ModelResult, comparison: Comparison, folder: Path) -> tuple
 def _difference(run: Run, model: ModelResult, first: ModelResult, comparison: Comparison) -> Absent | None:
     """Why a run is not the model as it was scored; None where it is."""
     known = first.seed, comparison.data.fingerprint, tuple(comparison.data.shape)
-    weights, (config, own) = model.origin.get("Weights sha256"), (_comparable(model.config), _comparable(config_of(run)))
+    weights, config = model.origin.get("Weights sha256"), model.config
+    flow, scored = inner_of(run.transport), (first.sampling.solver, first.sampling.steps)
+    usual = (solver_title(flow), flow.steps) if has_steps(flow) else (None, None)
     if known != (run.spec["seed"], run.spec["fingerprint"], tuple(run.space.shape)) or not (weights or config):
         return Absent.OTHER
-    if config and config != own:
+    if run.state["step"] != first.training.steps or (config and _comparable(config) != _comparable(config_of(run))):
         return Absent.OTHER
-    if run.state["step"] != first.training.steps:
-        return Absent.TRAINED if run.state["step"] > (first.training.steps or 0) else Absent.OTHER
-    if weights and weights != run.weights:
-        return Absent.SAMPLING if weights == weights_of(pick(run.folder, None), raw=True) else Absent.OTHER
-    flow = inner_of(run.transport)
-    usual = (solver_title(flow), flow.steps) if has_steps(flow) else (None, None)
-    scored = first.sampling.solver, first.sampling.steps
-    return Absent.SAMPLING if "Sampling" in model.origin or scored != usual else None
+    differ = "Sampling" in model.origin or scored != usual or (weights and weights != run.weights)
+    return Absent.SAMPLING if differ else None
 
 
 def _comparable(config: object) -> object:
+    """Settings as a file holds them, without the budget, which training further changes."""
     stored = ModelResult.from_plain({"config": config}).to_plain()["config"]
     return {name: value for name, value in stored.items() if name != "budget"}
 
@@ -234,8 +229,12 @@ def aggregated(comparison: Comparison) -> Comparison:
     health are those of the first training, alarms those of all. Models of a single training are unchanged.
     """
     groups: dict[Any, list[ModelResult]] = {}
-    for number, model in enumerate(comparison.models):
-        groups.setdefault(_recipe(model, number), []).append(model)
+    for number, model in enumerate(comparison.models):  # a name that does not end in its seed stands alone
+        stem, at, _ = model.name.rpartition(f"-{model.seed}")
+        ends = model.seed is not None and stem and model.name == stem + at
+        groups.setdefault((stem, model.family, model.method, model.parameters) if ends else (model.name, number), []).append(
+            model
+        )
     taken = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
@@ -244,55 +243,39 @@ def aggregated(comparison: Comparison) -> Comparison:
         taken.add(name)
         names |= {model.name: name for model in group}
         models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
-    pictures = comparison.pictures
-    renamed = {name: pictures[old] for old, name in reversed(names.items()) if old in pictures}
-    settings = comparison.settings
+    settings, pictures = comparison.settings, comparison.pictures
     if settings.shared is not None:
         shared = tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in settings.shared)
         settings = replace(settings, shared=shared)
-    rest = {name: drawn for name, drawn in pictures.items() if name not in names}
+    drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
-    return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=renamed | rest)
+    return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
 
 
-def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:
-    end = f"-{model.seed}"
-    if model.seed is None or not model.name.endswith(end) or model.name == end:
-        return model.name, number
-    return model.name.removesuffix(end), model.family, model.method, model.parameters
+KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 
 
 def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]) -> ModelResult:
     metrics = dict.fromkeys(metric for model in group for metric in model.scores)
+    common = set.intersection(*({point.steps for point in model.curve} for model in group))
+    rows = ([point for point in model.curve if point.steps in common] for model in group)
+    ways = [model.trajectory for model in group if model.trajectory is not None]
     return replace(
         group[0],
         name=name,
         seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
         run=", ".join(model.run for model in group if model.run) or None,
-        trainings=tuple(_training(model) for model in group),
+        trainings=tuple(ModelResult(**{part: getattr(model, part) for part in KEPT}) for model in group),
         scores={metric: _score([model.scores.get(metric, Score()) for model in group], known.get(metric)) for metric in metrics},
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean([model.label_agreement for model in group]),
         weights_step=weights.pop() if len(weights := {model.weights_step for model in group}) == 1 else None,
-        curve=_mean_curve(group),
-        trajectory=_mean_trajectory(group),
+        curve=tuple(_mean_record(points) for points in zip(*rows, strict=True)),
+        trajectory=_mean_record(ways) if len(ways) == len(group) else group[0].trajectory,
         alarms=tuple(replace(alarm, training=model.name) for model in group for alarm in model.alarms),
         warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
         commands=tuple(text for model in group for text in model.commands),
-    )
-
-
-def _training(model: ModelResult) -> ModelResult:
-    return ModelResult(
-        model.name,
-        seed=model.seed,
-        run=model.run,
-        scores=model.scores,
-        training=model.training,
-        sampling=model.sampling,
-        label_agreement=model.label_agreement,
-        weights_step=model.weights_step,
     )
 
 
@@ -301,30 +284,15 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    mean = replace(_mean_record(parts), error=_root_mean(part.error for part in parts))
-    mean = replace(mean, reference_error=_root_mean(part.reference_error for part in parts))
+    errors = {}
+    for name in ("error", "reference_error"):  # the root of the mean of squares; None where any is unknown
+        squares = [own**2 for part in parts if (own := getattr(part, name)) is not None]
+        errors[name] = statistics.fmean(squares) ** 0.5 if len(squares) == len(parts) else None
+    mean = replace(_mean_record(parts), **errors)
     p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
     extra = {name: value for name, value in mean.extra.items() if name != "p"}
     extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
     return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
-
-
-def _root_mean(errors: Iterable[float | None]) -> float | None:
-    """The root of the mean of squares; None where any is unknown."""
-    known = list(errors)
-    squares = [error**2 for error in known if error is not None]
-    return statistics.fmean(squares) ** 0.5 if len(squares) == len(known) else None
-
-
-def _mean_curve(group: Sequence[ModelResult]) -> tuple[CurvePoint, ...]:
-    common = set.intersection(*({point.steps for point in model.curve} for model in group))
-    rows = ([point for point in model.curve if point.steps in common] for model in group)
-    return tuple(_mean_record(points) for points in zip(*rows, strict=True))
-
-
-def _mean_trajectory(group: Sequence[ModelResult]) -> Any:
-    trajectories = [model.trajectory for model in group if model.trajectory is not None]
-    return _mean_record(trajectories) if len(trajectories) == len(group) else group[0].trajectory
 
 
 def _mean_record(parts: Sequence[_Recorded]) -> _Recorded:
