@@ -52,10 +52,9 @@ class GaussianBaseline(Transport):
         """Measure the Gaussians on the training split; a class without examples gets the Gaussian of all."""
         space, labels = dataset.space, dataset.train.labels
         examples = np.arange(len(dataset.train))
+        groups = [examples]
         if space.classes and labels is not None:
             groups = [np.flatnonzero(labels == label) for label in range(len(space.classes))]
-        else:
-            groups = [examples]
         parts = [_gaussian(dataset, group if len(group) else examples) for group in groups]
         means, factors, residuals = zip(*parts, strict=True)
         return cls(space, torch.stack(means), list(factors), torch.stack(residuals))
@@ -110,23 +109,16 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
     d, mean = x.shape[1], x.mean(0, dtype=np.float64)
     centred = (x - mean.astype(np.float32)).astype(np.float64 if d <= FULL else np.float32)
     variance = (centred**2).mean(0, dtype=np.float64)
-    factor = _whole(centred) if d <= FULL else _largest(centred)
+    if d <= FULL:
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        some = values > 1e-10 * max(float(values[-1]), 1e-30)
+        factor = np.sqrt(values[some])[:, None] * vectors.T[some]
+    else:
+        values, axes = strongest(centred, RANK)
+        factor = (values / np.sqrt(len(centred)))[:, None] * axes.T
     factor = factor * np.sqrt(1 - SHRINKAGE)
     residual = np.sqrt(np.clip(variance - (factor**2).sum(0), 0, None))
     return tuple(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in (mean, factor, residual))  # type: ignore[return-value]
-
-
-def _whole(centred: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    some = values > 1e-10 * max(float(values[-1]), 1e-30)
-    factor: np.ndarray = np.sqrt(values[some])[:, None] * vectors.T[some]
-    return factor
-
-
-def _largest(centred: np.ndarray) -> np.ndarray:
-    values, axes = strongest(centred, RANK)
-    factor: np.ndarray = (values / np.sqrt(len(centred)))[:, None] * axes.T
-    return factor
 
 
 ROWS = 50_000  # Rows that a mixture is fitted to at most

@@ -72,14 +72,14 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
     Returns:
         For each name, its times.
     """
-    single = _fastest_of_two(samplers, dict.fromkeys(samplers, 1))
-    first = {name: _affordable(seconds, most) for name, seconds in single.items()}
-    batched = _fastest_of_two(samplers, first)
-    batches = {name: max(first[name], _affordable(seconds / first[name], most)) for name, seconds in batched.items()}
-    calls = {
-        name: min(MOST_CALLS, max(1, math.ceil(SHORTEST / max(seconds / first[name] * batches[name], 1e-9))))
-        for name, seconds in batched.items()
-    }
+    batches, calls = dict.fromkeys(samplers, 1), {}
+    for _ in range(2):
+        passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
+        for name in samplers:
+            single = max(min(times[name] for times in passes) / batches[name], 1e-9)
+            fits = TURN_SECONDS / single
+            batches[name] = max(batches[name], most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits))))
+            calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
     names, seconds = list(samplers), {name: list[float]() for name in samplers}
     for turn in range(turns):
         at = turn % len(names)
@@ -94,16 +94,6 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
 def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
     """The time of one sample of a single model; see `time_in_turns`."""
     return lower_quartile(time_in_turns({"": sample}, n, turns)[""])
-
-
-def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mapping[str, int]) -> dict[str, float]:
-    passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
-    return {name: min(times[name] for times in passes) for name in samplers}
-
-
-def _affordable(seconds: float, most: int) -> int:
-    fits = TURN_SECONDS / max(seconds, 1e-9)
-    return most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
 
 
 def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
@@ -166,20 +156,19 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
         most: Samples made at a time, at most where time and exactly where memory is measured.
     """
     timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
-    return {name: _cost(transport, timings[name], most) for name, transport in models.items()}
-
-
-def _cost(transport: Transport, timing: SampleTime, most: int) -> SamplingCost:
-    flow = inner_of(transport)
-    return SamplingCost(
-        solver=solver_title(flow) if has_steps(flow) else None,
-        steps=flow.steps if has_steps(flow) else None,
-        calls=transport.calls,
-        seconds_per_sample=lower_quartile(timing),
-        timing=timing,
-        flops_per_sample=sampling_flops(transport),
-        memory=Memory(megabytes(sampling_memory(transport, most)), most),
-    )
+    costs = {}
+    for name, transport in models.items():
+        flow = inner_of(transport)
+        costs[name] = SamplingCost(
+            solver=solver_title(flow) if has_steps(flow) else None,
+            steps=flow.steps if has_steps(flow) else None,
+            calls=transport.calls,
+            seconds_per_sample=lower_quartile(timings[name]),
+            timing=timings[name],
+            flops_per_sample=sampling_flops(transport),
+            memory=Memory(megabytes(sampling_memory(transport, most)), most),
+        )
+    return costs
 
 
 def _batch(transport: Transport, n: int) -> torch.Tensor:
@@ -194,14 +183,10 @@ def megabytes(count: int | None) -> float | None:
 
 def solver_title(transport: Flow) -> str:
     """A flow's solver and grid in words."""
-    name = type(transport.solver).__name__
-    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else " by a learned table")
-
-
-def _grid_title(grid: str | Sequence[float] | None) -> str:
-    if grid is None:
-        return ""
-    return f" on the {grid} grid" if isinstance(grid, str) else " on times of its own"
+    name, grid = type(transport.solver).__name__, transport.grid
+    if getattr(transport, "learned", None) is not None:
+        return f"{name} by a learned table"
+    return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"
 
 
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
@@ -225,19 +210,6 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Calla
         CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
         DataError: If data cannot be read any more; all trainings are saved where they are.
     """
-    try:
-        return _trained_in_turns(trainers, turn, after)
-    except (CheckpointError, DataError):
-        for trainer in trainers:
-            with suppress(CheckpointError, Diverged):
-                trainer.finish()
-        raise
-    finally:
-        for trainer in trainers:
-            trainer.close()
-
-
-def _trained_in_turns(trainers: Sequence[Trainer], turn: float, after: Callable[[int], None] | None) -> list[Run]:
     fallen: dict[int, Diverged] = {}
     turns = 0
 
@@ -248,19 +220,30 @@ def _trained_in_turns(trainers: Sequence[Trainer], turn: float, after: Callable[
             fallen[number] = error
             trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
 
-    waiting = [number for number, trainer in enumerate(trainers) if not trainer.done]
-    while waiting and not any(trainer.stop for trainer in trainers):
-        for number in waiting:
-            attempt(number, partial(trainers[number].advance, turn))
-        waiting = [number for number in waiting if number not in fallen and not trainers[number].done]
-        turns += 1
-        if after is not None:
-            after(turns)
-    for number, trainer in enumerate(trainers):
-        if number not in fallen:
-            attempt(number, trainer.finish)
-    if fallen and len(fallen) == len(trainers):
-        raise next(iter(fallen.values()))
-    return [
-        salvaged(trainer, fallen[number]) if number in fallen else finished(trainer) for number, trainer in enumerate(trainers)
-    ]
+    try:
+        while not any(trainer.stop for trainer in trainers):
+            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
+            if not waiting:
+                break
+            for number in waiting:
+                attempt(number, partial(trainers[number].advance, turn))
+            turns += 1
+            if after is not None:
+                after(turns)
+        for number, trainer in enumerate(trainers):
+            if number not in fallen:
+                attempt(number, trainer.finish)
+        if fallen and len(fallen) == len(trainers):
+            raise next(iter(fallen.values()))
+        return [
+            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
+            for number, trainer in enumerate(trainers)
+        ]
+    except (CheckpointError, DataError):
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()
