@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 import numpy as np
 
@@ -285,24 +284,6 @@ class LatentStatistics(Record):
     code: CodeStatistics | None = None
 
 
-class Absent(Enum):
-    """Why the samples of a model in a stored comparison are not shown, as a clause for one model and for several."""
-
-    GONE = ("the folder of its run is not where it was", "the folders of their runs are not where they were")
-    OTHER = (
-        "the run in its folder is not known to be what was scored",
-        "the runs in their folders are not known to be what was scored",
-    )
-    TRAINED = ("its run has been trained further since", "their runs have been trained further since")
-    SAMPLING = (
-        "it was scored with other weights or sampling options than those of the samples that its run stored",
-        "they were scored with other weights or sampling options than those of the samples that their runs stored",
-    )
-    NOT_STORED = ("its run stored none of its last step", "their runs stored none of their last steps")
-    UNREADABLE = ("its run, or what it stored, cannot be read", "their runs, or what they stored, cannot be read")
-    NO_RUN = ("it was scored without a run", "they were scored without runs")
-
-
 @dataclass(frozen=True)
 class Map2D:
     """Latent codes as points in the plane.
@@ -402,7 +383,6 @@ class Pictures:
         field: Of an iterative model of points in the plane.
         mesh: (rows, columns, 2), data units: a grid of noise, as a model of one call of points in the plane maps it.
         pair: Of a map between two times with a teacher: its samples in one call and the teacher's from the same noise.
-        absent: Why there is no grid, where that is known.
     """
 
     grid: np.ndarray | None = None
@@ -415,4 +395,3 @@ class Pictures:
     field: Field2D | None = None
     mesh: np.ndarray | None = None
     pair: tuple[np.ndarray, np.ndarray] | None = None
-    absent: Absent | None = None

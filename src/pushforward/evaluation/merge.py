@@ -16,7 +16,7 @@ import numpy as np
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.cost import solver_title
 from pushforward.evaluation.intervals import merged_p, over_trainings
-from pushforward.evaluation.measurements import Absent, Pictures
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.pictures import real_pictures
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.run_results import config_of, history_of, landscapes_of
@@ -57,53 +57,41 @@ def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
     """A comparison with the samples that its runs stored while they were trained, and with real data.
 
     A run is looked for at the place that the comparison names and in ``folder``. Its samples are those of the averaged weights
-    and of the run's own sampling options. A model without pictures says why (`pushforward.evaluation.measurements.Absent`).
+    and of the run's own sampling options. A model whose run is not what was scored, or stored none of its last step, has none.
 
     Args:
         comparison: As read from its file.
         folder: Where the file lies.
     """
-    pictures: dict[str, Pictures] = {}
+    pictures = {model.name: Pictures() for model in comparison.models}
     for model in comparison.models:
-        pictures[model.name], run = _of_model(model, comparison, folder)
-        if run is not None and "real" not in pictures:
-            with suppress(Exception):  # a damaged spec may name anything as its data
-                pictures["real"] = real_pictures(data_of_run(run.folder, run.spec, None, absent="", changed=""))
+        first = model.trainings[0] if model.trainings else model
+        for place in (Path(first.run), folder / Path(first.run).name) if first.run else ():
+            if not os.path.isdir(place):  # unlike Path.is_dir, no error for a path that no disk takes
+                continue
+            with suppress(Exception):  # a damaged or hostile folder may raise anything
+                run = load(place)
+                if _was_scored(run, model, first, comparison):
+                    pictures[model.name] = _stored_pictures(run)
+                    if "real" not in pictures:
+                        pictures["real"] = real_pictures(data_of_run(run.folder, run.spec, None, absent="", changed=""))
+                    break
     return replace(comparison, pictures=pictures)
 
 
-def _of_model(model: ModelResult, comparison: Comparison, folder: Path) -> tuple[Pictures, Run | None]:
-    """What the run of a model stored, of several trainings that of the first, and the run; or why not, and None."""
-    first = model.trainings[0] if model.trainings else model
-    if not first.run:
-        return Pictures(absent=Absent.NO_RUN), None
-    absent = Absent.GONE
-    for place in (Path(first.run), folder / Path(first.run).name):
-        if not os.path.isdir(place):  # unlike Path.is_dir, no error for a path that no disk takes
-            continue
-        try:
-            run = load(place)
-            differs = _difference(run, model, first, comparison)
-            if differs is None:
-                return _drawn(run), run
-        except Exception:  # a damaged or hostile folder may raise anything
-            differs = Absent.UNREADABLE
-        absent = differs
-    return Pictures(absent=absent), None
-
-
-def _difference(run: Run, model: ModelResult, first: ModelResult, comparison: Comparison) -> Absent | None:
-    """Why a run is not the model as it was scored; None where it is."""
-    known = first.seed, comparison.data.fingerprint, tuple(comparison.data.shape)
-    weights, config = model.origin.get("Weights sha256"), model.config
-    flow, scored = inner_of(run.transport), (first.sampling.solver, first.sampling.steps)
+def _was_scored(run: Run, model: ModelResult, first: ModelResult, comparison: Comparison) -> bool:
+    """Whether a run is the model as it was scored."""
+    weights, config, flow = model.origin.get("Weights sha256"), model.config, inner_of(run.transport)
     usual = (solver_title(flow), flow.steps) if has_steps(flow) else (None, None)
-    if known != (run.spec["seed"], run.spec["fingerprint"], tuple(run.space.shape)) or not (weights or config):
-        return Absent.OTHER
-    if run.state["step"] != first.training.steps or (config and _comparable(config) != _comparable(config_of(run))):
-        return Absent.OTHER
-    differ = "Sampling" in model.origin or scored != usual or (weights and weights != run.weights)
-    return Absent.SAMPLING if differ else None
+    known = first.seed, comparison.data.fingerprint, tuple(comparison.data.shape), first.training.steps
+    return bool(
+        known == (run.spec["seed"], run.spec["fingerprint"], tuple(run.space.shape), run.state["step"])
+        and (weights or config)
+        and (not weights or weights == run.weights)
+        and (not config or _comparable(config) == _comparable(config_of(run)))
+        and "Sampling" not in model.origin
+        and (first.sampling.solver, first.sampling.steps) == usual
+    )
 
 
 def _comparable(config: object) -> object:
@@ -112,12 +100,10 @@ def _comparable(config: object) -> object:
     return {name: value for name, value in stored.items() if name != "budget"}
 
 
-def _drawn(run: Run) -> Pictures:
+def _stored_pictures(run: Run) -> Pictures:
     frames = history_of(run)
-    if not frames or frames[-1][0] != run.state["step"]:
-        return Pictures(absent=Absent.NOT_STORED)
-    if not all(np.isfinite(x).all() for _, x in frames):
-        return Pictures(absent=Absent.UNREADABLE)
+    if not frames or frames[-1][0] != run.state["step"] or not all(np.isfinite(x).all() for _, x in frames):
+        return Pictures()
     landscapes = [
         (step, arrays)
         for step, arrays in landscapes_of(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from pushforward.evaluation.measurements import Absent, Pictures
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import listing, plain
 from pushforward.report.score_notes import rule
@@ -43,19 +43,11 @@ def without_pictures(comparison: Comparison) -> str:
     """Which models' samples are not shown, why, and where they are; empty where all are, or nothing is known of the data."""
     # Scores of bare samples name no model whose pictures could be missing.
     models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
-    lacking: dict[Absent | None, list[ModelResult]] = {}
-    for model in models:
-        drawn = comparison.pictures.get(model.name, Pictures())
-        if drawn.grid is None:
-            lacking.setdefault(drawn.absent, []).append(model)
+    lacking = [model for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
     if not lacking or not comparison.data.shape:
         return ""
-    sentences = []
-    for absent, group in lacking.items():
-        whose = "" if len(group) == len(comparison.models) else f" of {_names(group)}"
-        why = "" if absent is None else f", and {absent.value[len(group) > 1]}"
-        sentences.append(f"Pictures of samples{whose} are not shown: report.json does not hold them{why}.")
-    return " ".join([*sentences, "See report.html beside it."])
+    whose = "" if len(lacking) == len(comparison.models) else f" of {_names(lacking)}"
+    return f"Pictures of samples{whose} are not shown: report.json does not hold them. See report.html beside it."
 
 
 def not_stored(comparison: Comparison) -> str:
