@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 import torch
 
 from pushforward import data as named_sets
 from pushforward import recipes
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.evaluator import Judge, learns
@@ -52,20 +52,6 @@ from pushforward.training.start import prepare
 from pushforward.transports import BATCH, Transport
 
 
-class SaidOptions(TypedDict, total=False):
-    """What a report says of a comparison, and what is said while it is made.
-
-    Args:
-        budget: What each model was trained with, in words.
-        commands: Command lines that repeat the comparison.
-        tell: Called with a line before each sampling of a model, such as ``print``; silent by default.
-    """
-
-    budget: str | None
-    commands: Sequence[str]
-    tell: Callable[[str], None] | None
-
-
 def compare(
     models: Mapping[str, Run | Transport | Comparison | str | Path] | Sequence[Run | Comparison | str | Path],
     data: Dataset | str | Path | None = None,
@@ -75,7 +61,9 @@ def compare(
     features: Spaces = None,
     seeds: int = 1,
     curve: bool | Sequence[int] = True,
-    **said: Unpack[SaidOptions],
+    budget: str | None = None,
+    commands: Sequence[str] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Score models on one data set; `pushforward.Report` renders the result.
 
@@ -90,17 +78,19 @@ def compare(
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
             the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
-        said: ``budget``, ``commands`` and ``tell`` (`SaidOptions`); ``tell=print`` shows what is measured, which takes minutes.
+        budget: What each model was trained with, in words.
+        commands: Command lines that repeat the comparison.
+        tell: Called with a line before each sampling of a model, such as ``print``, which shows what is measured; silent by
+            default.
 
     Raises:
         UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by
             another protocol; the message names what differs.
     """
-    refuse_unknown(said, SaidOptions, "compare", also=("n", "repeats", "features", "seeds", "curve"))
-    budget, commands = said.get("budget"), said.get("commands", ())
     earlier, models = taken_apart(models)
     if earlier:
-        details: dict[str, Any] = {"repeats": repeats, "features": features, "seeds": seeds, "curve": curve, **said}
+        details: dict[str, Any] = {"repeats": repeats, "features": features, "seeds": seeds, "curve": curve}
+        details |= {"budget": budget, "commands": commands, "tell": tell}
         n = next(iter(earlier.values())).protocol.n if n is None else n
         every = joined({**earlier, **({"the models": compare(models, data, n=n, **details)} if models else {})})
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
@@ -111,7 +101,7 @@ def compare(
     for name, model in models.items():
         check_model(name, model, data)
     n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=said.get("tell"))
+    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features, tell=tell)
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
     groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
@@ -138,20 +128,6 @@ def compare(
     return aggregated(comparison) if seeds > 1 else comparison
 
 
-class DrawingOptions(TypedDict, total=False):
-    """How samples are drawn.
-
-    Args:
-        seed: Added to the seed of every sampling; 0 by default.
-        batch: Samples generated at a time.
-        tell: Called with a line before each sampling and whatever else takes long, such as ``print``; silent by default.
-    """
-
-    seed: int
-    batch: int
-    tell: Callable[[str], None] | None
-
-
 def evaluate(
     model: Run | Transport | str | Path | np.ndarray | torch.Tensor | StoredSamples,
     data: Dataset | str | Path | None = None,
@@ -161,7 +137,9 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     features: Spaces = None,
     plugins: str | Path | Sequence[str | Path] = (),
-    **drawing: Unpack[DrawingOptions],
+    seed: int = 0,
+    batch: int = BATCH,
+    tell: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Score one model, or samples that are there already, against held-out data.
 
@@ -180,7 +158,9 @@ def evaluate(
             units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
             with the space's name in brackets. None takes what suits the data.
         plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
-        drawing: ``seed``, ``batch`` and ``tell`` (`DrawingOptions`); ``tell=print`` shows what is measured, which takes minutes.
+        seed: Added to the seed of every sampling.
+        batch: Samples generated at a time.
+        tell: Called with a line before each sampling and whatever else takes long, such as ``print``; silent by default.
 
     Returns:
         A comparison of one model, with floors, the no-network row, cost and settings.
@@ -190,8 +170,6 @@ def evaluate(
             given samples, a transport comes without data, or the run was trained on held-out examples of the data.
         DataError: If the run's data has changed since.
     """
-    refuse_unknown(drawing, DrawingOptions, "evaluate", also=("n", "repeats", "metrics", "features", "plugins"))
-    seed, batch = drawing.get("seed", 0), drawing.get("batch", BATCH)
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if not plugins:
         check_metrics(metrics)
@@ -204,14 +182,14 @@ def evaluate(
     if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples, str, Path)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, drawing.get("tell"))
+        return _of_samples(model, data, (n, repeats), (metrics, features), plugins, tell)
     check_model_kind(model)
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    tell = drawing.get("tell") or (lambda line: None)
+    say = tell or (lambda line: None)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
@@ -219,15 +197,15 @@ def evaluate(
     whole("repeats", repeats, 1)
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     if others == [] and of_model:
-        tell(long)
+        say(long)
         own = ask_model(model, data, of_model, n, (seed, batch))
         return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
     size = compared(data, fitting([model], data, None if n is None else compared(data, n)), learns(data, features))
-    tell("measuring: features, floors, scores ...")
+    say("measuring: features, floors, scores ...")
     if of_model:
-        tell(long)
+        say(long)
     own = ask_model(model, data, of_model, n, (seed, batch))
-    judge = Judge(data, size, repeats, others, seed, batch, features, drawing.get("tell"))
+    judge = Judge(data, size, repeats, others, seed, batch, features, tell)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)

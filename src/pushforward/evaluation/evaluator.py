@@ -6,11 +6,11 @@ import hashlib
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol as Interface
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +43,6 @@ from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.metrics import MetricInfo, Score, describe, registry
 from pushforward.metrics.selection import chosen
-from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
@@ -58,14 +57,6 @@ SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is comput
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
-
-
-class Sampler(Interface):
-    """Anything that generates samples in parts, as a transport does."""
-
-    def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[torch.Tensor, Condition]]:
-        """Samples in data units with their condition."""
-        ...
 
 
 @dataclass
@@ -134,7 +125,7 @@ class Judge:
                 known[name] = replace(info, label=label, what=info.what + what, group=group, role=None)
         return known
 
-    def scores(self, sampler: Sampler, name: str = "") -> tuple[dict[str, Score], float | None]:
+    def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
         """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
 
         A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
@@ -163,9 +154,7 @@ class Judge:
             self.unscored |= missing if table and wanted else {}
         return scores, float(np.mean(agreements)) if agreements else None
 
-    def draw(
-        self, sampler: Sampler, seed: int, n: int | None = None
-    ) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
+    def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
         """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
 
         All models have the same labels, in proportion to the data's, and the same noise where it has one shape. With them come

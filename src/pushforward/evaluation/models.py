@@ -322,17 +322,19 @@ def invalid_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
         values: Of its columns, (n, columns), NaN where missing.
     """
     named = dict(zip(space.names, values.T, strict=True))
-    kinds: dict[str, dict[str, int]] = {"out of the range of the training rows": {}, "no whole number": {}, "missing": {}}
-    outside, broken, missing = kinds.values()
-    for field in space.fields:
-        column = named[field.name]
-        missing[field.name] = 0 if field.missing else int(np.isnan(column).sum())
-        if isinstance(field, Number):
-            known = (*field.knots, *field.atoms)
-            outside[field.name] = int(((column < min(known)) | (column > max(known))).sum()) if known else 0
-            broken[field.name] = int((column % 1 > 0).sum()) if field.kind == "whole" else 0
     notes = []
-    for words, cells in kinds.items():
+    for words in ("out of the range of the training rows", "no whole numbers", "missing"):
+        cells = {}
+        for field in space.fields:
+            column, number = named[field.name], isinstance(field, Number)
+            known = (*field.knots, *field.atoms) if isinstance(field, Number) else ()
+            if words == "missing":
+                wrong = np.isnan(column) & (not field.missing)
+            elif words == "no whole numbers":
+                wrong = (column % 1 > 0) & (number and field.kind == "whole")
+            else:
+                wrong = (column < min(known, default=-np.inf)) | (column > max(known, default=np.inf))
+            cells[field.name] = int(wrong.sum())
         if any(cells.values()):
             where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
             notes.append(f"cells of the samples that are {words}, scored as they are: {sum(cells.values()):,} ({where}).")
