@@ -220,7 +220,6 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
 def test_an_average_lags_where_it_is_measurably_and_much_worse(averaged, last, lags, monkeypatch):
     run = object.__new__(Run)
     run.method = SimpleNamespace(transport=lambda: "averaged")
-    monkeypatch.setattr(lag, "_long", lambda run: True)
-    monkeypatch.setattr(lag, "_last", lambda run: "last")
+    monkeypatch.setattr(lag, "last_weights", lambda run: "last")
     scores = {"averaged": {"frechet": averaged}, "last": {"frechet": last}}
     assert bool(lag.lag_warnings(run, lambda transport, n: scores[transport], 100)) == lags
