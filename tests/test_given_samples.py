@@ -85,7 +85,7 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
     spoiled[1] = np.nan
     wrong = {
         r"shape \(3, 16, 16\), and digits has .* \(1, 8, 8\)": np.zeros((5, 3, 16, 16), np.uint8),
-        "holds 1 sample; scores need at least 2": np.zeros((1, 1, 8, 8), np.uint8),
+        "too few samples, 1: scores need at least 2": np.zeros((1, 1, 8, 8), np.uint8),
         "1 of 3 samples of The array hold NaN": spoiled,
         "float64 from 0 to 255: expected uint8": digits.train.x[:9].astype(float),
         "int64 from 0 to 255: expected uint8": digits.train.x[:9].astype(int),
@@ -154,17 +154,6 @@ def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digit
 def test_held_out_examples_among_samples_are_counted(digits):
     x = np.concatenate([digits.held_out.x[:7], digits.train.x[:20]])
     assert "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]
-
-
-def test_arrays_that_are_not_compared_are_named(digits, few, tmp_path):
-    x = np.moveaxis(few[0][:20], 1, -1)
-    np.savez(tmp_path / "more.npz", x=x, x_test=x[:6], val=x[:5])
-    notes = given_samples(tmp_path / "more.npz", digits).notes
-    assert notes == (
-        "the arrays x_test (6, 8, 8, 1), val (5, 8, 8, 1) of more.npz are not compared: samples are x, classes label.",
-    )
-    np.savez(tmp_path / "plain.npz", x=x, y=few[1][:20])
-    assert given_samples(tmp_path / "plain.npz", digits).notes == ()
 
 
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):

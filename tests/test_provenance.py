@@ -115,11 +115,11 @@ def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
     [
         ("n", 60, "n is 40 in comparison 1 and 60 in comparison 2"),
         ("k", 7, "k is 5 in"),
-        ("reference", "0123456789" * 4, 'and "01234567" in comparison 2'),
-        ("extractor", "inception", 'and "inception" in'),
+        ("reference", "0123456789" * 4, "and 01234567 in comparison 2"),
+        ("extractor", "inception", "and inception in"),
         ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
         ("preprocessing", "resized to 299", "the preprocessing is"),
-        ("quantisation", "256 levels", 'the quantisation is "float32" in comparison 1 and "256 levels" in'),
+        ("quantisation", "256 levels", "the quantisation is float32 in comparison 1 and 256 levels in"),
         ("versions", {"pushforward": "9"}, "the version of pushforward is"),
     ],
 )
@@ -133,8 +133,8 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ring", "These reports are about different data (cloud; ring), so their scores cannot be compared."),
-        ("cloud", "comparison 1 and comparison 2 are about different data, although both are called cloud, so their scores"),
+        ("ring", "comparison 1 and comparison 2 are about different data (cloud and ring), so their scores cannot be compared."),
+        ("cloud", "comparison 1 and comparison 2 are about different data (cloud and cloud), so their scores"),
     ],
 )
 def test_reports_about_different_data_are_refused_by_its_name_alone(first, name, words):
@@ -163,7 +163,7 @@ def test_further_feature_spaces_of_one_name_must_be_of_one_extractor(first):
         dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, spaces={"pca": identity}))
         for identity in ("a", "b")
     )
-    with pytest.raises(UsageError, match='the extractor of the feature space pca is "a" in comparison 1 and "b" in comparison 2'):
+    with pytest.raises(UsageError, match="the extractor of the feature space pca is a in comparison 1 and b in comparison 2"):
         pf.compare([first_space, other])
     assert len(pf.compare([first, first_space]).models) == 2
 
@@ -190,12 +190,11 @@ def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path,
     assert "n is 40 in a and 60 in c" in capsys.readouterr().err
     assert main(["compare", "a", "flow", "--data", "moons", "--out", "none"]) == 2
     assert "a holds scores on other data (cloud) than moons" in capsys.readouterr().err
-    assert main(["compare", "a", "a"]) == 2
     assert main(["compare", "a", "b", "--budget", "3s"]) == 2
     assert not (tmp_path / "none").exists()
     (tmp_path / "broken.json").write_text("{")
     assert main(["compare", "broken.json", "a"]) == 4
-    assert "broken.json is damaged (they are not JSON, Expecting" in capsys.readouterr().err
+    assert "broken.json: These results are damaged: they are not JSON, Expecting" in capsys.readouterr().err
 
 
 def frechet_bias(d, n, repeats, seed=0):

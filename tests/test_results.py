@@ -137,12 +137,11 @@ def test_every_registered_score_reads_back_and_shares_are_in_per_cent():
 
 def test_texts_of_results_are_short():
     comparison = compared()
-    assert repr(comparison) == 'Comparison("two", 2 models, 5 scores)'
+    assert repr(comparison) == 'Comparison("two", models: 2, scores: 5, n = None)'
     lines = str(comparison).splitlines()
     assert len(lines) == 1 + 1 + 2 + 1
     assert lines[2].split("  ")[0] == "flow"
     assert repr(comparison["gan"]).startswith('ModelResult("gan": frechet 0.400 ± 0.010, near_copies')
-    assert comparison._repr_html_().count("<tr>") == 4
     named = dataclasses.replace(comparison, models=(ModelResult("<b>", scores={"kid": Score(1.0)}),))
     assert "<b>" not in named._repr_html_()
     assert "&lt;b&gt;" in named._repr_html_()

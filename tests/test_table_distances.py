@@ -127,9 +127,9 @@ def test_the_nearest_training_row_is_that_of_the_values(data):
 
 def test_the_protocol_says_what_distances_are_measured_in(data):
     features = fit_features(data, cache=False)
-    assert protocol_of(data, features, 10, 5, ()).representation == REPRESENTATION
+    assert protocol_of(data, features, 10, ()).representation == REPRESENTATION
     moons = load("moons")
-    assert protocol_of(moons, fit_features(moons), 10, 5, ()).representation == ""
+    assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
     old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
-    with pytest.raises(UsageError, match=r'representation of rows is not known in old and "values of the file.*" in new'):
+    with pytest.raises(UsageError, match=r"representation of rows is not known in old and values of the file.* in new"):
         check_same([("old", old), ("new", new)])

@@ -16,7 +16,7 @@ from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.measurements import CurvePoint, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.scores import attacked, floor_path, score, table_of
+from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.selection import chosen
