@@ -104,7 +104,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
     first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
     assert first == floors(labelled, features, n=150, redraws=2, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
-    content = path.read_text()
+    content = path.read_bytes()
     import pushforward.evaluation.scores as scoring
 
     with monkeypatch.context() as patch:
@@ -113,10 +113,10 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
         for other in ({"n": 149, "redraws": 2}, {"n": 150, "redraws": 3}, {"n": 150, "redraws": 2, "metrics": ["kid"]}):
             with pytest.raises(TypeError):
                 floors(labelled, features, cache=tmp_path, **other)
-    for damaged in (content[:60], "{}", content.replace(path.stem, "0" * 32)):
-        path.write_text(damaged)
+    for damaged in (content[:60], b"{}", content.replace(b"0", b"1")):
+        path.write_bytes(damaged)
         assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
-        assert path.read_text() == content
+        assert path.read_bytes() == content
 
 
 def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
