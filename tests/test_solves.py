@@ -9,6 +9,7 @@ from pushforward import solvers
 from pushforward.errors import Diverged, UsageError
 from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Heun
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, ring, space_data
@@ -79,7 +80,7 @@ def test_encode_refuses_stochastic_solvers():
         Flow(ring(Linear()), solvers.Ancestral(), 5).encode(torch.zeros(1, 2))
 
 
-@pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
+@pytest.mark.parametrize("name", [name for name, part in SOLVERS.items() if not part.jumps])
 def test_rows_depend_on_their_seed_alone(name):
     """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
     flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5

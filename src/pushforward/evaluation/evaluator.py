@@ -41,8 +41,9 @@ from pushforward.evaluation.scores import (
 )
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces, check_spaces, named_extractors
-from pushforward.metrics import MetricInfo, Score, describe, registry
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.selection import chosen
+from pushforward.registries import METRICS
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
@@ -147,7 +148,7 @@ class Judge:
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = together(samplings, self.n, self.floors, self._infos())
-        for key, metric in registry().items():
+        for key, metric in METRICS.items():
             table = isinstance(self.data.space, TableSpace) or not getattr(metric, "of_tables", False)
             wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
             missing = {name: info.missing for name, info in metric.scores.items() if info.missing and name not in scores}
@@ -385,7 +386,7 @@ def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str
     space = data.space
     examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
     versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
-    for metric in registry().values():
+    for metric in METRICS.values():
         own = sorted(set(metric.scores) & set(metrics))
         if own and not metric.__module__.startswith("pushforward.metrics."):  # a user's own is known by its file
             file = Path(inspect.getfile(metric))

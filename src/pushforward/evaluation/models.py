@@ -32,7 +32,7 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scores import compared
 from pushforward.predictor import Condition
-from pushforward.recipes import registry
+from pushforward.registries import RECIPES
 from pushforward.safe_files import plain_path
 from pushforward.training import Run, load
 from pushforward.training.lineage import leaks
@@ -74,7 +74,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         folder = model.folder if isinstance(model, Run) else Path(model)
         named[str(folder) if folder.name in named else folder.name] = model
     for name, model in named.items():
-        if isinstance(model, str) and model in registry() and not Path(model).is_dir():
+        if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(f'"{model}" is a recipe, and trained runs are compared: train it first, pf.fit("{model}", data).')
         named[name] = load(model) if isinstance(model, (str, Path)) else model
         check_model_kind(named[name])

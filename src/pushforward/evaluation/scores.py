@@ -29,11 +29,12 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
 from pushforward.evaluation.intervals import deviation
 from pushforward.extractors.classifier import EXAMPLES
-from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
 from pushforward.metrics.selection import MODEL_SCORES, Choice, chosen, measured
 from pushforward.metrics.table import Table, embedding
 from pushforward.predictor import Condition
+from pushforward.registries import METRICS
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for
@@ -102,7 +103,7 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         reference_classes=classes,
         classes=len(data.space.classes),
     )
-    known = [name for metric in registry().values() for name in _computed(metric(), samples)]
+    known = [name for metric in METRICS.values() for name in _computed(metric(), samples)]
     choices = [(name, *chosen([name])[0]) for name in own]
     ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
     refused = [name for name, _, scores in ours if not {*scores} & {*known}]

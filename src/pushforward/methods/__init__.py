@@ -1,6 +1,4 @@
-"""Ways of learning, one file each, discovered from this folder."""
-
-from __future__ import annotations
+"""Ways of learning, one file each."""
 
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.denoising import Denoising
@@ -20,7 +18,6 @@ from pushforward.methods.quantised import QuantisedAutoencoder
 from pushforward.methods.reflow import TeacherPairs
 from pushforward.methods.trajectories import Trajectories
 from pushforward.methods.vae import VAE
-from pushforward.spec import classes
 
 __all__ = [
     "GAN",
@@ -44,10 +41,4 @@ __all__ = [
     "Sums",
     "TeacherPairs",
     "Trajectories",
-    "registry",
 ]
-
-
-def registry() -> dict[str, type[Method]]:
-    """Every method of this folder by name."""
-    return classes("pushforward.methods", Method)

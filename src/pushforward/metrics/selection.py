@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.score import MetricInfo, share_info
+from pushforward.registries import METRICS
 
 MODEL_SCORES: Mapping[str, MetricInfo] = {
     "bpd": MetricInfo(
@@ -85,8 +86,8 @@ def _unknown(name: str) -> UsageError:
 
 
 def _known() -> set[str]:
-    of_samples = (name for metric in registry().values() for name in metric.scores)
-    return {*registry(), *MODEL_SCORES, *of_samples}
+    of_samples = (name for metric in METRICS.values() for name in metric.scores)
+    return {*METRICS, *MODEL_SCORES, *of_samples}
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
@@ -95,7 +96,7 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
     Raises:
         UsageError: For a name that is no metric's.
     """
-    known = registry()
+    known = METRICS
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in known.values()]
     owners = {name: metric for metric in known.values() for name in metric.scores}

@@ -18,7 +18,7 @@ from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import Recipe, Training, on_space
 from pushforward.recipes.vae import vae
 
 __all__ = ["autoencoder"]
@@ -28,6 +28,7 @@ ROW_CODE = 32
 FEATURES = ("critic", "pretrained", "none")
 
 
+@on_space
 def autoencoder(
     space: Space,
     size: str = "small",

@@ -12,12 +12,13 @@ from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.students import new_map, times_for
 
 __all__ = ["consistency"]
 
 
+@on_space
 def consistency(
     space: Space,
     size: str = "small",

@@ -11,7 +11,7 @@ from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM
 from pushforward.tabulated import Tabulated, linear_betas
@@ -20,6 +20,7 @@ from pushforward.times import Levels, Stratified
 __all__ = ["ddpm"]
 
 
+@on_space
 def ddpm(
     space: Space,
     size: str = "small",

@@ -22,7 +22,7 @@ from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
 from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.students import student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.recipes.table_students import distil_table
 from pushforward.table_denoiser import TableDenoiser
@@ -45,6 +45,7 @@ LIKENESS = 2.0
 """The weight of the distance of samples in the features of a teacher that is a U-Net."""
 
 
+@on_space
 def distil(
     space: Space,
     size: str = "small",

@@ -10,13 +10,14 @@ from pushforward.errors import UsageError
 from pushforward.methods import DistributionMatching
 from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.options import LOSS, PATH
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import Recipe, Training, on_space
 from pushforward.recipes.students import copy_of, student_of
 from pushforward.transports import Flow
 
 __all__ = ["dmd"]
 
 
+@on_space
 def dmd(
     space: Space,
     size: str = "small",

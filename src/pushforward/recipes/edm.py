@@ -13,7 +13,7 @@ from pushforward.methods import Denoising
 from pushforward.paths import VE
 from pushforward.recipes.choice import denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
@@ -24,6 +24,7 @@ LEAST_SIGMA_MAX = 20.0
 """Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""
 
 
+@on_space
 def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 

@@ -16,7 +16,7 @@ from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Linear
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.students import times_for, trajectories_for
 from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM, DPMSDE, UniPC
@@ -27,6 +27,7 @@ __all__ = ["flow"]
 COUPLINGS = ("independent", "ot", "reflow")
 
 
+@on_space
 def flow(
     space: Space,
     size: str = "small",

@@ -18,7 +18,7 @@ from pushforward.recipes.choice import batch_size, code_length, extent_of, flat,
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import Recipe, Training, on_space
 from pushforward.recipes.schedule import Schedule
 
 __all__ = ["gan"]
@@ -30,6 +30,7 @@ SHORTEST_RAMP = 400_000
 """A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that."""
 
 
+@on_space
 def gan(
     space: Space,
     size: str = "small",

@@ -15,12 +15,13 @@ from pushforward.recipes.choice import code_length, perceptron
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.options import LOSS, NETWORK, SCHEDULE
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.vae import coding_training
 
 __all__ = ["hvae"]
 
 
+@on_space
 def hvae(
     space: Space,
     size: str = "small",

@@ -12,12 +12,13 @@ from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.students import new_map, times_for
 
 __all__ = ["meanflow"]
 
 
+@on_space
 def meanflow(
     space: Space,
     size: str = "small",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushforward.recipes.recipe import RecipeFunction
-
-__all__ = ["GROUPS", "LOSS", "NETWORK", "PATH", "REGULARISATION", "SCHEDULE", "Option", "options_of"]
 
 NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
@@ -81,3 +81,30 @@ def _described(docstring: str) -> dict[str, str]:
         elif inside:
             described[name] += " " + line.strip()
     return described
+
+
+def settings(recipe: RecipeFunction) -> dict[str, Option]:
+    """The options of a recipe that the command line can give, by name; see `pushforward.recipes.options`."""
+    frozen = frozen_parts(recipe)
+    return {name: option for name, option in options_of(recipe).items() if name not in frozen}
+
+
+def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p for p in options if words_of(p.annotation) & MODELS}
+
+
+def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
+    """The frozen parts that a recipe needs and that are not among those that are given: they have no default."""
+    return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
+
+
+def words_of(annotation: Any) -> set[str]:
+    """The names in an annotation, whether it is text or a type."""
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    return set(re.findall(r"\w+", text))
+
+
+MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
+"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from pushforward import plugins
 from pushforward.arguments import number, whole
+from pushforward.data import Space, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Method
 from pushforward.recipes.schedule import Schedule
-
-__all__ = ["Recipe", "RecipeFunction", "Training"]
+from pushforward.registries import RECIPES
 
 OPTIMIZERS = ("adamw", "muon")
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
@@ -143,3 +146,37 @@ class Recipe:
 
 
 RecipeFunction = Callable[..., Recipe]
+
+
+def on_space(function: RecipeFunction) -> RecipeFunction:
+    """A recipe that takes a data set, or its name or path, as well as a space."""
+
+    @functools.wraps(function)
+    def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
+        return function(space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings)
+
+    return recipe
+
+
+def named(name: str) -> RecipeFunction:
+    """A recipe by name, or the one in a Python file given by its path.
+
+    Raises:
+        UsageError: For an unknown name or a file without exactly one recipe.
+    """
+    recipe: RecipeFunction = load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
+    return recipe
+
+
+def load_file(path: str | Path) -> RecipeFunction:
+    """Run a user's Python file, register its parts (`pushforward.plugins.load`) and return its recipe.
+
+    The recipe is the public function that is annotated to return `Recipe`.
+
+    Raises:
+        UsageError: If the file is missing, fails, or holds no or several recipes.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
+    recipe: RecipeFunction = RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
+    return recipe

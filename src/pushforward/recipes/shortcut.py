@@ -12,12 +12,13 @@ from pushforward.methods.pairs import Dyadic
 from pushforward.methods.rules import Middle
 from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.students import new_map
 
 __all__ = ["shortcut"]
 
 
+@on_space
 def shortcut(
     space: Space,
     size: str = "small",

@@ -14,11 +14,12 @@ from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import Recipe, Training, on_space
 
 __all__ = ["coding_training", "vae"]
 
 
+@on_space
 def vae(
     space: Space,
     size: str = "small",

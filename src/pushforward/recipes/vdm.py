@@ -14,13 +14,14 @@ from pushforward.networks.level_posterior import PARTS
 from pushforward.paths import Linear
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.solvers import DPM
 from pushforward.times import Flat, LogSNR, Stratified
 
 __all__ = ["vdm"]
 
 
+@on_space
 def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 

@@ -15,7 +15,7 @@ from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Round
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import flat, perceptron
 from pushforward.recipes.options import LOSS, NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import Recipe, on_space
 from pushforward.recipes.vae import coding_training
 
 __all__ = ["vqvae"]
@@ -26,6 +26,7 @@ GROUP = 8
 """Codes for a vector, or for a very small image."""
 
 
+@on_space
 def vqvae(
     space: Space,
     size: str = "small",
