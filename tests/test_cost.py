@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from programs import forking
 from torch import nn
 
 import pushforward as pf
@@ -27,7 +24,6 @@ from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
 from pushforward.testing import recipe_for, ring, space_data
-from pushforward.training import Trainer, folders, memory
 from pushforward.training.ending import finished
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory
@@ -170,20 +166,6 @@ def test_tensors_held_at_once_are_counted_and_no_others():
         assert added_peak(work) is None
 
 
-def test_shared_weights_are_held_once():
-    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
-    second.weight = first.weight
-    assert held_bytes(first, second, first) == 4 * (35 + 7 + 7)
-
-
-def test_measuring_memory_prints_nothing():
-    """The profiler's library would print two lines for each measurement."""
-    file = Path(memory.__file__)
-    code = f"import runpy, torch; peak = runpy.run_path({str(file)!r})['added_peak']; print(peak(lambda: torch.ones(1024)))"
-    process = forking.run(code)
-    assert (process.stdout, process.stderr) == ("4096\n", "")
-
-
 def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
     """At least weights, their average, two moments and gradients, that is five times the network's bytes."""
     data = vectors()
@@ -202,35 +184,6 @@ def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
     assert training_memory(run, vectors(340)) is None, "other data"
     del ballast, other
-
-
-def test_training_memory_takes_no_lock_and_writes_no_cache(tmp_path):
-    data = vectors()
-    coder = pf.fit("vae", data, steps=1, out=tmp_path / "vae")
-    run = pf.fit(pf.training.in_latent("flow", data, coder), data, steps=1, out=tmp_path / "flow")
-    shutil.rmtree(run.folder / "cache")
-    (run.folder / ".lock").unlink()
-    names = sorted(run.folder.rglob("*"))
-    assert training_memory(run, data) > 0
-    assert sorted(run.folder.rglob("*")) == names
-    held = folders.hold(run.folder)
-    assert training_memory(run, data) > 0, "while the run is trained further"
-    held.release()
-
-
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
-)
-def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp_path, monkeypatch):
-    data = vectors()
-    run = pf.fit("flow", data, steps=1, out=tmp_path / "flow")
-
-    def step(self):
-        raise error
-
-    monkeypatch.setattr(Trainer, "step", step)
-    assert training_memory(run, data) is None
 
 
 # Guesses -----------------------------------------------------------------------------------------------------

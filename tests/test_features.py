@@ -181,14 +181,3 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
         of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
     with pytest.raises(DataError, match="at least one example"):
         of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 21), (4, 32, 32), (1, 1, 9), (2, 50, 40)])
-def test_any_image_shape_has_features(shape):
-    r = random(3)
-    labels = r.integers(0, 2, 48)
-    x = (r.integers(0, 100, (48, *shape)) + 100 * labels[:, None, None, None]).astype(np.uint8)
-    for data in (dataset(x, labels, held_out=16), dataset(x, held_out=16)):
-        features = fit_features(data, cache=False)(data.held_out.x, 16)
-        assert features.shape == (16, 1)
-        assert np.isfinite(features).all()

@@ -229,17 +229,6 @@ def test_every_class_is_in_the_half_of_the_features():
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
 
 
-def test_copies_move_with_the_row_of_a_class_that_moves():
-    """A class of two examples with fifteen copies each, which is in the half of the features whatever the hashes say."""
-    for seed in range(12):
-        common, rare = random(seed).normal(size=(400, 4)), np.repeat(random(99 + seed).normal(9, 1, size=(2, 4)), 15, axis=0)
-        x, labels = np.concatenate([common, rare]).astype(np.float32), np.r_[np.arange(400) % 3, np.full(30, 3)]
-        data = dataset(x, labels, held_out=1)
-        rows = halves(data)
-        assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
-        assert set(labels) == set(data.train.labels[rows.fitted])
-
-
 def test_copies_of_a_row_are_in_one_half():
     """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
     x, labels = vectors(700)
@@ -251,14 +240,6 @@ def test_copies_of_a_row_are_in_one_half():
     assert set(shuffled.train.hashes[halves(shuffled).drawn]) == set(data.train.hashes[rows.drawn])
     constant = halves(dataset(np.ones((50, 8), np.float32)))
     assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
-
-
-def test_the_spread_of_a_floor_stays_bounded_at_large_n():
-    x, labels = mixture(900, 0)
-    data = dataset(x, labels, held_out=400)
-    features = fit_features(data, cache=False)
-    spread = [floors(data, features, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
-    assert spread[1] < 2 * spread[0]
 
 
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):

@@ -47,13 +47,6 @@ def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path
     assert pf.evaluate(x, digits, n=30, metrics=["coverage"]).settings.repeats == 3
 
 
-def test_copies_among_samples_stay(digits, tmp_path):
-    x = np.repeat(digits.train.x[:3], 4, axis=0)
-    np.save(tmp_path / "twins.npy", np.moveaxis(x, 1, -1))
-    given = given_samples(tmp_path / "twins.npy", digits).x
-    assert sorted(map(bytes, given.numpy())) == sorted(map(bytes, (torch.from_numpy(x).float() / 255).numpy()))
-
-
 def test_rows_of_a_table_are_samples(tmp_path):
     moons = pf.data.load("moons")
     (tmp_path / "points.csv").write_text("x,y,label\n0.5,1,0\n0.5,1,1\n-1,2,1\n")
@@ -130,17 +123,6 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
     assert "There is no file or folder" in capsys.readouterr().err
 
 
-def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    pf.fit("gan", pf.data.load("moons", limit=500), size="tiny", steps=2, out="one", progress=False)
-    for folder in ("one-report", "one-report-2"):
-        assert main(["report", "one", "--n", "20", "--repeats", "1"]) == 0
-        assert f"{folder}/report.html" in capsys.readouterr().out
-        assert {file.name for file in (tmp_path / folder).iterdir()} >= {"report.html", "report.md", "report.json"}
-    assert main(["report", "two"]) == 2
-    assert "There is no run two" in capsys.readouterr().err
-
-
 def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digits):
     """And each of several samplings takes others."""
     by_class = digits.train.x[digits.train.labels.argsort(kind="stable")]
@@ -174,12 +156,3 @@ def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     bare.write_text("\n".join(row.rpartition(",")[0] for row in rows))
     assert main(["evaluate", str(bare), "--metrics", "sliced_w2", "--json", "--data", str(bare), "--header", "no"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"] > 0
-
-
-def test_how_data_is_read_is_no_matter_of_a_run(tmp_path, capsys):
-    pf.fit("gan", "moons", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    assert main(["evaluate", str(tmp_path / "run"), "--resize", "8"]) == 2
-    assert "leave --resize out" in capsys.readouterr().err
-    np.save(tmp_path / "x.npy", np.zeros((5, 2), np.float32))
-    assert main(["evaluate", str(tmp_path / "x.npy"), "--data", str(tmp_path / "run"), "--target", "kind"]) == 2
-    assert "leave --target out" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from scipy import stats
 from pushforward.evaluation.intervals import combined, with_interval
 from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.classes import Classes
-from pushforward.metrics.exchanges import divisions, norm_growth, rounds
+from pushforward.metrics.exchanges import divisions, norm_growth
 from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
 from pushforward.metrics.modes import Modes
 from pushforward.metrics.stacked import Stacked
@@ -91,10 +91,6 @@ def test_divisions_take_from_either_side_in_proportion(n, m):
     assert [first.tolist() for first, _ in divisions(n, m, 5)] == [first.tolist() for first, _ in parts]
 
 
-def test_few_large_divisions_and_more_small_ones():
-    assert [rounds(n) for n in (1, 200, 400, 500, 1000, 10_000)] == [24, 24, 20, 16, 12, 12]
-
-
 def test_growth_of_a_norm_has_the_spread_of_its_distances_widened_by_students_factor():
     distances = [0.2, 0.4, 0.3, 0.5]
     growth = norm_growth(distances, (0.3, 0.1), 30, 60, blocks=2)
@@ -111,19 +107,6 @@ def test_divisions_lose_the_difference_of_the_clouds():
     matched = [*matchings(x + 20.0, y)]
     low, high = score_interval(transport_score(matched), far, 1, 1.96)
     assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(matched)[0], rel=0.05)
-
-
-def test_the_mean_of_a_divergence_of_many_modes_is_not_that_of_a_chi_squared_number():
-    """By the binomial distribution, where two examples are expected in each of a hundred modes."""
-    weights, n = np.full(100, 0.01), 200
-    counts = np.arange(1, n + 1)
-    mean = 100 * (stats.binom.pmf(counts, n, 0.01) * counts / n * np.log(counts / n / 0.01)).sum()
-    growth = divergence_growth(random(1).multinomial(n, weights), weights)
-    assert growth.null_mean == pytest.approx(mean, rel=0.02)
-    assert abs(99 / 400 - mean) > 0.05 * mean
-    few = divergence_growth(random(1).multinomial(5000, np.full(4, 0.25)), np.full(4, 0.25))
-    assert few.null_mean == pytest.approx(3 / 10_000, rel=0.12)
-    assert few.null_error == pytest.approx(np.sqrt(3 / 2) / 5000, rel=0.15)
 
 
 def test_the_variance_of_a_divergence_grows_as_that_of_a_chi_squared_number():
@@ -151,12 +134,6 @@ def test_no_interval_of_a_total_variation_leaves_its_range():
     score = combined([Classes()(read)["class_distance"]], 20, None, describe()["class_distance"])
     assert score.value == pytest.approx(0.9)
     assert 0.5 < score.interval[0] < 0.9 < score.interval[1] <= 1
-
-
-def test_a_mode_without_weight_counts_nothing():
-    counts, weights = np.array([11, 9, 0]), np.array([0.5, 0.5, 0.0])
-    assert divergence_growth(counts, weights) == pytest.approx(divergence_growth(counts[:2], weights[:2]), rel=0.3)
-    assert np.isfinite(divergence_growth(counts, weights)).all()
 
 
 def test_a_growth_without_numbers_is_left_out():

@@ -15,9 +15,7 @@ from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.few_call_curves import affordable, ladder_of, pair_of, teacher_of
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import Health, Series
-from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
-from pushforward.evaluation.run_results import health_of
 from pushforward.evaluation.scores import score
 from pushforward.metrics import describe
 from pushforward.report import Report
@@ -186,15 +184,6 @@ def test_samples_are_as_many_as_the_time_allows(n, samples, expected):
     assert affordable(SimpleNamespace(n=n, repeats=3), samples) == expected
 
 
-def test_quality_over_seconds_of_training_is_stored(student):
-    series = health_of(student)[0].series
-    rows = {row["step"]: row for row in student.losses()}
-    assert series["frechet"].step == (2, 4, 6, 8)
-    assert series["frechet"].seconds == pytest.approx([rows[step]["seconds"] for step in (2, 4, 6, 8)], abs=1e-3)
-    assert series["frechet_4"].step == (8,)
-    assert series["disagreement"].seconds == (), "seconds are stored where they are drawn"
-
-
 # What the report says
 
 
@@ -292,9 +281,3 @@ def test_every_form_of_the_report_has_the_ladder():
     assert "Higher is better for coverage, lower for the other scores." in section
     assert Comparison.from_json(report.to_json()) == given
     assert Report(Comparison(models=(ModelResult("flow"),))).to_html().count('id="ladder"') == 0
-
-
-def test_trainings_of_a_map_keep_the_ladder_of_the_first():
-    models = [dataclasses.replace(content(rungs=points(0.03 + s)).models[0], name=f"m-{s}", seed=s) for s in (0, 1)]
-    (model,) = aggregated(Comparison(models=tuple(models))).models
-    assert model.ladder == models[0].ladder

@@ -186,17 +186,6 @@ def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     assert abs(float(mean - wanted)) < 1e-3 * float(gap)
 
 
-def test_rounding_an_entry_does_not_depend_on_the_widths_beside_it():
-    low, gap = torch.tensor(-0.4, dtype=torch.float64), torch.tensor(0.0127, dtype=torch.float64)
-    middle, width = low + gap * torch.linspace(-1.3, 256.7, 41).double(), gap * torch.linspace(0.05, 3, 41).double()
-    together = _rounded(middle, width, low, gap)
-    alone = torch.cat([_rounded(middle[at : at + 1], width[at : at + 1], low, gap) for at in range(41)])
-    assert torch.equal(together, alone)
-    wide = width > 1.21 * gap
-    assert torch.equal(together[wide], middle[wide])
-    assert not torch.isclose(together[~wide], middle[~wide], rtol=0, atol=1e-6).all()
-
-
 def test_the_posterior_of_levels_is_bayes_rule():
     """Against a sum over all 256 levels, with the inner network's prior fixed."""
 

@@ -14,8 +14,8 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.metrics import Samples, describe
 from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold, prdc
-from pushforward.metrics.modes import Modes, count_modes
-from pushforward.metrics.sharpness import Sharpness, high_frequency_powers
+from pushforward.metrics.modes import count_modes
+from pushforward.metrics.sharpness import Sharpness
 from pushforward.metrics.subsets import drawn
 from pushforward.registries import METRICS
 from pushforward.testing.metrics import samples_of as samples
@@ -95,34 +95,6 @@ def test_a_mode_with_a_few_samples_is_found_but_not_held():
     assert count_modes(x, CENTRES, STD).held == 8, "20 % of an eighth is 2.5 %"
 
 
-def test_modes_with_unequal_masses_and_three_dimensions():
-    r = random(10)
-    centres, weights = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]]), np.array([0.7, 0.2, 0.1])
-    x = centres[r.choice(3, 20_000, p=weights)] + 0.3 * r.standard_normal((20_000, 3))
-    truth = SimpleNamespace(centres=centres, std=0.3, weights=weights)
-    scores = values(Modes(), x, x, truth=truth)
-    assert scores["mode_kl"].value < 0.001
-    assert count_modes(x, centres, 0.3).divergence > 0.2, "against equal masses"
-    assert scores["spread"].value == pytest.approx(1, abs=0.02)
-    assert scores["high_quality"].value == pytest.approx(scores["high_quality"].extra["right"], abs=0.003)
-    np.testing.assert_allclose(scores["modes_held"].extra["mass"], weights, atol=0.01)
-
-
-def test_modes_without_a_single_near_row_are_finite():
-    count = count_modes(np.full((50, 2), 30.0), CENTRES, STD)
-    assert (count.held, count.reached, count.bridges, count.high_quality) == (0, 0, 1, 0)
-    assert count.divergence == pytest.approx(np.log(8))
-    assert np.isfinite(count.spread)
-
-
-def test_modes_need_a_truth_with_centres():
-    x = ring(50)
-    assert not Modes().applies(samples(x, x))
-    for std in (0.0, 1.0):
-        nothing = SimpleNamespace(centres=np.zeros((0, 2)), std=std, weights=np.zeros(0))
-        assert not Modes().applies(samples(x, x, truth=nothing))
-
-
 # --- sharpness ---
 
 
@@ -137,20 +109,6 @@ def test_sharpness_of_blurred_real_and_noisy_images():
     assert score[0] == pytest.approx(1, abs=1e-6)
     assert score[1] < 0.3
     assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), "white noise adds its variance at every frequency"
-
-
-def test_power_is_split_at_half_of_nyquist_and_obeys_parseval():
-    column = np.arange(16)
-    for cycles, fine in ((2, 0.0), (4, 0.0), (5, 1.0), (8, 1.0)):
-        wave = np.tile(np.cos(2 * np.pi * cycles * column / 16), (1, 1, 16, 1)).reshape(1, -1)
-        assert high_frequency_powers(wave, (1, 16, 16)).mean() == pytest.approx(fine * (wave**2).mean(), abs=1e-9)
-
-
-def test_sharpness_is_for_images_with_detail():
-    grey = np.full((4, 64), 0.5)
-    assert not Sharpness().applies(samples(grey, grey, shape=(1, 8, 8)))
-    vectors = random(15).standard_normal((4, 64))
-    assert not Sharpness().applies(samples(vectors, vectors))
 
 
 # --- all of them ---

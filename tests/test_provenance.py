@@ -144,20 +144,6 @@ def test_reports_about_different_data_are_refused_by_its_name_alone(first, name,
         pf.compare([first, dataclasses.replace(first, protocol=protocol, data=data)])
 
 
-def test_each_sampling_is_announced():
-    said = []
-    models = {"it": GaussianBaseline.fit(cloud())}
-    pf.compare(models, cloud(), repeats=2, curve=False, tell=said.append)
-    parts = ("the time and memory of samples", "it, sampling 1 of 2", "it, sampling 2 of 2", "no network")
-    assert said == [f"measuring {part} ..." for part in parts]
-
-
-def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
-    versions = {**first.protocol.versions, "mine.py": "abc"}
-    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, versions=versions))
-    assert len(pf.compare([first, other]).models) == 2
-
-
 def test_further_feature_spaces_of_one_name_must_be_of_one_extractor(first):
     first_space, other = (
         dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, spaces={"pca": identity}))

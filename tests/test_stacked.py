@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 
 import pushforward as pf
 from pushforward.cli import main
@@ -190,14 +189,6 @@ def test_the_classifier_reads_the_channels_in_their_order(data, features):
     assert right.mean() == pytest.approx(accuracy**3, abs=0.005)  # three digits are read apart
 
 
-def test_features_are_kept_and_found_again(data, cache, features):
-    again = fit_features(data, cache=cache)
-    assert again.key == features.key
-    some = data.held_out.x[:50]
-    assert (again.classify(some) == features.classify(some)).all()
-    assert fit_features(data.truth.base, cache=cache).key == features.channels.key
-
-
 def expected(features, images, n):
     """The mean KL of n samples whose channels are drawn apart from images of one split.
 
@@ -244,19 +235,6 @@ def test_a_mode_that_is_left_out_is_counted_and_named(data, features):
     rest = np.flatnonzero(features.classify(x) != 405)
     modes = score(x[rest], data, features, n=len(rest), metrics=["stacked"])["stacked_modes"]
     assert (modes.value, modes.extra["missing"]) == (999, (405,))
-
-
-def test_only_stacked_images_have_the_score(cache):
-    digits = pf.data.load("digits")
-    of_digits = fit_features(digits, cache=cache)
-    assert score(digits.held_out.x, digits, of_digits, n=100, metrics=["stacked"]) == {}
-    ring = pf.data.load("ring", limit=500)
-    assert score(ring.held_out.x, ring, fit_features(ring, cache=False), n=100, metrics=["stacked"]) == {}
-
-
-def test_more_samples_than_held_out_rows_are_refused(data, features):
-    with pytest.raises(UsageError, match="from 2 to 26000"):
-        score(torch.rand(26_001, 3, 8, 8), data, features, n=26_001, metrics=[Stacked()])
 
 
 def test_a_run_is_evaluated_from_the_command_line(cache, tmp_path, monkeypatch, capsys, features):

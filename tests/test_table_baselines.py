@@ -12,7 +12,6 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.building import Schema, build
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.constraints import Constraint
 from pushforward.evaluation.baselines import RowMixture, drawn_rows
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
@@ -20,8 +19,7 @@ from pushforward.metrics import Score, describe
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
 from pushforward.report import bias
-from pushforward.report.statistics import groups
-from pushforward.report.tables import score_column, scorecards
+from pushforward.report.tables import scorecards
 from pushforward.report.verdict import claims
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
@@ -141,23 +139,6 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
-
-
-def test_a_score_without_a_floor_has_its_title(mixed):
-    judge = Judge(mixed, repeats=1, metrics=["near_copies"])
-    comparison = judge.comparison([ModelResult("it", scores={"utility_auc": Score(0.6)})])
-    assert "utility_auc" not in comparison.floors
-    column = score_column(comparison, "utility_auc")
-    assert column.named == "AUC of a learner from samples ↑"
-    assert [heading for heading, _ in groups(comparison)] == ["Memorisation", "Use"]
-
-
-@pytest.mark.filterwarnings("error")
-def test_nobody_is_warned_of_constraints_that_rows_of_no_network_break(mixed):
-    mixture = RowMixture.fit(mixed, 1, 1)
-    mixture.space = replace(mixture.space, constraints=(Constraint(f"{next(iter(mixture.space.columns))} >= 1e9"),))
-    judge = Judge(mixed, n=20, repeats=1, metrics=["near_copies"])
-    assert not mixture.space.valid(judge.draw(mixture, 0, 5)[0]).any()
 
 
 def test_the_verdict_names_copies_and_ranks_only_models():

@@ -13,11 +13,11 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
-from pushforward.metrics.detection import Detection, detected
+from pushforward.metrics.detection import Detection
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
 from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import classifier, inputs, predictor, predictor_rows
+from pushforward.metrics.trees import classifier, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area, area_errors, errors
 from pushforward.metrics.utility import Utility, utility
 from pushforward.registries import METRICS
@@ -56,15 +56,6 @@ def test_histograms_hold_all_rows_and_name_their_bins():
     assert len(drawn["edges"]) == drawn["counts"][0] + 1 + drawn["counts"][1] + 1
     whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
     assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
-
-
-def test_bins_of_missing_values_do_not_depend_on_the_sampling():
-    """A report averages the bins of several samplings, of which one may lack missing values."""
-    x, y = rows(50, 44, missing=0.0), rows(50, 45, missing=0.0)
-    given = dataclasses.replace(table(x, y), missing=(False, True, True, False))
-    assert histograms(given)["texts"][1] == ("missing",)
-    assert "missing" in histograms(given)["texts"][2]
-    assert "missing" not in histograms(table(x, y))["texts"][2]
 
 
 # --- pairs ---
@@ -146,32 +137,6 @@ def test_trees_tell_rows_apart_by_the_columns_that_differ():
     assert abs(falls["c"]) < 0.05
     assert apart.extra["auc"] == pytest.approx(1, abs=0.01)
     assert same.error > apart.error >= apart.reference_error >= 0
-
-
-def test_folds_are_unseen_and_equal():
-    """Rows that no tree has seen cannot be told by their number alone: unique rows of one distribution stay near 1/2."""
-    r = random(14)
-    noise = [Table(*(r.standard_normal((90, 4)) for _ in range(2)), tuple("abcd"), ("number",) * 4, ((),) * 4) for _ in range(4)]
-    areas = [above.mean() for one_table in noise for above, _ in detected(one_table, False)[0]]
-    assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
-
-
-def test_missing_values_are_values_of_their_own_to_trees():
-    x, y = rows(20, 42), rows(20, 43)
-    x[0], y[:, 1] = np.nan, np.nan
-    read, real = inputs(table(x, y))
-    assert read[0].tolist() == [min(np.nanmin(x[:, 0]), y[:, 0].min()) - 1, np.nanmin(x[:, 1]) - 1, 3, 2]
-    assert np.all(real[:, 1] == read[0, 1])
-    assert not np.isnan(real).any()
-    empty = Table(np.full((5, 1), np.nan), np.full((6, 1), np.nan), ("x",), ("number",), ((),))
-    assert not inputs(empty)[0].any()
-
-
-def test_rare_categories_are_one_to_trees():
-    y = np.repeat(np.arange(300.0), 2)[:, None]
-    many = Table(y[:5], y, ("c",), ("category",), (tuple(map(str, range(300))),))
-    assert inputs(many)[1].max() == 249
-    assert np.array_equal(many.reference, y), "the rows themselves stay"
 
 
 # --- fidelity ---

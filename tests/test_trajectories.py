@@ -17,7 +17,6 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
-from pushforward.guidance import Guided
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.predictions import convert
 from pushforward.solvers import Ancestral, Euler, Heun
@@ -185,29 +184,6 @@ def test_levels_rows_and_noise_are_the_same_for_all_paths():
         assert [other[level] for level in other] == pytest.approx([losses[0][level] for level in other], rel=1e-3)
 
 
-def test_a_model_of_labels_is_told_those_of_the_data(labelled):
-    flow, data = labelled
-    assert max(level["error"] for level in loss_by_level(flow.denoiser, data)) < 1e-4
-    untold = dataset(flow, data.held_out.x)
-    assert min(level["error"] for level in loss_by_level(flow.denoiser, untold)) > 1, "half of the rows lie at the other point"
-
-
-def test_losses_of_any_unit_are_in_model_units():
-    flow = gaussian(Linear())
-    rows = np.random.default_rng(2).normal(size=(200, 3)) * STD + MEAN
-    plain = loss_by_level(flow.denoiser, dataset(flow, rows))
-    flow.denoiser.space = VectorSpace((3,), (1.0, 2.0, 3.0), (10.0, 0.1, 4.0))
-    scaled = loss_by_level(flow.denoiser, dataset(flow, rows * [10.0, 0.1, 4.0] + [1.0, 2.0, 3.0], space=flow.denoiser.space))
-    assert [level["error"] for level in scaled] == pytest.approx([level["error"] for level in plain], rel=1e-3)
-
-
-def test_a_guided_model_is_measured_as_it_samples(labelled):
-    flow, data = labelled
-    guided = Flow(Guided(flow.denoiser, scale=1.5), Heun(), 4)
-    assert straightness(guided, 30) == pytest.approx(0, abs=1e-6), "towards the point beyond its own"
-    assert max(level["error"] for level in loss_by_level(guided.denoiser, data)) > 0.1
-
-
 def test_what_cannot_be_is_refused():
     flow = gaussian(Linear())
     data = dataset(flow, np.zeros((5, 3)))
@@ -245,18 +221,6 @@ def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):
     result, pictures = judge.judge("map", GaussianBaseline.fit(judge.data))
     assert result.trajectory is None
     assert pictures.paths is None
-
-
-def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch, usual):
-    from pushforward.evaluation.trajectories import TRACED_SECONDS, trajectory_of
-
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-    flow = gaussian(Linear())
-    data = dataset(flow, np.random.default_rng(4).normal(size=(200, 3)) * STD + MEAN)
-    slow = trajectory_of(flow, data, 0, seconds=flow.calls * TRACED_SECONDS / 64 / 30)
-    assert slow.n == 30
-    assert slow.straightness == straightness(flow, 30)
-    assert trajectory_of(flow, data, 0, seconds=1e3).n == 16
 
 
 def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch, usual):
