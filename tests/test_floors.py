@@ -161,7 +161,7 @@ def test_how_many_rows_are_compared(labelled, of_labelled):
     for rows, wrong in ((5, False), (4, True)):
         small = dataclasses.replace(labelled, train=Split(labelled.train.x[:rows], labelled.train.labels[:rows]))
         if wrong:
-            with pytest.raises(DataError, match="at least 5 and 2"):
+            with pytest.raises(DataError, match="at least 2 and 3"):
                 compared(small)
         else:
             assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].value > 0

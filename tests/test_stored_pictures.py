@@ -95,7 +95,7 @@ def test_files_that_hold_no_samples_of_the_data_are_not_shown(tmp_path, flow_run
     ]
     for x in arrays:
         np.savez(last, x=x)
-        assert stored_report(tmp_path / "it.json", flow_run, model).pictures == {"flow": Pictures()}, (x.shape, x.dtype)
+        assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"] == Pictures(), (x.shape, x.dtype)
     np.save(array, np.zeros((100, 2), np.float32))
     for damaged in (b"no archive", whole[: len(whole) // 2], array.getvalue()):
         last.write_bytes(damaged)

@@ -53,9 +53,8 @@ def test_the_share_of_refused_draws_and_samples_that_break_constraints_are_repor
     result, _ = Judge.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     assert [text for text in result.warnings if "constraint" in text] == [
-        'it was trained without the constraint "a >= 3": its samples may break what those of models with it are drawn again to '
-        "meet.",
-        'its samples are drawn again until they meet the constraint "a >= 500", which the data of this comparison does not have.',
+        'it was trained without constraints that samples of other models are drawn again to meet: "a >= 3".',
+        'its samples are drawn again to meet constraints that the data of this comparison lacks: "a >= 500".',
     ]
     heading, table = costs(Comparison(models=(result, ModelResult("gan"))))[-1]
     (place,) = [at for at, column in enumerate(table.columns) if column.label == "Refused draws"]

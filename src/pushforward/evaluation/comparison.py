@@ -32,7 +32,6 @@ from pushforward.evaluation.models import (
     informed,
     is_run,
     models_of,
-    unknown_origin,
     unseen_warnings,
 )
 from pushforward.evaluation.pictures import real_pictures
@@ -171,14 +170,12 @@ def evaluate(
         DataError: If the run's data has changed since.
     """
     metrics = [metrics] if isinstance(metrics, str) else metrics
-    if not plugins:
-        check_metrics(metrics)
-        named_extractors(features)
-    if isinstance(model, (str, Path)) and is_run(model):
-        model = load(model, plugins=plugins)
     for path in files_of(plugins):
         load_plugin(path)
     check_metrics(metrics)
+    named_extractors(features)
+    if isinstance(model, (str, Path)) and is_run(model):
+        model = load(model, plugins=plugins)
     if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples, str, Path)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
@@ -243,7 +240,18 @@ def _of_samples(
         tell("measuring: features, floors, scores ...")
     judge = Judge(data, n, max(1, min(repeats, len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
-    result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)
+    path = samples.path if isinstance(samples, StoredSamples) else samples
+    unknown = (
+        f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
+        "them, these scores are too good."
+    )
+    result = ModelResult(
+        Path(path).name if isinstance(path, (str, Path)) else "samples",
+        scores=scores,
+        label_agreement=agreement,
+        given=True,
+        warnings=(*given.notes, unknown),
+    )
     return judge.comparison([result], judge.baseline())
 
 

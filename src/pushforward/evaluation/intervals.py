@@ -187,7 +187,7 @@ def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoin
 
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
     """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
-    values = [result.number for result in samplings]
+    values, terms = [result.number for result in samplings], [result.reference_terms for result in samplings]
     mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
@@ -199,7 +199,7 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
         reference_error=_mean_of(samplings, "reference_error"),
         bias=_mean_of(samplings, "bias"),
         growth=mean_growth(growths) if len(growths) == len(samplings) else (),
-        reference_terms=_mean_terms([result.reference_terms for result in samplings]),
+        reference_terms=tuple(np.mean(terms, axis=0).tolist()) if len({*map(len, terms)}) == 1 else (),
         extra=_mean_extra(samplings),
     )
     return with_interval(summary, info)
@@ -210,10 +210,6 @@ def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
     if not values:
         return None
     return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
-
-
-def _mean_terms(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    return tuple(np.mean(rows, axis=0).tolist()) if len({*map(len, rows)}) == 1 else ()
 
 
 def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:

@@ -29,7 +29,7 @@ from pushforward.data.tables.faults import some
 from pushforward.errors import DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
-from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
+from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
 from pushforward.predictor import Condition
 from pushforward.registries import RECIPES
@@ -315,46 +315,27 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
 
 
 def invalid_rows(space: TableSpace, values: NDArray[np.float64]) -> list[str]:
-    """A sentence for each kind of cell that columns do not hold, and for each broken constraint.
+    """Sentences on cells that the training rows' columns cannot hold, and on each broken constraint.
 
     Args:
         space: The table.
         values: Of its columns, (n, columns), NaN where missing.
     """
-    named = dict(zip(space.names, values.T, strict=True))
-    notes = []
-    for words in ("out of the range of the training rows", "no whole numbers", "missing"):
-        cells = {}
-        for field in space.fields:
-            column, number = named[field.name], isinstance(field, Number)
-            known = (*field.knots, *field.atoms) if isinstance(field, Number) else ()
-            if words == "missing":
-                wrong = np.isnan(column) & (not field.missing)
-            elif words == "no whole numbers":
-                wrong = (column % 1 > 0) & (number and field.kind == "whole")
-            else:
-                wrong = (column < min(known, default=-np.inf)) | (column > max(known, default=np.inf))
-            cells[field.name] = int(wrong.sum())
-        if any(cells.values()):
-            where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
-            notes.append(f"cells of the samples that are {words}, scored as they are: {sum(cells.values()):,} ({where}).")
+    named, cells, notes = dict(zip(space.names, values.T, strict=True)), {}, []
+    for field in space.fields:
+        column, known = named[field.name], (*field.knots, *field.atoms) if isinstance(field, Number) else ()
+        wrong = (column < min(known, default=-np.inf)) | (column > max(known, default=np.inf))
+        wrong |= (np.isnan(column) & (not field.missing)) | ((column % 1 > 0) & (field.kind == "whole"))
+        cells[field.name] = int(wrong.sum())
+    if any(cells.values()):
+        where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
+        notes.append(f"cells out of range, fractional or missing as in no training row: {where}. They are scored as they are.")
     fields = {field.name: field for field in space.fields}
     for constraint in space.constraints:
         count = int((~holds(constraint, fields, named)).sum())
         if count:
             notes.append(f"rows of the samples that break the constraint {quoted(constraint.text)}: {count:,}.")
     return notes
-
-
-def unknown_origin(samples: Any, given: Given, scores: ModelResult, data: Dataset) -> ModelResult:
-    """The result with the name of the samples, and the warning that nothing is known of the model."""
-    path = samples.path if isinstance(samples, StoredSamples) else samples
-    name = Path(path).name if isinstance(path, (str, Path)) else "samples"
-    warning = (
-        f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
-        "them, these scores are too good."
-    )
-    return replace(scores, name=name, given=True, warnings=(*given.notes, warning))
 
 
 def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
