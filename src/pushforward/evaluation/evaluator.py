@@ -141,9 +141,8 @@ class Judge:
             given = sampler if isinstance(sampler, Given) else None  # as many as they are
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
-            values, learned = (given.values_of(n, self.seed + seed), given.every) if given else (values, None)
             scored = partial(score, x, self.data, n=self.n)
-            row = scored(self.features, metrics=self.metrics, values=values, learned=learned)
+            row = scored(self.features, metrics=self.metrics, values=values, learned=given and given.every)
             samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
@@ -161,7 +160,10 @@ class Judge:
         All models have the same labels, in proportion to the data's, and the same noise where it has one shape. With them come
         the values of rows of a table whose model has other coordinates than the data; else None.
         """
-        n, seed, draw = n or self.n, self.seed + seed, sampler.stream
+        n, seed = n or self.n, self.seed + seed
+        if isinstance(sampler, Given):
+            return sampler.part(n, seed)
+        draw = sampler.stream
         if isinstance(sampler, Transport):
             draw = partial(stream, sampler, condition=labels_for(sampler, self.data, n, seed))
         with unmet_kept():

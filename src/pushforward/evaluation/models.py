@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
-from pushforward.predictor import Condition
 from pushforward.registries import RECIPES
 from pushforward.safe_files import plain_path
 from pushforward.training import Run, load
@@ -39,7 +38,7 @@ from pushforward.training.lineage import leaks
 from pushforward.training.own_columns import is_data_of
 from pushforward.training.run import transport_of
 from pushforward.training.run_data import data_of_run
-from pushforward.transports import BATCH, Transport, has_steps, inner_of
+from pushforward.transports import Transport, has_steps, inner_of
 
 LEAST, SLACK = 2, 1e-3  # the fewest samples, and how far outside of [0, 1] images may lie
 HELD = 1024  # held-out examples that are read at a time
@@ -247,20 +246,12 @@ class Given:
         """How many samples."""
         return len(self.x)
 
-    def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
-        """The r-th n samples with their labels, for the seed of repeat r (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
-        first = _first(n, seed)
-        for start in range(first, first + n, batch):
-            part = slice(start, min(start + batch, first + n))
-            yield self.x[part], None if self.labels is None else {"label": torch.from_numpy(self.labels[part])}
-
-    def values_of(self, n: int, seed: int) -> np.ndarray | None:
-        """The values of what `stream` yields."""
-        return None if self.values is None else self.values[_first(n, seed) :][:n]
-
-
-def _first(n: int, seed: int) -> int:
-    return max(0, seed // REPEAT_SEEDS - 1) * n
+    def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
+        """The r-th n samples, labels and values, for the seed of repeat r (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
+        first = max(0, seed // REPEAT_SEEDS - 1) * n
+        x, labels, values = (None if rows is None else rows[first : first + n] for rows in (self.x, self.labels, self.values))
+        assert isinstance(x, Tensor)
+        return x, labels, values  # type: ignore[return-value]
 
 
 def is_run(path: str | Path) -> bool:
