@@ -36,9 +36,8 @@ from pushforward.data.truth import Stack
 from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
-from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, train_classifier
+from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier
 from pushforward.extractors.extractor import state_hash
-from pushforward.extractors.labels import labelled
 from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
 from pushforward.replacing import replacing

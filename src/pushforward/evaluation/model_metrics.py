@@ -22,8 +22,7 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
-from pushforward.extractors.classifier import SEEN, accuracy, named, train_classifier
-from pushforward.extractors.labels import labelled
+from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.importance_weighting import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
