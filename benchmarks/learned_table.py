@@ -25,8 +25,8 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.few_call_curves import training_distance
 from pushforward.evaluation.scores import score
 from pushforward.grid_learning import Pairs, along, learn_grid
 from pushforward.precision import network_precision

@@ -25,7 +25,7 @@ from pushforward.editing import (
 )
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation import evaluate
-from pushforward.evaluation.few_call_curves import truncation_curve, truncation_picture
+from pushforward.evaluation.curves import truncation_curve, truncation_picture
 from pushforward.evaluation.pictures import nearest
 from pushforward.transports import Map
 

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.few_call_curves import training_distance
+from pushforward.evaluation.curves import training_distance
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
@@ -248,7 +248,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
         return learned
 
     monkeypatch.setattr(table_learning, "learn_table", briefly)
-    monkeypatch.setattr("pushforward.evaluation.few_call_curves.training_distance", lambda transport, data: no_data)
+    monkeypatch.setattr("pushforward.evaluation.curves.training_distance", lambda transport, data: no_data)
     run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
     command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--examples", "32", "--json"]
     command += ["--precision", "float32", "--scale", "2"]

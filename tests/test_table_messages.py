@@ -27,7 +27,7 @@ from pushforward.data.tables import Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.gaps import GappyFile
 from pushforward.errors import DataError, UsageError, did_you_mean
-from pushforward.evaluation.few_call_curves import truncation_curve
+from pushforward.evaluation.curves import truncation_curve
 from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.run_results import commands
 from pushforward.recipes.students import student_of

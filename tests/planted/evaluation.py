@@ -43,7 +43,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not learned:", ":", "extractors"),
         ("    if isinstance(space, TableSpace):", "    if False:", "table_report"),
     ],
-    "evaluation/few_call_curves.py": [
+    "evaluation/curves.py": [
         ('drawn = climb.samples(other, f"the teacher of {name}")', "drawn = climb.samples(other, name)", "ladder"),
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),

@@ -186,7 +186,7 @@ def _reported(
 ) -> Report:
     """The report, which is written into the folder."""
     from pushforward.evaluation.comparison import compare as judge
-    from pushforward.evaluation.few_call_curves import with_sweep
+    from pushforward.evaluation.curves import with_sweep
     from pushforward.report import Report
 
     if data is not None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pushforward.data import Space
     from pushforward.editing import Inversion
     from pushforward.evaluation import Score
-    from pushforward.evaluation.few_call_curves import TruncationCurve
+    from pushforward.evaluation.curves import TruncationCurve
     from pushforward.training import Run
 
 __all__ = ["invert", "truncation"]
@@ -138,7 +138,7 @@ def truncation(
         out: A .png of the curve; default: none is drawn.
         overwrite: Replace what is there.
     """
-    from pushforward.evaluation.few_call_curves import truncation_curve, truncation_picture
+    from pushforward.evaluation.curves import truncation_curve, truncation_picture
     from pushforward.evaluation.models import data_of
 
     wanted, loaded = _limits(limits), loaded_run(run, loading)

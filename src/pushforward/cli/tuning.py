@@ -155,7 +155,7 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
 def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn a table and keep it if it is better; what is reported."""
-    from pushforward.evaluation.few_call_curves import training_distance
+    from pushforward.evaluation.curves import training_distance
     from pushforward.table_learning import learn_table
     from pushforward.training.run_data import data_of_run
 

@@ -9,8 +9,8 @@ from pushforward.lazy import exports
 if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare, evaluate
     from pushforward.evaluation.cost import train_in_turns
+    from pushforward.evaluation.curves import truncation_curve, truncation_picture, with_sweep
     from pushforward.evaluation.evaluator import Judge
-    from pushforward.evaluation.few_call_curves import truncation_curve, truncation_picture, with_sweep
     from pushforward.evaluation.pictures import nearest
     from pushforward.evaluation.results import Comparison, ModelResult
     from pushforward.metrics import MetricInfo, Score
@@ -37,7 +37,7 @@ __getattr__ = exports(
         "evaluator": ("Judge",),
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
-        "few_call_curves": ("with_sweep", "truncation_curve", "truncation_picture"),
+        "curves": ("with_sweep", "truncation_curve", "truncation_picture"),
         "cost": ("train_in_turns",),
     },
 )

@@ -17,8 +17,8 @@ from pushforward import recipes
 from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
+from pushforward.evaluation.curves import with_ladder
 from pushforward.evaluation.evaluator import Judge, learns
-from pushforward.evaluation.few_call_curves import with_ladder
 from pushforward.evaluation.merge import aggregated, joined, taken_apart
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (

@@ -1,4 +1,4 @@
-"""A map between two times in few calls, beside its teacher: the same noise, the same examples, a bounded time."""
+"""Scores over the calls of a map between two times, beside its teacher; over seconds of training; and over truncation."""
 
 from __future__ import annotations
 
