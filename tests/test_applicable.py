@@ -80,34 +80,6 @@ def test_nothing_is_said_before_a_number_is_refused(unmeasured, options, error):
     assert not said
 
 
-@pytest.mark.parametrize(
-    ("shape", "options", "error"),
-    [
-        ((20, 2), {"n": 21}, "`n` must be at most 20, the number of given samples, got 21"),
-        ((20, 2), {"n": 10**6}, "`n` must be from 2 to"),
-        ((20, 2), {"repeats": 0}, "`repeats` must be at least 1"),
-        ((20, 3), {}, ".The array"),
-    ],
-)
-def test_nothing_is_said_before_given_samples_are_refused(unmeasured, shape, options, error):
-    samples = np.random.default_rng(0).random(shape)
-    with pytest.raises(PushforwardError, match=f"^{error}"):
-        pf.evaluate(samples, pf.data.load("moons", limit=200), metrics="energy", tell=(said := []).append, **options)
-    assert not said
-
-
-@pytest.mark.parametrize("metrics", [["bpd"], ["bpd", "energy"]])
-def test_only_what_is_measured_is_announced(monkeypatch, metrics):
-    def refused(*args):
-        raise AssertionError("measured")
-
-    monkeypatch.setattr(evaluating, "ask_model", refused)
-    data = pf.data.load("moons", limit=200)
-    with pytest.raises(AssertionError, match="measured"):
-        pf.evaluate(pf.recipes.flow(data.space, "tiny").method.transport(), data, metrics=metrics, tell=(said := []).append)
-    assert [line.split()[0] for line in said] == ["measuring:"] * ("energy" in metrics) + ["measuring"]
-
-
 @pytest.mark.parametrize("name", ["frechet", "two_sample", "sharpness"])
 def test_what_has_some_score_is_measured(unmeasured, name):
     with pytest.raises(AssertionError, match="measured"):

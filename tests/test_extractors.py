@@ -170,16 +170,6 @@ def test_a_network_with_attributes_whose_text_says_nothing_is_not_cached(tmp_pat
     assert named.key != fit_features(data, Activated(nn.ReLU()), cache=tmp_path).key
 
 
-def test_later_changes_of_a_users_network_change_nothing():
-    data, network = space_data((1, 8, 8), labels=False), Means()
-    features = fit_features(data, network, cache=False)
-    before = features(data.held_out.x, 24)
-    with torch.no_grad():
-        network.layer.weight.zero_()
-    assert network.training
-    assert np.array_equal(before, features(data.held_out.x, 24))
-
-
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():
     data = space_data((2,), labels=False)
     raw, learned = (fit_features(data, space, cache=False) for space in ("raw", SelfSupervised(100)))

@@ -12,7 +12,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.evaluator import SCORES, Judge
 from pushforward.evaluation.features import fit_features
@@ -136,21 +136,6 @@ def test_inception_obeys_the_laws(weights):
 def test_wrong_names_are_refused(spaces, says):
     with pytest.raises(UsageError, match=says):
         named_extractors(spaces)
-
-
-@pytest.mark.parametrize(
-    ("space", "shape", "says"),
-    [
-        ("classifier", (1, 8, 8), "need labels of at least two classes, and made has none"),
-        ("efficientnet", (4, 8, 8), "one or three channels, and made has images of 4 channels"),
-        ("efficientnet", (6,), r"examples of shape \(6,\)"),
-        ("inception:x", (4, 8, 8), "one or three channels"),
-        ("raw", (3, 32, 32), "at most 1,024 columns, and made has 3,072"),
-    ],
-)
-def test_data_that_an_extractor_cannot_read_is_refused(space, shape, says):
-    with pytest.raises(DataError, match=says):
-        fit_features(space_data(shape, labels=False), space, cache=False)
 
 
 def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, tmp_path):

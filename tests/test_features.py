@@ -35,20 +35,6 @@ def labelled():
     return dataset(*vectors())
 
 
-def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(digits, of_digits):
-    assert of_digits.name == "classifier"
-    assert of_digits.accuracy > 0.97
-    x, labels = digits.held_out.data_units(), digits.held_out.labels
-    assert (of_digits.classify(x) == labels).mean() == of_digits.accuracy
-    assert (of_digits.classify(digits.held_out.x) == of_digits.classify(x)).all(), "uint8 and data units are the same rows"
-    features = of_digits(x, 360)
-    centres = np.stack([features[labels == k].mean(0) for k in range(10)])
-    between = ((centres - centres.mean(0)) ** 2).sum(1).mean()
-    within = np.mean([features[labels == k].var(0).sum() for k in range(10)])
-    assert between > within, "raw pixels reach about 0.8 of it"
-    assert "accuracy" in of_digits.describe(360)
-
-
 def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
     assert [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)] == [1, 3, 36, 64, 64]
     fitted = digits.train.x[of_digits.halves.fitted]

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from programs.gaussian_data import dataset, mixture, vectors
+from programs.gaussian_data import dataset, vectors
 from programs.rows import random
 
 from pushforward.data.dataset import Split
@@ -46,26 +46,6 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of
     first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
     assert first != second
     assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
-
-
-def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled, of_labelled):
-    features, samples = of_labelled, labelled.train.x[:200]
-    assert list(score(samples, labelled, features, metrics=["coverage", "kid"])) == ["coverage", "kid"]
-    assert list(score(samples, labelled, features, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
-
-    class Mine:
-        scores = {"mine": MetricInfo("mine", "higher", "mine")}  # noqa: RUF012
-
-        def applies(self, samples):
-            return True
-
-        def __call__(self, samples):
-            return {"mine": Score(float(len(samples.training)))}
-
-    assert score(samples, labelled, features, metrics=[Mine()])["mine"].value == 1000
-    assert floors(labelled, features, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
-    with pytest.raises(UsageError, match='Did you mean "coverage"'):
-        score(samples, labelled, features, metrics=["coverge"])
 
 
 def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
@@ -185,19 +165,6 @@ def test_a_ratio_needs_a_floor_that_is_not_zero():
 
 
 # --- floors beside rows that nothing has seen ---
-
-
-def test_floors_are_what_unseen_real_rows_score():
-    """Floors of the rows that the classifier was trained on have .14 less recall and .1 less coverage than unseen examples."""
-    n, names, gaps = 100, ("recall", "coverage", "precision"), []
-    for seed in range(5):
-        x, classes = mixture(500 + 2 * n, seed)
-        data = dataset(x[n:], classes[n:], held_out=n)
-        features = fit_features(data, cache=False)
-        floor = floors(data, features, n=n, redraws=4, metrics=names, cache=False)
-        unseen = score(x[:n], data, features, n=n, metrics=names)
-        gaps.append([floor[name].value - unseen[name].value for name in names])
-    assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
 
 
 def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):

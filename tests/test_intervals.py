@@ -14,11 +14,11 @@ from scipy import stats
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.dataset import Split
-from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings, with_interval
+from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings
 from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Samples, Score, describe, two_sample
+from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.classes import Classes
 from pushforward.metrics.copying import Copying
 from pushforward.metrics.growth import Growth, score_interval
@@ -71,27 +71,6 @@ def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, 
     slope = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
     accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.null_mean, 0))]
     assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.8])
-def test_the_interval_of_a_distance_holds_for_perfect_models_as_for_others(shift):
-    """An error taken at the measured value would hold 0 always: value and error of a good model are large together."""
-    scores, truth = [], 2 * distance_between(shift) - 2 * distance_between(0.0)
-    for seed in range(100):
-        x, y = random([7, seed]).standard_normal((2, 40, 1)) + np.array([shift, 0.0])[:, None, None]
-        (error, shared), growth, _ = two_sample.energy_errors(x, y)
-        score = Score(two_sample.energy_distance(x, y), error=error, reference_error=shared, growth=growth)
-        scores.append(with_interval(score, describe()["energy"]))
-    held = np.mean([score.interval[0] <= truth <= score.interval[1] for score in scores])
-    assert 0.88 <= held <= 0.99
-    if shift == 0:
-        assert np.mean([abs(score.value) <= 1.96 * score.error for score in scores]) > 0.99
-
-
-def distance_between(shift):
-    """E|x - y| of standard normal numbers with means that far apart."""
-    folded = stats.norm(shift, np.sqrt(2))
-    return folded.expect(np.abs)
 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
@@ -148,34 +127,6 @@ def test_p_values_of_samplings_and_of_trainings_are_merged():
     assert together.scores["energy"].extra["p"] == pytest.approx(0.08)
     missing = [trainings[0], dataclasses.replace(trainings[1], scores={"energy": Score(0.1)})]
     assert "p" not in aggregated(Comparison(models=tuple(missing))).models[0].scores["energy"].extra
-
-
-def redrawn(metric, name, sampled, d, repeats=30):
-    """A score of two samplings of each of so many redraws, with its errors, and as the errors should be; training data stays."""
-    scores = []
-    for seed in range(repeats):
-        draw = random(seed)
-        real, training = (part.standard_normal((count, d)).astype(np.float32) for part, count in ((draw, 200), (random(99), 400)))
-        own = [sampled(draw, real).astype(np.float32) for _ in range(2)]
-        scores.append([metric(Samples(x, real, training, x.astype(float), real.astype(float), (d,)))[name] for x in own])
-    values = np.array([[score.value for score in pair] for pair in scores])
-    stated = [np.sqrt(np.mean([getattr(pair[0], part) ** 2 for pair in scores])) for part in ("error", "reference_error")]
-    return stated, (values.std(ddof=1), np.sqrt(max(np.cov(values.T)[0, 1], 0)))
-
-
-@pytest.mark.parametrize(
-    ("sampled", "expected"),
-    [
-        (lambda draw, real: 0.5 * draw.standard_normal((200, 8)), (0.1222, 0.065)),
-        (lambda draw, real: real[draw.integers(0, 200, 200)] + 0.3 * draw.standard_normal((200, 8)), (0.0463, 0.0168)),
-    ],
-    ids=["narrow", "seen"],
-)
-def test_the_held_out_ratio_has_the_error_of_both_of_its_sums(sampled, expected):
-    """Narrow samples reach few real examples, always the same; those near held-out ones nearly all of them."""
-    (error, shared), (spread, _) = redrawn(Copying(), "held_out_ratio", sampled, 8)
-    assert error == pytest.approx(spread, rel=0.35)
-    assert (error, shared) == (pytest.approx(expected[0], rel=0.05), pytest.approx(expected[1], rel=0.05))
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_samples_teach_differently():

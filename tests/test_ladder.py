@@ -214,15 +214,6 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     assert claim.text in Report(content(OWN, rungs=rungs)).verdict
 
 
-def test_a_ratio_to_nothing_is_not_given():
-    (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
-    assert claim.text.startswith(
-        "In one call student scores 0.030 ± 0.004 in Fréchet distance, and its teacher in 16 calls (UniPC) 0.003 ± 0.004, "
-        "from the same noise."
-    )
-    assert list(claims(content(rungs=points(0.03)))) == [], "no teacher"
-
-
 @pytest.mark.parametrize(
     ("values", "rise"),
     [
@@ -238,20 +229,6 @@ def test_a_curve_over_calls_that_rises_is_told(values, rise):
     assert len(said) == (rise is not None)
     assert rise is None or (said[0].startswith("More calls make student worse: its Fréchet distance rises") and rise in said[0])
     assert all(sentence in Report(content(rungs=points(*values))).verdict for sentence in said)
-
-
-def test_noise_between_samplings_is_no_rise():
-    first, second = points(0.02, 0.03)
-    loud = dataclasses.replace(second, values={"frechet": (0.02, 0.03, 0.04)})
-    still = dataclasses.replace(first, values={"frechet": (0.02, 0.02, 0.02)})
-    assert len(list(rises(content(rungs=(first, second))))) == 1
-    assert list(rises(content(rungs=(still, loud)))) == []
-
-
-def test_coverage_that_is_lost_is_told():
-    (warning,) = rises(content(OWN, rungs=points(0.02, coverage=0.92)))
-    assert "In one call student covers measurably less of the data than its teacher in" in warning.text
-    assert list(rises(content(OWN, rungs=points(0.02, coverage=0.935)))) == []
 
 
 def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():

@@ -16,7 +16,6 @@ from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.metrics.sharpness import Sharpness
-from pushforward.metrics.subsets import drawn
 from pushforward.registries import METRICS
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
@@ -87,14 +86,6 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
     assert narrow.held == 8
 
 
-def test_a_mode_with_a_few_samples_is_found_but_not_held():
-    x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(80, seed=9, keep=(7,))])
-    count = count_modes(x, CENTRES, STD)
-    assert (count.held, count.reached) == (7, 8)
-    x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(120, seed=9, keep=(7,))])
-    assert count_modes(x, CENTRES, STD).held == 8, "20 % of an eighth is 2.5 %"
-
-
 # --- sharpness ---
 
 
@@ -161,10 +152,3 @@ def test_wrong_input_is_refused_with_a_number():
 
 
 # --- subsets ---
-
-
-def test_examples_are_drawn_by_their_values_and_not_by_their_order():
-    x = random(69).standard_normal((50, 3))
-    assert np.array_equal(drawn(x, 20, 5), drawn(random(68).permutation(x), 20, 5))
-    assert not np.array_equal(drawn(x, 20, 5), drawn(x, 20, 6))
-    assert np.array_equal(np.sort(drawn(x, 99, 5), axis=0), np.sort(x, axis=0))

@@ -16,7 +16,6 @@ from pushforward.evaluation.intervals import over_trainings, with_interval
 from pushforward.evaluation.merge import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol
 from pushforward.metrics import Score
-from pushforward.numbers import measured
 
 
 def cloud(seed=0, count=180, shift=0.0):
@@ -199,17 +198,3 @@ def test_the_bias_that_a_frechet_distance_states_is_what_clouds_of_one_gaussian_
     alone = stated(reference, n)
     assert twice == pytest.approx(frechet_bias(d, n, 200), rel=0.1)
     assert alone < 0.55 * twice
-
-
-def test_a_small_n_is_named_with_the_size_of_its_bias(first):
-    from pushforward.report.text import scores_text
-
-    bias, _ = measured(first.floors["frechet"].value, first.floors["frechet"].spread)
-    page = pf.Report(first)
-    (warning,) = [text for text in page.verdict if "is bias" in text]
-    assert warning.startswith(f"At n = 40 about {bias} of every Fréchet distance is bias that more samples would")
-    perfect = f"At n = 40 a perfect model would score about {bias} in Fréchet distance, as real data does"
-    assert perfect in page.to_markdown()
-    assert "At n = 40 a perfect model would score about" in " ".join(scores_text(first).split())
-    many = dataclasses.replace(first, settings=dataclasses.replace(first.settings, n=5000))
-    assert not [text for text in pf.Report(many).verdict if "is bias" in text]
