@@ -1,4 +1,4 @@
-"""The no-network row: a Gaussian for each class. A model that does not beat it has learned nothing."""
+"""Models without a network: a Gaussian for each class; of tables a mixture of rows, independent columns and copies."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ from pushforward.transports import Transport
 FULL = 1024  # Columns up to which the covariance is kept whole
 RANK = 256  # Directions that are kept above; the rest of the variance is independent noise per column
 SHRINKAGE = 1e-3  # Share of each covariance that is replaced by independent noise of the same variance
+
+
+ROWS = 50_000  # Rows that a mixture is fitted to at most
+ROWS_EACH = 100  # Rows for each component, at least
+COMPONENTS = 256
+ITERATIONS = 60
+ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
+PRIOR = 1.0  # Rows of the whole table that join each component
+NARROWEST = 0.02  # The least standard deviation of a component's scores
+BLOCK = 8192
 
 
 class GaussianBaseline(Transport):
@@ -115,16 +125,6 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
     factor = factor * np.sqrt(1 - SHRINKAGE)
     residual = np.sqrt(np.clip(variance - (factor**2).sum(0), 0, None))
     return tuple(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in (mean, factor, residual))  # type: ignore[return-value]
-
-
-ROWS = 50_000  # Rows that a mixture is fitted to at most
-ROWS_EACH = 100  # Rows for each component, at least
-COMPONENTS = 256
-ITERATIONS = 60
-ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
-PRIOR = 1.0  # Rows of the whole table that join each component
-NARROWEST = 0.02  # The least standard deviation of a component's scores
-BLOCK = 8192
 
 
 class RowMixture(Transport):

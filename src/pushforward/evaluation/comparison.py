@@ -1,4 +1,4 @@
-"""Several models scored by one measure."""
+"""`evaluate`, `compare`, and the models in two dimensions that a demo trains first."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ from pushforward.training.resuming import reopen
 from pushforward.training.run import transport_of
 from pushforward.training.start import prepare
 from pushforward.transports import BATCH, Transport
+
+DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to
 
 
 def compare(
@@ -253,9 +255,6 @@ def _of_samples(
         warnings=(*given.notes, unknown),
     )
     return judge.comparison([result], judge.baseline())
-
-
-DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to
 
 
 # The models by name, in the order of the report: recipe, and where they are not its own, settings and how it trains

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, arithmetic, memory and time."""
+"""What a model costs: parameters, arithmetic, memory and time; models that are timed and trained in turns."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a sin
 SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
 MOST_CALLS = 100  # Calls of one turn at most
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
+
+
+TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def parameters(module: nn.Module) -> int:
@@ -187,9 +190,6 @@ def solver_title(transport: Flow) -> str:
     if getattr(transport, "learned", None) is not None:
         return f"{name} by a learned table"
     return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"
-
-
-TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Callable[[int], None] | None = None) -> list[Run]:

@@ -55,6 +55,13 @@ SIZES = (500, 1_000, 2_000)
 SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
 
 
+# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
+CHOOSING, CHOSEN_BY = 700_000_000, 2_000
+LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
+RED = (213, 94, 0)
+
+
 @dataclass
 class _Climb:
     """How the points of a ladder are measured.
@@ -231,10 +238,6 @@ def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictu
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
 
 
-# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
-CHOOSING, CHOSEN_BY = 700_000_000, 2_000
-
-
 def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
     """A measure by which samplers are chosen: how far a flow's samples lie from training examples, with the same starts for all.
 
@@ -295,11 +298,6 @@ def with_sweep(
             points.append(SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget))
         sweep[name] = tuple(sorted(points, key=lambda point: point.budget or point.seconds or 0.0))
     return replace(comparison, sweep={**comparison.sweep, **sweep})
-
-
-LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
-RED = (213, 94, 0)
 
 
 @dataclass(frozen=True)

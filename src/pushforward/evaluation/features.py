@@ -47,6 +47,13 @@ Cache = str | Path | None | Literal[False]  # A folder, None for the default one
 _log = logging.getLogger("pushforward")
 
 
+_KEY = 0xF1_7ED
+COLUMNS = 1024  # Coordinates of a table that are compared as they are, at most: as many as the features "raw" take
+VERSION = 4  # Part of every cache key: raise it when the same data would give other features
+MOST = 64  # Dimensions that are kept at most
+STATISTICS = 20_000  # Examples from which mean, variance and axes are measured at most
+
+
 def cache_folder(cache: Cache = None) -> Path | None:
     """The folder given, else ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache, and without a home."""
     given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
@@ -113,10 +120,6 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
             f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples, whose values are finite."
         )
     return features
-
-
-_KEY = 0xF1_7ED
-COLUMNS = 1024  # Coordinates of a table that are compared as they are, at most: as many as the features "raw" take
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,6 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
     _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
     return values, axes @ turned.T
-
-
-VERSION = 4  # Part of every cache key: raise it when the same data would give other features
-MOST = 64  # Dimensions that are kept at most
-STATISTICS = 20_000  # Examples from which mean, variance and axes are measured at most
 
 
 class Features:

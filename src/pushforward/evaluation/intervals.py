@@ -23,6 +23,10 @@ from pushforward.metrics.uncertainty import share_error
 NORMAL = 1.96
 
 
+LEVEL = 0.05  # how often any two of equal models may be told apart in one comparison
+LARGE = 1e6  # degrees of freedom of what is known
+
+
 def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     """A score of one or more samplings of a model with its interval, or without where nothing says how it varies.
 
@@ -225,10 +229,6 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
         ):
             extra[name] = np.mean(np.asarray(values, dtype=float), axis=0)
     return extra
-
-
-LEVEL = 0.05  # how often any two of equal models may be told apart in one comparison
-LARGE = 1e6  # degrees of freedom of what is known
 
 
 def half_width(first: Score, other: Score, widths: tuple[float, float], paired: bool = False, comparisons: int = 1) -> float:

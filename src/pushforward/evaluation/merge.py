@@ -31,6 +31,9 @@ from pushforward.transports import has_steps, inner_of
 MOST = 64 << 20  # bytes of a file of results
 
 
+KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
+
+
 def stored_file(path: str | Path) -> Path | None:
     """The file of stored results that a path means: a .json file, or report.json in a folder that is no run; else None."""
     place = Path(path)
@@ -236,9 +239,6 @@ def aggregated(comparison: Comparison) -> Comparison:
     drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
     return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
-
-
-KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 
 
 def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]) -> ModelResult:

@@ -1,4 +1,4 @@
-"""Metrics of a model that take minutes: bits per dimension, and what samples teach a classifier."""
+"""Metrics of the model itself that take minutes: bits per dimension, and what samples teach a classifier."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ EXAMPLES = 1_000
 # Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
 # quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
+
+
+# Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
+PARTS, FEWEST = 5, 10
 
 
 def bits(
@@ -142,10 +146,6 @@ def coded_bits(
         nats = importance_bound(torch.cat(weights, 1))
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
     return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
-
-
-# Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
-PARTS, FEWEST = 5, 10
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:

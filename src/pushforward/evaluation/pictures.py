@@ -47,6 +47,30 @@ BLOCK = 1024  # Training examples that are compared at a time
 SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
 
 
+FRAMES = 24  # Moments of a formation
+STEPS = 32  # Steps of a formation and of a trajectory
+CELLS = 22  # Trajectories start at the middles of so many cells along each side
+ARROWS = 15  # Velocities along each side
+MOMENTS = 13  # Times at which velocities are taken
+CLASSES = 3  # Classes whose fields are drawn, at most
+NOISE = 2.2  # Standard deviations of noise that are shown on either side
+MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
+EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
+FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
+DRAWN = 60  # Trajectories in a picture
+JUDGED = 200  # Held-out images that say how far from the training images an image usually is
+EXAMPLES = 1000  # Held-out examples that are coded at most
+PART = 250
+MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
+FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
+CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
+MAPPED = 2000  # Held-out examples on a map at most
+GROUP = 500  # Training examples of a class whose codes are averaged, at most
+STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
+CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
+MOVED = 4  # Images that arithmetic moves
+
+
 @dataclass(frozen=True)
 class Nearest:
     """Samples and their nearest training examples.
@@ -126,17 +150,6 @@ def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) 
     )
     distances, order = distances.sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
-
-
-FRAMES = 24  # Moments of a formation
-STEPS = 32  # Steps of a formation and of a trajectory
-CELLS = 22  # Trajectories start at the middles of so many cells along each side
-ARROWS = 15  # Velocities along each side
-MOMENTS = 13  # Times at which velocities are taken
-CLASSES = 3  # Classes whose fields are drawn, at most
-NOISE = 2.2  # Standard deviations of noise that are shown on either side
-MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
-EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
@@ -221,11 +234,6 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
     return x.reshape(2 * lines, points, 2).numpy()
 
 
-FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
-DRAWN = 60  # Trajectories in a picture
-JUDGED = 200  # Held-out images that say how far from the training images an image usually is
-
-
 def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
     """Samples of a transport, how they form, and those that its run stored while it was trained.
 
@@ -271,13 +279,6 @@ def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
     _, usual = nearest_examples(held_out.flatten(1) / unit, data, 1, scale)
     images = data.space.drawing(data.space.quantise(data.train.data_units(examples[:, 0])))
     return NearestImages(images, distances[:, 0], float(np.median(usual)))
-
-
-EXAMPLES = 1000  # Held-out examples that are coded at most
-PART = 250
-MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
-FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
-CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
 
 
 def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
@@ -406,13 +407,6 @@ def labelled(data: Dataset) -> Dataset:
         return data
     again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
     return again if again.examples_fingerprint == data.examples_fingerprint else data
-
-
-MAPPED = 2000  # Held-out examples on a map at most
-GROUP = 500  # Training examples of a class whose codes are averaged, at most
-STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
-CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
-MOVED = 4  # Images that arithmetic moves
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:

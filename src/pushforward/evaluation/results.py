@@ -33,6 +33,13 @@ from pushforward.evaluation.measurements import (
 from pushforward.metrics import MetricInfo, Score
 from pushforward.records import Record
 
+FORMAT = 2  # Of the JSON; other formats are refused
+INDEPENDENT_ROWS = "independent columns"
+# The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement
+ROW_COPIES = "copied rows"
+REPEATS = 5  # Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide
+REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
+
 
 @dataclass(frozen=True)
 class Protocol(Record):
@@ -127,14 +134,6 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
 
 def _short(value: Any) -> str:
     return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "not known" if value in (None, "") else str(value))
-
-
-FORMAT = 2  # Of the JSON; other formats are refused
-INDEPENDENT_ROWS = "independent columns"
-# The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement
-ROW_COPIES = "copied rows"
-REPEATS = 5  # Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide
-REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
 
 
 @dataclass(frozen=True)
