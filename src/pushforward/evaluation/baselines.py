@@ -22,8 +22,6 @@ from pushforward.transports import Transport
 FULL = 1024  # Columns up to which the covariance is kept whole
 RANK = 256  # Directions that are kept above; the rest of the variance is independent noise per column
 SHRINKAGE = 1e-3  # Share of each covariance that is replaced by independent noise of the same variance
-
-
 ROWS = 50_000  # Rows that a mixture is fitted to at most
 ROWS_EACH = 100  # Rows for each component, at least
 COMPONENTS = 256

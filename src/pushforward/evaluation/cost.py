@@ -27,8 +27,6 @@ TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a sin
 SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
 MOST_CALLS = 100  # Calls of one turn at most
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
-
-
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 

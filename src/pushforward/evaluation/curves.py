@@ -53,8 +53,6 @@ SECONDS = 120.0  # About the most that sampling for one ladder may take
 # Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
 SIZES = (500, 1_000, 2_000)
 SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
-
-
 # The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
 LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)

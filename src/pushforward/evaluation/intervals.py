@@ -21,8 +21,6 @@ from pushforward.metrics.growth import Growth, mean_growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
 NORMAL = 1.96
-
-
 LEVEL = 0.05  # how often any two of equal models may be told apart in one comparison
 LARGE = 1e6  # degrees of freedom of what is known
 

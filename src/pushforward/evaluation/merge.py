@@ -29,8 +29,6 @@ from pushforward.training.run_data import data_of_run
 from pushforward.transports import has_steps, inner_of
 
 MOST = 64 << 20  # bytes of a file of results
-
-
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 
 

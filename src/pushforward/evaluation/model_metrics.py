@@ -47,8 +47,6 @@ EXAMPLES = 1_000
 # Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
 # quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
-
-
 # Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
 PARTS, FEWEST = 5, 10
 

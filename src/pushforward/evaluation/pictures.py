@@ -45,8 +45,6 @@ from pushforward.transports.redrawing import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
 SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
-
-
 FRAMES = 24  # Moments of a formation
 STEPS = 32  # Steps of a formation and of a trajectory
 CELLS = 22  # Trajectories start at the middles of so many cells along each side
