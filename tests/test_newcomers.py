@@ -62,7 +62,7 @@ def test_runs_folders_and_names_are_judged(run):
     assert repr(comparison) == 'Comparison("flow on digits", 1 model, 16 scores, n = 20)'
     assert all(text in comparison._repr_html_() for text in ("<table>", "flow on digits", "real data", "KID"))
     assert str(comparison["flow"].scores["kid"]) in str(comparison)
-    with pytest.raises(KeyError, match="but flow"):
+    with pytest.raises(KeyError):
         comparison["gan"]
 
 

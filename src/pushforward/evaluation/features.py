@@ -302,26 +302,22 @@ class Features:
             Diverged: If examples hold NaN or infinity.
             UsageError: If the extractor fails, or gives NaN or another number of examples.
         """
-        if self.extractor.slow:  # all axes, so that examples from the cache have the same bits
-            return self._slow(x, self.folder if real else None)[:, : self.dims(n)]
-        return self._projected(x, self._axes[:, : self.dims(n)])
+        if not self.extractor.slow:
+            return self._projected(x, self._axes[:, : self.dims(n)])
+        path = None  # of all axes, so that examples from the cache have the same bits
+        if real and self.folder is not None:
+            words = hashlib.sha256(self.weights.encode())
+            words.update(quantised(x, self.space).numpy().tobytes())
+            path = self.folder / f"{words.hexdigest()[:32]}.real"
+        content = read_cached(path)
+        features = self._projected(x, self._axes) if content is None else load(content)["features"].numpy()
+        if path is not None and content is None:
+            write_cached(path, save({"features": torch.from_numpy(features)}))
+        return features[:, : self.dims(n)]
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
         parts = [x[start : start + EXAMPLES] for start in range(0, len(x), EXAMPLES)] or [x]
         return np.concatenate([(extracted(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
-
-    def _slow(self, x: Tensor | np.ndarray, folder: Path | None) -> np.ndarray:
-        if folder is None:
-            return self._projected(x, self._axes)
-        words = hashlib.sha256(self.weights.encode())
-        words.update(quantised(x, self.space).numpy().tobytes())
-        path = folder / f"{words.hexdigest()[:32]}.real"
-        content = read_cached(path)
-        if content is not None:
-            return load(content)["features"].numpy()
-        features = self._projected(x, self._axes)
-        write_cached(path, save({"features": torch.from_numpy(features)}))
-        return features
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """The class of each example, int64 (m,), by the classifier.

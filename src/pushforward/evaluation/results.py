@@ -77,18 +77,6 @@ class Protocol(Record):
     spaces: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
 
-    def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
-        """The fields in which two protocols differ, each with both values; of versions and spaces those that both have."""
-        unlike: list[tuple[str, Any, Any]] = []
-        for name, words in NAMES.items():
-            value, another = getattr(self, name), getattr(other, name)
-            if isinstance(value, Mapping):
-                common = sorted(value.keys() & another.keys())
-                unlike += [(f"{words} {key}", value[key], another[key]) for key in common if value[key] != another[key]]
-            elif value != another:
-                unlike.append((words, value, another))
-        return unlike
-
 
 NAMES = {
     "data": "the data",
@@ -123,9 +111,15 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
         if known.data != other.data:
             names = f" ({data[0]} and {data[at]})" if data else ""
             raise UsageError(f"{first} and {name} are about different data{names}, so their scores cannot be compared.")
-        unlike = known.differences(other)
-        if unlike:
-            what = "".join(f"\n- {words} is {_short(a)} in {first} and {_short(b)} in {name}" for words, a, b in unlike)
+        what = ""
+        for field_name, words in NAMES.items():
+            here, there = getattr(known, field_name), getattr(other, field_name)
+            pairs = [("", here, there)]
+            if isinstance(here, Mapping):
+                pairs = [(f" {key}", here[key], there[key]) for key in sorted(here.keys() & there.keys())]
+            for key, a, b in pairs:
+                what += f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}" if a != b else ""
+        if what:
             raise UsageError(
                 f"Scores of unlike protocols cannot be compared:{what}\nScore the runs again together: "
                 "pushforward compare RUN RUN."
@@ -302,15 +296,8 @@ class Comparison(Record):
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
 
     def __getitem__(self, name: str) -> ModelResult:
-        """The model of a name.
-
-        Raises:
-            KeyError: Naming the models that there are.
-        """
-        for model in self.models:
-            if model.name == name:
-                return model
-        raise KeyError(f'There is no model "{name}" here, but {", ".join(model.name for model in self.models)}.')
+        """The model of a name."""
+        return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
         """What is known of a score; its name as the label where nothing is."""

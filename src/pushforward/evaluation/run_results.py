@@ -211,10 +211,8 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
 
 # Whether averaged weights lag behind the last ones, so that samples are worse than training has reached.
 
-Scored = Callable[[Transport, int], Mapping[str, Score]]
 
-
-def lag_warnings(model: Run | Transport, scored: Scored, n: int) -> tuple[str, ...]:
+def lag_warnings(model: Run | Transport, scored: Callable[[Transport, int], Mapping[str, Score]], n: int) -> tuple[str, ...]:
     """What a report must say of a run whose averaged weights score measurably worse than its last ones, from the same noise.
 
     Args:

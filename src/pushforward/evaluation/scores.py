@@ -445,9 +445,8 @@ def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | N
     Raises:
         DataError: For categories that the data does not have.
     """
-    if not isinstance(own, TableSpace) or not isinstance(space, TableSpace):
-        return x, None
-    if own.fields == space.fields or own.names != space.names:
+    tables = isinstance(own, TableSpace) and isinstance(space, TableSpace)
+    if not tables or own.fields == space.fields or own.names != space.names:
         return x, None
     values = renumbered(own.values(x), own.fields, space.fields)
     return torch.from_numpy(space.encoded(values, foreign=True)), values
