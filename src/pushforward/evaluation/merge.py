@@ -120,7 +120,7 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
     named = isinstance(models, Mapping)
     earlier: dict[str, Comparison] = {}
     others = []
-    for key, model in models.items() if named else enumerate(models, start=1):
+    for key, model in models.items() if isinstance(models, Mapping) else enumerate(models, start=1):
         file = stored_file(model) if isinstance(model, (str, Path)) else None
         if isinstance(model, Comparison) or file is not None:
             name = str(key) if named else f"comparison {key}" if file is None else str(model)
@@ -268,7 +268,7 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    errors = {}
+    errors: dict[str, Any] = {}
     for name in ("error", "reference_error"):  # the root of the mean of squares; None where any is unknown
         squares = [own**2 for part in parts if (own := getattr(part, name)) is not None]
         errors[name] = statistics.fmean(squares) ** 0.5 if len(squares) == len(parts) else None

@@ -343,7 +343,7 @@ def read_samples(path: str | Path, data: Dataset) -> StoredSamples:
     path = plain_path(Path(path))
     if isinstance(data.space, TableSpace) and path.suffix.lower() in TABLES:
         values = read_rows(path, data.space)
-        split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), ()
+        split, classes = Split(data.space.encoded(values, foreign=True), table_values=values), tuple[str, ...]()
     else:
         split, classes = _read(path, data)
     check_samples(str(path), split.x, data)

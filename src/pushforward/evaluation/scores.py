@@ -319,7 +319,8 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
     """
     named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in choice]
     words = hashlib.sha256(repr((key, n, redraws, named)).encode())
-    own = {Path(inspect.getfile(part)) for part in (floors, halves, numbered, *(type(metric) for metric, _ in choice))}
+    parts: list[Any] = [floors, halves, numbered, *(type(metric) for metric, _ in choice)]
+    own = {Path(inspect.getfile(part)) for part in parts}
     for file in sorted({*own, *Path(inspect.getfile(Samples)).parent.glob("*.py")}):
         words.update(hashlib.sha256(file.read_bytes()).digest())
     return folder / "floors" / f"{words.hexdigest()[:32]}.json"
