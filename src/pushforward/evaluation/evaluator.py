@@ -142,7 +142,7 @@ class Judge:
             n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
             scored = partial(score, x, self.data, n=self.n)
-            row = scored(self.features, metrics=self.metrics, values=values, learned=given and given.every)
+            row = scored(self.features, metrics=self.metrics, values=values, learned=None if given is None else given.every)
             samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))

@@ -446,8 +446,9 @@ def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | N
     Raises:
         DataError: For categories that the data does not have.
     """
-    tables = isinstance(own, TableSpace) and isinstance(space, TableSpace)
-    if not tables or own.fields == space.fields or own.names != space.names:
+    if not (isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names):
+        return x, None
+    if own.fields == space.fields:
         return x, None
     values = renumbered(own.values(x), own.fields, space.fields)
     return torch.from_numpy(space.encoded(values, foreign=True)), values
