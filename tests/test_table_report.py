@@ -190,7 +190,7 @@ def test_a_curve_of_a_score_that_rises_is_read_upwards():
 def test_lag_is_a_matter_of_distances(monkeypatch):
     """A score that is better the higher would say that good weights lag."""
     run = SimpleNamespace(method=SimpleNamespace(transport=lambda: "averaged"))
-    for name, value in (("Run", SimpleNamespace), ("_long", lambda run: True), ("_last", lambda run: "last")):
+    for name, value in (("Run", SimpleNamespace), ("last_weights", lambda run: "last")):
         monkeypatch.setattr(lag, name, value)
 
     def scored(transport, n):
