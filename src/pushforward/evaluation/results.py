@@ -104,8 +104,8 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
     Raises:
         UsageError: Naming each field that differs, one a line, and both values; or both data sets where these differ.
     """
-    first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
+        first, known = protocols[0]
         if other == Protocol():
             raise UsageError(f"{name} does not say by which protocol its scores were measured: score its runs again.")
         if known.data != other.data:
