@@ -34,7 +34,7 @@ from pushforward.predictor import has_jump
 from pushforward.recipes import Recipe, Training
 from pushforward.solvers import Heun
 from pushforward.times import Stratified, Uniform
-from pushforward.training.frozen import with_frozen
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.transports import Flow
 
 PUBLISHED = {"checkerboard": "KL .458 (one call), .352 (four)", "c2ot": "W2^2 .072 (one step), .050 (adaptive)"}

@@ -12,7 +12,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.export import GivenNoise, exported, noise_count
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.health import FixedNoise
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 
 SPACE = VectorSpace(shape=(3,), mean=(1.0, -2.0, 0.5), std=(2.0, 0.5, 3.0))

@@ -18,9 +18,8 @@ from pushforward.methods.penalties import differences, slope
 from pushforward.methods.starts import starts
 from pushforward.precision import network_precision
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.frozen import with_frozen
-from pushforward.training.latent_data import in_latent
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.frozen_recipes import in_latent, with_frozen
 
 
 def now(rows, step=0, progress=0.0):

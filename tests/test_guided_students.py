@@ -22,7 +22,7 @@ from pushforward.predictor import SCALE
 from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
 from pushforward.testing.samples import teachers_for
-from pushforward.training.frozen import with_frozen
+from pushforward.training.frozen_recipes import with_frozen
 
 MEAN, VARIANCE = 0.8, 0.25
 LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}

@@ -20,8 +20,7 @@ from pushforward.paths import Linear
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state
 from pushforward.times import LogitNormal
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 
 MEAN, VARIANCE = 0.7, 0.16
 N = 64

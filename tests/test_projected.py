@@ -22,7 +22,7 @@ from pushforward.networks import Generator, parameter_count, projected
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels, space_data
-from pushforward.training.ema import Average
+from pushforward.training.loop.ema import Average
 
 CLASSES = 3
 

@@ -14,8 +14,7 @@ from pushforward.methods import Trajectories
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.samples import teachers_for
 from pushforward.training import with_frozen
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow
 
 

@@ -19,7 +19,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.methods.table_likelihood import Rows, log_between
 from pushforward.networks import FourierFeatures
 from pushforward.networks.straight_through import StraightThrough
-from pushforward.training.latent_data import in_latent
+from pushforward.training.frozen_recipes import in_latent
 
 
 class Constant(nn.Module):

@@ -43,11 +43,10 @@ from pushforward.metrics.selection import check_metrics, chosen
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, load
-from pushforward.training.generators import seeded
-from pushforward.training.progress import Watcher
-from pushforward.training.resuming import reopen
-from pushforward.training.run import transport_of
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.loop.progress import Watcher
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
 
 DATA = "ring"  # Eight narrow Gaussians on a circle: a model that loses some of them is seen to

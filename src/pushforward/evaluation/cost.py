@@ -17,8 +17,8 @@ from torch import nn
 from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training import Run, Trainer
-from pushforward.training.ending import finished, salvaged
-from pushforward.training.memory import added_peak, held_bytes
+from pushforward.training.loop.finalize import finished, salvaged
+from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import as_drawn, unmet_kept
 
@@ -115,7 +115,7 @@ def _wait() -> None:
 def sampling_memory(transport: Transport, n: int) -> int | None:
     """Bytes in tensors that sampling a batch of n holds at most, the weights included.
 
-    PyTorch's allocator counts them (`pushforward.training.memory.added_peak`), so neither the library nor other models and data
+    PyTorch's allocator counts them (`training.loop.memory.added_peak`), so neither the library nor other models and data
     in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
     six steps, since steps follow one another and hold no more in many.
 

@@ -38,8 +38,8 @@ from pushforward.records import Record
 from pushforward.scatter import figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
-from pushforward.training.run import transport_of
-from pushforward.training.samplers import by_default
+from pushforward.training.runs.learned_solvers import by_default
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Flow, Transport, inner_of, with_inner
 from pushforward.transports.redrawing import unmet_kept
 

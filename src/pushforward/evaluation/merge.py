@@ -25,7 +25,7 @@ from pushforward.numbers import finite
 from pushforward.records import Record
 from pushforward.safe_files import read_whole
 from pushforward.training import Run, load
-from pushforward.training.run_data import data_of_run
+from pushforward.training.runs.provenance import data_of_run
 from pushforward.transports import has_steps, inner_of
 
 MOST = 64 << 20  # bytes of a file of results
@@ -75,7 +75,7 @@ def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
                 if _was_scored(run, model, first, comparison):
                     pictures[model.name] = _stored_pictures(run)
                     if "real" not in pictures:
-                        pictures["real"] = real_pictures(data_of_run(run.folder, run.spec, None, absent="", changed=""))
+                        pictures["real"] = real_pictures(data_of_run(run.folder, run.spec))
                     break
     return replace(comparison, pictures=pictures)
 

@@ -32,8 +32,8 @@ from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.predictor import Condition
 from pushforward.training import Run
-from pushforward.training.machine import machine
-from pushforward.training.run import transport_of
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Latent, Transport, has_steps
 from pushforward.transports.spreading import stream
 

@@ -34,10 +34,8 @@ from pushforward.evaluation.scores import compared
 from pushforward.registries import RECIPES
 from pushforward.safe_files import plain_path
 from pushforward.training import Run, load
-from pushforward.training.lineage import leaks
-from pushforward.training.own_columns import is_data_of
-from pushforward.training.run import transport_of
-from pushforward.training.run_data import data_of_run
+from pushforward.training.runs.provenance import data_of_run, leaks
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport, has_steps, inner_of
 
 LEAST, SLACK = 2, 1e-3  # the fewest samples, and how far outside of [0, 1] images may lie
@@ -101,7 +99,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         raise UsageError(f"{name} makes examples of shape {tuple(space.shape)}; {data.name} has {tuple(other.shape)}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)
-        if not is_data_of(model.spec, data):
+        if model.spec["examples_fingerprint"] != data.examples_fingerprint:
             raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
 
 
@@ -114,8 +112,7 @@ def data_of(model: Run | Transport) -> Dataset:
     """
     if not isinstance(model, Run):
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
-    absent = "Evaluate it in Python and give the data: pf.evaluate(run, data), or pf.compare(runs, data)."
-    return data_of_run(model.folder, model.spec, None, absent=absent, changed="train again")
+    return data_of_run(model.folder, model.spec)
 
 
 # Whether held-out examples are new to a model, and how many different samples it can make.
@@ -150,7 +147,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    known = isinstance(model, Run) and "examples_fingerprint" in model.spec and is_data_of(model.spec, data)
+    known = isinstance(model, Run) and model.spec["examples_fingerprint"] == data.examples_fingerprint
     if not isinstance(model, Run) or (
         not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
     ):

@@ -28,15 +28,13 @@ from pushforward.metrics import Score, describe
 from pushforward.numbers import count, finite, plain
 from pushforward.safe_files import opened, read_object
 from pushforward.training import Run
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training.best import best_of
-from pushforward.training.checkpoint import unfinished
-from pushforward.training.landscape import SIDE
-from pushforward.training.skipping import MARK, in_words
-from pushforward.training.tensors import restore
-from pushforward.training.tuned import weights_of
-from pushforward.training.variety_alarm import lost
-from pushforward.training.verifying import latest, weights_hash
+from pushforward.training.checkpoint.best import best_of
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest, step_name, unfinished, weights_hash, weights_of
+from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.loop.nonfinite import MARK, in_words
+from pushforward.training.monitor.alarms import lost
+from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.transports import Transport
 
 LISTS = ("given", "columns", "drop", "missing")  # options of `pushforward.data.load` that are lists
@@ -204,7 +202,7 @@ def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
-    """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment up to a run's step."""
+    """Step, and scores, limits and raw samples (`training.monitor.critic_landscape`), for each moment up to a run's step."""
     names = ("scores", "limits", "raw")
     return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
 
@@ -246,12 +244,12 @@ def lag_warnings(model: Run | Transport, scored: Callable[[Transport, int], Mapp
 def last_weights(run: Run) -> Transport | None:
     """The sampler with the last weights of a run's checkpoint; None where the average is short, or the checkpoint is gone."""
     training, samples = run.spec["training"], run.state["samples"]
-    folder = run.folder / "checkpoints" / checkpoints.step_name(run.state["step"])
+    folder = run.folder / "checkpoints" / step_name(run.state["step"])
     short = min(training["ema"], training["ema_share"] * samples) <= LONG * samples
     if short or not folder.is_dir() or run.weights != weights_of(folder):
         return None
     method = copy.deepcopy(run.method)
-    restore(method, checkpoints.load(folder, run.transport.device).weights(raw=True), folder)
+    restore(method, load(folder, run.transport.device).weights(raw=True), folder)
     method.eval()
     return method.transport()
 

@@ -33,11 +33,10 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
         beside: Whether checkpoints are written beside the next steps, or while training waits.
     """
     from pushforward.testing.recipes import recipe_for, space_data
-    from pushforward.training import checkpoint
-    from pushforward.training.resuming import reopen
-    from pushforward.training.start import prepare
+    from pushforward.training.api import prepare, reopen
+    from pushforward.training.checkpoint import contents
 
-    data, save = space_data((2,), labels=False), checkpoint.save
+    data, save = space_data((2,), labels=False), contents.save
 
     def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
         with disk if step == every else contextlib.nullcontext():
@@ -48,7 +47,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     else:
         trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
     trainer.saver.beside = beside
-    with patch.object(checkpoint, "save", saved):
+    with patch.object(contents, "save", saved):
         trainer.advance()
 
 

@@ -20,10 +20,10 @@ from pushforward.data import Dataset
 from pushforward.errors import CheckpointError
 from pushforward.methods.method import answered
 from pushforward.recipes.recipe import Recipe
-from pushforward.training import Silent, Trainer, checkpoint
-from pushforward.training.digests import state_digest
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training import Silent, Trainer
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint import contents, integrity
+from pushforward.training.checkpoint.digest import state_digest
 
 __all__ = ["KINDS", "Chain", "Events", "Kill", "Killed", "forked", "killed_by_signal", "newest_step"]
 
@@ -189,14 +189,14 @@ class Chain:
                 trainer = reopen(folder, data=self.data)
         if trainer is None:
             trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)
-        save = checkpoint.save
+        save = contents.save
 
         def marked(where: Path, step: int, *arguments: Any, **named: Any) -> None:
             save(where, step, *arguments, **named | ({} if self.keep is None else {"keep": self.keep}))
             marks[step] = dict(events.counts)
             self.saved(name, step)
 
-        with events.watching(trainer), patch.object(checkpoint, "save", marked):
+        with events.watching(trainer), patch.object(contents, "save", marked):
             trainer.advance()
         return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
 
@@ -245,8 +245,8 @@ def newest_step(folder: Path) -> int:
     Raises:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.
     """
-    newest = checkpoint.latest(folder / "checkpoints")
-    return -1 if newest is None else int(checkpoint.read_state(newest)["step"])
+    newest = integrity.latest(folder / "checkpoints")
+    return -1 if newest is None else int(integrity.read_state(newest)["step"])
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, Any]:

@@ -16,7 +16,7 @@ from pushforward.methods.method import Method, Now, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
 from pushforward.testing.samples import space_data
-from pushforward.training.preparing import fields_of
+from pushforward.training.runs.precompute import fields_of
 from pushforward.transports import Transport
 
 __all__ = ["check_method", "check_seeds", "moved", "stirred"]
