@@ -151,7 +151,7 @@ MISTAKES = {
     "step": (lambda run: pf.fit("flow", "digits", step=3), 'Did you mean "steps"'),
     "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
     "size of a recipe": (lambda run: pf.fit(pf.recipes.flow("digits"), "digits", size="tiny"), "part of the recipe"),
-    "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared. Train it first"),
+    "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared: train it first"),
     "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),
     "no solver": (lambda run: run.transport.with_solver(3, 4), "Expected a solver"),
     "solver steps as text": (lambda run: run.transport.with_solver("heun", "4"), "`steps` must be a whole number"),
