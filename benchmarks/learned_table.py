@@ -27,7 +27,7 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.grid_learning import Pairs, along, learn_grid
 from pushforward.precision import network_precision
 from pushforward.solvers.grids import GRIDS

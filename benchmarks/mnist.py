@@ -24,7 +24,7 @@ import torch
 
 import pushforward as pf
 from pushforward.evaluation import Judge, Score
-from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.precision import call, network_precision, resolve_precision
 

@@ -32,7 +32,7 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.grid_learning import learn_grid
 from pushforward.paths import Linear
 from pushforward.precision import network_precision, resolve_precision

@@ -18,8 +18,8 @@ from PIL import Image
 from programs.command_line import run
 
 from pushforward.cli import main
-from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import describe
+from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.metrics import Score, describe
 from pushforward.report.text import text as as_text
 
 

@@ -12,7 +12,7 @@ from pushforward.conditions import Label
 from pushforward.data import Split, VectorSpace
 from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import latent_statistics
+from pushforward.evaluation.pictures import latent_statistics
 from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import RULES, alarms
 

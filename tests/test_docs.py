@@ -138,8 +138,9 @@ def _prepared(folder, patch):
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, grid_learning, likelihood, training
-    from pushforward.evaluation import curves, drawing
-    from pushforward.evaluation import likelihood as bounds
+    from pushforward.evaluation import evaluator as curves
+    from pushforward.evaluation import model_metrics as bounds
+    from pushforward.evaluation import pictures as drawing
     from pushforward.extractors import classifier
 
     def fit(*given, **options):

@@ -11,8 +11,9 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import SweepPoint
-from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.methods import Now
+from pushforward.metrics import MetricInfo, Score
 from pushforward.registries import RECIPES
 from pushforward.report.curves import sweep
 from pushforward.report.facts import facts

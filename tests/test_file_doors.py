@@ -19,7 +19,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.tables.imputation_io import GappyFile
 from pushforward.errors import CheckpointError, DataError
-from pushforward.evaluation.cache import cache_folder
+from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
 from pushforward.testing import recipe_for, space_data
 

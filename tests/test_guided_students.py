@@ -10,7 +10,7 @@ from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.ladder import teacher_of
+from pushforward.evaluation.curves import teacher_of
 from pushforward.export import exported
 from pushforward.methods import Distillation, Finish, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity, straight

@@ -14,11 +14,10 @@ from pushforward.data.core.example_hashes import example_hashes
 from pushforward.data.core.make_dataset import build
 from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.models import check_model
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.models import check_model, unseen_warnings
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
-from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by

@@ -14,7 +14,7 @@ from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import reconstruction
+from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.importance_weighting import divergences
 from pushforward.methods.perceptual_autoencoder import LossWeights, feature_distance
