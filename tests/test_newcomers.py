@@ -194,9 +194,9 @@ def test_labels_that_need_gradients_are_numbers():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"x": np.zeros(4)}, "expected vectors"),
+        ({"x": np.zeros(4)}, "as vectors"),
         ({"x": np.full((4, 2), np.nan)}, "not finite"),
-        ({"x": np.zeros((4, 2)), "labels": [0, 1]}, r"expected \(4,\)"),
+        ({"x": np.zeros((4, 2)), "labels": [0, 1]}, r"shape \(2,\): expected"),
         ({"x": np.zeros((4, 2)), "labels": [0, 1, 2, 0], "classes": ("a", "b")}, "from 0 to 1"),
         ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "expected the same"),
         ({"x": np.zeros((4, 2)), "labels": [0, 1, 1, 0], "held_out": np.zeros((4, 2))}, "belong to labels"),
