@@ -289,7 +289,7 @@ def load(
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
-    built = recipe_of(content, method).method.to(device)
+    built = recipe_of(content, method, weights=(stored.folder, folder / "parts")).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)
