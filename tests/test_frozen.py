@@ -16,8 +16,8 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.ema import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")

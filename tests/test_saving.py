@@ -15,10 +15,10 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents, tensors
+from pushforward.training.checkpoint import contents, stored
 from pushforward.training.checkpoint import disk as space
 from pushforward.training.checkpoint import saver as saving
-from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.runs.run_lock import Holding
 
 DATA = space_data((2,), labels=False)
@@ -202,7 +202,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
 def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_too(run, monkeypatch):
     newest = run / "checkpoints" / "step_000006"
     with monkeypatch.context() as patch:
-        patch.setattr(tensors, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        patch.setattr(stored, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*Input/output error"):
             pf.load(run)
     (newest / "average.safetensors").write_bytes(b"nothing")

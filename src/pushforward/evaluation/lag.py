@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pushforward.metrics import Score, describe
 from pushforward.numbers import count, plain
 from pushforward.training import Run
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import step_name, weights_of
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.transports import Transport
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.runs import log
 
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
