@@ -44,7 +44,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
         ("for path in reversed(found) if fault(path) is None", "for path in reversed(found)", "damaged_runs"),
-        ("for path in reversed(found) if", "for path in checkpoints if", "damaged_runs"),
+        ("for path in reversed(found) if", "for path in found if", "damaged_runs"),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
     ],
     "training/checkpoint/saver.py": [
@@ -135,7 +135,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if content["fingerprint"] != dataset.fingerprint:', "if False:", "damaged_runs cli_compare"),
         ('sha256(path) != record["sha256"]', "False", "lineage"),
         ("    if seen.unknown:\n", "    if False:\n", "lineage"),
-        ("float(+value)", "float(value)", "lineage"),
         ('state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)', 'state.get("seconds", 0.0)', "lineage"),
         ('if name != "download"', "", "hostile"),
     ],
