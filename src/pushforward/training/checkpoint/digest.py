@@ -46,7 +46,6 @@ def state_digest(folder: str | Path) -> str:
 
 
 def _exact(value: Any) -> Any:
-    """JSON content with each float in hexadecimal."""
     if isinstance(value, dict):
         return {name: _exact(part) for name, part in value.items()}
     if isinstance(value, list):

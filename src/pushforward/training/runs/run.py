@@ -241,7 +241,6 @@ class Run:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
 
     def _repr_html_(self) -> str:
-        """HTML for notebooks."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         summary, now = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}, self.state
         summary |= {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
