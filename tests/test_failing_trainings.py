@@ -16,7 +16,6 @@ from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import contents
 from pushforward.training.checkpoint.integrity import latest
-from pushforward.training.loop import memory
 from pushforward.training.loop.budget import Clock, Stage
 from pushforward.training.runs.run_lock import hold
 
