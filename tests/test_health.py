@@ -17,8 +17,8 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import gradient_norm
 from pushforward.training.loop import step as steps
 from pushforward.training.monitor import critic_landscape as landscape

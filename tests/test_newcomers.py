@@ -76,20 +76,6 @@ def test_a_size_is_for_a_recipe_by_name(tmp_path):
         assert run.spec["asked"] == {"size": "tiny"}
 
 
-def test_short_representations(run):
-    vectors = pf.data.from_arrays(np.random.default_rng(0).random((500, 4)))
-    n, held_out = len(vectors.train), len(vectors.held_out)
-    assert repr(vectors) == f'Dataset("arrays", {n} train, {held_out} held out, 4 columns)'
-    assert repr(pf.data.load("digits")).endswith("1x8x8 images, 10 classes)")
-    report = pf.Report(pf.Comparison("flow <on> digits"))
-    assert (repr(report), str(report)) == ("Report('flow <on> digits')", report.to_text())
-    assert "flow &lt;on&gt; digits" in report._repr_html_()
-    score = pf.Score(0.13, 0.008, n=360, ratio=1.3)
-    assert (str(score), repr(score)) == ("0.130 ± 0.008", "Score(0.130 ± 0.008, 1.3 times real data's, n = 360)")
-    assert '<img src="data:image/png' in pf.data.load("digits")._repr_html_()
-    assert vectors._repr_html_().count("<tr>") == 1 + 5
-
-
 def test_class_names_are_labels(run):
     names = pf.data.from_arrays(np.random.default_rng(0).random((40, 2)), ["three", "four"] * 20)
     transport = pf.recipes.flow(names, "tiny").method.transport()
@@ -183,12 +169,6 @@ def test_arrays_with_held_out_rows_and_columns():
     data = pf.data.from_arrays(x[:15], held_out=x[15:], columns=("a", "b"))
     assert (len(data.train), len(data.held_out), data.space.columns, data.space.integer) == (15, 5, ("a", "b"), (0, 1))
     assert data.origin is None
-
-
-def test_labels_that_need_gradients_are_numbers():
-    labels = torch.arange(20.0, requires_grad=True) % 2
-    data = pf.data.from_arrays(torch.rand(20, 3, requires_grad=True), labels)
-    assert len(data.space.classes) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pushforward as pf
 from pushforward import pictures
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers

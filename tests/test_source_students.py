@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,12 +90,6 @@ def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times
     torch.testing.assert_close(teacher.configured(solver="dpm:2", steps=4).transport.times, flow.with_solver("euler", 4).times)
 
 
-def test_a_source_is_a_name_a_path_or_a_source(moons):
-    for wrong in (np.zeros((4, 2)), moons):
-        with pytest.raises(UsageError, match=f"name or path, or a pushforward.couplings.Source, got a {type(wrong).__name__}"):
-            pf.recipes.flow(moons.space, "tiny", source=wrong)
-
-
 def test_teachers_of_other_data_take_more_steps(moons):
     usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
     steps = [
@@ -125,15 +118,6 @@ def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moo
     shutil.copytree(teacher.folder, folder)
     settings = {"trajectories": 50, "teacher_steps": 4}
     check_killed(lambda: with_frozen("distil", {"teacher": folder})(moons.space, **settings), moons, folder, tmp_path)
-
-
-def test_a_map_and_its_coupling_start_from_the_same_data(moons):
-    source = Source(GAUSSIANS, moons.space)
-    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
-    assert Mapping(flow_map).couple.source is source
-    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
-        with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
-            Mapping(flow_map, couple=Independent(other))
 
 
 # What training looks at
@@ -177,23 +161,6 @@ def test_a_small_source_is_compared_by_its_different_starts(moons, tmp_path):
     variety._prepare(Guard(), flow)
     assert len(variety._real) == 60
     assert float(variety._start["recall"].mean()) > 0.5
-
-
-def test_what_cannot_be_measured_is_not_said_to_be_kept(moons, tmp_path):
-    flow = small_source(tmp_path, moons, 4)
-    method = SimpleNamespace(guard=Guard(), reference=lambda: flow, transport=lambda: flow)
-    assert Variety(moons).look(moment_of(method, moons)) == {}
-
-
-def test_targets_are_measured_between_data_and_the_source(teacher, moons):
-    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
-    jumps = Jumps(moons, 64)
-    measured = []
-    target = method.target
-    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
-    dict(jumps._targets(moment_of(method, moons)))
-    (x_t, t, _), velocity = measured[0]
-    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
 
 
 # Finishing
@@ -254,23 +221,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
-def test_models_without_a_score_are_refused(teacher, student, moons):
-    with pytest.raises(UsageError, match=rf"The teacher was trained from {GAUSSIANS}, not from noise: it has no score"):
-        with_frozen("dmd", {"teacher": teacher})(moons.space)
-    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    with pytest.raises(UsageError, match=rf"The start was trained from {GAUSSIANS}, not from noise: it has no score"):
-        pf.recipes.dmd(moons.space, teacher=flow, start=student.denoiser)
-
-
-def test_a_teacher_that_starts_elsewhere_is_no_ladder_of_the_same_noise(student, moons):
-    assert teacher_of(student).source.data == GAUSSIANS
-    student.method.teacher.denoiser.source, known = None, student.method.teacher.denoiser.source
-    try:
-        assert teacher_of(student) is None
-    finally:
-        student.method.teacher.denoiser.source = known
-
-
 def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):
     words = ["--trajectories", "64", "--teacher-steps", "4", "--steps", "3", "--out", str(tmp_path / "run")]
     assert main(["distil", str(teacher.folder), *words]) == 0
@@ -286,3 +236,23 @@ def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, caps
     assert "1 call" in out
     assert "1 sampling of one training" in " ".join(out.split())
     assert "± 0.0000" not in out
+
+
+def test_targets_are_measured_between_data_and_the_source(teacher, moons):
+    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
+    jumps = Jumps(moons, 64)
+    measured = []
+    target = method.target
+    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
+    dict(jumps._targets(moment_of(method, moons)))
+    (x_t, t, _), velocity = measured[0]
+    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
+
+
+def test_a_map_and_its_coupling_start_from_the_same_data(moons):
+    source = Source(GAUSSIANS, moons.space)
+    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
+    assert Mapping(flow_map).couple.source is source
+    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
+        with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
+            Mapping(flow_map, couple=Independent(other))

@@ -20,9 +20,9 @@ from pushforward.testing.methods import check_method
 from pushforward.testing.samples import recipe_for, space_data
 from pushforward.training import Run, fit, load
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.contents import load as load_checkpoint
 from pushforward.training.checkpoint.digest import MEASURED
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load as load_checkpoint
 from pushforward.transports import Flow, Transport
 
 __all__ = [
