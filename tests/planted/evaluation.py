@@ -113,7 +113,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if isinstance(transport_of(model).space, TableSpace):", "if False:", "table_messages"),
         ("if not (held & ~used).any() else 256", "", "cost"),
     ],
-    "evaluation/models.py": [],
     "evaluation/moments.py": [
         ("            _check(path, file, space)", "            pass", "stored_pictures"),
         ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
