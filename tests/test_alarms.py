@@ -168,12 +168,6 @@ def test_a_suspect_gap_is_known_before_it_is_an_alarm():
         assert watch.suspect == suspect
 
 
-def test_rows_without_health_change_nothing():
-    history = measured([*[8] * 5, *[1] * 5])
-    bare = [{"step": s, "loss": {"critic": 1.0}} for s in range(1, 500) if s % 50]
-    assert alarms_of(sorted(history + bare, key=lambda row: row["step"])) == alarms_of(history) == [("collapse", 500, False)]
-
-
 # Alarms of real trainings -----------------------------------------------------------------------------------
 
 

@@ -143,12 +143,3 @@ def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_pat
     assert kinds(run) == {"posterior"}
     plain = trained(data.without_labels(), tmp_path / "plain", latent_size=4)
     assert kinds(plain) == set()
-
-
-def test_the_default_keeps_its_code_on_digits(tmp_path, soon):
-    data = pf.data.load("digits", limit=400)
-    for name, labels in (("given", True), ("without", False)):
-        mine = data if labels else data.without_labels()
-        run = trained(mine, tmp_path / name, batch=32)
-        assert kinds(run) == set()
-        assert latent_statistics(run, mine, fit_features(mine)).code.active > 4

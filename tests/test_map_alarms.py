@@ -68,12 +68,6 @@ def test_when_the_loss_between_two_times_has_outgrown_that_at_equal_times(histor
     assert alarms_of(history) == ([] if begins is None else [("off_diagonal", begins, False)])
 
 
-def test_a_map_that_chases_itself_no_more_is_told_as_well():
-    history = losses(0.5, lambda s: 9.0 if s <= 500 else 0.4, steps=1000)
-    assert alarms_of(history) == [("off_diagonal", 500, False), ("off_diagonal", 800, True)]
-    assert "18 times that at equal times: lower lr, or raise diagonal" in alarms(history)[0].text
-
-
 def sizes(low, middle, high, count=8):
     health = {"target_size_low": low, "target_size_middle": middle, "target_size_high": high}
     return [{"step": number * 100, "health": health} for number in range(1, count + 1)]

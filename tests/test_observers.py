@@ -1,6 +1,5 @@
 """Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
 
-import dataclasses
 import warnings
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward import pictures
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.checkpoint.contents import load
@@ -151,16 +149,3 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
     assert not list((tmp_path / "run").glob("samples/*"))
-
-
-def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
-    """Held-out examples may come sorted: the first of them are no sample."""
-    drawn, picture = [], pictures.scatter_picture
-    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
-    data = pf.data.load("moons")
-    order = np.argsort(data.held_out.x[:, 0])
-    data = dataclasses.replace(data, held_out=data.held_out.take(order))
-    pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
-    spread = data.held_out.x[:, 0].std()
-    assert drawn
-    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in drawn)

@@ -163,14 +163,6 @@ def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
     assert [row["step"] for row in log.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3, 4, 5]
 
 
-def test_fit_raises_the_keyboards_interrupt_of_the_last_step_too(at_step, tmp_path):
-    moons = pf.data.load("moons")
-    at_step(lambda: send("SIGINT"))
-    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"):
-        pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
-    assert pf.load(tmp_path / "run").state["step"] == 3
-
-
 def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
     got, moons = [], pf.data.load("moons")
     before = signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
