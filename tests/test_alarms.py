@@ -87,7 +87,7 @@ def test_modes_that_were_never_found_are_told_of_until_one_is():
 @pytest.mark.parametrize(
     ("values", "more", "says"),
     [
-        ([0] * 40, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
+        ([0] * 41, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
         ([5] * 41, {}, "train longer, or take a larger size"),
         ([5] * 40, {}, None),  # not yet 2,000 steps
         ([6] * 99, {}, None),  # three quarters

