@@ -13,7 +13,6 @@ from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import UsageError
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
@@ -131,12 +130,6 @@ def test_a_training_that_has_ended_does_not_go_on(whole):
     assert_same(before, final_state(whole[0].folder))
 
 
-def test_a_training_without_a_guard_measures_nothing(tmp_path):
-    run = pf.fit(finishing(coverage=0.0, recall=0.0), DATA, steps=2, out=tmp_path / "run")
-    assert run.method.guard is None
-    assert not any("coverage_ratio" in row.get("health", {}) for row in run.losses())
-
-
 class Cloud(pf.transports.Transport):
     """Draws from a normal distribution of a given width, or a fixed set."""
 
@@ -187,11 +180,6 @@ def test_samples_that_are_not_finite_have_lost_all_variety():
     lost = watch.look(moment(float("inf"), 0.2, 0.4))
     assert (lost["coverage_ratio"], lost["recall_ratio"]) == (0, 0)
     assert min(lost["coverage_limit"], lost["recall_limit"]) > 0.5
-
-
-def test_the_averaged_weights_are_measured():
-    lost = Variety(DATA).look(Moment(None, 1, 0, 0.2, Played(1.0), Played(0.2), DATA))
-    assert lost["recall_ratio"] < lost["recall_limit"]
 
 
 def test_samples_of_the_reference_are_drawn_once(monkeypatch):
@@ -269,9 +257,3 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["method"]["guard"]["checks"] == 10
-
-
-def test_a_guard_needs_a_reference():
-    method = pf.recipes.flow(pf.data.VectorSpace((2,), (0, 0), (1, 1)), "tiny").method
-    with pytest.raises(UsageError, match=r"Denoising has a guard .* define reference\(\)"):
-        method.reference()

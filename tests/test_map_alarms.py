@@ -196,14 +196,6 @@ def test_four_calls_are_measured_at_every_fourth_mark():
     assert ["frechet_4" in jumps.look(moment(method, data, step)) for step in (50, 100, 150, 200)] == [False] * 3 + [True]
 
 
-def test_other_models_are_not_measured():
-    data = space_data((2,), labels=False)
-    flow = recipe_for("flow", data).method
-    jumps = Jumps(data, 64)
-    assert jumps.look(moment(flow, data, 50)) == {}
-    assert not jumps.due(moment(flow, data, 100))
-
-
 def test_a_map_that_diverges_is_measured_no_more():
     method, data = mapping()
     with torch.no_grad():

@@ -16,8 +16,6 @@ from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
 from pushforward.training.options import Settings
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import read_spec
 
 DATA = space_data((2,), labels=False)
 
@@ -99,18 +97,6 @@ def test_an_observer_may_only_read(does, late, tmp_path):
     run = trainer(tmp_path / "run", Looks(lambda moment: (does(moment), {})[1], late))
     with pytest.raises(RuntimeError, match="An observer has changed what it looks at"):
         run.advance()
-
-
-def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
-    first = trainer(tmp_path / "run", Looks())
-    while first.clock.step < 3:
-        first.advance(1e-9)
-    first.finish()
-    content, looks = read_spec(tmp_path / "run"), Looks()
-    holding = Holding(tmp_path / "run", None, content, writes=False)
-    second = Trainer(recipe_for("flow", DATA), DATA, Budget(steps=5), out=holding, observers=[looks])
-    second.restore(latest(tmp_path / "run" / "checkpoints"))
-    assert looks.rows == [(1, True), (2, True), (3, True)]
 
 
 def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeypatch):

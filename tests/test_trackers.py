@@ -7,7 +7,6 @@ import types
 import pytest
 import torch
 
-import pushforward as pf
 from pushforward import plugins
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.registries import TRACKERS
@@ -83,13 +82,6 @@ def test_each_step_is_logged_once_and_nothing_changes(pictured, tmp_path):
     assert notes.drawn == [4]
 
 
-def test_a_tracker_that_comes_later_receives_the_steps_before(tmp_path):
-    up_to(begun(tmp_path / "run"), 2).finish()
-    notes = Notes()
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
-    assert notes.steps == [1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("fails", ["start", "log", "finish"])
 def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
     class Others(Notes):
@@ -100,22 +92,6 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
         begun(tmp_path / "run", bad, good).advance()
     assert len(given) == 1
     assert good.steps == [1, 2, 3, 4]
-
-
-def test_a_training_that_fails_says_so(tmp_path):
-    notes = Notes()
-    trainer = up_to(begun(tmp_path / "run", notes), 2)
-    update = trainer.average.update
-
-    def spoiled(*arguments):
-        update(*arguments)
-        with torch.no_grad():
-            next(trainer.average.method.parameters()).fill_(torch.nan)
-
-    trainer.average.update = spoiled
-    with pytest.raises(pf.errors.Diverged):
-        trainer.advance()
-    assert notes.calls[-1] == ("finish", "failed")
 
 
 def test_trackers_are_found_by_name(tmp_path):

@@ -32,7 +32,6 @@ WARMUP = 0.1
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
-    """The number and the unit of a text such as "1.5 h", by their patterns; not a number where it says none."""
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
     try:
         return (float(match[1]), match[2] or "") if match else (math.nan, "")
@@ -230,7 +229,6 @@ class Clock:
 
     @property
     def _used(self) -> float:
-        """The share of the seconds that is used; 0 for other budgets."""
         return 0.0 if self.budget.seconds is None else self.seconds / self.budget.seconds
 
     @property

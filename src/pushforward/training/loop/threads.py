@@ -111,7 +111,6 @@ class Threads:
         self._seconds, self._written = {}, False
 
     def _fastest(self) -> int:
-        """The number whose steps took least time, the present one unless another is clearly faster."""
         times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
         present, best = self.stages[-1]["threads"][0], min(times, key=times.__getitem__)
         return int(best if times[best] < MARGIN * times[present] else present)

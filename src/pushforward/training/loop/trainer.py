@@ -236,7 +236,6 @@ class Trainer:
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
-        """The measures of the observers that are due, early or late."""
         due = due_at(self.observers, moment, late)
         if due and late:
             self._flush()
