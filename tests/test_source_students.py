@@ -26,6 +26,7 @@ from pushforward.testing import space_data
 from pushforward.training.api import distil, finisher
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.finalize import trained
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import starts_of
@@ -170,7 +171,7 @@ def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_
     x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
     first, t = starts(student.denoiser, x, BlockDraws(0, 0, 64))
     assert from_training(first / t[:, None], student.transport.source)
-    run = pf.training.ending.trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
+    run = trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
     assert run.transport.source.data == GAUSSIANS
     assert run.sample(4).shape == (4, 2)
 

@@ -56,7 +56,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
         ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
         ("            write_latest(", "            (", "interrupted"),
-        ("        trainer.processes.compare(where)\n", "", "recovering"),
         ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "failing_trainings"),
         ('"after": self.step', '"after": None', "damaged_runs"),
         ("            self.step, self._seconds = self._before", "            pass", "saving"),
@@ -66,7 +65,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/checkpoint/shards.py": [
         ("    check_space(where, bytes_of(tensors.values()))\n", "    pass\n", "processes"),
-        ("channel.rank, channel.control)", "channel.rank)", "processes saving_beside"),
         ("        with _all_or_none(channel), disk(where):\n", "        with disk(where):\n", "saving_beside"),
         ("    except Exception as error:  # whatever", "    except CheckpointError as error:  # whatever", "saving_beside"),
         ("        player.restore(optimizer", "        (optimizer", "launched"),
