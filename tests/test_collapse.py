@@ -5,9 +5,6 @@ import dataclasses
 import pytest
 
 import pushforward as pf
-from pushforward.conditions import Label
-from pushforward.data import Split, VectorSpace
-from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import latent_statistics
 from pushforward.report.findings import findings

@@ -9,9 +9,7 @@ from programs.watched import Game, log_of
 from torch import nn
 
 import pushforward as pf
-from pushforward import pictures
 from pushforward.data.core.ground_truth import Truth
-from pushforward.data.truth import Truth
 from pushforward.methods.method import HasCritic
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc

@@ -19,8 +19,6 @@ from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.evaluation.run_results import commands
-from pushforward.training.checkpoint.contents import load
-from pushforward.evaluation.commands import commands
 from pushforward.training.checkpoint.integrity import latest
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer

@@ -15,7 +15,6 @@ from pushforward.data import Batch
 from pushforward.denoiser import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.curves import teacher_of
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.feature_critic import FeatureCritic
 from pushforward.methods.likeness import Likeness

@@ -29,8 +29,8 @@ from pushforward.numbers import count, finite, plain
 from pushforward.safe_files import opened, read_object
 from pushforward.training import Run
 from pushforward.training.checkpoint.best import best_of
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest, step_name, unfinished, weights_hash, weights_of
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.nonfinite import MARK, in_words
 from pushforward.training.monitor.alarms import lost

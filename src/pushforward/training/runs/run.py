@@ -23,8 +23,8 @@ from pushforward.sampling_options import Sampling, configure, given_options, gui
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training.checkpoint.best import best_name
-from pushforward.training.checkpoint.stored import load as load_checkpoint
 from pushforward.training.checkpoint.integrity import latest, no_checkpoint, weights_of
+from pushforward.training.checkpoint.stored import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in
