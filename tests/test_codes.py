@@ -18,10 +18,10 @@ from pushforward.evaluation.latent import code_statistics, labelled, latent_stat
 from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
 from pushforward.evaluation.measurements import LatentStatistics
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.pictures import groups_picture
 from pushforward.report import Report
 from pushforward.report.curves import units
 from pushforward.report.latent import code_chart
-from pushforward.scatter import groups_picture
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
 

@@ -171,11 +171,11 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.distilling.train_all", stopped)
+        patched.setattr("pushforward.cli.training.train_all", stopped)
         assert main(words) == 130
     assert f"then: {command}" in capsys.readouterr().err.splitlines()
     with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.distilling.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
+        patched.setattr("pushforward.cli.training.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
         assert main([*words, "--overwrite"]) == 130
     assert f"no step of {folder}-finished was done. Its student is saved. To finish it: {command} --overwrite" in " ".join(
         capsys.readouterr().err.split()
@@ -187,8 +187,3 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
     assert (
         main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1", "--overwrite"]) == 0
     )
-
-
-def test_a_dry_run_is_one_of_train(capsys):
-    assert main(["distil", "runs/x", "--dry-run", "--steps", "4"]) == 2
-    assert "pushforward train distil --teacher RUN --dry-run" in " ".join(capsys.readouterr().err.split())

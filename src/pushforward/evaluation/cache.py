@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from pushforward.errors import CheckpointError
-from pushforward.replacing import replacing
+from pushforward.files import replacing
 
 __all__ = ["Cache", "array_read", "array_written", "cache_folder", "read_tensors", "write_tensors", "write_whole"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pushforward.safe_files import read_object
+from pushforward.files import read_object
 from pushforward.training import Run
 
 __all__ = ["commands", "commands_of", "reading_options"]

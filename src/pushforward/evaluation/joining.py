@@ -13,8 +13,8 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult, Settings
 from pushforward.evaluation.stored_pictures import with_pictures
+from pushforward.files import read_whole
 from pushforward.records import Damaged
-from pushforward.safe_files import read_whole
 
 __all__ = ["joined", "stored", "stored_file", "taken_apart"]
 

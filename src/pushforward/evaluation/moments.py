@@ -14,7 +14,7 @@ import numpy as np
 from pushforward.data import Space
 from pushforward.data.core.array_headers import array_header
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import opened
+from pushforward.files import opened
 from pushforward.training import Run
 from pushforward.training.monitor.critic_landscape import SIDE
 

@@ -16,8 +16,8 @@ from pushforward.evaluation.commands import commands
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
 from pushforward.evaluation.moments import moments_of
 from pushforward.evaluation.results import ModelResult
+from pushforward.files import read_object
 from pushforward.numbers import finite
-from pushforward.safe_files import read_object
 from pushforward.training import Run
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import latest, unfinished, weights_hash

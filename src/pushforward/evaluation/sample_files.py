@@ -18,8 +18,8 @@ from pushforward.data.readers import examples_in, left_out
 from pushforward.data.readers.reader import Examples
 from pushforward.data.readers.tables import TABLES, read_rows
 from pushforward.errors import DataError
+from pushforward.files import plain_path
 from pushforward.numbers import counted
-from pushforward.safe_files import plain_path
 
 __all__ = ["StoredSamples", "check_samples", "is_run", "read_samples"]
 

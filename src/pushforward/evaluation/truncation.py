@@ -13,9 +13,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import DataInfo, Settings
 from pushforward.metrics import MetricInfo, Score
-from pushforward.pictures import INK, REAL
+from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.records import Record
-from pushforward.scatter import figure_picture
 from pushforward.transports import BATCH, Transport
 
 if TYPE_CHECKING:
