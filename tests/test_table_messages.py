@@ -9,6 +9,7 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
+from pushforward.cli.entry import _signals_and_warnings
 from pushforward.cli.evaluation import _rows, _samples_beside, _write
 from pushforward.cli.inputs import condition_of
 from pushforward.data import load
