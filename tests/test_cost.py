@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from programs import forking
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import announcing
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
@@ -26,7 +23,7 @@ from pushforward.networks import Compressor, Expander
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import recipe_for, ring, space_data
+from pushforward.testing import ring, space_data
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
 from pushforward.training.estimates import training_memory
@@ -288,13 +285,3 @@ def test_bits_come_with_their_guess(monkeypatch):
     assert base.name == "one Gaussian"
     assert comparison.models[0].scores["bpd"].value == pytest.approx(base.scores["bpd"].value, abs=0.05)
     assert comparison.baseline is None, "nothing was sampled"
-
-
-@pytest.mark.parametrize("name", ["vae", "gan", "flow"])
-def test_the_terminal_counts_what_samples_first_and_what_only_training_needs_apart(name):
-    method = recipe_for(name, space_data((2,), labels=False, n=40)).method
-    said = announcing._sizes(SimpleNamespace(method=method))
-    first, *others = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", said))
-    assert first == cost.parameters(method.transport())
-    assert first + sum(others) == sum(tensor.numel() for tensor in method.parameters())
-    assert ("for training only" in said) == (name != "flow")
