@@ -76,7 +76,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
     ],
-    "launched.py": [
+    "environment.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
     ],
     "likelihood.py": [
@@ -101,7 +101,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli_samples"),
         ("at += len(x)", "at += 0", "cli_samples"),
-        ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli_samples numbers"),
+        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
     ],
     "paths.py": [
@@ -145,31 +145,27 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
         ("value if value in parts else", "value or", "report_files report"),
     ],
-    "safe_files.py": [
+    "files.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("    _check_depth(value)\n", "", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
         ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("if end != size:", "if False:", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
-        ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
     ],
     "sampling_options.py": [
-        ("    if solver.stochastic:", "    if False:", "grid_learning"),
+        ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling cli_options"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-    ],
-    "strict_json.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
     ],
     "registries.py": [
         ("if name in self.homes:", "if False:", "new_file plugin"),
@@ -233,9 +229,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("** 2).clamp(max=self.gamma)", "** 2).clamp(min=self.gamma)", "couplings_times"),
         ("(k.r / k.sigma) ** 2", "k.r**2", "couplings_times"),
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
-    ],
-    "warned.py": [
-        ("            level = depth\n", "            level = 1\n", "observers"),
     ],
     "table_column.py": [
         ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),

@@ -33,9 +33,8 @@ from pushforward.grid_learning import Pairs
 from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import counted, duration
-from pushforward.pictures import INK, REAL
+from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.records import Record
-from pushforward.scatter import figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.learned_solvers import by_default

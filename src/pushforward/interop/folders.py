@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError, UsageError, imported
-from pushforward.safe_files import check_tensors, read_whole
-from pushforward.strict_json import parse_json
+from pushforward.files import check_tensors, parse_json, read_whole
 
 __all__ = ["WEIGHTS", "config_of", "from_config", "library", "load_network", "read_json"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
 from pushforward.solvers.tracing import compile_table
-from pushforward.warned import warn
 
 __all__ = ["TableCache"]
 
@@ -60,7 +60,7 @@ class TableCache:
         except NotAffine as reason:
             if not self.solver.adaptive:
                 name = type(self.solver).__name__
-                warn(f"The step of {name} is not affine ({reason}): it is run as it is, without a table.")
+                warn(f"The step of {name} is not affine ({reason}): it is run as it is, without a table.", stacklevel=2)
             return reason
 
 

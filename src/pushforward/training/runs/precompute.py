@@ -18,10 +18,10 @@ from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.files import read_json, read_object
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.methods.trajectories import Trajectories
 from pushforward.precision import network_precision
-from pushforward.safe_files import read_json, read_object
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.disk import appearing, sha256, write_json
 from pushforward.training.distributed.processes import Processes
