@@ -152,7 +152,9 @@ def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
     """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
     for name in models:
         if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
-            hint = did_you_mean(name, RECIPES) or " Durations follow --budget, with no space after a comma." * name[:1].isdigit()
+            hint = did_you_mean(name, RECIPES) or " Durations follow --budget, with no space after a comma." * (
+                name[:1] in "0123456789,"
+            )
             raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.{hint}')
 
 
