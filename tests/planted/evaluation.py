@@ -118,7 +118,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
         (', "out": out}', "}", "run_commands"),
         (' or trained_by.startswith("pushforward compare ")', "", "run_commands"),
-        ('.removesuffix(".0")', "", "report_choices"),
         (", *_options(settings)]", "]", "run_commands"),
         ('*_options(spec["asked"]), ', "", "run_commands"),
         ("*reading_options(source), ", "", "run_commands"),
