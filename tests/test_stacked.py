@@ -103,7 +103,7 @@ def test_there_are_no_labels(data):
     assert data.train.labels is None
     with pytest.raises(UsageError, match="has no labels"):
         pf.data.load("stacked-digits", labelled=True)
-    with pytest.raises(UsageError, match="has no labels"):
+    with pytest.raises(UsageError, match="is none: leave it out"):
         pf.data.load("stacked-digits", target="x")
 
 
