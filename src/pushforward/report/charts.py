@@ -174,7 +174,7 @@ def smooth(values: Sequence[float | None]) -> list[float]:
         for middle in (np.nanmedian, np.nanmean):
             windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, half, constant_values=np.nan), 2 * half + 1)
             x = middle(windows, axis=1) if len(x) else x
-    return x.tolist()
+    return [float(value) for value in x]
 
 
 # Lines over axes ------------------------------------------------------------------------------------------------
