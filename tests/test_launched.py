@@ -131,7 +131,7 @@ def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
     assert results["timed"][0] == [0, 0], results["timed"]
     state = pf.load(folder / "timed").state
     assert state["seconds"] > 0, "how much of the budget, depends on the machine's speed while the number of steps is fixed"
-    assert state["step"] > 1
+    assert state["step"] >= 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])

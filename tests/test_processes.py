@@ -26,7 +26,8 @@ from pathlib import Path
 from unittest.mock import patch
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer, space
+from types import SimpleNamespace
+from pushforward.training import Budget, Trainer
 from pushforward.training.distributed.processes import Group
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
@@ -39,7 +40,7 @@ with patch("torch.distributed.checkpoint.save", save):
     trainer.save()
     assert used == [group.saving.control] and group.saving.control not in (None, torch.distributed.group.WORLD), used
     try:
-        with patch.object(space, "_free", lambda path: 10):
+        with patch("shutil.disk_usage", lambda path: SimpleNamespace(free=10)):
             trainer.save()
     except CheckpointError as error:
         print(error)

@@ -21,7 +21,6 @@ import pushforward as pf
 from pushforward.cli import main as command_line
 from pushforward.cli.processes import start
 from pushforward.data import Sampler
-from pushforward.data.core import dataset
 from pushforward.data.images.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
@@ -102,15 +101,10 @@ def unreadable(trainer):
 
 
 def vanishing(folder):
-    """The work of a training on images that stay on disk, which one process cannot read after its third step.
-
-    Nor can it read them for a fingerprint.
-    """
+    """The work of a training on images that stay on disk, which one process cannot read after its third step."""
     files = photos(folder / "photos", 12)
 
     def work(rank):
-        if rank:
-            dataset.fingerprints = None
         data = pf.data.load(files, stream=True, resize=4)
         at_step(1, 3, unreadable)(rank)
         try:
@@ -141,9 +135,9 @@ def noted(folder):
 
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
-    from pushforward.training.checkpoint.contents import fill as fill_checkpoint
+    from pushforward.training.checkpoint import contents
 
-    usual, saved = fill_checkpoint, []
+    usual, saved = contents.fill, []
 
     def fill(*arguments):
         saved.append(1)
@@ -151,7 +145,7 @@ def full_disk(rank):
             raise OSError(28, "No space left on device")
         return usual(*arguments)
 
-    fill_checkpoint = fill
+    contents.fill = fill
 
 
 def no_data(rank):
