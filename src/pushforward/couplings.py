@@ -71,7 +71,6 @@ class Source:
         self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
-        """The data set, whose examples have the shape of the space."""
         from pushforward.data import load
 
         options = {"limit": self.limit, "seed": self.seed, "labelled": False}

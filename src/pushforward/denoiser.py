@@ -103,7 +103,6 @@ class Denoiser(Predicting):
         return clock
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The prediction at x_t (n, *shape) and t (n,), in model units."""
         k = self.coefficients(x_t, t)
         return convert(self.output, self.prediction, self._output(x_t, t, condition, k), x_t, k)
 
@@ -116,7 +115,6 @@ class Denoiser(Predicting):
         return self.path.at(t).over(x_t)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The network's time, the scale of its input, and how its output is read as ``kind``."""
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
                 f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
@@ -127,7 +125,6 @@ class Denoiser(Predicting):
         return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The output read as ``kind``, of the shape of x_t, model units."""
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
 
@@ -148,7 +145,6 @@ class Denoiser(Predicting):
         return solve(self.output, self._output(x_t, t, condition, k), x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
-        """One."""
         return 1
 
     def on(self, path: Path) -> Repathed:
@@ -202,7 +198,6 @@ class FlowMap(Denoiser):
 
     @property
     def jumps(self) -> bool:
-        """It is a map between two times."""
         return True
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
@@ -260,7 +255,6 @@ class Repathed(Wrapped):
         self.path: Path = path if whole else Narrowed(path, *known)
 
     def _matched(self, t: Tensor) -> Tensor:
-        """The denoiser's own times of equal log-SNR."""
         known = self.denoiser.path
         return known.time(self.path.log_snr(t)).clamp(*known.ends)
 
@@ -272,11 +266,9 @@ class Repathed(Wrapped):
         return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` on the new path."""
         return blend(columns, x_t, evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition))
 
     def calls(self, t: float = 0.5) -> int:
-        """The denoiser's, at the matched time."""
         return self.denoiser.calls(float(self._matched(torch.tensor(float(t), dtype=torch.float64))))
 
     def on(self, path: Path) -> Repathed:

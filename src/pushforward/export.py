@@ -39,16 +39,13 @@ class GivenNoise(Draws):
         self.noise, self.n, self._calls = noise, noise.shape[1], 0
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """The next part, (n, *shape)."""
         self._calls += 1
         return self.noise[self._calls - 1]
 
     def uniform(self) -> Tensor:
-        """Refused: a sampler draws normal numbers."""
         raise UsageError("A sampler that is exported draws normal numbers only.")
 
     def stream(self, name: str, interval: int = 1) -> Draws:
-        """Refused: there is one stream."""
         raise UsageError("A sampler that is exported draws from one stream only.")
 
 
@@ -80,7 +77,6 @@ class Sampler(nn.Module):
 
 
 def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
-    """That a condition may have any length."""
     return None if condition is None else {name: {0: n} for name in condition}
 
 
@@ -160,19 +156,15 @@ class ScanSampler(nn.Module):
 
 
 class _Ended(Transport):
-    """The end of a solve, in place of the flow."""
-
     def __init__(self, flow: Flow) -> None:
         super().__init__()
         self.space, self.noise_shape = flow.space, flow.noise_shape
 
     def forward(self, z: Tensor, condition: Any = None, draws: Draws | None = None) -> Tensor:
-        """Z itself."""
         return z
 
     @property
     def calls(self) -> int:
-        """None."""
         return 0
 
 

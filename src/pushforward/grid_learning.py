@@ -104,7 +104,6 @@ def learn_grid(
 
 
 def _best_start(flow: Flow, pairs: Pairs, batch: int) -> Flow:
-    """The flow on its own grid or on the named one that does best on some pairs."""
     tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
     return min(tried, key=lambda candidate: pairs.error(along(candidate), batch))
 

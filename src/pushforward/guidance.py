@@ -52,7 +52,6 @@ def _scale(value: float) -> float:
 
 
 def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
-    """At which times guidance acts, bool of the shape of t."""
     if interval is None:
         return torch.ones_like(t, dtype=torch.bool)
     level = torch.exp(-path.log_snr(t) / 2)
@@ -64,27 +63,22 @@ def _acts(interval: Interval, path: Path, t: float) -> bool:
 
 
 def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
-    """The scale at each time: 1 where guidance does not act."""
     return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
 
 
 def _per_example(scale: float | Tensor) -> bool:
-    """Whether each example has its own scale; in a solve a single number holds for the batch."""
     return isinstance(scale, Tensor) and scale.numel() > 1
 
 
 def _guided_examples(scale: Tensor) -> Tensor:
-    """The examples whose scale is not 1, as indices."""
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
 def _some(columns: TimeColumns, index: Tensor) -> TimeColumns:
-    """The columns of some examples; numbers that hold for the whole batch stay."""
     return mapped(columns, lambda part: part[index] if _per_example(part) else part)
 
 
 def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
-    """The condition of the examples x, and the null for the examples ``again`` after them."""
     both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
     return hide(both, null)
@@ -136,7 +130,6 @@ class Guided(Wrapped):
         return self.scale == 0 and self.interval is None and not learned
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The scale, 1 where guidance does not act, and the denoiser's columns."""
         inner = columns_of(self.denoiser, kind, t, to)
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
 
@@ -189,7 +182,6 @@ class AtScale(Wrapped):
             raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The map's."""
         return {"inner": columns_of(self.denoiser, kind, t, to)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
@@ -231,11 +223,9 @@ class Autoguided(Wrapped):
 
     @property
     def jumps(self) -> bool:
-        """Whether both models are maps between two times."""
         return super().jumps and self._matched.jumps
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The scale, 1 where guidance does not act, and the columns of both models."""
         inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
 
@@ -255,7 +245,6 @@ class Autoguided(Wrapped):
         return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
-        """The model's and, inside the interval, the weaker one's."""
         acts = self.scale != 1 and _acts(self.interval, self.path, t)
         return self.denoiser.calls(t) + (self._matched.calls(t) if acts else 0)
 
@@ -286,11 +275,9 @@ class Thresholded(Wrapped):
         self.share = float(share)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The denoiser's columns for data, and how data is read as ``kind``."""
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` whose data lie within bounds."""
         assert self.space.bounds is not None
         low, high = (end.to(x_t) for end in self.space.bounds)
         middle, half = (low + high) / 2, (high - low) / 2

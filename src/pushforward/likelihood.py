@@ -125,7 +125,6 @@ class _Slope:
 
 
 def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """The end of the solve and the integral of the divergence along it."""
     gained = y.new_zeros(len(y))
     for start, stop in itertools.pairwise(grid):
         h, middle = stop - start, (start + stop) / 2
@@ -211,7 +210,6 @@ def elbo(
 
 
 def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:
-    """1/2 int E |z - z_hat|^2 d log-SNR, nats (n,)."""
     path = denoiser.path
     high, low = path.log_snr_ends()
     total = torch.zeros(len(u), dtype=torch.float64, device=u.device)
@@ -226,7 +224,6 @@ def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int,
 
 
 def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]) -> list[Tensor]:
-    """Log p(x | x_{t_min}) for several decoders, nats (n,) each."""
     path, bounds = denoiser.path, denoiser.space.bounds
     assert bounds is not None
     t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)

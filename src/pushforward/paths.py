@@ -82,16 +82,13 @@ class Linear(Path):
     ends = (1e-3, 1 - 1e-3)
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         ones = torch.ones_like(t)
         return Coefficients(1 - t, t, -ones, ones)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """2 log((1 - t) / t)."""
         return 2 * (torch.log1p(-t) - torch.log(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """sigmoid(-log_snr / 2)."""
         return torch.sigmoid(-log_snr / 2)
 
 
@@ -105,19 +102,16 @@ class Cosine(Path):
     ends = (1e-3, 1 - 1e-3)
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         half = math.pi / 2
         # sin of the complement keeps alpha exact near t = 1
         alpha, sigma = torch.sin(half * (1 - t)), torch.sin(half * t)
         return Coefficients(alpha, sigma, -half * sigma, half * alpha)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """-2 log tan(pi t / 2)."""
         half = math.pi / 2
         return 2 * (torch.log(torch.sin(half * (1 - t))) - torch.log(torch.sin(half * t)))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """(2 / pi) atan(exp(-log_snr / 2))."""
         return torch.atan(torch.exp(-log_snr / 2)) * (2 / math.pi)
 
 
@@ -143,14 +137,12 @@ class VP(Path):
         return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         log_alpha = self._log_alpha(t)
         alpha, sigma = torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
         dalpha = -alpha * (t * (self.beta_max - self.beta_min) + self.beta_min) / 2
         return Coefficients(alpha, sigma, dalpha, -alpha * dalpha / sigma)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """2 log alpha - log(1 - alpha^2)."""
         log_alpha = self._log_alpha(t)
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
@@ -179,16 +171,13 @@ class VE(Path):
         self.ends = (sigma_min / sigma_max, 1.0)
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         ones = torch.ones_like(t)
         return Coefficients(ones, self.sigma_max * t, torch.zeros_like(t), self.sigma_max * ones)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """-2 log(sigma_max t)."""
         return -2 * torch.log(self.sigma_max * t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """exp(-log_snr / 2) / sigma_max."""
         return torch.exp(-log_snr / 2) / self.sigma_max
 
 
@@ -215,17 +204,14 @@ class Shifted(Path):
         self.ends = (ends[0], ends[1])
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         k, here = self.path.at(self.path.time(self.log_snr(t))), self.path.at(t)
         rate = here.dlog_snr / k.dlog_snr
         return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """The path's own, less 2 log(shift)."""
         return self.path.log_snr(t) - 2 * math.log(self.shift)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The inverse of `log_snr`."""
         return self.path.time(log_snr + 2 * math.log(self.shift))
 
 
@@ -245,13 +231,10 @@ class Narrowed(Path):
         self.ends = (self.low, self.high)
 
     def at(self, t: Tensor) -> Coefficients:
-        """The path's own."""
         return self.path.at(t)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """The path's own."""
         return self.path.log_snr(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The path's own."""
         return self.path.time(log_snr)

@@ -251,9 +251,7 @@ class Wrapped(Predicting):
 
     @property
     def jumps(self) -> bool:
-        """Whether the wrapped predictor is a map between two times, whose estimates take a second time."""
         return isinstance(self.denoiser, Predicting) and has_jump(self.denoiser)
 
     def calls(self, t: float = 0.5) -> int:
-        """The calls of the wrapped predictor."""
         return self.denoiser.calls(t)

@@ -129,7 +129,6 @@ class TableDenoiser(Denoiser):
 
     @property
     def jumps(self) -> bool:
-        """Whether it is a map between two times."""
         return self.sampling is not None
 
     @property
@@ -256,12 +255,10 @@ class TableDenoiser(Denoiser):
         return [(left * angles.sin()).flatten(1), (left * angles.cos()).flatten(1)]
 
     def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
-        """Log-probabilities of indicators, up to a constant of each block, by their shares and their own noisy state."""
         layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.std
         return layout.prior + alpha / columns["sigma"] ** 2 * (x_t + alpha * layout.mean)
 
     def _width(self, columns: TimeColumns) -> Tensor:
-        """The standard deviation of a state's scores, with their factors."""
         return ((columns["alpha"] * self.factors) ** 2 + columns["sigma"] ** 2).sqrt()
 
     def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
@@ -285,15 +282,12 @@ class TableDenoiser(Denoiser):
         return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The prediction at x_t (n, d) and t (n,), in the units of `space`."""
         return self.predict(self.prediction, x_t, t, condition)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """The estimates of data and noise from one network call."""
         k, data = self.coefficients(x_t, t), self.predict("data", x_t, t, condition)
         return data, (x_t - k.alpha * data) / k.sigma
 
 
 def _shares(logarithms: Tensor) -> Tensor:
-    """Probabilities of their logarithms, at least e^-87."""
     return logarithms.clamp(min=LEAST_LOG).exp()

@@ -137,7 +137,6 @@ def learn_table(
 def _learned(
     start: Flow, fit: Pairs, choice: Pairs, size: tuple[int, int], watch: Callable[[int, float], None] | None
 ) -> LearnedTable:
-    """The table that does best on the pairs for choosing, of 20 moments and the start."""
     rounds, batch = size
     numbers = _Numbers(start)
     predictor = _Recomputed(start.denoiser)
@@ -191,7 +190,6 @@ class _Numbers:
         return general(compile_table(self._flow.solver, times, self._flow.denoiser))
 
     def __call__(self) -> tuple[General, Tensor]:
-        """The table and its grid (N + 1,), differentiable."""
         grid = self.grid.times()
         base = self._compiled(grid)
         times = self._path.time(self._path.log_snr(base.times) + self.moved).clamp(*self._path.ends)
@@ -199,18 +197,15 @@ class _Numbers:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All free numbers."""
         return [self.added, self.moved, *self.grid.parameters()]
 
     def groups(self) -> list[dict[str, object]]:
-        """The numbers by their rates."""
         return [
             {"params": [self.added, self.moved], "lr": RATES["coefficients"]},
             {"params": list(self.grid.parameters()), "lr": RATES["grid"]},
         ]
 
     def table(self) -> LearnedTable | None:
-        """The table of the current numbers; None where a solve could not use them."""
         with torch.no_grad():
             table, grid = self()
         finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
@@ -221,11 +216,9 @@ class _Recomputed(Wrapped):
     """A predictor whose calls hold no memory until the backward pass makes them again."""
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The denoiser's."""
         return columns_of(self.denoiser, kind, t, to)
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The denoiser's estimate."""
         # the backward pass may run in another thread, which does not have the precision that is set for this one
         here = contextvars.copy_context()
         estimate: Tensor = checkpoint(

@@ -56,7 +56,6 @@ class Tabulated(Path):
         return torch.from_numpy(np.stack([cubic[3], cubic[2], cubic[1], cubic[0], knots[1:]]))
 
     def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-SNR and its derivative in t, in float64."""
         position = t.double() * self.levels - 1
         table = self._table.to(t.device)
         index = position.detach().floor().long().clamp(0, self.levels - 2)
@@ -65,14 +64,12 @@ class Tabulated(Path):
         return a + u * (b + u * (c + u * d)), (b + u * (2 * c + u * 3 * d)) * self.levels
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients at times t."""
         value, slope = self._cubic(t)
         alpha, sigma = torch.sqrt(torch.sigmoid(value)), torch.sqrt(torch.sigmoid(-value))
         parts = alpha, sigma, alpha * sigma**2 * slope / 2, -sigma * alpha**2 * slope / 2
         return Coefficients(*(part.to(t.dtype) for part in parts))
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """The interpolated log-SNR."""
         return self._cubic(t)[0].to(t.dtype)
 
     def time(self, log_snr: Tensor) -> Tensor:

@@ -61,7 +61,6 @@ class Uniform(Times):
     """Uniform between the path's ends."""
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """t_min + u (t_max - t_min)."""
         low, high = path.ends
         return low + u * (high - low)
 
@@ -77,7 +76,6 @@ class Levels(Times):
         self.levels = levels
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """ceil(u T) / T."""
         return (torch.floor(u * self.levels) + 1).clamp(max=self.levels) / self.levels
 
 
@@ -90,7 +88,6 @@ class LogitNormal(Times):
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """sigmoid(mean + std ndtri(u))."""
         return torch.sigmoid(self.mean + self.std * _normal_quantile(u))
 
 
@@ -109,7 +106,6 @@ class LogNormal(Times):
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """The time whose log noise-to-signal ratio is mean + std ndtri(u)."""
         return path.time(-2 * (self.mean + self.std * _normal_quantile(u)))
 
 
@@ -127,7 +123,6 @@ class LogSNR(Times):
         self.low, self.high = low, high
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """The time whose log-SNR is high - u (high - low)."""
         return path.time(self.high - u * (self.high - self.low))
 
 
@@ -145,12 +140,10 @@ class Stratified(Times):
         self.times, self.group = times, group
 
     def numbers(self, draws: Draws) -> Tensor:
-        """(i + u_i) / size within each group."""
         parts = [(torch.arange(len(part), device=part.device) + part) / len(part) for part in draws.uniform().split(self.group)]
         return torch.cat(parts)
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """The wrapped law's."""
         return self.times.quantile(u, path)
 
 
@@ -181,7 +174,6 @@ class Flat(Weight):
         return torch.ones_like(k.alpha) if self.kind in (None, kind) else gain(kind, self.kind or kind, k) ** 2
 
     def on_data(self, k: Coefficients) -> Tensor:
-        """The weight for the data prediction."""
         return self("data", k)
 
 
@@ -189,7 +181,6 @@ class SNR(Weight):
     """alpha^2 / sigma^2 on the data error, which is a flat weight on the noise error."""
 
     def on_data(self, k: Coefficients) -> Tensor:
-        """alpha^2 / sigma^2."""
         return (k.alpha / k.sigma) ** 2
 
 
@@ -206,7 +197,6 @@ class MinSNR(Weight):
         self.gamma = gamma
 
     def on_data(self, k: Coefficients) -> Tensor:
-        """min(alpha^2 / sigma^2, gamma)."""
         return ((k.alpha / k.sigma) ** 2).clamp(max=self.gamma)
 
 
@@ -214,5 +204,4 @@ class EDMWeight(Weight):
     """EDM's (sigma^2 + 1) / sigma^2 on the data error at sigma / alpha; a flat weight on v."""
 
     def on_data(self, k: Coefficients) -> Tensor:
-        """(alpha^2 + sigma^2) / sigma^2."""
         return (k.r / k.sigma) ** 2

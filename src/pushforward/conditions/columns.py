@@ -59,12 +59,10 @@ class Columns(ConditionKind):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """The columns."""
         return self.columns
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(k,)."""
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
@@ -96,7 +94,6 @@ class Columns(ConditionKind):
         return table[at.clamp(max=len(table) - 1)]
 
     def check(self, values: Tensor, n: int) -> None:
-        """Floating-point numbers, k for each example."""
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             raise UsageError(
                 f"Got values of shape {tuple(values.shape)} and {values.dtype} for {', '.join(self.columns)}; "
@@ -104,19 +101,16 @@ class Columns(ConditionKind):
             )
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Numbers by column, as short as float32 allows."""
         return [
             {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
         ]
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Zeros."""
         import torch
 
         return torch.zeros(n, *self.shape, device=device)
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
-        """Tuples of plain values, as JSON's lists are not; for the constructors of kinds, which are frozen."""
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
         object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):

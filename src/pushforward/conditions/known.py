@@ -49,12 +49,10 @@ class Known(ConditionKind):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """The columns."""
         return tuple(field.name for field in self.fields)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(d + columns,)."""
         return (sum(field.width for field in self.fields) + len(self.fields),)
 
     def read(self, request: Any) -> Tensor:
@@ -116,11 +114,9 @@ class Known(ConditionKind):
         return [sentence for field in fields for sentence in _replaced(field, _listed(requested[field.name]))]
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """No column is known."""
         return self.blank(len(u), u.device)
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Zeros: no column is known."""
         import torch
 
         return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
@@ -134,30 +130,25 @@ class Known(ConditionKind):
         raise UsageError("Known columns are for denoisers of tables: train flow, ddpm or edm.")
 
     def describe(self) -> str:
-        """Any columns."""
         return "any of them can be given"
 
     def check(self, values: Tensor, n: int) -> None:
-        """Refuse another shape."""
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
             raise UsageError(
                 f"Got known columns of shape {tuple(values.shape)}; expected floats of shape ({n}, {self.shape[0]})."
             )
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Nothing: the columns are in the rows themselves."""
         return [{} for _ in range(len(values))]
 
 
 def _listed(request: Any) -> list[Any]:
-    """One value or several as a list."""
     if hasattr(request, "tolist"):
         request = request.tolist()
     return list(request) if isinstance(request, (list, tuple)) else [request]
 
 
 def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
-    """A sentence on each number that the column holds as another one."""
     if field.range is None:
         return []
     low, high = field.range
@@ -180,7 +171,6 @@ def _replaced(field: Column, cells: Sequence[Any]) -> list[str]:
 
 
 def _expected(field: Column) -> str:
-    """What a column of numbers or dates takes, in words."""
     if field.kind != "date":
         return "a number"
     such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
@@ -188,7 +178,6 @@ def _expected(field: Column) -> str:
 
 
 def _value(field: Column, cell: Any) -> float:
-    """A column's value as the column holds it."""
     absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
     text = "" if absent else str(cell).strip()
     value = float(field.read([text])[0])

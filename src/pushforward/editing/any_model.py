@@ -110,7 +110,6 @@ def edited_condition(transport: Transport, condition: ConditionLike) -> Conditio
 def _nearest(
     transport: Transport, x: Tensor, condition: ConditionLike, batch: int, events: Events
 ) -> tuple[Inversion, ConditionLike]:
-    """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
     nearest = invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
@@ -121,7 +120,6 @@ def _nearest(
 
 
 def _words(transport: Transport, condition: dict[str, Tensor]) -> str:
-    """The condition of the first of several samples in words."""
     kinds = transport.space.conditions
     cells = [cell for name, values in condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
     return ", ".join(f"{name} {value}" for name, value in cells)

@@ -277,13 +277,11 @@ def _imputed(
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of values meet all constraints, (n,); missing values meet any."""
     return space.met(values) if space.constraints else np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()
 def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int) -> NDArray[np.float64]:
-    """Values of rows drawn from their own seeds for the first time, turn 0, or again."""
     draws = ExampleDraws(seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))

@@ -32,7 +32,6 @@ class Masked(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, *shape) to (n, *shape)."""
         return x * self.mask
 
 

@@ -81,7 +81,6 @@ INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both ends as flat vectors and the share as a column, float64."""
     if a.shape != b.shape:
         raise UsageError(f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
@@ -229,7 +228,6 @@ def _along(
 
 
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
-    """Noise (frames, *shape) from a to b, both (1, *shape)."""
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if frames < 2:
@@ -239,7 +237,6 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
-    """A condition of one example, n times."""
     return None if condition is None else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
 
 

@@ -126,7 +126,6 @@ class _Part:
         self.transport, self.target, self.search, self.starts = transport, target, search, search.starts
 
     def begin(self, given: Condition, seed: int, batch: int) -> None:
-        """Choose the best random z of each example."""
         candidates = max(self.search.candidates, self.starts)
         drawn = self.transport.noise(ExampleDraws(0, candidates, f"project/{seed}", self.transport.device))
         starts = []
@@ -144,13 +143,11 @@ class _Part:
         return self._error(self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1])
 
     def _error(self, x: Tensor, target: Tensor) -> Tensor:
-        """The mean squared error of each example as files hold it, within the data's bounds."""
         bounds = self.transport.space.bounds
         held = x if bounds is None else x.clamp(bounds[0].to(x), bounds[1].to(x))
         return (held - target).square().flatten(1).mean(1)
 
     def run(self) -> Inversion:
-        """Improve all z, and take the best of each example."""
         steps, lr = self.search.steps, self.search.lr
         z = self.z.clone().requires_grad_(True)
         optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
@@ -184,7 +181,6 @@ class _Part:
 
 
 def _off_norm(z: Tensor) -> Tensor:
-    """(|z| / sqrt(d) - 1)^2 of each example."""
     return ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
 
 

@@ -56,11 +56,9 @@ class Restored(Wrapped):
         self.register_buffer("known", known, persistent=False)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """The denoiser's columns for data, and how data is read as ``kind``."""
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` whose data agree with the observation."""
         data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
         return blend(columns, x_t, self.known.to(x_t) + (data - self.project(data)))
 
@@ -125,7 +123,6 @@ class Resampled(Solver):
     def last(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
-        """The solver's, in one round."""
         return self.solver.last(denoiser, x, t, s, condition, draws, memory)
 
 

@@ -29,7 +29,6 @@ class Pooled(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, C, H, W) to (n, C, H, W); H and W are multiples of the factor."""
         return _blocks(F.avg_pool2d(x, self.factor), self.factor)
 
 

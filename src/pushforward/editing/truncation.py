@@ -74,14 +74,11 @@ class Truncated(Transport):
         self.space, self.noise_shape = inner.space, inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """inner(truncate(z))."""
         return self.inner(truncate(z, self.limit), condition, draws)
 
     def noise(self, draws: Draws) -> Tensor:
-        """The inner model's, before truncation."""
         return self.inner.noise(draws)
 
     @property
     def calls(self) -> int:
-        """The inner model's."""
         return self.inner.calls

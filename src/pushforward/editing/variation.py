@@ -56,12 +56,10 @@ class Variation(Transport):
     start: Tensor
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Noise the data with z and solve back."""
         return self.rest(z + self.start.to(z), condition, draws)
 
     @property
     def calls(self) -> int:
-        """Those of the steps that are run again."""
         return self.rest.calls
 
 
@@ -137,10 +135,8 @@ class Nearby(Transport):
         self.register_buffer("z", z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """The inner model at the mixture; z is n."""
         return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)
 
     @property
     def calls(self) -> int:
-        """The inner model's."""
         return self.inner.calls

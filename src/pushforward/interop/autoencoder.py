@@ -19,16 +19,6 @@ __all__ = ["DiffusersDecoder", "DiffusersEncoder", "autoencoder_from_diffusers"]
 
 
 class _Half(nn.Module, ABC):
-    """One half of diffusers' AutoencoderKL.
-
-    Args:
-        config: An AutoencoderKL, whose half is taken as it is, or its configuration, from which one is made.
-
-    Raises:
-        UsageError: For another network.
-        MissingExtra: Without diffusers.
-    """
-
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
         model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
@@ -71,7 +61,6 @@ class DiffusersDecoder(_Half):
         self.enter, self.decoder = model.post_quant_conv, model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Images (n, channels, height, width) from codes (n, c, height / f, width / f)."""
         return self.decoder(z if self.enter is None else self.enter(z))
 
 

@@ -116,7 +116,6 @@ class DiffusersUNet(nn.Module):
 
 
 def _checked_config(unet: nn.Module) -> dict[str, Any]:
-    """The configuration of a UNet2DModel as plain data; settings that are not supported are refused."""
     if not isinstance(unet, library().UNet2DModel):
         raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
     config = config_of(unet)
@@ -174,7 +173,6 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
 
 
 def _sampler(folder: File) -> str:
-    """The name of the folder's sampler class, after its parts have been checked by name."""
     index = read_json(folder / "model_index.json")
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
     for name in ("unet", "scheduler"):
@@ -256,7 +254,6 @@ def to_diffusers(model: Any, folder: str | File) -> None:
 
 
 def _expressible(denoiser: Denoiser) -> DiffusersUNet:
-    """The network of a denoiser, if its network, units and inputs are such as diffusers knows."""
     network = denoiser.network
     if not isinstance(network, DiffusersUNet):
         raise UsageError(
@@ -276,7 +273,6 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
 
 
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
-    """The sampler of diffusers that fits the path and the network's prediction; a preconditioned network predicts v."""
     path, prediction = denoiser.path, denoiser.output
     names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":

@@ -53,7 +53,6 @@ class ClassPrior(nn.Module):
         return mean, log_std
 
     def _by_label(self, part: Tensor) -> Tensor:
-        """One entry for each class, centred over the classes, and last that of no label."""
         by_class = SPEED * part.view(self.classes, *self.code)
         present = [label for label in range(self.classes) if label not in self.absent]
         centred = by_class - by_class[present].mean(0)
@@ -75,7 +74,6 @@ class ToPrior(nn.Module):
         self.encoder, self.prior = encoder, prior
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Means, then log-variances, of w."""
         mean, log_variance = self.encoder(x, t, condition).chunk(2, dim=1)
         centre, log_std = self.prior.moments(condition, x.shape[0])
         return torch.cat([(mean - centre) * torch.exp(-log_std), log_variance - 2 * log_std], dim=1)
@@ -94,6 +92,5 @@ class FromPrior(nn.Module):
         self.decoder, self.prior = decoder, prior
 
     def forward(self, w: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """The decoder at z."""
         mean, log_std = self.prior.moments(condition, w.shape[0])
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)

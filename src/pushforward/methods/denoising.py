@@ -90,7 +90,6 @@ class Denoising(Method):
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
 
     def _check(self) -> None:
-        """Refuse a denoiser whose arguments contradict its training: a stored one is rebuilt from its arguments."""
         if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
             branch = "an" if self.label_dropout else "no"
             raise UsageError(
@@ -101,26 +100,21 @@ class Denoising(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: the denoiser."""
         return {"denoiser": self.denoiser}
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The denoiser; a coupling may hold data."""
         return (self.denoiser,)
 
     @property
     def group(self) -> int:
-        """The least number of examples that holds whole groups of both the coupling and the times."""
         return math.lcm(self.couple.group, self.times.group)
 
     @property
     def reuse(self) -> int:
-        """The coupling's."""
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """One turn of one player."""
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t = self.times(now.draws, self.denoiser.path)
         at = self.denoiser.path.at(t)
@@ -131,5 +125,4 @@ class Denoising(Method):
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
 
     def transport(self) -> Flow:
-        """The denoiser under its default solver."""
         return Flow(self.denoiser, self.solver, self.steps, self.grid)

@@ -74,7 +74,6 @@ class Distillation(Mapping):
         self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """One turn of one player."""
         if now.progress >= self.stored:
             yield from super().losses(batch, now)
             return
@@ -93,7 +92,6 @@ class Distillation(Mapping):
         yield from self.turn(error, now, self.likeness.weight * self.softened(unlike))
 
     def _unlike(self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now) -> Tensor:
-        """How unlike the teacher's samples those of the map are, by the teacher's features, (n,); 0 but for jumps to data."""
         assert self.likeness is not None
         teacher, which = trained(self.teacher.denoiser), jumps.nonzero()[:, 0]
         assert teacher is not None

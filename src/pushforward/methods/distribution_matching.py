@@ -84,16 +84,13 @@ class DistributionMatching(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The second denoiser moves first."""
         return {"fake": self.fake, "map": self.flow_map}
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The map."""
         return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """Turns of the second denoiser on samples of their own, then the map's."""
         condition = batch.condition
         for turn in range(self.rounds):
             draws = now.draws.stream(f"fake {turn}")
@@ -129,7 +126,6 @@ class DistributionMatching(Method):
         return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 

@@ -115,12 +115,10 @@ class Finish(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The critic moves first."""
         return {"critic": self.critic, "map": self.flow_map}
 
     @property
     def group(self) -> int:
-        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
@@ -165,9 +163,7 @@ class Finish(Method):
         return (x - before).square().mean()
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
-        """The map that training started from, in as many jumps."""
         return Flow(self.teacher, Jump.of(self.teacher), self.steps)

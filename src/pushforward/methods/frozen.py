@@ -66,7 +66,6 @@ class Freezing(nn.Module):
         return frozen[name] if name in frozen else super().__getattr__(name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Take the frozen parts along to another device."""
         super()._apply(fn, recurse)
         for part in self._frozen.values():
             part._apply(fn, recurse)

@@ -73,7 +73,6 @@ class Game:
         return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign()
 
     def _sloped(self, both: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The scores of real and generated examples, and the squared norms of their slopes."""
         step = self.penalties.difference
         if step is None:
             both.requires_grad_()

@@ -85,12 +85,10 @@ class GAN(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The critic moves first."""
         return {"critic": self.critic, "generator": self.generator}
 
     @property
     def group(self) -> int:
-        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
@@ -106,7 +104,6 @@ class GAN(Method):
         return self.game.alone(x, condition, self.critic_input.pack)
 
     def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
-        """The augmentation of this step, with its strength."""
         if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
         strength = self.strength_now.clone()
@@ -138,11 +135,9 @@ class GAN(Method):
         yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
-        """Move the strength by the signs of the critic's scores of the whole batch (ADA)."""
         assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
         self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
 
     def transport(self) -> Map:
-        """The generator."""
         return Map(self.generator, self.space, (self.latent,))

@@ -49,7 +49,6 @@ class Bounded(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Means, then log-variances."""
         return torch.cat(gaussian_of(self.network(x, t, condition)), dim=1)
 
 
@@ -135,7 +134,6 @@ class HierarchicalVAE(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: all networks together."""
         return {"autoencoder": self}
 
     @property
@@ -144,7 +142,6 @@ class HierarchicalVAE(Method):
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """The negative bound, nats per entry of x."""
         beta, dreg = self.bound.weight(now), self.bound.dreg
         weighted = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
         bound = importance_bound(weighted.log_likelihood + beta * weighted.ratio, weighted.codes if dreg else None, beta)

@@ -106,16 +106,13 @@ class Gaussian(Likelihood):
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log N(x; decoded, variance)."""
         errors = (x - decoded).square() * torch.exp(-self.log_variance)
         return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The output itself."""
         return decoded
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """The mean and noise of the learned variance."""
         return mean + torch.exp(self.log_variance / 2) * noise
 
 
@@ -135,16 +132,13 @@ class Bernoulli(Likelihood):
             raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Minus the cross-entropy of the bits."""
         bits = self.space.to_data(x).round()
         return -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The probabilities of a one, in model units."""
         return self.space.to_model(torch.sigmoid(decoded))
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Zeros and ones, in model units."""
         ones = torch.special.ndtr(noise) < self.space.to_data(mean)
         return self.space.to_model(ones.to(mean))
 
@@ -190,7 +184,6 @@ class LogisticMixture(Likelihood):
         return log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log sum_k w_k prod_c P_k(level of channel c), summed over pixels."""
         log_weights, places, log_scales = self._parts(decoded)
         level = (self.space.to_data(x) * (LEVELS - 1)).round().unsqueeze(1)
         half, centred = 1 / (LEVELS - 1), level * (2 / (LEVELS - 1)) - 1 - places
@@ -202,7 +195,6 @@ class LogisticMixture(Likelihood):
         return torch.logsumexp(log_weights + each.sum(2, keepdim=True), 1).flatten(1).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The mean of the mixture's places, held to the range."""
         log_weights, places, _ = self._parts(decoded)
         middle = (log_weights.exp() * places.clamp(-1, 1)).sum(1)
         return self.space.to_model((middle + 1) / 2)

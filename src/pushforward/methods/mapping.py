@@ -128,26 +128,21 @@ class Mapping(Method):
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The map; the average that makes targets is none that is sampled from."""
         return (self.flow_map,)
 
     @property
     def players(self) -> Dict[str, nn.Module]:
-        """One: the map."""
         return {"map": self.flow_map}
 
     @property
     def group(self) -> int:
-        """The least number of examples that holds whole groups of both the coupling and the times."""
         return math.lcm(self.couple.group, self.pairs.group)
 
     @property
     def reuse(self) -> int:
-        """The coupling's."""
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """One turn of one player."""
         self._renew(now.progress)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
@@ -175,7 +170,6 @@ class Mapping(Method):
         return error / (error.detach() + EPS) ** self.power
 
     def _renew(self, progress: float) -> None:
-        """At the start of a stage, let the map that makes targets be the one in training."""
         if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(progress)):
             self._follow(1.0)
             self.stage.fill_(stage)
@@ -217,12 +211,10 @@ class Mapping(Method):
         return torch.where(shaped(s == t, x), velocity, bounded)
 
     def _trained(self, condition: Condition, draws: Draws) -> Condition:
-        """The condition as it is trained: hidden in some examples, or with a scale of guidance where the map knows it."""
         guidance = self.flow_map.preconditioning.guidance
         if guidance is not None:
             return scaled(condition, guidance, draws)
         return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps; one that has only learned to jump to data is noised again between them."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

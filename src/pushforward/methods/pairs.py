@@ -79,7 +79,6 @@ class Sorted(Pairs):
         return torch.where(equal, first, t), torch.where(equal, first, s)
 
     def equal(self, draws: Draws, path: Path) -> Tensor:
-        """Single draws of the law."""
         return self.times(draws, path)
 
 

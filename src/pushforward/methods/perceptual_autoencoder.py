@@ -100,7 +100,6 @@ class Standardised(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: dict[str, Tensor] | None = None) -> Tensor:
-        """``network(mean + std z)``."""
         return self.network(self.mean.to(z) + self.std.to(z) * z, t, condition)
 
 
@@ -163,7 +162,6 @@ class PerceptualAutoencoder(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """The critic moves first."""
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
@@ -187,7 +185,6 @@ class PerceptualAutoencoder(Method):
         yield "autoencoder", value + toward - toward.detach() + self.weights.kl_weight * divergence.mean()
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means and log-variances of codes, codes drawn with the noise, and their images."""
         mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
         z = mean + torch.exp(log_variance / 2) * noise
         return mean, log_variance, z, call(self.decoder, z, None, None)
@@ -214,7 +211,6 @@ class PerceptualAutoencoder(Method):
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
-        """The distance in features of each example, and the critic's scores of the reconstructions."""
         if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
             with torch.no_grad():
                 real = call(self.critic.features, x)
@@ -228,7 +224,6 @@ class PerceptualAutoencoder(Method):
         return feature_distance(wanted, self.feature_extractor.features(reconstructed)), scores  # type: ignore[operator]
 
     def _measured(self, total: Sums) -> None:
-        """Follow the mean and mean square of the codes' channels in the whole batch."""
         view, count = self.code_mean.shape, total.count * math.prod(self.latent[1:])
         self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
@@ -238,17 +233,14 @@ class PerceptualAutoencoder(Method):
         return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
 
     def transport(self) -> Map:
-        """The decoder, at normal codes of the measured mean and spread."""
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
         return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
 
 
 def _moments(z: Tensor) -> dict[str, Tensor]:
-    """The sum and the sum of squares of each channel of codes (n, c, ...)."""
     axes = (0, *range(2, z.dim()))
     return {"sum": z.detach().sum(axes), "square": z.detach().square().sum(axes)}
 
 
 def _length(slope: Tensor) -> Tensor:
-    """The norm of each example, shaped to multiply it."""
     return shaped(slope.flatten(1).norm(dim=1), slope)

@@ -55,7 +55,6 @@ class Snapped(nn.Module):
         self.network, self.codebook = network, codebook
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """``network(quantised z)``."""
         return self.network(self.codebook(z)[0], t, condition)
 
 
@@ -85,7 +84,6 @@ class Drawn(nn.Module):
         return torch.searchsorted(edges, reached, right=True).T.reshape(z.shape)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """``network(vectors of the codes)``."""
         return self.network(self.codebook.look_up(self.codes(z)).to(z), t, condition)
 
 
@@ -140,11 +138,9 @@ class QuantisedAutoencoder(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: encoder, decoder and variance together."""
         return {"autoencoder": self}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """One turn; the book follows after it."""
         h = call(self.encoder, batch.x, None, batch.condition)
         quantised, index = self.codebook(h)
         decoded = call(self.decoder, quantised, None, batch.condition)
@@ -161,7 +157,6 @@ class QuantisedAutoencoder(Method):
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
-        """How codes were used, and the sums that the codebook follows."""
         use = {"use": _counts(index, self.codebook.size)}
         if not isinstance(self.codebook, Following):
             return Sums(len(index), use, then=self._followed)
@@ -171,7 +166,6 @@ class QuantisedAutoencoder(Method):
         return Sums(len(index), use | self.codebook.assigned(h, index), examples, then=self._followed)
 
     def _followed(self, total: Sums) -> None:
-        """Move the book, and the measured use of codes, by those of the whole batch."""
         if isinstance(self.codebook, Following):
             moved = {name: total.values[name] for name in ("counts", "sums")}
             self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))

@@ -36,7 +36,6 @@ class TeacherPairs(Coupling, nn.Module):
         return x, z
 
     def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
-        """A sample of the teacher, its noise, and the sample's own condition."""
         pairs = self.trajectories
         which = pairs.choose(draws)
         start, sample = pairs.states[which, 0].float(), pairs.states[which, -1].float()

@@ -142,7 +142,6 @@ class Start(Rule):
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
-        """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
         share, exact = self.share(where.progress), self.derivative != "none"
         if share == 1 and not exact:
@@ -171,7 +170,6 @@ class Middle(Rule):
         self.random = random
 
     def target(self, where: Where) -> Tensor:
-        """The two legs, weighted by their lengths."""
         x, t, s = where.x, where.t, where.s
         share = where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
         m = t - share * (t - s)
@@ -197,11 +195,9 @@ class Progressive(Rule):
         self.stages = whole("stages", stages, 1)
 
     def stage(self, progress: float) -> int:
-        """The number of the stage, from 0."""
         return min(self.stages - 1, int(progress * self.stages))
 
     def target(self, where: Where) -> Tensor:
-        """As that of `Middle`."""
         return Middle().target(where)
 
 
@@ -225,7 +221,6 @@ class End(Rule):
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:
-        """(1 - h) F(x_t, t, m) + h F(x_m, m, m), or the limit."""
         x, t, s = where.x, where.t, where.s
         if self.derivative == "none":
             m = s + self.share * (t - s)

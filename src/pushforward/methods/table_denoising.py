@@ -70,21 +70,17 @@ class TableDenoising(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: the denoiser."""
         return {"denoiser": self.denoiser}
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The denoiser."""
         return (self.denoiser,)
 
     @property
     def group(self) -> int:
-        """The times'."""
         return self.times.group
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """One turn of one player."""
         denoiser, layout, draws = self.denoiser, self.denoiser.layout, now.draws
         rows = self.space.to_data(batch.x)
         given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
@@ -113,5 +109,4 @@ class TableDenoising(Method):
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))
 
     def transport(self) -> Flow:
-        """The denoiser under its default solver."""
         return Flow(self.denoiser, self.solver, self.steps, self.grid)

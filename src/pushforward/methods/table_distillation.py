@@ -54,16 +54,13 @@ class TableDistillation(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: the map."""
         return {"map": self.flow_map}
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The map."""
         return (self.flow_map,)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """One turn of one player."""
         student, trajectories = self.flow_map, self.trajectories
         which, first, second = trajectories.places(now.draws.stream("trajectories"))
         (x_t, t), (x_s, s) = trajectories.at(which, first), trajectories.at(which, second)
@@ -80,5 +77,4 @@ class TableDistillation(Method):
         yield "map", (total if given is None else total * ~given.known).mean()
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

@@ -62,7 +62,6 @@ class Rows(Likelihood):
         return shares + (layout.gated(rows) * each).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """Probabilities of indicators, and means of scores where a row has one, in model units."""
         shares = self.layout.log_shares(decoded.float()).exp()
         rows = shares.index_copy(1, self.layout.scores, decoded[:, self.layout.scores].float())
         return (rows - self.layout.mean) / self.layout.std

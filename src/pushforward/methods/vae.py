@@ -46,7 +46,6 @@ class Deterministic(nn.Module):
         self.network, self.halved = network, halved
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Its means, and log-variances of practically nothing."""
         mean = self.network(x, t, condition)
         mean = mean.chunk(2, dim=1)[0] if self.halved else mean
         return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
@@ -93,12 +92,10 @@ class VAE(Method):
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
-        """One: encoder, decoder and variance together."""
         return {"autoencoder": self}
 
     @property
     def group(self) -> int:
-        """Examples over which free bits take means."""
         return 64 if self.bound.free_bits else 1
 
     @property
@@ -122,7 +119,6 @@ class VAE(Method):
         return self.decoder if self.prior is None else FromPrior(self.decoder, self.prior)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """The negative bound, nats per entry of x."""
         beta, settings = self.bound.weight(now), self.bound
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)

@@ -63,7 +63,6 @@ class _Half(nn.Module, ABC):
 
     @classmethod
     def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
-        """Build one of three sizes; the class says how many parameters each has."""
         stem = stem_of(size, shape, 16)
         width, blocks = size_choice(size, SIZES)
         return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)

@@ -43,8 +43,6 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
 
 
 class _Trunk(NamedTuple):
-    """The blocks of both halves."""
-
     stem: int
     channels: list[int]
     conditioning: Conditioning

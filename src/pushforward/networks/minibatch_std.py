@@ -49,7 +49,6 @@ def append_minibatch_std(h: Tensor, group: int) -> Tensor:
 
 
 def _deviation(groups: Tensor) -> Tensor:
-    """One number for each group: (groups, examples, features) -> (groups,)."""
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
     return (variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)).mean(1)

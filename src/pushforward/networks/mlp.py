@@ -129,7 +129,6 @@ class MLP(nn.Module):
         return self.leave(h).to(x.dtype)
 
     def _with_numbers(self, x: Tensor, condition: Condition | None) -> Tensor:
-        """Beside x the continuous conditions as plain numbers, 0 where they are hidden."""
         parts = [x]
         for name, kind in self.joined.items():
             values, null = values_of(name, kind, x.shape[0], x.device, condition)

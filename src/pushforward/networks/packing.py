@@ -77,11 +77,6 @@ class Packed(nn.Module):
 
 
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
-    """The number of channels of all conditions.
-
-    Raises:
-        UsageError: Naming a condition that cannot become channels.
-    """
     for name, kind in kinds.items():
         if not kind.channels:
             raise UsageError(f'A packed critic cannot take the condition "{name}" ({type(kind).__name__}); leave pack out.')

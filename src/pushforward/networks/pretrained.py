@@ -63,7 +63,6 @@ def _read(file: Path) -> Mapping[str, Tensor]:
 
 
 def _fold(block: nn.Module, convolution: str, norm: str, file: Mapping[str, Tensor], weight: str, statistics: str) -> None:
-    """Take a convolution and its normalisation from the file, and make one convolution of them."""
     conv: Any = block.get_submodule(convolution)
     normalise: Any = block.get_submodule(norm)
     conv.load_state_dict({"weight": file[f"{weight}.weight"]})

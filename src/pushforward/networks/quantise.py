@@ -18,7 +18,6 @@ DEAD = 0.03
 
 
 def _straight_through(h: Tensor, q: Tensor) -> Tensor:
-    """The value of q exactly, with the gradient of h."""
     return q.detach() + (h - h.detach())
 
 

@@ -58,7 +58,6 @@ def with_second_time(
 
 
 def _set_times(described: Any, times: int) -> bool:
-    """Set the first ``times`` of a description from 1 to so many; whether there was one."""
     if not isinstance(described, dict):
         return False
     if described.get("times") == 1:
@@ -69,7 +68,6 @@ def _set_times(described: Any, times: int) -> bool:
 
 @torch.no_grad()
 def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
-    """Give an embedding of several times the values of one of a single time, whatever the others."""
     times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
     old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
     features = new.features(torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1))

@@ -128,7 +128,6 @@ class UNet(nn.Module):
     def _encoded(
         self, x: Tensor, t: Tensor | None, condition: Condition | None
     ) -> tuple[list[Tensor], Tensor, Iterator[Film], Tensor | None]:
-        """What each level holds, what enters the middle, the films of the other blocks, and the embedding."""
         check_input(x, self.shape, "UNet")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)

@@ -67,7 +67,6 @@ __all__ = [
 
 
 def _on_space(function: RecipeFunction) -> RecipeFunction:
-    """The recipe, also of a data set or its name or path instead of a space."""
 
     @functools.wraps(function)
     def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:

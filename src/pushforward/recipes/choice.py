@@ -208,7 +208,6 @@ def critic(
 
 
 def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
-    """A critic that receives Fourier features of vectors, or of packs of them; of a table of its scores alone."""
     size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
     if not isinstance(space, TableSpace):
         return FourierFeatures(network, size, waves)
@@ -228,11 +227,6 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
 
 
 def _pair(space: Space, kind: str) -> str:
-    """The name of a generator's and a critic's architecture.
-
-    Raises:
-        UsageError: For an unknown one, or one that cannot take this shape.
-    """
     if one_of("network", kind, ("auto", "mlp", *PAIRS)) == "auto":
         return "mlp" if flat(space) else "dcgan"
     others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)

@@ -151,11 +151,6 @@ def distil(
 
 
 def _denoiser(flow: Any) -> Denoiser:
-    """The trained denoiser of a teacher.
-
-    Raises:
-        UsageError: For one that has no steps, or is a map already.
-    """
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
         raise UsageError(
@@ -167,11 +162,6 @@ def _denoiser(flow: Any) -> Denoiser:
 
 
 def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, float]:
-    """One scale, or the least and the greatest.
-
-    Raises:
-        UsageError: For anything else.
-    """
     parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
     try:
         scales = [float(part) for part in parts]
@@ -185,25 +175,18 @@ def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, floa
 
 
 def _usual(scales: float | tuple[float, float]) -> float:
-    """The scale at which a map of several is read by default: 1, or the least."""
     if isinstance(scales, float):
         return scales
     return 1.0 if scales[0] <= 1 <= scales[1] else scales[0]
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
-    """The student of a teacher; guidance leaves it no unconditional branch."""
     denoiser = trained(guide.denoiser)
     assert denoiser is not None
     return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
 
 def _share(rule: str, stored: float | None) -> float:
-    """The share of training on stored trajectories.
-
-    Raises:
-        UsageError: For an unknown rule, or a share beside the one that has no other part.
-    """
     if one_of("rule", rule, RULES) != "stored":
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
@@ -230,25 +213,18 @@ def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, aver
 
 
 def _average(rule: str, average: float | None, network: nn.Module) -> float | None:
-    """The half-life of the average that makes targets; None where the map in training makes them."""
     if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
         return AVERAGE
     return average or None
 
 
 def _check_size(size: str, space: Space, network: nn.Module) -> None:
-    """Refuse a size other than the teacher's; small is the default, so it may not have been given.
-
-    Raises:
-        UsageError: Naming the teacher's size.
-    """
     if size == "small" or size == (teacher_size := _size_of(space, network)) or teacher_size is None:
         return
     raise UsageError(f"The student's network is its teacher's, whose size is {teacher_size}; got {size}. Leave the size out.")
 
 
 def _size_of(space: Space, network: nn.Module) -> str | None:
-    """The size of a network of the recipes; None for others."""
     described = spec.describe(network)
     for size in SIZES:
         for kind in ("auto", "unet", "dit") if space.grid else ("auto",):

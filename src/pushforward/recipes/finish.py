@@ -104,11 +104,6 @@ def finish(
 
 
 def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
-    """The critic of a name.
-
-    Raises:
-        UsageError: For features of a map whose network shows none, or an unknown name.
-    """
     unet = flow_map.network
     if network == "features" and not isinstance(unet, UNet):
         raise UsageError(

@@ -100,11 +100,6 @@ def flow(
 
 
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
-    """Pairs of a teacher.
-
-    Raises:
-        UsageError: For another coupling with a teacher, none without, or a source beside the teacher.
-    """
     if teacher is None:
         raise UsageError("The coupling reflow pairs noise with samples of a trained flow, ddpm or edm: name it as `teacher`.")
     if coupling != "reflow":

@@ -57,7 +57,6 @@ def options_of(recipe: RecipeFunction) -> dict[str, Option]:
 
 
 def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
-    """The types of a union, and the group that stands beside them."""
     group = ""
     if typing.get_origin(annotation) is typing.Annotated:
         annotation, *metadata = typing.get_args(annotation)
@@ -67,7 +66,6 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
 
 
 def _described(docstring: str) -> dict[str, str]:
-    """Name -> text of a Google docstring's Args section."""
     described: dict[str, str] = {}
     inside, name = False, ""
     for line in docstring.splitlines():

@@ -16,11 +16,7 @@ __all__ = ["Schedule"]
 
 
 class _Clock(Protocol):
-    """The progress of training; see `pushforward.training.budget.Clock`."""
-
-    def rate(self, warmup: int, decay: float, end: float) -> float:
-        """A linear rise over so many steps, a plateau, a cosine fall to ``end`` over the share ``decay``."""
-        ...
+    def rate(self, warmup: int, decay: float, end: float) -> float: ...
 
 
 @dataclass(frozen=True)

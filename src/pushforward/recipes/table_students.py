@@ -54,7 +54,6 @@ def distil_table(
 
 
 def _network_of(network: nn.Module) -> str:
-    """The name of a teacher's network, as `table_training` knows it."""
     return "columns" if isinstance(network, ColumnTransformer) else "mlp"
 
 

@@ -57,7 +57,6 @@ def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
 
 
 def _with_known(space: TableSpace) -> TableSpace:
-    """The table whose columns are conditions of one another."""
     name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
     return space.with_conditions({**space.conditions, name: Known(space.fields)})
 

@@ -36,7 +36,6 @@ class DDIM(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """One step from t to s."""
         here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
         if self.eta == 0:
@@ -61,5 +60,4 @@ class Ancestral(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """DDIM's step with eta = 1."""
         return DDIM(1.0).step(denoiser, x, t, s, condition, draws, memory)

@@ -56,5 +56,4 @@ class Jump(Solver):
     def last(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> Tensor:
-        """One jump from t to 0."""
         return denoiser.jump(x, t, s, condition)  # type: ignore[attr-defined]

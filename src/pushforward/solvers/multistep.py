@@ -30,11 +30,9 @@ class _Multistep(Solver):
         """The state at s; the first node is at t."""
 
     def _start(self) -> SingleStep | None:
-        """The solver of the first step, where the order needs a better one than the first order."""
         return None
 
     def calls(self, steps: int) -> int:
-        """One a step, and one more where the first step is a better one."""
         return steps + (1 if self._start() and steps > 1 else 0)
 
     def step(
@@ -49,12 +47,10 @@ class _Multistep(Solver):
 
 
 def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node], slope: Tensor) -> Tensor:
-    """The exact step for a constant estimate: that at t plus half of the change by ``slope`` over the step."""
     return exponential_step(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
 
 
 def _slope(denoiser: Predictor, t: Tensor, s: Tensor, newer: Node, older: Node) -> Tensor:
-    """The change of the line through two nodes over the step from t to s."""
     ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
     return over(ratio, newer[1]) * (newer[1] - older[1])
 

@@ -77,5 +77,4 @@ def _settings(part: object) -> list[Any]:
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:
-    """Whether two lists hold the same objects."""
     return len(a) == len(b) and all(left is right for left, right in zip(a, b, strict=True))

@@ -88,12 +88,10 @@ class _Tracer:
         self._open()
 
     def fresh(self) -> int:
-        """A register that has not been used."""
         self._count += 1
         return self._count
 
     def drawn(self) -> Symbol:
-        """A symbol for fresh noise."""
         register = self.fresh()
         self._noises.append(register)
         return Symbol.of(register, self.shape)
@@ -116,19 +114,15 @@ class _Tracer:
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """As a denoiser's."""
         return self._asked(check(kind), x_t, t, condition)
 
     def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
-        """As a flow map's."""
         return self._asked("jump", x_t, t, condition, s)
 
     def calls(self, t: float = 0.5) -> int:
-        """The denoiser's."""
         return self._denoiser.calls(t)
 
     def ends(self, state: Any, stop: float, memory: Any) -> None:
-        """A step ends: its state and memory become registers, so that expressions stay short."""
         if self._end is not None:
             self._close(None)
         register = self._register(state)
@@ -138,7 +132,6 @@ class _Tracer:
         self._end = stop, register
 
     def finished(self) -> list[Row]:
-        """The rows, the last of which ends the last step."""
         self._close(None)
         return self._rows
 
@@ -148,8 +141,6 @@ class _Opaque:
 
 
 class _Noise(Draws):
-    """Draws of which each call is a symbol."""
-
     rows = 1
 
     def __init__(self, tracer: _Tracer) -> None:
@@ -185,7 +176,6 @@ def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
 
 
 def _listed(columns: TimeColumns) -> TimeColumns:
-    """Lists of floats instead of tensors through which no gradient goes."""
     return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
 
 

@@ -79,7 +79,6 @@ def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.nda
 
 
 def _check_identity(part: Any, features: Features) -> None:
-    """Change a weight of fitted features, which are not used any further."""
     network: nn.Module = features._network
     tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point() and tensor.numel()]
     before, identity = features.weights, features.identity

@@ -100,7 +100,6 @@ class Events:
             reply = yield move
 
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        """The calls that write: where they are, their names, and what counts them first."""
         import safetensors.torch
 
         yield from ((os, name, self._before(getattr(os, name))) for name in _CALLS)
@@ -141,7 +140,6 @@ class _Steps(Silent):
         self.events = events
 
     def __call__(self, name: str, clock: Any, samples: int, losses: Any) -> None:
-        """The step is done and may be saved next."""
         self.events.note("step")
 
 

@@ -108,7 +108,6 @@ def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
-    """Player, loss and the size of its gradient, turn by turn, without updates."""
     torch.manual_seed(0)  # dropout alone uses torch's generator
     turns = []
     for player, loss in method.turns(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):

@@ -39,7 +39,6 @@ def _rows(random: np.random.Generator) -> np.ndarray:
 
 
 def _values(x: np.ndarray) -> np.ndarray:
-    """The values of the rows of `_rows`."""
     rows = x.astype(np.float32)
     return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
 
@@ -58,7 +57,6 @@ def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object
 
 
 def _classes(x: np.ndarray) -> np.ndarray:
-    """Two classes, by the side of the middle on which the first column lies."""
     return np.asarray(x[:, 0] > np.median(x[:, 0]), np.int64)
 
 
@@ -119,7 +117,6 @@ def check_metric(
 
 
 def _far(samples: Samples) -> np.ndarray:
-    """Examples beyond all data, and all the same: neither like it nor diverse."""
     return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
 
 

@@ -88,7 +88,6 @@ class Counting(Mixture):
     count = 0
 
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The same, counted."""
         self.count += 1
         return super().predict(kind, x_t, t, condition)
 
@@ -99,7 +98,6 @@ class Correlated(Mixture):
     covariance = torch.tensor([[0.5, 0.3], [0.3, 0.9]], dtype=torch.float64)
 
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The posterior mean of the data given x_t, read as any prediction."""
         k = self.path.at(t[:1] if t.stride() == (0,) else t).over(x_t)  # one time for all rows
         part, basis = torch.linalg.eigh(self.covariance)
         gap = (x_t - k.alpha * self.centres.to(x_t)) @ basis.to(x_t)
@@ -114,20 +112,16 @@ class _Quick(Draws):
         self.rows, self._random = rows, np.random.Generator(np.random.Philox(seed))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (rows, *shape), float32."""
         return torch.from_numpy(self._random.standard_normal((self.rows, *shape), dtype=np.float32))
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (rows,), float32."""
         return torch.from_numpy(self._random.random(self.rows, dtype=np.float32))
 
     def stream(self, name: str, every: int = 1) -> Draws:
-        """The same source: whatever is drawn from it is fresh."""
         return self
 
 
 def _start(denoiser: Any, n: int) -> tuple[Tensor, float, float]:
-    """Fixed starts (n, 2) and the times at which they start and end."""
     torch.manual_seed(1)
     start, stop = denoiser.path.time(torch.tensor([START, STOP], dtype=torch.float64)).tolist()
     k = denoiser.path.at(torch.tensor([start], dtype=torch.float64))

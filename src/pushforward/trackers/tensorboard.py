@@ -23,7 +23,6 @@ class TensorBoard(Tracker):
         self._writer: Any = None
 
     def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        """Open an event file; a run that is resumed has one more, which TensorBoard shows as the same line."""
         self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder / FOLDER / "tensorboard"))
         if known is None:
             for title, content in (("spec", config), ("manifest", facts)):
@@ -32,12 +31,10 @@ class TensorBoard(Tracker):
         return "tensorboard"
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Write scalars."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        """Write images."""
         from PIL import Image
 
         for path in paths:
@@ -45,5 +42,4 @@ class TensorBoard(Tracker):
                 self._writer.add_image("pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def finish(self, status: str) -> None:
-        """Close the file."""
         self._writer.close()

@@ -60,7 +60,6 @@ class Autoencoder(nn.Module):
         return self.likelihood.sample(x, draws.stream("decoder").normal(self.space.shape))
 
     def _own(self, condition: Condition) -> Condition:
-        """The conditions that the autoencoder receives; the models in its latent space may know more than it."""
         names = self.space.conditions
         missing = [name for name in names if condition is None or name not in condition]
         if missing:

@@ -88,14 +88,12 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        """The given grid, else the one on which a map has learned to jump, else the solver's."""
         learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
 
     def facts(self) -> dict[str, str]:
-        """Data, parameters, prediction and path, solver, steps and grid."""
         arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
@@ -150,7 +148,6 @@ class Flow(Transport):
         return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Solve from noise to data."""
         return self._last(self.walk(self._at_start(z), self._times, condition, draws))
 
     @staticmethod
@@ -164,11 +161,6 @@ class Flow(Transport):
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
 
     def _beyond(self, t: float) -> bool:
-        """Whether there is only noise at a time, so that its log-SNR is infinite.
-
-        Raises:
-            UsageError: If the path does not reach so far.
-        """
         path = self.denoiser.path
         log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
         if t <= path.ends[1] or math.isfinite(log_snr):

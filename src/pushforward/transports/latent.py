@@ -40,7 +40,6 @@ class Latent(Transport):
         return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
 
     def noise(self, draws: Draws) -> Tensor:
-        """The inner transport's."""
         return self.inner.noise(draws)
 
     def on(self, inner: Transport) -> Latent:
@@ -83,7 +82,6 @@ class Latent(Transport):
 
     @property
     def calls(self) -> int:
-        """The inner transport's and one of the decoder."""
         return self.inner.calls + 1
 
 

@@ -48,11 +48,9 @@ class Map(Transport):
         return self.likelihood.sample(x, draws.normal(self.space.shape))
 
     def facts(self) -> dict[str, str]:
-        """Data, parameters, and the likelihood."""
         drawn = {} if self.likelihood is None else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
         return super().facts() | drawn
 
     @property
     def calls(self) -> int:
-        """One."""
         return 1

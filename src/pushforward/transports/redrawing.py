@@ -223,7 +223,6 @@ class Redrawing:
             raise self._given_up(_broken(self.space, self.unmet, self.n, TURNS))
 
     def _given_up(self, what: str) -> Diverged:
-        """The error of a request that is given up, with the constraints that the draws refused last break."""
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
         what += f"; draws break {listing(quoted(each.text) for each in broken)}" if several and broken else ""
@@ -232,7 +231,6 @@ class Redrawing:
         return Diverged(f"{what}. Train for longer, or without this constraint{other if sums else ''}.", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
-        """Count one draw of some samples, and by their seeds those that it left without."""
         self._count(drawn, len(refused))
         self.lost += sum(turn * self.n + seed - self.seed < HOPELESS for seed in refused)
 
@@ -274,7 +272,6 @@ def named_constraints(space: Space, every: bool = False) -> str:
 
 
 def _broken_by(space: Space, x: Tensor) -> list[Any]:
-    """The constraints of a table that some of these samples break."""
     constraints = getattr(space, "constraints", ())
     return [each for each in constraints if not np.all(replace(space, constraints=(each,)).valid(x))]  # type: ignore[type-var]
 
@@ -284,5 +281,4 @@ def _broken(space: Space, broken: int, n: int, turns: int) -> str:
 
 
 def _turns(measured: bool) -> int:
-    """How often a sample may be drawn again."""
     return min(TURNS, MEASURED) if measured else TURNS

@@ -72,7 +72,6 @@ def _shared(
 
 
 def _summed(counts: Sequence[int]) -> list[int]:
-    """Counts of all processes."""
     total = torch.tensor(counts, dtype=torch.int64)
     torch.distributed.all_reduce(total)
     return [int(count) for count in total]

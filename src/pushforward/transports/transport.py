@@ -65,7 +65,6 @@ class Transport(nn.Module, ABC):
         return f"{type(self).__name__}({', '.join(rest)})"
 
     def _repr_html_(self) -> str:
-        """HTML for notebooks."""
         return facts_table(type(self).__name__, self.facts())
 
     @property
@@ -125,7 +124,6 @@ class Transport(nn.Module, ABC):
     def _parts(
         self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
     ) -> Iterator[tuple[Tensor, Condition]]:
-        """All parts, of which the first wait for one another until a draw meets the constraints or none of enough does."""
         waiting: list[Part] = []
         for start in range(0, n, batch):
             waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
@@ -166,7 +164,6 @@ class Transport(nn.Module, ABC):
         return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
 
     def _request(self) -> Request:
-        """What reads conditions that are asked for."""
         space = self.space
         return Request(space.conditions, space.names, () if space.names else space.columns)
 
@@ -200,7 +197,6 @@ class Transport(nn.Module, ABC):
         return part.x, part.condition
 
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
-        """One sample for each of the draws, in data units on the CPU."""
         x = finite(self(self.noise(draws), condition, draws))
         x = self.space.to_data(x).float().cpu()
         return self.space.finished(x, condition, draws.stream("digits").normal)
