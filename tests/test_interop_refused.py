@@ -8,9 +8,9 @@ import torch
 from programs.diffusers_models import SHAPE, diffusers, rewrite, saved, unet, unet_config
 
 import pushforward as pf
-from pushforward.denoiser import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
+from pushforward.preconditioning import Preconditioning
 from pushforward.tabulated import linear_betas
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.denoiser import FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
@@ -17,6 +17,7 @@ from pushforward.methods.pairs import Dyadic, Sorted
 from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear
+from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state
 from pushforward.times import LogitNormal

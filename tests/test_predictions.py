@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pushforward.data import VectorSpace
-from pushforward.denoiser import Denoiser, Preconditioning
+from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
+from pushforward.preconditioning import Preconditioning
 from pushforward.predictions import ROWS, check, convert, gain, solve, target
 from pushforward.testing import EVERY_PATH, pairs
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from pushforward.draws import Draws
 from pushforward.errors import UsageError, unknown
 
-__all__ = ["POLICIES", "DiffAugment"]
-
 POLICIES = ("color", "translation", "cutout")
 SHIFT, HOLE = 1 / 8, 1 / 2
 """The greatest shift and the side of the hole, as shares of the image's sides."""

@@ -26,7 +26,6 @@ from pushforward.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
 
-__all__ = ["Coupling", "Independent", "OptimalTransport", "Source", "same_source", "training_noise"]
 
 Condition = dict[str, Tensor] | None
 

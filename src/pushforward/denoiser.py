@@ -24,28 +24,12 @@ from pushforward.predictor import (
     Wrapped,
     affine_columns,
     blend,
-    check_predictor,
     columns_of,
-    condition_at,
     evaluate,
     over,
     times_for,
     without_scale,
 )
-
-__all__ = [
-    "CLOCKS",
-    "Condition",
-    "Denoiser",
-    "FlowMap",
-    "MapSampling",
-    "Preconditioning",
-    "Predictor",
-    "Repathed",
-    "check_predictor",
-    "condition_at",
-    "trained",
-]
 
 
 @dataclass(frozen=True)

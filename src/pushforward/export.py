@@ -22,8 +22,6 @@ from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
-__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_count", "scan_inputs"]
-
 BATCH = 3
 """Batch size of the inputs that a program is traced with; it takes any."""
 

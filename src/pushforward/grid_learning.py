@@ -16,13 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.predictor import Condition, condition_at
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow, Transport
-
-__all__ = ["LearnedGrid", "Pairs", "Shares", "Solve", "along", "learn_grid", "refuse_others", "teacher_of"]
 
 SEED = 500_000_000
 """The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below."""

@@ -29,8 +29,6 @@ from pushforward.predictor import (
     without_scale,
 )
 
-__all__ = ["AtScale", "Autoguided", "Guided", "Thresholded"]
-
 Interval = tuple[float, float] | None
 """The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
 

@@ -16,14 +16,12 @@ import torch
 from torch import Tensor
 
 from pushforward.data.spaces import Space
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
+from pushforward.predictor import Condition, Predictor
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
-
-__all__ = ["EXACT", "bits_per_dim", "decoder_spread", "dequantise", "elbo", "log_prob"]
 
 EXACT = 64
 """Up to so many numbers an example the trace is exact; above, it is estimated by random probes."""

@@ -20,8 +20,6 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 
-__all__ = ["VE", "VP", "Coefficients", "Cosine", "Linear", "Narrowed", "Path", "Shifted"]
-
 
 @dataclass(frozen=True)
 class Coefficients:

@@ -15,8 +15,6 @@ import torch
 
 from pushforward.errors import UsageError
 
-__all__ = ["call", "has_bfloat16", "network_precision", "resolve_precision"]
-
 _ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
 _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
 

@@ -10,8 +10,6 @@ from pushforward.arguments import number
 from pushforward.errors import UsageError, unknown
 from pushforward.predictions import check
 
-__all__ = ["CLOCKS", "Preconditioning"]
-
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,

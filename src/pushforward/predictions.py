@@ -18,8 +18,6 @@ from torch import Tensor
 from pushforward.errors import unknown
 from pushforward.paths import Coefficients
 
-__all__ = ["ROWS", "affine", "check", "convert", "gain", "solve", "target"]
-
 Row = tuple[Tensor, Tensor]
 
 ROWS: dict[str, Callable[[Coefficients], Row]] = {

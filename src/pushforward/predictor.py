@@ -19,27 +19,6 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Path
 from pushforward.predictions import affine, check
 
-__all__ = [
-    "SCALE",
-    "Condition",
-    "Jumping",
-    "Predicting",
-    "Predictor",
-    "TimeColumns",
-    "Wrapped",
-    "affine_columns",
-    "blend",
-    "check_predictor",
-    "columns_of",
-    "condition_at",
-    "evaluate",
-    "has_jump",
-    "mapped",
-    "over",
-    "times_for",
-    "without_scale",
-]
-
 Condition = dict[str, Tensor] | None
 TimeColumns = dict[str, Any]
 """Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor."""

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from pushforward.draws import Draws
 
-__all__ = ["Given", "RowErrors", "RowEstimate", "known_columns"]
-
 
 @dataclass(frozen=True)
 class Given:

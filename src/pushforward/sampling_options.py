@@ -9,10 +9,11 @@ from typing import Any, TypedDict, Unpack
 from pushforward import solvers
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind
-from pushforward.denoiser import Predictor, trained
+from pushforward.denoiser import trained
 from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
+from pushforward.predictor import Predictor
 from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner

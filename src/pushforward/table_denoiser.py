@@ -22,8 +22,6 @@ from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
 from pushforward.row_estimates import Given, RowErrors, RowEstimate
 
-__all__ = ["TableDenoiser"]
-
 LEAST_LOGIT = -1e9
 LEAST_LOG = -87.0
 """The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long."""

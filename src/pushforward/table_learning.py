@@ -28,8 +28,6 @@ from pushforward.solvers.learned import General, LearnedTable, general
 from pushforward.solvers.tracing import compile_table
 from pushforward.transports import Flow
 
-__all__ = ["TableLearning", "learn_table"]
-
 SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
 FEWEST = 32

@@ -12,8 +12,6 @@ from torch import Tensor
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Path
 
-__all__ = ["Tabulated", "linear_betas"]
-
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> list[float]:
     """The noise variances of DDPM, from ``first`` to ``last`` in equal steps (Ho et al. 2020, section 4)."""

@@ -18,21 +18,6 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Path
 from pushforward.predictions import gain
 
-__all__ = [
-    "SNR",
-    "EDMWeight",
-    "Flat",
-    "Levels",
-    "LogNormal",
-    "LogSNR",
-    "LogitNormal",
-    "MinSNR",
-    "Stratified",
-    "Times",
-    "Uniform",
-    "Weight",
-]
-
 
 class Times(ABC):
     """A law of training times, given as the inverse of its distribution function."""

@@ -14,7 +14,6 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Columns"]
 
 EXAMPLES = 1024
 """How many training examples a condition holds to draw from."""

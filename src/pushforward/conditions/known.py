@@ -17,7 +17,6 @@ from pushforward.warned import warn
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Known"]
 
 MOST = 5
 """How many values of a column a warning names."""

@@ -15,8 +15,6 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Label"]
-
 
 @dataclass(frozen=True)
 class Label(ConditionKind):

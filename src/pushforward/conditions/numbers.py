@@ -17,8 +17,6 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Numbers"]
-
 
 @dataclass(frozen=True)
 class Numbers(Columns):

@@ -13,8 +13,6 @@ from pushforward.errors import UsageError, closest, quoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Request"]
-
 
 class Request:
     """Reads requests by the kinds of condition that a space declares.

@@ -18,8 +18,6 @@ from pushforward.editing.variation import Nearby, variation
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Transport, has_steps, inner_of
 
-__all__ = ["between", "edited_condition", "variations"]
-
 Events = Callable[[str], None]
 """A function that is called with one line for each event of a long search."""
 

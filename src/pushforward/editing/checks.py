@@ -12,8 +12,6 @@ from pushforward.denoiser import trained
 from pushforward.errors import UsageError
 from pushforward.transports import ConditionLike, Flow, Transport, check_transport, has_steps, inner_of
 
-__all__ = ["check_complete", "check_one_call", "checked_example", "condition_of_data", "iterative"]
-
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
     """The condition for editing given data, as `Transport.sample` takes it.

@@ -28,8 +28,6 @@ from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
 from pushforward.warned import warn
 
-__all__ = ["PERIOD", "Imputed", "impute", "known_columns"]
-
 PERIOD = 1_000_000
 """Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
 

@@ -15,8 +15,6 @@ from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport
 
-__all__ = ["Masked", "inpaint", "inpainting"]
-
 
 class Masked(nn.Module):
     """The projection on the entries that a mask keeps, x -> mask x.

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, unknown
+from pushforward.predictor import Condition
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
-
-__all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
 _PARALLEL = 1e-8
 """Below this length, the rest of a direction without its part along another is noise."""

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import check_complete, check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
+from pushforward.predictor import Condition, condition_at
 from pushforward.transports import BATCH, ConditionLike, Transport
-
-__all__ = ["Inversion", "Search", "invert"]
 
 
 @dataclass(frozen=True)

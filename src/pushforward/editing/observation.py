@@ -13,8 +13,6 @@ from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
 from pushforward.transports import Flow
 
-__all__ = ["ROUNDS", "Leading", "Resampled", "Restored", "led"]
-
 ROUNDS = 5
 """How often a step is made by default where an observation leads: more rounds gain more than as many more steps (`Resampled`)."""
 

@@ -12,8 +12,6 @@ from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport
 
-__all__ = ["Pooled", "super_resolution", "super_resolve"]
-
 
 class Pooled(nn.Module):
     """The projection on images of constant blocks: every pixel becomes the mean of its block.

@@ -10,13 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.editing.checks import check_one_call
 from pushforward.errors import UsageError
+from pushforward.predictor import Condition
 from pushforward.transports import Transport
-
-__all__ = ["Truncated", "truncate"]
 
 
 def truncate(z: Tensor, limit: float) -> Tensor:

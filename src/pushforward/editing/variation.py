@@ -7,13 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.editing.checks import check_one_call, checked_example, condition_of_data, iterative
 from pushforward.errors import UsageError
+from pushforward.predictor import Condition
 from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, inner_of
-
-__all__ = ["Nearby", "Variation", "variation", "vary"]
 
 
 class Variation(Transport):

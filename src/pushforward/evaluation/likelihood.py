@@ -13,7 +13,6 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
-from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
@@ -21,6 +20,7 @@ from pushforward.methods.importance_weighting import HasImportanceWeights, impor
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
+from pushforward.predictor import Condition
 from pushforward.transports import Flow, Latent, Transport, has_steps
 
 __all__ = ["bits", "check_examples", "check_iterative", "check_weighed", "coded_bits"]

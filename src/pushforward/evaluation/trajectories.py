@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from pushforward.couplings import assign
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.denoiser import Condition, Predictor, Repathed, condition_at
+from pushforward.denoiser import Repathed
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
 from pushforward.predictions import target
+from pushforward.predictor import Condition, Predictor, condition_at
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow
 

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces import ImageSpace, Space
-from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.interop.folders import config_of, from_config, library, load_network
-
-__all__ = ["DiffusersDecoder", "DiffusersEncoder", "autoencoder_from_diffusers"]
+from pushforward.predictor import Condition
 
 
 class _Half(nn.Module, ABC):

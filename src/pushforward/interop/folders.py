@@ -14,8 +14,6 @@ from pushforward.errors import CheckpointError, UsageError, imported
 from pushforward.safe_files import check_tensors, read_whole
 from pushforward.strict_json import parse_json
 
-__all__ = ["WEIGHTS", "config_of", "from_config", "library", "load_network", "read_json"]
-
 WEIGHTS = "diffusion_pytorch_model"
 """The file names of diffusers for a network's weights."""
 

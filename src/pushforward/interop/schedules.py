@@ -12,8 +12,6 @@ from pushforward.interop.folders import library
 from pushforward.paths import Linear, Path
 from pushforward.tabulated import Tabulated
 
-__all__ = ["DISCRETE", "FLOW", "PREDICTIONS", "settings_of", "trained_on"]
-
 DISCRETE = (
     "DDPMScheduler",
     "DDIMScheduler",

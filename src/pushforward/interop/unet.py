@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
-from pushforward.denoiser import Condition, Denoiser, Preconditioning
+from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.interop.folders import config_of, from_config, library, load_network, read_json
 from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear
+from pushforward.preconditioning import Preconditioning
+from pushforward.predictor import Condition
 from pushforward.replacing import replacing
 from pushforward.tabulated import Tabulated
-
-__all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
 
 
 class DiffusersUNet(nn.Module):

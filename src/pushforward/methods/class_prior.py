@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.conditions.kind import mask_of
-from pushforward.denoiser import Condition
 from pushforward.methods.likelihoods import SPEED
-
-__all__ = ["ClassPrior", "FromPrior", "ToPrior"]
+from pushforward.predictor import Condition
 
 
 class ClassPrior(nn.Module):

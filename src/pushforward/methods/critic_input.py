@@ -11,8 +11,6 @@ from pushforward.augmentation import DiffAugment
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 
-__all__ = ["CriticInput"]
-
 
 @dataclass(frozen=True)
 class CriticInput:

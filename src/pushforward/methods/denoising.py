@@ -11,16 +11,15 @@ from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
 from pushforward.couplings import Coupling, Independent, same_source
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, Denoiser
+from pushforward.denoiser import Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now
 from pushforward.predictions import target
+from pushforward.predictor import Condition
 from pushforward.solvers import Heun, Solver
 from pushforward.times import Flat, Times, Uniform, Weight
 from pushforward.transports import Flow
-
-__all__ = ["Denoising", "check_sources", "dropout_share", "dropped"]
 
 
 def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.arguments import share
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap, trained
+from pushforward.denoiser import FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods.likeness import Featured, Likeness
 from pushforward.methods.mapping import Mapping, mean_velocity, straight
@@ -17,10 +17,8 @@ from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
 from pushforward.methods.rules import Rule
 from pushforward.methods.trajectories import Trajectories
-from pushforward.predictor import condition_at, shaped
+from pushforward.predictor import Condition, condition_at, shaped
 from pushforward.transports import Flow
-
-__all__ = ["Distillation"]
 
 
 class Distillation(Mapping):

@@ -9,18 +9,16 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, Denoiser, FlowMap
+from pushforward.denoiser import Denoiser, FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now
 from pushforward.methods.starts import check_unguided, jump_to_data, starts
 from pushforward.paths import Linear, Path
 from pushforward.predictions import gain, target
-from pushforward.predictor import Predictor, shaped
+from pushforward.predictor import Condition, Predictor, shaped
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-
-__all__ = ["DistributionMatching"]
 
 BOUND = 10.0
 """Entries of a step towards the teacher are at most so large, in model units."""

@@ -9,8 +9,6 @@ from pushforward.arguments import share
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
 
-__all__ = ["EvidenceBound"]
-
 
 @dataclass(frozen=True)
 class EvidenceBound:

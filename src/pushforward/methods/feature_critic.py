@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.couplings import training_noise
-from pushforward.denoiser import Condition, Denoiser
+from pushforward.denoiser import Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.methods.likeness import Featured
-from pushforward.predictor import shaped
-
-__all__ = ["FeatureCritic"]
+from pushforward.predictor import Condition, shaped
 
 LEVEL = "noise_of_critic"
 """The entry of a condition that holds the times of the noise in the examples that a critic scores."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import number, share
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap
+from pushforward.denoiser import FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.feature_critic import FeatureCritic
@@ -20,10 +20,9 @@ from pushforward.methods.method import Method, Now
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
 from pushforward.methods.starts import check_unguided, jump_to_data, starts
+from pushforward.predictor import Condition
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-
-__all__ = ["Anchor", "Finish"]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from pushforward.errors import UsageError
 
-__all__ = ["Freezing"]
-
 
 class _Parts(dict[str, nn.Module]):
     """Frozen modules by name. A copy of what holds them holds the same modules, not copies of them."""

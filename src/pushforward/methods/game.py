@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition
 from pushforward.methods.method import Now
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties, between, differences, held, slope
 from pushforward.precision import call, network_precision
-
-__all__ = ["Game"]
+from pushforward.predictor import Condition
 
 
 @dataclass(frozen=True)

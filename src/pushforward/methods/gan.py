@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, unknown
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.game import Game
@@ -17,9 +16,8 @@ from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
 from pushforward.precision import call
+from pushforward.predictor import Condition
 from pushforward.transports import Map
-
-__all__ = ["GAN"]
 
 ADAPTATION = 500_000
 """Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from pushforward.arguments import share, whole
 
-__all__ = ["Guard"]
-
 
 @dataclass(frozen=True)
 class Guard:

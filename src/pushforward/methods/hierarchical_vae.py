@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -19,9 +18,8 @@ from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, me
 from pushforward.methods.method import Method, Now
 from pushforward.methods.vae import note_bound, note_code
 from pushforward.precision import call
+from pushforward.predictor import Condition, condition_at
 from pushforward.transports import Autoencoder, Map
-
-__all__ = ["Bounded", "Descent", "HierarchicalVAE"]
 
 WIDEST = 7.0
 """No log-variance lies further from 0: standard deviations from .03 to 33."""

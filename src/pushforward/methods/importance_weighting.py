@@ -10,21 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pushforward.denoiser import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
-
-__all__ = [
-    "HasImportanceWeights",
-    "above_free_bits",
-    "active_units",
-    "constant",
-    "divergences",
-    "explained",
-    "gaussian_log_prob",
-    "importance_bound",
-    "standard_log_prob",
-]
+from pushforward.predictor import Condition
 
 ACTIVE = 0.01
 """A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2)."""

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.guard import Guard
 from pushforward.methods.method import Method, Now, PrecomputesInputs, Sums
+from pushforward.predictor import Condition
 from pushforward.transports import Autoencoder, Latent
-
-__all__ = ["LatentMethod"]
 
 
 class LatentMethod(Method):

@@ -12,20 +12,8 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
-
-__all__ = [
-    "LIKELIHOODS",
-    "Bernoulli",
-    "Decoded",
-    "Gaussian",
-    "Likelihood",
-    "LogisticMixture",
-    "drawn_from",
-    "likelihood_of",
-    "mean_of",
-]
+from pushforward.predictor import Condition
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""

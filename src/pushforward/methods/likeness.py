@@ -12,12 +12,11 @@ from torch.nn import functional as F
 
 from pushforward.arguments import number
 from pushforward.couplings import Source, training_noise
-from pushforward.denoiser import Condition, Denoiser
+from pushforward.denoiser import Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
-
-__all__ = ["Featured", "Likeness"]
+from pushforward.predictor import Condition
 
 GROUP = 16
 """Channels that are normalised together."""

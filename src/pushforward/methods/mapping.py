@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pushforward.arguments import number
 from pushforward.couplings import Coupling, Independent
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap, Repathed
+from pushforward.denoiser import FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
@@ -23,11 +23,9 @@ from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
 from pushforward.methods.trajectories import scaled
 from pushforward.paths import Linear, Narrowed
-from pushforward.predictor import Predicting, Predictor, condition_at, over, shaped
+from pushforward.predictor import Condition, Predicting, Predictor, condition_at, over, shaped
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
-
-__all__ = ["Mapping", "mean_velocity", "straight"]
 
 BOUND = 10.0
 """Entries of a target differ from the velocity by at most so much, in model units."""

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.methods.guard import Guard
+from pushforward.predictor import Condition
 
 if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport
-
-__all__ = ["HasAutoencoder", "HasCritic", "Method", "Now", "PrecomputesInputs", "Sums", "answered"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["OBJECTIVES", "Objective"]
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -13,8 +13,6 @@ from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.times import Stratified, Times, Uniform
 
-__all__ = ["Dyadic", "Pairs", "Sorted"]
-
 
 class Pairs(ABC):
     """A law of pairs of times t >= s.

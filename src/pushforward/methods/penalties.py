@@ -14,8 +14,6 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Now
 from pushforward.predictor import shaped
 
-__all__ = ["PENALTIES", "Penalties", "between", "differences", "held", "slope"]
-
 PENALTIES = ("r1", "r2", "gradient")
 
 

@@ -21,8 +21,6 @@ from pushforward.precision import call
 from pushforward.predictor import shaped
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["HasFeatures", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
-
 MEMORY = 0.99
 """The decay of the running mean and spread of codes, for each step."""
 

@@ -10,16 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.methods.importance_weighting import explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic
 from pushforward.precision import call
+from pushforward.predictor import Condition
 from pushforward.transports import Autoencoder, Map
-
-__all__ = ["Drawn", "Following", "QuantisedAutoencoder"]
 
 MEMORY = 0.99
 """The decay of the running use of codes, for each step."""

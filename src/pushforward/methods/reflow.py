@@ -5,11 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pushforward.couplings import Coupling
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.methods.trajectories import Trajectories
-
-__all__ = ["TeacherPairs"]
+from pushforward.predictor import Condition
 
 
 class TeacherPairs(Coupling, nn.Module):

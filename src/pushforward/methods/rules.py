@@ -26,8 +26,6 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.predictor import shaped
 
-__all__ = ["DERIVATIVES", "End", "Middle", "Progressive", "Rule", "Start", "Where"]
-
 DERIVATIVES = ("none", "forward", "difference")
 DIRECTIONS = ("pair", "map")
 STEP = 5e-3

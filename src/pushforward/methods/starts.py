@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from pushforward.couplings import training_noise
-from pushforward.denoiser import Condition, FlowMap
+from pushforward.denoiser import FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import shaped
-
-__all__ = ["check_unguided", "jump_to_data", "starts"]
+from pushforward.predictor import Condition, shaped
 
 
 def check_unguided(flow_map: FlowMap) -> None:

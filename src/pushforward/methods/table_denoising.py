@@ -18,8 +18,6 @@ from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import Flat, Stratified, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["LEARNED", "TableDenoising"]
-
 LEARNED = 1 / 3
 """The share of training in which the factors of columns are learned; then they stay."""
 

@@ -16,8 +16,6 @@ from pushforward.solvers import Jump
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
 
-__all__ = ["TableDistillation"]
-
 
 class TableDistillation(Method):
     """Learn the jumps of a teacher of tables from stored trajectories.

@@ -12,8 +12,6 @@ from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import SPEED, START, Likelihood
 
-__all__ = ["Rows", "log_between"]
-
 
 class Rows(Likelihood):
     """Blocks are categorical, scores normal around the output with a learned variance for each column.

@@ -11,16 +11,14 @@ from torch import Tensor
 
 from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
-from pushforward.denoiser import Condition, trained
+from pushforward.denoiser import trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
-from pushforward.predictor import SCALE
+from pushforward.predictor import SCALE, Condition
 from pushforward.row_estimates import known_columns
 from pushforward.transports import Flow
 from pushforward.transports.redrawing import as_drawn
-
-__all__ = ["Trajectories", "scaled"]
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""

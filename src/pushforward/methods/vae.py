@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space, TableSpace
-from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -25,9 +24,8 @@ from pushforward.methods.importance_weighting import (
 from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
+from pushforward.predictor import Condition, condition_at
 from pushforward.transports import Autoencoder, Map
-
-__all__ = ["VAE", "Deterministic"]
 
 NOTHING = -40.0
 """The log-variance of codes that are certain."""

@@ -17,8 +17,6 @@ from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modul
 from pushforward.networks.folding import fold, pad_to, unfold
 from pushforward.networks.resnet import grids
 
-__all__ = ["SIZES", "Decoder", "Encoder"]
-
 SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
 """Channels at the finest level and residual blocks per level."""
 

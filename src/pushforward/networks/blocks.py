@@ -11,8 +11,6 @@ from torch.nn import functional as F
 
 from pushforward.networks.embedding import Film, modulate
 
-__all__ = ["Attention", "Level", "Norm", "ResidualBlock", "attend", "zeroed"]
-
 
 def forward_mode() -> bool:
     """Whether forward-mode derivatives are being taken (`torch.func.jvp`, dual levels)."""

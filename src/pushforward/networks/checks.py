@@ -10,8 +10,6 @@ from torch import Tensor
 from pushforward.arguments import one_of
 from pushforward.errors import UsageError
 
-__all__ = ["check_input", "count", "image_shape", "level_widths", "positive", "size_choice", "stem_of", "vector_shape"]
-
 T = TypeVar("T")
 
 

@@ -13,8 +13,6 @@ from pushforward.networks.checks import check_input, positive, size_choice
 from pushforward.networks.dit import TransformerBlock, rescale
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
 
-__all__ = ["ColumnTransformer"]
-
 
 class ColumnTransformer(nn.Module):
     """Transformer denoiser of rows: a token for each column, made of its coordinates and of whether it is given.

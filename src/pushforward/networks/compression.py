@@ -17,8 +17,6 @@ from pushforward.networks.checks import check_input, image_shape, level_widths, 
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.folding import fold, pad_to, unfold
 
-__all__ = ["FACTORS", "Compressor", "Expander", "map_shape"]
-
 FACTORS = (1, 2, 4, 8)
 
 

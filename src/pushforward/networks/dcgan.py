@@ -20,8 +20,6 @@ from pushforward.networks.folding import pad_to
 from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.projection import ProjectionHead
 
-__all__ = ["DCGANCritic", "DCGANGenerator"]
-
 SLOPE = 0.2
 
 

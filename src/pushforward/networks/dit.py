@@ -14,8 +14,6 @@ from pushforward.networks.checks import check_input, image_shape, positive, size
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
 from pushforward.networks.folding import pad_to, unfold
 
-__all__ = ["DiT"]
-
 
 class TransformerBlock(nn.Module):
     """Attention and a two-layer perceptron, each normalised, scaled, shifted and gated by the conditioning vector.

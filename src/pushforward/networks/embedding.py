@@ -13,20 +13,6 @@ from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask
 from pushforward.errors import UsageError
 from pushforward.networks.checks import count, positive
 
-__all__ = [
-    "Condition",
-    "Conditioning",
-    "Film",
-    "Kinds",
-    "Modulation",
-    "TimeEmbedding",
-    "check_condition",
-    "films_of",
-    "kinds_of",
-    "modulate",
-    "values_of",
-]
-
 TOP_FREQUENCY, TOP_FREQUENCY_OF_MAPS = 1000.0, 30.0
 """The fastest waves of the time in radians, of networks of one time and of more."""
 Condition = Mapping[str, Tensor]

@@ -13,8 +13,6 @@ from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.projected import ScaleCritic
 from pushforward.networks.unet import UNet
 
-__all__ = ["FeatureHeads"]
-
 
 class FeatureHeads(nn.Module):
     """Maps of features to one score: the sum of those of a small critic for each map.

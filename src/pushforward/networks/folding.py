@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["fold", "pad_to", "unfold"]
-
 
 def pad_to(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of images (n, c, h, w) until height and width are multiples of a number."""

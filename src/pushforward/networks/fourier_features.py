@@ -12,8 +12,6 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, positive
 from pushforward.networks.embedding import Condition
 
-__all__ = ["FourierFeatures"]
-
 
 class FourierFeatures(nn.Module):
     """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.

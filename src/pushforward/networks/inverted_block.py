@@ -7,8 +7,6 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GAIN", "InvertedBlock", "convolution", "linear"]
-
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 GROUP = 16

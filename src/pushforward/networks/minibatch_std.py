@@ -8,8 +8,6 @@ from torch import Tensor
 from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 
-__all__ = ["append_minibatch_std"]
-
 SMALLEST = 1e-4
 """Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero."""
 

@@ -13,8 +13,6 @@ from pushforward.networks.checks import check_input, count, positive, size_choic
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate, values_of
 from pushforward.networks.minibatch_std import append_minibatch_std
 
-__all__ = ["MLP", "Reshaped"]
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2)}
 
 

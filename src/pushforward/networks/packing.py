@@ -12,8 +12,6 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import Condition, Kinds, check_condition, kinds_of, values_of
 
-__all__ = ["Packed"]
-
 
 class Packed(nn.Module):
     """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.

@@ -13,8 +13,6 @@ from pushforward.networks.embedding import Condition, check_condition
 from pushforward.networks.folding import fold, pad_to
 from pushforward.networks.spectral import Spectral
 
-__all__ = ["PatchCritic"]
-
 SLOPE = 0.2
 
 

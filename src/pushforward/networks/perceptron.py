@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from pushforward.networks.checks import check_input, positive, size_choice, vector_shape
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 
-__all__ = ["Perceptron"]
-
 
 class Perceptron(nn.Module):
     """``depth`` hidden layers with tanh, without residual ways or normalisation.

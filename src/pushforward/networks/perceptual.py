@@ -14,8 +14,6 @@ from pushforward.networks.checks import check_input, image_shape, positive
 from pushforward.networks.pretrained import STRIDES, pretrained
 from pushforward.networks.resampling import Resample
 
-__all__ = ["PretrainedFeatures", "bilinear"]
-
 
 def bilinear(new: int, old: int) -> Tensor:
     """The matrix (new, old) of bilinear resampling, smoothed where it makes fewer numbers (antialiased)."""

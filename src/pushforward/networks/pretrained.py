@@ -20,8 +20,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.errors import CheckpointError, MissingExtra
 
-__all__ = ["FEATURES", "STRIDES", "pretrained"]
-
 WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """The sha256 of the only file of weights that is read: a run that was trained on them goes on with them or not at all."""
 FEATURES = (24, 40, 112, 320)

@@ -19,8 +19,6 @@ from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resampling import Resample
 from pushforward.networks.spectral import Spectral
 
-__all__ = ["ProjectedCritic"]
-
 SLOPE = 0.2
 
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 
-__all__ = ["ProjectionHead"]
-
 
 class ProjectionHead(nn.Module):
     """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 
-__all__ = ["Codebook", "Rounding"]
-
 DEAD = 0.03
 """A code is dead where it is used less than this share of the mean use of all codes."""
 

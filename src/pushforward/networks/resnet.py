@@ -16,8 +16,6 @@ from pushforward.networks.inverted_block import InvertedBlock, convolution, line
 from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.resampling import Resample, doubling, halving
 
-__all__ = ["Critic", "Generator"]
-
 
 def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
     """Sizes (height, width) of the feature maps, at least one, finest first: halved, rounding up, until no side is longer than 4.

@@ -12,8 +12,6 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import Condition
 
-__all__ = ["SignCodes"]
-
 MOST = 16
 """Signs that a table may have, one vector for each of their patterns."""
 

@@ -8,8 +8,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from pushforward.networks.embedding import Condition
 
-__all__ = ["Spectral"]
-
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 

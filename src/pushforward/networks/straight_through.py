@@ -11,8 +11,6 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, positive
 from pushforward.networks.embedding import Condition
 
-__all__ = ["StraightThrough"]
-
 
 class StraightThrough(nn.Module):
     """A generator whose scores and logits become the coordinates of a row: each block is drawn from its logits.

@@ -13,8 +13,6 @@ from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds
 from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.projection import ProjectionHead
 
-__all__ = ["TextbookCritic", "TextbookGenerator"]
-
 SLOPE = 0.2
 WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 

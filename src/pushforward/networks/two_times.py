@@ -14,8 +14,6 @@ from pushforward import spec
 from pushforward.errors import UsageError
 from pushforward.networks.embedding import TimeEmbedding
 
-__all__ = ["with_second_time"]
-
 POINTS = 4096
 """Times at which the two embeddings are compared."""
 RIDGE = 1e-6

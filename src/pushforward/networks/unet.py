@@ -16,8 +16,6 @@ from pushforward.networks.checks import check_input, image_shape, positive, size
 from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.folding import fold, pad_to, unfold
 
-__all__ = ["UNet"]
-
 
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.

@@ -21,8 +21,6 @@ from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.vae import vae
 
-__all__ = ["autoencoder"]
-
 ROW_CODE = 32
 """Numbers of the code of a row at most, by default."""
 FEATURES = ("critic", "pretrained", "none")

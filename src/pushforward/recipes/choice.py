@@ -34,23 +34,6 @@ from pushforward.networks import (
 from pushforward.networks.checks import count, size_choice
 from pushforward.recipes.recipe import Training
 
-__all__ = [
-    "PAIRS",
-    "SIZES",
-    "batch_size",
-    "code_length",
-    "critic",
-    "decoder",
-    "denoising_network",
-    "denoising_training",
-    "encoder",
-    "extent_of",
-    "flat",
-    "generator",
-    "perceptron",
-    "precision",
-]
-
 SIZES = ("tiny", "small", "base")
 PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),

@@ -7,8 +7,9 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser, Preconditioning
+from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
+from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
@@ -16,8 +17,6 @@ from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.times import Levels, Stratified
-
-__all__ = ["ddpm"]
 
 
 def ddpm(

@@ -28,8 +28,6 @@ from pushforward.recipes.table_students import distil_table
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 
-__all__ = ["distil"]
-
 RULES = ("stored", "start", "middle", "end", "progressive")
 STEPS, STEPS_FROM_DATA = 8, 32
 """Of a trajectory from noise, and of one from other data, which bends more."""

@@ -14,8 +14,6 @@ from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import copy_of, student_of
 from pushforward.transports import Flow
 
-__all__ = ["dmd"]
-
 
 def dmd(
     space: Space,

@@ -8,17 +8,16 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser, Preconditioning
+from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
+from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.choice import denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
-
-__all__ = ["edm", "sigma_max"]
 
 LEAST_SIGMA_MAX = 20.0
 """Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""

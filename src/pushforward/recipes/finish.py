@@ -21,8 +21,6 @@ from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import copy_of
 from pushforward.transports import Latent, inner_of
 
-__all__ = ["finish"]
-
 STILL, STILL_FEATURES = 0.15, 0.05
 """The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features."""
 

@@ -22,8 +22,6 @@ from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
 
-__all__ = ["flow"]
-
 COUPLINGS = ("independent", "ot", "reflow")
 
 

@@ -21,8 +21,6 @@ from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.schedule import Schedule
 
-__all__ = ["gan"]
-
 PLAIN = 1024
 """A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""
 

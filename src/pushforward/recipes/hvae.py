@@ -18,8 +18,6 @@ from pushforward.recipes.options import LOSS, NETWORK, SCHEDULE
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
-__all__ = ["hvae"]
-
 
 def hvae(
     space: Space,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pushforward.recipes.recipe import RecipeFunction
 
-__all__ = ["GROUPS", "LOSS", "NETWORK", "PATH", "REGULARISATION", "SCHEDULE", "Option", "options_of"]
 
 NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)

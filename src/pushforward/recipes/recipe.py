@@ -13,8 +13,6 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Method
 from pushforward.recipes.schedule import Schedule
 
-__all__ = ["Recipe", "RecipeFunction", "Training"]
-
 OPTIMIZERS = ("adamw", "muon")
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
 """The settings that a player may have of its own."""

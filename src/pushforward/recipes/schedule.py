@@ -12,8 +12,6 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from pushforward.methods import Now
 
-__all__ = ["Schedule"]
-
 
 class _Clock(Protocol):
     def rate(self, warmup: int, decay: float, end: float) -> float: ...

@@ -15,8 +15,6 @@ from pushforward.recipes.options import LOSS, NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import new_map
 
-__all__ = ["shortcut"]
-
 
 def shortcut(
     space: Space,

@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser, FlowMap, MapSampling, Preconditioning
+from pushforward.denoiser import Denoiser, FlowMap, MapSampling
 from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
+from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.choice import denoising_network, flat
 from pushforward.solvers import grids
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.times import LogitNormal, Stratified, Times, Uniform
-
-__all__ = ["copy_of", "jump_grid", "new_map", "student_of", "student_of_table", "times_for", "times_of_jumps", "trajectories_for"]
 
 D = TypeVar("D", bound=Denoiser)
 

@@ -18,8 +18,6 @@ from pushforward.recipes.tables import table_training
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
 
-__all__ = ["distil_table"]
-
 STEPS = 24
 """Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls."""
 

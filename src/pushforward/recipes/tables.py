@@ -17,8 +17,6 @@ from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 from pushforward.table_denoiser import TableDenoiser
 
-__all__ = ["table_denoising", "table_training"]
-
 NETWORKS = ("auto", "mlp", "columns")
 BATCH, TOKENS = 512, 64
 """Rows of a batch, and the most columns at which a transformer over columns has as many."""

@@ -16,8 +16,6 @@ from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
-__all__ = ["coding_training", "vae"]
-
 
 def vae(
     space: Space,

@@ -7,18 +7,17 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser, Preconditioning
+from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import PARTS
 from pushforward.paths import Linear
+from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
 from pushforward.times import Flat, LogSNR, Stratified
-
-__all__ = ["vdm"]
 
 
 def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:

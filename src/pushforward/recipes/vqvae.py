@@ -18,8 +18,6 @@ from pushforward.recipes.options import LOSS, NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
-__all__ = ["vqvae"]
-
 LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
 """Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)."""
 GROUP = 8

@@ -10,8 +10,6 @@ from pushforward.predictions import convert
 from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver, between, over
 
-__all__ = ["Adaptive"]
-
 
 class Adaptive(Solver):
     """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances need.

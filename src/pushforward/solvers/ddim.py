@@ -10,8 +10,6 @@ from pushforward.predictions import solve
 from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver, between, noise_of
 
-__all__ = ["DDIM", "Ancestral"]
-
 
 class DDIM(Solver):
     """x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with x and z estimated at x_t and n fresh noise.

@@ -21,8 +21,6 @@ from pushforward.errors import UsageError
 from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.table import Call, Row, Table
 
-__all__ = ["Dense", "dense"]
-
 Vector = dict[tuple[str, int], float]
 """A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient."""
 _NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0}

@@ -22,8 +22,6 @@ from torch import Tensor
 from pushforward.predictor import Predictor
 from pushforward.solvers.solver import over
 
-__all__ = ["Node", "exponential_step", "lambda_at", "time_at"]
-
 Node = tuple[Tensor, Tensor]
 """Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)."""
 

@@ -11,8 +11,6 @@ from pushforward.draws import Draws
 from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver, between, noise_of
 
-__all__ = ["Jump"]
-
 
 class Jump(Solver):
     """x_s = map(x_t, t, s): the solver of a `pushforward.denoiser.FlowMap`, exact in any number of steps for an exact map.

@@ -25,8 +25,6 @@ from pushforward.predictor import Predictor
 from pushforward.solvers.table import Call, Row, Table, Update, with_drops
 from pushforward.solvers.tracing import with_columns
 
-__all__ = ["General", "LearnedTable", "general"]
-
 
 @dataclass(frozen=True)
 class General:

@@ -15,8 +15,6 @@ from pushforward.solvers.exponential_step import Node, exponential_step, lambda_
 from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
-__all__ = ["DEIS", "DPM", "IPNDM", "UniPC"]
-
 
 class _Multistep(Solver):
     """A solver that keeps ``memory`` estimates of ``of``."""

@@ -12,8 +12,6 @@ from pushforward.draws import Draws
 from pushforward.predictor import Condition, Predictor, shaped
 from pushforward.solvers.solver import Memory, Solver
 
-__all__ = ["RK4", "Euler", "Heun", "Midpoint"]
-
 
 class _Explicit(Solver):
     """An explicit method from its Butcher tableau; subclasses name the tableau."""

@@ -10,8 +10,6 @@ from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.exponential_step import exponential_step, lambda_at, time_at
 from pushforward.solvers.solver import Memory, Solver, whole
 
-__all__ = ["SingleStep"]
-
 
 class SingleStep(Solver):
     """DPM-Solver-2 and -3: estimates within the step, at a half, or at one and two thirds of it in log-SNR.

@@ -16,8 +16,6 @@ from pushforward.predictor import Condition, Predictor, shaped
 from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
 
-__all__ = ["DPMSDE", "Churn", "EulerMaruyama", "PredictorCorrector"]
-
 
 class DPMSDE(Solver):
     """SDE-DPM-Solver++: the exact step of the diffusion SDE for the data extrapolated from this step and the one before.

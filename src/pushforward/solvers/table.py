@@ -20,8 +20,6 @@ from pushforward.draws import Draws
 from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.solver import noise_of
 
-__all__ = ["Call", "Row", "Table", "Update"]
-
 
 @dataclass(frozen=True)
 class Update:

@@ -17,8 +17,6 @@ from pushforward.solvers.table import Table
 from pushforward.solvers.tracing import compile_table
 from pushforward.warned import warn
 
-__all__ = ["TableCache"]
-
 TABLES = 8
 """How many tables are kept: those of a flow's own times and of the last solves, encodings and variations."""
 Times = np.ndarray | Tensor

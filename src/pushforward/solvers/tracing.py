@@ -21,8 +21,6 @@ from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine, Symbol
 from pushforward.solvers.table import Call, Row, Table, Update, with_drops
 
-__all__ = ["compile_table", "with_columns"]
-
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
     """A solver's steps along given times, as a table.

@@ -12,8 +12,6 @@ from unittest.mock import patch
 
 import safetensors.torch
 
-__all__ = ["DEATH", "Disk", "Stopped", "damage", "train_on"]
-
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 """The functions of `os` after each of which a disk can stop."""
 DEATH = 9
@@ -32,7 +30,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
         every: Steps between checkpoints.
         beside: Whether checkpoints are written beside the next steps, or while training waits.
     """
-    from pushforward.testing.recipes import recipe_for, space_data
+    from pushforward.testing.samples import recipe_for, space_data
     from pushforward.training import checkpoint
     from pushforward.training.resuming import reopen
     from pushforward.training.start import prepare

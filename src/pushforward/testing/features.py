@@ -15,8 +15,6 @@ from pushforward.extractors import Extractor
 from pushforward.testing.laws import law
 from pushforward.testing.samples import space_data
 
-__all__ = ["check_features"]
-
 EXAMPLES = 12
 
 

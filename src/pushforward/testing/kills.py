@@ -25,8 +25,6 @@ from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
-__all__ = ["KINDS", "Chain", "Events", "Kill", "Killed", "forked", "killed_by_signal", "newest_step"]
-
 Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
 KINDS = ("save", "step")

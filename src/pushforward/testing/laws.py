@@ -8,8 +8,6 @@ from typing import Any
 
 from pushforward import spec
 
-__all__ = ["Broken", "built", "law", "rebuilt", "refuses"]
-
 
 class Broken(AssertionError):
     """A part does not obey a law; the message names both."""

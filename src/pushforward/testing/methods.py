@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Batch, Dataset
-from pushforward.denoiser import Condition
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods.method import Method, Now, PrecomputesInputs
+from pushforward.predictor import Condition
 from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
 from pushforward.testing.samples import space_data
 from pushforward.training.preparing import fields_of
 from pushforward.transports import Transport
-
-__all__ = ["check_method", "check_seeds", "moved", "stirred"]
 
 BATCH = 16
 

@@ -15,8 +15,6 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.table import Table
 from pushforward.testing.laws import law, refuses
 
-__all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
-
 EXAMPLES, SIDE = 240, 6
 
 

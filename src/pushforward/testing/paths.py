@@ -9,8 +9,6 @@ from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Pa
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing.laws import built, law, rebuilt
 
-__all__ = ["EVERY_PATH", "check_path", "pairs"]
-
 EVERY_PATH: dict[str, Path] = {
     "linear": Linear(),
     "cosine": Cosine(),

@@ -16,27 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Space, VectorSpace
-from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.paths import VE, VP, Cosine, Linear, Path
 from pushforward.predictions import convert
+from pushforward.predictor import Condition
 from pushforward.solvers import Solver
 from pushforward.transports import Flow
-
-__all__ = [
-    "PATHS",
-    "START",
-    "STOP",
-    "Correlated",
-    "Counting",
-    "Mixture",
-    "end",
-    "error",
-    "measured_order",
-    "moments",
-    "ring",
-    "truth",
-]
 
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
 """The paths that solvers are measured on."""

@@ -24,19 +24,6 @@ from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 from pushforward.transports import Flow, Transport
 
-__all__ = [
-    "Trained",
-    "assert_same",
-    "check_recipe",
-    "check_resumed",
-    "check_sampled",
-    "check_scored",
-    "check_stored",
-    "final_state",
-    "in_few_steps",
-    "train_twice",
-]
-
 State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
 FEW = 4
 """Steps of a sampler, at most, where a law is not of its steps."""

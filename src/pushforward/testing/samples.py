@@ -13,8 +13,6 @@ from pushforward import recipes
 from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Dataset, ImageSpace, Space, Split, VectorSpace
 
-__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "shape_for", "space_data"]
-
 SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
 """Every kind of data: the shape of an example, and whether it has labels."""

@@ -15,8 +15,6 @@ from pushforward.testing.laws import built, law, rebuilt, refuses
 from pushforward.testing.problems import Counting, measured_order, moments, ring
 from pushforward.transports import Flow
 
-__all__ = ["check_calls", "check_moments", "check_order", "check_solver"]
-
 SAMPLES = 10_000
 
 

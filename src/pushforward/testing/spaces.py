@@ -12,8 +12,6 @@ from pushforward import spec
 from pushforward.data import Space, Split, kinds
 from pushforward.testing.laws import law
 
-__all__ = ["check_space"]
-
 
 def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     """Check all laws of a kind of data.

@@ -10,8 +10,6 @@ from typing import Any
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["MLflow"]
-
 LONGEST = 500
 """Characters of a parameter that are stored."""
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}

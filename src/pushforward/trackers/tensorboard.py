@@ -11,8 +11,6 @@ import numpy as np
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard(Tracker):
     """Scalars by their names, samples as images, and the run's spec as text, in ``trackers/tensorboard`` of the run's folder."""

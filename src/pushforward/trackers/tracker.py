@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 from pushforward import errors
 
-__all__ = ["FOLDER", "Tracker", "imported"]
-
 FOLDER = "trackers"
 """The folder, within a run's, where trackers of this machine write; nothing in it is read."""
 

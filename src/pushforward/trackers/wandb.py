@@ -9,8 +9,6 @@ from typing import Any
 
 from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
-__all__ = ["WandB"]
-
 
 class WandB(Tracker):
     """A run of the project "pushforward", called as the run's folder, in ``trackers/wandb`` of that folder.

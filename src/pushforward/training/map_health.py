@@ -12,9 +12,9 @@ from torch import Tensor
 from pushforward.couplings import Coupling, training_noise
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.denoiser import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
+from pushforward.predictor import Condition
 from pushforward.training.best import Choice
 from pushforward.training.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer

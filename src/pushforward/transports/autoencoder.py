@@ -14,8 +14,6 @@ from pushforward.precision import call
 from pushforward.predictor import Condition
 from pushforward.transports.map import Observed
 
-__all__ = ["Autoencoder"]
-
 
 class Autoencoder(nn.Module):
     """An encoder and a decoder, between data in model units and a latent.

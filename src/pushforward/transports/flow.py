@@ -26,8 +26,6 @@ from pushforward.solvers.table import Table
 from pushforward.solvers.table_cache import TableCache
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
-__all__ = ["MOST_STEPS", "Flow"]
-
 MOST_STEPS = 10_000
 """Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more."""
 

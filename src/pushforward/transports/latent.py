@@ -14,8 +14,6 @@ from pushforward.transports.autoencoder import Autoencoder
 from pushforward.transports.protocols import Invertible, has_steps
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
-__all__ = ["Latent", "inner_of", "with_inner"]
-
 
 class Latent(Transport):
     """A transport to codes, followed by a decoder.

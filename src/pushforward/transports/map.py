@@ -13,8 +13,6 @@ from pushforward.precision import call
 from pushforward.predictor import Condition
 from pushforward.transports.transport import Transport
 
-__all__ = ["Map", "Observed"]
-
 
 class Observed(Protocol):
     """How data lies around a decoder's mean; a likelihood (`pushforward.methods.likelihoods`) is such a module."""

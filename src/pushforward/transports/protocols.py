@@ -17,8 +17,6 @@ from pushforward.transports.transport import ConditionLike
 if TYPE_CHECKING:
     from pushforward.transports.flow import Flow
 
-__all__ = ["Invertible", "Stepped", "has_levels", "has_steps"]
-
 
 @runtime_checkable
 class Invertible(Protocol):

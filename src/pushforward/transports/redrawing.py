@@ -18,19 +18,6 @@ from pushforward.numbers import listing
 from pushforward.predictor import Condition, condition_at
 from pushforward.warned import warn
 
-__all__ = [
-    "MEASURED",
-    "TURNS",
-    "Part",
-    "Redrawing",
-    "Tally",
-    "as_drawn",
-    "counted",
-    "unmet_kept",
-    "warn_between",
-    "warn_broken",
-]
-
 TURNS = 100
 """How often a sample is drawn again at most."""
 MEASURED = 20

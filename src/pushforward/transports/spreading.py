@@ -13,8 +13,6 @@ from pushforward.predictor import Condition
 from pushforward.transports.redrawing import Redrawing
 from pushforward.transports.transport import BATCH, ConditionLike, Transport
 
-__all__ = ["spreading", "stream", "writes"]
-
 _active: list[bool] = []
 
 

@@ -19,8 +19,6 @@ from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
 from pushforward.transports.redrawing import Part, Redrawing
 
-__all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
-
 BATCH = 256
 """Examples that one call of `Transport.sample` holds at a time."""
 
