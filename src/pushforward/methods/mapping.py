@@ -21,7 +21,6 @@ from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
-from pushforward.methods.trajectories import scaled
 from pushforward.paths import Linear, Narrowed
 from pushforward.predictor import Condition, Predicting, Predictor, condition_at, over, shaped
 from pushforward.solvers import Jump
@@ -58,6 +57,12 @@ def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condit
         condition: As networks take it.
     """
     return predictor.evaluate("velocity", x, over(predictor.columns("velocity", t, s), x), condition)
+
+
+def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
+    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
+    low, high = guidance
+    return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
 class Mapping(Method):

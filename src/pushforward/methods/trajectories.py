@@ -15,6 +15,7 @@ from pushforward.denoiser import trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
+from pushforward.methods.mapping import scaled
 from pushforward.predictor import SCALE, Condition
 from pushforward.row_estimates import known_columns
 from pushforward.transports import Flow
@@ -221,12 +222,6 @@ class Trajectories(Freezing):
 
 def _condition(name: str) -> str:
     return f"condition_{name}"
-
-
-def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
-    low, high = guidance
-    return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
 def straight_times(teacher: Flow) -> tuple[float, ...]:
