@@ -27,7 +27,7 @@ from pushforward.couplings import Independent, Source
 from pushforward.data.sets.toys import TOYS
 from pushforward.denoiser import FlowMap
 from pushforward.methods import Mapping
-from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods.flow_map import Dyadic, Sorted
 from pushforward.methods.rules import End, Middle, Start
 from pushforward.networks import MLP
 from pushforward.predictor import has_jump

@@ -17,7 +17,7 @@ from pushforward.denoiser import trained
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories
-from pushforward.methods.mapping import mean_velocity, straight
+from pushforward.methods.flow_map import mean_velocity, straight
 from pushforward.methods.rules import End, Middle, Start
 from pushforward.paths import Linear
 from pushforward.recipes.students import student_of

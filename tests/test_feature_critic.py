@@ -10,7 +10,7 @@ from pushforward.denoiser import FlowMap
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Finish, Now
-from pushforward.methods.feature_critic import FeatureCritic
+from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
 from pushforward.networks.feature_heads import FeatureHeads
 from pushforward.paths import Linear

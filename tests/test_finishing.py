@@ -13,9 +13,8 @@ from pushforward.data import Batch
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Now, Penalties
-from pushforward.methods.game import Game
-from pushforward.methods.penalties import differences, slope
-from pushforward.methods.starts import starts
+from pushforward.methods.adversarial import Game, differences, slope
+from pushforward.methods.flow_map import starts
 from pushforward.precision import network_precision
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen import with_frozen

@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods.frozen import Freezing
+from pushforward.methods.method import Freezing
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint, with_frozen
 from pushforward.training.ema import Average

@@ -8,10 +8,9 @@ from programs.games import PICTURES, A, B, game, now, parts, rows, turns
 from torch import nn
 from torch.nn import functional as F
 
-from pushforward.augmentation import DiffAugment
 from pushforward.errors import UsageError
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import between, slope
+from pushforward.methods.adversarial import OBJECTIVES, between, slope
+from pushforward.methods.augmentation import DiffAugment
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.augmentation import DiffAugment
 from pushforward.cli import announcing
 from pushforward.cli.announcing import critic_name
 from pushforward.conditions import Numbers
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Penalties
+from pushforward.methods.augmentation import DiffAugment
 from pushforward.recipes.choice import PAIRS
 from pushforward.spec import describe
 from pushforward.testing import recipe_for, space_data

@@ -13,8 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
 from pushforward.export import exported
 from pushforward.methods import Distillation, Finish, Mapping, Now, Trajectories
-from pushforward.methods.mapping import mean_velocity, straight
-from pushforward.methods.pairs import Sorted
+from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import Start
 from pushforward.networks import MLP
 from pushforward.paths import VP, Linear

@@ -13,7 +13,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, Now
-from pushforward.methods.likeness import Likeness
+from pushforward.methods.perceptual_distance import Likeness
 from pushforward.networks import UNet
 from pushforward.paths import VP, Linear
 from pushforward.preconditioning import Preconditioning

@@ -12,8 +12,7 @@ from pushforward.denoiser import FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
-from pushforward.methods.mapping import mean_velocity
-from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
 from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear

@@ -7,7 +7,7 @@ import pushforward as pf
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Mapping
-from pushforward.methods.pairs import Sorted
+from pushforward.methods.flow_map import Sorted
 from pushforward.methods.rules import Start, Where
 
 N = 64

@@ -16,8 +16,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
-from pushforward.methods.importance_weighting import divergences
-from pushforward.methods.perceptual_autoencoder import LossWeights, feature_distance
+from pushforward.methods.autoencoders import LossWeights, feature_distance
+from pushforward.methods.evidence_bound import divergences
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 from pushforward.testing import space_data

@@ -10,7 +10,7 @@ from programs.distributed import STEPS, trained
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.methods.importance_weighting import constant
+from pushforward.methods.evidence_bound import constant
 from pushforward.training import checkpoint
 from pushforward.training.processes import Processes
 from pushforward.training.resuming import reopen

@@ -13,7 +13,7 @@ from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
-from pushforward.methods.quantised import Drawn, _counts
+from pushforward.methods.autoencoders import Drawn, _counts
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 

@@ -7,8 +7,8 @@ from programs import forking
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.methods import LatentMethod, registry
-from pushforward.methods.table_denoising import TableDenoising
-from pushforward.methods.table_distillation import TableDistillation
+from pushforward.methods.denoising import TableDenoising
+from pushforward.methods.distillation import TableDistillation
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
 from pushforward.testing import recipe_for, shape_for, space_data

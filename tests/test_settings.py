@@ -7,7 +7,7 @@ import pytest
 from pushforward import spec
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, EvidenceBound, Penalties
-from pushforward.methods.perceptual_autoencoder import LossWeights
+from pushforward.methods.autoencoders import LossWeights
 from pushforward.preconditioning import Preconditioning
 
 

@@ -18,9 +18,8 @@ from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
 from pushforward.methods import Guard, Mapping, Now, Trajectories
-from pushforward.methods.feature_critic import FeatureCritic
-from pushforward.methods.likeness import Likeness
-from pushforward.methods.starts import starts
+from pushforward.methods.flow_map import starts
+from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Linear
 from pushforward.testing import space_data

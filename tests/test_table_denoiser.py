@@ -17,7 +17,7 @@ from pushforward.data.tables.format import Format
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
-from pushforward.methods import table_denoising as of_tables
+from pushforward.methods import denoising as of_tables
 from pushforward.paths import VE, Linear
 from pushforward.predictions import ROWS, solve, target
 from pushforward.recipes.tables import table_denoising

@@ -13,8 +13,7 @@ from pushforward.data.tables.category import Category
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories
-from pushforward.methods.table_distillation import TableDistillation
-from pushforward.methods.trajectories import APART, CHUNK, SEED
+from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillation
 from pushforward.predictor import over
 from pushforward.recipes.students import student_of_table
 from pushforward.solvers import Jump

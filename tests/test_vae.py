@@ -13,7 +13,7 @@ from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now
-from pushforward.methods.importance_weighting import (
+from pushforward.methods.evidence_bound import (
     above_free_bits,
     active_units,
     divergences,

@@ -32,7 +32,6 @@ _FOLDERS = (
     "guidance",
     "solvers",
     "transports",
-    "augmentation",
     "conditions",
     "networks",
     "methods",

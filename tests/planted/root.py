@@ -5,16 +5,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
-    "augmentation.py": [
-        ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
-        ("grey = x.mean(1, keepdim=True)", "grey = x.mean((2, 3), keepdim=True)", "augmentation"),
-        ("(contrast + 0.5)", "contrast", "augmentation"),
-        ("(2 * most + 1)).long() - most", "(2 * most)).long() - most", "augmentation"),
-        ("torch.gather(moved, axis, index) * inside", "torch.gather(moved, axis, index)", "augmentation"),
-        (").long() - width // 2", ").long()", "augmentation"),
-        ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "augmentation"),
-        ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
-    ],
     "couplings.py": [
         ("if source is None else source(draws)", "if source is None else source.starts(draws)", "source_students"),
         ("if dataset.stored_fingerprints[1] != self.fingerprint:", "if False:", "flow_source"),
@@ -94,6 +84,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
+    "methods/augmentation.py": [
+        ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "augmentation"),
+        ("grey = x.mean(1, keepdim=True)", "grey = x.mean((2, 3), keepdim=True)", "augmentation"),
+        ("(contrast + 0.5)", "contrast", "augmentation"),
+        ("(2 * most + 1)).long() - most", "(2 * most)).long() - most", "augmentation"),
+        ("torch.gather(moved, axis, index) * inside", "torch.gather(moved, axis, index)", "augmentation"),
+        (").long() - width // 2", ").long()", "augmentation"),
+        ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "augmentation"),
+        ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "augmentation"),
+    ],
     "numbers.py": [
         ("_decimals(rounded, digits)", "_decimals(value, digits)", "report_choices"),
         ("if len(set(short)) == len(set(names)):", "if True:", "report_text"),
@@ -146,6 +146,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
         ("value if value in parts else", "value or", "report_files report"),
     ],
+    "row_estimates.py": [
+        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    ],
     "safe_files.py": [
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
@@ -172,8 +175,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    _check_depth(value)\n", "", "hostile"),
         ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
     ],
-    "row_estimates.py": [
-        (".clamp(min=0) / max(share, 1e-9)", ".clamp(min=0)", "table_denoiser"),
+    "table_column.py": [
+        ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
     ],
     "table_denoiser.py": [
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
@@ -232,8 +235,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "warned.py": [
         ("            level = depth\n", "            level = 1\n", "observers"),
-    ],
-    "table_column.py": [
-        ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
     ],
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pushforward.methods import trajectories
+from pushforward.methods import distillation as trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.kills import Chain, forked
 from pushforward.training import observers

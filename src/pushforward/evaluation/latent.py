@@ -13,7 +13,7 @@ from pushforward.data import load as load_data
 from pushforward.data.keys import permutation
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.measurements import CodeStatistics, LatentStatistics, Reconstruction
-from pushforward.methods.importance_weighting import active_units, divergences, explained
+from pushforward.methods.evidence_bound import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.predictor import Condition

@@ -16,7 +16,7 @@ from pushforward.data.dataset import Split
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
-from pushforward.methods.importance_weighting import HasImportanceWeights, importance_bound
+from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score

@@ -18,7 +18,7 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, M
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.synthetic_training import accuracy_errors, check_labelled, classification_accuracy, real_accuracy
 from pushforward.likelihood import bits_per_dim
-from pushforward.methods.importance_weighting import HasImportanceWeights
+from pushforward.methods.evidence_bound import HasImportanceWeights
 from pushforward.metrics import Score
 from pushforward.training import Run
 from pushforward.training.machine import machine

@@ -12,8 +12,8 @@ from pushforward.data import Batch
 from pushforward.denoiser import Denoiser, FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
 from pushforward.methods.method import Method, Now
-from pushforward.methods.starts import check_unguided, jump_to_data, starts
 from pushforward.paths import Linear, Path
 from pushforward.predictions import gain, target
 from pushforward.predictor import Condition, Predictor, shaped
@@ -44,7 +44,7 @@ class DistributionMatching(Method):
         teacher: A trained model of the data.
         rounds: Turns of ``fake`` in each step, before the map's.
         ends: The least and the greatest noise share t = sigma / (alpha + sigma) of the noise that is added; t is uniform between.
-        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.starts.starts`.
+        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.flow_map.starts`.
         steps: The default number of jumps of the transport.
 
     Raises:

@@ -12,14 +12,10 @@ from pushforward.arguments import number, share
 from pushforward.data import Batch
 from pushforward.denoiser import FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods.critic_input import CriticInput
-from pushforward.methods.feature_critic import FeatureCritic
-from pushforward.methods.game import Game
-from pushforward.methods.guard import Guard
-from pushforward.methods.method import Method, Now
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import Penalties
-from pushforward.methods.starts import check_unguided, jump_to_data, starts
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
+from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
+from pushforward.methods.method import Guard, Method, Now
+from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.predictor import Condition
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -33,7 +29,7 @@ class Anchor:
         weight: Of the mean squared distance to the starting map's samples, at the start of training.
         end: The weight at the end, on a cosine; None keeps it.
         inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
-            stay good; see `pushforward.methods.starts.starts`.
+            stay good; see `pushforward.methods.flow_map.starts`.
         still: The share of training in which only the critic learns; the map does not change.
 
     Raises:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from pushforward.data import Batch
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.guard import Guard
-from pushforward.methods.method import Method, Now, PrecomputesInputs, Sums
+from pushforward.methods.method import Guard, Method, Now, PrecomputesInputs, Sums
 from pushforward.predictor import Condition
 from pushforward.transports import Autoencoder, Latent
 

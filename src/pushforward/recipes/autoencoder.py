@@ -12,7 +12,7 @@ from pushforward.arguments import one_of
 from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
-from pushforward.methods.perceptual_autoencoder import LossWeights
+from pushforward.methods.autoencoders import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, precision

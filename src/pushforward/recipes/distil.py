@@ -16,8 +16,8 @@ from pushforward.denoiser import Denoiser, trained
 from pushforward.errors import UsageError
 from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
-from pushforward.methods.likeness import Likeness
-from pushforward.methods.pairs import Dyadic, Pairs, Sorted
+from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
+from pushforward.methods.perceptual_distance import Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
 from pushforward.recipes.choice import SIZES, denoising_network, denoising_training

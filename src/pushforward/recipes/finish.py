@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward.augmentation import DiffAugment
 from pushforward.data import Space
 from pushforward.denoiser import FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Method, Penalties
-from pushforward.methods.feature_critic import FeatureCritic
+from pushforward.methods.augmentation import DiffAugment
+from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
 from pushforward.networks.feature_heads import FeatureHeads
 from pushforward.recipes.choice import batch_size, extent_of, flat, precision

@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward.augmentation import DiffAugment
 from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
-from pushforward.methods.critic_input import CriticInput
-from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import Penalties
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
+from pushforward.methods.augmentation import DiffAugment
 from pushforward.networks.straight_through import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic

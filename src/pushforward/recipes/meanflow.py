@@ -8,7 +8,7 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import Mapping
-from pushforward.methods.pairs import Sorted
+from pushforward.methods.flow_map import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK, PATH

@@ -8,7 +8,7 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import Mapping
-from pushforward.methods.pairs import Dyadic
+from pushforward.methods.flow_map import Dyadic
 from pushforward.methods.rules import Middle
 from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK, PATH

@@ -10,7 +10,7 @@ from torch import nn
 from pushforward.arguments import whole
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
-from pushforward.methods.table_distillation import TableDistillation
+from pushforward.methods.distillation import TableDistillation
 from pushforward.networks import ColumnTransformer
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of_table, times_of_jumps, trajectories_for

@@ -10,7 +10,7 @@ from pushforward.arguments import one_of
 from pushforward.conditions import Known
 from pushforward.data import Space
 from pushforward.data.spaces import TableSpace
-from pushforward.methods.table_denoising import TableDenoising
+from pushforward.methods.denoising import TableDenoising
 from pushforward.networks import MLP, ColumnTransformer
 from pushforward.networks.checks import size_choice
 from pushforward.paths import Path

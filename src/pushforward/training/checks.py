@@ -11,9 +11,9 @@ from torch import Tensor
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
+from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method
-from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local

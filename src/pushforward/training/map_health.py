@@ -32,7 +32,7 @@ TARGETS = 128
 
 @runtime_checkable
 class HasTargets(Protocol):
-    """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
+    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`)."""
 
     couple: Coupling
     """How data meets noise in its training."""

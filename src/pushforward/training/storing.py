@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from pushforward.errors import CheckpointError
+from pushforward.methods.distillation import Trajectories
 from pushforward.methods.method import Method
-from pushforward.methods.trajectories import Trajectories
 from pushforward.precision import network_precision
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints

@@ -11,7 +11,7 @@ import torch
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged
-from pushforward.methods.guard import Guard
+from pushforward.methods.method import Guard
 from pushforward.metrics.manifold import reached
 from pushforward.training.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.training.observing import Moment, Observer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import replace
@@ -11,20 +12,169 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number
-from pushforward.couplings import Coupling, Independent
+from pushforward.arguments import number, share
+from pushforward.couplings import Coupling, Independent, training_noise
 from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
-from pushforward.paths import Linear, Narrowed
-from pushforward.predictor import Condition, Predicting, Predictor, condition_at, over, shaped
+from pushforward.paths import Linear, Narrowed, Path
+from pushforward.predictor import SCALE, Condition, Predicting, Predictor, condition_at, over, shaped
 from pushforward.solvers import Jump
+from pushforward.times import Stratified, Times, Uniform
 from pushforward.transports import Flow
+
+
+class Pairs(ABC):
+    """A law of pairs of times t >= s.
+
+    Args:
+        diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
+    """
+
+    group = 1
+    """Examples that are drawn together."""
+    only_to_data = False
+    """Whether every s is 0, so that the map learns no other end."""
+
+    def __init__(self, diagonal: float) -> None:
+        self.diagonal = share("diagonal", diagonal)
+
+    @abstractmethod
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0.
+
+        Args:
+            draws: Randomness.
+            path: On which the times are.
+            progress: The share of training that is done, in [0, 1].
+        """
+
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        """Times t (n,) of pairs with s = t."""
+        return draws.uniform().clamp(*path.ends)
+
+
+class Sorted(Pairs):
+    """Two draws of one law, the greater first.
+
+    Args:
+        times: The law; the default is uniform.
+        diagonal: See `Pairs`; these times t are single draws of the law.
+        to_data: The share of the other pairs that have s = 0, in [0, 1].
+        until: The law of the second draw; None for the same.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
+    """
+
+    def __init__(
+        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
+    ) -> None:
+        super().__init__(diagonal)
+        self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
+        self.group = self.times.group
+        self.only_to_data = to_data == 1 and diagonal == 0
+
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The pairs."""
+        first = self.equal(draws, path)
+        # strata go by the place in the batch: two stratified draws of one example would always be neighbours
+        second = plain(self.until or self.times)(draws.stream("second time"), path)
+        t, s = torch.maximum(first, second), torch.minimum(first, second)
+        whole = draws.stream("to data").uniform() < self.to_data
+        t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        return torch.where(equal, first, t), torch.where(equal, first, s)
+
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        return self.times(draws, path)
+
+
+def plain(times: Times) -> Times:
+    """The law without its strata."""
+    return plain(times.times) if isinstance(times, Stratified) else times
+
+
+class Dyadic(Pairs):
+    """Steps of length 1, 1/2, ..., 2^-levels on their own grids, each length equally often.
+
+    Args:
+        levels: How often the whole is halved, at least 0.
+        diagonal: See `Pairs`; its times are uniform.
+        staged: Begin with the shortest steps; after each of levels + 1 equal parts of training go on with those of twice the
+            length, and all between.
+
+    References:
+        Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
+    """
+
+    def __init__(self, levels: int = 7, *, diagonal: float = 0.75, staged: bool = False) -> None:
+        super().__init__(diagonal)
+        if levels < 0:
+            raise UsageError(f"levels cannot be negative, got {levels}.")
+        self.levels, self.staged = levels, staged
+
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The pairs; a step that begins beyond the path's end begins there."""
+        u = draws.uniform()
+        longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
+        longest, u_length = max(0, longest), draws.stream("length").uniform()
+        # the shortest steps are learned in the first stage alone: no stage trains their halves
+        lengths = max(1, self.levels - longest) if self.staged else self.levels + 1
+        steps = 2.0 ** (longest + torch.floor(u_length * lengths))
+        end = torch.floor(u * steps) / steps
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)
+        return t, torch.where(equal, t, end)
+
+
+def check_unguided(flow_map: FlowMap) -> None:
+    """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
+
+    Raises:
+        UsageError: With the alternative.
+    """
+    if flow_map.preconditioning.guidance is not None:
+        raise UsageError(
+            "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
+            "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+        )
+
+
+def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
+    """States and times from which a map jumps to data.
+
+    Args:
+        flow_map: The map, whose path they are on.
+        x: Training examples in model units, (n, *shape).
+        draws: Randomness for each.
+        inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
+            sampling does, at noise alone (or at training examples of its source).
+
+    Returns:
+        (n, *shape) and (n,).
+    """
+    path, z = flow_map.path, training_noise(flow_map.source, x.shape[1:], draws)
+    low, high = path.ends
+    t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
+    if not inside:
+        return path.at(t).over(x).sigma * z, t
+    chosen = draws.stream("inside").uniform().to(x) < inside
+    t = torch.where(chosen, low + draws.stream("start").uniform().to(x) * (high - low), t)
+    k = path.at(t).over(x)
+    data = torch.where(shaped(chosen, x), x, torch.zeros_like(x))
+    return k.alpha * data + k.sigma * z, t
+
+
+def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+    """The data that a map makes of states and times in one evaluation, (n, *shape)."""
+    x, t = start
+    return flow_map.jump(x, t, torch.zeros_like(t), condition)
+
 
 BOUND = 10.0
 """Entries of a target differ from the velocity by at most so much, in model units."""
