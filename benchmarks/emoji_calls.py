@@ -24,7 +24,7 @@ from latent import SETS
 
 import pushforward as pf
 from pushforward.evaluation import Judge, cost
-from pushforward.precision import network_precision, resolve_precision
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.training.distilling import student
 from pushforward.training.resuming import reopen
 

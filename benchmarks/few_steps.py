@@ -28,8 +28,8 @@ from mnist import Kept
 import pushforward as pf
 from pushforward.evaluation import Judge
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.distilling import student
 from pushforward.training.frozen import with_frozen
 

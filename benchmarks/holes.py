@@ -27,8 +27,8 @@ import pushforward as pf
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.latent import mean_codes, reconstructed
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
 KEEP = 0.8

@@ -33,8 +33,8 @@ from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
 from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.training import Trainer
 from pushforward.transports import inner_of, with_inner
 

@@ -21,7 +21,7 @@ import torch
 
 import pushforward as pf
 from pushforward.evaluation import Judge
-from pushforward.precision import network_precision, resolve_precision
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.training.frozen import with_frozen
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {

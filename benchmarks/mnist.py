@@ -25,8 +25,8 @@ import torch
 import pushforward as pf
 from pushforward.evaluation import Judge, Score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.networks.precision import call, network_precision, resolve_precision
 from pushforward.pictures import grid_picture
-from pushforward.precision import call, network_precision, resolve_precision
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 RECIPES = ["flow", "ddpm", "edm", "gan", "vae"]

@@ -33,11 +33,11 @@ from pushforward import solvers
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
-from pushforward.grid_learning import learn_grid
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.paths import Linear
-from pushforward.precision import network_precision, resolve_precision
 from pushforward.solvers import Adaptive
 from pushforward.transports import Flow
+from pushforward.transports.learned_steps import learn_grid
 
 CALLS = (4, 8, 16, 32)
 SOLVERS = [

@@ -24,7 +24,7 @@ from unet_speed import diffusers_unet
 
 import pushforward as pf
 from pushforward.evaluation import Judge, train_in_turns
-from pushforward.precision import network_precision, resolve_precision
+from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.training.generators import seeded
 from pushforward.training.start import prepare
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import pushforward as pf
 from pushforward.networks import UNet, parameter_count
-from pushforward.precision import resolve_precision
+from pushforward.networks.precision import resolve_precision
 from pushforward.training.optimizers import Player
 
 SHAPE = (1, 28, 28)

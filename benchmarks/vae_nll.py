@@ -31,7 +31,7 @@ import pushforward as pf
 from pushforward.data import Split
 from pushforward.evaluation.likelihood import coded_bits
 from pushforward.networks import Decoder, Encoder
-from pushforward.precision import network_precision
+from pushforward.networks.precision import network_precision
 from pushforward.training import Trainer
 from pushforward.training.machine import machine
 

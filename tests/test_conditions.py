@@ -13,13 +13,13 @@ from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.likelihood import log_prob
 from pushforward.networks import MLP, Packed
 from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
+from pushforward.transports.likelihood import log_prob
 
 NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))

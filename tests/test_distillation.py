@@ -22,7 +22,7 @@ from pushforward.methods.rules import End, Middle, Start
 from pushforward.paths import Linear
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state, space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training import in_latent
 from pushforward.training.frozen import with_frozen
 from pushforward.training.resuming import reopen

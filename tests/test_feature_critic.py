@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Finish, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
-from pushforward.networks.feature_heads import FeatureHeads
+from pushforward.networks.pretrained import FeatureHeads
 from pushforward.paths import Linear
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.frozen import with_frozen

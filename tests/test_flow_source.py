@@ -14,9 +14,9 @@ from pushforward.data.building import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
-from pushforward.grid_learning import Pairs
-from pushforward.likelihood import log_prob
 from pushforward.solvers import DEIS, Ancestral, Euler
+from pushforward.transports.learned_steps import Pairs
+from pushforward.transports.likelihood import log_prob
 
 
 @pytest.mark.parametrize("coupling", [Independent, OptimalTransport])

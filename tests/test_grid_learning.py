@@ -7,12 +7,12 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.grid_learning import learn_grid
 from pushforward.paths import VP, Linear
 from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
 from pushforward.testing import ring
 from pushforward.transports import Flow
+from pushforward.transports.learned_steps import learn_grid
 
 
 @pytest.mark.parametrize("solver", [DPM(2), UniPC(2)], ids=["dpm", "unipc"])

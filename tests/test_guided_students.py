@@ -11,7 +11,6 @@ from pushforward.denoiser import FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
-from pushforward.export import exported
 from pushforward.methods import Distillation, Finish, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import Start
@@ -21,8 +20,9 @@ from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import SCALE
 from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training.frozen import with_frozen
+from pushforward.transports.export import exported
 
 MEAN, VARIANCE = 0.8, 0.25
 LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}

@@ -10,7 +10,7 @@ import pytest
 from programs import forking
 
 import pushforward as pf
-from pushforward.testing.kills import KINDS
+from pushforward.testing.interruptions import KINDS
 from pushforward.training.digests import state_digest
 
 SEED = 21

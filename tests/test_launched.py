@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.recipes import assert_same, final_state
+from pushforward.testing.models import assert_same, final_state
 from pushforward.trackers import Tracker
 from pushforward.training import launching
 from pushforward.training.launching import check_devices, restarted

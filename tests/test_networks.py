@@ -22,7 +22,7 @@ from torch import Tensor
 from pushforward.networks import (
     MLP,
 )
-from pushforward.precision import call, network_precision
+from pushforward.networks.precision import call, network_precision
 from pushforward.testing import class_labels
 
 

@@ -16,7 +16,7 @@ from pushforward.networks import (
     Reshaped,
     TextbookCritic,
 )
-from pushforward.networks.minibatch_std import append_minibatch_std
+from pushforward.networks.blocks import append_minibatch_std
 from pushforward.testing import class_labels
 
 # The deviation of groups

@@ -11,7 +11,7 @@ from pushforward.data import Batch, PreparedSampler
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
-from pushforward.testing.laws import Broken
+from pushforward.testing.models import Broken
 from pushforward.training import preparing
 from pushforward.training.preparing import fields_of, prepared
 from pushforward.training.resuming import reopen

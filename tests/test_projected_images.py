@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks import parameter_count, perceptual, pretrained, projected
-from pushforward.networks.pretrained import FEATURES, STRIDES
-from pushforward.networks.projected import ProjectedCritic
+from pushforward.networks import parameter_count, pretrained
+from pushforward.networks import pretrained as perceptual
+from pushforward.networks import pretrained as projected
+from pushforward.networks.pretrained import FEATURES, STRIDES, ProjectedCritic
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.testing import assert_same, final_state, space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training import with_frozen
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare

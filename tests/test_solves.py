@@ -7,12 +7,12 @@ import torch
 import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import Diverged, UsageError
-from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Heun
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, ring, space_data
 from pushforward.transports import Flow
+from pushforward.transports.likelihood import log_prob
 
 WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
 BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}

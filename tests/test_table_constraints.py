@@ -28,7 +28,7 @@ from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.report.costs import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.redrawing import MEASURED, Tally, counted, unmet_kept
+from pushforward.transports.rejection import MEASURED, Tally, counted, unmet_kept
 
 
 def whole_numbers(least):

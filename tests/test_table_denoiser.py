@@ -20,7 +20,7 @@ from pushforward.methods import Now
 from pushforward.methods import denoising as of_tables
 from pushforward.paths import VE, Linear
 from pushforward.predictions import ROWS, solve, target
-from pushforward.recipes.tables import table_denoising
+from pushforward.recipes.choice import table_denoising
 from pushforward.row_estimates import Given, known_columns
 from pushforward.table_denoiser import NAT, TableDenoiser
 from pushforward.transports import Flow

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward import cli, solvers, spec, table_learning
+from pushforward import cli, solvers, spec
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import training_distance
-from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
 from pushforward.solvers import DPM, Adaptive, Ancestral, Jump, UniPC
 from pushforward.solvers.learned import LearnedTable, general
-from pushforward.table_learning import learn_table
 from pushforward.testing import ring
 from pushforward.transports import Flow
+from pushforward.transports import learned_steps as table_learning
+from pushforward.transports.export import exported
+from pushforward.transports.learned_steps import learn_table
 
 NEARER = {"n": 64, "rounds": 12, "batch": 32}
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]

@@ -14,11 +14,11 @@ from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
-from pushforward.export import exported
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks import FourierFeatures
-from pushforward.networks.straight_through import StraightThrough
+from pushforward.networks.table import StraightThrough
 from pushforward.training.latent_data import in_latent
+from pushforward.transports.export import exported
 
 
 class Constant(nn.Module):

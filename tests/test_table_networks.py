@@ -15,7 +15,7 @@ from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
-from pushforward.recipes.tables import table_denoising
+from pushforward.recipes.choice import table_denoising
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
         editing,
         errors,
         evaluation,
-        grid_learning,
         guidance,
         interop,
-        likelihood,
         methods,
         metrics,
         networks,
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
         paths,
         pictures,
         plugins,
-        precision,
         predictions,
         recipes,
         report,
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
         sampling_options,
         solvers,
         spec,
-        table_learning,
         tabulated,
         testing,
         times,
@@ -52,12 +48,15 @@ if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare
     from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
+    from pushforward.networks import precision
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted
     from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
     from pushforward.tabulated import Tabulated
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
-    from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
+    from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, likelihood
+    from pushforward.transports import learned_steps as grid_learning
+    from pushforward.transports import learned_steps as table_learning
 
 __version__ = "0.1.0"
 

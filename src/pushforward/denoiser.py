@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pushforward.couplings import Source
 from pushforward.data.spaces import Space
 from pushforward.errors import UsageError
+from pushforward.networks.precision import call
 from pushforward.paths import Coefficients, Narrowed, Path
-from pushforward.precision import call
 from pushforward.preconditioning import CLOCKS, Preconditioning
 from pushforward.predictions import check, convert, solve
 from pushforward.predictor import (

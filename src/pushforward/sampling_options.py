@@ -10,7 +10,7 @@ from pushforward import solvers
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind
 from pushforward.denoiser import trained
-from pushforward.editing.truncation import Truncated
+from pushforward.editing.interpolation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
 from pushforward.predictor import Predictor

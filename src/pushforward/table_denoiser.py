@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
+from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import mask_of
-from pushforward.conditions.known import Known
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoiser import Denoiser, MapSampling
 from pushforward.errors import UsageError
+from pushforward.networks.precision import call
 from pushforward.paths import Path
-from pushforward.precision import call
 from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
 from pushforward.row_estimates import Given, RowErrors, RowEstimate

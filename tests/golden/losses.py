@@ -21,7 +21,7 @@ import torch
 import pushforward as pf
 from pushforward.methods.likelihoods import Gaussian
 from pushforward.testing import IMAGES_ONLY, space_data
-from pushforward.testing.samples import teachers_for
+from pushforward.testing.models import teachers_for
 from pushforward.training.optimizers import Player
 from pushforward.training.start import prepare
 

@@ -19,7 +19,7 @@ from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent
 
 try:
-    from pushforward.editing import inpainting
+    from pushforward.editing import inverse_problems as inpainting
 except ImportError:  # at the reference commit
     from pushforward.restoration import inpainting
 

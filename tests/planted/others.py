@@ -1,19 +1,9 @@
 """Planted faults of the smaller folders of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "conditions/embeddings.py": [
-        ("(like - mean) / std", "like / std * 0", "conditions"),
-        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
-    ],
-    "conditions/kind.py": [
-        ("hide | condition[mask]", "hide", "guidance conditions"),
-        ("self.entries.index(entry)", "0", "conditions"),
-        ("if not kind.learned}", "}", "table_denoiser"),
-        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
-    ],
-    "conditions/known.py": [
+    "conditions/columns.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        ("""quote = '"' if any""", """quote = "" if any""", "given_values"),
+        ("quote = '\"' if any", 'quote = "" if any', "given_values"),
         ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
@@ -25,9 +15,19 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
     ],
+    "conditions/kind.py": [
+        ("hide | condition[mask]", "hide", "guidance conditions"),
+        ("self.entries.index(entry)", "0", "conditions"),
+        ("if not kind.learned}", "}", "table_denoiser"),
+        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "table_denoiser"),
+    ],
     "conditions/label.py": [
         ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
+    ],
+    "conditions/numbers.py": [
+        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "conditions/requests.py": [
         ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
@@ -81,9 +81,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/spaces/vector.py": [
         ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
     ],
-    "editing/any_model.py": [
-        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
-    ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
         ("missing & ~chosen, missing & chosen", "missing & ~chosen, missing", "imputation"),
@@ -101,9 +98,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
     ],
-    "editing/variation.py": [
+    "editing/interpolation.py": [
         ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
+    ],
+    "editing/inversion.py": [
+        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "extractors/inception.py": [
         ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pushforward.testing.disks import Disk, train_on
+from pushforward.testing.interruptions import Disk, train_on
 from pushforward.training import checkpoint
 
 AT, STEPS = 2, 4

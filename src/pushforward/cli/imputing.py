@@ -104,7 +104,7 @@ def _reported(imputed: Imputed, chosen: Sequence[str]) -> dict[str, Any]:
     from pushforward.data.tables.faults import count, some
     from pushforward.data.tables.gaps import GappyFile
     from pushforward.numbers import listing
-    from pushforward.transports.redrawing import TURNS, named_constraints
+    from pushforward.transports.rejection import TURNS, named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}

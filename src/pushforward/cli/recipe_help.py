@@ -42,7 +42,7 @@ def print_recipe_help(verb: Callable[..., Any], name: str) -> None:
 
 def _own_parameters(recipe: Any) -> list[inspect.Parameter]:
     from pushforward import recipes
-    from pushforward.recipes.options import GROUPS
+    from pushforward.recipes.recipe import GROUPS
 
     parameters = []
     for option in recipes.settings(recipe).values():

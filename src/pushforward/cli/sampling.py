@@ -96,7 +96,7 @@ def sample(
     loaded = configured_run(run, loading, solving, guiding)
     say_if_unfinished(loaded)
     from pushforward.outputs import draw_to
-    from pushforward.transports.redrawing import counted, named_constraints
+    from pushforward.transports.rejection import counted, named_constraints
 
     say_if_starts_repeat(loaded, n)
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
@@ -185,7 +185,7 @@ def interval_of(text: str | None) -> tuple[float, float] | None:
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """The precision of network calls, as a context."""
-    from pushforward.precision import network_precision, resolve_precision
+    from pushforward.networks.precision import network_precision, resolve_precision
 
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 

@@ -143,7 +143,7 @@ def _watched(run: Run, what: str, rounds: int, examples: int) -> Iterator[Callab
 
 def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn times and keep them; what is reported."""
-    from pushforward.grid_learning import learn_grid
+    from pushforward.transports.learned_steps import learn_grid
 
     name, amounts = type(flow.solver).__name__, {"n": 128, "rounds": 40, **amounts}
     with _watched(run, f"{flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
@@ -156,8 +156,8 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn a table and keep it if it is better; what is reported."""
     from pushforward.evaluation.curves import training_distance
-    from pushforward.table_learning import learn_table
     from pushforward.training.run_data import data_of_run
+    from pushforward.transports.learned_steps import learn_table
 
     absent, known = "Learn times, which need no data: --what times.", run.learned_grid(flow.steps, flow.solver)
     distance = training_distance(run.transport, data_of_run(run.folder, run.spec, None, absent=absent, changed="train again"))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pushforward.arguments import whole
-from pushforward.conditions.known import Known
+from pushforward.conditions.columns import Known
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.category import Category
 from pushforward.data.tables.comparable import holds
@@ -24,7 +24,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.replacing import replacing
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import TURNS, Tally
+from pushforward.transports.rejection import TURNS, Tally
 from pushforward.transports.transport import finite
 from pushforward.warned import warn
 

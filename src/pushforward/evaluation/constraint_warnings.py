@@ -9,7 +9,7 @@ from pushforward.data.tables.comparable import numbers
 from pushforward.data.tables.constraints import TEXT, Constraint
 from pushforward.errors import quoted
 from pushforward.numbers import listing
-from pushforward.transports.redrawing import MEASURED, TURNS, Tally, named_constraints
+from pushforward.transports.rejection import MEASURED, TURNS, Tally, named_constraints
 
 __all__ = ["constraint_warnings"]
 

@@ -16,7 +16,7 @@ from torch import nn
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
-from pushforward.transports.redrawing import as_drawn, unmet_kept
+from pushforward.transports.rejection import as_drawn, unmet_kept
 
 __all__ = [
     "flops",

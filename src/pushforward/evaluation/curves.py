@@ -14,10 +14,10 @@ from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajecto
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scoring import score
 from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
-from pushforward.grid_learning import Pairs
 from pushforward.metrics import Score
 from pushforward.numbers import counted
 from pushforward.transports import Flow, Transport, has_levels, has_steps, inner_of, with_inner
+from pushforward.transports.learned_steps import Pairs
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge

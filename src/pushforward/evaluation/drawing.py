@@ -15,7 +15,7 @@ from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
 from pushforward.transports import Flow, Latent, Transport, has_levels, has_steps
-from pushforward.transports.redrawing import unmet_kept
+from pushforward.transports.rejection import unmet_kept
 
 __all__ = ["FORMING", "SHOWN", "history_of", "pictures_of", "real_pictures"]
 

@@ -45,8 +45,8 @@ from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels
-from pushforward.transports.redrawing import counted, unmet_kept, warn_broken
-from pushforward.transports.spreading import stream
+from pushforward.transports.rejection import counted, unmet_kept, warn_broken
+from pushforward.transports.shared_sampling import stream
 
 __all__ = ["Judge", "Sampler"]
 

@@ -31,7 +31,7 @@ from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.training.samplers import by_default
 from pushforward.transports import Flow, Transport, inner_of, with_inner
-from pushforward.transports.redrawing import unmet_kept
+from pushforward.transports.rejection import unmet_kept
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge

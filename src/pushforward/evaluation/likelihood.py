@@ -15,13 +15,13 @@ from pushforward.data import Dataset
 from pushforward.data.dataset import Split
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
 from pushforward.predictor import Condition
 from pushforward.transports import Flow, Latent, Transport, has_steps
+from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 
 __all__ = ["bits", "check_examples", "check_iterative", "check_weighed", "coded_bits"]
 
@@ -43,9 +43,9 @@ def bits(
 ) -> Score:
     """Bits per dimension of held-out examples, with their standard error over examples.
 
-    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training examples. Vectors: minus
-    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for examples given their
-    labels.
+    Images: the variational bound (`pushforward.transports.likelihood.elbo`), whose decoder is fitted on training examples.
+    Vectors: minus the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for
+    examples given their labels.
 
     Args:
         transport: An iterative model.

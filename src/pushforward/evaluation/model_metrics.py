@@ -17,14 +17,14 @@ from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.synthetic_training import accuracy_errors, check_labelled, classification_accuracy, real_accuracy
-from pushforward.likelihood import bits_per_dim
 from pushforward.methods.evidence_bound import HasImportanceWeights
 from pushforward.metrics import Score
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
-from pushforward.transports.spreading import stream
+from pushforward.transports.likelihood import bits_per_dim
+from pushforward.transports.shared_sampling import stream
 
 __all__ = ["MODEL_CHECKS", "MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pushforward.data import Dataset
-from pushforward.editing.truncation import Truncated
+from pushforward.editing.interpolation import Truncated
 from pushforward.errors import UsageError
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import DataInfo, Settings

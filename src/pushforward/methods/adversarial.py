@@ -17,7 +17,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError, unknown
 from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.precision import call, network_precision
+from pushforward.networks.precision import call, network_precision
 from pushforward.predictor import Condition, shaped
 from pushforward.transports import Map
 

@@ -18,7 +18,7 @@ from pushforward.methods.evidence_bound import divergences, explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
-from pushforward.precision import call
+from pushforward.networks.precision import call
 from pushforward.predictor import Condition, shaped
 from pushforward.transports import Autoencoder, Map
 

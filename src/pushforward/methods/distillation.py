@@ -26,7 +26,7 @@ from pushforward.row_estimates import known_columns
 from pushforward.solvers import Jump
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.rejection import as_drawn
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""

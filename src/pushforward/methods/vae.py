@@ -26,7 +26,7 @@ from pushforward.methods.evidence_bound import (
 )
 from pushforward.methods.likelihoods import SPEED, Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
-from pushforward.precision import call
+from pushforward.networks.precision import call
 from pushforward.predictor import Condition, condition_at
 from pushforward.transports import Autoencoder, Map
 

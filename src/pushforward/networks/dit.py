@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
-from pushforward.networks.blocks import attend
+from pushforward.networks.blocks import attend, pad_to, unfold
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
-from pushforward.networks.folding import pad_to, unfold
 
 
 class TransformerBlock(nn.Module):

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
-from pushforward.networks.blocks import Level, Norm, zeroed
+from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold, zeroed
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.folding import fold, pad_to, unfold
 
 
 class UNet(nn.Module):

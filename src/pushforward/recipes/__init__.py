@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pushforward import plugins, spec
 from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, unknown
-from pushforward.recipes.options import Option, options_of
-from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
-from pushforward.recipes.schedule import Schedule
+from pushforward.recipes.recipe import Option, Recipe, RecipeFunction, Schedule, Training, options_of
 
 if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
@@ -140,7 +138,7 @@ def _is_recipe(value: Any, module: str) -> bool:
 
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:
-    """The options of a recipe that the command line can give, by name; see `pushforward.recipes.options`."""
+    """The options of a recipe that the command line can give, by name; see `pushforward.recipes.recipe`."""
     frozen = frozen_parts(recipe)
     return {name: option for name, option in options_of(recipe).items() if name not in frozen}
 

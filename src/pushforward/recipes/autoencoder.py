@@ -14,11 +14,10 @@ from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
 from pushforward.methods.autoencoders import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
-from pushforward.networks.compression import map_shape
+from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training
 from pushforward.recipes.vae import vae
 
 ROW_CODE = 32

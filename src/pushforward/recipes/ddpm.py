@@ -10,10 +10,8 @@ from pushforward.data import Space, TableSpace
 from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.preconditioning import Preconditioning
-from pushforward.recipes.choice import denoising_network, denoising_training
-from pushforward.recipes.options import NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.tables import table_denoising, table_training
+from pushforward.recipes.choice import denoising_network, denoising_training, table_denoising, table_training
+from pushforward.recipes.recipe import NETWORK, PATH, Recipe
 from pushforward.solvers import DPM
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.times import Levels, Stratified

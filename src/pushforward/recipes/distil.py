@@ -21,10 +21,8 @@ from pushforward.methods.perceptual_distance import Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
 from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
-from pushforward.recipes.options import LOSS, PATH
-from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of, times_for, times_of_jumps, trajectories_for
-from pushforward.recipes.table_students import distil_table
+from pushforward.recipes.recipe import LOSS, PATH, Recipe
+from pushforward.recipes.students import distil_table, student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 

@@ -9,8 +9,7 @@ from pushforward.denoiser import FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import DistributionMatching
 from pushforward.recipes.choice import batch_size, precision
-from pushforward.recipes.options import LOSS, PATH
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import LOSS, PATH, Recipe, Training
 from pushforward.recipes.students import copy_of, student_of
 from pushforward.transports import Flow
 

@@ -12,10 +12,8 @@ from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
 from pushforward.preconditioning import Preconditioning
-from pushforward.recipes.choice import denoising_network, denoising_training, flat
-from pushforward.recipes.options import NETWORK
-from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.tables import table_denoising, table_training
+from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
+from pushforward.recipes.recipe import NETWORK, Recipe
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
 

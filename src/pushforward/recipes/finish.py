@@ -13,11 +13,10 @@ from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod
 from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.networks import UNet
-from pushforward.networks.feature_heads import FeatureHeads
+from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.options import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training
 from pushforward.recipes.students import copy_of
 from pushforward.transports import Latent, inner_of
 

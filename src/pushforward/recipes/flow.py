@@ -14,11 +14,9 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Linear
-from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
-from pushforward.recipes.options import NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
+from pushforward.recipes.recipe import NETWORK, PATH, Recipe
 from pushforward.recipes.students import times_for, trajectories_for
-from pushforward.recipes.tables import table_denoising, table_training
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
 

@@ -11,13 +11,11 @@ from pushforward.data import Space, TableSpace
 from pushforward.methods import GAN
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
 from pushforward.methods.augmentation import DiffAugment
-from pushforward.networks.straight_through import StraightThrough
+from pushforward.networks.table import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
-from pushforward.recipes.schedule import Schedule
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Schedule, Training
 
 PLAIN = 1024
 """A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""

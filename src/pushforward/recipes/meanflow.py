@@ -11,8 +11,7 @@ from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training
-from pushforward.recipes.options import LOSS, NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe
 from pushforward.recipes.students import new_map, times_for
 
 

@@ -11,8 +11,7 @@ from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Dyadic
 from pushforward.methods.rules import Middle
 from pushforward.recipes.choice import denoising_training
-from pushforward.recipes.options import LOSS, NETWORK, PATH
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe
 from pushforward.recipes.students import new_map
 
 

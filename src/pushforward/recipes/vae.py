@@ -13,8 +13,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training
 
 
 def vae(

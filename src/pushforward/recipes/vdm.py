@@ -14,8 +14,7 @@ from pushforward.networks.level_posterior import PARTS
 from pushforward.paths import Linear
 from pushforward.preconditioning import Preconditioning
 from pushforward.recipes.choice import denoising_network, denoising_training
-from pushforward.recipes.options import NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import NETWORK, Recipe
 from pushforward.solvers import DPM
 from pushforward.times import Flat, LogSNR, Stratified
 

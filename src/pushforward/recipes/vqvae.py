@@ -12,10 +12,9 @@ from pushforward.errors import UsageError
 from pushforward.methods import QuantisedAutoencoder
 from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
-from pushforward.networks.compression import map_shape
+from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import flat, perceptron
-from pushforward.recipes.options import LOSS, NETWORK
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, Recipe
 from pushforward.recipes.vae import coding_training
 
 LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}

@@ -8,12 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.solvers.adaptive import Adaptive
-from pushforward.solvers.ddim import DDIM, Ancestral
-from pushforward.solvers.jump import Jump
-from pushforward.solvers.multistep import DEIS, DPM, IPNDM, UniPC
-from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
-from pushforward.solvers.single_step import SingleStep
+from pushforward.solvers.ddim import DDIM, Ancestral, Jump
+from pushforward.solvers.exponential import DEIS, DPM, IPNDM, SingleStep, UniPC
+from pushforward.solvers.runge_kutta import RK4, Adaptive, Euler, Heun, Midpoint
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
 from pushforward.spec import check_names, classes, classes_of

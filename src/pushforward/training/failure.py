@@ -22,7 +22,7 @@ from pushforward.data.sampler import positions_of
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory
 from pushforward.methods.method import Sums
-from pushforward.precision import network_precision
+from pushforward.networks.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.disk import disk

@@ -10,7 +10,7 @@ from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
 from pushforward.training.health import SAMPLES, as_sampled
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.rejection import as_drawn
 
 __all__ = ["SIDE", "landscape"]
 

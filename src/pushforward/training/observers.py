@@ -27,7 +27,7 @@ from pushforward.training.progress import Silent, Watcher, report
 from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
 from pushforward.training.variety_alarm import lost
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.rejection import as_drawn
 
 __all__ = ["Alarms", "Pictures", "bytes_of_samples", "usual"]
 

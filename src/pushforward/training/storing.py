@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.errors import CheckpointError
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.method import Method
-from pushforward.precision import network_precision
+from pushforward.networks.precision import network_precision
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors

@@ -16,7 +16,7 @@ from pushforward.metrics.manifold import reached
 from pushforward.training.health import NEIGHBOURS, principal, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Transport
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.rejection import as_drawn
 from pushforward.transports.transport import finite
 
 __all__ = ["Variety"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,11 +20,9 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
 from pushforward.solvers import Solver, as_solver, grids
-from pushforward.solvers.learned import LearnedTable
+from pushforward.solvers.learned import LearnedTable, TableCache
 from pushforward.solvers.solver import stepped
-from pushforward.solvers.symbols import NotAffine
-from pushforward.solvers.table import Table
-from pushforward.solvers.table_cache import TableCache
+from pushforward.solvers.table import NotAffine, Table
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
 MOST_STEPS = 10_000
@@ -42,8 +41,8 @@ class Flow(Transport):
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
             N + 1 falling times themselves, the last of them 0 (a learned grid).
-        learned: Coefficients to use on these times in place of the solver's own (`pushforward.table_learning`). Along other
-            times, as in `encode` and `solve`, the solver's are used.
+        learned: Coefficients to use on these times in place of the solver's own (`pushforward.transports.learned_steps`).
+            Along other times, as in `encode` and `solve`, the solver's are used.
 
     Raises:
         UsageError: For more than `MOST_STEPS` steps, a grid that cannot be, an adaptive solver in one step, or a learned table
@@ -288,3 +287,52 @@ class _Counted:
 
     def calls(self, t: float = 0.5) -> int:
         return self.denoiser.calls(t)
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """A transport that can be run from data to noise."""
+
+    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
+        """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
+        ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A transport in steps: a solver takes a denoiser along falling times, and both can be exchanged."""
+
+    denoiser: Predictor
+    solver: Solver
+    steps: int
+    grid: str | list[float] | None
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times, the last 0."""
+        ...
+
+    @property
+    def source(self) -> Source | None:
+        """The source of noise; None is standard normal, where its times are noise levels."""
+        ...
+
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+        """The same model under another solver."""
+        ...
+
+    def walk(
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """(time, state) after each step."""
+        ...
+
+
+def has_steps(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport is made of steps (`Stepped`), such as a `Flow`."""
+    return isinstance(transport, Stepped)
+
+
+def has_levels(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
+    return isinstance(transport, Stepped) and transport.source is None

@@ -17,7 +17,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
-from pushforward.transports.redrawing import Part, Redrawing
+from pushforward.transports.rejection import Part, Redrawing
 
 BATCH = 256
 """Examples that one call of `Transport.sample` holds at a time."""
@@ -112,7 +112,7 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: At once, for numbers or conditions that cannot be.
             Diverged: If a sample is not finite; after the last part if samples break a constraint of the data after all their
-                draws (`pushforward.transports.redrawing`), and at once if hardly any meets it.
+                draws (`pushforward.transports.rejection`), and at once if hardly any meets it.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)

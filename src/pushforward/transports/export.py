@@ -16,7 +16,6 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from pushforward.draws import Draws
-from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
@@ -81,7 +80,7 @@ def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
 def noise_count(transport: Transport) -> int:
     """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
     inner = inner_of(transport)
-    if isinstance(inner, Truncated):
+    if hasattr(inner, "inner"):  # truncated
         return noise_count(inner.inner)
     if isinstance(inner, Flow):
         return sum(len(row.noises) for row in inner.table.rows)

@@ -1,19 +1,121 @@
-"""Multistep exponential integrators: one call a step, extrapolated from the steps before.
+"""The exact step of the probability-flow ODE for an estimate that is a polynomial in log-SNR.
 
-Memory is the estimates made so far, the newest first. The first steps have fewer of them and are of lower order.
+With lambda = log(alpha / sigma) the ODE is linear in x but for the network:
+
+    x_s = (sigma_s / sigma_t) x + sigma_s int e^lambda data(lambda) dlambda      (integrals from lambda_t to lambda_s)
+    x_s = (alpha_s / alpha_t) x - alpha_s int e^-lambda noise(lambda) dlambda
+
+Multistep and single-step exponential integrators differ only in the nodes through which the polynomial goes.
+
+References:
+    Lu et al., DPM-Solver (2022), prop. 3.1, and DPM-Solver++ (2022), prop. 4.1; Zhang and Chen, DEIS (2023).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from pushforward.draws import Draws
+from pushforward.errors import UsageError
 from pushforward.predictor import Condition, Predictor
-from pushforward.solvers.exponential_step import Node, exponential_step, lambda_at
-from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Memory, Solver, over, whole
+
+Node = tuple[Tensor, Tensor]
+"""Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)."""
+
+_POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(16))
+
+
+def lambda_at(denoiser: Predictor, t: Tensor) -> Tensor:
+    """Lambda = log(alpha / sigma) at times t (n,), float64."""
+    return denoiser.path.log_snr(t.double()) / 2
+
+
+def time_at(denoiser: Predictor, lam: Tensor, like: Tensor) -> Tensor:
+    """The times at which lambda is ``lam``, of the type of ``like``."""
+    return denoiser.path.time(2 * lam).to(like)
+
+
+def exponential_step(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]) -> Tensor:
+    """The state at s from x at t, with the estimate of ``kind`` interpolated through ``nodes``.
+
+    Args:
+        denoiser: Whose path it is.
+        kind: "data" or "noise".
+        x: The state at t, (n, *shape).
+        t: Where it is, (n,).
+        s: Where to go, (n,).
+        nodes: One for a constant estimate, two for a line, three for a parabola.
+    """
+    path, lam_t, lam_s = denoiser.path, lambda_at(denoiser, t), lambda_at(denoiser, s)
+    here, there = path.at(t.double()), path.at(s.double())
+    toward = 1.0 if kind == "data" else -1.0
+    h = (lam_s - lam_t)[:, None]
+    points = lam_t[:, None] + h * (_POINTS.to(h.device) + 1) / 2
+    # scaled by e^(-+ lambda_s), which keeps it within range
+    measure = h / 2 * _WEIGHTS.to(h.device) * torch.exp(toward * (points - lam_s[:, None]))
+    moved = there.sigma / here.sigma if kind == "data" else there.alpha / here.alpha
+    factor = toward * (there.alpha if kind == "data" else there.sigma)
+    out = over(moved, x) * x
+    for i, (_, value) in enumerate(nodes):
+        out = out + over(factor * (measure * _basis(points, nodes, i)).sum(1), x) * value
+    return out
+
+
+def _basis(points: Tensor, nodes: Sequence[Node], i: int) -> Tensor:
+    """Lagrange's polynomial that is 1 at node i and 0 at the others, at ``points`` (n, q)."""
+    value, at = torch.ones_like(points), nodes[i][0][:, None]
+    for j, (other, _) in enumerate(nodes):
+        if j != i:
+            value = value * (points - other[:, None]) / (at - other[:, None])
+    return value
+
+
+class SingleStep(Solver):
+    """DPM-Solver-2 and -3: estimates within the step, at a half, or at one and two thirds of it in log-SNR.
+
+    Args:
+        order: 2 or 3, which is also the number of calls in a step.
+        of: The interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++, better under strong guidance).
+
+    Raises:
+        UsageError: For another order or kind.
+
+    References:
+        Lu et al., DPM-Solver (2022), algorithms 1 and 2; DPM-Solver++ (2022), algorithm 1.
+    """
+
+    grid = "log_snr"
+
+    def __init__(self, order: int = 3, of: str = "noise") -> None:
+        if of not in ("noise", "data"):
+            raise UsageError(f'SingleStep interpolates "noise" or "data", got "{of}".')
+        self.order, self.of = whole("SingleStep", "order", order, (2, 3)), of
+
+    @property
+    def calls_per_step(self) -> int:  # type: ignore[override]
+        """As many as the order."""
+        return self.order
+
+    def step(
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s; memory is the estimate at t, with which a multistep method can go on."""
+        start = lambda_at(denoiser, t)
+        gap = lambda_at(denoiser, s) - start
+        first = (start, denoiser.predict(self.of, x, t, condition))
+        node = first
+        for i in range(1, self.order):
+            at = start + gap * i / self.order
+            inner = time_at(denoiser, at, t)
+            state = exponential_step(denoiser, self.of, x, t, inner, [first] if i == 1 else [first, node])
+            node = (at, denoiser.predict(self.of, state, inner, condition))
+        return exponential_step(denoiser, self.of, x, t, s, [node] if self.order == 2 else [first, node]), (first,)
 
 
 class _Multistep(Solver):

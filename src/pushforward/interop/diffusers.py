@@ -1,13 +1,12 @@
-"""Pipelines of diffusers' UNet2DModel, read and written: as a network here, with the path and prediction it was trained on.
-
-diffusers numbers the T noise levels of a discrete schedule from 0; its timestep i is our time t = (i + 1) / T on `Tabulated`. In
-flow matching its timestep is T t on `Linear`. Its networks see images in [-1, 1], so the model units of these models are
-(x - 0.5) / 0.5, and data does not have unit variance in them.
-"""
+"""Folders of diffusers: denoisers and autoencoders, read without running anything, and written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from pathlib import Path as File
 from typing import Any
 
@@ -17,16 +16,196 @@ from torch import Tensor, nn
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Denoiser
-from pushforward.errors import UsageError, did_you_mean
-from pushforward.interop.folders import config_of, from_config, library, load_network, read_json
-from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
+from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear
+from pushforward.paths import Path as Path_of_schedules
 from pushforward.preconditioning import Preconditioning
 from pushforward.predictor import Condition
 from pushforward.replacing import replacing
+from pushforward.safe_files import check_tensors, read_whole
+from pushforward.strict_json import parse_json
 from pushforward.tabulated import Tabulated
+
+WEIGHTS = "diffusion_pytorch_model"
+"""The file names of diffusers for a network's weights."""
+
+
+def library() -> Any:
+    """The module diffusers.
+
+    Raises:
+        MissingExtra: Where it is not installed.
+    """
+    return imported("diffusers", "This needs diffusers, which", "diffusers")
+
+
+def from_config(name: str, config: Mapping[str, Any]) -> Any:
+    """A network of diffusers from its configuration, with fresh weights.
+
+    Raises:
+        UsageError: If diffusers makes none of it.
+    """
+    kind = getattr(library(), name)
+    try:
+        return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+
+
+def config_of(network: Any) -> dict[str, Any]:
+    """The configuration of a network of diffusers as plain data."""
+    settings = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    return dict(json.loads(json.dumps(settings)))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The settings of a file.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        content = parse_json(read_whole(path.resolve()), infinite=True)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
+        ) from None
+    except CheckpointError:
+        raise
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
+    return content
+
+
+def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
+    """The network of a folder, every weight of it read.
+
+    Args:
+        folder: With config.json and weights as safetensors.
+        kind: The class that it must be of.
+
+    Returns:
+        The network, in float32, laid out channels_last.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only or quantised, or another class.
+    """
+    config = read_json(folder / "config.json")
+    if config.get("_class_name", kind) != kind:
+        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
+    if config.get("quantization_config"):
+        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
+    if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
+        _refuse_missing(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        check_tensors(path.resolve())  # a folder of a cache of downloads holds links
+    with _readable(folder):
+        network, loading = getattr(library(), kind).from_pretrained(
+            str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if loading[what]:
+            raise CheckpointError(
+                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
+                f"{len(loading[what])} in all). Restore both files."
+            )
+    return network.float().to(memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
+
+
+def _refuse_missing(folder: Path) -> None:
+    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
+    if pickles:
+        raise UsageError(
+            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
+            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+        )
+    raise CheckpointError(f"{folder / WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
+
+
+DISCRETE = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
+FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""diffusers' samplers of flow matching on the straight path."""
+PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
+"""The names of predictions in diffusers, and here."""
+_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+_LEAST = 2.0**-24
+"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
+
+
+def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path_of_schedules, str]:
+    """The path and the prediction of a sampler's settings.
+
+    Raises:
+        UsageError: For settings that no path here has.
+    """
+    kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
+    flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
+    if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
+        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
+    if flow != (kind == "flow_prediction") or (not flow and kind not in PREDICTIONS):
+        known = "flow_prediction" if flow else ", ".join(PREDICTIONS)
+        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
+    if flow:
+        return Linear(), "velocity"
+    return _tabulated(settings), PREDICTIONS[kind]
+
+
+def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
+    given, make = {name: settings[name] for name in _BETAS if name in settings}, library().DDPMScheduler
+    try:
+        betas = make(**given).betas.double()
+    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
+    if given.get("num_train_timesteps", len(betas)) != len(betas):
+        raise UsageError(
+            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
+        )
+    if len(betas) > 1 and betas[-1] == 1:
+        before = float(torch.prod(1 - betas[:-1]))
+        # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
+        betas[-1] = 1 - min(_LEAST, before / 4) / before
+    return Tabulated(betas.tolist())
+
+
+def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
+    """The settings that give these betas in diffusers, by name where they have one."""
+    wanted = torch.tensor(betas, dtype=torch.float64)
+    levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
+    ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
+    for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        settings = {"beta_schedule": name, **ends, **levels}
+        rebuilt = library().DDPMScheduler(**settings).betas.double()
+        if torch.allclose(rebuilt, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
+            return settings
+    return {"trained_betas": list(betas), **levels}
 
 
 class DiffusersUNet(nn.Module):
@@ -293,3 +472,84 @@ def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
             f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
             f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
         )
+
+
+class _Half(nn.Module, ABC):
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+        if not isinstance(model, library().AutoencoderKL):
+            raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+        self.config = config_of(model)
+        self._take(model)
+
+    @abstractmethod
+    def _take(self, model: Any) -> None:
+        """Keep the networks of this half."""
+
+
+class DiffusersEncoder(_Half):
+    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
+
+    def _take(self, model: Any) -> None:
+        self.encoder, self.leave = model.encoder, model.quant_conv
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
+            t: None: an encoder knows no time.
+            condition: None: it knows no labels.
+
+        Returns:
+            (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
+        """
+        moments = self.encoder(x)
+        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
+        return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
+
+
+class DiffusersDecoder(_Half):
+    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
+
+    def _take(self, model: Any) -> None:
+        self.enter, self.decoder = model.post_quant_conv, model.decoder
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        return self.decoder(z if self.enter is None else self.enter(z))
+
+
+def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+
+    Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    on the data.
+
+    Args:
+        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
+        data: The space of the data to encode.
+
+    Returns:
+        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, another network, or data that it cannot take.
+        MissingExtra: Without diffusers.
+    """
+    model = load_network(Path(folder), "AutoencoderKL")
+    channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
+    shape = tuple(data.shape)
+    if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
+        raise UsageError(
+            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
+        )
+    if shape[1] % multiple or shape[2] % multiple:
+        raise UsageError(
+            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
+            f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
+        )
+    half = (0.5,) * channels
+    space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)
+    return DiffusersEncoder(model), DiffusersDecoder(model), space

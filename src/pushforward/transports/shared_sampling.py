@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.predictor import Condition
-from pushforward.transports.redrawing import Redrawing
+from pushforward.transports.rejection import Redrawing
 from pushforward.transports.transport import BATCH, ConditionLike, Transport
 
 _active: list[bool] = []
