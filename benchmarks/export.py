@@ -29,7 +29,7 @@ from torch import Tensor
 import pushforward as pf
 from pushforward import networks, recipes, solvers
 from pushforward.conditions import Label
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, Reshaped
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of

@@ -26,9 +26,9 @@ import torch
 from mnist import Kept
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
-from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.pictures import grid_picture
 from pushforward.training.distilling import student
 from pushforward.training.frozen import with_frozen

@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import pushforward as pf
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.latent import mean_codes, reconstructed
-from pushforward.networks.precision import network_precision, resolve_precision
 from pushforward.pictures import grid_picture
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]

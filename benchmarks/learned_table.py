@@ -25,10 +25,10 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.denoisers.precision import network_precision
 from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
-from pushforward.networks.precision import network_precision
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
 from pushforward.transports.learned_steps import Pairs, along, learn_grid, learn_table

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward.denoisers.precision import call, network_precision, resolve_precision
 from pushforward.evaluation import Judge, Score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
-from pushforward.networks.precision import call, network_precision, resolve_precision
 from pushforward.pictures import grid_picture
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]

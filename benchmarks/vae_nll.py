@@ -29,9 +29,9 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.data import Split
+from pushforward.denoisers.precision import network_precision
 from pushforward.evaluation.likelihood import coded_bits
 from pushforward.networks import Decoder, Encoder
-from pushforward.networks.precision import network_precision
 from pushforward.training import Trainer
 from pushforward.training.machine import machine
 

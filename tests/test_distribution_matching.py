@@ -6,12 +6,12 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
+from pushforward.denoisers import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import DistributionMatching, Now
 from pushforward.methods.distribution_matching import at_level, estimate
 from pushforward.paths import VE, VP, Linear
-from pushforward.preconditioning import Preconditioning
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.start import prepare
 

@@ -6,7 +6,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Finish, Now

@@ -10,12 +10,12 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Now, Penalties
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
-from pushforward.networks.precision import network_precision
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.frozen import with_frozen
 from pushforward.training.latent_data import in_latent

@@ -8,12 +8,12 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.couplings import Independent, OptimalTransport, Source
 from pushforward.data import Split
 from pushforward.data.building import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
+from pushforward.paths import Independent, OptimalTransport, Source
 from pushforward.solvers import DEIS, Ancestral, Euler
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.likelihood import log_prob

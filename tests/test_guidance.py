@@ -10,15 +10,12 @@ from torch import nn
 from pushforward import solvers, spec
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.denoiser import Denoiser, Repathed
+from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.methods import Denoising
 from pushforward.networks import MLP
-from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted
-from pushforward.predictions import ROWS
-from pushforward.tabulated import Tabulated, linear_betas
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
 from pushforward.testing import class_labels, ring
 from pushforward.transports import Flow
 
@@ -78,7 +75,7 @@ def test_guidance_commutes_with_every_conversion(prediction, path):
     plain, free = (denoiser.predict("v", x, t, given) for given in (label, None))
     guided = Guided(denoiser, 2.5)
     k = path.at(t).over(x)
-    from pushforward.predictions import convert
+    from pushforward.paths import convert
 
     for kind in ROWS:
         wanted = convert("v", kind, free + 2.5 * (plain - free), x, k)

@@ -7,7 +7,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import SCALE, FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
@@ -16,8 +16,6 @@ from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import Start
 from pushforward.networks import MLP
 from pushforward.paths import VP, Linear
-from pushforward.preconditioning import Preconditioning
-from pushforward.predictor import SCALE
 from pushforward.recipes.students import student_of
 from pushforward.testing import space_data
 from pushforward.testing.models import teachers_for

@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import UsageError
 from pushforward.interop import from_diffusers, to_diffusers
-from pushforward.predictions import target
+from pushforward.paths import target
 from pushforward.testing import class_labels
 
 SETTINGS = [

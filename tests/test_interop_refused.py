@@ -8,10 +8,10 @@ import torch
 from programs.diffusers_models import SHAPE, diffusers, rewrite, saved, unet, unet_config
 
 import pushforward as pf
+from pushforward.denoisers import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
-from pushforward.preconditioning import Preconditioning
-from pushforward.tabulated import linear_betas
+from pushforward.paths import linear_betas
 
 
 def test_shapes_that_do_not_fit():
@@ -158,7 +158,7 @@ def other_units():
 
 def from_other_data():
     model = refused()
-    model.source = pf.couplings.Source("digits", model.space, fingerprint="known")
+    model.source = pf.paths.Source("digits", model.space, fingerprint="known")
     return model
 
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
-from pushforward.preconditioning import Preconditioning
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped
 from pushforward.testing import Mixture, ring

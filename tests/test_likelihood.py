@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import UsageError
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import _rounded
@@ -100,7 +100,7 @@ class Pixels(nn.Module):
         self.shares = torch.tensor(shares, dtype=torch.float64)
 
     def predict(self, kind, x_t, t, condition=None):
-        from pushforward.predictions import convert
+        from pushforward.paths import convert
 
         k = self.path.at(t.double()).over(x_t)
         gaps = x_t.double()[..., None] - k.alpha[..., None] * self.values

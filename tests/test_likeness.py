@@ -9,14 +9,13 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.data import Batch, ImageSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, Now
 from pushforward.methods.perceptual_distance import Likeness
 from pushforward.networks import UNet
 from pushforward.paths import VP, Linear
-from pushforward.preconditioning import Preconditioning
 
 SPACE = ImageSpace((1, 8, 8), mean=(0.0,), std=(1.0,))
 

@@ -11,13 +11,12 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import VectorSpace
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.methods import Mapping
 from pushforward.methods.rules import Rule
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.paths import Linear
-from pushforward.preconditioning import Preconditioning
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint, map_health
 from pushforward.training.alarms import alarms

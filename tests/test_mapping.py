@@ -8,18 +8,16 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity
 from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Start, Where
 from pushforward.networks import MLP, DiT, UNet
-from pushforward.paths import Linear
-from pushforward.preconditioning import Preconditioning
+from pushforward.paths import Linear, LogitNormal
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state
-from pushforward.times import LogitNormal
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 

@@ -250,5 +250,5 @@ def test_bad_settings_are_refused(make):
 
 def test_a_group_holds_whole_groups_of_coupling_and_times():
     denoiser = pf.Denoiser(Scale(), pf.Linear(), "velocity", PLANE)
-    coupling, times = pf.couplings.OptimalTransport(96), pf.times.Stratified(pf.times.Uniform(), 64)
+    coupling, times = pf.paths.OptimalTransport(96), pf.paths.Stratified(pf.paths.Uniform(), 64)
     assert pf.Denoising(denoiser, couple=coupling, times=times).group == 192

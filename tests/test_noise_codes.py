@@ -122,7 +122,7 @@ def test_fourier_frequencies_out_of_order_are_refused(low, high):
 
 
 def test_fourier_angles_keep_their_precision():
-    from pushforward.networks.precision import call, network_precision
+    from pushforward.denoisers.precision import call, network_precision
 
     network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):

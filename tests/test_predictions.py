@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from pushforward.data import VectorSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.errors import UsageError
-from pushforward.preconditioning import Preconditioning
-from pushforward.predictions import ROWS, check, convert, gain, solve, target
+from pushforward.paths import ROWS, check, convert, gain, solve, target
 from pushforward.testing import EVERY_PATH, pairs
 
 torch.manual_seed(0)

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from pushforward import spec
+from pushforward.denoisers import Preconditioning
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, EvidenceBound, Penalties
 from pushforward.methods.autoencoders import LossWeights
-from pushforward.preconditioning import Preconditioning
 
 
 @pytest.mark.parametrize(

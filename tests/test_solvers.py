@@ -7,9 +7,8 @@ import torch
 
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
-from pushforward.paths import VP, Cosine, Linear
+from pushforward.paths import VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.solvers import DDIM, DPM, RK4, Euler
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
 from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow

@@ -7,9 +7,8 @@ import torch
 import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import Diverged, UsageError
-from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Heun
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, ring, space_data
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob

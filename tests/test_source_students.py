@@ -11,9 +11,8 @@ from programs.without_teacher import check_killed
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.couplings import Independent, Source
 from pushforward.data import Batch
-from pushforward.denoiser import Denoiser, FlowMap
+from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
@@ -21,7 +20,7 @@ from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.networks import MLP, UNet
-from pushforward.paths import Linear
+from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.distilling import distil, finisher
 from pushforward.training.frozen import with_frozen
@@ -92,7 +91,7 @@ def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times
 
 def test_a_source_is_a_name_a_path_or_a_source(moons):
     for wrong in (np.zeros((4, 2)), moons):
-        with pytest.raises(UsageError, match=f"name or path, or a pushforward.couplings.Source, got a {type(wrong).__name__}"):
+        with pytest.raises(UsageError, match=f"Source, got a {type(wrong).__name__}"):
             pf.recipes.flow(moons.space, "tiny", source=wrong)
 
 

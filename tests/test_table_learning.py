@@ -99,7 +99,7 @@ def test_a_table_that_is_no_better_is_refused(monkeypatch):
 
 def test_a_table_is_measured_against_the_grids_that_are_given():
     flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
-    better = pf.grid_learning.learn_grid(flow, n=32, rounds=10).times
+    better = pf.transports.learned_steps.learn_grid(flow, n=32, rounds=10).times
     teacher = flow.with_solver(DPM(2), 30)
     learned = learn_table(flow, no_data, grids=[better], n=32, rounds=1, teacher=teacher)
     assert learned.grid == better

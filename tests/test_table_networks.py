@@ -10,13 +10,13 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import spec
+from pushforward.denoisers import TableDenoiser
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
-from pushforward.table_denoiser import TableDenoiser
 from pushforward.training.digests import state_digest
 from pushforward.training.resuming import reopen
 from pushforward.training.run_spec import recipe_of

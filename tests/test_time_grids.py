@@ -9,9 +9,8 @@ import torch
 
 from pushforward import solvers
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.solvers import DPM, grids
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
 

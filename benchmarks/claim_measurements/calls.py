@@ -26,8 +26,8 @@ import torch
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
 from pushforward.draws import ExampleDraws
+from pushforward.paths import Tabulated, linear_betas
 from pushforward.solvers import DDIM, Euler
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing.solvers import ring
 from pushforward.transports import Flow
 

@@ -52,8 +52,7 @@ def coders():
 
 def denoiser(name, net, space):
     """The denoiser of each model, as its recipe makes it at the reference commit."""
-    from pushforward.paths import Linear
-    from pushforward.tabulated import Tabulated, linear_betas
+    from pushforward.paths import Linear, Tabulated, linear_betas
 
     if name == "mnist":
         return pf.Denoiser(net, Tabulated(linear_betas()), "noise", space)

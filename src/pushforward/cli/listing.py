@@ -134,7 +134,7 @@ def _offered() -> dict[str, Any]:
     """The machine, its devices, and the versions of packages."""
     import torch
 
-    from pushforward.networks.precision import resolve_precision
+    from pushforward.denoisers.precision import resolve_precision
     from pushforward.training import threads
     from pushforward.training.machine import machine
 

@@ -177,7 +177,7 @@ def _check_parts(name: str, given: Iterable[str]) -> None:
 def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:
     """A recipe's setting that names a source is read as the data is: with its --limit, and scaled to its size."""
     from pushforward import recipes
-    from pushforward.couplings import Source
+    from pushforward.paths import Source
 
     source, origin = values.get("source"), data.origin or {}
     if source is None or Source not in recipes.settings(function)["source"].types:

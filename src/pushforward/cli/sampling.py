@@ -185,7 +185,7 @@ def interval_of(text: str | None) -> tuple[float, float] | None:
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """The precision of network calls, as a context."""
-    from pushforward.networks.precision import network_precision, resolve_precision
+    from pushforward.denoisers.precision import network_precision, resolve_precision
 
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.editing.inverse_problems import check_one_call, checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, unknown
-from pushforward.predictor import Condition
 from pushforward.transports import (
     BATCH,
     Autoencoder,

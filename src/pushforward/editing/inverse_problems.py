@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.conditions.kind import ConditionKind, mask_of
-from pushforward.denoiser import trained
+from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, affine_columns, blend, columns_of, evaluate, trained
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor, TimeColumns, Wrapped, affine_columns, blend, columns_of, evaluate
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, check_transport, has_steps, inner_of

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pushforward.conditions import Request
+from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.editing.interpolation import Nearby, interpolate, interpolate_noise, variation, walk
 from pushforward.editing.inverse_problems import check_complete, check_one_call, checked_example, condition_of_data
 from pushforward.errors import Diverged, UsageError
-from pushforward.predictor import Condition, condition_at
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Transport, has_steps, inner_of
 
 

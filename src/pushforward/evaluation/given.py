@@ -14,13 +14,13 @@ from torch import Tensor
 
 from pushforward.data import Dataset, TableSpace
 from pushforward.data.keys import permutation
+from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.rows import is_table
 from pushforward.evaluation.sample_files import StoredSamples, check_samples, read_samples
-from pushforward.predictor import Condition
 from pushforward.transports import BATCH
 
 __all__ = ["Given", "given_samples", "unknown_origin"]

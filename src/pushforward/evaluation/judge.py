@@ -13,6 +13,7 @@ import torch
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, TableSpace
+from pushforward.denoisers import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.combining import together
@@ -39,7 +40,6 @@ from pushforward.evaluation.table_baselines import drawn_rows
 from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
 from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe, registry
-from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.couplings import same_source
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
 from pushforward.evaluation.combining import point_of, together
 from pushforward.evaluation.cost import solver_title
@@ -23,9 +22,9 @@ from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
 from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.unseen import starts
-from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score, describe
 from pushforward.numbers import counted
+from pushforward.paths import same_source
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.run import transport_of

@@ -11,12 +11,12 @@ from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
 from pushforward.data.keys import permutation
+from pushforward.denoisers import Condition
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.measurements import CodeStatistics, LatentStatistics, Reconstruction
 from pushforward.methods.evidence_bound import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.reconstruction import psnr, ssim
-from pushforward.predictor import Condition
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
 

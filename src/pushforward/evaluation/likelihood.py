@@ -13,13 +13,13 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
+from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
-from pushforward.predictor import Condition
 from pushforward.transports import Flow, Latent, Transport, has_steps
 from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 

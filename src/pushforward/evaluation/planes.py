@@ -10,12 +10,11 @@ from torch import Tensor
 
 from pushforward.conditions import Request
 from pushforward.data import Dataset
-from pushforward.denoiser import Repathed
+from pushforward.denoisers import Condition, Repathed
 from pushforward.evaluation.figures import Field2D
 from pushforward.evaluation.trajectories import trace, trace_from
 from pushforward.paths import Linear
 from pushforward.pictures import Limits, limits_of, square
-from pushforward.predictor import Condition
 from pushforward.transports import Flow, Map, Transport
 
 __all__ = ["field_of", "formation_of", "mesh_of", "seen_limits"]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
+from pushforward.denoisers import Condition
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.naming import Choice
 from pushforward.extractors.classifier import EXAMPLES
-from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
 __all__ = ["class_fields", "classes_of", "in_proportion", "labels_for", "reads_classes"]

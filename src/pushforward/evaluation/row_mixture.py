@@ -12,8 +12,8 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.keys import permutation
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
-from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
 __all__ = ["RowMixture"]

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import TableSpace
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
-from pushforward.predictor import Condition
 from pushforward.transports import Transport
 
 __all__ = ["DrawnRows", "drawn_rows"]

@@ -18,7 +18,7 @@ from pushforward.training.own_columns import is_data_of
 from pushforward.transports import Transport, has_steps, inner_of
 
 if TYPE_CHECKING:
-    from pushforward.couplings import Source
+    from pushforward.paths import Source
 
 __all__ = ["check_unseen", "fitting", "source_of", "starts", "starts_warnings", "unseen_warnings"]
 

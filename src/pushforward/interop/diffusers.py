@@ -15,18 +15,15 @@ from torch import Tensor, nn
 
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Condition, Denoiser, Preconditioning
 from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
-from pushforward.paths import Linear
+from pushforward.paths import Linear, Tabulated
 from pushforward.paths import Path as Path_of_schedules
-from pushforward.preconditioning import Preconditioning
-from pushforward.predictor import Condition
 from pushforward.replacing import replacing
 from pushforward.safe_files import check_tensors, read_whole
 from pushforward.strict_json import parse_json
-from pushforward.tabulated import Tabulated
 
 WEIGHTS = "diffusion_pytorch_model"
 """The file names of diffusers for a network's weights."""

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.data import Batch, Space
+from pushforward.denoisers import Condition, shaped
+from pushforward.denoisers.precision import call, network_precision
 from pushforward.draws import Draws
 from pushforward.errors import UsageError, unknown
 from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.networks.precision import call, network_precision
-from pushforward.predictor import Condition, shaped
 from pushforward.transports import Map
 
 Loss = Callable[[Tensor, Tensor], Tensor]

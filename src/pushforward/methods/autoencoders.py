@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from pushforward.arguments import share
 from pushforward.data import Batch, Space
+from pushforward.denoisers import Condition, shaped
+from pushforward.denoisers.precision import call
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import divergences, explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
-from pushforward.networks.precision import call
-from pushforward.predictor import Condition, shaped
 from pushforward.transports import Autoencoder, Map
 
 MEMORY = 0.99

@@ -10,18 +10,13 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
-from pushforward.couplings import Coupling, Independent, same_source
 from pushforward.data import Batch
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Condition, Denoiser, Given, RowErrors, TableDenoiser, TimeColumns, known_columns, over
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.predictions import gain, target
-from pushforward.predictor import Condition, TimeColumns, over
-from pushforward.row_estimates import Given, RowErrors, known_columns
+from pushforward.paths import Coupling, Flat, Independent, Stratified, Times, Uniform, Weight, gain, same_source, target
 from pushforward.solvers import DPM, Heun, Solver
-from pushforward.table_denoiser import TableDenoiser
-from pushforward.times import Flat, Stratified, Times, Uniform, Weight
 from pushforward.transports import Flow
 
 

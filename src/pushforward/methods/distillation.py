@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
-from pushforward.couplings import Coupling
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap, trained
+from pushforward.denoisers import SCALE, Condition, FlowMap, TableDenoiser, condition_at, known_columns, over, shaped, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import Mapping as Mapping_of_distillation
@@ -21,10 +20,8 @@ from pushforward.methods.flow_map import Pairs, mean_velocity, scaled, straight
 from pushforward.methods.method import Freezing, Method, Now, Sums
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.methods.rules import Rule
-from pushforward.predictor import SCALE, Condition, condition_at, over, shaped
-from pushforward.row_estimates import known_columns
+from pushforward.paths import Coupling
 from pushforward.solvers import Jump
-from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow
 from pushforward.transports.rejection import as_drawn
 
@@ -55,7 +52,7 @@ class Trajectories(Freezing):
             steps), half of them from 1; or two shares, that of 1 jump and that of 2 or 4, equally often.
         unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
-        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
+        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.denoisers.SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
 
     Raises:

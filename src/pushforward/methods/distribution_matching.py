@@ -9,14 +9,12 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch
-from pushforward.denoiser import Denoiser, FlowMap
+from pushforward.denoisers import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
 from pushforward.methods.method import Method, Now
-from pushforward.paths import Linear, Path
-from pushforward.predictions import gain, target
-from pushforward.predictor import Condition, Predictor, shaped
+from pushforward.paths import Linear, Path, gain, target
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 

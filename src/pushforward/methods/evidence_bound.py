@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pushforward.arguments import share
+from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
-from pushforward.predictor import Condition
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from pushforward.arguments import number, share
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import Condition, FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Game, Penalties
 from pushforward.methods.flow_map import check_unguided, jump_to_data, starts
 from pushforward.methods.method import Guard, Method, Now
 from pushforward.methods.perceptual_distance import FeatureCritic
-from pushforward.predictor import Condition
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 

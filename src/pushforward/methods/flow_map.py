@@ -13,18 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import number, share
-from pushforward.couplings import Coupling, Independent, training_noise
 from pushforward.data import Batch
-from pushforward.denoiser import FlowMap, Repathed
+from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.rules import Rule, Start, Where
-from pushforward.paths import Linear, Narrowed, Path
-from pushforward.predictor import SCALE, Condition, Predicting, Predictor, condition_at, over, shaped
+from pushforward.paths import Coupling, Independent, Linear, Narrowed, Path, Stratified, Times, Uniform, training_noise
 from pushforward.solvers import Jump
-from pushforward.times import Stratified, Times, Uniform
 from pushforward.transports import Flow
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Guard, Method, Now, PrecomputesInputs, Sums
-from pushforward.predictor import Condition
 from pushforward.transports import Autoencoder, Latent
 
 

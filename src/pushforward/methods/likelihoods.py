@@ -14,8 +14,8 @@ from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.spaces.table import TableSpace as TableSpace_of_table_likelihood
 from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""

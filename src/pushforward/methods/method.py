@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
 from pushforward.data import Batch, Space
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition
 
 if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.arguments import number
-from pushforward.couplings import Source, training_noise
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Condition, Denoiser, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Freezing
-from pushforward.paths import Linear
-from pushforward.predictor import Condition, shaped
+from pushforward.paths import Linear, Source, training_noise
 
 GROUP = 16
 """Channels that are normalised together."""

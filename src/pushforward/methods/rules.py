@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import number, one_of, whole
+from pushforward.denoisers import shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import shaped
 
 DERIVATIVES = ("none", "forward", "difference")
 DIRECTIONS = ("pair", "map")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from pushforward.conditions.kind import mask_of
 from pushforward.data import Batch, Space, TableSpace
+from pushforward.denoisers import Condition, condition_at
+from pushforward.denoisers.precision import call
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import (
@@ -26,8 +28,6 @@ from pushforward.methods.evidence_bound import (
 )
 from pushforward.methods.likelihoods import SPEED, Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
-from pushforward.networks.precision import call
-from pushforward.predictor import Condition, condition_at
 from pushforward.transports import Autoencoder, Map
 
 

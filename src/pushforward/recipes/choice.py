@@ -12,6 +12,7 @@ from pushforward.arguments import one_of
 from pushforward.conditions import Known
 from pushforward.data import ImageSpace, Space, TableSpace
 from pushforward.data.spaces import TableSpace as TableSpace_of_tables
+from pushforward.denoisers import TableDenoiser
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import TableDenoising
 from pushforward.networks import (
@@ -38,7 +39,6 @@ from pushforward.networks import (
 from pushforward.networks.checks import count, size_choice
 from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
-from pushforward.table_denoiser import TableDenoiser
 
 SIZES = ("tiny", "small", "base")
 PAIRS: dict[str, tuple[Any, Any]] = {

@@ -7,14 +7,12 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
-from pushforward.preconditioning import Preconditioning
+from pushforward.paths import Levels, Stratified, Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training, table_denoising, table_training
 from pushforward.recipes.recipe import NETWORK, PATH, Recipe
 from pushforward.solvers import DPM
-from pushforward.tabulated import Tabulated, linear_betas
-from pushforward.times import Levels, Stratified
 
 
 def ddpm(

@@ -12,9 +12,8 @@ from torch import nn
 from pushforward import spec
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser, trained
+from pushforward.denoisers import Denoiser, Guided, TableDenoiser, trained
 from pushforward.errors import UsageError
-from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.perceptual_distance import Likeness
@@ -23,7 +22,6 @@ from pushforward.networks import UNet
 from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
 from pushforward.recipes.recipe import LOSS, PATH, Recipe
 from pushforward.recipes.students import distil_table, student_of, times_for, times_of_jumps, trajectories_for
-from pushforward.table_denoiser import TableDenoiser
 from pushforward.transports import Flow, Latent, inner_of
 
 RULES = ("stored", "start", "middle", "end", "progressive")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pushforward.data import Space
-from pushforward.denoiser import FlowMap, trained
+from pushforward.denoisers import FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import DistributionMatching
 from pushforward.recipes.choice import batch_size, precision

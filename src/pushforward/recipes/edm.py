@@ -8,14 +8,12 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
-from pushforward.paths import VE
-from pushforward.preconditioning import Preconditioning
+from pushforward.paths import VE, EDMWeight, LogNormal, Stratified
 from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
 from pushforward.recipes.recipe import NETWORK, Recipe
 from pushforward.solvers import Heun
-from pushforward.times import EDMWeight, LogNormal, Stratified
 
 LEAST_SIGMA_MAX = 20.0
 """Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import FlowMap
+from pushforward.denoisers import FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Method, Penalties
 from pushforward.methods.augmentation import DiffAugment

@@ -8,12 +8,11 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.arguments import one_of
-from pushforward.couplings import Coupling, Independent, OptimalTransport, Source
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
-from pushforward.paths import Linear
+from pushforward.paths import Coupling, Independent, Linear, OptimalTransport, Source
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
 from pushforward.recipes.recipe import NETWORK, PATH, Recipe
 from pushforward.recipes.students import times_for, trajectories_for
@@ -68,7 +67,7 @@ def flow(
         return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
-            f"source is a data set's name or path, or a pushforward.couplings.Source, got a {type(source).__name__}. "
+            f"source is a data set's name or path, or a pushforward.paths.couplings.Source, got a {type(source).__name__}. "
             "Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source

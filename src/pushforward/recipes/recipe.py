@@ -218,7 +218,7 @@ class Option:
         group: One of `GROUPS`, or "" for none.
         default: Its default; None where it follows from the data or from other options.
         help: From the recipe's docstring.
-        types: All types of its annotation, such as str and `pushforward.couplings.Source`.
+        types: All types of its annotation, such as str and `pushforward.paths.Source`.
     """
 
     name: str

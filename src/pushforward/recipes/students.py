@@ -11,19 +11,16 @@ from torch import Tensor, nn
 
 from pushforward.arguments import whole
 from pushforward.data import Space, TableSpace
-from pushforward.denoiser import Denoiser, FlowMap, MapSampling
+from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning, TableDenoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.methods.distillation import TableDistillation
 from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import with_second_time
-from pushforward.paths import Linear
-from pushforward.preconditioning import Preconditioning
+from pushforward.paths import Linear, LogitNormal, Stratified, Times, Uniform
 from pushforward.recipes.choice import denoising_network, flat, table_training
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import grids
-from pushforward.table_denoiser import TableDenoiser
-from pushforward.times import LogitNormal, Stratified, Times, Uniform
 from pushforward.transports import Flow
 
 D = TypeVar("D", bound=Denoiser)

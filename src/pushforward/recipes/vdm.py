@@ -7,16 +7,14 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import PARTS
-from pushforward.paths import Linear
-from pushforward.preconditioning import Preconditioning
+from pushforward.paths import Flat, Linear, LogSNR, Stratified
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.recipe import NETWORK, Recipe
 from pushforward.solvers import DPM
-from pushforward.times import Flat, LogSNR, Stratified
 
 
 def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:

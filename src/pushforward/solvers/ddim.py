@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
-from pushforward.predictions import solve
-from pushforward.predictor import Condition, Predictor
+from pushforward.paths import solve
 from pushforward.solvers.solver import Memory, Solver, between, noise_of
 
 
@@ -64,7 +64,7 @@ class Ancestral(Solver):
 
 
 class Jump(Solver):
-    """x_s = map(x_t, t, s): the solver of a `pushforward.denoiser.FlowMap`, exact in any number of steps for an exact map.
+    """x_s = map(x_t, t, s): the solver of a `pushforward.denoisers.FlowMap`, exact in any number of steps for an exact map.
 
     The last step is a jump to t = 0, so one step goes from noise to data in one evaluation.
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from pushforward.denoisers import Condition, Predictor, TimeColumns, evaluate
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.table import Call, Row, Table
 
 Vector = dict[tuple[str, int], float]

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
 Node = tuple[Tensor, Tensor]

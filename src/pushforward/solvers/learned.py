@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.denoisers import Predicting, Predictor
 from pushforward.errors import UsageError
-from pushforward.predictor import Predicting, Predictor
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import Call, NotAffine, Row, Table, Update, compile_table, with_columns, with_drops
 from pushforward.warned import warn
@@ -100,7 +100,7 @@ class LearnedTable:
     """A table that was learned for a number of steps of a solver and one model.
 
     Args:
-        kinds: The estimate of each of the K calls, names in `pushforward.predictions.ROWS`.
+        kinds: The estimate of each of the K calls, names in `pushforward.paths.ROWS`.
         times: The K times of the calls.
         weights: K + 1 rows; row k has k + 1 numbers: those of the start and of the estimates before call k. The last makes the
             data.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor, shaped
 from pushforward.draws import Draws
-from pushforward.predictions import convert
-from pushforward.predictor import Condition, Predictor, shaped
+from pushforward.paths import convert
 from pushforward.solvers.solver import Memory, Solver, between, over
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.denoisers import Condition, Predictor, shaped
 from pushforward.draws import Draws
-from pushforward.predictions import solve, target
-from pushforward.predictor import Condition, Predictor, shaped
+from pushforward.paths import solve, target
 from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from pushforward.denoisers import Condition, Predictor, TimeColumns, columns_of, evaluate, mapped
 from pushforward.draws import Draws
-from pushforward.predictions import check
-from pushforward.predictor import Condition, Predictor, TimeColumns, columns_of, evaluate, mapped
+from pushforward.paths import check
 from pushforward.solvers.solver import Solver, noise_of
 
 
@@ -48,7 +48,7 @@ class Call:
         estimate: The register that takes the answer.
         t: The time, float64 without dimensions.
         to: The second time, of a jump.
-        columns: The prediction's coefficients (`pushforward.predictor.columns_of`).
+        columns: The prediction's coefficients (`pushforward.denoisers.denoiser.columns_of`).
     """
 
     kind: str

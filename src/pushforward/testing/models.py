@@ -21,9 +21,9 @@ from torch import Tensor
 from pushforward import recipes, spec
 from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Batch, Dataset, ImageSpace, Space, Split, VectorSpace, kinds
+from pushforward.denoisers import Condition
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods.method import Method, Now, PrecomputesInputs
-from pushforward.predictor import Condition
 from pushforward.recipes import RecipeFunction
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Run, checkpoint, fit, load

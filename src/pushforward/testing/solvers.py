@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Space, VectorSpace
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted
-from pushforward.predictions import convert
-from pushforward.predictor import Condition
+from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, convert, linear_betas
 from pushforward.solvers import Solver
 from pushforward.solvers.grids import times
-from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
 

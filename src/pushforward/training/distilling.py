@@ -10,9 +10,9 @@ from typing import Any, Unpack
 from pushforward import recipes
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset
+from pushforward.denoisers import has_jump
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.plugins import files_of
-from pushforward.predictor import has_jump
 from pushforward.recipes import Recipe
 from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, FitOptions, budget_in

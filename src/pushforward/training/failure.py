@@ -19,10 +19,10 @@ from torch import Tensor
 
 from pushforward.data import Batch, PreparedSampler
 from pushforward.data.sampler import positions_of
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, Diverged, OutOfMemory
 from pushforward.methods.method import Sums
-from pushforward.networks.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.disk import disk

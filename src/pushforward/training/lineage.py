@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.couplings import Source
 from pushforward.data import Dataset
 from pushforward.data.seen import Seen
-from pushforward.denoiser import Denoiser
+from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError
+from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.disk import appearing

@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pushforward.couplings import Coupling, training_noise
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
+from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
-from pushforward.predictor import Condition
+from pushforward.paths import Coupling, training_noise
 from pushforward.training.best import Choice
 from pushforward.training.health import SAMPLES, Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
@@ -45,7 +45,7 @@ class HasTargets(Protocol):
 class Jumps(Observer):
     """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
 
-    Only maps between two times are measured (`pushforward.denoiser.FlowMap`, sampled by jumps).
+    Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
 
     Args:
         data: The training data.

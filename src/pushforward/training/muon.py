@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.networks.precision import has_bfloat16
+from pushforward.denoisers.precision import has_bfloat16
 
 __all__ = ["Muon", "orthogonalise"]
 

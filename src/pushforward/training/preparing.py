@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
+from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method, PrecomputesInputs
-from pushforward.predictor import Condition
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pushforward.denoisers.precision import network_precision
 from pushforward.errors import CheckpointError
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.method import Method
-from pushforward.networks.precision import network_precision
 from pushforward.safe_files import check_tensors
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors

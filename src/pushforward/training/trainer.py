@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.networks.precision import network_precision, resolve_precision
+from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checkpoint import Checkpoint

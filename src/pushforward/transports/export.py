@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 

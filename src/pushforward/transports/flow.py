@@ -13,12 +13,10 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.arguments import whole
-from pushforward.couplings import Source, training_noise
-from pushforward.denoiser import trained
+from pushforward.denoisers import Condition, Predictor, check_predictor, has_jump, trained
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.paths import Coefficients
-from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
+from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, grids
 from pushforward.solvers.learned import LearnedTable, TableCache
 from pushforward.solvers.solver import stepped

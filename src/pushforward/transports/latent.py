@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition
+from pushforward.denoisers.precision import call
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.networks.precision import call
-from pushforward.predictor import Condition
 from pushforward.transports.flow import Invertible, has_steps
 from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 

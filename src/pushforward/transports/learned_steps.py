@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from pushforward.denoisers import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.predictor import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
 from pushforward.solvers.grids import GRIDS
 from pushforward.solvers.learned import General, LearnedTable, general
 from pushforward.solvers.table import compile_table

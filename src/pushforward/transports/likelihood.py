@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.predictions import convert, solve
-from pushforward.predictor import Condition, Predictor
+from pushforward.paths import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, quoted
 from pushforward.numbers import listing
-from pushforward.predictor import Condition, condition_at
 from pushforward.warned import warn
 
 TURNS = 100

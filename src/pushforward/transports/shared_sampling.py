@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pushforward.predictor import Condition
+from pushforward.denoisers import Condition
 from pushforward.transports.rejection import Redrawing
 from pushforward.transports.transport import BATCH, ConditionLike, Transport
 

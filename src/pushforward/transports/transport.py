@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
+from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
-from pushforward.predictor import Condition
 from pushforward.transports.rejection import Part, Redrawing
 
 BATCH = 256

@@ -14,13 +14,20 @@ from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import mask_of
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.tables.coordinates import Coordinates, gumbel
-from pushforward.denoiser import Denoiser, MapSampling
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Denoiser,
+    MapSampling,
+    Preconditioning,
+    TimeColumns,
+    affine_columns,
+    blend,
+    times_for,
+)
+from pushforward.denoisers.precision import call
+from pushforward.denoisers.row_estimates import Given, RowErrors, RowEstimate
 from pushforward.errors import UsageError
-from pushforward.networks.precision import call
 from pushforward.paths import Path
-from pushforward.preconditioning import Preconditioning
-from pushforward.predictor import Condition, TimeColumns, affine_columns, blend, times_for
-from pushforward.row_estimates import Given, RowErrors, RowEstimate
 
 LEAST_LOGIT = -1e9
 LEAST_LOG = -87.0
@@ -58,7 +65,7 @@ class TableDenoiser(Denoiser):
         unconditional: Whether it has been trained without given columns as well.
         waves: How many frequencies of each score the network receives, at most 64; see `features`.
         sampling: How a map between two times is sampled, on the straight path, whose network takes t of shape (n, 2): the times t
-            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoiser.FlowMap`. A block's noise decides
+            and s. Its estimate at t holds on the way to s, as that of a `pushforward.denoisers.FlowMap`. A block's noise decides
             there: t - s of it is added to the input, and t - s of Gumbel numbers of it to the logits, so that a network of zeros
             draws a category by the shares in one jump from noise. None for a denoiser.
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.paths import Coefficients, Path
-from pushforward.predictions import gain
+from pushforward.paths.path import Coefficients, Path, gain
 
 
 class Times(ABC):

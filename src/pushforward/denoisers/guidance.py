@@ -10,13 +10,11 @@ from torch import Tensor
 from pushforward.arguments import number
 from pushforward.conditions.kind import hidden as hide
 from pushforward.conditions.kind import known_to
-from pushforward.denoiser import Repathed, trained
-from pushforward.errors import UsageError
-from pushforward.paths import Path
-from pushforward.predictor import (
+from pushforward.denoisers.denoiser import (
     SCALE,
     Condition,
     Predictor,
+    Repathed,
     TimeColumns,
     Wrapped,
     affine_columns,
@@ -26,8 +24,11 @@ from pushforward.predictor import (
     condition_at,
     evaluate,
     mapped,
+    trained,
     without_scale,
 )
+from pushforward.errors import UsageError
+from pushforward.paths import Path
 
 Interval = tuple[float, float] | None
 """The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
@@ -92,7 +93,7 @@ class Guided(Wrapped):
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
     the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
-    (`pushforward.predictor.SCALE`), take the place of both.
+    (`pushforward.denoisers.SCALE`), take the place of both.
 
     Args:
         denoiser: A denoiser trained with conditions and label dropout.
