@@ -132,7 +132,7 @@ class Label(ConditionKind):
         return torch.from_numpy(table)[labels.long()]
 
     def embedding(self, width: int) -> nn.Module:
-        from pushforward.conditions.numbers import LabelEmbedding
+        from pushforward.conditions.embeddings import LabelEmbedding
 
         return LabelEmbedding(len(self.names), width)
 

@@ -17,7 +17,6 @@ from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
 from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
-from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear, Tabulated
 from pushforward.paths import Path as Path_of_schedules
@@ -230,7 +229,6 @@ class DiffusersUNet(nn.Module):
         self, config: nn.Module | Mapping[str, Any], levels: int = 1000, offset: int = 1, null: int | None = None
     ) -> None:
         super().__init__()
-        positive(levels=levels)
         if offset not in (0, 1):
             raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
         self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import Level, Norm, fold, pad_to, unfold
-from pushforward.networks.checks import check_input, image_shape, level_widths, positive, size_choice, stem_of
+from pushforward.networks.checks import check_input, image_shape, level_widths, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.gan import grids
 
@@ -43,7 +43,6 @@ class _Half(nn.Module, ABC):
         self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
     ) -> None:
         super().__init__()
-        positive(latent=latent, width=width, blocks=blocks, stem=stem)
         self.shape = image_shape(shape)
         self.latent, self.width, self.blocks = latent, width, blocks
         self.conditions = kinds_of(conditions)
@@ -141,7 +140,6 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
     Raises:
         UsageError: A factor that is none of 1, 2, 4 and 8, or one larger than both sides.
     """
-    positive(channels=channels)
     _, height, width = image_shape(shape)
     if factor not in FACTORS:
         raise UsageError(f"factor is {factor}; expected one of {', '.join(map(str, FACTORS))}.")
@@ -160,7 +158,6 @@ class _Trunk(NamedTuple):
 
 def _trunk(width: int, blocks: int, factor: int, conditions: Kinds, rising: bool = False) -> _Trunk:
     """The side of the patches that are folded, and levels in their order: finest first, or coarsest first where sides rise."""
-    positive(width=width, blocks=blocks)
     stem = min(factor, 2)
     number = (factor // stem).bit_length()
     channels = level_widths(width, number, 2)[:: -1 if rising else 1]
@@ -191,7 +188,6 @@ class Compressor(nn.Module):
         self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
     ) -> None:
         super().__init__()
-        positive(outputs=outputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, outputs, factor)
         self.outputs, self.factor, self.width, self.blocks = outputs, factor, width, blocks
@@ -241,7 +237,6 @@ class Expander(nn.Module):
         self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
     ) -> None:
         super().__init__()
-        positive(inputs=inputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, inputs, factor)
         self.inputs, self.factor, self.width, self.blocks = inputs, factor, width, blocks
@@ -303,9 +298,6 @@ class Codebook(nn.Module):
 
     def __init__(self, size: int, dim: int, decay: float = 0.99) -> None:
         super().__init__()
-        positive(size=size, dim=dim)
-        if not 0 <= decay < 1:
-            raise UsageError(f"decay is a share below 1, got {decay}.")
         self.size, self.dim, self.decay = size, dim, decay
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("sums", torch.randn(size, dim) / math.sqrt(dim))
@@ -388,9 +380,6 @@ class Rounding(nn.Module):
     Args:
         levels: Levels of each number, at least 3; the book has their product of codes.
 
-    Raises:
-        UsageError: No levels, or fewer than 3.
-
     References:
         Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
     """
@@ -400,8 +389,6 @@ class Rounding(nn.Module):
     def __init__(self, levels: Sequence[int] = (8, 6, 5)) -> None:
         super().__init__()
         self.levels = tuple(int(level) for level in levels)
-        if not self.levels or min(self.levels) < 3:
-            raise UsageError(f"levels are {self.levels}; expected at least one number of levels, each at least 3.")
         self.dim, self.size = len(self.levels), math.prod(self.levels)
 
     def _of(self, values: Sequence[float], like: Tensor) -> Tensor:

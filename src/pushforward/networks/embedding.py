@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from pushforward import spec
 from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask_of
 from pushforward.errors import UsageError
-from pushforward.networks.checks import count, positive
 
 TOP_FREQUENCY, TOP_FREQUENCY_OF_MAPS = 1000.0, 30.0
 """The fastest waves of the time in radians, of networks of one time and of more."""
@@ -34,9 +33,6 @@ class TimeEmbedding(nn.Module):
         width: Length of the result, at least 1.
         times: How many times an example has: 1 for denoisers, 2 for maps between two times.
 
-    Raises:
-        UsageError: ``width`` or ``times`` is below 1.
-
     References:
         Vaswani et al., Attention Is All You Need, 2017.
     """
@@ -45,7 +41,6 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, times: int = 1) -> None:
         super().__init__()
-        positive(width=width, times=times)
         self.width, self.times = width, times
         number = max(2, min(width // 2, 64))
         top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
@@ -124,8 +119,6 @@ class Conditioning(nn.Module):
 
     def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:
         super().__init__()
-        positive(width=width)
-        count(times=times)
         self.shares_time, self.width = shares_time, width
         self.conditions = kinds_of(conditions)
         self.times = times

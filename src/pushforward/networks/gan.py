@@ -13,30 +13,29 @@ from torch.nn import functional as F
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import (
+    SLOPE,
+    InvertedBlock,
     ProjectionHead,
     Resample,
     Spectral,
     append_minibatch_std,
+    convolution,
     doubling,
     fold,
     halving,
+    linear,
     pad_to,
     unfold,
 )
 from pushforward.networks.checks import (
     check_input,
-    count,
     image_shape,
     level_widths,
-    positive,
     size_choice,
     stem_of,
     vector_shape,
 )
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, check_condition, kinds_of, values_of
-from pushforward.networks.pretrained import InvertedBlock, convolution, linear
-
-SLOPE = 0.2
 
 
 def halvings(height: int, width: int) -> int:
@@ -75,7 +74,6 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 64, conditions: Kinds = None) -> None:
         super().__init__()
-        positive(latent=latent, width=width)
         self.shape = image_shape(shape)
         self.latent, self.width = latent, width
         self.conditions = kinds_of(conditions)
@@ -129,8 +127,6 @@ class DCGANCritic(nn.Module):
         self, shape: Sequence[int], *, width: int = 64, conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
     ) -> None:
         super().__init__()
-        positive(width=width)
-        count(minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -201,7 +197,6 @@ class Generator(nn.Module):
         self, shape: Sequence[int], *, latent: int, width: int, blocks: int, conditions: Kinds = None, stem: int = 1
     ) -> None:
         super().__init__()
-        positive(latent=latent, width=width, blocks=blocks, stem=stem)
         self.shape = image_shape(shape)
         self.latent, self.width, self.blocks = latent, width, blocks
         self.conditions = kinds_of(conditions)
@@ -262,8 +257,6 @@ class Critic(nn.Module):
         self, shape: Sequence[int], *, width: int, blocks: int, conditions: Kinds = None, stem: int = 1, minibatch_std: int = 0
     ) -> None:
         super().__init__()
-        positive(width=width, blocks=blocks, stem=stem)
-        count(minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width, self.blocks = width, blocks
         self.conditions = kinds_of(conditions)
@@ -318,7 +311,6 @@ def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
     return width, blocks, stem
 
 
-TEXTBOOK_SLOPE = 0.2
 WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
@@ -342,7 +334,6 @@ class TextbookGenerator(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None) -> None:
         super().__init__()
-        positive(latent=latent, width=width)
         self.shape = example_shape(shape)
         self.latent, self.width = latent, width
         self.conditions = kinds_of(conditions)
@@ -379,8 +370,6 @@ class TextbookCritic(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, width: int = 256, conditions: Kinds = None, minibatch_std: int = 0) -> None:
         super().__init__()
-        positive(width=width)
-        count(minibatch_std=minibatch_std)
         self.shape = example_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -396,13 +385,10 @@ class TextbookCritic(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Scores (n,) of examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
-        h = F.leaky_relu(self.enter(x.flatten(1)), TEXTBOOK_SLOPE)
+        h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:
             h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h, t, condition).to(x.dtype)
-
-
-PATCH_SLOPE = 0.2
 
 
 class PatchCritic(nn.Module):
@@ -422,7 +408,6 @@ class PatchCritic(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, width: int = 32, depth: int = 2) -> None:
         super().__init__()
-        positive(width=width, depth=depth)
         self.shape = image_shape(shape)
         self.width, self.depth = width, depth
         widths = [self.shape[0], *level_widths(width, depth, 8)]
@@ -451,7 +436,7 @@ class PatchCritic(nn.Module):
         check_input(x, self.shape, "PatchCritic")
         h, maps = fold(self._padded(x), 1), []
         for layer in (*self.halve, self.mix):
-            h = F.leaky_relu(layer(h), PATCH_SLOPE)
+            h = F.leaky_relu(layer(h), SLOPE)
             maps.append(h)
         return [*maps, self.leave(h)]
 
@@ -483,7 +468,7 @@ class Packed(nn.Module):
         conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
-        UsageError: A number is out of range, or a condition that cannot become channels.
+        UsageError: For a condition that cannot become channels.
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
@@ -491,7 +476,6 @@ class Packed(nn.Module):
 
     def __init__(self, network: nn.Module, pack: int, conditions: Kinds = None) -> None:
         super().__init__()
-        positive(pack=pack)
         self.network, self.pack = network, pack
         self.conditions = kinds_of(conditions)
         _channels(self.conditions)
@@ -508,7 +492,6 @@ class Packed(nn.Module):
         Returns:
             (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
         """
-        positive(pack=pack)
         return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.arguments import one_of
+from pushforward.errors import UsageError
 from pushforward.networks.blocks import append_minibatch_std
-from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
+from pushforward.networks.checks import check_input, size_choice, vector_shape
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate, values_of
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2)}
@@ -36,7 +37,7 @@ class MLP(nn.Module):
             a critic costs less with it.
 
     Raises:
-        UsageError: A size is out of range, or there is no such activation.
+        UsageError: For an unknown activation.
     """
 
     shares_time = True
@@ -55,12 +56,8 @@ class MLP(nn.Module):
         activation: str = "silu",
     ) -> None:
         super().__init__()
-        positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
-        count(minibatch_std=minibatch_std)
-        if activation not in ACTIVATIONS:
-            hint = did_you_mean(activation, ACTIVATIONS)
-            raise UsageError(f'Unknown activation "{activation}"; choose {" or ".join(ACTIVATIONS)}.{hint}')
-        self.activation, self.minibatch_std, self.inputs, self.outputs = activation, minibatch_std, inputs, outputs
+        self.activation = one_of("activation", activation, ACTIVATIONS)
+        self.minibatch_std, self.inputs, self.outputs = minibatch_std, inputs, outputs
         self.width, self.depth = width, depth
         self.conditions = kinds_of(conditions)
         self.times = times
@@ -172,7 +169,6 @@ class Perceptron(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, conditions: Kinds = None) -> None:
         super().__init__()
-        positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
         self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
         self.conditions = kinds_of(conditions)
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
@@ -217,9 +213,6 @@ class FourierFeatures(nn.Module):
         high: The highest; those between are spaced geometrically.
         columns: The numbers of x along which directions run; None for all.
 
-    Raises:
-        UsageError: A number is out of range.
-
     References:
         Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (2020), who draw
         frequencies from a Gaussian: one scale, where modes between which mass must move and modes of some width need many.
@@ -238,9 +231,6 @@ class FourierFeatures(nn.Module):
         columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        positive(inputs=inputs, fourier_features=fourier_features)
-        if not 0 < low <= high < math.inf:
-            raise UsageError(f"Frequencies rise from low to high, both above 0 and finite; got {low} and {high}.")
         self.network, self.inputs, self.fourier_features, self.low, self.high = network, inputs, fourier_features, low, high
         self.columns = None if columns is None else tuple(columns)
         directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
@@ -280,7 +270,7 @@ class SignCodes(nn.Module):
         scale: Factor of z; 1 leaves it unchanged.
 
     Raises:
-        UsageError: A number is out of range.
+        UsageError: For more signs than z has numbers, or than 16.
 
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018), and Tanielian et al., Learning
@@ -292,11 +282,8 @@ class SignCodes(nn.Module):
 
     def __init__(self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3) -> None:
         super().__init__()
-        positive(latent=latent, sign_codes=sign_codes)
         if sign_codes > min(latent, MOST):
             raise UsageError(f"z has {latent} numbers and cannot show {sign_codes} signs; expected at most {min(latent, MOST)}.")
-        if not 0 < scale < math.inf:
-            raise UsageError(f"scale is {scale}; expected a number above 0.")
         self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
         self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
         patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0

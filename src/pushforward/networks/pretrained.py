@@ -23,8 +23,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks.blocks import ProjectionHead, Resample, Spectral
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.blocks import SLOPE, ProjectionHead, Resample, Spectral
+from pushforward.networks.checks import check_input, image_shape, size_choice
 from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.unet import UNet
 
@@ -110,62 +110,6 @@ def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-SLOPE = 0.2
-GAIN = math.sqrt(2 / (1 + SLOPE**2))
-GROUP = 16
-
-
-def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
-
-    ``gain`` is the standard deviation of the result over that of the input; 0 makes zero weights.
-    """
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that keeps the variance, without bias."""
-    layer = nn.Linear(inputs, outputs, bias=False)
-    nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
-    return layer
-
-
-class InvertedBlock(nn.Module):
-    """x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
-
-    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the sum over all blocks
-    of a network changes by as much in one step as a single block would.
-
-    Args:
-        width: Number of channels.
-        total: Number of blocks in the whole network.
-
-    References:
-        Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!, 2024.
-    """
-
-    def __init__(self, width: int, total: int) -> None:
-        super().__init__()
-        self.width, self.total = width, total
-        inner = 2 * width
-        groups = max(1, inner // GROUP)
-        while inner % groups:
-            groups -= 1
-        gain = GAIN * total**-0.25
-        self.widen = convolution(width, inner, 1, gain=gain)
-        self.mix = convolution(inner, inner, 3, groups=groups, gain=gain)
-        self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of features (n, width, h, w), of the same shape."""
-        h = F.leaky_relu(self.widen(x), SLOPE)
-        return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))
-
-
 def bilinear(new: int, old: int) -> Tensor:
     """The matrix (new, old) of bilinear resampling, smoothed where it makes fewer numbers (antialiased)."""
     return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
@@ -188,7 +132,7 @@ class PretrainedFeatures(nn.Module):
         backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
-        UsageError: A size is out of range, or ``mean`` or ``std`` does not fit the channels.
+        UsageError: For images of another number of channels.
         MissingExtra: Without the extra ``projected``.
         CheckpointError: If the pretrained weights are missing or others.
     """
@@ -203,15 +147,12 @@ class PretrainedFeatures(nn.Module):
         backgrounds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
-        positive(side=side)
         self.shape = image_shape(shape)
-        self.mean, self.std = _units(self.shape[0], mean, std)
+        if self.shape[0] not in (1, 3, 4):
+            raise UsageError(f"Pretrained features are of images of 1, 3 or 4 channels (gray, RGB, RGBA), got {self.shape[0]}.")
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.side = side
         self.backgrounds = tuple(float(value) for value in backgrounds)
-        if side % STRIDES[-1]:
-            raise UsageError(f"side is {side}; expected a multiple of {STRIDES[-1]}, such as 64, 128 or 224.")
-        if not self.backgrounds or not all(0 <= value <= 1 for value in self.backgrounds):
-            raise UsageError(f"backgrounds are {self.backgrounds}; expected at least one, each from 0 (black) to 1 (white).")
         pretrained(torch.device("cpu"), torch.float32)  # tells at once what is missing
         self.resize = Resample(bilinear(side, self.shape[1]), bilinear(side, self.shape[2]))
 
@@ -247,18 +188,6 @@ class PretrainedFeatures(nn.Module):
             return [image]
         colour, alpha = image.clamp(0, 1).split([3, 1], dim=1)
         return [background + alpha * (colour - background) for background in self.backgrounds]
-
-
-def _units(channels: int, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if channels not in (1, 3, 4):
-        raise UsageError(f"Pretrained features are of images of 1, 3 or 4 channels (gray, RGB, RGBA), got {channels}.")
-    units = tuple(float(value) for value in mean), tuple(float(value) for value in std)
-    if len(units[0]) != channels or len(units[1]) != channels or not all(0 < value < math.inf for value in units[1]):
-        raise UsageError(f"mean is {units[0]} and std {units[1]}; expected {channels} of each, and every std above 0.")
-    return units
-
-
-PROJECTED_SLOPE = 0.2
 
 
 class Mixing(nn.Module):
@@ -328,7 +257,7 @@ class ScaleCritic(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Scores (n,), float32 at least, of features (n, features, side, side)."""
         for convolution in self.convolutions:
-            x = F.leaky_relu(convolution(x), PROJECTED_SLOPE)
+            x = F.leaky_relu(convolution(x), SLOPE)
         return self.leave(x.mean((2, 3)), t, condition)
 
 
@@ -363,7 +292,7 @@ class ProjectedCritic(nn.Module):
         backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white); four scores for each.
 
     Raises:
-        UsageError: A size is out of range, or ``mean`` or ``std`` does not fit the channels.
+        UsageError: For images of another number of channels.
         MissingExtra: Without the extra ``projected``.
         CheckpointError: If the pretrained weights are missing or others.
 
@@ -386,7 +315,6 @@ class ProjectedCritic(nn.Module):
         backgrounds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
-        positive(side=side, width=width, hidden=hidden)
         self.shape = image_shape(shape)
         self.eyes = PretrainedFeatures(shape, mean=mean, std=std, side=side, backgrounds=backgrounds)
         self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
@@ -439,18 +367,12 @@ class FeatureHeads(nn.Module):
         hidden: Channels inside the small critics.
         conditions: Kinds of condition by name; None for an unconditional network.
 
-    Raises:
-        UsageError: A size is out of range, or there are not as many widths as sides.
-
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
     """
 
     def __init__(self, widths: Sequence[int], sides: Sequence[int], hidden: int = 64, conditions: Kinds = None) -> None:
         super().__init__()
-        positive(hidden=hidden)
-        if len(widths) != len(sides) or not widths:
-            raise UsageError(f"Each map of features has a width and a side, got widths {widths} and sides {sides}.")
         self.widths, self.sides, self.hidden = tuple(widths), tuple(sides), hidden
         self.conditions = kinds_of(conditions)
         self.critics = nn.ModuleList([ScaleCritic(w, s, hidden, conditions) for w, s in zip(widths, sides, strict=True)])

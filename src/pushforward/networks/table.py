@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
 from pushforward.data.tables.coordinates import Coordinates, gumbel
-from pushforward.errors import UsageError
-from pushforward.networks.checks import check_input, positive, size_choice
+from pushforward.networks.checks import check_input, size_choice
 from pushforward.networks.dit import TransformerBlock, rescale
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
 
@@ -29,9 +28,6 @@ class ColumnTransformer(nn.Module):
         conditions: Kinds of condition by name; None for none.
         times: Number of times per example.
 
-    Raises:
-        UsageError: A size is out of range, or ``heads`` does not divide ``width``.
-
     References:
         Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, 2021, for columns as tokens; Peebles and Xie,
         Scalable Diffusion Models with Transformers, 2023, for the blocks.
@@ -46,9 +42,6 @@ class ColumnTransformer(nn.Module):
         self, starts: Sequence[int], *, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
     ) -> None:
         super().__init__()
-        positive(width=width, depth=depth, heads=heads)
-        if width % heads:
-            raise UsageError(f"{heads} heads do not divide a width of {width}.")
         self.starts, self.width, self.depth, self.heads = tuple(starts), width, depth, heads
         self.conditions, self.times = kinds_of(conditions), times
         self.size, self.count = self.starts[-1], len(self.starts) - 1
@@ -131,18 +124,12 @@ class StraightThrough(nn.Module):
         latent: Numbers of z that the network receives.
         temperature: That of the gradient, above 0.
 
-    Raises:
-        UsageError: A number is out of range.
-
     References:
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
     """
 
     def __init__(self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0) -> None:
         super().__init__()
-        positive(latent=latent)
-        if not temperature > 0:
-            raise UsageError(f"temperature is {temperature}; expected a number above 0.")
         self.network, self.space, self.latent, self.temperature = network, space, latent, temperature
         self.layout = Coordinates(space)
 

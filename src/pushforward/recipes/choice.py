@@ -36,7 +36,7 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
-from pushforward.networks.checks import count, size_choice
+from pushforward.networks.checks import size_choice
 from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 
@@ -177,7 +177,6 @@ def critic(
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, conditions = _pair(space, kind), space.conditions
-    count(fourier_features=fourier_features)
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
