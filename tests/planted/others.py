@@ -15,6 +15,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("moved |= (field.kind ==", "moved &= (field.kind ==", "given_values"),
         ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
     ],
+    "conditions/embeddings.py": [
+        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
+    ],
     "conditions/kind.py": [
         ("hide | condition[mask]", "hide", "guidance conditions"),
         ("self.entries.index(entry)", "0", "conditions"),
@@ -24,10 +28,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "conditions/label.py": [
         ('"one of" if numbered else', '"one of" if False else', "given_values"),
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
-    ],
-    "conditions/numbers.py": [
-        ("(like - mean) / std", "like / std * 0", "conditions"),
-        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "conditions/requests.py": [
         ('if isinstance(label, Label) and name == label.target != "":', "if False:", "table_messages"),
