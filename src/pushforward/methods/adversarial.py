@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition, shaped
 from pushforward.denoisers.precision import call, network_precision
 from pushforward.draws import Draws
-from pushforward.errors import UsageError, unknown
+from pushforward.errors import UsageError
 from pushforward.methods.augmentation import DiffAugment
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.transports import Map
@@ -102,25 +102,14 @@ class Penalties:
     shortest_ramp: int | None = None
 
     def __post_init__(self) -> None:
-        names = self.names
-        for index, name in enumerate(names):
-            if name not in PENALTIES or name in names[:index]:
-                raise UsageError(
-                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or give none.'
-                )
-        for name, weight in {"gamma": self.gamma, "gamma_end": self.end}.items():
-            if not 0 <= weight < math.inf:
-                raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {weight}.")
-        for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "interval": self.interval}.items():
-            if count is not None and count < 1:
-                raise UsageError(f"The {name} of the gradient penalties must be at least 1, got {count}.")
-        if self.difference is not None:
-            if not 0 < self.difference < math.inf:
-                raise UsageError(f"The step of finite differences must be positive and finite, got {self.difference}.")
-            if "gradient" in names:
-                raise UsageError(
-                    "Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes."
-                )
+        for name in self.names:
+            one_of("penalty", name, PENALTIES, " (several are joined by +)")
+        weight("gamma", self.gamma)
+        weight("gamma_end", self.end)
+        for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
+            whole(name, 1 if count is None else count, 1)
+        if self.difference is not None and "gradient" in self.names:
+            raise UsageError("Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -257,13 +246,9 @@ class CriticInput:
     ada_target: float | None = None
 
     def __post_init__(self) -> None:
-        for name, count, least in (("pack", self.pack, 1), ("minibatch_std", self.minibatch_std, 0)):
-            if count < least:
-                raise UsageError(f"{name} must be at least {least}, got {count}.")
-        if not 0 <= self.strength <= 1 or not -1 < (self.ada_target or 0) < 1:
-            raise UsageError(
-                f"strength is a probability and ada_target a mean of signs; got {self.strength} and {self.ada_target}."
-            )
+        whole("pack", self.pack, 1)
+        whole("minibatch_std", self.minibatch_std, 0)
+        share("strength", self.strength, " of the changes")
 
     @property
     def group(self) -> int:
@@ -425,8 +410,7 @@ class GAN(Method):
         critic_input: CriticInput | None = None,
     ) -> None:
         super().__init__()
-        if loss not in OBJECTIVES:
-            raise unknown("loss", loss, OBJECTIVES)
+        one_of("loss", loss, OBJECTIVES)
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:

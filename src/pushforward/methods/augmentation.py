@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import one_of
 from pushforward.draws import Draws
-from pushforward.errors import UsageError, unknown
 
 POLICIES = ("color", "translation", "cutout")
 SHIFT, HOLE = 1 / 8, 1 / 2
@@ -28,7 +28,7 @@ class DiffAugment(nn.Module):
         extent: The distance of the data's lowest to its highest value, in model units.
 
     Raises:
-        UsageError: For an unknown policy or none.
+        UsageError: For an unknown policy.
 
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020).
@@ -38,10 +38,7 @@ class DiffAugment(nn.Module):
         super().__init__()
         names = tuple(policy.split(",")) if isinstance(policy, str) else tuple(policy)
         for name in names:
-            if name not in POLICIES:
-                raise unknown("augmentation", name, POLICIES)
-        if not names:
-            raise UsageError(f"DiffAugment needs at least one of {', '.join(POLICIES)}.")
+            one_of("augmentation", name, POLICIES)
         self.policy, self.extent = names, extent
 
     def forward(self, x: Tensor, draws: Draws, probability: Tensor | float = 1.0) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.arguments import share
+from pushforward.arguments import share, weight
 from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition, shaped
 from pushforward.denoisers.precision import call
@@ -47,8 +47,7 @@ class LossWeights:
 
     def __post_init__(self) -> None:
         for name in ("features", "adversarial", "kl_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} is a weight, 0 or more and finite; got {getattr(self, name)}.")
+            weight(name, getattr(self, name))
         share("start", self.start, " of training")
 
 
@@ -347,11 +346,9 @@ class QuantisedAutoencoder(Method):
         commitment: float = 0.25,
     ) -> None:
         super().__init__()
-        if not 0 <= commitment < math.inf:
-            raise UsageError(f"commitment is a weight, 0 or more and finite; got {commitment}.")
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.codebook = codebook
-        self.places, self.commitment = tuple(int(side) for side in places), commitment
+        self.places, self.commitment = tuple(int(side) for side in places), weight("commitment", commitment)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         size = int(codebook.size)
         self.register_buffer("use", torch.full((*self.places, size), 1 / size))

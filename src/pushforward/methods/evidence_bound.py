@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pushforward.arguments import share
+from pushforward.arguments import share, weight, whole
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
@@ -44,12 +44,10 @@ class EvidenceBound:
     dreg: bool = False
 
     def __post_init__(self) -> None:
-        for name, weight in {"beta": self.beta, "free_bits": self.free_bits}.items():
-            if not 0 <= weight < math.inf:
-                raise UsageError(f"{name} must be 0 or more and finite, got {weight}.")
+        weight("beta", self.beta)
+        weight("free_bits", self.free_bits)
         share("warmup", self.warmup, " of training")
-        if self.samples < 1:
-            raise UsageError(f"A bound needs at least one latent of each example, got samples={self.samples}.")
+        whole("importance_samples", self.samples, 1)
         if self.weighted and (self.free_bits or self.beta == 0):
             raise UsageError(
                 "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."

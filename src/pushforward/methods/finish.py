@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number, share
+from pushforward.arguments import share, weight
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
 from pushforward.errors import UsageError
@@ -41,13 +41,10 @@ class Anchor:
     still: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("weight", "end"):
-            value = getattr(self, name)
-            if value is not None and not number(f"anchor {name}", value) >= 0:
-                raise UsageError(f"The {name} of the anchor cannot be negative, got {value}.")
+        weight("anchor", self.weight)
+        weight("anchor_end", self.weight if self.end is None else self.end)
         share("inside", self.inside, " of the examples")
-        if not 0 <= self.still < 1:
-            raise UsageError(f"still is a share of training from 0 to below 1, got {self.still}.")
+        share("still", self.still, " of training")
 
     def at(self, now: Now) -> float:
         """The weight on a step."""

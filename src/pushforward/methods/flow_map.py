@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number, share
+from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
 from pushforward.denoisers import SCALE, Condition, FlowMap, Predicting, Predictor, Repathed, condition_at, over, shaped
 from pushforward.draws import Draws
@@ -111,9 +111,7 @@ class Dyadic(Pairs):
 
     def __init__(self, levels: int = 7, *, diagonal: float = 0.75, staged: bool = False) -> None:
         super().__init__(diagonal)
-        if levels < 0:
-            raise UsageError(f"levels cannot be negative, got {levels}.")
-        self.levels, self.staged = levels, staged
+        self.levels, self.staged = whole("levels", levels, 0), staged
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         """The pairs; a step that begins beyond the path's end begins there."""
@@ -253,13 +251,11 @@ class Mapping(Method):
             raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
             raise UsageError('A map that learns to jump to data alone has no velocity of its own: choose `direction="pair"`.')
-        if number("power", power) < 0:
-            raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout, self.steps = power, dropout_share(flow_map, label_dropout), steps
+        self.power, self.label_dropout, self.steps = weight("power", power), dropout_share(flow_map, label_dropout), steps
         self.teacher: Flow | None
         if teacher is None:
             self.teacher = None

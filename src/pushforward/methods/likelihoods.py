@@ -144,7 +144,7 @@ class LogisticMixture(Likelihood):
         components: Logistics in the mixture.
 
     Raises:
-        UsageError: For vectors, or no component.
+        UsageError: For vectors.
 
     References:
         Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on another.
@@ -154,8 +154,6 @@ class LogisticMixture(Likelihood):
         super().__init__(space)
         if space.levels != LEVELS or space.bounds is None:
             raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
-        if components < 1:
-            raise UsageError(f"A mixture has at least one component, got {components}.")
         self.components = components
 
     @property

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.arguments import number
+from pushforward.arguments import weight
 from pushforward.denoisers import Condition, Denoiser, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -19,6 +19,12 @@ from pushforward.paths import Linear, Source, training_noise
 
 GROUP = 16
 """Channels that are normalised together."""
+
+
+def check_times(low: float, high: float) -> None:
+    """Refuse times of noise out of order."""
+    if not 0 < low <= high < 1:
+        raise UsageError(f"The times of noise need 0 < low <= high < 1, got low={low} and high={high}.")
 
 
 @runtime_checkable
@@ -54,10 +60,8 @@ class Likeness:
     high: float = 0.4
 
     def __post_init__(self) -> None:
-        if not number("weight", self.weight) >= 0:
-            raise UsageError(f"The weight of a likeness cannot be negative, got {self.weight}.")
-        if not 0 < self.low <= self.high < 1:
-            raise UsageError(f"The times of a likeness need 0 < low <= high < 1, got low={self.low} and high={self.high}.")
+        weight("likeness", self.weight)
+        check_times(self.low, self.high)
 
     def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
         """A time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
@@ -114,8 +118,7 @@ class FeatureCritic(Freezing):
 
     def __init__(self, heads: nn.Module, *, low: float = 0.02, high: float = 0.5) -> None:
         super().__init__()
-        if not 0 < low <= high < 1:
-            raise UsageError(f"The times of the critic's noise need 0 < low <= high < 1, got low={low} and high={high}.")
+        check_times(low, high)
         self.heads, self.low, self.high = heads, low, high
         self.teacher: Denoiser
 

@@ -130,8 +130,6 @@ class Start(Rule):
         super().__init__(average)
         if not 0 < last <= first <= 1:
             raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
-        if not 0 < over <= 1:
-            raise UsageError(f"over is a share of training in (0, 1], got {over}.")
         self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
         self.direction = one_of("direction", direction, DIRECTIONS)
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from pushforward import spec
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
 from pushforward.denoisers import Denoiser, Guided, TableDenoiser, trained
@@ -19,7 +18,7 @@ from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.perceptual_distance import Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
-from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
+from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.recipe import LOSS, PATH, Recipe
 from pushforward.recipes.students import distil_table, student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.transports import Flow, Latent, inner_of
@@ -69,7 +68,7 @@ def distil(
 
     Args:
         space: The data's shape, units and conditions; the teacher's.
-        size: Not chosen: the student's network is the teacher's, with a second time. Another size than the teacher's is refused.
+        size: Not used: the student's network is the teacher's, with a second time.
         teacher: A trained model with many steps. In a latent space the student learns there too.
         calls: The default number of network calls per sample; sampling may take any number.
         rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
@@ -109,7 +108,6 @@ def distil(
         usual = inspect.signature(distil).parameters
         others = [name for name, value in given.items() if value != usual[name].default]
         return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
-    _check_size(size, space, denoiser.network)
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
@@ -210,21 +208,6 @@ def _average(rule: str, average: float | None, network: nn.Module) -> float | No
     if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
         return AVERAGE
     return average or None
-
-
-def _check_size(size: str, space: Space, network: nn.Module) -> None:
-    if size == "small" or size == (teacher_size := _size_of(space, network)) or teacher_size is None:
-        return
-    raise UsageError(f"The student's network is its teacher's, whose size is {teacher_size}; got {size}. Leave the size out.")
-
-
-def _size_of(space: Space, network: nn.Module) -> str | None:
-    described = spec.describe(network)
-    for size in SIZES:
-        for kind in ("auto", "unet", "dit") if space.grid else ("auto",):
-            if spec.describe(denoising_network(space, size, kind)) == described:
-                return size
-    return None
 
 
 def _start_as_teacher(method: Any) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pushforward.arguments import number, whole
+from pushforward.arguments import number, one_of, weight, whole
 from pushforward.data.seen import Seen
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 
 if TYPE_CHECKING:
@@ -51,15 +51,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("warmup", "decay", "lr_end", "lr_ramp"):
-            if not 0 <= number(name, getattr(self, name)) < math.inf:
-                raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
+            weight(name, getattr(self, name))
         if self.decay > 1 / 3 + 1e-9:
             raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
             raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
-        for name, samples in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp}.items():
-            if samples is not None and samples < 1:
-                raise UsageError(f"{name} is a number of training examples, at least 1; got {samples}.")
+        for name in ("ramp", "shortest_ramp"):
+            whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 
     def rate(self, clock: _Clock, now: Now) -> float:
         """The share of the learning rate in the step that comes next."""
@@ -118,27 +116,19 @@ class Training:
         if isinstance(self.schedule, Mapping):  # as a run's spec holds it
             object.__setattr__(self, "schedule", Schedule(**self.schedule))
         for name in ("ema", "ema_share"):
-            if not 0 <= number(name, getattr(self, name)) < math.inf:
-                raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
+            weight(name, getattr(self, name))
         for player, own in {"": {}, **self.players}.items():
             self._check_player(player, own)
 
     def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
         of = f" of the player {player}" if player else ""
         for name in settings:
-            if name not in PER_PLAYER:
-                hint = did_you_mean(name, PER_PLAYER)
-                raise UsageError(f'"{name}" is no setting{of}; expected {", ".join(PER_PLAYER)}.{hint}')
-        lr, clip, decay = self.of(player, "lr"), self.of(player, "clip"), self.of(player, "weight_decay")
-        chosen = self.of(player, "optimizer")
-        if chosen not in OPTIMIZERS:
-            hint = did_you_mean(str(chosen), OPTIMIZERS)
-            raise UsageError(f'Unknown optimizer "{chosen}"{of}; choose {" or ".join(OPTIMIZERS)}.{hint}')
+            one_of("setting", name, PER_PLAYER, of)
+        lr, clip, betas = (self.of(player, name) for name in ("lr", "clip", "betas"))
+        one_of("optimizer", self.of(player, "optimizer"), OPTIMIZERS, of)
+        weight(f"weight_decay{of}", self.of(player, "weight_decay"))
         if not 0 < number("lr", lr) < math.inf:
             raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
-        if not 0 <= decay < math.inf:
-            raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")
-        betas = self.of(player, "betas")
         if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
             raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
         if clip is not None and not clip > 0:
@@ -190,11 +180,8 @@ class Recipe:
     samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        known = self.method.players
         for player in self.training.players:
-            if player not in known:
-                hint = did_you_mean(player, known)
-                raise UsageError(f'The method has no player "{player}"; it has {", ".join(known)}.{hint}')
+            one_of("player", player, self.method.players, " of the method")
 
 
 RecipeFunction = Callable[..., Recipe]

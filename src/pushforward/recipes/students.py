@@ -167,12 +167,9 @@ def distil_table(
     number = most if trajectories is None else whole("trajectories", trajectories, 1)
     store = Trajectories(guide, number, to_data=to_data)
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
-    training = table_training("small", denoiser.table, _network_of(denoiser.network))
+    network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
+    training = table_training("small", denoiser.table, network)
     return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
-
-
-def _network_of(network: nn.Module) -> str:
-    return "columns" if isinstance(network, ColumnTransformer) else "mlp"
 
 
 def _start_as_teacher(method: Any) -> None:
