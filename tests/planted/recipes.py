@@ -42,9 +42,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/recipe.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
-        ("if name not in PER_PLAYER:", "if False:", "training_settings"),
-        ("if player not in known:", "if False:", "training_settings"),
-        ("if not 0 <= number(name, getattr(self, name)) < math.inf:", "if False:", "training_settings"),
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan_recipe"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan_recipe"),
     ],
