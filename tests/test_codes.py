@@ -12,7 +12,6 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.editing.interpolation import walk
-from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
 from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
@@ -86,17 +85,6 @@ def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
     np.testing.assert_allclose(np.sort(plane.points, 0), np.sort(rows, 0), atol=1e-6)
     single = space_data((1,), labels=False)
     assert code_map(plain_coder(single), single) is None
-
-
-def test_what_cannot_be_looked_at_is_refused():
-    data = space_data((1, 4, 5), labels=True)
-    told_labels = Autoencoder(Same(), Back(), data.space)
-    with pytest.raises(UsageError, match="receives the labels"):
-        arithmetic(told_labels, data, 0, 1)
-    with pytest.raises(UsageError, match="no labels"):
-        arithmetic(plain_coder(data), data.without_labels(), 0, 1)
-    with pytest.raises(UsageError, match="at least 2 frames"):
-        walk(plain_coder(data), data.train.data_units(0), data.train.data_units(1), 1)
 
 
 def test_a_map_of_codes_lies_in_its_frame():

@@ -200,12 +200,6 @@ def test_a_game_of_given_vectors_is_smoother_and_has_larger_batches():
     assert (free.method.penalties.gamma, free.training.batch) == (0.5, 128)
 
 
-def test_optimal_transport_refuses_numbers():
-    space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={"given": NUMBERS})
-    with pytest.raises(UsageError, match="Leave coupling out"):
-        pf.recipes.flow(space, "tiny", coupling="ot")
-
-
 # Densities
 
 

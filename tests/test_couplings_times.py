@@ -178,22 +178,6 @@ def test_weights_are_positive_and_have_a_spec(name):
     assert describe(build(describe(weight))) == describe(weight)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: OptimalTransport(1),
-        lambda: OptimalTransport(8, 0),
-        lambda: LogNormal(0, 0),
-        lambda: MinSNR(0),
-        lambda: Stratified(Uniform(), 0),
-        lambda: LogitNormal(0, -1),
-    ],
-)
-def test_bad_settings_are_refused(make):
-    with pytest.raises(UsageError):
-        make()
-
-
 def test_independent_noise_is_the_draws():
     x = torch.zeros(5, 2)
     assert torch.equal(Independent()(x, None, BlockDraws(0, 1, 5))[1], BlockDraws(0, 1, 5).normal((2,)))

@@ -225,11 +225,6 @@ def test_u_nets_average_what_makes_their_targets(stirred_flow, labelled):
     assert pf.recipes.distil(space, "tiny", teacher=images, rule="end", derivative="forward").training.lr == 0.1 * usual
 
 
-def test_another_size_than_the_teachers_is_refused(stirred_flow, labelled):
-    with pytest.raises(UsageError, match=r"whose size is tiny; got base\. Leave"):
-        pf.recipes.distil(labelled.space, "base", teacher=stirred_flow)
-
-
 # Latent spaces
 
 

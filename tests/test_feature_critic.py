@@ -111,17 +111,6 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert not any(torch.equal(part, x) for seen, _ in calls for part in seen.split(64))
 
 
-def test_what_has_no_features_is_refused():
-    flow_map = pf.recipes.meanflow(pf.data.load("moons").space, "tiny").method.flow_map
-    with pytest.raises(UsageError, match="UNet"):
-        pf.recipes.finish(flow_map.space, "tiny", teacher=flow_map, network="features")
-    with pytest.raises(UsageError, match="features"):
-        FeatureCritic(Mean()).look_through(flow_map)
-    for low, high in ((0.0, 0.5), (0.6, 0.5), (0.1, 1.0)):
-        with pytest.raises(UsageError, match="low <= high"):
-            FeatureCritic(Mean(), low=low, high=high)
-
-
 def test_a_resumed_run_with_it_ends_in_the_same_bits(tmp_path):
     def mapped(space, size="small"):
         return pf.recipes.meanflow(space, size, network=UNet((1, 8, 8), **NET, conditions=space.conditions, times=2))

@@ -49,18 +49,6 @@ def test_a_frozen_part_is_beside_the_modules():
         holder.pupil
 
 
-@pytest.mark.parametrize("name", ["own", "teacher", "a/b", ""])
-def test_a_part_needs_a_name_of_its_own(name):
-    holder = Holder()
-    holder.freeze("teacher", nn.Linear(1, 1))
-    with pytest.raises(UsageError, match="cannot be the name of a frozen part"):
-        holder.freeze(name, nn.Linear(1, 1))
-    outer = Holder(holder)
-    outer.freeze("teacher", nn.Linear(1, 1))
-    with pytest.raises(UsageError, match='Two frozen parts are called "teacher"'):
-        dict(outer.parts)
-
-
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     data = pf.data.load("moons")

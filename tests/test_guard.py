@@ -13,7 +13,6 @@ from programs.finishes import DATA, begun, finishing
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import UsageError
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Finish, Guard
@@ -277,9 +276,3 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["method"]["guard"]["checks"] == 10
-
-
-def test_a_guard_needs_a_reference():
-    method = pf.recipes.flow(pf.data.VectorSpace((2,), (0, 0), (1, 1)), "tiny").method
-    with pytest.raises(UsageError, match=r"Denoising has a guard .* define reference\(\)"):
-        method.reference()

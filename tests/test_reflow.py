@@ -10,7 +10,6 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Trajectories
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training import with_frozen
@@ -89,11 +88,3 @@ def test_teachers_that_make_no_pairs_are_refused(teacher, moons, tmp_path):
         pf.recipes.flow(moons.space, "tiny", teacher=teacher.transport)
     with pytest.raises(UsageError, match="choose independent, ot, reflow"):
         pf.recipes.flow(moons.space, "tiny", coupling="reflo")
-
-
-def test_samples_that_are_not_finite_are_refused(moons):
-    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    for parameter in flow.parameters():
-        parameter.data.fill_(float("nan"))
-    with pytest.raises(UsageError, match="not finite"):
-        Trajectories(flow, 4, ends=True).fill()

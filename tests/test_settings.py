@@ -6,7 +6,6 @@ import pytest
 
 from pushforward import spec
 from pushforward.denoisers import Preconditioning
-from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, EvidenceBound, Penalties
 from pushforward.methods.autoencoders import LossWeights
 
@@ -26,9 +25,3 @@ from pushforward.methods.autoencoders import LossWeights
 def test_groups_of_settings_are_stored_with_the_run(settings):
     assert settings != type(settings)()
     assert spec.build(json.loads(json.dumps(spec.describe(settings)))) == settings
-
-
-@pytest.mark.parametrize("settings", [{"clock": "sundial"}, {"output": "velocty"}])
-def test_an_unknown_preconditioning_is_refused(settings):
-    with pytest.raises(UsageError, match="nown"):
-        Preconditioning(**settings)

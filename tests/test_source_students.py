@@ -252,14 +252,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
-def test_models_without_a_score_are_refused(teacher, student, moons):
-    with pytest.raises(UsageError, match=rf"The teacher was trained from {GAUSSIANS}, not from noise: it has no score"):
-        with_frozen("dmd", {"teacher": teacher})(moons.space)
-    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    with pytest.raises(UsageError, match=rf"The start was trained from {GAUSSIANS}, not from noise: it has no score"):
-        pf.recipes.dmd(moons.space, teacher=flow, start=student.denoiser)
-
-
 def test_a_teacher_that_starts_elsewhere_is_no_ladder_of_the_same_noise(student, moons):
     assert teacher_of(student).source.data == GAUSSIANS
     student.method.teacher.denoiser.source, known = None, student.method.teacher.denoiser.source

@@ -14,7 +14,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import training_distance
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
-from pushforward.solvers import DPM, Adaptive, Ancestral, Jump, UniPC
+from pushforward.solvers import DPM, UniPC
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import ring
 from pushforward.transports import Flow
@@ -123,21 +123,6 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
     assert best_is_given.to_data == (0.0, 1.0)
     assert best_is_given.table is None
-
-
-@pytest.mark.parametrize(
-    ("solver", "steps", "says"),
-    [
-        (Ancestral(), 5, "deterministic"),
-        (Adaptive(), 5, "deterministic"),
-        (DPM(), 1, "2 steps or more"),
-        (Jump(), 2, "Jump takes"),
-    ],
-)
-def test_what_has_no_table_to_learn_is_refused(solver, steps, says):
-    model = pf.recipes.meanflow("moons", "tiny").method.transport() if solver.jumps else Flow(ring(VP()), solver, steps)
-    with pytest.raises(UsageError, match=says):
-        learn_table(model.with_solver(solver, steps), no_data)
 
 
 def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():

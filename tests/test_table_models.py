@@ -109,11 +109,6 @@ def test_categories_of_noise_have_the_shares_of_their_logits(space):
     assert ((drawn - shares).abs() < 4.5 * (shares * (1 - shares) / n).sqrt()).all()
 
 
-def test_a_generator_of_another_noise_is_refused(space):
-    with pytest.raises(UsageError, match="shape"):
-        StraightThrough(Constant(torch.zeros(space.size)), space, 1)(torch.zeros(3, 2))
-
-
 def test_the_likelihood_of_densities_is_scipys():
     space = open_space()
     likelihood, rows = Rows(space), torch.tensor([[0.3, 0.7, 1.0, 0.0], [-1.2, 0.0, 0.0, 1.0]])

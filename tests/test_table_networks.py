@@ -10,7 +10,6 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import spec
-from pushforward.denoisers import TableDenoiser
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.networks import ColumnTransformer
 from pushforward.networks.embedding import Conditioning
@@ -86,21 +85,6 @@ def test_a_network_that_does_not_declare_it_gets_a_time_for_each_row(mixed):
     assert method.transport().with_solver(pf.solvers.Euler(), steps=2).sample(3).shape == (3, mixed.size)
     with pytest.raises(UsageError, match=r"expected \(5,\)"):
         Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None)
-
-
-def test_a_network_takes_what_a_denoiser_of_rows_gives_it(mixed):
-    for network, more in (("mlp", 1), ("columns", 1), ("mlp", -1)):
-        denoiser = table_denoising(mixed, "tiny", network, Linear(), "velocity").denoiser
-        with pytest.raises(UsageError, match=r"The network takes \d+ inputs; expected"):
-            TableDenoiser(denoiser.network, Linear(), "velocity", mixed, waves=denoiser.waves + more)
-    with pytest.raises(UsageError, match="waves must be at most 64, got 65"):
-        TableDenoiser(nn.Identity(), Linear(), "velocity", mixed, waves=65)
-
-
-def test_an_unknown_network_for_a_table_is_refused_with_the_known_names(mixed):
-    says = r'^Unknown network "colums" for a table; choose auto, mlp, columns\. Did you mean "columns"\?$'
-    with pytest.raises(UsageError, match=says):
-        table_denoising(mixed, "tiny", "colums", Linear(), "x")
 
 
 def test_a_hostile_number_of_waves_is_refused(mixed):

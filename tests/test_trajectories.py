@@ -15,7 +15,6 @@ from pushforward.data import VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.denoisers import Guided
 from pushforward.draws import ExampleDraws
-from pushforward.errors import UsageError
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted, assign, convert
 from pushforward.solvers import Ancestral, Euler, Heun
@@ -204,19 +203,6 @@ def test_a_guided_model_is_measured_as_it_samples(labelled):
     guided = Flow(Guided(flow.denoiser, scale=1.5), Heun(), 4)
     assert straightness(guided, 30) == pytest.approx(0, abs=1e-6), "towards the point beyond its own"
     assert max(level["error"] for level in loss_by_level(guided.denoiser, data)) > 0.1
-
-
-def test_what_cannot_be_is_refused():
-    flow = gaussian(Linear())
-    data = dataset(flow, np.zeros((5, 3)))
-    with pytest.raises(UsageError, match="one example and one step"):
-        trace(flow, 0)
-    with pytest.raises(UsageError, match="one example and one step"):
-        straightness(flow, 5, steps=0)
-    with pytest.raises(UsageError, match="1 to 2,000 examples, got 2001"):
-        transport_cost(flow, data, 2_001)
-    with pytest.raises(UsageError, match="at least 2 levels and 2 examples"):
-        loss_by_level(flow.denoiser, data, levels=1)
 
 
 def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):

@@ -212,8 +212,6 @@ class End(Rule):
 
     def __init__(self, share: float = 0.05, *, derivative: str = "none", average: float | None = None) -> None:
         super().__init__(average)
-        if not 0 < share <= 1:
-            raise UsageError(f"share is in (0, 1], got {share}.")
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.arguments import whole
 from pushforward.data.keys import permutation
 from pushforward.data.seen import Seen, seen_in_training
 from pushforward.data.spaces import Space
@@ -216,9 +217,7 @@ class OptimalTransport(Coupling):
     """
 
     def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:
-        if group < 2 or reuse < 1:
-            raise UsageError(f"OptimalTransport needs group >= 2 and reuse >= 1, got {group} and {reuse}.")
-        self.group, self.reuse, self.source = group, reuse, source
+        self.group, self.reuse, self.source = group, whole("reuse", reuse, 1), source
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pushforward.errors import UsageError, unknown
+from pushforward.arguments import one_of
+from pushforward.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,6 @@ class VP(Path):
     ends = (1e-3, 1.0)
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        if not 0 < beta_min < beta_max:
-            raise UsageError(f"VP needs 0 < beta_min < beta_max, got {beta_min} and {beta_max}.")
         self.beta_min, self.beta_max = beta_min, beta_max
 
     def _log_alpha(self, t: Tensor) -> Tensor:
@@ -166,8 +165,6 @@ class VE(Path):
     """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
-        if not 0 < sigma_min < sigma_max:
-            raise UsageError(f"VE needs 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         self.ends = (sigma_min / sigma_max, 1.0)
 
@@ -196,8 +193,6 @@ class Shifted(Path):
     """
 
     def __init__(self, path: Path, shift: float) -> None:
-        if not 0 < shift < math.inf:
-            raise UsageError(f"Shifted needs a positive, finite shift, got {shift}.")
         self.path, self.shift = path, float(shift)
         high, low = path.log_snr_ends()
         inside = torch.tensor([high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64)
@@ -226,8 +221,6 @@ class Narrowed(Path):
     """
 
     def __init__(self, path: Path, low: float, high: float) -> None:
-        if not path.ends[0] <= low < high <= path.ends[1]:
-            raise UsageError(f"Narrowed needs {path.ends[0]:g} <= low < high <= {path.ends[1]:g}, got {low:g} and {high:g}.")
         self.path, self.low, self.high = path, float(low), float(high)
         self.ends = (self.low, self.high)
 
@@ -255,9 +248,7 @@ ROWS: dict[str, Callable[[Coefficients], Row]] = {
 
 def check(kind: str) -> str:
     """Return ``kind`` if it names a prediction, else raise `UsageError`."""
-    if kind not in ROWS:
-        raise unknown("prediction", kind, ROWS)
-    return kind
+    return one_of("prediction", kind, ROWS)
 
 
 def target(kind: str, x: Tensor, z: Tensor, k: Coefficients) -> Tensor:

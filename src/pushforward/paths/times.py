@@ -7,14 +7,12 @@ References:
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.paths.path import Coefficients, Path, gain
 
 
@@ -67,8 +65,6 @@ class LogitNormal(Times):
     """t = sigmoid(mean + std n) for a standard normal n; mass in the middle of the path."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
-        if not 0 < std < math.inf or not math.isfinite(mean):
-            raise UsageError(f"LogitNormal needs a finite mean and a positive, finite std, got {mean} and {std}.")
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -85,8 +81,6 @@ class LogNormal(Times):
     """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
-        if not 0 < std < math.inf or not math.isfinite(mean):
-            raise UsageError(f"LogNormal needs a finite mean and a positive, finite std, got {mean} and {std}.")
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -102,8 +96,6 @@ class LogSNR(Times):
     """
 
     def __init__(self, low: float = -7.0, high: float = 12.5) -> None:
-        if not -math.inf < low < high < math.inf:
-            raise UsageError(f"LogSNR needs two finite numbers, the lower first; got {low} and {high}.")
         self.low, self.high = low, high
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -119,8 +111,6 @@ class Stratified(Times):
     """
 
     def __init__(self, times: Times, group: int = 64) -> None:
-        if group < 1:
-            raise UsageError(f"Stratified needs a group of at least 1, got {group}.")
         self.times, self.group = times, group
 
     def numbers(self, draws: Draws) -> Tensor:
@@ -176,8 +166,6 @@ class MinSNR(Weight):
     """
 
     def __init__(self, gamma: float = 5.0) -> None:
-        if not gamma > 0:
-            raise UsageError(f"MinSNR needs a positive gamma, got {gamma}.")
         self.gamma = gamma
 
     def on_data(self, k: Coefficients) -> Tensor:
