@@ -32,6 +32,7 @@ from pushforward.conditions import Label
 from pushforward.denoisers import FlowMap
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, Reshaped
+from pushforward.registries import SOLVERS
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
 from pushforward.transports.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 
@@ -118,7 +119,7 @@ def scan_distances(solver: str, counts: tuple[int, ...]) -> Iterator[tuple[int, 
 
 def fixed_solvers(recipe: str) -> list[str]:
     """The solvers that have a table; one that needs a map between two times is asked once, for the flow."""
-    return [name for name, part in solvers.registry().items() if not part.adaptive and (recipe == "flow" or not part.jumps)]
+    return [name for name, part in SOLVERS.items() if not part.adaptive and (recipe == "flow" or not part.jumps)]
 
 
 def measured(smoke: bool, steps: int) -> list[dict[str, Any]]:

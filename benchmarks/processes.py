@@ -31,6 +31,7 @@ from protocol import benchmark, commit, parsed, printed_by, relative, results, t
 import numpy as np
 
 import pushforward as pf
+from pushforward.registries import RECIPES
 
 PROGRAM = Path(__file__).parent / "programs" / "several.py"
 VARIANTS = ("gan:lazy", "flow:accumulate")
@@ -239,7 +240,7 @@ def fast(speeds: dict[str, float]) -> str:
 
 def recipes(steps: int, smoke: bool) -> list[dict[str, Any]]:
     """A row for each recipe, kind of weights and number of processes."""
-    cases, counts = (["flow"], [1]) if smoke else ([*pf.recipes.registry(), *VARIANTS], [2, 4])
+    cases, counts = (["flow"], [1]) if smoke else ([*RECIPES, *VARIANTS], [2, 4])
     alone, rows = ran("train", 1, "plain,control", steps, *cases), []
     for kind in KINDS[:1] if smoke else KINDS:
         for count in counts:

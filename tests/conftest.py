@@ -5,12 +5,13 @@ import copy
 import gc
 import importlib
 import os
-import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small programs of torch.export more than it saves
 
 import pytest
+
+from pushforward.registries import KINDS
 
 pytest.register_assert_rewrite("programs")
 
@@ -19,11 +20,6 @@ from programs import command_line, editing_runs, forking  # noqa: E402
 import pushforward  # noqa: E402
 
 gc.disable()  # until all tests are collected: what is imported stays
-REGISTRIES = {
-    "spec": "_PLUGINS",
-    **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes", "trackers"), "_ADDED"),
-}
-"""Where the parts of plug-ins are kept, by module."""
 TRACED = {False: (256, 8), True: (1000, 16)}
 """Examples and steps of trajectories: the usual examples in a quarter of the steps."""
 QUICK = {
@@ -139,25 +135,20 @@ def usual(_quick, monkeypatch):
         monkeypatch.setattr(module, number, value)
 
 
-def _registered():
-    loaded = {name: sys.modules.get(f"pushforward.{name}") for name in REGISTRIES}
-    return {name: getattr(module, REGISTRIES[name]) for name, module in loaded.items() if module is not None}
-
-
 @pytest.fixture(scope="session")
 def forget():
     """Forgets all plug-ins, as a new process does."""
-    return lambda: [parts.clear() for parts in _registered().values()]
+    return lambda: [registry.forget() for registry in KINDS.values()]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_plugins():
     """What a module registers is forgotten after it."""
-    before = {name: dict(parts) for name, parts in _registered().items()}
+    before = [(registry, dict(registry.added)) for registry in KINDS.values()]
     yield
-    for name, parts in _registered().items():
-        parts.clear()
-        parts.update(before.get(name, {}))
+    for registry, added in before:
+        registry.forget()
+        registry.added.update(added)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.going_on import demo_folder
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import claiming, folders
 from pushforward.training.start import prepare
@@ -107,7 +108,7 @@ def test_wherever_its_set_up_is_killed_the_same_command_starts_anew_and_removes_
     assert [left for _, left, _, again, begun in said if again or not begun] == []
 
 
-@pytest.mark.parametrize("name", pf.recipes.registry())
+@pytest.mark.parametrize("name", RECIPES)
 def test_what_the_set_up_of_a_recipe_writes_is_listed_before(name, tmp_path):
     data = space_data((1, 16, 16), labels=True) if name not in ("dmd",) else DATA
     trainer = prepare(recipe_for(name, data), data, steps=1, out=tmp_path / "run")

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward import metrics, solvers, spec
+from pushforward import solvers
 from pushforward.metrics import MetricInfo, Score
 from pushforward.paths import Coefficients, Path
+from pushforward.registries import METRICS, PARTS
 from pushforward.solvers import Solver
 from pushforward.solvers.solver import over
 from pushforward.testing import (
@@ -28,7 +29,7 @@ from pushforward.transports import Map
 
 @pytest.fixture(autouse=True)
 def no_parts_stay_registered(monkeypatch):
-    monkeypatch.setattr(spec, "_PLUGINS", {})
+    monkeypatch.setattr(PARTS, "added", {})
 
 
 class MidpointRule(Solver):
@@ -179,9 +180,9 @@ def test_a_lawful_metric_passes():
     check_metric(Distance)
 
 
-@pytest.mark.parametrize("name", metrics.registry())
+@pytest.mark.parametrize("name", METRICS)
 def test_every_metric_of_the_package_passes(name):
-    metric = metrics.registry()[name]()
+    metric = METRICS[name]()
     if not any(metric.applies(samples) for samples in sample_sets()):
         pytest.skip("it needs a classifier of stacked images")
     check_metric(metric, worse=(lambda samples: samples.training) if name == "memorisation" else None)

@@ -20,6 +20,7 @@ import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
 from pushforward.cli import main
 from pushforward.data import Split, sets
+from pushforward.registries import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -173,7 +174,7 @@ def briefly(patch):
 
 @pytest.mark.parametrize("page", pages("python"))
 def test_code_runs_as_pasted(page, here, monkeypatch):
-    monkeypatch.setattr(pf.spec, "_PLUGINS", dict(pf.spec._PLUGINS))
+    monkeypatch.setattr(PARTS, "added", dict(PARTS.added))
     names = {"__name__": "pasted"}
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec"), names)

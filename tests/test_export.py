@@ -11,6 +11,7 @@ from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
+from pushforward.registries import RECIPES, SOLVERS
 from pushforward.solvers.dense import dense, run
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import class_labels
@@ -174,10 +175,10 @@ def agrees(transport):
 
 
 def test_every_recipe_and_every_solver_is_exported():
-    fixed = {name for name, part in solvers.registry().items() if not part.adaptive}
+    fixed = {name for name, part in SOLVERS.items() if not part.adaptive}
     assert {solver for _, solver, _ in PAIRS} == fixed
     maps = {"consistency", "distil", "dmd", "finish", "meanflow", "shortcut"}  # their sampler is the flow's with jumps
-    assert {recipe for recipe, _, _ in PAIRS} | set(ONE_CALL) == pf.recipes.registry().keys() - {"autoencoder"} - maps
+    assert {recipe for recipe, _, _ in PAIRS} | set(ONE_CALL) == RECIPES.keys() - {"autoencoder"} - maps
 
 
 @pytest.mark.parametrize(("recipe", "solver", "way"), PAIRS)

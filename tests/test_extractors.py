@@ -9,7 +9,6 @@ from programs.means import Means
 from torch import nn
 
 import pushforward as pf
-from pushforward import extractors
 from pushforward.errors import UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.features import fit_features
@@ -17,6 +16,7 @@ from pushforward.extractors import Extractor, classifier, extractor
 from pushforward.extractors.classifier import Classifier, LastHidden
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance, views
+from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
@@ -31,7 +31,7 @@ def digits():
 # --- laws ---
 
 
-@pytest.mark.parametrize("name", sorted(set(extractors.registry()) - {"inception"}))
+@pytest.mark.parametrize("name", sorted(set(EXTRACTORS) - {"inception"}))
 def test_every_extractor_obeys_the_laws(name, monkeypatch):
     monkeypatch.setattr("pushforward.extractors.classifier.SEEN", 200)
     if name == "efficientnet":

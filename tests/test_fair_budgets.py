@@ -13,6 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
 from pushforward.methods import Now
+from pushforward.registries import RECIPES
 from pushforward.report.facts import facts
 from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
@@ -99,7 +100,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("name", [name for name, part in pf.recipes.registry().items() if not pf.recipes.missing_parts(part)])
+@pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
 def test_no_schedule_is_the_same_however_long_training_lasts(name):
     """So no longer training holds the shorter ones of a sweep: docs/decisions/sweeps.md."""
     schedule = pf.recipes.named(name)("digits", "tiny").training.schedule

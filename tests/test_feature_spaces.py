@@ -141,7 +141,7 @@ def test_inception_obeys_the_laws(weights):
 @pytest.mark.parametrize(
     ("spaces", "says"),
     [
-        ("pcs", 'Unknown features "pcs"; known: classifier, efficientnet, .*Did you mean "pca"'),
+        ("pcs", 'Unknown feature space "pcs"; known: classifier, efficientnet, .*Did you mean "pca"'),
         ("vicreg", 'Did you mean "self-supervised"'),
         ("pca:3", "take no argument"),
         ("self-supervised:many", "no whole number"),

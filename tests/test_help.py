@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward import errors, recipes
 from pushforward.cli import app, main
 from pushforward.recipes.recipe import GROUPS, LOSS, options_of
+from pushforward.registries import RECIPES
 
 
 def page(capsys, *words):
@@ -75,7 +76,7 @@ def test_pages_use_no_term_that_they_do_not_explain(capsys):
         assert calls is None or "GAN" in text[: calls.end() + 40], f"{verb}: which models take a single call"
 
 
-@pytest.mark.parametrize("name", recipes.registry())
+@pytest.mark.parametrize("name", RECIPES)
 def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     printed = panels(page(capsys, "train", name))
     own = [title for title in printed if title.startswith(f"{name}: ")]

@@ -10,6 +10,7 @@ import pytest
 from programs import forking
 
 import pushforward as pf
+from pushforward.registries import RECIPES
 from pushforward.testing.interruptions import KINDS
 from pushforward.training.digests import state_digest
 
@@ -18,7 +19,7 @@ SLOW = ("autoencoder", "dmd", "finish", "gan")
 """Recipes that die twice; others die three or four times."""
 KINDS_OF = {
     name: [KINDS[(number + at) % 2] for at in range(2 if name in SLOW else 4 - (name in ("hvae", "vqvae")))]
-    for number, name in enumerate(pf.recipes.registry())
+    for number, name in enumerate(RECIPES)
 }
 """What each recipe is doing as it dies, time after time."""
 CODE = "import sys; from pathlib import Path; from programs.killing import main; main(Path.cwd())"

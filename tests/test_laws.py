@@ -16,6 +16,7 @@ from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.outputs import draw_to, write_samples
+from pushforward.registries import RECIPES
 from pushforward.testing import (
     CASES,
     IDS,
@@ -37,7 +38,6 @@ from pushforward.testing import (
 from pushforward.training.observers import Pictures
 from pushforward.training.observing import Moment
 
-RECIPES = list(pf.recipes.registry())
 ON_ALL = ("flow",)
 """Recipes that are trained on every kind of data both with labels and without."""
 PAIRS = {

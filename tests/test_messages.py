@@ -11,6 +11,7 @@ import pushforward
 from pushforward import recipes
 from pushforward.cli import app
 from pushforward.cli.advice import _NAMES, as_options
+from pushforward.registries import RECIPES
 
 ROOT = Path(pushforward.__file__).parent
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name not in ("cli", "testing")]
@@ -52,7 +53,7 @@ def test_no_message_of_the_library_names_an_option(path):
 
 
 def options():
-    settings = {name for recipe in recipes.registry().values() for name in recipes.settings(recipe)}
+    settings = {name for recipe in RECIPES.values() for name in recipes.settings(recipe)}
     arguments = {part.name.lstrip("-") for verb in app if not verb.startswith("-") for part in arguments_of(app[verb])}
     return settings | {name.replace("-", "_") for name in arguments} | set(_NAMES) | {"labelled"}
 

@@ -11,12 +11,13 @@ import pytest
 from programs.rows import random
 
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.metrics import Samples, describe, registry
+from pushforward.metrics import Samples, describe
 from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.modes import Modes, count_modes
 from pushforward.metrics.sharpness import Sharpness, high_frequency_powers
 from pushforward.metrics.subsets import drawn
+from pushforward.registries import METRICS
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values
 
@@ -158,9 +159,9 @@ def test_sharpness_is_for_images_with_detail():
 def test_the_registry_finds_each_file_and_describes_each_score():
     own = {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked", "two_sample", "wasserstein"}
     of_tables = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
-    assert set(registry()) == own | of_tables | {"classes", "copying", "sinkhorn"}
+    assert set(METRICS) == own | of_tables | {"classes", "copying", "sinkhorn"}
     infos = describe()
-    for metric in registry().values():
+    for metric in METRICS.values():
         metric()
         assert set(metric.scores) <= set(infos)
     assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in infos.values())
@@ -176,7 +177,7 @@ def test_the_declared_scores_are_those_that_come_back():
     classes = {"generated_classes": np.arange(40) % 3, "reference_classes": np.arange(40) % 2, "classes": 3}
     of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth, **classes)
     of_points = samples(*(r.uniform(0, 1, (120, 2)) for _ in range(3)))
-    for metric in registry().values():
+    for metric in METRICS.values():
         if not metric().applies(of_images):
             continue  # a metric of tables
         scores = metric()(of_images)

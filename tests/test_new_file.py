@@ -228,7 +228,7 @@ def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
         ),
         ("from pushforward.solvers import Solver\nclass Heun(Solver):\n    def step(self): ...\n", "another solver"),
         ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "another recipe"),
-        ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "have a reader"),
+        ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "another reader"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):

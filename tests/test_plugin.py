@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import pushforward as pf
-from pushforward import plugins, spec
+from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import UsageError
 from pushforward.evaluation.commands import commands
+from pushforward.registries import PARTS
 
 DOCS = Path(__file__).parents[1] / "docs"
 TINY = ["--data", "moons", "--limit", "500", "--size", "tiny", "--batch", "64"]
@@ -147,15 +148,14 @@ def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     plugins.load(first)
     with pytest.raises(UsageError, match=r"OwnNet.*belongs to a class of .*first\.py\. Rename it in .*second\.py"):
         plugins.load(second)
-    assert spec.registered()["OwnNet"].tag == 1
+    assert PARTS["OwnNet"].tag == 1
     first.write_text("class OwnNet:\n    tag = 3\n")
     plugins.load(first)
-    assert spec.registered()["OwnNet"].tag == 3, "a file that has changed replaces its own"
+    assert PARTS["OwnNet"].tag == 3, "a file that has changed replaces its own"
     first.write_text("class MLP:\n    pass\n")
-    plugins.load(first)
-    with pytest.raises(UsageError, match=r"MLP.*belongs to a class of pushforward.*first\.py"):
-        spec.registered()
+    with pytest.raises(UsageError, match=r"MLP.*belongs to another class.*first\.py"):
+        plugins.load(first)
     first.write_text("class OwnNet:\n    pass\n")
     plugins.load(first)
-    assert spec.registered()["MLP"].__module__.startswith("pushforward.")
+    assert PARTS["MLP"].__module__.startswith("pushforward.")
     forget()

@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward.data import Batch, PreparedSampler
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
 from pushforward.testing.models import Broken
 from pushforward.training import preparing
@@ -70,7 +71,7 @@ class Affine(nn.Linear):
 
 @pytest.fixture(autouse=True)
 def _own_classes(monkeypatch):
-    monkeypatch.setattr(pf.spec, "_PLUGINS", dict(pf.spec._PLUGINS))
+    monkeypatch.setattr(PARTS, "added", dict(PARTS.added))
     pf.spec.register(Pairs, Shift, Affine)
     monkeypatch.setattr(preparing, "_last", None)
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward import metrics
+from pushforward import metrics, plugins
 from pushforward.errors import UsageError
 from pushforward.evaluation import scoring
 from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
 from pushforward.metrics import describe
 from pushforward.metrics.kernel import Kernel
+from pushforward.registries import METRICS
 from pushforward.report import statistics, tables
 from pushforward.report.verdict import verdict
 
@@ -44,9 +45,10 @@ class Tilt:
 
 @pytest.fixture
 def tilted(tmp_path, monkeypatch):
-    """A new metric: one file in a folder where metrics are found."""
+    """A new metric: one file."""
     (tmp_path / "tilt.py").write_text(TILT)
-    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
+    monkeypatch.setattr(METRICS, "added", {})
+    plugins.load(tmp_path / "tilt.py")
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
@@ -85,7 +87,7 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
 
 
 def test_a_metric_of_ones_own_is_registered_by_name(monkeypatch):
-    monkeypatch.setattr(metrics, "_ADDED", {})
+    monkeypatch.setattr(METRICS, "added", {})
 
     class Mine:
         scores = {"mine": MetricInfo("Mine")}  # noqa: RUF012

@@ -8,6 +8,7 @@ import torch
 from pushforward import solvers
 from pushforward.draws import ExampleDraws
 from pushforward.paths import VP, Cosine, Linear, Tabulated, linear_betas
+from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DPM, RK4, Euler
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
 from pushforward.testing.solvers import STOP, moments
@@ -22,7 +23,7 @@ ADAPTIVE = solvers.Adaptive(1e-5, 1e-5)
 
 def test_every_solver_is_tested():
     tested = {name.partition(":")[0] for name in [*FIXED, *STOCHASTIC, "adaptive"]}
-    assert tested | {"jump"} == set(solvers.registry())  # jump: test_tables.py
+    assert tested | {"jump"} == set(SOLVERS)  # jump: test_tables.py
 
 
 IN_TIME = ("euler", "heun", "midpoint", "rk4")
@@ -168,7 +169,7 @@ def test_calls_are_what_is_said(name, steps):
         check_calls(solvers.named(name), steps)
 
 
-@pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
+@pytest.mark.parametrize("name", [name for name, part in SOLVERS.items() if not part.jumps])
 def test_steps_are_differentiable(name):
     z = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     flow = Flow(ring(VP()), solvers.named(name), 4)

@@ -8,6 +8,7 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.errors import Diverged, UsageError
 from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
+from pushforward.registries import SOLVERS
 from pushforward.solvers import DEIS, DPM, RK4, Heun
 from pushforward.testing import PATHS, Mixture, ring, space_data
 from pushforward.transports import Flow
@@ -67,7 +68,7 @@ def test_samples_that_are_not_finite_are_refused():
         list(flow.trajectory(4))
 
 
-@pytest.mark.parametrize("name", [name for name, part in solvers.registry().items() if not part.jumps])
+@pytest.mark.parametrize("name", [name for name, part in SOLVERS.items() if not part.jumps])
 def test_rows_depend_on_their_seed_alone(name):
     """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
     flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5

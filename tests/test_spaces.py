@@ -21,6 +21,7 @@ from pushforward.data.spaces.registry import kind_of
 from pushforward.devices import laid_out
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
+from pushforward.registries import PARTS
 from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
@@ -29,17 +30,17 @@ FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 @pytest.fixture(scope="module")
 def plugin():
     """The plug-in's classes by name; what it registers is forgotten afterwards."""
-    before = dict(spec._PLUGINS)
+    before = dict(PARTS.added)
     function = recipes.load_file(FILE)
     yield {**vars(__import__("sys").modules[function.__module__])}
-    spec._PLUGINS.clear()
-    spec._PLUGINS.update(before)
+    PARTS.added.clear()
+    PARTS.added.update(before)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with the file, the data and two runs: one trained for six steps, one killed after three and resumed."""
-    folder, before, known = tmp_path_factory.mktemp("clips"), os.getcwd(), dict(spec._PLUGINS)
+    folder, before, known = tmp_path_factory.mktemp("clips"), os.getcwd(), dict(PARTS.added)
     shutil.copy(FILE, folder / "clips.py")
     os.chdir(folder)
     os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
@@ -58,8 +59,8 @@ def runs(tmp_path_factory):
     assert main(["resume", "cut", "--plugin", "./clips.py"]) == 0
     yield folder
     os.chdir(before)
-    spec._PLUGINS.clear()
-    spec._PLUGINS.update(known)
+    PARTS.added.clear()
+    PARTS.added.update(known)
 
 
 def test_clips_are_trained_and_resumed_bit_for_bit(runs):

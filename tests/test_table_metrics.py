@@ -12,7 +12,6 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import registry
 from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
 from pushforward.metrics.detection import Detection, detected
 from pushforward.metrics.fidelity import Fidelity, fidelity
@@ -21,6 +20,7 @@ from pushforward.metrics.table import Table, embedded, shuffled
 from pushforward.metrics.trees import classifier, inputs, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area, area_errors, errors
 from pushforward.metrics.utility import Utility, utility
+from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
 
 # --- columns alone ---
@@ -284,10 +284,10 @@ def test_errors_have_the_size_of_what_new_rows_change():
 
 def test_only_metrics_that_suit_tables_apply_to_them():
     rows_of_table = sample_sets()[2]
-    applying = {name for name, metric in registry().items() if metric().applies(rows_of_table)}
+    applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
     own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership"}
     assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
-    assert set(registry()["two_sample"]()(rows_of_table)) == {"energy"}
+    assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
 
 

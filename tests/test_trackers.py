@@ -11,8 +11,9 @@ import pushforward as pf
 from pushforward import plugins
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.registries import TRACKERS
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.trackers import Tracker, registry, trackers_of
+from pushforward.trackers import Tracker, trackers_of
 from pushforward.training.log import read
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -131,7 +132,7 @@ def test_a_training_that_fails_says_so(tmp_path):
 
 
 def test_trackers_are_found_by_name(tmp_path):
-    assert set(registry()) >= {"tensorboard", "wandb", "mlflow"}
+    assert set(TRACKERS) >= {"tensorboard", "wandb", "mlflow"}
     with pytest.raises(UsageError, match=r'Unknown tracker "wandbb".*Did you mean "wandb"'):
         trackers_of("wandbb")
     with pytest.raises(UsageError, match="notes twice"):

@@ -13,6 +13,7 @@ from pushforward.draws import BLOCK, ExampleDraws
 from pushforward.methods import Denoising
 from pushforward.methods.method import answered
 from pushforward.networks import UNet
+from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget, checkpoint
 from pushforward.training.budget import Clock
@@ -21,8 +22,6 @@ from pushforward.training.ema import Average
 from pushforward.training.observing import Observer
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-
-RECIPES = list(pf.recipes.registry())
 
 
 @pytest.mark.parametrize("name", RECIPES)

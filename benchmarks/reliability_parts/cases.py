@@ -13,6 +13,7 @@ import torch
 
 import pushforward as pf
 from pushforward.pictures import grid_picture
+from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.interruptions import Chain, killed_by_signal
 from pushforward.testing.models import teachers_for
@@ -95,7 +96,7 @@ def reflow(space: Any, size: str) -> pf.Recipe:
 
 
 CASES = {
-    **{name: Case(name) for name in pf.recipes.registry()},
+    **{name: Case(name) for name in RECIPES},
     "flow, optimal transport": Case(given(pf.recipes.flow, coupling="ot", reuse=2), (17,), batch=256),
     "flow, images, augmented": Case("flow", IMAGES, {"augment": ("flip", "shift", "dequantise")}),
     "flow, latent": Case("flow", IMAGES, latent=True),

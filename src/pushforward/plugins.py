@@ -7,7 +7,6 @@ after the same files have been named again (`pushforward.training.run.read_spec`
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import shlex
 import sys
@@ -19,22 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError
-
-__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_needed", "only", "parts_of", "plugin_options"]
-
-KINDS = {
-    "solver": "pushforward.solvers",
-    "metric": "pushforward.metrics",
-    "feature extractor": "pushforward.extractors",
-    "data set": "pushforward.data.sets",
-    "reader": "pushforward.data.readers",
-    "recipe": "pushforward.recipes",
-    "tracker": "pushforward.trackers",
-    "class": "pushforward.spec",
-}
-"""Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
-that a module defines and returns their names."""
-
+from pushforward.registries import KINDS
 
 _PREFIX = "pushforward_plugin_"
 """The prefix of their modules' names."""
@@ -47,7 +31,7 @@ class Plugin:
     Args:
         file: Where it is.
         sha256: Of its content.
-        names: The names of the parts that it defines, by their kind (`KINDS`).
+        names: The names of the parts that it defines, by their kind (`pushforward.registries.KINDS`).
     """
 
     file: Path
@@ -81,7 +65,7 @@ def _load(path: str | Path) -> Plugin:
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
-    return Plugin(file, sha256, {kind: importlib.import_module(package).adopt(module) for kind, package in KINDS.items()})
+    return Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
@@ -89,7 +73,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
 
     Args:
         path: The file.
-        kind: A key of `KINDS`.
+        kind: A key of `pushforward.registries.KINDS`.
         hint: How such a part is written, and where to read on.
 
     Raises:
@@ -170,14 +154,3 @@ def line_of(error: BaseException) -> str | None:
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """The options that name a run's plug-ins, as a command that uses the run needs them."""
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
-
-
-def parts_of(module: ModuleType, kind: type) -> list[Any]:
-    """The objects of a kind that are variables of a module, by themselves or in a tuple or list; each once, in its order.
-
-    Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
-    """
-    public = getattr(module, "__all__", None)
-    values = [value for name, value in vars(module).items() if public is None or name in public]
-    flat = [part for value in values for part in (value if isinstance(value, (tuple, list)) else [value])]
-    return list({id(part): part for part in flat if isinstance(part, kind)}.values())

@@ -6,91 +6,20 @@ this package and of plugins that the user has named can be rebuilt: a file canno
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
-import pkgutil
-import sys
-from collections.abc import Mapping, MutableMapping
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
 from pushforward.annotated import misfit
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError
+from pushforward.registries import PARTS, concrete
 
-__all__ = ["adopt", "build", "check_names", "classes", "classes_of", "describe", "plugins", "register", "registered"]
-
-_FOLDERS = (
-    "paths",
-    "denoisers.denoiser",
-    "denoisers.table_denoiser",
-    "denoisers.guidance",
-    "solvers",
-    "transports.transport",
-    "transports.flow",
-    "transports.latent",
-    "transports.rejection",
-    "conditions",
-    "networks",
-    "methods",
-    "data.spaces",
-    "data.tables",
-    "interop",
-)
-_PLUGINS: dict[str, type] = {}
-_FILES: dict[tuple[str, str], str] = {}
-"""The file that registered a part, by its kind and name."""
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def _modules(package: str) -> list[Any]:
-    module = importlib.import_module(package)
-    modules = [module]
-    if hasattr(module, "__path__"):
-        modules += [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(module.__path__)]
-    return modules
-
-
-def classes(package: str, kind: type) -> dict[str, Any]:
-    """The concrete public classes of ``kind`` that the modules of a package define, by name in alphabetical order."""
-    return dict(sorted((name, part) for module in _modules(package) for name, part in classes_of(module, kind).items()))
-
-
-def classes_of(module: ModuleType, kind: type) -> dict[str, Any]:
-    """The concrete public classes of ``kind`` that a module itself defines, by name in its order."""
-    defined = {name: value for name, value in vars(module).items() if _defines(module, value) and not name.startswith("_")}
-    return {name: value for name, value in defined.items() if issubclass(value, kind) and not inspect.isabstract(value)}
-
-
-def _defines(module: ModuleType, value: Any) -> bool:
-    return inspect.isclass(value) and value.__module__ == module.__name__
-
-
-@functools.cache
-def _own() -> dict[str, type]:
-    """The package's own classes, which stay the same while it runs."""
-    package: dict[str, type] = {}
-    for folder in _FOLDERS:
-        built_in = classes(f"pushforward.{folder}", object)
-        twice = package.keys() & built_in.keys()
-        assert not twice, f"two parts share a name: {twice}"
-        package.update(built_in)
-    return package
-
-
-def registered() -> dict[str, type]:
-    """Every class that a spec may name: the package's own and the plugins'.
-
-    Raises:
-        UsageError: If a class of a plugin bears the name of one of the package's own.
-    """
-    classes = _own()
-    for name in classes.keys() & _PLUGINS.keys():
-        if _PLUGINS[name] is not classes[name]:
-            home = _PLUGINS[name].__module__
-            file = getattr(sys.modules.get(home), "__file__", None) or home
-            raise UsageError(f'The name "{name}" belongs to a class of pushforward. Rename it in {file}.')
-    return classes | _PLUGINS
+def registered() -> Mapping[str, type]:
+    """Every class that a spec may name: the package's own and the plugins'."""
+    return PARTS
 
 
 def register(*parts: type) -> None:
@@ -98,54 +27,17 @@ def register(*parts: type) -> None:
 
     Args:
         parts: Classes whose attributes keep their constructor arguments' names.
+
+    Raises:
+        UsageError: If a class bears the name of one of the package's own.
     """
-    _PLUGINS.update({part.__name__: part for part in parts})
+    for part in parts:
+        PARTS.add(part.__name__, part)
 
 
 def plugins(kind: type) -> list[type]:
     """The concrete classes of ``kind`` among those registered, in the order in which they came."""
-    return [part for part in _PLUGINS.values() if issubclass(part, kind) and not inspect.isabstract(part)]
-
-
-def adopt(module: ModuleType) -> list[str]:
-    """Register all classes that a module defines, so that specs may name them; their names.
-
-    Raises:
-        UsageError: For a name that belongs to a class of another file.
-    """
-    parts = {value.__name__: value for value in vars(module).values() if _defines(module, value)}
-    check_names("class", parts, _PLUGINS, module)
-    _PLUGINS.update(parts)
-    return list(parts)
-
-
-def check_names(kind: str, parts: Mapping[str, Any], added: MutableMapping[str, Any], module: ModuleType) -> None:
-    """Refuse parts of a plug-in whose names belong to another file; a file that has changed loses the parts that it had.
-
-    Args:
-        kind: A key of `pushforward.plugins.KINDS`.
-        parts: What the module defines of it, by name.
-        added: The parts of that kind that were registered before.
-        module: The plug-in.
-
-    Raises:
-        UsageError: For a name of another file, since a run would silently be built with the part that came last.
-    """
-    file = module.__file__
-    for name in [name for name, part in added.items() if name not in parts and _file_of(kind, name, part) == file]:
-        del added[name]
-    held = [name for name in parts if name in added and added[name] is not parts[name]]
-    taken = [name for name in held if _file_of(kind, name, added[name]) != file]
-    if taken:
-        holder = _file_of(kind, taken[0], added[taken[0]]) or "this session"
-        raise UsageError(f'The name "{taken[0]}" belongs to a {kind} of {holder}. Rename it in {file}.')
-    _FILES.update({(kind, name): str(file) for name in parts})
-
-
-def _file_of(kind: str, name: str, part: Any) -> str | None:
-    if inspect.isclass(part) or inspect.isfunction(part):
-        return getattr(sys.modules.get(part.__module__), "__file__", None)
-    return _FILES.get((kind, name))
+    return list(concrete(PARTS.added, kind).values())
 
 
 def _arguments(part: type) -> list[inspect.Parameter]:
@@ -185,7 +77,7 @@ def build(spec: Any) -> Any:
         return spec
     if "part" not in spec:
         return {name: build(item) for name, item in spec.items()}
-    name, known = spec["part"], registered()
+    name = spec["part"]
     if not isinstance(name, str):
         raise CheckpointError(f"The run's spec names a part {name!r:.60}: expected the name of a class.")
     if spec.get("opaque"):
@@ -193,15 +85,16 @@ def build(spec: Any) -> Any:
             f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
             "from the run alone. Keep them (self.width = width, ...), or hand the method over: pf.load(run, method=...)."
         )
-    if name not in known:
+    if name not in PARTS:
         raise CheckpointError(
             f"This run uses {name}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
             "or hand the method over in Python: pf.load(run, method=...)."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}
-    if known[name].__module__.startswith("pushforward.") and (wrong := misfit(known[name], arguments)) is not None:
+    part = PARTS[name]
+    if part.__module__.startswith("pushforward.") and (wrong := misfit(part, arguments)) is not None:
         raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is none of its values.")
     try:
-        return known[name](**arguments)
+        return part(**arguments)
     except TypeError as error:
         raise CheckpointError(f"The run's spec does not fit {name} of this version: {error}.") from error

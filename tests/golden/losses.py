@@ -20,6 +20,7 @@ import torch
 
 import pushforward as pf
 from pushforward.methods.likelihoods import Gaussian
+from pushforward.registries import RECIPES
 from pushforward.testing import IMAGES_ONLY, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training.optimizers import Player
@@ -29,7 +30,7 @@ STEPS = 50
 PROBES = 4
 SCALES = (1 + 1.2e-7, 1 - 1.2e-7, 1 + 2.4e-7, 1 - 2.4e-7)
 CASES = {
-    **{name: (name, {}) for name in pf.recipes.registry()},
+    **{name: (name, {}) for name in RECIPES},
     "distil": ("distil", {"trajectories": 40}),
     "shortcut-average": ("shortcut", {"average": 500.0}),
     "finish": ("finish", {"coverage": 0.0, "recall": 0.0}),  # never ends by itself

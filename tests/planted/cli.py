@@ -7,7 +7,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "closed_streams"),
         ("        out.ends = OSError  # the error was said; what is left goes nowhere\n", "", "cli"),
         ("short = category is UserWarning", "short = False", "table_messages"),
-        ("words[0] not in app and words[0] in recipe_names()", "False", "cli"),
+        ("words[0] not in app and words[0] in RECIPES", "False", "cli"),
     ],
     "cli/announcing.py": [
         ('critic = f"; critic: {name}" if name else ""', 'critic = ""', "guard"),

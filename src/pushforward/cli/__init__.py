@@ -40,12 +40,12 @@ from pushforward.cli import (  # noqa: F401 (each registers its verbs)
     tuning,
 )
 from pushforward.cli.advice import as_options
-from pushforward.cli.early import recipe_names
 from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start, stop_launcher
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import Lasting, app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
+from pushforward.registries import RECIPES
 from pushforward.training.interrupting import ending_signals
 
 __all__ = ["app", "main"]
@@ -135,7 +135,7 @@ def _run(words: list[str]) -> int:
             run_in_group(words)
         elif (count := processes_wanted(words)) > 1:
             return start(words, count)
-        elif words and words[0] not in app and words[0] in recipe_names():
+        elif words and words[0] not in app and words[0] in RECIPES:
             rest = " --teacher RUN (a run of distil, meanflow or dmd)" if words[0] == "finish" else " --data DATA"
             say(f"error: {words[0]} is a recipe, not a command: pushforward train {words[0]}{rest}")
             return 2

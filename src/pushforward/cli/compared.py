@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pushforward.cli.early import recipe_names
 from pushforward.cli.terminal import say
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -25,8 +25,8 @@ _DURATION = re.compile(r",|,?(\d+\.?\d*(s|m|min|h)?,?)+")
 def check_models(models: Sequence[str], plugins: Sequence[str] = ()) -> None:
     """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
     for name in models:
-        if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in recipe_names():
-            raise _no_model(name, recipe_names())
+        if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
+            raise _no_model(name, RECIPES)
 
 
 def _no_model(name: str, recipes: Sequence[str]) -> UsageError:
@@ -40,17 +40,14 @@ def _no_model(name: str, recipes: Sequence[str]) -> UsageError:
 
 def possible_runs(models: Sequence[str]) -> list[str]:
     """The models that are no recipes of this package, and may be runs."""
-    from pushforward import recipes
-
-    return [name for name in models if name not in recipes.registry()]
+    return [name for name in models if name not in RECIPES]
 
 
 def stored_results(models: Sequence[str]) -> dict[str, Comparison]:
     """The models that are results of earlier comparisons: report.json, or the folder that holds it."""
-    from pushforward import recipes
     from pushforward.evaluation.joining import stored, stored_file
 
-    files = {name: stored_file(name) for name in models if name not in recipes.registry()}
+    files = {name: stored_file(name) for name in models if name not in RECIPES}
     places = [file.resolve() for file in files.values() if file is not None]
     if len(set(places)) < len(places) or (len(models) > len(set(models)) and places):
         raise UsageError("A report is named twice. Name every recipe, run and report once.")
@@ -74,16 +71,14 @@ def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], l
 
     A name that a recipe and a folder share is the recipe, and that is said.
     """
-    from pushforward import recipes
-
     if not models and not reports:
         raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
-    fresh = [name for name in models if name in recipes.registry() or name.endswith(".py")]
+    fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
     finished = [name for name in models if name not in fresh]
     for name in finished:
         if not Path(name).is_dir():
-            raise _no_model(name, list(recipes.registry()))
-    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in models]
+            raise _no_model(name, list(RECIPES))
+    places = [name if name in RECIPES else str(Path(name).resolve()) for name in models]
     again = next((name for i, name in enumerate(models) if places[i] in places[:i]), None)
     if again is not None:
         raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')

@@ -5,23 +5,9 @@ The library checks all of it again. Where Python files of the user's own are nam
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-from pushforward.errors import unknown
-
-__all__ = [
-    "check_data",
-    "check_features",
-    "check_metrics",
-    "check_numbers",
-    "check_recipes",
-    "feature_names",
-    "recipe_names",
-]
+from pushforward.registries import EXTRACTORS, RECIPES
 
 
 def check_recipes(*names: str, plugins: Sequence[str] = ()) -> None:
@@ -31,30 +17,8 @@ def check_recipes(*names: str, plugins: Sequence[str] = ()) -> None:
         UsageError: As `pushforward.recipes.named`.
     """
     for name in names:
-        if not plugins and not name.endswith(".py") and name not in recipe_names():
-            raise unknown("recipe", name, recipe_names())
-
-
-def recipe_names() -> list[str]:
-    """The names of all recipes; those of the package are read off its files."""
-    loaded = sys.modules.get("pushforward.recipes")
-    if loaded is not None:
-        return list(loaded.registry())
-    return [name for name, text in _files("pushforward.recipes") if re.search(rf"^def {name}\(", text, re.M)]
-
-
-def feature_names() -> list[str]:
-    """The names of the package's own feature extractors, read off its files."""
-    files = _files("pushforward.extractors")
-    own = [name for name, text in files if name != "extractor" and re.search(r"^class \w+\(Extractor\)", text, re.M)]
-    return [name.replace("_", "-") for name in own]
-
-
-def _files(package: str) -> Iterator[tuple[str, str]]:
-    """The name and the text of each file of a package, which is not imported."""
-    spec = importlib.util.find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        yield from ((file.stem, file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("*.py")))
+        if not plugins and not name.endswith(".py"):
+            RECIPES.check(name)
 
 
 def check_data(data: str | None, plugins: Sequence[str] = ()) -> None:
@@ -89,11 +53,8 @@ def check_features(features: str | None, plugins: Sequence[str] = ()) -> None:
         UsageError: As `pushforward.evaluate`, whose words need the extractors themselves.
     """
     words = [] if features is None or plugins else [word.strip().partition(":")[0] for word in features.split(",")]
-    known = feature_names() if words else []
-    if any(word.lower().replace("_", "-") not in known for word in words):
-        from pushforward.extractors import named_extractors
-
-        named_extractors(features)
+    for word in words:
+        EXTRACTORS.check(word.lower().replace("_", "-"))
 
 
 def check_numbers(n: int | None = None, repeats: int = 1) -> None:

@@ -14,6 +14,7 @@ from pushforward.cli.groups import DATA, INSPECT, Json, Plugins
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, columns, first_line, list_app, show
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
 __all__ = ["doctor", "list_features", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
@@ -28,8 +29,7 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
 
     load_plugins(plugin)
     rows = {
-        name: {"what": first_line(function), "settings": list(recipes.settings(function))}
-        for name, function in recipes.registry().items()
+        name: {"what": first_line(function), "settings": list(recipes.settings(function))} for name, function in RECIPES.items()
     }
     show(rows, json, lambda recipes: columns([[name, row["what"]] for name, row in recipes.items()]))
 
@@ -37,12 +37,10 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
 @list_app.command(name="features")
 def list_features(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the feature extractors, and say what each compares examples in."""
-    from pushforward.extractors import registry
-
     load_plugins(plugin)
     rows = {
         name: {"what": first_line(part), "learns": part.learns, "argument": next(iter(inspect.signature(part).parameters), None)}
-        for name, part in registry().items()
+        for name, part in EXTRACTORS.items()
     }
     show(rows, json, lambda rows: columns([[name, row["what"]] for name, row in rows.items()]))
 
@@ -50,11 +48,9 @@ def list_features(*, plugin: Listed = (), json: Json = False) -> None:
 @list_app.command(name="solvers")
 def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
-    from pushforward import solvers
-
     load_plugins(plugin)
     rows = {}
-    for name, part in solvers.registry().items():
+    for name, part in SOLVERS.items():
         solver, arguments = part(), list(inspect.signature(part).parameters)
         rows[name] = {
             "number": {arguments[0]: getattr(solver, arguments[0])} if arguments else None,
@@ -77,11 +73,10 @@ def _solver(name: str, row: dict[str, Any]) -> list[str]:
 @list_app.command(name="metrics")
 def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the metrics."""
-    from pushforward import metrics
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in METRICS.items()}
     rows |= {name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()}
     show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 

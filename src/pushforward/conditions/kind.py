@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pushforward.errors import UsageError
+from pushforward.registries import PARTS, concrete
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,6 +260,5 @@ def check_mask(name: str, mask: Tensor | None, n: int) -> None:
 
 def registry() -> dict[str, type[ConditionKind]]:
     """Every kind of condition by its class name: the package's and those of plugins."""
-    from pushforward import spec
-
-    return {name: part for name, part in spec.registered().items() if issubclass(part, ConditionKind)}
+    own = {name: PARTS[name] for name in ("Known", "Label", "Numbers")}
+    return {**own, **concrete(PARTS.added, ConditionKind)}

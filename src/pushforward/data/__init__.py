@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pushforward.data.packing import pack
     from pushforward.data.reading import Reading
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
-    from pushforward.data.sets import register
-    from pushforward.data.source import Derived, Source
+    from pushforward.data.source import Derived, Source, register
     from pushforward.data.sources import listing, load, names
     from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
     from pushforward.data.truth import Truth
@@ -57,9 +56,8 @@ __getattr__ = exports(
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
         "checking": ("check",),
         "packing": ("pack",),
-        "sets": ("register",),
         "reading": ("Reading",),
-        "source": ("Derived", "Source"),
+        "source": ("Derived", "Source", "register"),
         "sources": ("listing", "load", "names"),
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
         "truth": ("Truth",),

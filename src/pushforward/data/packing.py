@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.packed import FORMAT, MANIFEST, TAR, content_digest
-from pushforward.data.sets import registry
 from pushforward.data.sources import load
 from pushforward.data.streamed import content_hashes
 from pushforward.errors import UsageError, unknown
+from pushforward.registries import SETS
 from pushforward.replacing import replacing
 
 __all__ = ["ENCODINGS", "PackOptions", "pack"]
@@ -82,7 +82,7 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
-    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in registry()
+    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
     if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
         raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
     names = ("resize", "labelled", "download", "stream", "progress")

@@ -19,8 +19,7 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.reading import Reading
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, UsageError
-
-__all__ = ["Derived", "Named", "Source", "folder", "resized", "whole_numbers"]
+from pushforward.registries import SETS
 
 
 def folder() -> Path:
@@ -159,3 +158,19 @@ class Derived(Named):
             raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
         base = others[self.base].dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download), others)
         return self.derive(base, self, reading)
+
+
+def register(*sets: Named) -> None:
+    """Let `pushforward.data.load` and the command line find further data sets; one that was added before is replaced.
+
+    Raises:
+        UsageError: For a name that belongs to one of the package's own, or that could be a path.
+    """
+    for part in sets:
+        SETS.add(part.name, part)
+
+
+def check_set(name: str, part: Named) -> None:
+    """Refuse a name that could be a path."""
+    if not name or set(name) & set("/\\") or name.endswith((".py", ".csv", ".npy", ".npz")):
+        raise UsageError(f'"{name}" cannot be the name of a data set: it would be taken for a path.')

@@ -14,12 +14,12 @@ from pushforward.data import readers
 from pushforward.data.dataset import Dataset
 from pushforward.data.given import check_names, given_columns
 from pushforward.data.reading import Reading, TableReading
-from pushforward.data.sets import registry
 from pushforward.data.source import folder
 from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import read_schema
 from pushforward.data.tabular import frame_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.registries import SETS
 from pushforward.warned import warn
 
 __all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names", "read", "stated"]
@@ -30,12 +30,12 @@ MOST_WORKERS = 64
 
 def names() -> list[str]:
     """The names that `load` knows."""
-    return list(registry())
+    return list(SETS)
 
 
 def installed(name: str) -> bool:
     """Whether the optional package that holds a named source is installed; True for sources that need none."""
-    package = registry()[name].package
+    package = SETS[name].package
     return not package or importlib.util.find_spec(package) is not None
 
 
@@ -58,7 +58,7 @@ def listing() -> list[dict[str, Any]]:
             "needs_download": source.needs_download,
             "extra": source.extra,
         }
-        for name, source in registry().items()
+        for name, source in SETS.items()
     ]
 
 
@@ -152,7 +152,7 @@ def read(name_or_path: Any, options: LoadOptions, *, census: bool = False) -> Da
             f'A name, a path or a data frame is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become '
             "a data set by pf.data.from_arrays(x, labels)."
         )
-    text, known = os.fspath(name_or_path), registry()
+    text, known = os.fspath(name_or_path), SETS
     reading = dataclasses.replace(_reading(options), census=census)
     check_there(text)
     data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
@@ -255,7 +255,7 @@ def check_there(text: str) -> None:
         UsageError: For an unknown name.
         DataError: For a path where nothing is.
     """
-    if text not in registry() and not Path(text).expanduser().exists():
+    if text not in SETS and not Path(text).expanduser().exists():
         raise _missing(text)
 
 

@@ -12,8 +12,9 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.rows import Raw, is_table, rows_at, table_of
-from pushforward.metrics import Metric, Samples, registry
+from pushforward.metrics import Metric, Samples
 from pushforward.metrics.utility import Utility
+from pushforward.registries import METRICS
 
 __all__ = ["check_applicable"]
 
@@ -43,7 +44,7 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
             refused[name] = metric
     if not refused:
         return
-    known = [score for other in registry().values() for score in _computed(other(), samples)]
+    known = [score for other in METRICS.values() for score in _computed(other(), samples)]
     of_tables = samples.table is not None and not any(isinstance(metric, Utility) for metric in refused.values())
     kind, verb = "tables" if of_tables else f"these {data.space.noun}s", "is" if len(refused) == 1 else "are"
     raise UsageError(f"{', '.join(refused)} {verb} not computed for {kind}. These are: {', '.join(known)}.")

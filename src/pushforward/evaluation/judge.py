@@ -39,7 +39,8 @@ from pushforward.evaluation.scoring import compared, floors, score
 from pushforward.evaluation.table_baselines import drawn_rows
 from pushforward.evaluation.unseen import starts, starts_warnings, unseen_warnings
 from pushforward.extractors import Spaces
-from pushforward.metrics import Score, describe, registry
+from pushforward.metrics import Score, describe
+from pushforward.registries import METRICS
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
@@ -290,6 +291,6 @@ class Judge:
 
 def _explained(wanted: Sequence[str] | None, table: bool) -> dict[str, str]:
     """The sentences that explain a missing score, of the scores that were asked for; those ``of_tables`` for tables alone."""
-    metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
+    metrics = [metric for name, metric in METRICS.items() if wanted is None or {name, *metric.scores} & set(wanted)]
     metrics = [metric for metric in metrics if table or not getattr(metric, "of_tables", False)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}

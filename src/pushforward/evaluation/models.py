@@ -11,7 +11,7 @@ from pushforward.data.tables.faults import some
 from pushforward.errors import UsageError, quoted
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.numbers import counted
-from pushforward.recipes import registry
+from pushforward.registries import RECIPES
 from pushforward.training import Run, load
 from pushforward.training.own_columns import is_data_of
 from pushforward.training.run import transport_of
@@ -45,7 +45,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
     named = models if isinstance(models, Mapping) else _with_names(models)
     for model in named.values():
-        if isinstance(model, str) and model in registry() and not Path(model).is_dir():
+        if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(
                 f'"{model}" is a recipe, and trained runs are compared. Train it first: '
                 f'pf.compare({{"{model}": pf.fit("{model}", data, seconds=60), ...}}, data).'

@@ -7,7 +7,8 @@ from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.evaluation.model_scores import MODEL_SCORES
-from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.metrics import Metric, Samples, Score
+from pushforward.registries import METRICS
 
 __all__ = ["Choice", "check_metrics", "chosen", "measured"]
 
@@ -69,8 +70,8 @@ def _unknown(name: str) -> UsageError:
 
 
 def _known() -> set[str]:
-    of_samples = (name for metric in registry().values() for name in metric.scores)
-    return {*registry(), *MODEL_SCORES, *of_samples}
+    of_samples = (name for metric in METRICS.values() for name in metric.scores)
+    return {*METRICS, *MODEL_SCORES, *of_samples}
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
@@ -79,7 +80,7 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
     Raises:
         UsageError: For a name that is no metric's.
     """
-    known = registry()
+    known = METRICS
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in known.values()]
     owners = {name: metric for metric in known.values() for name in metric.scores}

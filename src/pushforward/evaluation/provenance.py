@@ -11,6 +11,7 @@ from pushforward.evaluation.features import Features
 from pushforward.evaluation.protocol import Protocol
 from pushforward.evaluation.rows import REPRESENTATION, is_table
 from pushforward.evaluation.scoring import reference_examples
+from pushforward.registries import METRICS
 
 __all__ = ["protocol_of"]
 
@@ -57,10 +58,8 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
     import inspect
     from pathlib import Path
 
-    from pushforward.metrics import registry
-
     versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
-    for metric in registry().values():
+    for metric in METRICS.values():
         own = set(metric.scores) & set(metrics)
         if own and not metric.__module__.startswith("pushforward.metrics."):
             file = Path(inspect.getfile(metric))

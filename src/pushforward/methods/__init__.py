@@ -1,6 +1,4 @@
-"""Ways of learning, one file each, discovered from this folder."""
-
-from __future__ import annotations
+"""Ways of learning, one file each."""
 
 from pushforward.methods.adversarial import GAN, CriticInput, Penalties
 from pushforward.methods.autoencoders import PerceptualAutoencoder, QuantisedAutoencoder
@@ -13,7 +11,6 @@ from pushforward.methods.flow_map import Mapping
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Guard, Method, Now, Sums
 from pushforward.methods.vae import VAE, HierarchicalVAE
-from pushforward.spec import classes
 
 __all__ = [
     "GAN",
@@ -37,10 +34,4 @@ __all__ = [
     "Sums",
     "TeacherPairs",
     "Trajectories",
-    "registry",
 ]
-
-
-def registry() -> dict[str, type[Method]]:
-    """Every method of this folder by name."""
-    return classes("pushforward.methods", Method)

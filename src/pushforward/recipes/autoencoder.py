@@ -17,7 +17,7 @@ from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFe
 from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import batch_size, precision
 from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training
+from pushforward.recipes.recipe import LOSS, NETWORK, REGULARISATION, SCHEDULE, Recipe, Training, on_space
 from pushforward.recipes.vae import vae
 
 ROW_CODE = 32
@@ -25,6 +25,7 @@ ROW_CODE = 32
 FEATURES = ("critic", "pretrained", "none")
 
 
+@on_space
 def autoencoder(
     space: Space,
     size: str = "small",

@@ -11,10 +11,11 @@ from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.paths import Levels, Stratified, Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training, table_denoising, table_training
-from pushforward.recipes.recipe import NETWORK, PATH, Recipe
+from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
 from pushforward.solvers import DPM
 
 
+@on_space
 def ddpm(
     space: Space,
     size: str = "small",

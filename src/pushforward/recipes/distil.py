@@ -19,7 +19,7 @@ from pushforward.methods.perceptual_distance import Likeness
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
 from pushforward.networks import UNet
 from pushforward.recipes.choice import denoising_training
-from pushforward.recipes.recipe import LOSS, PATH, Recipe
+from pushforward.recipes.recipe import LOSS, PATH, Recipe, on_space
 from pushforward.recipes.students import distil_table, student_of, times_for, times_of_jumps, trajectories_for
 from pushforward.transports import Flow, Latent, inner_of
 
@@ -38,6 +38,7 @@ LIKENESS = 2.0
 """The weight of the distance of samples in the features of a teacher that is a U-Net."""
 
 
+@on_space
 def distil(
     space: Space,
     size: str = "small",

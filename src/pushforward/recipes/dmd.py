@@ -9,11 +9,12 @@ from pushforward.denoisers import FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import DistributionMatching
 from pushforward.recipes.choice import batch_size, precision
-from pushforward.recipes.recipe import LOSS, PATH, Recipe, Training
+from pushforward.recipes.recipe import LOSS, PATH, Recipe, Training, on_space
 from pushforward.recipes.students import copy_of, student_of
 from pushforward.transports import Flow
 
 
+@on_space
 def dmd(
     space: Space,
     size: str = "small",

@@ -12,13 +12,14 @@ from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.paths import VE, EDMWeight, LogNormal, Stratified
 from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
-from pushforward.recipes.recipe import NETWORK, Recipe
+from pushforward.recipes.recipe import NETWORK, Recipe, on_space
 from pushforward.solvers import Heun
 
 LEAST_SIGMA_MAX = 20.0
 """Where sampling starts for short vectors, on which the start of `sigma_max` would be lower."""
 
 
+@on_space
 def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 

@@ -16,7 +16,7 @@ from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.choice import batch_size, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE, Recipe, Training, on_space
 from pushforward.recipes.students import copy_of
 from pushforward.transports import Latent, inner_of
 
@@ -24,6 +24,7 @@ STILL, STILL_FEATURES = 0.15, 0.05
 """The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features."""
 
 
+@on_space
 def finish(
     space: Space,
     size: str = "small",

@@ -14,7 +14,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Coupling, Independent, Linear, OptimalTransport, Source
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
-from pushforward.recipes.recipe import NETWORK, PATH, Recipe
+from pushforward.recipes.recipe import NETWORK, PATH, Recipe, on_space
 from pushforward.recipes.students import times_for, trajectories_for
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
@@ -22,6 +22,7 @@ from pushforward.transports import Flow
 COUPLINGS = ("independent", "ot", "reflow")
 
 
+@on_space
 def flow(
     space: Space,
     size: str = "small",

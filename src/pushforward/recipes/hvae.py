@@ -14,10 +14,11 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import code_length, perceptron
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.recipe import LOSS, NETWORK, SCHEDULE, Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, SCHEDULE, Recipe, on_space
 from pushforward.recipes.vae import coding_training
 
 
+@on_space
 def hvae(
     space: Space,
     size: str = "small",

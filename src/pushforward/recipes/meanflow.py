@@ -11,10 +11,11 @@ from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training
-from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe, on_space
 from pushforward.recipes.students import new_map, times_for
 
 
+@on_space
 def meanflow(
     space: Space,
     size: str = "small",

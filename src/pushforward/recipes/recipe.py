@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pushforward import plugins
 from pushforward.arguments import number, one_of, weight, whole
+from pushforward.data import Space, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
+from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.methods import Now
@@ -253,3 +259,64 @@ def _described(docstring: str) -> dict[str, str]:
         elif inside:
             described[name] += " " + line.strip()
     return described
+
+
+def on_space(function: RecipeFunction) -> RecipeFunction:
+    """A recipe that takes a data set, or its name or path, as well as a space."""
+
+    @functools.wraps(function)
+    def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
+        return function(space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings)
+
+    return recipe
+
+
+def named(name: str) -> RecipeFunction:
+    """A recipe by name, or the one in a Python file given by its path.
+
+    Raises:
+        UsageError: For an unknown name or a file without exactly one recipe.
+    """
+    recipe: RecipeFunction = load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
+    return recipe
+
+
+def load_file(path: str | Path) -> RecipeFunction:
+    """Run a user's Python file, register its parts (`pushforward.plugins.load`) and return its recipe.
+
+    The recipe is the public function that is annotated to return `Recipe`.
+
+    Raises:
+        UsageError: If the file is missing, fails, or holds no or several recipes.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(RECIPES)}) or a Python file.")
+    recipe: RecipeFunction = RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
+    return recipe
+
+
+def settings(recipe: RecipeFunction) -> dict[str, Option]:
+    """The options of a recipe that the command line can give, by name; see `Option`."""
+    frozen = frozen_parts(recipe)
+    return {name: option for name, option in options_of(recipe).items() if name not in frozen}
+
+
+def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p for p in options if words_of(p.annotation) & MODELS}
+
+
+def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
+    """The frozen parts that a recipe needs and that are not among those that are given: they have no default."""
+    return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
+
+
+def words_of(annotation: Any) -> set[str]:
+    """The names in an annotation, whether it is text or a type."""
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    return set(re.findall(r"\w+", text))
+
+
+MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
+"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

@@ -11,10 +11,11 @@ from pushforward.methods import Mapping
 from pushforward.methods.flow_map import Dyadic
 from pushforward.methods.rules import Middle
 from pushforward.recipes.choice import denoising_training
-from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, PATH, Recipe, on_space
 from pushforward.recipes.students import new_map
 
 
+@on_space
 def shortcut(
     space: Space,
     size: str = "small",

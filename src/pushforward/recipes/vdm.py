@@ -13,10 +13,11 @@ from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import PARTS
 from pushforward.paths import Flat, Linear, LogSNR, Stratified
 from pushforward.recipes.choice import denoising_network, denoising_training
-from pushforward.recipes.recipe import NETWORK, Recipe
+from pushforward.recipes.recipe import NETWORK, Recipe, on_space
 from pushforward.solvers import DPM
 
 
+@on_space
 def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 

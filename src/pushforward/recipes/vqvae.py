@@ -14,7 +14,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
 from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import flat, perceptron
-from pushforward.recipes.recipe import LOSS, NETWORK, Recipe
+from pushforward.recipes.recipe import LOSS, NETWORK, Recipe, on_space
 from pushforward.recipes.vae import coding_training
 
 LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
@@ -23,6 +23,7 @@ GROUP = 8
 """Codes for a vector, or for a very small image."""
 
 
+@on_space
 def vqvae(
     space: Space,
     size: str = "small",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pushforward import recipes, spec
+from pushforward import spec
 from pushforward.errors import UsageError
 from pushforward.recipes.recipe import Recipe
+from pushforward.registries import RECIPES
 from pushforward.training.run import Run
 
 __all__ = ["check_initial"]
@@ -54,7 +55,7 @@ def _check_conditions(run: Run, recipe: Recipe) -> None:
 
 def _method(name: str, method: Any) -> dict[str, Any]:
     """The identity of a method, by name; the recipe's name counts only for the recipes of this package."""
-    facts = {"recipe": name} if name in recipes.registry() else {}
+    facts = {"recipe": name} if name in RECIPES else {}
     facts["method"] = method["part"]
     denoiser = method.get("denoiser")
     if isinstance(denoiser, Mapping) and {"prediction", "path"} <= denoiser.keys():

@@ -14,6 +14,7 @@ from pushforward.data import Dataset, Space
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
+from pushforward.registries import RECIPES
 from pushforward.training.run import Run
 from pushforward.transports import Transport
 
@@ -76,7 +77,7 @@ def name_of(given: Any) -> str | None:
     """The name under which a recipe of this package was given, by name or as its function."""
     if isinstance(given, str):
         return given
-    return next((name for name, function in recipes.registry().items() if function is given), None)
+    return next((name for name, function in RECIPES.items() if function is given), None)
 
 
 def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -86,7 +87,7 @@ def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]
         UsageError: With the call that was meant.
     """
     name = name_of(given)
-    function = recipes.registry().get(name or "")
+    function = RECIPES.get(name or "")
     known_settings = {} if function is None else recipes.settings(function)
     settings = {option: value for option, value in options.items() if option in known_settings and option not in known}
     if settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,18 +11,14 @@ from pushforward import spec
 from pushforward.conditions.kind import ConditionKind
 from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
+from pushforward.registries import at
 
-__all__ = ["kind_of", "kinds", "measure"]
-
-
-@functools.cache
-def _own() -> tuple[type[Space], ...]:
-    return tuple(kind for kind in spec.classes("pushforward.data.spaces", Space).values() if hasattr(kind, "noun"))
+_OWN = ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace")
 
 
 def kinds() -> tuple[type[Space], ...]:
     """Every kind of data, in the order in which `accepts` is called."""
-    return (*_own(), *spec.plugins(Space))
+    return (*(at(f"data.spaces.{home}") for home in _OWN), *spec.plugins(Space))
 
 
 def kind_of(x: NDArray[Any]) -> type[Space]:

@@ -1,0 +1,377 @@
+"""Parts that are found by name: the package's own in tables, and further ones that plug-ins and programs add.
+
+A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from pushforward.errors import UsageError, unknown
+
+_OF_SESSION = "this session"
+
+
+class Registry(Mapping[str, Any]):
+    """Parts of one kind by name, the package's own first.
+
+    Args:
+        kind: The noun of messages, such as "solver".
+        homes: Where each own part is defined, by name: "module:object", below the package.
+        defined: The parts of this kind that a module defines, by name.
+        refuse: The home of a function that refuses a further part, ``refuse(name, part)``; None for none.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        homes: Mapping[str, str],
+        defined: Callable[[ModuleType], dict[str, Any]],
+        refuse: str | None = None,
+    ) -> None:
+        self.kind, self.homes, self._defined, self._refuse = kind, homes, defined, refuse
+        self.added: dict[str, Any] = {}
+        self._files: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.added[name] if name in self.added else at(self.homes[name], name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.homes
+        yield from self.added
+
+    def __len__(self) -> int:
+        return len(self.homes) + len(self.added)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.homes or name in self.added
+
+    def check(self, name: str) -> None:
+        """Refuse a name that no part has.
+
+        Raises:
+            UsageError: With the known names.
+        """
+        if name not in self:
+            raise unknown(self.kind, name, self)
+
+    def find(self, name: str) -> Any:
+        """The part of a name.
+
+        Raises:
+            UsageError: For an unknown name.
+        """
+        self.check(name)
+        return self[name]
+
+    def add(self, name: str, part: Any, file: str = "") -> None:
+        """Add a part; one that was added before is replaced.
+
+        Raises:
+            UsageError: For a name of one of the package's own, or a part that cannot be used.
+        """
+        if self._refuse is not None:
+            at(self._refuse)(name, part)
+        if name in self.homes:
+            raise UsageError(
+                f'The name "{name}" belongs to another {self.kind}, of pushforward. Rename yours{file and " in "}{file}.'
+            )
+        self.added[name] = part
+
+    def adopt(self, module: ModuleType) -> list[str]:
+        """Add the parts that a plug-in defines, and return their names; a file that has changed loses those that it had.
+
+        Raises:
+            UsageError: For a name of another file, since a run would silently be built with the part that came last.
+        """
+        file, parts = str(module.__file__), self._defined(module)
+        for name in [name for name, owner in self._files.items() if owner == file]:
+            del self._files[name]
+            self.added.pop(name, None)
+        for name, part in parts.items():
+            if self.added.get(name, part) is not part:
+                owner = self._files.get(name, _OF_SESSION)
+                raise UsageError(f'The name "{name}" belongs to a {self.kind} of {owner}. Rename it in {file}.')
+            self.add(name, part, file)
+            self._files[name] = file
+        return list(parts)
+
+    def forget(self) -> None:
+        """Forget all that was added."""
+        self.added.clear()
+        self._files.clear()
+
+
+def at(home: str, name: str = "") -> Any:
+    """The object of a home, "module:object"; of a tuple of named objects the one of the name."""
+    module, _, attribute = home.partition(":")
+    part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
+    return next(one for one in part if one.name == name) if isinstance(part, tuple) else part
+
+
+def from_text(parts: Registry, text: str) -> Any:
+    """A part by name, built with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
+
+    Raises:
+        UsageError: For an unknown name, or a value that the part does not take.
+    """
+    word, _, value = text.strip().partition(":")
+    part = parts.find(word.lower().replace("_", "-"))
+    if not value:
+        return part()
+    first = next(iter(inspect.signature(part).parameters.values()), None)
+    if first is None:
+        raise UsageError(f'The {parts.kind} "{word}" takes no argument: leave ":{value}" out.')
+    kind = type(first.default) if isinstance(first.default, (int, float)) else str
+    try:
+        argument = kind(value)
+    except ValueError:
+        raise UsageError(f'"{value}" in "{text}" is no number; write for example {word}:{first.default}.') from None
+    return part(argument)
+
+
+def classes_of(module: ModuleType) -> dict[str, type]:
+    """The classes that a module itself defines, by name in its order."""
+    return {name: part for name, part in vars(module).items() if inspect.isclass(part) and part.__module__ == module.__name__}
+
+
+def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
+    """Those of some classes that are public, of a kind, and not abstract."""
+    return {
+        name: part
+        for name, part in parts.items()
+        if issubclass(part, kind) and not inspect.isabstract(part) and not name.startswith("_")
+    }
+
+
+def objects_of(module: ModuleType, kind: type) -> list[Any]:
+    """The objects of a kind that are variables of a module, by themselves or in a tuple or list; each once, in its order.
+
+    Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
+    """
+    public = getattr(module, "__all__", None)
+    values = [value for name, value in vars(module).items() if public is None or name in public]
+    flat = [part for value in values for part in (value if isinstance(value, (tuple, list)) else [value])]
+    return list({id(part): part for part in flat if isinstance(part, kind)}.values())
+
+
+def _subclasses(home: str) -> Callable[[ModuleType], dict[str, Any]]:
+    """Finds the concrete classes of a kind, by their names in lower case."""
+    return lambda module: {name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()}
+
+
+def _metrics(module: ModuleType) -> dict[str, Any]:
+    is_metric = at("metrics.score:is_metric")
+    return {name.lower(): part for name, part in classes_of(module).items() if is_metric(part)}
+
+
+def _sets(module: ModuleType) -> dict[str, Any]:
+    return {part.name: part for part in objects_of(module, at("data.source:Named"))}
+
+
+def _readers(module: ModuleType) -> dict[str, Any]:
+    return {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings}
+
+
+def _recipes(module: ModuleType) -> dict[str, Any]:
+    functions = {name: part for name, part in vars(module).items() if inspect.isfunction(part) and not name.startswith("_")}
+    own = {name: part for name, part in functions.items() if part.__module__ == module.__name__}
+    returns = {name: inspect.signature(part).return_annotation for name, part in own.items()}
+    return {name: own[name] for name, kind in returns.items() if str(getattr(kind, "__name__", kind)).split(".")[-1] == "Recipe"}
+
+
+RECIPES = Registry(
+    "recipe",
+    {
+        name: f"recipes.{name}:{name}"
+        for name in (
+            *("autoencoder", "consistency", "ddpm", "distil", "dmd", "edm", "finish", "flow", "gan", "hvae", "meanflow"),
+            *("shortcut", "vae", "vdm", "vqvae"),
+        )
+    },
+    _recipes,
+)
+SOLVERS = Registry(
+    "solver",
+    {
+        "adaptive": "solvers.runge_kutta:Adaptive",
+        "ancestral": "solvers.ddim:Ancestral",
+        "churn": "solvers.stochastic:Churn",
+        "ddim": "solvers.ddim:DDIM",
+        "deis": "solvers.exponential:DEIS",
+        "dpm": "solvers.exponential:DPM",
+        "dpmsde": "solvers.stochastic:DPMSDE",
+        "euler": "solvers.runge_kutta:Euler",
+        "eulermaruyama": "solvers.stochastic:EulerMaruyama",
+        "heun": "solvers.runge_kutta:Heun",
+        "ipndm": "solvers.exponential:IPNDM",
+        "jump": "solvers.ddim:Jump",
+        "midpoint": "solvers.runge_kutta:Midpoint",
+        "predictorcorrector": "solvers.stochastic:PredictorCorrector",
+        "rk4": "solvers.runge_kutta:RK4",
+        "singlestep": "solvers.exponential:SingleStep",
+        "unipc": "solvers.exponential:UniPC",
+    },
+    _subclasses("solvers.solver:Solver"),
+)
+METRICS = Registry(
+    "metric",
+    {
+        "classes": "metrics.classes:Classes",
+        "column_shapes": "metrics.column_shapes:ColumnShapes",
+        "copying": "metrics.copying:Copying",
+        "detection": "metrics.detection:Detection",
+        "fidelity": "metrics.fidelity:Fidelity",
+        "frechet": "metrics.frechet:Frechet",
+        "kernel": "metrics.kernel:Kernel",
+        "manifold": "metrics.manifold:Manifold",
+        "membership": "metrics.membership:Membership",
+        "memorisation": "metrics.memorisation:Memorisation",
+        "modes": "metrics.modes:Modes",
+        "nearest_rows": "metrics.nearest_rows:NearestRows",
+        "pair_trends": "metrics.pair_trends:PairTrends",
+        "sharpness": "metrics.sharpness:Sharpness",
+        "sinkhorn": "metrics.sinkhorn:Sinkhorn",
+        "stacked": "metrics.stacked:Stacked",
+        "two_sample": "metrics.two_sample:TwoSample",
+        "utility": "metrics.utility:Utility",
+        "wasserstein": "metrics.wasserstein:Wasserstein",
+    },
+    _metrics,
+    refuse="metrics.names:check_metric",
+)
+EXTRACTORS = Registry(
+    "feature space",
+    {
+        "classifier": "extractors.classifier:LastHidden",
+        "efficientnet": "extractors.efficientnet:EfficientNet",
+        "inception": "extractors.inception:Inception",
+        "pca": "extractors.pca:PrincipalComponents",
+        "raw": "extractors.raw:Raw",
+        "self-supervised": "extractors.self_supervised:SelfSupervised",
+    },
+    _subclasses("extractors.extractor:Extractor"),
+    refuse="extractors.names:check_extractor",
+)
+TRACKERS = Registry(
+    "tracker",
+    {"mlflow": "trackers.mlflow:MLflow", "tensorboard": "trackers.tensorboard:TensorBoard", "wandb": "trackers.wandb:WandB"},
+    _subclasses("trackers.tracker:Tracker"),
+)
+SETS = Registry(
+    "data set",
+    {
+        "digits": "data.sets.digits:DIGITS",
+        "mnist-5k": "data.sets.mnist_5k:MNIST_5K",
+        "mnist": "data.sets.torchvision:MNIST",
+        "fashion_mnist": "data.sets.torchvision:SETS",
+        "cifar10": "data.sets.torchvision:SETS",
+        "binary-digits": "data.sets.binary:SETS",
+        "binary-mnist": "data.sets.binary:SETS",
+        "stacked-digits": "data.sets.stacked:SETS",
+        "stacked-mnist": "data.sets.stacked:SETS",
+        "ring": "data.sets.toys:SETS",
+        "grid": "data.sets.toys:SETS",
+        "8gaussians": "data.sets.toys:SETS",
+        "8gaussians-c2ot": "data.sets.toys:SETS",
+        "moons": "data.sets.toys:SETS",
+        "moons-c2ot": "data.sets.toys:SETS",
+        "scurve": "data.sets.toys:SETS",
+        "checkerboard": "data.sets.toys:SETS",
+        "swissroll": "data.sets.toys:SETS",
+        "pinwheel": "data.sets.toys:SETS",
+    },
+    _sets,
+    refuse="data.source:check_set",
+)
+READERS = Registry(
+    "reader",
+    {
+        "/": "data.readers.folders:FOLDERS",
+        ".npz": "data.readers.numpy_files:NUMPY",
+        ".npy": "data.readers.numpy_files:NUMPY",
+        ".tar": "data.readers.shards:SHARDS",
+        ".csv": "data.readers.tables:CSV",
+        ".tsv": "data.readers.tables:TEXT",
+        ".data": "data.readers.tables:TEXT",
+        ".txt": "data.readers.tables:TEXT",
+        ".parquet": "data.readers.tables:PARQUET",
+    },
+    _readers,
+    refuse="data.readers.names:check_ending",
+)
+_PARTS = {
+    "conditions.columns": "Known",
+    "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
+    "conditions.label": "Label",
+    "conditions.numbers": "Numbers",
+    "conditions.requests": "Request",
+    "data.spaces.image": "ImageSpace",
+    "data.spaces.scaled": "ScaledSpace",
+    "data.spaces.table": "TableSpace",
+    "data.spaces.vector": "VectorSpace",
+    "data.tables.category": "Category",
+    "data.tables.constraints": "Constraint",
+    "data.tables.coordinates": "Coordinates",
+    "data.tables.facts": "TableFacts",
+    "data.tables.faults": "Faults",
+    "data.tables.format": "Format",
+    "data.tables.gaps": "GappyFile",
+    "data.tables.inference": "Finding",
+    "data.tables.layout": "Layout",
+    "data.tables.number": "Number",
+    "data.tables.raw": "RawColumn RawTable",
+    "data.tables.rows": "CellRows Collector",
+    "data.tables.text": "Cells",
+    "denoisers.denoiser": "Denoiser FlowMap Jumping MapSampling Preconditioning Predictor Repathed",
+    "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
+    "denoisers.table_denoiser": "TableDenoiser",
+    "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",
+    "methods.adversarial": "CriticInput GAN Game Objective Penalties",
+    "methods.augmentation": "DiffAugment",
+    "methods.autoencoders": "Drawn Following HasFeatures LossWeights "
+    "PerceptualAutoencoder QuantisedAutoencoder Snapped Standardised",
+    "methods.denoising": "Denoising TableDenoising",
+    "methods.distillation": "Distillation TableDistillation TeacherPairs Trajectories",
+    "methods.distribution_matching": "DistributionMatching",
+    "methods.evidence_bound": "EvidenceBound HasImportanceWeights",
+    "methods.finish": "Anchor Finish",
+    "methods.flow_map": "Dyadic Mapping Sorted",
+    "methods.latent_method": "LatentMethod",
+    "methods.likelihoods": "Bernoulli Decoded Gaussian LogisticMixture Rows",
+    "methods.method": "Freezing Guard HasAutoencoder HasCritic Now PrecomputesInputs Sums",
+    "methods.perceptual_distance": "FeatureCritic Featured Likeness",
+    "methods.rules": "End Middle Progressive Start Where",
+    "methods.vae": "Bounded ClassPrior Descent Deterministic FromPrior HierarchicalVAE ToPrior VAE",
+    "networks.autoencoder": "Codebook Compressor Decoder Encoder Expander Rounding",
+    "networks.blocks": "Attention InvertedBlock Level Norm ProjectionHead Resample ResidualBlock Spectral UnitVectors",
+    "networks.dit": "DiT TransformerBlock",
+    "networks.embedding": "Conditioning Modulation TimeEmbedding",
+    "networks.gan": "Critic DCGANCritic DCGANGenerator Generator Packed PatchCritic TextbookCritic TextbookGenerator",
+    "networks.level_posterior": "LevelPosterior",
+    "networks.mlp": "FourierFeatures MLP Perceptron Reshaped SignCodes",
+    "networks.pretrained": "FeatureHeads Mixing PretrainedFeatures ProjectedCritic ScaleCritic",
+    "networks.table": "ColumnTransformer StraightThrough",
+    "networks.unet": "UNet",
+    "paths.couplings": "Independent OptimalTransport Source",
+    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP",
+    "paths.times": "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
+    "solvers.ddim": "Ancestral DDIM Jump",
+    "solvers.dense": "Dense",
+    "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
+    "solvers.learned": "General LearnedTable TableCache",
+    "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
+    "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
+    "solvers.table": "Call NotAffine Row Symbol Table Update",
+    "transports.flow": "Flow Invertible Stepped",
+    "transports.latent": "Autoencoder Latent Map Observed",
+    "transports.rejection": "Part Redrawing Tally",
+}
+"""The classes that a file may build, by the module that defines them."""
+PARTS = Registry("class", {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}, classes_of)
+KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)}
+"""The registries by the kinds of their parts, in the order in which a plug-in's parts are added."""
