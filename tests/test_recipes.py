@@ -10,7 +10,7 @@ from pushforward.methods import LatentMethod, registry
 from pushforward.methods.denoising import TableDenoising
 from pushforward.methods.distillation import TableDistillation
 from pushforward.paths import VE
-from pushforward.recipes.edm import sigma_max
+from pushforward.recipes.diffusion import sigma_max
 from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, shape_for, space_data
 

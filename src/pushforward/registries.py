@@ -187,11 +187,21 @@ def _recipes(module: ModuleType) -> dict[str, Any]:
 RECIPES = Registry(
     "recipe",
     {
-        name: f"recipes.{name}:{name}"
-        for name in (
-            *("autoencoder", "consistency", "ddpm", "distil", "dmd", "edm", "finish", "flow", "gan", "hvae", "meanflow"),
-            *("shortcut", "vae", "vdm", "vqvae"),
-        )
+        "autoencoder": "recipes.autoencoder:autoencoder",
+        "consistency": "recipes.flow_maps:consistency",
+        "ddpm": "recipes.diffusion:ddpm",
+        "distil": "recipes.distil:distil",
+        "dmd": "recipes.distil:dmd",
+        "edm": "recipes.diffusion:edm",
+        "finish": "recipes.distil:finish",
+        "flow": "recipes.flow:flow",
+        "gan": "recipes.gan:gan",
+        "hvae": "recipes.vae:hvae",
+        "meanflow": "recipes.flow_maps:meanflow",
+        "shortcut": "recipes.flow_maps:shortcut",
+        "vae": "recipes.vae:vae",
+        "vdm": "recipes.diffusion:vdm",
+        "vqvae": "recipes.vae:vqvae",
     },
     _recipes,
 )

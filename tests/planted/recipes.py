@@ -9,16 +9,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_networks"),
         ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "edge_tables"),
     ],
-    "recipes/ddpm.py": [
+    "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
         ('output="v" if preconditioned else None', "output=None", "preconditioning"),
-        ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
+        (
+            "        path, times = Tabulated(betas), Stratified(Levels(levels)",
+            "        path, times = Tabulated(betas), Stratified(Levels(levels // 2)",
+            "preconditioning",
+        ),
     ],
     "recipes/distil.py": [
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
         ("if value != usual[name].default]", "if False]", "table_students"),
-    ],
-    "recipes/dmd.py": [
         ("if source is not None:", "if False:", "source_students"),
     ],
     "recipes/flow.py": [

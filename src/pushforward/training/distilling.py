@@ -141,7 +141,7 @@ def distil(
     Args:
         teacher: A run of flow, ddpm, edm or another method that samples in steps, or its folder.
         calls: The default number of network calls for each sample, at most as many as the teacher takes.
-        finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
+        finish: Seconds of training against a critic after it (`pushforward.recipes.distil`), in a second run beside the first
             one; None for none.
         data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
