@@ -1,6 +1,6 @@
 """Recipes: the one place where methods meet networks; one module for a family of models.
 
-A recipe is a function ``name(space, size="small", **settings) -> Recipe`` in a file of its own name. A file
+A recipe is a function ``name(space, size="small", **settings) -> Recipe``. A file
 outside the package can hold one as well (`load_file`).
 """
 
