@@ -40,13 +40,12 @@ COMMANDS = {
 """What makes each result that a claim reads."""
 INTRODUCTION = """# The claims of the field, measured
 
-Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that stands
-beside the claim in the code; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t),
-of shares Wilson's, of differences of shares Newcombe's, unless a paragraph says otherwise. A condition is met if the whole
-interval meets it and broken if the whole interval breaks it; where an interval has its bar inside, or overlaps the one that it is
-compared with, and the verdict turns on that, the claim is not decided. The data is small: a verdict on images of 8 x 8 or 28 x
-28, or on points in a plane, need not hold for large models. The commands run from the root of the repository;
-`python benchmarks/claims.py` writes this page, and runs what is missing."""
+Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule in the code;
+figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t), of shares Wilson's, of
+differences of shares Newcombe's. A claim is not decided where an interval has its bar inside and the verdict turns on that. The
+data is small: a verdict on images of 8 x 8 or 28 x 28, or on points in a plane, need not hold for large models. Rules, limits,
+dates and commands of each claim are in [the results](../benchmarks/results/claims.md); `python benchmarks/claims.py` writes
+both pages, and runs what is missing."""
 
 
 @benchmark
@@ -64,7 +63,7 @@ def main(words: list[str]) -> None:
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
     (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
-    write("claims", "The claims of the field", summary(rows), rows)
+    write("claims", "The claims of the field", details(rows), rows)
 
 
 def _measured(name: str) -> None:
@@ -122,24 +121,27 @@ def row_of(claim: Claim, known: Results) -> dict[str, Any]:
 
 def summary(rows: list[dict[str, Any]]) -> str:
     """The table: a line for each claim."""
-    head = ["", "claim", "verdict", "figure", "floor", "command"]
-    body = []
-    for number, row in enumerate(rows, start=1):
-        commands = "<br>".join(f"`{command}`" for command in row["commands"])
-        body.append(
-            [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"], commands]
-        )
-    return table(head, body)
+    body = [
+        [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"]]
+        for number, row in enumerate(rows, start=1)
+    ]
+    return table(["", "claim", "verdict", "figure", "floor"], body)
 
 
 def page(rows: list[dict[str, Any]]) -> str:
     """docs/claims.md."""
-    parts = [INTRODUCTION, summary(rows)]
+    return f"{INTRODUCTION}\n\n{summary(rows)}\n"
+
+
+def details(rows: list[dict[str, Any]]) -> str:
+    """The table, and for each claim what was measured, its limits, its rule, and the commands."""
+    parts = [summary(rows)]
     for number, row in enumerate(rows, start=1):
         parts.append(f"## {number}. {row['claim']}")
         measured = f" Measured {when(row['sources'])}." if row["sources"] else ""
         parts.append(" ".join(part for part in (row["measured"], row["limits"], f"*{row['rule']}*{measured}") if part))
-    return "\n\n".join(parts) + "\n"
+        parts.append("\n".join(f"- `{command}`" for command in row["commands"]))
+    return "\n\n".join(parts)
 
 
 def when(sources: dict[str, Any]) -> str:

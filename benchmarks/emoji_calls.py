@@ -25,8 +25,7 @@ from latent import SETS
 import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge, cost
-from pushforward.training.distilling import student
-from pushforward.training.resuming import reopen
+from pushforward.training.api import reopen, student
 
 NAMES = ["kid", "frechet", "coverage", "recall", "near_copies"]
 MILLISECONDS = 3.0

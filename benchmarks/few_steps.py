@@ -30,8 +30,8 @@ from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
-from pushforward.training.distilling import student
-from pushforward.training.frozen import with_frozen
+from pushforward.training.api import student
+from pushforward.training.frozen_recipes import with_frozen
 
 NAMES = ["frechet", "kid", "coverage", "recall", "near_copies"]
 MODELS = ["teacher", "student", "finished", "meanflow"]

@@ -33,8 +33,9 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main as command_line
 from pushforward.testing import assert_same, final_state
-from pushforward.training import Trainer, log
-from pushforward.training.interrupting import TOGETHER
+from pushforward.training import Trainer
+from pushforward.training.loop.signals import TOGETHER
+from pushforward.training.runs import log
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
 LONGEST = 10.0

@@ -22,8 +22,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pushforward.evaluation.features import Features, fit_features
-from pushforward.metrics import Samples, registry
-from pushforward.training.memory import peak_memory, reset_peak
+from pushforward.metrics import Samples
+from pushforward.registries import METRICS
+from pushforward.training.loop.memory import peak_memory, reset_peak
 
 SECONDS, CHUNK_MB = 60, 1024
 """The bars: of all metrics together, and what a metric may add to memory."""
@@ -36,7 +37,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=50_000, help="samples at which memory is measured; 0 leaves it out")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--metrics", nargs="*", default=list(registry()))
+    parser.add_argument("--metrics", nargs="*", default=list(METRICS))
     given = parsed(parser, words, n=60, many=200, threads=1)
     data = load(given.data)
     torch.set_num_threads(given.threads)
@@ -45,7 +46,7 @@ def main(words: list[str]) -> None:
         began = time.process_time()
         few = of_data(data, features, given.n)
         took = time.process_time() - began
-        seconds = {name: spent(name, few)[0] for name in given.metrics if registry()[name]().applies(few)}
+        seconds = {name: spent(name, few)[0] for name in given.metrics if METRICS[name]().applies(few)}
         many = again(data, features, given.many) if given.many else None
         added = {} if many is None else {name: spent(name, many) for name in seconds}
     report(seconds, added, took, given)
@@ -84,7 +85,7 @@ def samples(data: Any, features: Features, generated: torch.Tensor, reference: t
 
 def spent(name: str, given: Samples) -> tuple[float, float]:
     """Seconds of processor time of a metric, and the megabytes by which it raises the peak of the process."""
-    metric, before, began = registry()[name](), peak_memory_after_reset(), time.process_time()
+    metric, before, began = METRICS[name](), peak_memory_after_reset(), time.process_time()
     metric(given)
     took, added = time.process_time() - began, (peak_memory() - before) / 2**20
     print(f"{name}: n = {len(given.generated):,}, {took:.2f} s, {added:.0f} MB", flush=True)

@@ -37,13 +37,12 @@ from pushforward.evaluation import Judge
 from pushforward.evaluation.intervals import deviation
 from pushforward.replacing import replacing
 from pushforward.training import Run, Trainer
-from pushforward.training.ending import salvaged
-from pushforward.training.generators import seeded
-from pushforward.training.log import read
-from pushforward.training.machine import machine
-from pushforward.training.resuming import reopen
-from pushforward.training.run_spec import digest
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.loop.finalize import salvaged
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.log import read
+from pushforward.training.runs.spec import digest
 
 RESULTS = Path(__file__).parent / "results"
 BEFORE = "8eb11c4"

@@ -37,8 +37,10 @@ from pushforward import spec
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, train_on
-from pushforward.training import Silent, checkpoint
-from pushforward.training.start import prepare
+from pushforward.training import Silent
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint.contents import load, save
+from pushforward.training.checkpoint.integrity import latest, read_state
 
 STEPS, EVERY = 4, 2
 Row = dict[str, Any]
@@ -94,8 +96,8 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
             if not died(lambda run=run, disk=disk, beside=beside: training(run, disk, beside), here):
                 break
             points += 1
-            newest = checkpoint.latest(run / "checkpoints")
-            states += newest is not None and checkpoint.read_state(newest)["step"] in (0, EVERY)
+            newest = latest(run / "checkpoints")
+            states += newest is not None and read_state(newest)["step"] in (0, EVERY)
             died(lambda run=run: training(run), here)
             equal += same(whole, run)
             shutil.rmtree(run)
@@ -151,12 +153,12 @@ def speed(folder: Path, gigabytes: float) -> Iterator[Row]:
     inside = folder / "checkpoints"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     works: dict[str, Callable[[], Any]] = {
-        "saved": lambda: checkpoint.save(inside, 1, groups, state),
+        "saved": lambda: save(inside, 1, groups, state),
         "copied": lambda: {name: {key: value.clone() for key, value in group.items()} for name, group in groups.items()},
-        "verified, in the cache": lambda: checkpoint.verify(inside / "step_000001"),
-        "verified, from the disk": lambda: checkpoint.verify(inside / "step_000001"),
+        "verified, in the cache": lambda: read_state(inside / "step_000001"),
+        "verified, from the disk": lambda: read_state(inside / "step_000001"),
         "verified and read, from the disk": lambda: [
-            value.sum() for group in checkpoint.load(inside / "step_000001").tensors.values() for value in group.values()
+            value.sum() for group in load(inside / "step_000001").tensors.values() for value in group.values()
         ],
     }
     for what, work in works.items():
@@ -203,7 +205,7 @@ def cost(folder: Path, cycles: int, steps: int, small: bool) -> Iterator[Row]:
     options: dict[str, Any] = {"steps": total, "checkpoint_every": 10 * total, "out": folder / "run", "progress": watch}
     watch.trainer = prepare(recipe, data, **options)
     watch.trainer.advance()
-    none, newest = statistics.median(watch.seconds(0)) / steps, checkpoint.latest(folder / "run" / "checkpoints")
+    none, newest = statistics.median(watch.seconds(0)) / steps, latest(folder / "run" / "checkpoints")
     megabytes = sum(path.stat().st_size for path in newest.iterdir()) / 1e6 if newest else 0.0
     for way, what in ((1, "beside the next steps"), (2, "while training waits")):
         added = statistics.median(b - a for a, b in zip(watch.seconds(0), watch.seconds(way), strict=False))

@@ -32,7 +32,7 @@ from PIL import Image
 
 import pushforward as pf
 from pushforward.data import Sampler
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 SIDE, BATCH = 64, 64
 MEMORY_BAR, SPEED_BAR = 300, 0.9

@@ -24,7 +24,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
-from pushforward.training.distilling import student
+from pushforward.training.api import student
 
 NAMES = ["frechet", "coverage", "recall"]
 WITHIN, RATIO, COVERAGE = 1.3, 1.10, 0.98

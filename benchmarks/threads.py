@@ -30,8 +30,8 @@ import torch
 
 import pushforward as pf
 from pushforward import waiting
-from pushforward.training.start import prepare
-from pushforward.training.threads import ROUNDS
+from pushforward.training.api import prepare
+from pushforward.training.loop.threads import ROUNDS
 
 CORES = len(os.sched_getaffinity(0))
 MEASURING = (ROUNDS + 1) * len({CORES, max(1, CORES // 2), 1})

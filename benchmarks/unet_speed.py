@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import pushforward as pf
 from pushforward.denoisers.precision import resolve_precision
 from pushforward.networks import UNet, parameter_count
-from pushforward.training.optimizers import Player
+from pushforward.training.loop.optimizers import Player
 
 SHAPE = (1, 28, 28)
 

@@ -23,7 +23,7 @@ gc.disable()  # until all tests are collected: what is imported stays
 TRACED = {False: (256, 8), True: (1000, 16)}
 """Examples and steps of trajectories: the usual examples in a quarter of the steps."""
 QUICK = {
-    "training.observers": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
+    "training.monitor.standard_callbacks": {"PICTURES": (), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scoring": {"REDRAWS": 3},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
@@ -125,7 +125,7 @@ def content():
 @pytest.fixture
 def pictured(monkeypatch):
     """A picture of few samples at the end of each training."""
-    monkeypatch.setattr("pushforward.training.observers.PICTURES", (1.0,))
+    monkeypatch.setattr("pushforward.training.monitor.standard_callbacks.PICTURES", (1.0,))
 
 
 @pytest.fixture

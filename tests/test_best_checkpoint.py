@@ -12,10 +12,9 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import health_of
 from pushforward.report.health import _listed
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.best import BETTER, best_of, quality
-from pushforward.training.map_health import Jumps
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.best import BETTER, best_of, quality
+from pushforward.training.monitor.flow_map_monitor import Jumps
 
 DATA = space_data((2,), labels=False, n=200)
 

@@ -13,11 +13,11 @@ import torch
 import pushforward as pf
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Budget, Silent, checkpoint
-from pushforward.training.budget import SETTLE, Clock, Stage
-from pushforward.training.resuming import reopen
-from pushforward.training.stages import stages_of, write_stages
-from pushforward.training.start import prepare
+from pushforward.training import Budget, Silent
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint import contents
+from pushforward.training.loop.budget import SETTLE, Clock, Stage
+from pushforward.training.loop.time_budget import stages_of, write_stages
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
@@ -231,7 +231,7 @@ def test_a_stage_without_its_checkpoint_is_forecast_again(tmp_path, seconds_of, 
     trainer = prepare(recipe_for("flow", data), data, seconds=60.0, out=tmp_path / "run")
     while trainer.clock.step < 133:
         trainer.advance(1e-9)
-    monkeypatch.setattr(checkpoint, "save", dies)
+    monkeypatch.setattr(contents, "save", dies)
     with pytest.raises(Killed):
         trainer.advance()
     monkeypatch.undo()

@@ -11,7 +11,7 @@ from programs.command_line import TINY, run
 
 import pushforward as pf
 from pushforward.errors import UsageError
-from pushforward.training.folders import claim
+from pushforward.training.runs.folder import claim
 
 
 def test_json_is_one_object_and_nothing_else(here, capsys):
@@ -68,7 +68,7 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
         if len(prepared) == 2:
             raise UsageError("no")
 
-    monkeypatch.setattr("pushforward.training.start.prepare", fail)
+    monkeypatch.setattr("pushforward.training.api.prepare", fail)
     os.mkdir("vae")
     code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
     assert code == 2

@@ -27,11 +27,13 @@ from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
 from pushforward.testing import recipe_for, ring, space_data
-from pushforward.training import Trainer, folders, memory
-from pushforward.training.ending import finished
-from pushforward.training.memory import added_peak, held_bytes
-from pushforward.training.rehearsal import training_memory
-from pushforward.training.start import prepare
+from pushforward.training import Trainer
+from pushforward.training.api import prepare
+from pushforward.training.estimates import training_memory
+from pushforward.training.loop import memory
+from pushforward.training.loop.finalize import finished
+from pushforward.training.loop.memory import added_peak, held_bytes
+from pushforward.training.runs import folder as folders
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")

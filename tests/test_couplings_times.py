@@ -31,7 +31,8 @@ from pushforward.paths import (
     linear_betas,
     target,
 )
-from pushforward.spec import build, classes, describe
+from pushforward.registries import PARTS, concrete
+from pushforward.spec import build, describe
 
 
 def test_assignment_is_the_best_of_all_permutations():
@@ -86,10 +87,10 @@ def test_noise_stays_standard_normal_under_transport():
     assert kstest(z.numpy().ravel(), "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", classes("pushforward.paths.couplings", Coupling))
+@pytest.mark.parametrize("name", concrete(PARTS, Coupling))
 def test_every_coupling_leaves_the_data_alone(name):
     x = torch.randn(32, 3, 2)
-    same, z = classes("pushforward.paths.couplings", Coupling)[name]()(x, None, BlockDraws(0, 0, 32))
+    same, z = concrete(PARTS, Coupling)[name]()(x, None, BlockDraws(0, 0, 32))
     assert same is x
     assert z.shape == x.shape
 
@@ -130,10 +131,10 @@ def test_stratified_keeps_the_law():
     assert kstest(norm.cdf(torch.logit(t).numpy()), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", classes("pushforward.paths.times", Times))
+@pytest.mark.parametrize("name", concrete(PARTS, Times))
 @pytest.mark.parametrize("path", [Linear(), VP(), VE(), Tabulated(linear_betas())])
 def test_times_stay_inside_the_ends(name, path):
-    part = classes("pushforward.paths.times", Times)[name]
+    part = concrete(PARTS, Times)[name]
     times = part(LogNormal(0, 9.0)) if name == "Stratified" else part()
     t = times(BlockDraws(0, 0, 3000), path)
     assert t.min() >= path.ends[0] * (1 - 1e-6)
@@ -171,9 +172,9 @@ def test_published_weights():
     )
 
 
-@pytest.mark.parametrize("name", classes("pushforward.paths.times", Weight))
+@pytest.mark.parametrize("name", concrete(PARTS, Weight))
 def test_weights_are_positive_and_have_a_spec(name):
-    weight = classes("pushforward.paths.times", Weight)[name]()
+    weight = concrete(PARTS, Weight)[name]()
     assert (weight("velocity", Linear().at(torch.linspace(0.1, 0.9, 5))) > 0).all()
     assert describe(build(describe(weight))) == describe(weight)
 

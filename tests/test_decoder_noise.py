@@ -11,7 +11,7 @@ from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.health import FixedNoise
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 from pushforward.transports.export import GivenNoise, exported, noise_count
 

@@ -10,7 +10,7 @@ from pushforward.errors import CheckpointError
 from pushforward.report import Report
 from pushforward.report.ladder import claims, table
 from pushforward.report.rungs import how
-from pushforward.training.samplers import by_default
+from pushforward.training.runs.learned_solvers import by_default
 
 OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
 

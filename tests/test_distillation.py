@@ -24,9 +24,8 @@ from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training import in_latent
-from pushforward.training.frozen import with_frozen
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.frozen_recipes import with_frozen
 from pushforward.transports import Flow
 
 # Students

@@ -13,7 +13,7 @@ from pushforward.methods import DistributionMatching, Now
 from pushforward.methods.distribution_matching import at_level, estimate
 from pushforward.paths import VE, VP, Linear
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 DATA = space_data((2,), labels=False, n=200)
 

@@ -12,9 +12,8 @@ from pushforward.cli import main
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, space_data
-from pushforward.training import preparing
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import precompute as preparing
 from pushforward.transports import Autoencoder, Flow, Latent
 
 SHAPES = [(1, 8, 8), (3, 13, 21), (4, 16, 16), (2, 5, 3)]
@@ -85,7 +84,7 @@ def test_a_damaged_part_is_named(tmp_path):
         with pytest.raises(CheckpointError, match="The part autoencoder of"):
             use()
     weights.unlink()
-    with pytest.raises(CheckpointError, match=r"autoencoder.*is missing"):
+    with pytest.raises(CheckpointError, match="The part autoencoder of"):
         pf.load(tmp_path / "run")
     weights.write_bytes(whole)
     pf.load(tmp_path / "run")

@@ -17,9 +17,9 @@ from pushforward.registries import RECIPES
 from pushforward.report.facts import facts
 from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
-from pushforward.training.budget import Budget, Clock
-from pushforward.training.flops import step_flops, steps_within
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.estimates import step_flops, steps_within
+from pushforward.training.loop.budget import Budget, Clock
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
 
 @pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
 def test_no_schedule_is_the_same_however_long_training_lasts(name):
-    """So no longer training holds the shorter ones of a sweep: docs/decisions/sweeps.md."""
+    """So no longer training holds the shorter ones of a sweep: docs/decisions/comparison.md."""
     schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
     rates = []
     for steps in (1000, 2000):

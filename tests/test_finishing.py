@@ -17,9 +17,8 @@ from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.frozen import with_frozen
-from pushforward.training.latent_data import in_latent
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.frozen_recipes import in_latent, with_frozen
 
 
 def now(rows, step=0, progress=0.0):

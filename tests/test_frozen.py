@@ -15,8 +15,10 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Freezing
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, with_frozen
-from pushforward.training.ema import Average
+from pushforward.training import with_frozen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.loop.ema import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")
 TRAIN = ["train", FILE, "--data", "moons", "--size", "tiny", "--steps", "4"]
@@ -74,7 +76,7 @@ def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
     assert str(content["rows"]["builds_on"][0]).endswith("moved")
     assert content["asked"]["frozen"][0].startswith("teacher=")
     assert spec.describe(spec.build(content["method"])) == content["method"]
-    stored = checkpoint.load(checkpoint.latest(trained / "checkpoints"))
+    stored = load(latest(trained / "checkpoints"))
     assert not any("teacher" in name for group in stored.tensors.values() for name in group)
     assert all(name.startswith("student") for name in stored.tensors["average"])
     assert any(name.startswith("second") for name in stored.tensors["method"])
@@ -87,12 +89,12 @@ def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     assert main(["resume", str(cut), "--steps", "4", "--plugin", FILE]) == 0
     whole = tmp_path / "whole"
     assert main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)]) == 0
-    trainer = pf.training.resuming.reopen(whole, plugins=[FILE], steps=4)
+    trainer = pf.training.api.reopen(whole, plugins=[FILE], steps=4)
     trainer.advance(1e-9)
     trainer.save()
     trainer.close()
     pf.resume(whole, plugins=[FILE])
-    resumed, uninterrupted = (checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors for folder in (cut, whole))
+    resumed, uninterrupted = (load(latest(folder / "checkpoints")).tensors for folder in (cut, whole))
     for group in resumed:
         assert resumed[group].keys() == uninterrupted[group].keys()
         assert all(torch.equal(tensor, uninterrupted[group][name]) for name, tensor in resumed[group].items())
@@ -121,7 +123,7 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)
     with pytest.raises(CheckpointError):
         with_frozen(function, {"teacher": tmp_path / "nothing"})
-    with pytest.raises(UsageError, match=r"learned from data whose mean is \("):
+    with pytest.raises(UsageError, match="learned from data of another mean"):
         with_frozen(function, {"teacher": teacher})(data.space)
     recipe = with_frozen(function, {"teacher": pf.load(teacher)})(pf.data.load("moons").space, "tiny")
     assert recipe.builds_on[0][0] == str(teacher)
@@ -156,7 +158,7 @@ def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monk
     run = pf.fit(with_frozen(function, {"teacher": teacher}), data, steps=1, out="run", plugins=FILE)
     assert run.state["step"] == 1
     gan = pf.fit(recipe_for("gan", data), data, steps=1, out="gan")
-    with pytest.raises(UsageError, match=r"is a run of gan; the teacher of distilled must be a model that samples in steps"):
+    with pytest.raises(UsageError, match=r"is a run of gan; the frozen part teacher must be a model that samples in steps"):
         with_frozen(function, {"teacher": gan})(data.space)
 
 

@@ -17,8 +17,7 @@ from pushforward.methods.augmentation import DiffAugment
 from pushforward.recipes.choice import PAIRS
 from pushforward.spec import describe
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 
 
 def test_a_described_game_is_rebuilt_with_all_its_settings():

@@ -17,10 +17,14 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint, health, landscape, observers
-from pushforward.training import step as steps
-from pushforward.training.health import FixedNoise, as_sampled, in_numbers, interval, joined
-from pushforward.training.tensors import gradient_norm
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.tensors import gradient_norm
+from pushforward.training.loop import step as steps
+from pushforward.training.monitor import critic_landscape as landscape
+from pushforward.training.monitor import health
+from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, interval, joined
 from pushforward.transports import Map
 
 # What is measured -------------------------------------------------------------------------------------------
@@ -56,7 +60,7 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
         monkeypatch.setattr(health, "interval", lambda batch: 5)
         torch.manual_seed(1)
         pf.fit(Recipe(Game(data.space), Training(batch=64)), data, steps=21, out=tmp_path / name, seed=2)
-        finals.append(checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).tensors)
+        finals.append(load(latest(tmp_path / name / "checkpoints")).tensors)
     (mine, other), measured = finals, log_of(tmp_path / "with")
     assert any("running_mean" in key for key in mine["method"])
     for group in mine:

@@ -12,9 +12,10 @@ from pushforward.evaluation.aggregate import aggregated
 from pushforward.report import Report
 from pushforward.report.alarms import alarm_periods
 from pushforward.report.verdict import verdict
-from pushforward.training import health, observers
-from pushforward.training.budget import Budget, Clock
-from pushforward.training.progress import Pace, Progress, duration
+from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.progress import Pace, Progress, duration
+from pushforward.training.monitor import health
+from pushforward.training.monitor import standard_callbacks as observers
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def plain(monkeypatch):
 
     now, stream = [0.0], io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setattr("pushforward.training.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pushforward.training.loop.progress.time.monotonic", lambda: now[0])
     return Clock, now, stream, Progress(interval=10.0)
 
 

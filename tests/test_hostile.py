@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 import pushforward as pf
 from pushforward import safe_files, strict_json
 from pushforward.annotated import misfit
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, DataError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import folders, rebuilding, shards
-from pushforward.training.run_data import _known
+from pushforward.training.checkpoint import shards
+from pushforward.training.runs import folder as folders
+from pushforward.training.runs import provenance
+from pushforward.training.runs.provenance import data_of_run
 
 ATTACKS = """
 import json, os
@@ -137,32 +139,6 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
         shards.read(tmp_path, ["shard-00000.safetensors"])
 
 
-def test_a_method_takes_no_more_than_its_weights_account_for(monkeypatch):
-    with pytest.raises(CheckpointError, match="MiB of memory"), rebuilding.Limited(1000):
-        torch.nn.Linear(10**4, 10**4)
-    with pytest.raises(CheckpointError, match="MiB of memory"), rebuilding.Limited(1000):
-        torch.eye(10**4)
-    monkeypatch.setattr(rebuilding, "CALLS", 10)
-    with pytest.raises(CheckpointError, match="far more layers"), rebuilding.Limited(1000):
-        torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(10**3))
-    with rebuilding.Limited(4 * 10**8 // rebuilding.TIMES):
-        torch.empty(10**4, 10**4)
-
-
-def test_a_method_that_is_handed_over_is_not_limited(tmp_path, monkeypatch):
-    run, data = tmp_path / "run", space_data((2,), labels=False)
-    pf.fit(recipe_for("flow", data), data, steps=1, out=run, progress=False)
-    monkeypatch.setattr(rebuilding, "SPARE", -(10**9))
-    with pytest.raises(CheckpointError, match=r"hand the method over, which is not limited: pf\.load\(run, method=\.\.\.\)"):
-        pf.load(run)
-    assert pf.load(run, method=recipe_for("flow", data).method).state["step"] == 1
-
-
-def test_counting_operations_does_not_load_torchs_compiler():
-    """torch wraps the method of a mode in a function that imports the compiler when it is first called."""
-    assert not hasattr(rebuilding.Limited.__torch_dispatch__, "__wrapped__")
-
-
 class Part:
     def __init__(self, n: int, x: float, names: Sequence[str], place: Path | None = None, kind: Literal["a", "b"] = "a"):
         pass
@@ -178,15 +154,18 @@ def test_arguments_fit_their_annotations():
     assert misfit(Part, {**fitting, "other": 1}) is None, "a constructor refuses it itself"
 
 
-def test_a_folder_starts_no_download():
-    assert _known({"name_or_path": "mnist", "download": True, "limit": 3}) == {"name_or_path": "mnist", "limit": 3}
-    assert _known({"name_or_path": 3}) == _known("mnist") == {}
+def test_a_folder_starts_no_download(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(provenance, "read_data", lambda place, options: asked.append(options) or space_data((2,), labels=False))
+    with pytest.raises(DataError, match="changed"):
+        data_of_run(tmp_path, {"data": {"name_or_path": "mnist", "download": True, "limit": 3}, "fingerprint": ""})
+    assert asked == [{"name_or_path": "mnist", "limit": 3}]
 
 
 def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path):
     run, data = tmp_path / "run", space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "disk", progress=False)
-    assert {path.name for path in (tmp_path / "disk").iterdir()} <= folders._ENTRIES
+    assert {path.name for path in (tmp_path / "disk").iterdir()} <= folders.ENTRIES.keys()
     run.symlink_to(tmp_path / "disk")
     (run / "notes").symlink_to("nowhere")
     assert pf.resume(run, data=data, steps=2, progress=False).state["step"] == 2

@@ -24,9 +24,10 @@ from pushforward.report import Report
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.text import scores_text
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import map_health, observers
-from pushforward.training.frozen import with_frozen
-from pushforward.training.samplers import by_default, described_sampler
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.monitor import flow_map_monitor as map_health
+from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.runs.learned_solvers import by_default, described_sampler
 
 # What is measured
 

@@ -11,10 +11,10 @@ from torch import nn
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.testing import space_data
-from pushforward.training.health import FixedNoise
-from pushforward.training.latent_data import code_space
-from pushforward.training.preparing import prepared
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.frozen_recipes import code_space
+from pushforward.training.monitor.health import FixedNoise
+from pushforward.training.runs.precompute import prepared
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():

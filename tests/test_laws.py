@@ -35,8 +35,8 @@ from pushforward.testing import (
     stirred,
     train_twice,
 )
-from pushforward.training.observers import Pictures
-from pushforward.training.observing import Moment
+from pushforward.training.loop.callbacks import Moment
+from pushforward.training.monitor.standard_callbacks import Pictures
 
 ON_ALL = ("flow",)
 """Recipes that are trained on every kind of data both with labels and without."""

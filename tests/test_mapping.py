@@ -17,8 +17,7 @@ from pushforward.methods.rules import STEP, End, Middle, Progressive, Rule, Star
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear, LogitNormal
 from pushforward.testing import assert_same, final_state
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 
 MEAN, VARIANCE = 0.7, 0.16
 N = 64

@@ -19,7 +19,7 @@ OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
     "evaluation/commands.py": ("commands", "commands_of", "reading_options", "_amount", "_options"),
     "plugins.py": ("plugin_options",),
-    "training/budget.py": ("__str__",),
+    "training/loop/budget.py": ("__str__",),
     "sampling_options.py": ("tuning",),
     "training/tuned.py": ("_which",),
 }

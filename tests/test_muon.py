@@ -6,9 +6,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pushforward.recipes import Training
-from pushforward.training import muon
-from pushforward.training.muon import Muon, orthogonalise
-from pushforward.training.optimizers import Player
+from pushforward.training.loop import optimizers as muon
+from pushforward.training.loop.optimizers import Muon, Player, orthogonalise
 
 SHAPES = [(40, 90), (40, 90), (96, 33), (33, 96), (96, 33), (64, 64), (40, 90), (35, 300)]
 

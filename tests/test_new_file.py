@@ -19,8 +19,9 @@ from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.evaluation.commands import commands
-from pushforward.training import checkpoint
-from pushforward.training.trainer import Trainer
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
 TEXT = "".join(page.read_text() for page in PAGES)
@@ -91,7 +92,7 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     assert f"--plugin {Path(plugins[0]).name}" in err
     code, _, err = run("resume", f"{out}-cut", *named)
     assert code == 0, err
-    whole, cut = (checkpoint.load(checkpoint.latest(Path(folder) / "checkpoints")) for folder in (out, f"{out}-cut"))
+    whole, cut = (load(latest(Path(folder) / "checkpoints")) for folder in (out, f"{out}-cut"))
     assert whole.state["step"] == cut.state["step"] == 3
     for group, tensors in whole.tensors.items():
         assert tensors

@@ -10,13 +10,16 @@ import torch
 import pushforward as pf
 from pushforward import pictures
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer, checkpoint, observers
-from pushforward.training.holding import Holding
-from pushforward.training.observers import Pictures
-from pushforward.training.observing import Observer
-from pushforward.training.processes import Processes
-from pushforward.training.run_spec import read_spec
-from pushforward.training.settings import Settings
+from pushforward.training import Budget, Trainer
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.callbacks import Observer
+from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor.standard_callbacks import Pictures
+from pushforward.training.options import Settings
+from pushforward.training.runs.run_lock import Holding
+from pushforward.training.runs.spec import read_spec
 
 DATA = space_data((2,), labels=False)
 
@@ -60,7 +63,7 @@ def test_the_first_process_decides_what_was_measured(tmp_path):
 
 
 def final(folder):
-    return checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors
+    return load(latest(folder / "checkpoints")).tensors
 
 
 def test_measures_are_logged_and_nothing_changes(tmp_path):
@@ -108,7 +111,7 @@ def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
     content, looks = read_spec(tmp_path / "run"), Looks()
     holding = Holding(tmp_path / "run", None, content, writes=False)
     second = Trainer(recipe_for("flow", DATA), DATA, Budget(steps=5), out=holding, observers=[looks])
-    second.restore(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    second.restore(latest(tmp_path / "run" / "checkpoints"))
     assert looks.rows == [(1, True), (2, True), (3, True)]
 
 
@@ -145,7 +148,7 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
     with pytest.warns(UserWarning, match="run: step 4: no samples are written: 3 of 100 samples are not finite") as given:
         run.advance()
     assert {warning.filename for warning in given} == {__file__}, "the line of the user, not of the library"
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
     assert not list((tmp_path / "run").glob("samples/*"))
 

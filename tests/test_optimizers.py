@@ -6,7 +6,7 @@ from torch import nn
 
 from pushforward.errors import UsageError
 from pushforward.recipes import Training
-from pushforward.training.optimizers import Player
+from pushforward.training.loop.optimizers import Player
 
 
 def network(layout=torch.channels_last):
@@ -26,7 +26,7 @@ def give_gradients(module, seed):
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypatch):
     """Against the two optimisers applied by hand to copies laid out plainly."""
-    monkeypatch.setattr("pushforward.training.muon.has_bfloat16", lambda: True)
+    monkeypatch.setattr("pushforward.training.loop.optimizers.has_bfloat16", lambda: True)
     module, twin = network(layout), network(torch.contiguous_format)
     player = Player(module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01))
     wide = [twin[1].weight, twin[3].weight]  # the others are narrow (3, 2) or grouped

@@ -2,14 +2,13 @@ import pytest
 import torch
 
 from pushforward.paths import VE, VP, Cosine, Linear, Path, Tabulated, linear_betas
-from pushforward.spec import classes
+from pushforward.registries import PARTS, concrete
 from pushforward.testing import EVERY_PATH, check_path
 
 
 def test_every_path_of_the_package_is_tested():
     assert {type(path).__name__ for path in EVERY_PATH.values()} == {
-        *classes("pushforward.paths.path", Path),
-        *classes("pushforward.paths.path", Path),
+        *concrete(PARTS, Path),
     }
 
 

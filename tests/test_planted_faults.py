@@ -23,7 +23,7 @@ from pushforward.metrics import Score
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.verdict import verdict
 from pushforward.training import Run
-from pushforward.training.alarms import Watch
+from pushforward.training.monitor.alarms import Watch
 
 METRICS = {
     "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold"],

@@ -13,10 +13,9 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
 from pushforward.testing.models import Broken
-from pushforward.training import preparing
-from pushforward.training.preparing import prepared
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import precompute as preparing
+from pushforward.training.runs.precompute import fields_of, prepared
 
 
 class Shift(nn.Module):
@@ -165,6 +164,23 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
     torch.manual_seed(0)
     first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ({"z": torch.zeros(4, 2)}, 'Expected a tensor, or tensors by name with "x" among them'),
+        ({"x": torch.zeros(3, 2)}, r"'x': \(3, 2\)"),
+        ({"x": torch.zeros(4, 2), "z": 1.0}, "'z': .*float"),
+        (None, "'x': .*NoneType"),
+        ({}, "prepared returned"),
+    ],
+)
+def test_what_cannot_be_a_batch_is_refused(returned, says, monkeypatch):
+    data = data_of(n=70)
+    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: returned)
+    with pytest.raises(UsageError, match=says):
+        fields_of(recipe(data).method, torch.zeros(4, 17), None)
 
 
 def test_a_field_that_is_not_finite_is_named(tmp_path):

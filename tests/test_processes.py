@@ -11,10 +11,11 @@ from programs.distributed import STEPS, trained
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import constant
-from pushforward.training import checkpoint
-from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
-from pushforward.training.sharding import called
+from pushforward.training.api import reopen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.distributed.sharding import called
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
@@ -26,7 +27,7 @@ from unittest.mock import patch
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer, space
-from pushforward.training.processes import Group
+from pushforward.training.distributed.processes import Group
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
 def save(*given, process_group, **options):
@@ -36,7 +37,7 @@ with patch("torch.distributed.checkpoint.save", save):
     trainer = Trainer(recipe_for("flow", data), data, Budget(steps=1), out=Path("run"), processes=group)
     group.sharded = True
     trainer.save()
-    assert used == [group.saving.group] and group.saving.group not in (None, torch.distributed.group.WORLD), used
+    assert used == [group.saving.control] and group.saving.control not in (None, torch.distributed.group.WORLD), used
     try:
         with patch.object(space, "_free", lambda path: 10):
             trainer.save()
@@ -50,22 +51,6 @@ def test_a_sharded_checkpoint_is_written_by_a_group_of_its_own_where_there_is_sp
     done = forking.run(SHARDED, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "was not written: it takes" in done.stdout
-
-
-TWO_GROUPS = """
-import torch.distributed
-from pushforward.training.processes import Group
-torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-first, second = Group(), Group()
-first._settled(ValueError("of the first"))
-assert first._board._first(0.0)["words"] == "of the first"
-assert second._board._first(0.0) is None
-"""
-
-
-def test_the_error_of_a_training_is_not_that_of_the_next_one_in_the_same_processes():
-    done = forking.run(TWO_GROUPS)
-    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +74,7 @@ def alone(tmp_path_factory):
 
 
 def tensors_of(folder):
-    return checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors
+    return load(latest(folder / "checkpoints")).tensors
 
 
 def losses_of(folder):

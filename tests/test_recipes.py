@@ -6,19 +6,19 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.methods import LatentMethod, registry
+from pushforward.methods import LatentMethod, Method
 from pushforward.methods.denoising import TableDenoising
 from pushforward.methods.distillation import TableDistillation
 from pushforward.paths import VE
 from pushforward.recipes.diffusion import sigma_max
-from pushforward.registries import RECIPES
+from pushforward.registries import PARTS, RECIPES, concrete
 from pushforward.testing import recipe_for, shape_for, space_data
 
 
 def test_every_method_has_a_recipe():
     kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in RECIPES}
     others = {LatentMethod, TableDenoising, TableDistillation}
-    assert kinds == set(registry().values()) - others, "one is any of them in a latent space, the others are for tables"
+    assert kinds == set(concrete(PARTS, Method).values()) - others, "one takes latents, the others tables"
 
 
 @pytest.mark.parametrize(

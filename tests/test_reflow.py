@@ -13,8 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training import with_frozen
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow
 
 

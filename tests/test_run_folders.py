@@ -14,9 +14,9 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import folders
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs import folder as folders
+from pushforward.training.runs import run_lock
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]
@@ -121,16 +121,6 @@ def test_a_trainer_holds_its_folder_until_it_ends(tmp_path):
         held(tmp_path)
 
 
-def test_a_report_is_not_taken_for_a_run(tmp_path):
-    (tmp_path / "flow").mkdir()
-    (tmp_path / "report.html").touch()
-    with pytest.raises(CheckpointError, match=r"is a report, not a run: open .*/report\.html\."):
-        folders.check_run(tmp_path)
-    (tmp_path / "flow" / "spec.json").touch()
-    with pytest.raises(CheckpointError, match=r"report\.html\. It holds the run flow: name .*/flow\."):
-        folders.check_run(tmp_path)
-
-
 def test_threads_of_one_process_are_told_apart(tmp_path):
     trainer, said = held(tmp_path), []
 
@@ -197,18 +187,18 @@ def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monke
     def refused(self):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(folders.FileLock, "acquire", refused)
-    monkeypatch.setattr(folders, "_writable", lambda _: writable)
+    monkeypatch.setattr(run_lock.FileLock, "acquire", refused)
+    monkeypatch.setattr(run_lock.os, "access", lambda *_, **__: writable)
     if not writable:
-        assert folders.hold(tmp_path) is None
+        assert run_lock.hold(tmp_path) is None
         return
-    with pytest.raises(CheckpointError, match=r"another user's\. If nobody trains there, delete it"):
-        folders.hold(tmp_path)
+    with pytest.raises(CheckpointError, match="another user's"):
+        run_lock.hold(tmp_path)
 
 
 def test_whoever_may_write_to_a_folder_may_lock_it(tmp_path):
     tmp_path.chmod(0o775)
-    lock = folders.hold(tmp_path)
+    lock = run_lock.hold(tmp_path)
     assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664
     lock.release()
 
@@ -244,7 +234,7 @@ def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_pa
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pushforward.training.start.Trainer", interrupted)
+    monkeypatch.setattr("pushforward.training.api.Trainer", interrupted)
     words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "run")]
     assert main(words) == 130
     assert "interrupted: training had not begun, so nothing is saved" in capsys.readouterr().err

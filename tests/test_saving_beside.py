@@ -8,8 +8,9 @@ from programs.saving_beside import FILLS, REFUSALS
 
 import pushforward as pf
 from pushforward.testing import assert_same, space_data
-from pushforward.training import checkpoint
-from pushforward.training.resuming import reopen
+from pushforward.training.api import reopen
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import latest
 
 CODE = "from pathlib import Path; from programs.saving_beside import main; main(Path.cwd())"
 
@@ -40,7 +41,7 @@ def test_processes_train_on_while_their_checkpoint_is_written(kind, folder, resu
     assert written == [[True, True], [True, True] if kind == "sharded" else []], "whole weights are written by the first process"
     for step in (4, 6):
         folders = [folder / f"{name}-{kind}" / "checkpoints" / f"step_{step:06d}" for name in ("later", "waiting")]
-        assert_same(*((checkpoint.load(each).tensors, {}) for each in folders))
+        assert_same(*((load(each).tensors, {}) for each in folders))
 
 
 @pytest.mark.parametrize("case", ["-".join([kind, str(rank), name]) for kind, rank, _, name in REFUSALS])
@@ -61,7 +62,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(k
     assert codes == [-9, 1], printed
     assert "What was saved is intact" in printed[1]
     run = folder / f"killed-{kind}"
-    assert checkpoint.latest(run / "checkpoints").name == "step_000000"
+    assert latest(run / "checkpoints").name == "step_000000"
     trainer = reopen(run, data=space_data((17,), labels=True, n=300))
     trainer.advance()
     assert pf.load(run).state["step"] == 6
@@ -74,4 +75,4 @@ def test_an_error_of_one_process_ends_all_while_another_one_writes(folder, resul
     assert codes[1] in (1, 2), printed
     assert printed[0] == "PushforwardError: broken\n"
     assert "In process 0: broken" in printed[1] or "another process of this training has ended" in printed[1]
-    assert checkpoint.latest(folder / "broken" / "checkpoints").name == "step_000000"
+    assert latest(folder / "broken" / "checkpoints").name == "step_000000"

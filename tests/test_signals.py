@@ -10,9 +10,12 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import checkpoint, interrupting, log
-from pushforward.training.start import prepare
-from pushforward.training.storing import Store
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint import contents
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.loop import signals as interrupting
+from pushforward.training.runs import log
+from pushforward.training.runs.precompute import Store
 
 DATA = space_data((2,), labels=False)
 CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
@@ -73,7 +76,7 @@ def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, tmp_path,
     assert train(tmp_path / "run") == CODES[name]
     assert {number: signal.getsignal(number) for number in before} == before
     assert f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run" in capsys.readouterr().err
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
@@ -83,14 +86,14 @@ def test_a_second_signal_ends_at_once(second, code, at_step, whole, tmp_path, mo
         monkeypatch.setattr(interrupting, "TOGETHER", -1.0)
     at_step(lambda: send("SIGTERM", second))
     assert train(tmp_path / "run") == code
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
 def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
     at_step(lambda: send("SIGTERM", "SIGTERM", "SIGHUP"))
     assert train(tmp_path / "run") == 75
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
 
 
 def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
@@ -105,23 +108,23 @@ def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
 
 
 def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
-    fill = checkpoint.fill
+    fill = contents.fill
 
     def signalled(*arguments):
-        monkeypatch.setattr(checkpoint, "fill", fill)
+        monkeypatch.setattr(contents, "fill", fill)
         send("SIGTERM")
         fill(*arguments)
 
-    monkeypatch.setattr(checkpoint, "fill", signalled)
+    monkeypatch.setattr(contents, "fill", signalled)
     assert train(tmp_path / "run") == 75
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 128 + signal.SIGHUP)])
 def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypatch):
     """While inputs are prepared, such as an autoencoder's codes."""
-    monkeypatch.setattr("pushforward.training.trainer.sampler_of", lambda *arguments, **named: send(name))
+    monkeypatch.setattr("pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name))
     assert train(tmp_path / "run") == code
     assert list(tmp_path.iterdir()) == []
 

@@ -22,12 +22,12 @@ from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
-from pushforward.training.distilling import distil, finisher
-from pushforward.training.frozen import with_frozen
-from pushforward.training.health import starts_of
-from pushforward.training.map_health import Jumps
-from pushforward.training.observing import Moment
-from pushforward.training.variety import Variety
+from pushforward.training.api import distil, finisher
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.loop.callbacks import Moment
+from pushforward.training.monitor.diversity_monitor import Variety
+from pushforward.training.monitor.flow_map_monitor import Jumps
+from pushforward.training.monitor.health import starts_of
 from pushforward.transports import Flow
 
 GAUSSIANS = "8gaussians-c2ot"

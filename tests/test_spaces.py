@@ -47,10 +47,10 @@ def runs(tmp_path_factory):
     np.savez_compressed("squares.npz", x=runpy.run_path("clips.py")["moving_squares"](240))
     train = ["train", "./clips.py", "--data", "squares.npz", "--batch", "32", "--width", "8"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pushforward.training.observers.PICTURES", (0.0, 0.5, 1.0))
+        patch.setattr("pushforward.training.monitor.standard_callbacks.PICTURES", (0.0, 0.5, 1.0))
         assert main([*train, "--steps", "6", "--out", "whole"]) == 0
     assert main([*train, "--steps", "2", "--out", "cut"]) == 0
-    trainer = pf.training.resuming.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
+    trainer = pf.training.api.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
     trainer.advance(1e-9)
     trainer.save()
     trainer.advance(1e-9)

@@ -13,7 +13,7 @@ from pushforward.draws import BLOCK, ExampleDraws, key
 from pushforward.errors import UsageError
 from pushforward.methods import Method, Sums
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 
 class Two(Method):

@@ -21,7 +21,7 @@ from pushforward.evaluation.results import DataInfo, ModelResult, Score
 from pushforward.evaluation.run_results import of_run
 from pushforward.report import Report
 from pushforward.report.limits import without_pictures
-from pushforward.training.landscape import SIDE
+from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.transports import has_steps
 
 

@@ -16,10 +16,9 @@ from pushforward.networks.embedding import Conditioning
 from pushforward.paths import Linear
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
-from pushforward.training.digests import state_digest
-from pushforward.training.resuming import reopen
-from pushforward.training.run_spec import recipe_of
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.runs.spec import recipe_of
 
 
 @pytest.fixture(scope="module")

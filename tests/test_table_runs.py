@@ -1,4 +1,4 @@
-"""Runs of earlier versions on tables: what their columns were encoded as, they go on with."""
+"""Runs on tables: other columns are named, and a fingerprint sees all digits."""
 
 from dataclasses import replace
 
@@ -12,9 +12,6 @@ from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import check_model
 from pushforward.evaluation.rows import recoded
-from pushforward.training.digests import state_digest
-from pushforward.training.own_columns import as_learned, is_data_of
-from pushforward.training.resuming import reopen
 
 SMALL = {"size": "tiny", "progress": False, "seed": 3}
 
@@ -27,30 +24,6 @@ def tables():
     assert earlier.space.columns == now.space.columns
     assert (earlier.train.x != now.train.x).any()
     return now, earlier
-
-
-def test_a_run_on_a_table_goes_on_in_its_own_coordinates(tables, tmp_path):
-    now, earlier = tables
-    assert now.fingerprint == earlier.fingerprint
-    whole = pf.fit("flow", earlier, steps=4, out=tmp_path / "whole", **SMALL)
-    half = pf.fit("flow", earlier, steps=2, out=tmp_path / "half", **SMALL)
-    other = replace(now, train=now.train.take(slice(1, None)))
-    for prints in ((now.fingerprint, now.examples_fingerprint), earlier.stored_fingerprints):
-        content = {**half.spec, "fingerprint": prints[0], "examples_fingerprint": prints[1]}
-        learned = as_learned(content, now)
-        assert learned.space.fields == earlier.space.fields
-        assert (learned.train.x == earlier.train.x).all()
-        assert is_data_of(content, now)
-        assert as_learned(content, other) is None
-        assert not is_data_of(content, other)
-    check_model("half", half, now)
-    trainer = reopen(half, steps=4, data=now, progress=False)
-    trainer.advance()
-    assert state_digest(half.folder) == state_digest(whole.folder)
-    with pytest.raises(DataError, match="has changed since"):
-        reopen(half, steps=6, data=other)
-    with pytest.raises(UsageError, match="trained on other data"):
-        check_model("half", half, other)
 
 
 def test_other_columns_are_named(tmp_path):

@@ -13,10 +13,9 @@ import torch
 from pushforward import waiting
 from pushforward.errors import CheckpointError
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import threads
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
-from pushforward.training.threads import ROUNDS, Threads
+from pushforward.training.api import prepare, reopen
+from pushforward.training.loop import threads
+from pushforward.training.loop.threads import ROUNDS, Threads
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).parents[1]

@@ -14,9 +14,8 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.registries import TRACKERS
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.trackers import Tracker, trackers_of
-from pushforward.training.log import read
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.runs.log import read
 
 DATA = space_data((2,), labels=False)
 

@@ -15,13 +15,13 @@ from pushforward.methods.method import answered
 from pushforward.networks import UNet
 from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
-from pushforward.training import Budget, checkpoint
-from pushforward.training.budget import Clock
-from pushforward.training.digests import state_digest
-from pushforward.training.ema import Average
-from pushforward.training.observing import Observer
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training import Budget
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.digest import state_digest
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.loop.budget import Clock
+from pushforward.training.loop.callbacks import Observer
+from pushforward.training.loop.ema import Average
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -114,9 +114,9 @@ def test_a_run_is_saved_before_its_first_step(tmp_path):
     """And a trainer that has not begun costs no checkpoint."""
     data = space_data((2,), labels=False)
     trainer = prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is None
+    assert latest(tmp_path / "run" / "checkpoints") is None
     trainer.advance(1e-9)
-    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
     trainer.close()
     assert reopen(tmp_path / "run", data=data).clock.step == 0
 

@@ -13,7 +13,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.models import check_model
 from pushforward.testing import CASES, recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 
 @pytest.mark.parametrize(

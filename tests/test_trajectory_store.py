@@ -15,12 +15,12 @@ from pushforward.evaluation.run_results import of_run
 from pushforward.methods import Trajectories
 from pushforward.methods import distillation as trajectories
 from pushforward.testing import assert_same, final_state
-from pushforward.training import Budget, Progress, storing
-from pushforward.training.frozen import with_frozen
-from pushforward.training.processes import Processes
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
-from pushforward.training.storing import Store
+from pushforward.training import Budget, Progress
+from pushforward.training.api import prepare, reopen
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.frozen_recipes import with_frozen
+from pushforward.training.runs import precompute as storing
+from pushforward.training.runs.precompute import Store
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     assert left == Budget(seconds=9)
     assert trainer.store.trajectories.ready == 48
     assert trainer.store.whole
-    assert "60 %  48/80 trajectories of the teacher  0:03 of the budget" in capsys.readouterr().err
+    assert "60 %  48/80 trajectories of the teacher  0:03" in capsys.readouterr().err
     trainer.save()
     trainer.close()
     resumed = reopen(tmp_path / "run", data=moons)

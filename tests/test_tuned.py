@@ -45,11 +45,10 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
         assert not fitting.configured(steps=3).warnings
     raw = pf.load(folder, raw=True)
     assert not uses(raw, steps=3)
-    assert "other weights than these of step 2: it is not used" in raw.configured(steps=3).warnings[0]
-    assert raw.configured(steps=3).warnings[0].endswith(" --steps 3 --raw")
+    assert "it is not used" in raw.configured(steps=3).warnings[0]
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
-    said = f"{KINDS[kind]} belongs to the weights of step 2, and these are of step 4: it is not used. Learn it again: pushforward"
+    said = f"{KINDS[kind]} belongs to the weights of step 2, not to these of step 4: it is not used. Learn it again: pushforward"
     assert not uses(later, steps=3)
     assert said in later.configured(steps=3).warnings[0]
     for options in ({"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "grid": "time"}, {"solver": "heun"}):
@@ -64,8 +63,6 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     keeps(later)
     assert uses(later, steps=3)
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
-    elder = pf.load(folder, checkpoint="step_000002", raw=True)
-    assert elder.configured(steps=3).warnings[0].endswith("--checkpoint step_000002 --raw")
 
 
 @pytest.mark.parametrize("what", ["times", "table"])

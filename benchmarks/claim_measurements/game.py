@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import pushforward as pf
-from pushforward.training.generators import seeded
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.loop.torch_generators import seeded
 
 POINTS = 128
 STILL = 1e-12

@@ -12,8 +12,8 @@ import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Run
-from pushforward.training.generators import seeded
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.loop.torch_generators import seeded
 
 SEEDS = 3
 KNOWN = 3

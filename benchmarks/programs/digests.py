@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability_parts.cases import CASES
 
-from pushforward.training.digests import state_digest
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint.digest import state_digest
 
 STEPS = 6
 torch.set_num_threads(1)

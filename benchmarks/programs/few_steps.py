@@ -18,7 +18,7 @@ import torch
 
 import pushforward as pf
 from pushforward.data import Dataset, Split
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 SHAPES = {"image": (1, 8, 8), "vector": (17,)}
 SEED = 5

@@ -38,9 +38,9 @@ from pushforward.testing import ranks, recipe_for, shape_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.testing.ranks import together
 from pushforward.training import Trainer
-from pushforward.training.log import read
-from pushforward.training.start import prepare
-from pushforward.training.tensors import whole
+from pushforward.training.api import prepare
+from pushforward.training.checkpoint.tensors import whole
+from pushforward.training.runs.log import read
 
 BATCH, ROUNDING = 256, 1.2e-7
 REFUSALS = ("batch", "shard", "split", "whole weights")

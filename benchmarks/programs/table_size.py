@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pushforward as pf
 from pushforward.data.readers import tables  # noqa: F401
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 
 def memory() -> dict[str, float]:

@@ -13,8 +13,7 @@ from protocol import printed_by
 
 import pushforward as pf
 from pushforward.errors import PushforwardError
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 from reliability_parts.apart import apart, warmed
 from reliability_parts.cases import CASES, Case
 

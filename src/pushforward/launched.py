@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pushforward.errors import UsageError
-
-__all__ = ["Launch", "launched"]
 
 _TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
@@ -24,18 +21,12 @@ class Launch:
         count: How many there are.
         local_rank: Its number on its machine.
         local_count: How many there are on its machine.
-        name: Of the launch, the same after a restart of its processes; None where no launcher names it.
-        restarts: How often the launcher has started the processes again.
-        most_restarts: How often it will, where it says so.
     """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
     local_count: int = 1
-    name: str | None = None
-    restarts: int = 0
-    most_restarts: int | None = None
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
@@ -55,7 +46,6 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     else:
         return Launch()
     rank, count = _number(given, names[0]), _number(given, names[1])
-    local_rank, local_count = _number(given, names[2], rank), _number(given, names[3], count)
     if not 0 <= rank < count:
         raise UsageError(f"The launcher has set {names[0]}={rank} and {names[1]}={count}: expected a rank from 0 to {count - 1}.")
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
@@ -63,8 +53,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
             f"The launcher has set {names[1]}={count}, but not {missing[0]}, where the processes meet. Start them with torchrun, "
             f"or set {missing[0]} to the same value for all of them."
         )
-    most = given.get("TORCHELASTIC_MAX_RESTARTS", "")
-    return Launch(rank, count, local_rank, local_count, _name(given), _restarts(given), int(most) if most.isdecimal() else None)
+    return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
 
 
 def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
@@ -72,15 +61,3 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
     if not text.isdecimal():
         raise UsageError(f'The launcher has set {name}="{text}": expected a whole number.')
     return int(text)
-
-
-def _name(given: Mapping[str, str]) -> str | None:
-    """The name of the launch; that of torchrun without --rdzv-id is "none", so its process on this machine stands in."""
-    elastic, job = given.get("TORCHELASTIC_RUN_ID"), given.get("SLURM_JOB_ID")
-    if elastic is not None:
-        return elastic if elastic != "none" else f"{socket.gethostname()}-{os.getppid()}"
-    return None if job is None else f"slurm-{job}"
-
-
-def _restarts(given: Mapping[str, str]) -> int:
-    return sum(int(given.get(name) or 0) for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))

@@ -19,9 +19,9 @@ import torch
 import pushforward as pf
 from pushforward.networks import MLP
 from pushforward.testing import space_data
-from pushforward.training.generators import seeded
-from pushforward.training.run_spec import FORMAT
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.loop.torch_generators import seeded
+from pushforward.training.runs.spec import FORMAT
 
 FOLDER = Path(__file__).parent
 STEPS, STOPPED = 8, 4

@@ -23,8 +23,8 @@ from pushforward.methods.likelihoods import Gaussian
 from pushforward.registries import RECIPES
 from pushforward.testing import IMAGES_ONLY, space_data
 from pushforward.testing.models import teachers_for
-from pushforward.training.optimizers import Player
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
+from pushforward.training.loop.optimizers import Player
 
 STEPS = 50
 PROBES = 4

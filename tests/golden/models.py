@@ -13,15 +13,10 @@ import torch
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
-from pushforward.editing import vary
+from pushforward.editing import inpainting, vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent
-
-try:
-    from pushforward.editing import inverse_problems as inpainting
-except ImportError:  # at the reference commit
-    from pushforward.restoration import inpainting
 
 FOLDER = Path(__file__).parent
 ROWS, STEPS = 4, 5

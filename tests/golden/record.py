@@ -15,10 +15,11 @@ from pathlib import Path
 import models
 import numpy as np
 import torch
-from pushforward.training.encoding import _Alone, code_space, prepared
 
 import pushforward as pf
 from pushforward.methods import Denoising, Encoded
+from pushforward.training.frozen_recipes import _Alone, code_space
+from pushforward.training.runs.precompute import prepared
 
 SOURCES = {"digits": "digits", "mnist": "mnist", "emoji": os.environ["PUSHFORWARD_DATA"] + "/emoji"}
 

@@ -7,14 +7,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("rebuilt = own(words)", "rebuilt = PushforwardError(words)", "agreement"),
         ("        leave()\n", "", "agreement"),
     ],
-    "training/background.py": [
-        ("        background.join()", "        pass", "saving"),
-    ],
-    "training/best.py": [
-        ("** (1 / len(BY))", "", "best_checkpoint"),
-        ("measured < BETTER * before.quality", "measured < before.quality", "best_checkpoint"),
-    ],
-    "training/budget.py": [
+    "training/loop/budget.py": [
         ("round(left / pace)", "1", "budgets"),
         ("start, self.step + (max", "self._used, self.step + (max", "budgets"),
         ("LONGEST * median(self._latest)", "math.inf", "budgets"),
@@ -30,63 +23,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/channel.py": [
         ('if each[rank].startswith("In process ") else', "if False else", "saving_beside"),
     ],
-    "training/checkpoint.py": [
-        (
-            "    with staged(final) as temporary:\n        fill(",
-            "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n        fill(",
-            "kills",
-        ),
-        (
-            "        fill(temporary, tensors, state)\n        commit(temporary, final)",
-            "        commit(temporary, final)\n        fill(final, tensors, state)",
-            "kills",
-        ),
-        ("(*given_up, *remaining[:-keep])", "given_up", "damaged_runs"),
-        ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "damaged_runs"),
-        (
-            "        shutil.rmtree(temporary, ignore_errors=True)\n\n\ndef commit",
-            "        pass\n\n\ndef commit",
-            "failing_trainings",
-        ),
-        ("        os.rename(final, aside)", "        shutil.rmtree(final)", "crashes"),
-        ('        flush(folder / f"{name}.safetensors")\n', "", "crashes"),
-        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("        os.rename(folder, gone)\n        shutil.rmtree(gone)", "        shutil.rmtree(folder)", "crashes"),
-        ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
-        ('and state["step"] != step_of(folder):', "and False:", "crashes"),
-        ("if (name := wrong_counter(state)) is not None:", "if False:", "damaged_runs"),
-    ],
     "training/checks.py": [
         ("else space.units", "else {}", "training_settings"),
     ],
-    "training/claiming.py": [
-        (" or path.is_symlink()]", "]", "claimed_folders"),
-        ("    if not others:\n", "    if True:\n", "claimed_folders"),
-        (" or not text else None", " else None", "claimed_folders"),
-        ("if text.startswith(FIRST) or not text else None", "", "claimed_folders"),
-    ],
-    "training/counters.py": [
+    "training/loop/state.py": [
         ('    "peak_memory_mb": _or_none(_is_amount),\n', "", "hostile"),
     ],
-    "training/data_files.py": [
-        ("names[:SHOWN]", "names", "changing_data"),
-        ("write_json(folder / FILE, {", "write_json(folder / 'no.json', {", "changing_data"),
-    ],
-    "training/digests.py": [
-        ("            digest.update(_bytes(tensor))", "            pass", "state_digest"),
-        ("return value.hex() if isinstance(value, float)", "return round(value, 9) if isinstance(value, float)", "state_digest"),
-        (' if row["step"] <= stored.state["step"]]', "]", "state_digest"),
-        (' if name != "seconds"}', "}", "state_digest"),
-        (" if name not in MEASURED}", "}", "state_digest"),
-    ],
-    "training/ema.py": [
+    "training/loop/ema.py": [
         ("0.5 ** (batch / half_life)", "0.5 ** (half_life / batch)", "training"),
         ("self.share * samples", "samples", "training"),
         ("if average.is_floating_point():", "if isinstance(average, nn.Parameter):", "training"),
         ("                average.data = theirs.data\n", "", "frozen"),
         ("            average.copy_(theirs)", "            pass", "training"),
     ],
-    "training/ending.py": [
+    "training/loop/finalize.py": [
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "failing_trainings"),
         ("    if got:\n", "    if False:\n", "signals"),
         ("    if got:\n", "    if got and not trainer.done:\n", "signals"),
@@ -98,33 +48,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("numbers = isinstance(error, Diverged)", "numbers = True", "out_of_memory"),
         ("except Exception as refused:", "except OSError as refused:", "out_of_memory"),
     ],
-    "training/fit_options.py": [
-        ("recipe.training.changed({})", "pf.Training({})", "training_settings"),
-    ],
-    "training/folders.py": [
-        ("not (waiting or runs_inside(folder))", "False", "named_runs"),
-        ("    refuse_links(folder, (), known=())\n", "", "claimed_folders"),
-        ('("x", encoding="utf-8")', '("w", encoding="utf-8")', "run_folders"),
-        ("if others := Claim(", "if Claim(", "claimed_folders"),
-        ("path.name not in _ENTRIES and", "False and", "claimed_folders"),
-        ("ours = listed(folder) is not None or", "ours = True or", "claimed_folders"),
-        ("{folder}.{close_run(folder)}", "{folder}.", "newcomers named_runs"),
-        ("(CheckpointError if waiting else RunUsageError)", "CheckpointError", "early_errors"),
-        ("self.replaced.rename(self.folder)", "pass", "sampling"),
-        ("raise _busy(folder) from None", "return None", "run_folders"),
-        ("while not _is_locked(folder):", "while True:", "run_folders"),
-        ("    put_back(Path(wanted))", "    pass", "interrupted"),
-    ],
     "training/foresight.py": [
         ("(size / unit - 1)", "(size / unit)", "out_of_memory"),
         ("copy.deepcopy(trainer.method)", "trainer.method", "out_of_memory"),
         ("if held - present <= free), None", "), None", "out_of_memory"),
-    ],
-    "training/frozen.py": [
-        ("Give a run of the same data{_or_data(run)}.", "Give a run of the same data.", "frozen"),
-        ('if trained.names and "FlowMap" in kinds:', "if False:", "table_students"),
-        ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
-        ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/game_alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "alarms"),
@@ -138,24 +65,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("step - self._since + 1 < GAP_LASTING", "step - self._since + 1 < 1", "alarms"),
         ("self._stands = self._stands or second > first", "self._stands = self._stands or second < first", "alarms"),
     ],
-    "training/going_back.py": [
-        ("    trainer.saver.weights_step = ", "    _ = ", "guard"),
-        ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
-        ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    if used == step:\n", "    if True:\n", "guard"),
-        ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
-        ("for player in trainer.players.values():", "for player in ():", "training laws"),
-        ('player.restore(stored.tensors["optimizer"])', "pass", "kills"),
-        ("    take_up(trainer, stored_for(trainer", "    (trainer, stored_for(trainer", "guard"),
-    ],
-    "training/health.py": [
+    "training/monitor/health.py": [
         ("source.fixed(n, transport.device)", "flow.noise(ExampleDraws(0, n))", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "latent_codes"),
     ],
-    "training/holding.py": [
-        ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
-    ],
-    "training/interrupting.py": [
+    "training/loop/signals.py": [
         ("            trainer.stop = number\n", "            pass\n", "signals"),
         ("if got and time.monotonic() - first[0] > TOGETHER:", "if got:", "signals"),
         ("if got and time.monotonic() - first[0] > TOGETHER:", "if False:", "signals"),
@@ -164,25 +78,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (" if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []", "", "signals"),
     ],
-    "training/journal.py": [
-        ("if wait and self.writes:", "if False:", "interrupted"),
-        ("                flush(self.path)\n", "                pass\n", "crashes"),
-        ("step - last < FLUSH:", "True:", "crashes"),
-        ("            checkpoints.write_latest(", "            (", "interrupted"),
-        ("self._append(rows[: count + 1])", "pass", "budgets run_folders unsaved_runs"),
-        ("if last and self.skips.all", "if False", "skipping"),
-        ("            self.skips.read(row)\n", "", "skipping"),
-        ("if math.isfinite(loss)}", "}", "budgets skipping"),
-        ("observer.row(row, again=True)", "pass", "observers"),
-        ("log.cut(self.path, step)", "pass", "kills"),
-    ],
     "training/latent_alarms.py": [
         ("if used > threshold", "if used < threshold", "collapse"),
     ],
-    "training/latent_data.py": [
-        ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "latent_codes"),
-    ],
-    "training/launching.py": [
+    "training/distributed/process_group.py": [
         ("own, ends = uuid.uuid4().hex,", 'own, ends = "0",', "started_again"),
         ('        store.set(f"{name}/{rank}", "")\n', "", "started_again"),
         ('if not store.check([f"{own}/{other}"])}', "if False}", "started_again"),
@@ -198,41 +97,23 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if name is None:", "    if name is None or not launched().restarts:", "launched"),
         ("if not is_here(folder) and", "if", "launched"),
     ],
-    "training/lineage.py": [
-        ('checkpoints.sha256(path) != record["sha256"]', "False", "lineage"),
-        ("    if seen.unknown:\n", "    if False:\n", "lineage"),
-        ("float(+value)", "float(value)", "lineage"),
-        ('state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)', 'state.get("seconds", 0.0)', "lineage"),
-        ('    if "rows" not in content:\n', "    if False:\n", "lineage"),
-    ],
-    "training/log.py": [
-        ("except (ValueError, RecursionError):\n            continue", "except KeyError:\n            continue", "damaged_runs"),
-        ('if row["step"] <= step', "if True", "damaged_runs training"),
-        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "interrupted"),
-        ("all(map(_is_rollback, rollbacks))", "True", "recovering"),
-    ],
-    "training/map_health.py": [
+    "training/monitor/flow_map_monitor.py": [
         ("training_noise(method.couple.source", "training_noise(None", "source_students"),
     ],
-    "training/memory.py": [
+    "training/loop/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
         ('.write_text("5"', '.write_text("1"', "failing_trainings"),
         ('or "CPUAllocator" in words', "", "out_of_memory"),
         ("isinstance(error, (MemoryError, torch.OutOfMemoryError)) or", "", "out_of_memory"),
         ("min(machine, most - taken)", "machine", "out_of_memory"),
     ],
-    "training/nearby.py": [
-        ("(Path(USUAL), folder.parent)", "(folder.parent,)", "named_runs"),
-        ("shlex.join(group)", "' '.join(group)", "named_runs"),
-        ("groups.setdefault(str(data), [])", "groups.setdefault('', [])", "named_runs"),
-    ],
-    "training/observers.py": [
+    "training/monitor/standard_callbacks.py": [
         ("                self._last = line\n", "                self.progress.say(line)\n", "guard"),
         ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "observers"),
         ("    late = True\n", "", "training observers"),
         ("except Diverged as error:", "except ZeroDivisionError as error:", "observers"),
     ],
-    "training/observing.py": [
+    "training/loop/callbacks.py": [
         ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
@@ -240,7 +121,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("measured if processes is None else", "measured if True else", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
-    "training/optimizers.py": [
+    "training/loop/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
         ("torch.empty_like(parameter).copy_(placed(value, parameter))", "value", "training laws optimizers"),
         ("if self.clip is not None", "if False", "optimizers"),
@@ -255,17 +136,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("permute(0, 2, 3, 1).view(", "permute(0, 2, 3, 1).clone().view(", "optimizers"),
         ("None if kernel.grad is None else _matrix(kernel.grad)", "_matrix(kernel.grad)", "optimizers"),
     ],
-    "training/own_columns.py": [
-        ("if was in (again.fingerprint, again.stored_fingerprints[0])), None)", "), None)", "table_runs"),
-        ("if was in (again.fingerprint, again.stored_fingerprints[0])", "if was == again.fingerprint", "table_runs"),
-        ("known = (*_encoded_again(content, data), data)", "known = (data, *_encoded_again(content, data))", "table_runs"),
-        ("mean=own.mean, std=own.std, fields=own.fields)", "mean=own.mean, std=own.std)", "table_runs"),
-        ("return any(was in (again.examples_fingerprint, again.stored_fingerprints[1])", "return any(was in ()", "table_runs"),
-    ],
-    "training/parts.py": [
-        ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
-        ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
-    ],
     "training/placing.py": [
         ("lambda: processes.distribute(twin)", "lambda: twin", "processes"),
     ],
@@ -273,11 +143,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("2 * max(players.values())", "0 * max(players.values())", "planning"),
         ("slope * (part - sizes[1])", "0 * (part - sizes[1])", "planning"),
         ("optimizers=sum(player.state_bytes()", "optimizers=sum(player.state_bytes(True)", "planning"),
-    ],
-    "training/preparing.py": [
-        ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = known, fields", "pass", "encoded"),
-        ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
-        ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
     ],
 }

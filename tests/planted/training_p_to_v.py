@@ -1,7 +1,7 @@
-"""Planted faults of `training`, training/processes.py to training/verifying.py."""
+"""Planted faults of `training`, training/distributed/processes.py to training/verifying.py."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "training/processes.py": [
+    "training/distributed/processes.py": [
         ('("saving", self._store), self._gloo())', '("saving", self._store))', "processes"),
         ("if sharded else 'all'}", "if True else 'all'}", "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
@@ -14,7 +14,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if rank is not None:", "if False:", "launched"),
         ("        if len(wrong):", "        if False:", "launched"),
     ],
-    "training/progress.py": [
+    "training/loop/progress.py": [
         ("if sys.stderr is not None:", "if True:", "closed_streams"),
         ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "closed_streams"),
         ("sys.stderr.isatty()) or in_notebook() if", "sys.stderr.isatty()) if", "sampling"),
@@ -25,19 +25,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        trainer.finish()\n", "        trainer.close()\n", "changing_data"),
         ("words = trainer.processes.failure(None if error is None else str(error))", "words = error and str(error)", "launched"),
     ],
-    "training/rebuilding.py": [
-        ("def _should_skip_dynamo(cls)", "def _other(cls)", "hostile"),
-        ("hand the method ", "keep the method ", "hostile"),
-        ("if self._bytes > self.most or self._calls > self.calls:", "if self._bytes > self.most:", "hostile"),
-        ("self._bytes += 4 * _wanted(func, args, given)", "", "hostile"),
-        ("elif part and isinstance(value, (int, float))", "elif False and isinstance(value, (int, float))", "hostile"),
-    ],
     "training/recovering.py": [
         ("trainer.processes.first(trainer.saver.step)", "trainer.saver.step", "recovering"),
         ("return rate * RATE, accumulate", "return rate, accumulate", "recovering"),
         ("trainer.clock.seconds = max(trainer.clock.seconds, seconds)", "pass", "recovering"),
-        ("checkpoints.write_json(self.path, {", "str({", "recovering"),
-        ("if not self.writes or trainer.journal.waits:", "if not self.writes:", "recovering"),
+        ("write_json(self.path, {", "str({", "recovering"),
         (' if rollback.step == state["step"]]', "]", "recovering"),
         ("        trainer.observe()\n", "", "recovering"),
         ("            parameter.grad = None\n", "            pass\n", "out_of_memory"),
@@ -48,69 +40,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("accumulate * trainer.processes.count", "accumulate", "out_of_memory"),
         ("math.ceil(rollbacks[-1].accumulate / processes)", "rollbacks[-1].accumulate", "out_of_memory"),
     ],
-    "training/run.py": [
-        ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
-        ("stored.weights(raw)", "stored.weights(not raw)", "training"),
-        ("    check_spec(folder, content, stored.state)\n", "", "damaged_runs"),
-    ],
-    "training/run_data.py": [
-        ("    if processes is not None:\n", "    if False:\n", "changing_data"),
-        ("if learned is None:", "if False:", "damaged_runs cli_compare"),
-        ('if name != "download"', "", "hostile"),
-    ],
-    "training/run_spec.py": [
-        ("torch.empty(4, *shape,", "torch.empty(0, *shape,", "file_doors"),
-        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
-        ("all(name in _LATER and name not in content for", "all(name in _LATER for", "damaged_runs"),
-    ],
-    "training/same_data.py": [
-        ("data._fingerprints) if processes.rank == 0 else None", "data._fingerprints)", "changing_data"),
-        ('processes.compare({"data": _hash(data)})', "pass", "changing_data"),
-        (", *split.values.values()):", ",):", "changing_data"),
-        ("not processes.agreed(reading is not None and reading.done())", "False", "changing_data"),
-    ],
-    "training/samplers.py": [
-        ("return flow.with_solver(solver, stored", "return flow.with_solver(flow.solver, stored", "ladder"),
-        ("if not isinstance(solver, Solver):", "if False:", "default_of_the_teacher"),
-        ("AttributeError, LookupError", "LookupError", "ladder"),
-    ],
-    "training/saving.py": [
-        ("        trainer.processes.compare(where)\n", "", "recovering"),
-        ('state.get("budget", trainer.content["budget"])', "asdict(trainer.budget)", "failing_trainings"),
-        ('"after": self.step', '"after": None', "damaged_runs"),
-        ("_copied(tensors, trainer.processes.sharded) if beside else tensors", "tensors", "saving"),
-        ("_copied(tensors, trainer.processes.sharded) if beside else tensors", "tensors", "saving_beside"),
-        ("return shards.copied(tensors) if sharded else", "return dict(tensors) if sharded else", "saving_beside"),
-        ("            self.step, self._seconds = self._before", "            pass", "saving"),
-        (" and _fits(tensors, trainer.processes)", "", "saving"),
-        ("            self.step, self._seconds = self._before\n            raise", "            raise", "saving_beside"),
-        ("processes.failure(None if", "(lambda words: words)(None if", "saving_beside"),
-        ("if self.refused or (processes", "if (processes", "saving_beside"),
-        ("error is not None and error is not self._reported:", "False:", "saving"),
-        (" and error is not self._reported:", ":", "saving"),
-        ("            **trainer.recovery.state(),\n", "", "recovering"),
-        ("        trainer.recovery.restore(trainer, state)\n", "", "recovering"),
-    ],
-    "training/settings.py": [
-        ("limit / 4)", "limit)", "failing_trainings"),
-        ("return clock.seconds - saved >=", "return clock.seconds - saved < 0 *", "interrupted"),
-    ],
-    "training/sharding.py": [
+    "training/distributed/sharding.py": [
         ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
         ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
-    ],
-    "training/shards.py": [
-        ("    check_space(where, bytes_of(tensors.values()))\n", "    pass\n", "processes"),
-        ("channel.rank, channel.group)", "channel.rank)", "processes saving_beside"),
-        ("        with _all_or_none(channel), disk(where):\n", "        with disk(where):\n", "saving_beside"),
-        ("    if channel.left and own is not None:\n", "    if False:\n", "saving_beside"),
-        ("    except Exception as error:  # whatever", "    except CheckpointError as error:  # whatever", "saving_beside"),
-        ("        player.restore(dict(groups", "        (dict(groups", "launched"),
-        ("for _ in _loaded(folder, expected, trainer.processes.control):", "for _ in ():", "launched"),
-        ("start != end or kind", "kind", "hostile"),
-        ("        check_tensors(path)\n", "", "hostile"),
     ],
     "training/skipping.py": [
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),
@@ -119,21 +53,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("step < self._last + LASTING", "False", "skipping"),
         ("            self._steps.clear()\n", "            pass\n", "skipping"),
     ],
-    "training/space.py": [
-        ("if free is None or free >= needed:", "if True:", "saving"),
-    ],
-    "training/stages.py": [
+    "training/loop/time_budget.py": [
         ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
         ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
-    "training/start.py": [
-        ("    share_fingerprints(dataset, processes)\n", "", "launched"),
-        ('("device", "progress", "trackers")', '("device", "progress")', "launched"),
-        ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
-        ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets unsaved_runs"),
-        ("        claimed.discard()\n", "        pass\n", "budgets run_folders"),
-    ],
-    "training/step.py": [
+    "training/loop/step.py": [
         ("seed_generators(key(self.seed,", "(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
         ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
@@ -154,36 +78,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_fits(size, count * parts, unit)]", "True]", "planning"),
         ("step * math.ceil(size / step)", "step", "planning"),
     ],
-    "training/storing.py": [
-        ("if checkpoints.sha256(path) != written:", "if False:", "trajectory_store"),
-        ("self.seconds += time.perf_counter() - started", "self.seconds = time.perf_counter() - started", "trajectory_store"),
-        ("return budget.after(self.seconds)", "return budget", "trajectory_store"),
-        ("SHARE * budget.seconds", "budget.seconds", "trajectory_store"),
-        ("            if parts < len(self._hashes):", "            if False:", "trajectory_store"),
-        ("self._ends[parts], False", "self._ends[parts], True", "trajectory_store"),
-    ],
-    "training/taking_up.py": [
-        ("        os.rename(damaged, aside)", "        pass", "saving"),
-        (" and (good := next_good(where)) is not None:", " and (good := where):", "saving"),
-        ("        if fallback or named or error.before is None:", "        if named:", "saving"),
-        ("processes.first(None if where is None else where.name)", "None if where is None else where.name", "launched"),
-        ("processes.first(where.name if damage is None else damage.before)", "where.name", "launched saving"),
-        ("check_spec(folder, content, stored.state)", "pass", "damaged_runs"),
-        (
-            'budget.check_beyond(folder, stored.state["seconds"]',
-            '(folder, stored.state["seconds"]',
-            "training_settings interrupted",
-        ),
-        ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
-        ("        extend(folder, content, budget, trainer.clock.step, writes)\n", "", "training failing_trainings"),
-        ("    put_back(folder)\n", "    pass\n", "interrupted"),
-    ],
-    "training/tensors.py": [
-        ("    path.chmod(mode)\n", "", "file_doors"),
-        ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
-        ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
-    ],
-    "training/tracking.py": [
+    "training/monitor/tracking.py": [
         ("if step > follower.logged:", "if True:", "trackers"),
         ("self._followers.remove(follower)", "pass", "trackers"),
         ("logged if tracker.name in known else 0", "logged", "trackers"),
@@ -194,7 +89,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "trackers",
         ),
     ],
-    "training/trainer.py": [
+    "training/loop/trainer.py": [
         ("content or self.processes.first(begin(", "content or (begin(", "processes"),
         ("        self.saver.close(self)\n        for observer", "        for observer", "saving"),
         (
@@ -216,11 +111,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("or players_in(health)", "", "recovering"),
         ("self.journal.skips.last != self.clock.step and", "True and", "skipping"),
     ],
-    "training/tuned.py": [
-        ('bool(entry.get("weights") == run.weights)', "True", "tuned"),
-        ("    if named and sentences:\n", "    if False:\n", "tuned"),
-    ],
-    "training/variety.py": [
+    "training/monitor/diversity_monitor.py": [
         (
             "finite(sampled(transport, *self._noise))",
             "transport.sample(len(self._real), seed=0)",
@@ -235,18 +126,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/variety_alarm.py": [
         ("self.passed = step", "pass", "guard"),
         ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "guard"),
-    ],
-    "training/verifying.py": [
-        ("if isinstance(error.__cause__, PermissionError):", "if False:", "file_doors"),
-        ('sha256(path) == entry["sha256"]', "True", "crashes"),
-        ("    return next((path for path in all_in(folder) if _seal(path) == manifest), named)", "    return named", "crashes"),
-        ('if (version := manifest.get("format_version")) != FORMAT:', "if (version := FORMAT) != FORMAT:", "crashes"),
-        ('        return _MANIFEST, "differs from what was written (sha256)"', "        pass", "crashes"),
-        ("not in before)) if fault(path) is None)", "not in before)))", "crashes"),
-        ("if (named := _named(folder)) is not None:", "if False:", "damaged_runs"),
-        ("for path in reversed(checkpoints) if fault(path) is None", "for path in reversed(checkpoints)", "damaged_runs"),
-        ("for path in reversed(checkpoints) if", "for path in checkpoints if", "damaged_runs"),
-        ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "damaged_runs"),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
     ],
 }

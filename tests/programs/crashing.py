@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 
 from pushforward.testing.interruptions import Disk, train_on
-from pushforward.training import checkpoint
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.contents import save as save_checkpoint
+from pushforward.training.checkpoint.integrity import latest
 
 AT, STEPS = 2, 4
 """The step whose save is interrupted, and the steps of a training."""
@@ -19,12 +21,12 @@ AT, STEPS = 2, 4
 def save(folder, step, value, **options):
     """Save a checkpoint that holds one value everywhere."""
     tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
-    checkpoint.save(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
+    save_checkpoint(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
 
 
 def value_in(folder):
     """The value of the newest checkpoint, in all of its files."""
-    stored = checkpoint.load(checkpoint.latest(folder))
+    stored = load(latest(folder))
     (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
     return value
 

@@ -17,10 +17,10 @@ import torch
 
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.ending import finished
-from pushforward.training.processes import Group
-from pushforward.training.settings import Settings
-from pushforward.training.tensors import whole
+from pushforward.training.checkpoint.tensors import whole
+from pushforward.training.distributed.processes import Group
+from pushforward.training.loop.finalize import finished
+from pushforward.training.options import Settings
 
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""

@@ -70,16 +70,13 @@ def infinite_weight(trainer, step):
     return trainer
 
 
-def lacking(trainer, most, player=None, error=None, after=0, first=True):
-    """A trainer whose memory suffices for parts of so many examples, in the turn of one player or all, after some steps.
-
-    It may suffice for the first part of a batch.
-    """
+def lacking(trainer, most, error=None, after=0):
+    """A trainer whose memory suffices for parts of so many examples, after some steps."""
     play = trainer.method.losses
 
     def losses(batch, now):
         for name, loss in play(batch, now):
-            if len(batch) > most and player in (None, name) and now.step >= after and (first or now.draws.start):
+            if len(batch) > most and now.step >= after:
                 raise error or RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
             yield name, loss
 

@@ -2,7 +2,7 @@
 
 import pushforward as pf
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare
 
 DATA = space_data((2,), labels=False, n=200)
 

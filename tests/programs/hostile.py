@@ -21,9 +21,9 @@ from pushforward.evaluation.joining import stored as results_in
 from pushforward.evaluation.moments import moments_of
 from pushforward.safe_files import read_json
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training.resuming import reopen
-from pushforward.training.run_spec import digest
+from pushforward.training.api import reopen
+from pushforward.training.checkpoint.disk import sha256, write_json
+from pushforward.training.runs.spec import digest
 
 DATA = space_data((2,), labels=False)
 LIMIT = 60
@@ -51,7 +51,7 @@ def small_run(folder):
     run = pf.fit(recipe_for("distil", DATA, batch=4), DATA, steps=1, out=folder, progress=False)
     run.store_grid(pf.solvers.Euler(), [1.0, 0.5, 0.0])
     for name, content in {"threads": {"stages": [{"step": 0, "threads": [1]}]}, "tables": {"tables": []}}.items():
-        checkpoints.write_json(folder / f"{name}.json", {"format_version": 1, **content})
+        write_json(folder / f"{name}.json", {"format_version": 1, **content})
     (folder / "samples").mkdir(exist_ok=True)
     np.savez_compressed(folder / "samples" / "step_000001.npz", x=DATA.train.x[:4])
     (folder / "report.json").write_text(pf.Comparison().to_json())
@@ -127,12 +127,12 @@ def signed(run):
     for folder in (newest(run), run / "parts" / "teacher"):
         remanifest(folder, lambda files, folder=folder: files.update(listing(folder)))
     store = run / "cache" / "trajectories"
-    parts = [checkpoints.sha256(path) for path in sorted(store.glob("*.safetensors"))]
+    parts = [sha256(path) for path in sorted(store.glob("*.safetensors"))]
     change(store / "index.json", lambda index: index.update(parts=parts))
     rows, weights = run / "rows.safetensors", run / "parts" / "teacher" / "weights.safetensors"
 
     def rehashed(spec):
-        spec["rows"]["sha256"], spec["parts"]["teacher"] = checkpoints.sha256(rows), checkpoints.sha256(weights)
+        spec["rows"]["sha256"], spec["parts"]["teacher"] = sha256(rows), sha256(weights)
 
     respec(run, rehashed)
 
@@ -140,7 +140,7 @@ def signed(run):
 def listing(folder):
     """Size and hash of each file of a checkpoint, as its manifest lists them."""
     files = [path for path in folder.iterdir() if path.name != "MANIFEST.json" and path.is_file()]
-    return {path.name: {"size": path.stat().st_size, "sha256": checkpoints.sha256(path)} for path in files}
+    return {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files}
 
 
 def change(path, function):

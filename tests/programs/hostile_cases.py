@@ -13,7 +13,7 @@ import torch
 from programs.hostile import CANARY, Evil, file_of, header, listing, newest, remanifest, replaced, signed, tensor
 from safetensors.torch import load_file, save_file
 
-from pushforward.training import log
+from pushforward.training.runs import log
 
 JSON = ("spec.json", "state.json", "MANIFEST.json", "latest.json", "threads.json", "grids.json", "tables.json", "report.json")
 TENSORS = ("average.safetensors", "optimizer.safetensors", "weights.safetensors", "rows.safetensors")
@@ -174,7 +174,7 @@ def _texts(name, harmless=()):
 
 
 def _entry(path):
-    from pushforward.training.checkpoint import sha256
+    from pushforward.training.checkpoint.disk import sha256
 
     return {"size": path.stat().st_size, "sha256": sha256(path)}
 

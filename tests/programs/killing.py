@@ -11,7 +11,7 @@ import torch
 from pushforward.methods import distillation as trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.interruptions import Chain, forked
-from pushforward.training import observers
+from pushforward.training.monitor import standard_callbacks as observers
 
 STEPS = {"steps": 6, "checkpoint_every": 2}
 

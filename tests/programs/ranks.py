@@ -25,7 +25,8 @@ from pushforward.data.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
-from pushforward.training.launching import leave
+from pushforward.training.distributed import processes
+from pushforward.training.distributed.process_group import leave
 
 TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
 
@@ -44,7 +45,7 @@ def at_step(rank, step, act):
     """Let a process do something once it has computed so many steps."""
 
     def before(own):
-        from pushforward.training.trainer import Trainer
+        from pushforward.training.loop.trainer import Trainer
 
         usual = Trainer.step
 
@@ -69,7 +70,7 @@ def stopped(trainer):
 
 def lacking(rank):
     """One process has no memory for its part of the third batch, when the others wait for its gradients."""
-    from pushforward.training.step import Step
+    from pushforward.training.loop.step import Step
 
     usual = Step._backward
 
@@ -83,12 +84,6 @@ def lacking(rank):
 
 def hanging(trainer):
     time.sleep(6)
-
-
-def turned(trainer):
-    """A bit of a weight changes by itself."""
-    with torch.no_grad():
-        next(trainer.method.parameters()).view(-1)[0].add_(1e-3)
 
 
 def threads():
@@ -145,9 +140,9 @@ def noted(folder):
 
 def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
-    from pushforward.training import checkpoint
+    from pushforward.training.checkpoint.contents import fill as fill_checkpoint
 
-    usual, saved = checkpoint.fill, []
+    usual, saved = fill_checkpoint, []
 
     def fill(*arguments):
         saved.append(1)
@@ -155,7 +150,7 @@ def full_disk(rank):
             raise OSError(28, "No space left on device")
         return usual(*arguments)
 
-    checkpoint.fill = fill
+    fill_checkpoint = fill
 
 
 def no_data(rank):
@@ -176,16 +171,6 @@ def other_data(rank):
     usual = sources.read
     if rank == 1:
         sources.read = lambda name, options, **more: usual(name, options | {"limit": 199}, **more)
-
-
-def often_compared(then):
-    def before(rank):
-        from pushforward.training import processes
-
-        processes.ALIKE = 2
-        then(rank)
-
-    return before
 
 
 def handed_on(folder, shard):
@@ -217,47 +202,34 @@ def handed_on(folder, shard):
     return [together(count, work(count, until), folder / str(count))[:2] for count, until in ((2, 2), (4, 4), (1, 6))]
 
 
-def started_again(folder):
-    """The launcher of ``--devices``: one of its processes is killed, and it starts both again; the exit code."""
+def started(folder):
+    """The launcher of ``--devices``: the second process cannot read the data after it has met the first; the exit code."""
 
     def entry(words):
-        rank = int(os.environ["RANK"])
+        rank, processes.LINGER = int(os.environ["RANK"]), 20.0
         os.environ["GLOO_SOCKET_IFNAME"] = "none"  # of a cluster that this machine belongs to
-        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-            at_step(1, 3, killed)(rank)
-        at_step(rank, 5, overheard(folder))(rank)
-        with (
-            open(folder.with_name(f"again-{rank}.txt"), "a") as file,
-            contextlib.redirect_stdout(file),
-            contextlib.redirect_stderr(file),
-        ):
+        at_step(rank, 2, overheard(folder))(rank)
+        if rank:
+            at_step(rank, 3, unread)(rank)
+        with open(folder.with_name(f"started-{rank}.txt"), "a") as file, contextlib.redirect_stderr(file):
             sys.exit(command_line(words))
 
-    return start([*TRAIN, "--steps", "6", "--max-restarts", "1", "--devices", "2", "--out", str(folder)], 2, entry)
+    return start([*TRAIN, "--steps", "6", "--devices", "2", "--out", str(folder)], 2, entry)
 
 
-def not_started_again(folder):
-    """The launcher of ``--devices``: one process cannot read the data, which no restart changes; the exit code."""
-
-    def entry(words):
-        rank = int(os.environ["RANK"])
-        no_data(rank)
-        with open(folder.with_name(f"lasting-{rank}.txt"), "a") as file, contextlib.redirect_stderr(file):
-            print("started", file=file)
-            sys.exit(command_line(words))
-
-    return start([*TRAIN, "--steps", "6", "--max-restarts", "2", "--devices", "2", "--out", str(folder)], 2, entry)
+def unread(trainer):
+    raise DataError("moons cannot be read any more.")
 
 
 def main(folder):
     torch.set_num_threads(1)
+    processes.LINGER = 0.0  # no launcher looks
     train = [*TRAIN, "--steps", "6", "--out"]
     cases = {
         "whole": (lambda rank: None),
         "full": full_disk,
         "unread": no_data,
         "unlike": other_data,
-        "turned": often_compared(at_step(1, 3, turned)),
         "stopped": at_step(1, 3, stopped),
         "lacking": lacking,
         "hanging": at_step(1, 3, hanging),
@@ -265,18 +237,15 @@ def main(folder):
     }
     results = {}
     for name, before in cases.items():
-        launch = {"TORCHELASTIC_RUN_ID": name, "TORCHELASTIC_RESTART_COUNT": "0"}
-        launch |= {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
-        results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **launch)
-    again = {"TORCHELASTIC_RUN_ID": "killed", "TORCHELASTIC_RESTART_COUNT": "1"}
-    results["restarted"] = together(2, commanded([*train, str(folder / "killed")]), folder / "restarted-printed", **again)
+        limit = {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
+        results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **limit)
+    results["resumed"] = together(2, commanded(["resume", str(folder / "killed")]), folder / "resumed-printed")
     results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")
     draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
     results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")], noted(folder)), folder / "drawn-printed")
     seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
     results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
-    results["again"] = started_again(folder / "again")
-    results["lasting"] = not_started_again(folder / "lasting")
+    results["started"] = started(folder / "started")
     for kind in ("plain", "sharded"):
         results[kind] = handed_on(folder / kind, kind == "sharded")
     (folder / "results.json").write_text(json.dumps(results))

@@ -19,18 +19,19 @@ import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
-from pushforward.training import Trainer, checkpoint, shards
-from pushforward.training.saving import Saver
+from pushforward.training import Trainer
+from pushforward.training.checkpoint import contents, shards
+from pushforward.training.checkpoint.saver import Saver
 
 WAIT = 20.0
 """Seconds that a write waits for a step that should come at once."""
 
 
 REFUSALS = (
-    ("reduced", 0, checkpoint, "fill"),
+    ("reduced", 0, contents, "fill"),
     ("sharded", 0, shards, "check_space"),
     ("sharded", 1, shards, "flush"),
-    ("sharded", 0, checkpoint, "commit"),
+    ("sharded", 0, shards, "commit"),
 )
 """Kind of training, process, module and function in which the disk refuses."""
 
@@ -73,7 +74,7 @@ def full():
 
 trainers = []
 """That of each step of this process."""
-FILLS = {"reduced": checkpoint, "sharded": shards}
+FILLS = {"reduced": (contents, "fill"), "sharded": (shards, "_write")}
 """The module whose `fill` writes a process's tensors."""
 
 
@@ -95,7 +96,7 @@ def later(kind, folder):
     def work(rank):
         reached, written = threading.Event(), []
         after_three_steps(lambda trainer: reached.set())
-        writes(FILLS[kind], "fill", lambda: written.append(reached.wait(WAIT)))
+        writes(*FILLS[kind], lambda: written.append(reached.wait(WAIT)))
         code = fitted(kind, folder / f"later-{kind}")
         (folder / f"later-{kind}-{rank}.json").write_text(json.dumps(written))
         return code
@@ -133,7 +134,7 @@ def killed(kind, folder):
 
     def work(rank):
         if rank == 0:
-            writes(FILLS[kind], "fill", lambda: os.kill(os.getpid(), signal.SIGKILL))
+            writes(*FILLS[kind], lambda: os.kill(os.getpid(), signal.SIGKILL))
         return fitted(kind, folder / f"killed-{kind}")
 
     return work

@@ -11,8 +11,7 @@ import pushforward as pf
 from pushforward.data import Dataset
 from pushforward.recipes import Recipe
 from pushforward.testing import assert_same, final_state
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
 
 
 def check_killed(make: Callable[[], Recipe], data: Dataset, teacher: Path, folder: Path, steps: int = 6) -> Any:

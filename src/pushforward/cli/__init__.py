@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -40,13 +41,13 @@ from pushforward.cli import (  # noqa: F401 (each registers its verbs)
     tuning,
 )
 from pushforward.cli.advice import as_options
-from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, silent, speaks, start, stop_launcher
+from pushforward.cli.launching import is_grouped, processes_wanted, run_in_group, speaks, start
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import Lasting, app, say, typed
-from pushforward.errors import CheckpointError, PushforwardError
+from pushforward.errors import CheckpointError, GroupError, PushforwardError
 from pushforward.registries import RECIPES
-from pushforward.training.interrupting import ending_signals
+from pushforward.training.loop.signals import ending_signals
 
 __all__ = ["app", "main"]
 
@@ -81,12 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contextlib.redirect_stderr(err),
         _ended_by_sigterm(),
         _warned_in_words(),
-        silent(unless=speaks()),
     ):
         code = _run(words)
         out.ends = OSError  # the error was said; what is left goes nowhere
         out.flush()
-        stop_launcher(code)
     if arguments is None:
         sys.exit(code)
     return code
@@ -159,6 +158,10 @@ def _run(words: list[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
+    if not speaks():
+        if isinstance(error, GroupError):  # the process that failed has said why
+            return error.exit_code
+        time.sleep(1.0)  # where the first process fails alike, its launcher ends this one before it repeats that
     if isinstance(error, PushforwardError):
         say(f"error: {as_options(str(error))}{_another_checkpoint(error)}")
         return error.exit_code

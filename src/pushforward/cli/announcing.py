@@ -13,7 +13,7 @@ from pushforward.cli.terminal import say
 if TYPE_CHECKING:
     from pushforward.training import Trainer
 
-__all__ = ["announce", "critic_name", "nothing_left", "say_news"]
+__all__ = ["announce", "critic_name", "nothing_left"]
 
 CRITICS = {
     "FeatureCritic": "features",
@@ -29,14 +29,15 @@ CRITICS = {
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     """Remove a folder that the caller has just made, and the runs in it, if that fails before anything was saved."""
-    from pushforward.training.claiming import CLAIM, remove
+    from pushforward.training.runs.folder import remove
+    from pushforward.training.runs.run_lock import LOCK
 
     try:
         yield
     except BaseException:
         if not any(folder.glob("**/checkpoints/step_*")):
-            for claim in sorted(folder.glob(f"**/{CLAIM}"), key=lambda path: -len(path.parts)):
-                remove(claim.parent)
+            for lock in sorted(folder.glob(f"**/{LOCK}"), key=lambda path: -len(path.parts)):
+                remove(lock.parent)
         raise
 
 
@@ -45,8 +46,7 @@ def announce(trainer: Trainer) -> None:
     from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.data.tables.faults import count
-    from pushforward.training.foresight import memory_warning
-    from pushforward.training.lineage import leaks, sources_of
+    from pushforward.training.runs.provenance import leaks, sources_of
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     space = trainer.data.space
@@ -62,21 +62,11 @@ def announce(trainer: Trainer) -> None:
         f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}{teacher}{start}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )
-    say_news(trainer)
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
-    of_data = (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data))
-    for warning in (*of_data, *filter(None, [memory_warning(trainer)])):
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
         say(f"{trainer.folder}: warning: {as_options(warning)}")
-
-
-def say_news(trainer: Trainer) -> None:
-    """Say what is new of the processes that take up a run, if anything."""
-    from pushforward.training.launching import news
-
-    for line in news(trainer.processes, trainer.folder, trainer.clock.step):
-        say(f"{trainer.folder}: {line}")
 
 
 def critic_name(method: Mapping[str, Any]) -> str:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pushforward.cli.terminal import say, show
 from pushforward.errors import PushforwardError
 from pushforward.plugins import plugin_options
-from pushforward.training.best import BETTER, best_of
-from pushforward.training.latent_alarms import CODED, SILENT
-from pushforward.training.skipping import in_words
-from pushforward.training.variety_alarm import lost
+from pushforward.training.checkpoint.best import BETTER, best_of
+from pushforward.training.loop.nonfinite import in_words
+from pushforward.training.monitor.alarms import RULES, SILENT, lost
 
 if TYPE_CHECKING:
-    from pushforward.training.run import Run
+    from pushforward.training.runs.run import Run
 
 __all__ = ["closing_notes", "extension", "report_run"]
 
@@ -178,7 +177,11 @@ def _unused_code(run: Run, rows: Rows) -> list[str]:
     if active is None or units is None or active > SILENT * units:
         return []
     which = "no unit of the code is active" if active < 1 else "hardly a unit of the code is active"
-    early = f"; after {run.state['step']:,} steps this may be too early to call collapse" if run.state["step"] < CODED else ""
+    early = (
+        f"; after {run.state['step']:,} steps this may be too early to call collapse"
+        if run.state["step"] < RULES["posterior"][1]
+        else ""
+    )
     warmup = ", or with --warmup 0.3" if last.get("beta") else ""
     from pushforward.report.alarms import alike_samples
 

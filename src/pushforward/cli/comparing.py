@@ -231,8 +231,8 @@ def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, option
     A folder for new runs is made at once, so that two comparisons cannot take one folder.
     """
     from pushforward.training import Progress
-    from pushforward.training.folders import claim
-    from pushforward.training.start import prepare
+    from pushforward.training.api import prepare
+    from pushforward.training.runs.folder import claim
 
     if not planned:
         return report_folder(out, data.name), []

@@ -69,7 +69,7 @@ def demo(
     """
     from pushforward.data import load
     from pushforward.report import Report
-    from pushforward.training.budget import Budget
+    from pushforward.training.loop.budget import Budget
 
     seconds, opening_seconds = Budget.duration(budget), Budget.duration(story)
     check_data(data)
@@ -137,8 +137,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
     """A trainer for each family on the demo's data, announced."""
     from pushforward.training import Progress
-    from pushforward.training.resuming import reopen
-    from pushforward.training.start import prepare
+    from pushforward.training.api import prepare, reopen
 
     progress = Progress()
     trainers = []

@@ -28,7 +28,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
-from pushforward.cli.launching import is_first_start, of_processes
+from pushforward.cli.launching import is_first, of_processes
 from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.sharing import ALONE, Sharing
@@ -80,13 +80,13 @@ def distil(
         overwrite: Replace the runs that are there.
     """
     from pushforward.training import Progress, load
-    from pushforward.training.distilling import check_finish, student
+    from pushforward.training.api import check_finish, student
 
     load_plugins(plugin, [run])
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
     options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     options |= {"trackers": track, **of_processes(sharing)}
-    check_free(out if out and not overwrite and is_first_start(out) else None)
+    check_free(out if out and not overwrite and is_first() else None)
     own, of_finish = _settings(run, settings, finish)
     teacher = load(run, plugins=plugin)
     if finish is not None:
@@ -148,7 +148,7 @@ def _student(trainer: Trainer, then: str) -> Run:
 def _finished(run: Run, trainer: Trainer, how: tuple[str, dict[str, Any], str], options: dict[str, Any]) -> Run:
     """The student after its finish; how: the time, the settings, and the command that does the same."""
     from pushforward.training import Budget
-    from pushforward.training.distilling import finisher
+    from pushforward.training.api import finisher
 
     time, settings, then = how
     say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")

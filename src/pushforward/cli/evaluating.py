@@ -32,7 +32,7 @@ from pushforward.cli.reading import source
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show, typed
-from pushforward.errors import DataError, RunUsageError, UsageError
+from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -121,15 +121,11 @@ def _loaded(
         DataError: For samples that are not there or do not fit the data.
     """
     from pushforward.evaluation.sample_files import is_run
-    from pushforward.training.folders import check_run
-    from pushforward.training.nearby import runs_inside, scored_together
+    from pushforward.training.runs.folder import check_run, runs_inside
 
     if not is_run(run):
         if runs_inside(Path(run)) or (data is None and (Path(run) / "report.html").is_file()):
-            try:
-                check_run(run)
-            except RunUsageError as error:
-                raise RunUsageError(f"{error}{scored_together(Path(run))}") from None
+            check_run(run)
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         if data is None:

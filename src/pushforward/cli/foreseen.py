@@ -11,7 +11,7 @@ from pushforward.cli.terminal import columns, show
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.recipes import Recipe
-    from pushforward.training.planning import Plan
+    from pushforward.training.estimates import Plan
 
 __all__ = ["report_needs"]
 
@@ -40,7 +40,7 @@ def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing
         json: Whether as JSON.
     """
     from pushforward.training import Budget
-    from pushforward.training.planning import plan
+    from pushforward.training.estimates import plan
 
     given = {name: value for name, value in ends.items() if value is not None}
     budget = Budget(**given) if given else Budget(steps=STEPS)
@@ -67,7 +67,7 @@ def _text(needs: Plan) -> str:
     memory = {name: getattr(needs.memory, name) for name in _WORDS}
     table = [[f"  {_WORDS[name]}", "unknown" if value is None else _size(value)] for name, value in memory.items() if value != 0]
     total = [["  in all", _size(needs.memory.total)]]
-    return f"{columns(rows)}\n\nmemory of a process\n{columns(table + total)}\n\nactivations: {needs.activations}"
+    return f"{columns(rows)}\n\nmemory of a process\n{columns(table + total)}"
 
 
 def _size(size: float) -> str:

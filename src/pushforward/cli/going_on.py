@@ -33,19 +33,18 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         UsageError: If ``out`` holds something else.
         CheckpointError: If another demo writes to it, or it holds links.
     """
-    from pushforward.training.checkpoint import write_json
-    from pushforward.training.claiming import note
-    from pushforward.training.folders import Claim, claim, hold
+    from pushforward.training.checkpoint.disk import write_json
+    from pushforward.training.runs.folder import Claim, claim
+    from pushforward.training.runs.run_lock import hold
 
     unfinished = next((place for place in ([Path(out)] if out else _earlier(data)) if _unfinished(place, options)), None)
     if unfinished is None:
         begun = claim(out, f"compare-{data}", "report")
     else:
         refuse_links(unfinished, ())
-        begun = Claim(unfinished, hold(unfinished), ())
+        begun = Claim(unfinished, hold(unfinished))
         say(f"{unfinished} holds this demo, which was interrupted: it goes on")
     with nothing_left(begun.folder):
-        note(begun.folder, FILE)
         write_json(begun.folder / FILE, dict(options))
         yield begun.folder
 

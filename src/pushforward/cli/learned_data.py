@@ -33,8 +33,8 @@ def examples(
         UsageError: If the data of a run came from Python.
         DataError: If it cannot be read, or has changed.
     """
-    from pushforward.training.run_data import data_of_run
-    from pushforward.training.run_spec import read_spec
+    from pushforward.training.runs.provenance import data_of_run
+    from pushforward.training.runs.spec import read_spec
 
     ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
     folder = next((Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None)
@@ -45,4 +45,4 @@ def examples(
     place = recorded.pop("name_or_path", None)
     if isinstance(place, str) and (reading != ALL_DATA or condition is not None):
         return source(place, reading, condition, recorded)
-    return data_of_run(folder, spec, None, absent="Train from Python, and give the data.", changed="name the data: `--data DATA`")
+    return data_of_run(folder, spec)

@@ -105,8 +105,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _run_row(path: Path) -> dict[str, Any]:
     """What a run's spec and checkpoints say of it; a damaged one is a row as well."""
-    from pushforward.training.checkpoint import latest, read_json, unfinished
-    from pushforward.training.folders import check_run
+    from pushforward.safe_files import read_json
+    from pushforward.training.checkpoint.integrity import latest, unfinished
+    from pushforward.training.runs.folder import check_run
 
     run = str(path.parent)
     try:
@@ -130,8 +131,8 @@ def _offered() -> dict[str, Any]:
     import torch
 
     from pushforward.denoisers.precision import resolve_precision
-    from pushforward.training import threads
-    from pushforward.training.machine import machine
+    from pushforward.training.loop import threads
+    from pushforward.training.monitor.machine import machine
 
     versions = {
         **machine(),

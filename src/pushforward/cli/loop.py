@@ -26,8 +26,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
         after: See `train_in_turns`.
     """
     from pushforward.evaluation.turns import train_in_turns
-    from pushforward.training.ending import finished
-    from pushforward.training.interrupting import interruptible
+    from pushforward.training.loop.finalize import finished
+    from pushforward.training.loop.signals import interruptible
 
     with interruptible(trainers), _tidy_terminal(trainers):
         if turn:

@@ -77,7 +77,7 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: 
     check_plugins(files)
     for run in runs:
         if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.run import read_spec
+            from pushforward.training.runs.spec import read_spec
 
             read_spec(run, [*others, *files])
     for file in files:
@@ -143,7 +143,7 @@ def recipe_of(
 
     from pushforward import recipes
     from pushforward.training import in_latent, with_frozen
-    from pushforward.training.generators import seeded
+    from pushforward.training.loop.torch_generators import seeded
 
     frozen = FrozenRuns({}) if frozen is None else frozen
     latent, parts = frozen.runs.get("latent"), {part: run for part, run in frozen.runs.items() if part != "latent"}
@@ -226,20 +226,11 @@ def _operations(text: str) -> float:
 
 
 def check_free(out: str | None) -> None:
-    """Refuse a folder that is taken before any data is read; None, "" and a run that this launch has begun are free."""
-    from pushforward.launched import launched
-    from pushforward.training.folders import free_folder
+    """Refuse a folder that is taken before any data is read; None and "" are free."""
+    from pushforward.training.runs.folder import free_folder
 
-    if out and (launched().name is None or not _is_begun(out)):
+    if out:
         free_folder(out, "", "")
-
-
-def _is_begun(out: str) -> bool:
-    """Whether this launch has begun the run in a folder; torch is imported."""
-    from pushforward.training.launching import restarted
-    from pushforward.training.run_spec import command
-
-    return restarted(out, "", "", command()) is not None
 
 
 def device_of(name: str) -> str:

@@ -106,7 +106,7 @@ def spent(fresh: Sequence[str], budgeting: Budgeting, flops: str | None) -> str 
 
 def report_folder(out: str | None, data: str = "") -> Path:
     """Where the report goes: ``out``, which must not exist, or a free default."""
-    from pushforward.training.folders import free_folder
+    from pushforward.training.runs.folder import free_folder
 
     if out is None:
         return free_folder(None, f"compare-{data}", "report")
@@ -117,7 +117,7 @@ def report_folder(out: str | None, data: str = "") -> Path:
 
 def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
     """The steps that so many floating point operations allow, which are said, as an option of `prepare`."""
-    from pushforward.training.flops import steps_within
+    from pushforward.training.estimates import steps_within
 
     steps, each = steps_within(flops, recipe, data)
     say(f"{recipe.name}: a step takes {each:.3g} floating point operations, so {flops:g} allow {steps:,} steps")

@@ -80,7 +80,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """What is called with the number of files or lines that were read, and that of all; a long reading is shown on stderr."""
-    from pushforward.training.progress import Progress, duration
+    from pushforward.training.loop.progress import Progress, duration
 
     progress, since = Progress(), time.monotonic()
     noun = "lines" if name.lower().endswith((".csv", ".tsv", ".data", ".txt")) else "files"

@@ -39,15 +39,15 @@ def report(
     """
     folder = Path(run)
     if not folder.is_dir():
-        from pushforward.training.nearby import close_run
+        from pushforward.training.runs.folder import run_suggestion
 
-        raise RunUsageError(f"There is no run {run}.{close_run(folder)} List runs: pushforward list runs")
+        raise RunUsageError(f"There is no run {run}.{run_suggestion(folder)} List runs: pushforward list runs")
     check_numbers(n, repeats)
     check_features(features, plugin)
     from pushforward.evaluation.comparison import compare
     from pushforward.report import Report
     from pushforward.training import load
-    from pushforward.training.folders import free_folder
+    from pushforward.training.runs.folder import free_folder
 
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])

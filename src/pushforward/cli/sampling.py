@@ -132,7 +132,7 @@ def say_if_unfinished(run: Run) -> None:
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     """The run with the weights that were asked for, on its device."""
-    from pushforward.training.folders import check_run
+    from pushforward.training.runs.folder import check_run
 
     check_plugins(loading.plugin)
     check_run(run)
@@ -145,7 +145,7 @@ def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
 def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUIDED) -> Run:
     """The run with the solver, guidance or truncation that the command line asks for; see `Run.configured`."""
     loaded = loaded_run(run, loading)
-    from pushforward.training.run import checkpoint_in
+    from pushforward.training.runs.folder import checkpoint_in
 
     options: dict[str, Any] = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
     options["interval"] = interval_of(guiding.interval)

@@ -19,12 +19,10 @@ class Sharing:
     Args:
         devices: Start this many processes here, each with a CUDA device of its own or a share of the cores.
         shard: Each process holds a share of weights and optimisers.
-        max_restarts: Restarts from the last checkpoint where one is lost.
     """
 
     devices: int | None = None
     shard: Flag = False
-    max_restarts: int = 0
 
 
 @Parameter(name="*", group=PROCESSES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.announcing import announce, say_news
+from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.foreseen import report_needs
@@ -37,7 +37,7 @@ from pushforward.cli.groups import (
     Settings,
     Track,
 )
-from pushforward.cli.launching import check_sharing, is_first_start, of_processes
+from pushforward.cli.launching import check_sharing, is_first, of_processes
 from pushforward.cli.learned_data import examples
 from pushforward.cli.loop import starting, train_all
 from pushforward.cli.parsing import (
@@ -123,7 +123,7 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite or dry_run or not is_first_start(out) else out)
+    check_free(None if overwrite or dry_run or not is_first() else out)
     loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     budget = _counted(ends, chosen, loaded)
@@ -139,7 +139,7 @@ def train(
 def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
     """The run of a new training."""
     from pushforward.training import Progress
-    from pushforward.training.start import prepare
+    from pushforward.training.api import prepare
 
     trainer = prepare(recipe, data, **options, progress=Progress())
     with starting(trainer):
@@ -156,7 +156,7 @@ def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, A
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
     """Runs by the name of the part that they become; some names have an option of their own."""
-    from pushforward.training.frozen import pairs_of
+    from pushforward.training.frozen_recipes import pairs_of
 
     return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
 
@@ -200,21 +200,18 @@ def resume(
         start: A checkpoint's name, such as step_000500; default the newest.
         fallback: Where the newest checkpoint is damaged, go on from the newest whole one.
     """
-    from pushforward.training.folders import check_run, put_back
+    from pushforward.training.runs.folder import check_run
 
     ends = amounts(budgeting)
     check_plugins(plugin)
-    if is_first_start():
-        put_back(Path(run))
     check_run(run)
     from pushforward.training import Progress
-    from pushforward.training.resuming import reopen
+    from pushforward.training.api import reopen
 
     options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
     options["trackers"] = track
     trainer = reopen(run, **options, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
-    say_news(trainer)
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
 

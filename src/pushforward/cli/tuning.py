@@ -124,7 +124,7 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 @contextmanager
 def _watched(run: Run, what: str, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
-    from pushforward.training.progress import Progress, duration
+    from pushforward.training.loop.progress import Progress, duration
 
     say(f"learning {what} on {examples:,} examples of noise ...")
     progress, since = Progress(), []
@@ -156,11 +156,11 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn a table and keep it if it is better; what is reported."""
     from pushforward.evaluation.curves import training_distance
-    from pushforward.training.run_data import data_of_run
+    from pushforward.training.runs.provenance import data_of_run
     from pushforward.transports.learned_steps import learn_table
 
-    absent, known = "Learn times, which need no data: --what times.", run.learned_grid(flow.steps, flow.solver)
-    distance = training_distance(run.transport, data_of_run(run.folder, run.spec, None, absent=absent, changed="train again"))
+    known = run.learned_grid(flow.steps, flow.solver)
+    distance = training_distance(run.transport, data_of_run(run.folder, run.spec))
     name, amounts = type(flow.solver).__name__, {"n": 256, "rounds": 200, **amounts}
     with _watched(run, f"a table for {flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
         learned = learn_table(flow, distance, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.unseen import fitting
 from pushforward.extractors import Spaces
 from pushforward.training import Run
-from pushforward.training.run import transport_of
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport
 
 __all__ = ["SaidOptions", "compare"]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
-from pushforward.training.memory import added_peak, held_bytes
+from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.rejection import as_drawn, unmet_kept
 
@@ -139,7 +139,7 @@ def _wait() -> None:
 def sampling_memory(transport: Transport, n: int) -> int | None:
     """Bytes in tensors that sampling a batch of n holds at most, the weights included.
 
-    PyTorch's allocator counts them (`pushforward.training.memory.added_peak`), so neither the library nor other models and data
+    PyTorch's allocator counts them (`training.loop.memory.added_peak`), so neither the library nor other models and data
     in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
     six steps, since steps follow one another and hold no more in many.
 

@@ -42,9 +42,9 @@ from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe
 from pushforward.registries import METRICS
 from pushforward.training import Run
-from pushforward.training.machine import machine
-from pushforward.training.rehearsal import training_memory
-from pushforward.training.run import transport_of
+from pushforward.training.estimates import training_memory
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport, has_levels
 from pushforward.transports.rejection import counted, unmet_kept, warn_broken
 from pushforward.transports.shared_sampling import stream

@@ -27,8 +27,8 @@ from pushforward.numbers import counted
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
 from pushforward.training import Run
-from pushforward.training.run import transport_of
-from pushforward.training.samplers import by_default
+from pushforward.training.runs.learned_solvers import by_default
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 from pushforward.transports.rejection import unmet_kept
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pushforward.metrics import Score, describe
 from pushforward.numbers import count, plain
 from pushforward.training import Run
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training.tensors import restore
-from pushforward.training.tuned import weights_of
+from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.integrity import step_name, weights_of
+from pushforward.training.checkpoint.tensors import restore
 from pushforward.transports import Transport
 
 __all__ = ["lag_warnings"]
@@ -66,10 +66,10 @@ def _long(run: Run) -> bool:
 
 def _last(run: Run) -> Transport | None:
     """The sampler with the last weights of a run's checkpoint; None where these are the run's, or the checkpoint is gone."""
-    folder = run.folder / "checkpoints" / checkpoints.step_name(run.state["step"])
+    folder = run.folder / "checkpoints" / step_name(run.state["step"])
     if not folder.is_dir() or run.weights != weights_of(folder):
         return None
     method = copy.deepcopy(run.method)
-    restore(method, checkpoints.load(folder, run.transport.device).weights(raw=True), folder)
+    restore(method, load(folder, run.transport.device).weights(raw=True), folder)
     method.eval()
     return method.transport()

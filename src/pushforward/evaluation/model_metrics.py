@@ -20,8 +20,8 @@ from pushforward.evaluation.synthetic_training import accuracy_errors, check_lab
 from pushforward.methods.evidence_bound import HasImportanceWeights
 from pushforward.metrics import Score
 from pushforward.training import Run
-from pushforward.training.machine import machine
-from pushforward.training.run import transport_of
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport
 from pushforward.transports.likelihood import bits_per_dim
 from pushforward.transports.shared_sampling import stream

@@ -13,9 +13,8 @@ from pushforward.evaluation.unseen import check_unseen
 from pushforward.numbers import counted
 from pushforward.registries import RECIPES
 from pushforward.training import Run, load
-from pushforward.training.own_columns import is_data_of
-from pushforward.training.run import transport_of
-from pushforward.training.run_data import data_of_run
+from pushforward.training.runs.provenance import data_of_run
+from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport
 
 __all__ = ["check_model", "check_model_kind", "data_of", "informed", "models_of"]
@@ -86,7 +85,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         raise UsageError(f"{name} makes {_described(space)}; {data.name} has {_described(data.space)}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    if isinstance(model, Run) and not is_data_of(model.spec, data):
+    if isinstance(model, Run) and model.spec["examples_fingerprint"] != data.examples_fingerprint:
         raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
 
 
@@ -116,5 +115,4 @@ def data_of(model: Run | Transport) -> Dataset:
     """
     if not isinstance(model, Run):
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
-    absent = "Evaluate it in Python and give the data: pf.evaluate(run, data), or pf.compare(runs, data)."
-    return data_of_run(model.folder, model.spec, None, absent=absent, changed="train again")
+    return data_of_run(model.folder, model.spec)

@@ -16,7 +16,7 @@ from pushforward.data.array_headers import array_header
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import opened
 from pushforward.training import Run
-from pushforward.training.landscape import SIDE
+from pushforward.training.monitor.critic_landscape import SIDE
 
 __all__ = ["MOST", "moments_of"]
 

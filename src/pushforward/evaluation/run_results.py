@@ -19,10 +19,10 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.safe_files import read_object
 from pushforward.training import Run
-from pushforward.training.best import best_of
-from pushforward.training.checkpoint import latest, unfinished, weights_hash
-from pushforward.training.skipping import MARK, in_words
-from pushforward.training.variety_alarm import lost
+from pushforward.training.checkpoint.best import best_of
+from pushforward.training.checkpoint.integrity import latest, unfinished, weights_hash
+from pushforward.training.loop.nonfinite import MARK, in_words
+from pushforward.training.monitor.alarms import lost
 
 __all__ = ["config_of", "health_of", "landscapes_of", "of_run", "unfinished_warnings"]
 
@@ -114,7 +114,7 @@ def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
-    """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment up to a run's step."""
+    """Step, and scores, limits and raw samples (`training.monitor.critic_landscape`), for each moment up to a run's step."""
     landscapes: list[tuple[int, Mapping[str, np.ndarray]]] = []
     for step, arrays in moments_of(run):
         if step <= run.state["step"] and {"scores", "limits", "raw"} <= arrays.keys():

@@ -17,9 +17,9 @@ from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import config_of, landscapes_of
 from pushforward.training import Run, load
-from pushforward.training.run import pick
-from pushforward.training.run_data import data_of_run
-from pushforward.training.tuned import weights_of
+from pushforward.training.checkpoint.integrity import weights_of
+from pushforward.training.runs.provenance import data_of_run
+from pushforward.training.runs.run import pick
 from pushforward.transports import has_steps, inner_of
 
 __all__ = ["with_pictures"]
@@ -42,7 +42,7 @@ def with_pictures(comparison: Comparison, folder: Path) -> Comparison:
         pictures[model.name], run = _of_model(model, comparison, folder)
         if run is not None and "real" not in pictures:
             with suppress(Exception):  # a damaged spec may name anything as its data
-                pictures["real"] = real_pictures(data_of_run(run.folder, run.spec, None, absent="", changed=""))
+                pictures["real"] = real_pictures(data_of_run(run.folder, run.spec))
     return replace(comparison, pictures=pictures)
 
 

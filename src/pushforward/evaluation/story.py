@@ -11,10 +11,9 @@ from typing import Any
 from pushforward import recipes
 from pushforward.data import load
 from pushforward.training import Trainer
-from pushforward.training.generators import seeded
-from pushforward.training.progress import Watcher
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training.api import prepare, reopen
+from pushforward.training.loop.progress import Watcher
+from pushforward.training.loop.torch_generators import seeded
 
 __all__ = ["CAST", "DATA", "Character", "story_trainers"]
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.training import Run, Trainer
-from pushforward.training.ending import finished, salvaged
+from pushforward.training.loop.finalize import finished, salvaged
 
 __all__ = ["train_in_turns"]
 

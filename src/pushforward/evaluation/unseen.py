@@ -13,8 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.scoring import compared
 from pushforward.training import Run
-from pushforward.training.lineage import leaks
-from pushforward.training.own_columns import is_data_of
+from pushforward.training.runs.provenance import leaks
 from pushforward.transports import Transport, has_steps, inner_of
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    known = isinstance(model, Run) and "examples_fingerprint" in model.spec and is_data_of(model.spec, data)
+    known = isinstance(model, Run) and model.spec["examples_fingerprint"] == data.examples_fingerprint
     if not isinstance(model, Run) or (
         not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
     ):

@@ -168,7 +168,7 @@ class Recipe:
         family: The family of models, in words.
         builds_on: Names of the models and data sets that the method has learned from before its training, with the
             training examples of each. A trainer adds those of the method itself: the data sets that it starts from
-            (`pushforward.training.lineage.with_ancestors`).
+            (`pushforward.training.runs.provenance.with_ancestors`).
         first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
             starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.
         samplers: How the runs of frozen parts sample by default, by the name of the part (`pushforward.training.samplers`).

@@ -23,10 +23,10 @@ from pushforward.data import Dataset
 from pushforward.errors import CheckpointError
 from pushforward.methods.method import answered
 from pushforward.recipes.recipe import Recipe
-from pushforward.training import Silent, Trainer, checkpoint
-from pushforward.training.digests import state_digest
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training import Silent, Trainer
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint import contents, integrity
+from pushforward.training.checkpoint.digest import state_digest
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 """The functions of `os` after each of which a disk can stop."""
@@ -47,11 +47,8 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
         beside: Whether checkpoints are written beside the next steps, or while training waits.
     """
     from pushforward.testing.models import recipe_for, space_data
-    from pushforward.training import checkpoint
-    from pushforward.training.resuming import reopen
-    from pushforward.training.start import prepare
 
-    data, save = space_data((2,), labels=False), checkpoint.save
+    data, save = space_data((2,), labels=False), contents.save
 
     def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
         with disk if step == every else contextlib.nullcontext():
@@ -62,7 +59,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     else:
         trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
     trainer.saver.beside = beside
-    with patch.object(checkpoint, "save", saved):
+    with patch.object(contents, "save", saved):
         trainer.advance()
 
 
@@ -379,14 +376,14 @@ class Chain:
                 trainer = reopen(folder, data=self.data)
         if trainer is None:
             trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)
-        save = checkpoint.save
+        save = contents.save
 
         def marked(where: Path, step: int, *arguments: Any, **named: Any) -> None:
             save(where, step, *arguments, **named | ({} if self.keep is None else {"keep": self.keep}))
             marks[step] = dict(events.counts)
             self.saved(name, step)
 
-        with events.watching(trainer), patch.object(checkpoint, "save", marked):
+        with events.watching(trainer), patch.object(contents, "save", marked):
             trainer.advance()
         return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
 
@@ -435,8 +432,8 @@ def newest_step(folder: Path) -> int:
     Raises:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.
     """
-    newest = checkpoint.latest(folder / "checkpoints")
-    return -1 if newest is None else int(checkpoint.read_state(newest)["step"])
+    newest = integrity.latest(folder / "checkpoints")
+    return -1 if newest is None else int(integrity.read_state(newest)["step"])
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, Any]:

@@ -26,11 +26,12 @@ from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods.method import Method, Now, PrecomputesInputs
 from pushforward.recipes import RecipeFunction
 from pushforward.recipes.recipe import Recipe
-from pushforward.training import Run, checkpoint, fit, load
-from pushforward.training.digests import MEASURED
-from pushforward.training.preparing import fields_of
-from pushforward.training.resuming import reopen
-from pushforward.training.start import prepare
+from pushforward.training import Run, fit, load
+from pushforward.training.api import prepare, reopen
+from pushforward.training.checkpoint.contents import load as load_checkpoint
+from pushforward.training.checkpoint.digest import MEASURED
+from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.runs.precompute import fields_of
 from pushforward.transports import Flow, Transport
 
 
@@ -359,9 +360,9 @@ FEW = 4
 
 def final_state(folder: Path) -> State:
     """Every tensor and counter of a run's newest checkpoint, without measurements and settings."""
-    newest = checkpoint.latest(folder / "checkpoints")
+    newest = latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
-    stored = checkpoint.load(newest)
+    stored = load_checkpoint(newest)
     return stored.tensors, {name: value for name, value in stored.state.items() if name not in MEASURED}
 
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.training.budget import Budget
-    from pushforward.training.digests import state_digest
-    from pushforward.training.distilling import distil
-    from pushforward.training.frozen import with_frozen
-    from pushforward.training.latent_data import autoencoder_of, in_latent
-    from pushforward.training.progress import Progress, Silent, Watcher
-    from pushforward.training.resuming import resume
-    from pushforward.training.run import Run, load
-    from pushforward.training.start import fit
-    from pushforward.training.trainer import Trainer
+    from pushforward.training.api import distil, fit, resume
+    from pushforward.training.checkpoint.digest import state_digest
+    from pushforward.training.frozen_recipes import autoencoder_of, in_latent, with_frozen
+    from pushforward.training.loop.budget import Budget
+    from pushforward.training.loop.progress import Progress, Silent, Watcher
+    from pushforward.training.loop.trainer import Trainer
+    from pushforward.training.runs.run import Run, load
 
 __all__ = [
     "Budget",
@@ -38,15 +35,12 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "budget": ("Budget",),
-        "digests": ("state_digest",),
-        "distilling": ("distil",),
-        "latent_data": ("autoencoder_of", "in_latent"),
-        "frozen": ("with_frozen",),
-        "progress": ("Progress", "Silent", "Watcher"),
-        "run": ("Run", "load"),
-        "resuming": ("resume",),
-        "start": ("fit",),
-        "trainer": ("Trainer",),
+        "api": ("distil", "fit", "resume"),
+        "loop.budget": ("Budget",),
+        "checkpoint.digest": ("state_digest",),
+        "frozen_recipes": ("autoencoder_of", "in_latent", "with_frozen"),
+        "loop.progress": ("Progress", "Silent", "Watcher"),
+        "runs.run": ("Run", "load"),
+        "loop.trainer": ("Trainer",),
     },
 )

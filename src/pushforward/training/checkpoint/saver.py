@@ -1,0 +1,244 @@
+"""When and what a training saves: its checkpoints, from the state of its trainer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.errors import CheckpointError
+from pushforward.training.checkpoint import contents, shards
+from pushforward.training.checkpoint.contents import Checkpoint
+from pushforward.training.checkpoint.disk import bytes_of
+from pushforward.training.checkpoint.integrity import FORMAT, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.tensors import copied, restore
+from pushforward.training.loop.callbacks import held, passed
+from pushforward.training.loop.memory import free_memory, peak_memory
+from pushforward.training.loop.time_budget import stages_of
+from pushforward.training.runs.spec import digest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from pushforward.training.distributed.processes import Processes
+
+SHARE = 0.5
+"""The share of the memory that is available which the copy of a state may take; a larger one is written while training waits."""
+
+_writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
+    os.register_at_fork(before=lambda: wait_for(list(_writing)))
+
+
+def beside(work: Callable[[], None]) -> Future[None]:
+    """Do some work in a thread of its own; the future has its error."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    _writing.add(future)
+    threading.Thread(target=run, name="pushforward-save").start()
+    return future
+
+
+class Saver:
+    """Writes and restores the checkpoints of one trainer, which calls it between steps.
+
+    A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
+    a trainer gives its folder back when it is deleted.
+
+    Attributes:
+        step: The step of the newest checkpoint, which may be being written; -1 where there is none.
+        peak: The most memory used so far, bytes.
+        beside: Whether checkpoints that nothing waits for are written beside the next steps.
+        refused: Whether the disk of any process had refused such a checkpoint when all processes last told each other.
+        weights_step: The step of the weights where training has ended with those of an earlier one (`go_back`); else None.
+    """
+
+    def __init__(self) -> None:
+        self.step, self.peak, self._seconds, self.beside, self.refused = -1, 0, 0.0, True, False
+        self._before = self.step, self._seconds
+        self.weights_step: int | None = None
+        self._written: Future[None] | None = None
+
+    def due(self, trainer: Any) -> bool:
+        """Whether a regular checkpoint is due."""
+        return bool(trainer.settings.due(trainer.clock, self._seconds))
+
+    def note_memory(self, device: torch.device) -> None:
+        """Include the memory used so far in the peak that checkpoints state."""
+        self.peak = max(self.peak, peak_memory(device))
+
+    def join(self) -> BaseException | None:
+        """Wait until nothing is being written; its error, which stays for `wait`."""
+        error = None if self._written is None else self._written.exception()
+        if error is not None:
+            self.step, self._seconds = self._before
+        return error
+
+    def close(self, trainer: Any) -> None:
+        """Wait until nothing is being written; an error that `wait` may never raise is a warning."""
+        if (error := self.join()) is not None:
+            trainer.progress.say(f"warning: {error}")
+        self._written = None
+
+    def wait(self, processes: Processes) -> None:
+        """Wait until the newest checkpoint is written; every process must call this.
+
+        Raises:
+            CheckpointError: If the disk of any process has refused it; the one before stays.
+        """
+        error = self.join()
+        self._written = None
+        if (words := processes.failure(None if error is None else str(error))) is not None:
+            self.step, self._seconds = self._before
+            if error is not None and processes.count == 1:
+                raise error
+            raise CheckpointError(words) from error
+
+    @property
+    def failed(self) -> bool:
+        """Whether this process could not write a checkpoint beside the last steps, which no `wait` has raised yet."""
+        return self._written is not None and self._written.done() and self._written.exception() is not None
+
+    def check(self, processes: Processes) -> None:
+        """Raise the error of a checkpoint that could not be written beside the last steps, as `wait` does; do not wait."""
+        if self.refused or (processes.count == 1 and self.failed):
+            self.refused = False
+            self.wait(processes)
+
+    def save(self, trainer: Any, meanwhile: bool = False) -> None:
+        """Write a checkpoint of the present step of a `Trainer`, whose weights are known to be finite.
+
+        Args:
+            trainer: The trainer.
+            meanwhile: Whether training may go on while it is written. An error is then raised by `check` or `wait`.
+
+        Raises:
+            CheckpointError: If the disk refuses this one, or has refused the one before; earlier checkpoints stay.
+        """
+        processes = trainer.processes
+        self.wait(processes)
+        tensors = state_of(trainer)
+        if trainer.holding.writes:
+            trainer.journal.sync()
+        if trainer.holding.writes or processes.sharded:
+            meanwhile = meanwhile and self.beside and self.step >= 0 and _fits(tensors, processes)
+            if meanwhile:
+                whole = {name: copied(group) for name, group in tensors.items()} if not processes.sharded else None
+                tensors = shards.copied(tensors) if whole is None else whole
+            where, state = trainer.folder / "checkpoints", self._state(trainer)
+            options: dict[str, Any] = {"after": self.step, "held": held(trainer.observers, trainer.method)}
+            work = partial(contents.save, where, trainer.clock.step, tensors, state, **options)
+            if processes.sharded:
+                work = partial(shards.save, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
+            if meanwhile:
+                self._written = beside(work)
+            else:
+                work()
+        self._before = self.step, self._seconds
+        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+
+    def _state(self, trainer: Any) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT,
+            **trainer.clock.state(),
+            "samples": trainer.samples,
+            "budget": asdict(trainer.budget),
+            "spec_sha256": digest(trainer.content),
+            "precision": trainer.precision,
+            "batch": trainer.training.batch,
+            "peak_memory_mb": self.peak / 2**20,
+            **({} if self.weights_step is None else {"weights_step": self.weights_step}),
+            **trainer.store.state(),
+        }
+
+    def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
+        """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
+
+        It becomes the newest, and later rows of the log are dropped; observers read the others.
+        """
+        self.wait(trainer.processes)
+        stored = stored_for(trainer.processes, stored, trainer.device) if isinstance(stored, Path) else stored
+        take_up(trainer, stored)
+        state, inside = stored.state, stored.folder.parent
+        same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
+        trainer.clock.budget = trainer.store.restore(state, trainer.budget)
+        trainer.clock.restore(state, stages_of(trainer.folder, state) if same else [])
+        self.peak = int(2**20 * (state.get("peak_memory_mb") or 0))
+        self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
+        self._before = self.step, self._seconds
+        trainer.threads.resume(self.step)
+        if trainer.holding.writes and latest(inside) != stored.folder:
+            write_latest(inside, stored.folder.name)
+        for row in trainer.journal.cut(state["step"]):
+            trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        where = {"the step and the seconds of training to go on from": [trainer.clock.step, trainer.clock.seconds]}
+        trainer.processes.compare(where)
+
+
+def _fits(tensors: Mapping[str, Mapping[str, Tensor]], processes: Processes) -> bool:
+    """Whether memory has space for a copy of a state: that of each process where all write."""
+    memory = free_memory()
+    fits = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+    return not processes.agreed(not fits) if processes.sharded else fits
+
+
+def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, as they are: sharded or whole."""
+    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
+
+
+def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
+    """A checkpoint to `take_up`, verified and read; without tensors where each process reads its own part of sharded ones then.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    if not (processes.sharded and shards.has_shards(folder)):
+        return contents.load(folder, device)
+    # one process verifies all files
+    return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
+
+
+def take_up(trainer: Any, stored: Checkpoint) -> None:
+    """Give a trainer the weights, averages and optimisers of a checkpoint; its counters stay.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    if not stored.tensors:
+        shards.restore(trainer, stored.folder)
+        return
+    restore(trainer.method, stored.tensors["method"], stored.folder)
+    restore(trainer.average.method, stored.weights(), stored.folder)
+    for player in trainer.players.values():
+        player.restore(stored.tensors["optimizer"])
+
+
+def go_back(trainer: Any) -> None:
+    """Give a trainer the weights of the last step that was found good; they are then saved as those of the present step.
+
+    Where that checkpoint is gone, because an older one was resumed, it is the newest one.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    inside = trainer.folder / "checkpoints"
+    good = inside / step_name(passed(trainer.observers) or 0)
+    where = good if good.is_dir() else latest(inside) or good
+    take_up(trainer, stored_for(trainer.processes, where, trainer.device))
+    trainer.saver.weights_step = step_of(where)

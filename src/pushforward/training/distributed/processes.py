@@ -1,0 +1,222 @@
+"""The processes that train one model together: their sums, and where the weights are."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import DataError, GroupError, UsageError
+from pushforward.methods.method import Method
+from pushforward.training.distributed.sharding import shard
+
+TIMEOUT = 120.0
+"""Seconds in which each process answers the others, where no other time is set."""
+LINGER = 5.0
+"""Seconds that a process stays after another one is lost, so that a launcher sees the one that failed first."""
+_LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|recvValue|sendBytes")
+
+
+class Processes:
+    """One process, which trains by itself; the base of others.
+
+    Attributes:
+        rank: The number of this process; the first one, 0, writes the run's files.
+        count: How many there are. Each computes the same share of every batch.
+        sharded: Whether each holds a share of the weights.
+        control: Their group of torch.distributed for what is no tensor; None for the default one, or where there is none.
+        saving: Their group for what is written beside training; its first use must be the same for all processes.
+        words: How many, by which backend of torch.distributed, and where the weights are; empty for one process.
+    """
+
+    rank: int = 0
+    count: int = 1
+    sharded: bool = False
+    control: Any = None
+    saving: Any = None
+    words: str = ""
+
+    def distribute(self, method: Method) -> Method:
+        """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
+        return method
+
+    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors over all processes; each process gives as many of the same shapes."""
+        return list(tensors)
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace gradients by their sums over all processes."""
+
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number (of a signal), and whether any has failed."""
+        return seconds, stop, failed
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any process wants something, so that all do it."""
+        return wanted
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Within this context the loss of another process is an error that says so: "In NAME another process was lost"."""
+        yield
+
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed: the words of the first one that has; None where none has."""
+        return words
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A plain value from each process, in their order."""
+        return [value]
+
+    def first(self, value: Any) -> Any:
+        """The plain value that the first process gives."""
+        return value
+
+    def compare(self, what: Mapping[str, Any]) -> None:
+        """Refuse processes that were started with different data, versions or settings, which are given JSON-ready by name."""
+
+
+class Group(Processes):
+    """The processes of torch.distributed's default group.
+
+    Args:
+        sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
+        device: Where they train, "cpu" or "cuda".
+        timeout: Seconds in which each process answers the others.
+
+    References:
+        Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
+    """
+
+    def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT) -> None:
+        self.sharded, self.device, self.timeout = sharded, device, timeout
+        self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
+        self.words = f"{self.count} processes, {backend}, {'a share of the' if sharded else 'all'} weights in each"
+        self._networks: list[Any] = []
+        # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
+        self.control = self._gloo() if device != "cpu" else None
+
+    def _gloo(self) -> Any:
+        return torch.distributed.new_group(backend="gloo", timeout=datetime.timedelta(seconds=self.timeout))
+
+    @cached_property
+    def saving(self) -> Group:  # type: ignore[override]
+        """The same processes by a group of its own, so that a thread can write while the main one trains."""
+        beside = copy.copy(self)
+        beside.control = self._gloo()
+        return beside
+
+    def distribute(self, method: Method) -> Method:
+        """Shard the network of each player, or take the weights of the first process for all."""
+        if self.sharded:
+            self._networks += shard(method, self.device, self.count)
+            return method
+        for tensor in method.state_dict().values():
+            torch.distributed.broadcast(tensor, 0)
+        return method
+
+    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors over all processes."""
+        sums = [tensor.detach().clone() for tensor in tensors]
+        for dtype in dict.fromkeys(tensor.dtype for tensor in sums):
+            _add([tensor for tensor in sums if tensor.dtype == dtype])
+        return sums
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up gradients; those of sharded weights are added up as they are computed, and their whole weights are dropped."""
+        for network in self._networks:
+            network.reshard()
+        _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
+
+    def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
+        """The mean of a time over all processes, the largest number, and whether any has failed; the same in each."""
+        values = self._rows([seconds, stop, failed])
+        return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any process wants something."""
+        return bool(self._rows([wanted]).any())
+
+    def _rows(self, numbers: Sequence[float]) -> Tensor:
+        """The numbers of all processes, (processes, numbers)."""
+        own = torch.tensor(numbers, dtype=torch.float64)
+        rows = [torch.empty_like(own) for _ in range(self.count)]
+        torch.distributed.all_gather(rows, own, group=self.control)
+        return torch.stack(rows)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Within this context the loss of another process is an error that says so.
+
+        Raises:
+            GroupError: If another process is lost; the one that has failed says why.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, torch.distributed.DistError) and _LOST.search(str(error)) is None:
+                raise
+            time.sleep(LINGER)
+            raise GroupError(
+                f"In {name} another process of this training was lost, or did not answer within {self.timeout:g} seconds "
+                "(PUSHFORWARD_TIMEOUT=600 gives it more). What was saved is intact: start all again with pushforward resume."
+            ) from error
+
+    def failure(self, words: str | None) -> str | None:
+        """What every process raises where one has failed, with the number of that process."""
+        if not self.agreed(words is not None):
+            return None
+        return next(f"In process {rank}: {said}" for rank, said in enumerate(self.gathered(words)) if said is not None)
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A plain value from each process, in their order."""
+        values: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(values, value, group=self.control)
+        return values
+
+    def first(self, value: Any) -> Any:
+        """The plain value that the first process gives."""
+        return self.gathered(value if self.rank == 0 else None)[0]
+
+    def compare(self, what: Mapping[str, Any]) -> None:
+        """Refuse processes that were started with different data, versions or settings.
+
+        Raises:
+            DataError: If the data differs.
+            UsageError: If anything else does, naming it and both values.
+        """
+        each = self.gathered({name: _short(value) for name, value in what.items()})
+        for name, value in each[0].items():
+            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
+            if rank is not None:
+                raise (DataError if name == "data" else UsageError)(
+                    f"The processes of this training differ in {name}: process 0 has {value}, process {rank} has "
+                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
+                )
+
+
+def _short(value: Any) -> str:
+    """A value for comparison: its JSON where that is short, else its hash."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _add(tensors: Sequence[Tensor]) -> None:
+    """Add up tensors of one type over all processes, in place and at once."""
+    if not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view(tensor.shape))

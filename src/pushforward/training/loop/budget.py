@@ -1,0 +1,286 @@
+"""How long to train, and where in that time a step stands."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from pushforward.errors import UsageError
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
+_COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
+SETTLE = 2 / 3
+"""The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
+CHECKS = 48
+"""From there on the forecast is repeated whenever another 1 / CHECKS of the budget is used."""
+TOLERANCE = 0.02
+"""The share of a seconds budget by which training may miss it before the number of steps is corrected."""
+LATEST = 15
+"""The usual time of a step is the median of so many latest ones."""
+FEWEST = 5
+"""A forecast counts at least so many steps."""
+LONGEST = 4
+"""A forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones."""
+WARMUP = 0.1
+"""The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
+
+
+def _read(text: str, number: str, units: str) -> tuple[float, str]:
+    """The number and the unit of a text such as "1.5 h", by their patterns; not a number where it says none."""
+    match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
+    try:
+        return (float(match[1]), match[2] or "") if match else (math.nan, "")
+    except ValueError:
+        return math.nan, ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An end of training: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
+
+    steps: int | None = None
+    samples: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.steps, self.samples, self.seconds) if value is not None]
+        if len(given) != 1:
+            raise UsageError("Give exactly one budget: `steps`, `samples` or `seconds`.")
+        if not given[0] > 0:
+            raise UsageError(f"A budget must be positive, got {given[0]}.")
+
+    @staticmethod
+    def duration(text: str | float) -> float:
+        """Seconds from "90", "60s", "10m", "1.5h" or "10 minutes"."""
+        value, unit = _read(str(text).lower(), r"[\d.]+", _UNITS)
+        value *= _SECONDS[unit[:1] or "s"]
+        if not value > 0:
+            several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
+            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.{several}')
+        return value
+
+    @staticmethod
+    def count(text: str | int) -> int:
+        """A number from "5000", "200k" or "1.5M"."""
+        value, unit = _read(str(text), r"[\d._]+", "[kKmM]")
+        if unit == "m" and value > 0:
+            raise UsageError(
+                f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'
+            )
+        value *= _COUNTS.get(unit, 1)
+        if not value >= 1:
+            raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M.')
+        return round(value)
+
+    def total_steps(self, batch: int) -> int | None:
+        """The number of steps, where the budget fixes it in advance."""
+        if self.steps is not None:
+            return self.steps
+        return None if self.samples is None else math.ceil(self.samples / batch)
+
+    def after(self, seconds: float) -> Budget:
+        """The rest of a budget in seconds after work before the first step, at least a quarter."""
+        return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
+
+    def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
+        """Refuse a budget that is less than a run is trained for already.
+
+        Raises:
+            UsageError: Saying how many those are.
+        """
+        done = {"steps": step, "samples": step * batch, "seconds": seconds}
+        unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
+        if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
+            raise UsageError(
+                f"{folder} is trained for {round(done[unit], 2):,.10g} {unit} already, and {wanted:,.10g} is less. A budget "
+                f"counts from the start of the run: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
+            )
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"--steps {self.steps}"
+        return f"--samples {self.samples}" if self.samples is not None else f"--budget {self.seconds:g}s"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A number of steps that holds from one step on, until the next stage.
+
+    Args:
+        step: The step after which it was fixed.
+        progress: The share of the budget used at that step.
+        total: The number of steps in all.
+    """
+
+    step: int
+    progress: float
+    total: int
+
+    def progress_at(self, step: int) -> float:
+        """The share of the budget used after a later step: linear, 1 at the last step."""
+        if step >= self.total:
+            return 1.0
+        return self.progress + (1 - self.progress) * (step - self.step) / (self.total - self.step)
+
+
+class Clock:
+    """The place of a run in its budget, and the learning rate's share that goes with it.
+
+    With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
+    fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
+    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last
+    step. Progress goes on from where it is, and the first stage from `SETTLE` even after a step that took more of the budget,
+    so that the learning rate does not jump.
+
+    Args:
+        budget: The end.
+        batch: Samples per step.
+    """
+
+    def __init__(self, budget: Budget, batch: int) -> None:
+        self.budget, self.step, self.seconds = budget, 0, 0.0
+        self.stages: list[Stage] = []
+        self.warmed = 0.0
+        """The share of a seconds budget for the warm-up, without the first step and the excess of slow steps."""
+        self._fixed = budget.total_steps(batch)
+        self._recorded: list[Stage] = []
+        self._marks = [(0, 0.0)]
+        self._latest: deque[float] = deque(maxlen=LATEST)
+        self._marked = self._paced = 0.0
+
+    def tick(self, seconds: float) -> Stage | None:
+        """Count one step that took so long.
+
+        Returns:
+            The new stage, if this step fixes or corrects the number of steps; None for a stage that is replayed.
+        """
+        place, progress = self._place, self.progress
+        self.step += 1
+        self.seconds += seconds
+        if self.budget.seconds is None:
+            return None
+        self._warm(seconds / self.budget.seconds, self.progress - progress)
+        self.mark(self.step, self.seconds)
+        if self._recorded:
+            if self.step >= self._recorded[0].step:
+                self.stages.append(self._recorded.pop(0))
+            return None
+        due = self.total is None or self._place > place or self.step >= self.total - 1
+        start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))
+        stage = self._forecast(start) if due and self._place >= round(SETTLE * CHECKS) else None
+        if stage is None and self.stages and self.done:
+            stage = Stage(self.step, 1.0, self.step)  # ends the record: a replay forecasts nothing
+        if stage is not None:
+            self.stages.append(stage)
+        return stage
+
+    def state(self) -> dict[str, Any]:
+        """Its state for checkpoints, JSON-ready."""
+        stages = [asdict(stage) for stage in self.stages]
+        return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
+
+    def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
+        """Take up a checkpoint's `state`, and the stages to repeat from there on where its budget is in seconds."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        if self.budget.seconds is not None:
+            self.replay(stages)
+        self.warm(state.get("warmed", 0.0))
+
+    def warm(self, warmed: float) -> None:
+        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up."""
+        missing = not warmed and self.step > 1 and self.budget.seconds is not None
+        self.warmed = WARMUP if missing else warmed
+
+    def replay(self, stages: Sequence[Stage]) -> None:
+        """Take up recorded stages: those up to the present step hold now, later ones at their steps."""
+        self.stages = [stage for stage in stages if stage.step <= self.step]
+        self._recorded = [stage for stage in stages if stage.step > self.step]
+
+    def mark(self, step: int, seconds: float) -> None:
+        """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
+
+        Forecasts count a step that took unusually long as `LONGEST` usual ones.
+        """
+        limit = self.budget.seconds
+        if limit is None:
+            return
+        self._latest.append(max(0.0, seconds - self._marked))
+        self._marked = seconds
+        self._paced += min(self._latest[-1], LONGEST * median(self._latest))
+        if int(CHECKS * self._paced / limit) > int(CHECKS * self._marks[-1][1] / limit):
+            self._marks.append((step, self._paced))
+
+    @property
+    def total(self) -> int | None:
+        """The number of steps in all; None while it is not known."""
+        return self.stages[-1].total if self.stages else self._fixed
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used, in [0, 1]; it never falls."""
+        if self.stages:
+            return self.stages[-1].progress_at(self.step)
+        return min(1.0, self._used if self._fixed is None else self.step / self._fixed)
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is used up."""
+        return self._used >= 1 if self.total is None else self.step >= self.total
+
+    @property
+    def _used(self) -> float:
+        """The share of the seconds that is used; 0 for other budgets."""
+        return 0.0 if self.budget.seconds is None else self.seconds / self.budget.seconds
+
+    @property
+    def _place(self) -> int:
+        """In which of the `CHECKS` parts of the budget training is, by steps or by seconds, whichever is further."""
+        return int(CHECKS * max(self.progress, self._used) + 1e-9)
+
+    def _warm(self, share: float, progress: float) -> None:
+        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it."""
+        if self.stages:
+            self.warmed += progress
+        elif self.step > 1:
+            usual = self.warmed / (self.step - 2) if self.step > 2 else share
+            self.warmed += min(share, 2 * usual)
+
+    def _forecast(self, start: float) -> Stage | None:
+        """The stage, from the progress ``start`` on, that is due if training would miss the budget; the first one always is.
+
+        The pace is that of the latest steps, over as much time as is left, without the excess of slow steps.
+        """
+        limit = self.budget.seconds
+        assert limit is not None
+        left = limit - self.seconds
+        since = self._paced - max(left, limit / CHECKS)
+        step, paced = next(
+            (mark for mark in reversed(self._marks) if mark[0] <= self.step - FEWEST and mark[1] <= since), (0, 0.0)
+        )
+        pace = (self._paced - paced) / (self.step - step)
+        if self.total is not None and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit:
+            return None
+        return Stage(self.step, start, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
+
+    def rate(self, warmup: int, decay: float, end: float) -> float:
+        """The share of the learning rate for the next step: a linear rise, a plateau, a cosine fall to ``end``.
+
+        Args:
+            warmup: The steps of the rise, which takes at most a tenth of training.
+            decay: The share of training at its end over which the rate falls.
+            end: The share of the rate that is left.
+        """
+        rise = (self.step + 1) / max(1, warmup)
+        if self._fixed is not None:
+            rise = (self.step + 1) / max(1, min(warmup, self._fixed // 10))
+        elif self.step > 1:
+            # of the next step the share is taken to be the mean so far
+            rise = max(rise, self.warmed * self.step / (self.step - 1) / WARMUP)
+        past = 0.0 if decay <= 0 else max(0.0, (self.progress - (1 - decay)) / decay)
+        return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)

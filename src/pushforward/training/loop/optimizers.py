@@ -1,0 +1,280 @@
+"""Each player's optimisers, and their state as named tensors: fused AdamW, with Muon for convolution kernels on request.
+
+Muon takes many matrices: those of one shape are orthogonalised together, by products of batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.denoisers.precision import has_bfloat16
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method
+from pushforward.recipes.recipe import Training
+from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
+
+NARROWEST = 32
+"""Muon takes kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+
+
+MOMENTUM = 0.95
+A, B, C = 3.4445, -4.7750, 2.0315
+"""Coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T."""
+ITERATIONS = 5
+EPS = 1e-7
+"""The least norm that a matrix is divided by."""
+ROUNDS = (3, 2)
+"""Iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow."""
+
+
+class Player:
+    """One player's parameters with their optimisers.
+
+    Args:
+        module: Whose parameters the player updates.
+        name: The player's name.
+        training: The settings.
+
+    References:
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices.
+    """
+
+    def __init__(self, module: nn.Module, name: str, training: Training) -> None:
+        self.module, self.name = module, name
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
+        wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
+        if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
+            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with `optimizer=adamw`.")
+        by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
+        others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
+        self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
+        self._kernels = [self.parameters[i] for i in by_muon]
+        betas, decay = training.of(name, "betas"), training.of(name, "weight_decay")
+        # each with the numbers of its parameters
+        self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
+        for numbers in by_place(others, self.parameters):
+            plain = [self.parameters[i] for i in numbers]
+            adamw = torch.optim.AdamW(plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
+            self._optimizers.append((adamw, numbers))
+        if by_muon:
+            self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
+
+    def update(self, rate: float, beta2: float | None = None, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Make one step with the present gradients at ``rate`` times the learning rate, and clear them.
+
+        Where their norm or the loss is not finite, weights and optimisers stay as they are.
+
+        Args:
+            rate: Share of the learning rate.
+            beta2: AdamW's second average from now on; None leaves it.
+            loss: The turn's, without dimensions; None leaves it out.
+
+        Returns:
+            The norm of the gradients before they are clipped, and whether the step was made; both without dimensions.
+        """
+        norm = gradient_norm(self.parameters)
+        finite = torch.isfinite(norm if loss is None else norm + loss)
+        if self.clip is not None:
+            for numbers in by_place(range(len(self.parameters)), self.parameters):
+                nn.utils.clip_grads_with_norm_([self.parameters[i] for i in numbers], self.clip, norm, foreach=True)
+        for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
+            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
+        for optimizer, _ in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * rate
+                if beta2 is not None and "betas" in group:
+                    group["betas"] = (group["betas"][0], beta2)
+        self._step(finite)
+        for parameter in (*self.parameters, *self._matrices):
+            parameter.grad = None
+        return norm, finite
+
+    def _step(self, finite: Tensor) -> None:
+        """Let the optimisers step if all is finite; on an accelerator the fused kernel decides, so that nothing waits."""
+        waits = _waits(self)
+        if waits and not finite:
+            return
+        for optimizer, _ in self._optimizers:
+            if not waits:
+                optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
+            optimizer.step()
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
+        return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
+
+    def state_bytes(self, whole: bool = False) -> int:
+        """Bytes of the optimisers' states once they have made a step: two averages of AdamW, one of Muon.
+
+        Args:
+            whole: Of all processes together, where weights are sharded.
+        """
+        sizes = [p.numel() if whole else local(p).numel() for p in self.parameters]
+        averages = lambda optimizer: 2 if isinstance(optimizer, torch.optim.AdamW) else 1  # noqa: E731
+        return sum(4 * averages(optimizer) * sizes[i] for optimizer, numbers in self._optimizers for i in numbers)
+
+    def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        for optimizer, numbers in self._optimizers:
+            yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
+
+    def _laid_out(self, value: Tensor, index: int) -> Tensor:
+        """A state in its parameter's memory format: files hold plain rows, and the fused update reads memory in order."""
+        parameter = self.parameters[index]
+        if value.shape != parameter.shape:
+            return value
+        return torch.empty_like(parameter).copy_(placed(value, parameter))
+
+    def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
+        """Tensors without content for the states of these names, shapes and types, each laid out as its parameter is."""
+        own = {path: where for path, where in sizes.items() if path.partition("/")[0] == self.name}
+        return {path: self._empty(int(path.split("/")[-2]), *where) for path, where in own.items()}
+
+    def _empty(self, index: int, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        parameter = self.parameters[index]
+        whole = torch.empty(size, dtype=dtype)
+        return whole if size != parameter.shape else torch.empty_like(parameter.detach(), dtype=dtype)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take the state that `state` gave."""
+        by_index: dict[int, dict[str, Any]] = {}
+        for path, value in tensors.items():
+            name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
+            if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
+                by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
+        for optimizer, numbers in self._optimizers:
+            state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _waits(player: Player) -> bool:
+    """Whether a step is left out by looking: on the processor, for sharded weights, and where Muon moves matrices."""
+    places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
+    return bool(player._matrices) or places != {("cuda", False)}
+
+
+def _kernels(module: nn.Module) -> set[int]:
+    """The identities of the kernels that Muon takes."""
+    dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
+    return {id(w) for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """A kernel (out, in, h, w) as a matrix with one row per output channel that shares its memory."""
+    return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+
+
+def players_of(method: Method, training: Training) -> dict[str, Player]:
+    """Each player of a method with its optimisers."""
+    return {name: Player(module, name, training) for name, module in method.players.items()}
+
+
+class Muon(torch.optim.Optimizer):
+    """The updates of ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, one batch of matrices per shape.
+
+    PyTorch orthogonalises one matrix at a time, always in bfloat16. A processor without bfloat16 emulates it, many times slower
+    than float32. Here such processors compute in float32.
+
+    Args:
+        params: Matrices.
+        lr: The learning rate; an update's root mean square is 0.2 times it.
+        weight_decay: Decoupled weight decay.
+
+    References:
+        Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025), for the scale.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update every matrix that has a gradient; ``closure`` is not used."""
+        for group in self.param_groups:
+            matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
+            if matrices:
+                self._move(matrices, group["lr"], group["weight_decay"])
+
+    def _move(self, matrices: list[Tensor], lr: float, weight_decay: float) -> None:
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
+        averages = [self._average(matrix) for matrix in matrices]
+        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
+        updates = torch._foreach_lerp(gradients, averages, MOMENTUM)
+        if weight_decay:
+            torch._foreach_mul_(matrices, 1 - lr * weight_decay)
+        by_shape: dict[torch.Size, list[int]] = {}
+        for index, matrix in enumerate(matrices):
+            by_shape.setdefault(matrix.shape, []).append(index)
+        for shape, indices in by_shape.items():
+            moves = orthogonalise(torch.stack([updates[i] for i in indices]), working_dtype(matrices[indices[0]].device))
+            alpha = -lr * 0.2 * math.sqrt(max(shape))
+            torch._foreach_add_([matrices[i] for i in indices], moves.unbind(), alpha=alpha)
+
+    def _average(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        return state["momentum_buffer"]
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """The type of the iteration: bfloat16, but on processors that only emulate it float32."""
+    return torch.bfloat16 if device.type != "cpu" or has_bfloat16() else torch.float32
+
+
+def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations.
+
+    Args:
+        matrices: (batch, rows, columns).
+        dtype: Of the computation.
+
+    Returns:
+        The same shape, in ``dtype``.
+    """
+    x = matrices.to(dtype)
+    norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
+    x = x.div_(norms[:, None, None]) if x is not matrices else x / norms[:, None, None]
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    rows, columns = x.shape[1:]
+    if dtype == torch.bfloat16 or columns < 2 * rows:
+        for _ in range(ITERATIONS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
+    else:
+        for count in ROUNDS:
+            x = _iterated(x @ x.mT, count) @ x
+    return x.mT if tall else x
+
+
+def _iterated(gram: Tensor, count: int) -> Tensor:
+    """The matrix Q by which ``count`` iterations multiply X, from G = X X^T alone: with P = A + B G + C G^2, G becomes P G P.
+
+    All of these are polynomials of one symmetric matrix, so that they commute.
+    """
+    q: Tensor | None = None
+    for left in reversed(range(count)):
+        p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
+        q = _plus_a(p) if q is None else torch.baddbmm(q, p, q, beta=A)
+        if left:
+            half = torch.baddbmm(gram, p, gram, beta=A)
+            gram = torch.baddbmm(half, half, p, beta=A)
+    assert q is not None
+    return q
+
+
+def _plus_a(p: Tensor) -> Tensor:
+    q = p.clone()
+    q.diagonal(dim1=-2, dim2=-1).add_(A)
+    return q

@@ -1,0 +1,68 @@
+"""Signals that end a training: the first one lets the present step end and be saved, a second one ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+"""Signals that ask a process to end: of a system, a terminal that closes, and a cluster before its limit of time."""
+TOGETHER = 1.0
+"""Seconds in which signals other than SIGINT count as a single one: launchers repeat what a cluster has sent already."""
+
+
+class Stoppable(Protocol):
+    """What can be asked to stop."""
+
+    stop: int
+
+
+@contextmanager
+def interruptible(trainers: Sequence[Stoppable], ending: bool = True) -> Iterator[list[int]]:
+    """Within this context SIGINT and the signals of `ENDING` set ``stop``; a second one raises what it usually does.
+
+    Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
+
+    Args:
+        ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
+
+    Yields:
+        The signals so far.
+    """
+    got: list[int] = []
+    first = [0.0]
+
+    def stop(number: int, frame: Any) -> None:
+        if got and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if got and time.monotonic() - first[0] > TOGETHER:
+            raise SystemExit(128 + number)
+        if not got:
+            first[0] = time.monotonic()
+        got.append(number)
+        for trainer in trainers:
+            trainer.stop = number
+
+    before = {number: signal.signal(number, stop) for number in _ours(ending)}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ours(ending: bool) -> list[int]:
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    if not ending:
+        return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+    return [signal.SIGINT, *ending_signals()]
+
+
+def ending_signals() -> list[int]:
+    """The signals of `ENDING` that this process does not ignore."""
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,0 +1,177 @@
+"""The number of threads that a training computes with: measured in some of its steps, and kept with the run.
+
+The number of threads changes the order of sums, so a resumed run must use the same. ``threads.json`` lists the stages of a
+run, each written before its first step is computed. A stage has one number of threads, or several that take turns while they
+are timed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from pushforward.errors import CheckpointError
+from pushforward.safe_files import read_json
+from pushforward.training.checkpoint.disk import write_json
+
+FORMAT = 1
+FILE = "threads.json"
+ROUNDS = 5
+"""Steps timed with each number of threads, after one that is not counted."""
+MARGIN = 0.9
+"""Another number of threads is taken only where its steps take less than this share of the time."""
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def restoring(work: Callable[P, R]) -> Callable[P, R]:
+    """Give torch its number of threads back after the call."""
+
+    @functools.wraps(work)
+    def wrapped(*arguments: P.args, **named: P.kwargs) -> R:
+        before = torch.get_num_threads()
+        try:
+            return work(*arguments, **named)
+        finally:
+            torch.set_num_threads(before)
+
+    return wrapped
+
+
+class Threads:
+    """The threads of each step of one run.
+
+    Args:
+        folder: The run's folder.
+        device: Where the run is trained; numbers of threads are compared on the processor only.
+        writes: Whether this process keeps the numbers with the run.
+        alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
+
+    Attributes:
+        numbers: The candidates: all threads that torch uses by itself, half of them, and one. A number that the user has set
+            is the only one.
+        stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True) -> None:
+        self.path, self.writes = folder / FILE, writes
+        self.numbers = _numbers(device) if alone else [torch.get_num_threads()]
+        self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
+        self._seconds: dict[int, list[float]] = {}
+        self._written = False
+
+    def resume(self, step: int) -> None:
+        """Take up the stages that were written, at a checkpoint's step.
+
+        A number that the user has set for this process goes before, and so does the limit of a machine with fewer cores.
+
+        Raises:
+            CheckpointError: If ``threads.json`` is damaged.
+        """
+        if self.path.is_file():
+            self.stages, self._written = _read(self.path), True
+        elif step:  # of a version that wrote none
+            self.stages = [{"step": 0, "threads": self.numbers[:1]}]
+        present = self._stage(step)["step"]
+        recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
+        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[0]:
+            self.stages = [stage for stage in self.stages if stage["step"] < step]
+            self._begin(step, self.numbers)
+
+    def at(self, step: int) -> int:
+        """The number of threads of a step."""
+        stage = self._stage(step)
+        return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
+
+    def before(self, step: int) -> None:
+        """Set the threads for the step that comes next; a new stage is written first.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        last = self.stages[-1]
+        measuring = step > last["step"] and len(last["threads"]) > 1
+        if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
+            self._begin(step, [self._fastest()])
+        if self.writes and not self._written:
+            write_json(self.path, {"format_version": FORMAT, "stages": self.stages})
+            self._written = True
+        if torch.get_num_threads() != self.at(step):
+            torch.set_num_threads(self.at(step))
+
+    def after(self, step: int, seconds: float) -> None:
+        """Note the time that a step took."""
+        last = self.stages[-1]
+        if len(last["threads"]) > 1 and step >= last["step"]:
+            self._seconds.setdefault(self.at(step), []).append(seconds)
+
+    def _stage(self, step: int) -> dict[str, Any]:
+        return next(stage for stage in reversed(self.stages) if stage["step"] <= step)
+
+    def _begin(self, step: int, threads: list[int]) -> None:
+        self.stages.append({"step": step, "threads": threads})
+        self._seconds, self._written = {}, False
+
+    def _fastest(self) -> int:
+        """The number whose steps took least time, the present one unless another is clearly faster."""
+        times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
+        present, best = self.stages[-1]["threads"][0], min(times, key=times.__getitem__)
+        return int(best if times[best] < MARGIN * times[present] else present)
+
+
+def _numbers(device: torch.device) -> list[int]:
+    present = torch.get_num_threads()
+    if _named() or device.type != "cpu" or present not in _defaults():
+        return [present]
+    return list(dict.fromkeys((present, max(1, present // 2), 1)))
+
+
+def in_words(device: torch.device) -> str:
+    """How many threads a training on this device uses, and why."""
+    first, *others = _numbers(device)
+    faster = f", or {' or '.join(map(str, others))} where that is faster in the first steps" if others else ""
+    if named := [variable for variable in _named() if variable.endswith(f"={first}")]:
+        why = f"{', '.join(named)} in the environment"
+    elif first not in _defaults():
+        why = "set in this process, as by torch.set_num_threads"
+    else:
+        why = "torch's default for the cores that this process may use"
+    return f"{first}{faster} ({why})"
+
+
+def _named() -> list[str]:
+    """The variables of the environment by which the user has set the number of threads."""
+    return [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)]
+
+
+def _defaults() -> set[int]:
+    """How many threads torch may use by itself: one for each processor that the process may use, or for each core."""
+    try:
+        usable = os.sched_getaffinity(0)
+        cores = {Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes() for i in usable}
+    except (AttributeError, OSError):
+        return {os.cpu_count() or 1, torch.get_num_threads()}
+    return {len(usable), len(cores)}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    content = read_json(path)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, list) or not stages or not all(_is_stage(stage) for stage in stages) or stages[0]["step"] != 0:
+        raise CheckpointError(f"{path} is damaged: it does not list the numbers of threads of the run. Restore the file.")
+    return stages
+
+
+def _is_stage(stage: Any) -> bool:
+    def counts(values: Any, least: int) -> bool:
+        return all(isinstance(value, int) and value >= least for value in values)
+
+    if not isinstance(stage, dict) or not isinstance(stage.get("threads"), list):
+        return False
+    return bool(stage["threads"]) and counts(stage["threads"], 1) and counts([stage.get("step")], 0)

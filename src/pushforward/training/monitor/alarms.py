@@ -1,0 +1,375 @@
+"""Alarms: one table of what can go wrong in a training, with what is measured, its threshold, for how long, and advice.
+
+A rule reads the rows of ``metrics.jsonl`` in their order, so that a resumed run, whose log is read again, stands where the
+uninterrupted one stands. Thresholds are compared with sound and broken trainings in docs/decisions/alarms-of-maps.md.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pushforward.training.loop.nonfinite import players_in
+
+SLACK = 1e-9
+"""Rounding: less below a threshold is not below it."""
+WINDOW, LOOKS = 500, 50
+"""Steps over which means and medians are taken, and between two looks at them."""
+HELD, COVERED, HOLDING = 0.75, 0.4, 200
+"""A model has collapsed below this share of its best; it must have held that share of modes, or covered so much, so long."""
+CHANCE = 0.55
+"""Accuracy up to which a critic has learned nothing."""
+RIGHT, WRONG_AGAIN = 0.99, 0.98
+"""Mean accuracy from which the critic wins, and below which it does so no more."""
+WIDE, GAP = 20.0, 1e4
+"""Logit gap that is large even where it does not rise, and the one above which a training diverges."""
+IMPROVED = 0.95
+"""A Fréchet distance below this share of the best one before counts as better, and coverage above the best one over this."""
+SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
+"""Shares of a code's units up to which its posterior has collapsed, or is held down, and of a book's codes that are unused."""
+APART = 0.3
+"""Disagreement from which a map does not agree with itself: sound ones have .08 to .21, a velocity taken for a map .42."""
+TIMES_DIAGONAL = 3.0
+"""Off-diagonal loss over that at equal times from which it has outgrown it; sound trainings reach 1.6, with exact derivatives."""
+LARGE, SMALL = 3.0, 0.1
+"""Sizes of targets over that of velocities beyond which they run away, or have vanished; sound trainings have .1 to 1.4."""
+UNSKIPPED = 100
+"""Steps without a skipped one after which that alarm is over."""
+
+Health = Mapping[str, Any]
+"""The measures of one step by name; a value is None where it was not finite."""
+Past = dict[str, Any]
+"""What a rule remembers of earlier rows."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One alarm at the step at which it begins, or is over.
+
+    Args:
+        kind: A name of `RULES`.
+        step: The training step.
+        value: The measured value; None where it is not finite.
+        threshold: The limit.
+        sentence: Its meaning, in words.
+        advice: How to fix it; empty where the alarm is over.
+        over: Whether this is its end.
+    """
+
+    kind: str
+    step: int
+    value: float | None
+    threshold: float
+    sentence: str
+    advice: str = ""
+    over: bool = False
+
+    @property
+    def text(self) -> str:
+        """Sentence and advice."""
+        return f"{self.sentence}: {self.advice}" if self.advice else self.sentence
+
+
+class Look(NamedTuple):
+    """What a rule sees in a row: what is wrong (None for nothing), value, threshold, sentence, and advice where it is wrong."""
+
+    wrong: Any
+    value: float | None
+    threshold: float
+    sentence: str
+    advice: str = ""
+
+
+def _collapse(step: int, health: Health, past: Past) -> Look | None:
+    """Modes, or where they are not known coverage, that were held and are lost; a game at its start sweeps over modes in turn."""
+    modes = health.get("modes")
+    reached = health.get("coverage" if modes is None else "modes_held")
+    if reached is None or health.get("beta") == 0:  # a plain autoencoder learns no codes to sample
+        return None
+    past["best"] = max(past.get("best", 0.0), reached)
+    if reached < (COVERED if modes is None else HELD * modes) - SLACK:
+        past.pop("since", None)
+    elif step - past.setdefault("since", step) >= HOLDING:
+        past["held"] = True
+    said = (
+        f"the generator covers {reached:.2f} of the data"
+        if modes is None
+        else f"the generator reaches {reached:.0f} of {modes} modes"
+    )
+    threshold = HELD * past["best"]
+    lost = "held" in past and reached < threshold - SLACK
+    if not lost:
+        return Look(None, reached, threshold, f"collapse is over: {said}")
+    return Look("lost", reached, threshold, f"{said}, and was at {past['best']:.3g}", _against_collapse(health))
+
+
+def _against_collapse(health: Health) -> str:
+    """A higher gamma would not help a critic that is too constrained to separate real from generated."""
+    if "logit_gap" not in health and "critic_accuracy" not in health:
+        return "lower lr"
+    accuracy = health.get("critic_accuracy")
+    if accuracy is not None and accuracy <= CHANCE:
+        return f"the critic is at chance ({accuracy:.0%} right): lower gamma"
+    return f"{'set penalty to r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or set pack to 2"
+
+
+def _missing(step: int, health: Health, past: Past) -> Look | None:
+    """Known modes that were never found."""
+    modes, held = health.get("modes"), health.get("modes_held")
+    if modes is None or held is None:
+        return None
+    best = past["best"] = max(past.get("best", 0), held)
+    advice = _against_collapse(health) if "logit_gap" in health else "train longer, or take a larger size"
+    few = best < HELD * modes - SLACK
+    said = f"the generator has held {best} of {modes} modes at best, and no further one since"
+    return Look(f"{best} held" if few else None, best, HELD * modes, said, advice)
+
+
+def _critic(step: int, health: Health, past: Past) -> Look | None:
+    """A critic that is right nearly always with a growing gap, while samples do not improve, as they do early in a sound game."""
+    rows, samples = past.setdefault("rows", deque()), past.setdefault("samples", deque())
+    for kept, names in ((rows, ("critic_accuracy", "logit_gap")), (samples, ("frechet", "coverage"))):
+        if (values := _known(health, *names)) is not None:
+            kept.append((step, *values))
+    if rows:
+        past.setdefault("first", rows[0][0])
+    while rows and rows[0][0] <= step - WINDOW:
+        rows.popleft()
+    while samples and samples[0][0] <= step - WINDOW:
+        _, distance, coverage = samples.popleft()
+        least, most = past.get("before", (math.inf, 0.0))
+        past["before"] = min(least, distance), max(most, coverage)
+    if step % LOOKS or not rows or step - past["first"] + 1 < WINDOW:
+        return None
+    accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
+    first, second = (statistics.fmean(gap for _, _, gap in part) for part in ([*rows][:half] or rows, [*rows][half:]))
+    said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples right, and the logit gap went to {second:.3g}"
+    if _improved(samples, past.get("before")) or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
+        past["wins"] = False
+        return Look(None, accuracy, WRONG_AGAIN, f"the critic wins no more: {said}")
+    past["wins"] = past.get("wins") or second > first or second >= WIDE
+    advice = "raise gamma, lower the critic's learning rate, or augment"
+    said = f"the critic wins: {said}, and the samples did not improve"
+    return Look("wins", accuracy, RIGHT, said, advice) if past["wins"] else None
+
+
+def _improved(samples: Sequence[tuple[int, float, float]], before: tuple[float, float] | None) -> bool:
+    """Whether samples became better within the window; so long as there is nothing to compare with, they may have."""
+    if before is None:
+        return bool(samples)
+    distance = min((value for _, value, _ in samples), default=math.inf)
+    coverage = max((value for _, _, value in samples), default=0.0)
+    return distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
+
+
+def _divergence(step: int, health: Health, past: Past) -> Look | None:
+    """Scores of a critic that run away; a gap that is not finite does."""
+    if "logit_gap" not in health:
+        return None
+    gap = health["logit_gap"]
+    away = gap is None or abs(gap) > GAP
+    said = f"the logit gap is {'no finite number' if gap is None else f'{gap:.3g}'}"
+    return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
+
+
+def _units(health: Health) -> tuple[float, float, float | None] | None:
+    active, units = health.get("active_units"), health.get("units")
+    return None if active is None or not units else (active, units, health.get("beta"))
+
+
+def _posterior(step: int, health: Health, past: Past) -> Look | None:
+    """A decoder that ignores the code; a unit is active where its mean varies over data."""
+    if (code := _units(health)) is None:
+        return None
+    active, units, beta = code
+    said = f"{active:.0f} of {units:.0f} units of the code are active"
+    if active > SILENT * units + SLACK:
+        return Look(None, active, SILENT * units, f"the code is in use again: {said}")
+    if beta is None:  # an autoencoder for latents
+        advice = "lower divergence, or lr"
+    elif beta == 0:
+        advice = "lower lr: nothing presses on the code, so the encoder itself has died"
+    else:
+        advice = (
+            f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
+        )
+    return Look("silent", active, SILENT * units, f"the posterior has collapsed: {said}, so the decoder ignores it", advice)
+
+
+def _regularised(step: int, health: Health, past: Past) -> Look | None:
+    """A weight of more than 1 on the KL term that holds more than half of the units down, but not all."""
+    if (code := _units(health)) is None:
+        return None
+    active, units, beta = code
+    said = f"{active:.0f} of {units:.0f} units of the code are active"
+    if beta is None or beta <= 1 or not SILENT * units + SLACK < active < HELD_DOWN * units:
+        return Look(None, active, HELD_DOWN * units, f"the code is in use again: {said}")
+    return Look(
+        "down", active, HELD_DOWN * units, f"the code is over-regularised: at beta {beta:g} {said}", "lower beta towards 1"
+    )
+
+
+def _book(step: int, health: Health, past: Past) -> Look | None:
+    """A finite book of codes that is hardly used."""
+    used, size = health.get("perplexity"), health.get("book")
+    if used is None or not size:
+        return None
+    threshold = max(2.0, UNUSED * size)
+    said = f"{used:.0f} of {size:.0f} codes of the codebook are in use"
+    if used > threshold:
+        return Look(None, used, threshold, f"the book is in use again: {said}")
+    return Look("unused", used, threshold, f"the codebook is hardly used: about {said}", "lower codes or lr")
+
+
+def _disagreement(step: int, health: Health, past: Past) -> Look | None:
+    """One jump and two from the same noise that lead to different samples; a map that starts from nothing is a flow first."""
+    apart = health.get("disagreement")
+    if apart is None:
+        return None
+    said = f"one jump and two from the same noise differ by {apart:.2f} of the spread of samples"
+    if apart < APART:
+        return Look(None, apart, APART, f"jumps agree again: {said}")
+    advice = "sample it in more calls, or distil a flow in its place"
+    return Look("apart", apart, APART, f"the map does not agree with itself: {said}", advice)
+
+
+def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
+    """A map that chases itself: targets between two times come from it, and should err as little as those at equal times."""
+    rows = past.setdefault("rows", deque())
+    if (values := _known(health, "diagonal_loss", "off_diagonal_loss")) is None:
+        return None
+    past.setdefault("first", step)
+    rows.append((step, *values))
+    while rows[0][0] <= step - WINDOW:
+        rows.popleft()
+    if step % LOOKS or step - past["first"] + 1 < WINDOW:
+        return None
+    equal, apart = (statistics.median(row[at] for row in rows) for at in (1, 2))
+    ratio = apart / max(equal, 1e-12)
+    said = f"over {WINDOW} steps the raw loss between two times is {ratio:.2g} times that at equal times"
+    if ratio < TIMES_DIAGONAL:
+        return Look(None, ratio, TIMES_DIAGONAL, said)
+    return Look("chases", ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal")
+
+
+def _targets(step: int, health: Health, past: Past) -> Look | None:
+    """Targets that are too large somewhere, or too small everywhere, as those of a network that starts at zero are at first."""
+    sizes = [value for name, value in health.items() if name.startswith("target_size_") and value is not None]
+    if not sizes:
+        return None
+    most = max(sizes)
+    said = f"targets are {most:.2g} times the size of velocities"
+    if most > LARGE:
+        return Look("large", most, LARGE, f"targets run away: {said}", "lower lr, or leave exact derivatives out")
+    if most < SMALL:
+        return Look("small", most, SMALL, f"the network has died: {said} at all times", "start again with a lower lr")
+    return Look(None, most, LARGE, f"targets are of a sound size again: {said}")
+
+
+def _skipped(step: int, health: Health, past: Past) -> Look | None:
+    """Steps whose loss or gradient is not finite."""
+    players = players_in(health)
+    if players:
+        past |= {"last": step, "count": past.get("count", 0) + 1}
+        what = f"the loss or gradient of {' and '.join(players)} is not finite, and the step is skipped"
+        return Look("skipped", None, 0.0, what, "where this comes again, lower the lr, or train in float32")
+    if "last" not in past or step < past["last"] + UNSKIPPED:
+        return None
+    return Look(None, float(past["count"]), 0.0, f"steps skipped so far: {past['count']}")
+
+
+def _variety(step: int, health: Health, past: Past) -> Look | None:
+    """Coverage or recall below its limit beside the start's, which ends a training (`diversity_monitor`)."""
+    ratios = {name: health.get(f"{name}_ratio") for name in ("coverage", "recall")}
+    known = {name: (ratio, health[f"{name}_limit"]) for name, ratio in ratios.items() if ratio is not None}
+    if not known:
+        return None
+    name, (ratio, limit) = min(known.items(), key=lambda item: item[1][0] - item[1][1])
+    if ratio >= limit - SLACK:
+        past["passed"] = step
+        return Look(None, ratio, limit, f"{name} is {ratio:.3f} of the start's")
+    passed = past.get("passed", 0)
+    weights = f"the weights of step {passed:,}" if passed else "the weights that it began with, so nothing was gained"
+    said = f"{name} has fallen to {ratio:.3f} of the start's, below the limit of {limit:.3f}; training ends with {weights}"
+    advice = "to go further, finish the same map again with a larger anchor or a lower learning rate"
+    return Look("lost", ratio, limit, said, advice)
+
+
+def _known(health: Health, *names: str) -> list[float] | None:
+    """The values of measures where all of them are there and finite."""
+    values = [health.get(name) for name in names]
+    return None if None in values else values  # type: ignore[return-value]
+
+
+RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
+    "collapse": (_collapse, 200),
+    "missing": (_missing, 2000),
+    "critic": (_critic, 0),
+    "posterior": (_posterior, 500),
+    "regularised": (_regularised, 500),
+    "book": (_book, 500),
+    "disagreement": (_disagreement, 1000),
+    "off_diagonal": (_off_diagonal, 0),
+    "targets": (_targets, 500),
+    "skipped": (_skipped, 0),
+    "variety": (_variety, 0),
+    "divergence": (_divergence, 49),
+}
+"""What can go wrong: how a row is looked at, and for how many steps the same must be wrong before it is an alarm."""
+
+
+class Watch:
+    """All rules at once: reports when an alarm begins and when it is over.
+
+    Attributes:
+        ended: Why training ends, where samples have lost variety.
+    """
+
+    def __init__(self) -> None:
+        self.ended: str | None = None
+        self._past: dict[str, Past] = {kind: {} for kind in RULES}
+        self._wrong: dict[str, tuple[Any, int]] = {}
+        self._standing: set[str] = set()
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a divergence may have begun, so that the present weights should not take the place of earlier ones."""
+        return self._wrong.get("divergence", (None, 0))[0] is not None
+
+    @property
+    def passed(self) -> int:
+        """The last step at which samples had the variety of the start; 0 before the first check."""
+        return int(self._past["variety"].get("passed", 0))
+
+    def read(self, row: Mapping[str, Any]) -> list[Alarm]:
+        """The alarms that begin or end with a row of the log; rows without health are passed over."""
+        step, health, news = row["step"], row.get("health") or {}, []
+        for kind, (rule, lasting) in RULES.items() if health else ():
+            look = rule(step, health, self._past[kind])
+            if look is None:
+                continue
+            if kind not in self._wrong or self._wrong[kind][0] != look.wrong:
+                self._wrong[kind] = look.wrong, step
+            over = look.wrong is None or step - self._wrong[kind][1] < lasting
+            if kind == "variety" and not over:
+                self.ended = look.sentence
+            if over == (kind in self._standing):
+                news.append(Alarm(kind, step, look.value, look.threshold, look.sentence, "" if over else look.advice, over))
+                self._standing ^= {kind}
+        return news
+
+
+def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
+    """All alarms that begin or end in a history: rows in order, each with "step" and, where something was measured, "health"."""
+    watch = Watch()
+    return [alarm for row in history for alarm in watch.read(row)]
+
+
+def lost(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence of the alarm that has ended a training, by the rows of its log; empty where none has."""
+    last = rows[-1].get("alarm", ()) if rows else ()
+    return next((alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]), "")

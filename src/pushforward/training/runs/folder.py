@@ -1,0 +1,203 @@
+"""What a run's folder holds, how a new one is claimed, and which run a path may mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import BaseFileLock
+
+from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
+from pushforward.replacing import disk
+from pushforward.safe_files import refuse_links
+from pushforward.training.runs.run_lock import LOCK, Holding, busy, hold, is_locked
+
+FOLDERS = {
+    "checkpoints": "states of the training, whole and hashed",
+    "parts": "frozen modules",
+    "cache": "what is computed once: prepared inputs, trajectories",
+    "samples": "pictures and rows drawn while it trained",
+}
+"""The folders of a run that are read, with all that they hold."""
+ENTRIES = {
+    **FOLDERS,
+    "spec.json": "recipe, method, data, budget, settings",
+    "manifest.json": "versions, machine, command",
+    "metrics.jsonl": "the log, one row a step",
+    "rows.safetensors": "hashes of the training examples",
+    "files.json": "image files of the data, in older runs",
+    "threads.json": "threads of the processor that were tried",
+    "stages.json": "when a budget in seconds was turned into steps",
+    "rollbacks.json": "how training went back",
+    "trackers.json": "the tracker's run",
+    "trackers": "files of trackers",
+    "grids.json": "learned times",
+    "tables.json": "learned tables",
+    "report.json": "a report",
+    "report.html": "a report",
+    "demo.json": "options of a demo",
+    "failure": "statistics of a divergence",
+    LOCK: "its lock",
+}
+"""What a run's folder holds; entries of other names are the user's, and never opened."""
+NAMED = 8
+"""Runs in a folder that an error names at most."""
+
+
+def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
+    """A folder for a new run: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+
+    It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
+
+    Raises:
+        UsageError: If ``wanted`` holds anything else.
+        CheckpointError: If a training is writing to it.
+    """
+    if wanted is not None:
+        folder = Path(wanted)
+        if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
+            run = (folder / "spec.json").is_file()
+            advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
+            raise UsageError(f"{folder} exists already. Choose another `out`{advice}")
+        return folder
+    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
+    folder = stem
+    while os.path.lexists(folder):
+        number += 1
+        folder = stem.with_name(f"{stem.name}-{number}")
+    return folder
+
+
+def _is_unbegun(folder: Path) -> bool:
+    """Whether a folder is empty, or holds what a training has left there that was killed before it was set up."""
+    if is_locked(folder):
+        raise busy(folder)
+    refuse_links(folder, FOLDERS, known=ENTRIES)
+    names = {path.name for path in folder.iterdir()}
+    return not names or (LOCK in names and not names & {"spec.json", "report.html"} and not _others(folder))
+
+
+def _others(folder: Path) -> list[Path]:
+    """What a folder holds that is no entry of a run."""
+    return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(".tmp-")]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A new run's folder, made and locked.
+
+    Args:
+        folder: The folder.
+        lock: Its lock; see `hold`.
+        made: The folders that were made for it: itself, where it is new, and those above it, the nearest first.
+        replaced: Where the earlier run of this name waits until the new one is set up.
+    """
+
+    folder: Path
+    lock: BaseFileLock | None
+    made: tuple[Path, ...] = ()
+    replaced: Path | None = None
+
+    def settle(self) -> None:
+        """Remove the earlier run, after the new one was set up."""
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
+        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
+            if self.folder in self.made:
+                remove(self.folder)
+            if self.replaced is not None:
+                self.replaced.rename(self.folder)
+            for parent in self.made[1:]:
+                parent.rmdir()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def remove(folder: Path) -> None:
+    """Remove a run's folder; one that holds anything else stays."""
+    if not _others(folder):
+        shutil.rmtree(folder)
+
+
+def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
+    """Make the folder that `free_folder` names, and lock it; of several processes with the same name at once, one gets it.
+
+    With ``overwrite`` a run that is in ``wanted`` gives way.
+
+    Raises:
+        UsageError: If ``wanted`` is taken and does not give way.
+        CheckpointError: If a training is writing to it, or the disk refuses.
+    """
+    replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
+    while True:
+        folder = free_folder(wanted, data, recipe)
+        made = tuple(path for path in (folder, *folder.parents) if not path.exists())
+        with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
+            folder.mkdir(parents=True, exist_ok=wanted is not None)
+            return Claim(folder, hold(folder), made, replaced)
+
+
+def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holding:
+    """A new run's folder for a trainer; a process that writes nothing takes no lock. Raises as `claim`."""
+    return Holding(folder, claim(folder, data, recipe).lock if writes else None, writes=writes)
+
+
+def _moved_aside(folder: Path) -> Path | None:
+    """Where the run in a folder waits to be replaced; None where there is no run."""
+    if not (folder / "spec.json").is_file():
+        return None
+    if is_locked(folder):
+        raise busy(folder)
+    if others := _others(folder):
+        raise UsageError(
+            f"{folder} is not replaced: {others[0]} is nothing that pushforward wrote. Move it away, or choose another `out`."
+        )
+    aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
+    with disk(folder):
+        folder.rename(aside)
+    return aside
+
+
+def check_run(folder: str | Path) -> None:
+    """Refuse a path that is no run's folder, or a run that holds links or pipes.
+
+    Raises:
+        CheckpointError: If a training has just begun there; a RunUsageError where nothing of a run is there.
+    """
+    folder = Path(folder)
+    if os.path.isfile(folder / "spec.json"):
+        refuse_links(folder, FOLDERS, known=ENTRIES)
+        return
+    if (folder / LOCK).is_file() and not runs_inside(folder):
+        raise CheckpointError(
+            f"{folder} holds no run yet: its training is just starting, or was interrupted as it did. Start it again."
+        )
+    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    raise RunUsageError(f"{what}{run_suggestion(folder)}")
+
+
+def runs_inside(folder: Path) -> list[Path]:
+    """The folders of the runs in a folder, in order, such as those of a comparison."""
+    return sorted(path.parent for path in folder.glob("*/spec.json"))
+
+
+def run_suggestion(folder: Path) -> str:
+    """The runs that may be meant by a path that is no run, in a sentence."""
+    if inside := runs_inside(folder):
+        return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
+    known = {path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)}
+    name = closest(folder.name, known)
+    return " Runs are made by `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
+
+
+def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
+    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
+    text = str(text)
+    folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return folder, checkpoint or None

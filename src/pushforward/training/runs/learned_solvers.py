@@ -1,0 +1,144 @@
+"""Solvers of a run: learned times (``grids.json``) and tables (``tables.json``), and the default one of a frozen part.
+
+A grid or table belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
+or the last ones in place of their average, it is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from pushforward import solvers, spec
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.safe_files import read_json
+from pushforward.sampling_options import GUIDANCE, tuning
+from pushforward.solvers import Solver
+from pushforward.training.checkpoint.disk import write_json
+from pushforward.training.runs.spec import FORMAT, UNFIT, check_counts
+from pushforward.transports import Flow, Transport, has_steps, inner_of
+
+Entry = dict[str, Any]
+FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
+"""The fields of every entry, by the name of its file; the last is the result, the others its key."""
+GRIDS, TABLES = FIELDS
+
+
+def _key(kind: str, entry: Entry) -> tuple[Any, ...]:
+    return tuple(entry[field] for field in FIELDS[kind][:-1])
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What `pushforward tune` has learned for a run.
+
+    Args:
+        folder: The run's.
+        weights: The hash of its weights, as a checkpoint's manifest has it.
+        step: Of the checkpoint.
+    """
+
+    folder: Path
+    weights: str
+    step: int
+
+    def read(self, kind: str) -> list[Entry]:
+        """All entries of a kind that the run holds.
+
+        Raises:
+            CheckpointError: If the file is damaged.
+        """
+        path = self.folder / f"{kind}.json"
+        if not path.is_file():
+            return []
+        try:
+            entries = list(read_json(path)[kind])
+            assert all(entry.keys() >= set(FIELDS[kind]) for entry in entries)
+        except (AssertionError, AttributeError, LookupError, TypeError) as error:
+            raise self.damaged(kind) from error
+        return entries
+
+    def damaged(self, kind: str) -> CheckpointError:
+        """The error for a file that cannot be used."""
+        path = self.folder / f"{kind}.json"
+        return CheckpointError(f"{path} is damaged: it holds no learned {kind}. Delete it and run pushforward tune again.")
+
+    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
+        """The entry that was learned for so many steps of a solver and a guidance: for these weights, else for others."""
+        wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
+        entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
+        return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
+
+    def fits(self, entry: Entry | None) -> bool:
+        """Whether there is an entry, learned for these weights."""
+        return entry is not None and entry.get("weights") == self.weights
+
+    def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
+        """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
+
+        Raises:
+            UsageError: With that sentence, where the grid or table was given by name.
+        """
+        flow, grid = inner_of(transport), given.get("grid")
+        named = grid in ("learned", "table") if isinstance(grid, str) else False
+        if not has_steps(flow) or not (named or (grid is None and "steps" in given)):
+            return []
+        steps, solver = given.get("steps", flow.steps), solvers.as_solver(given.get("solver", flow.solver))
+        guidance = {name: given[name] for name in GUIDANCE if name in given}
+        kinds = {TABLES: grid != "learned" and "weaker" not in guidance, GRIDS: grid == "learned" or not (named or guidance)}
+        sentences = []
+        for kind in (kind for kind, used in kinds.items() if used):
+            entry = self.entry(kind, steps, solver, guidance if kind == TABLES else None)
+            if self.fits(entry):
+                break
+            if entry is not None:
+                again = tuning(str(self.folder), steps, given.get("solver"), guidance if kind == TABLES else None)
+                sentences.append(
+                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} belongs to the weights "
+                    f"of step {entry.get('checkpoint_step')}, not to these of step {self.step:,}: it is not used. Learn it "
+                    f"again: {again}"
+                )
+        if named and sentences:
+            raise UsageError(sentences[0])
+        return sentences
+
+    def store(self, kind: str, entry: Entry) -> None:
+        """Keep an entry for these weights, in place of an earlier one that was learned for the same.
+
+        Raises:
+            CheckpointError: If the disk refuses, or the file is damaged.
+        """
+        entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
+        others = [other for other in self.read(kind) if not (_key(kind, other) == _key(kind, entry) and self.fits(other))]
+        content = {"format_version": FORMAT, kind: sorted([*others, entry], key=itemgetter("steps"))}
+        write_json(self.folder / f"{kind}.json", content)
+
+
+def described_sampler(transport: Transport) -> dict[str, Any] | None:
+    """Solver, steps and grid as JSON; None for a model without steps."""
+    flow = inner_of(transport)
+    return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None
+
+
+def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
+    """A frozen part by the default sampler of its own run, as the spec of the run that holds it says.
+
+    Returns:
+        None where the run does not say.
+
+    Raises:
+        CheckpointError: If it says what is no sampler.
+    """
+    try:
+        stored = (content.get("samplers") or {}).get(part)
+        if stored is None:
+            return None
+        check_counts(stored["solver"])
+        return flow.with_solver(spec.build(stored["solver"]), stored["steps"], stored["grid"])
+    except (*UNFIT, UsageError) as error:
+        raise CheckpointError(
+            f"The run's spec.json describes no sampler of its frozen part {part}: {str(error).rstrip('.')}. Restore the file."
+        ) from error

@@ -1,0 +1,155 @@
+"""Where a run comes from: its data, the hashes of its training examples, and the models that it builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.paths import Source
+from pushforward.data import Dataset, dataset_of
+from pushforward.data.seen import Seen
+from pushforward.data.sources import read as read_data
+from pushforward.denoisers import Denoiser
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.denoisers import Denoiser
+from pushforward.paths import Source
+from pushforward.recipes.recipe import Recipe
+from pushforward.safe_files import read_object
+from pushforward.training.checkpoint.disk import appearing, sha256
+from pushforward.training.checkpoint.integrity import latest, read_state
+from pushforward.transports import Autoencoder, Transport
+
+if TYPE_CHECKING:
+    from pushforward.methods import Method
+
+_FILE = "rows.safetensors"
+
+
+def with_ancestors(recipe: Recipe) -> Recipe:
+    """The recipe, with the names of all data sets and models that its method learns from.
+
+    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
+    they come from.
+    """
+    sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
+    builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
+    if not builds_on:
+        models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
+        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} handed over in Python", Seen()) for name in models]
+    return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
+
+
+def sources_of(method: Method) -> dict[str, Source]:
+    """The data sets that a method starts from instead of noise, by name."""
+    parts = (getattr(module, "source", None) for module in method.modules())
+    return {source.data: source for source in parts if isinstance(source, Source)}
+
+
+def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
+    """Write the hashes to ``folder/rows.safetensors``, whole or not at all.
+
+    Returns:
+        The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    from torch import tensor
+
+    from pushforward.training.checkpoint.tensors import write
+
+    path = folder / _FILE
+    hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
+    with appearing(path) as temporary:
+        write(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
+    names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
+    return {"sha256": sha256(path), **names, "seconds": dict(seen.seconds), "apart": seen.apart}
+
+
+def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
+    """The training examples and seconds of a run, by the content of its ``spec.json`` and the counters of a checkpoint.
+
+    Raises:
+        CheckpointError: If the file is missing or has changed.
+    """
+    from pushforward.training.checkpoint.tensors import read
+
+    path = folder / _FILE
+    try:
+        record = content["rows"]
+        if sha256(path) != record["sha256"]:
+            raise ValueError("it differs from what was written (sha256)")
+        rows = {name: values.numpy() for name, values in read(path).items()}
+        names = tuple(record["builds_on"]), tuple(record["unknown"])
+        times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
+        own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
+        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, record.get("apart"), own_seconds, times)
+    except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
+            "run came from."
+        ) from error
+
+
+def seen_by(folder: str | Path) -> Seen:
+    """The training examples and seconds of a run, by its folder; unknown for a folder of another kind, such as diffusers'."""
+    path = Path(folder)
+    if not (path / "spec.json").is_file():
+        return Seen()
+    newest = latest(path / "checkpoints")
+    return read_seen(path, read_object(path / "spec.json"), {} if newest is None else read_state(newest))
+
+
+def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
+    """Warnings where a model that builds on others is evaluated on held-out examples, in sentences; usually none."""
+    _, inherited = seen.overlaps(data)
+    sentences = []
+    if inherited:
+        sentences.append(
+            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of what it "
+            f"builds on ({', '.join(seen.names)}), so its scores are better than they would be on unseen data."
+        )
+    if seen.unknown:
+        sentences.append(
+            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained, nor how long: whether "
+            f"the held-out examples of {data.name} are among them is unknown, and that time is not counted."
+        )
+    return tuple(sentences)
+
+
+def data_of_run(folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None = None) -> Dataset:
+    """The data of a run, which must not have changed.
+
+    Args:
+        folder: The run's folder.
+        content: Of its ``spec.json``.
+        data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
+
+    Raises:
+        UsageError: If the data came from Python and is not given.
+        DataError: If it cannot be read, or has changed.
+    """
+    place: Any = content.get("data")
+    known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
+    if known and not isinstance(data, Dataset):
+        # nothing is downloaded because a run folder says so
+        options = {name: value for name, value in place.items() if name != "download"}
+        options |= {} if data is None else {"name_or_path": str(data)}
+        try:
+            dataset = read_data(options["name_or_path"], options)
+        except (AttributeError, DataError, OSError, TypeError) as error:
+            raise DataError(f"The data of {folder}: {error} Where it has moved, give its place: `data=PLACE`.") from error
+    elif data is not None:
+        dataset = dataset_of(data)
+    else:
+        raise UsageError(f"{folder} was trained on data from Python, which a run does not hold: give it as `data`, in Python.")
+    if content["fingerprint"] != dataset.fingerprint:
+        raise DataError(
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was "
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+        )
+    return dataset
