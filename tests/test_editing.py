@@ -12,8 +12,7 @@ from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Guided
-from pushforward.editing import Variation, inpaint, interpolate, interpolate_seeds, slerp, super_resolve, vary
-from pushforward.editing import inverse_problems as inpainting
+from pushforward.editing import Variation, inpaint, inpainting, interpolate, interpolate_seeds, slerp, super_resolve, vary
 from pushforward.editing.inverse_problems import condition_of_data
 from pushforward.errors import Diverged, UsageError
 from pushforward.paths import VP, Linear

@@ -86,8 +86,7 @@ def inpaint(
         box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
         label: A class by number or name; default: without one.
     """
-    from pushforward.editing import edited_condition
-    from pushforward.editing import inverse_problems as inpainting
+    from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
         raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
@@ -129,8 +128,7 @@ def upscale(
     Args:
         label: A class by number or name; default: without one.
     """
-    from pushforward.editing import edited_condition
-    from pushforward.editing import inverse_problems as super_resolution
+    from pushforward.editing import edited_condition, super_resolution
 
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
