@@ -52,7 +52,7 @@ def main(words: list[str]) -> None:
     if given.repeats < 2:
         parser.error("--repeats must be at least 2: the bar of KID is one spread over samplings.")
     torch.set_num_threads(1)
-    data = load(SETS["emoji"] or str(pf.data.sources.folder() / "emoji"))
+    data = load(SETS["emoji"] or str(pf.data.core.named_set.folder() / "emoji"))
     judge = Judge(data, min(given.n, len(data.held_out)), given.repeats, NAMES)
     rows = []
     for space in given.spaces:

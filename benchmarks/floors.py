@@ -21,8 +21,8 @@ from protocol import benchmark, load, mean_and_spread, parsed, table, write
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pushforward.data.building import Schema, build
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.evaluation.features import fit_on
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.intervals import deviation

@@ -28,7 +28,7 @@ import torch
 
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
-from pushforward.data.building import Schema, build
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
@@ -67,7 +67,7 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, **small, turns=1, steps=[3, 2], swap=1)
     given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
     folder = Path(given.runs or f"runs/latent-{given.name}")
-    data = load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
+    data = load(SETS[given.data] or str(pf.data.core.named_set.folder() / "emoji"))
     data = data if given.swap is None else swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
     judge = Judge(data, given.n, given.repeats, NAMES)

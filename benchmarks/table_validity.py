@@ -26,8 +26,8 @@ import torch
 from tables import FILES, read
 
 import pushforward as pf
-from pushforward.data.source import folder
-from pushforward.data.tables.raw import MISSING
+from pushforward.data.core.named_set import folder
+from pushforward.data.tables.string_columns import MISSING
 from pushforward.transports import Transport
 from pushforward.transports.rejection import counted
 

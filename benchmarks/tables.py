@@ -32,7 +32,7 @@ from filelock import FileLock
 from table_judges.published import as_published
 
 import pushforward as pf
-from pushforward.data.source import folder
+from pushforward.data.core.named_set import folder
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.rows import rows_at, table_of

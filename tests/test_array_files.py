@@ -156,20 +156,6 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
-@pytest.mark.parametrize(
-    ("arrays", "says"),
-    [
-        ({"label": np.arange(20) % 2, "x_test": np.zeros((4, 3))}, "label but no label_test"),
-        ({"label_test": np.arange(4) % 2, "x_test": np.zeros((4, 3))}, "label_test but no label"),
-        ({"label": np.arange(20) % 2, "label_test": np.arange(4) % 2}, "label_test but no x_test"),
-    ],
-)
-def test_labels_come_for_all_rows_or_for_none(tmp_path, arrays, says):
-    np.savez(tmp_path / "v.npz", x=np.random.rand(20, 3), **arrays)
-    with pytest.raises(DataError, match=says):
-        load(tmp_path / "v.npz")
-
-
 @pytest.mark.parametrize("big", [2**24 + 1, 2**60 + 1, -(2**53) - 1])
 def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
     (tmp_path / "t.csv").write_text("size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n")

@@ -9,7 +9,7 @@ from programs.labelled_images import pictures
 
 from pushforward import data as pf_data
 from pushforward.data import Sampler
-from pushforward.data.keys import mix, permutation
+from pushforward.data.core.keys import mix, permutation
 from pushforward.errors import UsageError
 
 
@@ -66,7 +66,7 @@ def test_a_batch_depends_on_its_number_alone():
 def test_the_way_rows_are_held_changes_nothing(monkeypatch, augment):
     data = pictures(31)
     held = Sampler(data, 6, augment=augment).batch(3).x
-    monkeypatch.setattr("pushforward.data.sampler.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("pushforward.data.core.sampler.RESIDENT_BYTES", 0)
     assert torch.equal(Sampler(data, 6, augment=augment).batch(3).x, held)
 
 

@@ -8,9 +8,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError
 from pushforward.evaluation.measurements import Health
-from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import health_of
-from pushforward.report.health import _listed
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.best import BETTER, best_of, quality
@@ -75,7 +73,6 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     assert [r["step"] for r in rows] == list(range(1, 11))
     health, _ = health_of(newest)
     assert "step 4 is the best by the geometric mean" in health.best
-    assert "Step 4 is the best by the geometric mean" in _listed(ModelResult("map", health=health), vectors=True)
     assert Health.from_plain(health.to_plain()) == health
     flow = pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "flow")
     with pytest.raises(CheckpointError, match="no map between two times, or was trained too briefly"):

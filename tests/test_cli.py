@@ -168,9 +168,9 @@ def test_a_comparison_is_readable_at_any_width(width):
     ]
     metrics = {metric: replace(describe()[metric], label=label) for metric, label in names.items()}
     floors = dict.fromkeys(names, Score(0.1, 0.001))
-    text = as_text(Comparison(models=rows, metrics=metrics, floors=floors, settings=Settings(500)), width)
+    text = as_text(Comparison(models=rows, metrics=metrics, floors=floors, settings=Settings(500)), True, width)
     assert max(map(len, text.splitlines())) <= width
-    assert "best Fréchet distance" in text
+    assert "best in Fréchet distance" in text
     for label in names.values():
         assert label in text
     assert re.search(r"flow +0.2000 ± 0.0010 [*]", text)

@@ -10,7 +10,7 @@ from PIL import Image
 from programs.command_line import run
 from programs.editing_runs import done, pixels
 
-from pushforward.data.images import read_image
+from pushforward.data.images.image_set import read_image
 from pushforward.errors import DataError
 
 

@@ -2,14 +2,13 @@
 
 import base64
 import io
-import re
 
 import numpy as np
 from PIL import Image
 
 from pushforward.evaluation.figures import NearestImages, Pictures
-from pushforward.evaluation.results import ModelResult
-from pushforward.report.nearest import CLOSEST, closest_pairs
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.report.samples import CLOSEST, player
 from pushforward.report.sprites import Look
 
 
@@ -19,20 +18,18 @@ def test_the_closest_pairs_are_drawn_in_order_with_their_distances():
     samples, training = (np.tile(x[:, None, None, None], (1, 32, 28, 1)) for x in (grays, grays + 5))
     distances = np.arange(12, 0, -1) / 2
     look = Look({"gan": Pictures(samples, nearest=NearestImages(training, distances, 4.0))})
-    page = closest_pairs(look, [(0, ModelResult("gan")), (1, ModelResult("other"))])
-    assert page.count("<figure>") == 1, "the other has no pictures"
-    assert "<span>distance 0.12 to 1</span>" in page
-    data = re.search(r"base64,([^\"]*)", page)[1]
+    (shown,) = player(Comparison(models=(ModelResult("gan"), ModelResult("other"))), look, [])["closest"]
+    assert shown["distances"] == "0.12 to 1"
+    data = shown["picture"][0].partition("base64,")[2]
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")).astype(int)
-    shown = drawn[16 :: 32 + 2, 14 :: 28 + 2]
-    assert shown.shape == (2, CLOSEST)
+    tiles = drawn[16 :: 32 + 2, 14 :: 28 + 2]
+    assert tiles.shape == (2, CLOSEST)
     expected = grays[::-1][:CLOSEST].astype(int)
-    np.testing.assert_allclose(shown, [expected, expected + 5], atol=1)
+    np.testing.assert_allclose(tiles, [expected, expected + 5], atol=1)
 
 
 def test_nothing_is_shown_where_nothing_is_known():
     x = np.zeros((3, 8, 8, 1), np.uint8)
-    models = [(0, ModelResult("gan"))]
-    assert closest_pairs(Look({"gan": Pictures(x)}), models) == ""
-    assert closest_pairs(Look({"gan": Pictures(x, nearest=NearestImages(x, np.ones(3), 0.0))}), models) == ""
-    assert closest_pairs(Look({"gan": Pictures(np.zeros((3, 2)))}), models) == ""
+    useless = NearestImages(x, np.ones(3), 0.0)
+    for pictures in (Pictures(x), Pictures(x, nearest=useless), Pictures(np.zeros((3, 2)))):
+        assert player(Comparison(models=(ModelResult("gan"),)), Look({"gan": pictures}), [])["closest"] == []

@@ -18,8 +18,8 @@ from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_
 from pushforward.evaluation.measurements import LatentStatistics
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import Report
-from pushforward.report.latent import code_chart, section
-from pushforward.report.sprites import Look
+from pushforward.report.curves import units
+from pushforward.report.latent import code_chart
 from pushforward.scatter import groups_picture
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
@@ -90,7 +90,7 @@ def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
 def test_a_map_of_codes_lies_in_its_frame():
     """Far codes as well, and as whole dots."""
     points = np.random.default_rng(0).standard_t(2, (500, 2)) * [3.0, 0.5] + [40.0, -7.0]
-    chart = code_chart(points, np.arange(500) % 3, ["a", "b", "c"], "Codes")
+    chart, _ = code_chart(points, np.arange(500) % 3, ["a", "b", "c"], "Codes")
     side, _ = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', chart).groups())
     dots = np.array(re.findall(r'<circle cx="(.*?)" cy="(.*?)" r="(.*?)"/>', chart), dtype=float)
     assert len(dots) == 500
@@ -107,7 +107,7 @@ def test_active_units_are_those_that_are_seen_to_carry_something():
     assert statistics.active == int((variance > 0.01).sum()) == 3
     assert sum(unit >= 0.005 for unit in statistics.by_unit) == 3
     model = ModelResult("vae", latent=LatentStatistics(code=statistics))
-    chart = re.search(r"<svg class=\"chart .*?</svg>", section(Comparison("codes", models=(model,)), Look({})), re.S)[0]
+    chart = units(Comparison("codes", models=(model,))).svg
     heights = [float(y) for y in re.findall(r'<circle cx=".*?" cy="(.*?)"', chart)]
     assert np.diff(heights).min() > 5, "each unit can be told from the next"
 

@@ -10,10 +10,10 @@ from torch import nn
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import Split, VectorSpace
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import latent_statistics
-from pushforward.report.verdict import verdict
+from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import RULES, alarms
 
 
@@ -106,7 +106,7 @@ def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path,
     assert latent_statistics(run, data, fit_features(data)).code.active <= 1
     said = [
         sentence.text
-        for sentence in verdict(pf.compare({"high": run}, data, n=40, repeats=1, curve=False))
+        for sentence in findings(pf.compare({"high": run}, data, n=40, repeats=1, curve=False))
         if "posterior has collapsed" in sentence.text
     ]
     assert said

@@ -18,7 +18,7 @@ import pushforward as pf
 from pushforward.cli import announcing
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
 from pushforward.evaluation import evaluating as module
 from pushforward.evaluation.model_metrics import guess, levels_of

@@ -13,9 +13,9 @@ from pushforward import data as pf_data
 from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, measure
-from pushforward.data.building import build
-from pushforward.data.example_hashes import held_out_indices
-from pushforward.data.keys import mix
+from pushforward.data.core.example_hashes import held_out_indices
+from pushforward.data.core.keys import mix
+from pushforward.data.core.make_dataset import build
 from pushforward.errors import DataError, UsageError
 
 # Space
@@ -193,18 +193,3 @@ def test_the_only_row_of_a_class_is_never_held_out():
     for count in (None, 2):
         with pytest.raises(DataError, match="single example"):
             held_out_indices(hashes[:7], np.arange(7), count)
-
-
-@pytest.mark.parametrize(
-    ("x", "labels", "says"),
-    [
-        (np.zeros((4, 2), dtype=np.int64), None, r"astype\(np.float32\)"),
-        (np.zeros((4, 1, 3, 3), dtype=np.float32), None, "uint8 images"),
-        (np.zeros((4, 3, 3), dtype=np.float32), None, "or float32 vectors"),
-        (np.zeros((4, 2), dtype=np.float32), np.zeros(4), "expected int64"),
-        (np.zeros((4, 2), dtype=np.float32), np.zeros(3, dtype=np.int64), "one for each of 4"),
-    ],
-)
-def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
-    with pytest.raises(DataError, match=says):
-        Split(x, labels)

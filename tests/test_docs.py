@@ -17,8 +17,8 @@ from PIL import Image
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
 from pushforward.cli import main
-from pushforward.data import Split, sets
-from pushforward.registries import PARTS
+from pushforward.data import Split
+from pushforward.registries import PARTS, SETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -110,14 +110,12 @@ def here(tmp_path_factory):
 def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-    few = dataclasses.replace(sets.own()["digits"], held_out=40, read=digits(8))
+    few = dataclasses.replace(SETS["digits"], held_out=40, read=digits(8))
     planar = [
-        dataclasses.replace(source, counts=(400, 200), read=first(source))
-        for source in sets.own().values()
-        if source.shape == (2,)
+        dataclasses.replace(source, counts=(400, 200), read=first(source)) for source in SETS.values() if source.shape == (2,)
     ]
     for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), *planar):
-        patch.setitem(sets.own(), source.name, source)
+        patch.setitem(SETS.added, source.name, source)
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(40):

@@ -14,8 +14,8 @@ from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
 from pushforward.methods import Now
 from pushforward.registries import RECIPES
+from pushforward.report.curves import sweep
 from pushforward.report.facts import facts
-from pushforward.report.sweep import sweep
 from pushforward.report.tables import scorecards
 from pushforward.training.api import prepare
 from pushforward.training.estimates import step_flops, steps_within
@@ -147,9 +147,9 @@ def test_nothing_is_best_for_fewer_near_copies_than_real_data_has_nor_where_real
 
 def test_the_chart_of_a_sweep_is_left_out_where_there_is_none():
     content = comparison({"flow": 0.1, "gan": 0.2}, "energy", MetricInfo("Energy distance", role="quality"), 0.0)
-    assert sweep(content) == ""
+    assert sweep(content) is None
     points = tuple(SweepPoint(seconds, 10, 0, {"energy": Score(value)}) for seconds, value in ((30, 0.3), (60, 0.1)))
     swept = dataclasses.replace(content, sweep={"flow": points})
-    assert "seconds of training" in sweep(swept)
+    assert "seconds of training" in sweep(swept).svg
     assert Comparison.from_json(swept.to_json()) == swept
     assert np.isfinite([point.scores["energy"].value for point in swept.sweep["flow"]]).all()

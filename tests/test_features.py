@@ -13,8 +13,8 @@ import torch
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
 
-from pushforward.data.dataset import Split
-from pushforward.data.truth import Truth
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.ground_truth import Truth
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation import features as module
 from pushforward.evaluation.cache import cache_folder

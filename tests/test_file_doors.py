@@ -17,7 +17,7 @@ from programs.hostile import respec
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.data.tables.gaps import GappyFile
+from pushforward.data.tables.imputation_io import GappyFile
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.cache import cache_folder
 from pushforward.report import Report

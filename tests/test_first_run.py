@@ -186,6 +186,6 @@ def test_points_are_drawn_over_axes_of_the_data_in_the_colours_of_their_classes(
 
 
 def test_charts_say_their_natural_width():
-    from pushforward.report.charts import svg_open
+    from pushforward.report.charts import svg
 
-    assert 'style="--w:480px"' in svg_open(480, 200, "label")
+    assert 'style="--w:480px"' in svg(480, 200, "label", [])

@@ -9,8 +9,8 @@ import pytest
 from programs.gaussian_data import dataset, mixture, vectors
 from programs.rows import random
 
-from pushforward.data.dataset import Split
-from pushforward.data.truth import Truth
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.ground_truth import Truth
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import fit_features

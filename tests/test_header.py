@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.data.header import has_header
-from pushforward.errors import DataError, UsageError
+from pushforward.data.tables.csv_dialect import has_header
 
 rng = np.random.default_rng(0)
 FLOATS = [[f"{a:.4f}" for a in row] for row in rng.normal(40, 3, (40, 3))]
@@ -83,32 +81,8 @@ def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
     assert check(tmp_path / "t.csv", target="x3")["header"] is False
 
 
-def test_the_header_can_be_said(tmp_path):
-    path = write(tmp_path, ["0", "1", "2"], WHOLE)
-    assert load(path).header is True
-    data = load(path, header=False)
-    assert (data.header, len(data.train) + len(data.held_out)) == (False, 41)
-    assert data.origin["header"] is False
-    assert load(**data.origin).fingerprint == data.fingerprint
-    assert load(write(tmp_path, ["41.5", "a", "b"], FLOATS), header=True).space.columns == ("41.5", "a", "b")
-
-
 def test_a_named_target_makes_the_first_line_names(tmp_path):
     assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
-
-
-def test_where_both_are_possible_the_user_is_asked(tmp_path, capsys):
-    path = write(tmp_path, ["4", "5", "6"], WHOLE)
-    with pytest.raises(DataError, match=r"4, 5, 6.*`header=True`.*`header=False`"):
-        load(path)
-    with pytest.raises(UsageError, match=r"is for \.csv files"):
-        load("digits", header=True)
-    assert main(["data", "check", str(path)]) == 3
-    assert "--header yes" in capsys.readouterr().err
-    assert main(["data", "check", str(path), "--header", "no"]) == 0
-    assert "none, the first line is data" in capsys.readouterr().out
-    assert main(["data", "check", str(path), "--header", "yes"]) == 0
-    assert "the first line" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("first", [(1, 5), (0, 1), (2019, 2020), (7, 8)])

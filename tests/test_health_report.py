@@ -10,8 +10,8 @@ import pushforward as pf
 from pushforward.evaluation import run_results
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.report import Report
-from pushforward.report.alarms import alarm_periods
-from pushforward.report.verdict import verdict
+from pushforward.report.findings import findings
+from pushforward.report.statistics import alarm_periods
 from pushforward.training.loop.budget import Budget, Clock
 from pushforward.training.loop.progress import Pace, Progress, duration
 from pushforward.training.monitor import health
@@ -76,18 +76,13 @@ def test_alarms_are_warnings_and_shaded(ring):
     comparison = changed(ring, alarms=changes)
     begun = [(begin.kind, end and end.step) for begin, end in alarm_periods(comparison.models[0])]
     assert begun == [("collapse", 100), ("critic", None)]
-    warnings = [sentence for sentence in verdict(comparison) if sentence.kind == "warning" and sentence.link == "health"]
-    assert [sentence.text for sentence in warnings] == [
-        "Alarm while gan was trained, at step 50: collapse <b>: raise <gamma>. It was over at step 100.",
-        "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. It still held at the end of training.",
+    assert [finding.text for finding in findings(comparison) if finding.link == "health"] == [
+        "Alarm of gan from step 50 until step 100: collapse <b>: raise <gamma>.",
+        "Alarm of gan from step 110 to the end of training: critic <b>: raise <gamma>.",
     ]
     page = Report(comparison).to_html()
     assert page.count('<g class="alarm">') == 2 * 4
     assert "<b>" not in page.split("<body>")[1].split("<script")[0]
-    diverged = {"alarms": [alarm("divergence", 80)]}
-    assert any("divergence" in sentence.text for sentence in verdict(changed(ring, **diverged)))
-    broken = changed(ring, **diverged, warnings=["its training broke off."])
-    assert not any("divergence" in sentence.text for sentence in verdict(broken)), "said once"
 
 
 @pytest.mark.parametrize("wrong", [None, {}, {"series": None}, {"series": {"coverage": None}}, {"series": {"coverage": {}}}])
@@ -101,7 +96,7 @@ def test_alarms_of_all_trainings_of_a_recipe_are_kept(ring):
     models = [changed(ring, name=f"gan-{seed}", seed=seed, alarms=[alarm("collapse", 50)] * seed).models[0] for seed in (0, 1)]
     pooled = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={}))
     assert [alarm.training for alarm in pooled.models[0].alarms] == ["gan-1"]
-    assert any("Alarm while gan-1 was trained" in sentence.text for sentence in verdict(pooled))
+    assert any("Alarm of gan-1" in finding.text for finding in findings(pooled))
     page = Report(pooled).to_html()
     assert '<g class="alarm">' not in page, "the curves are those of gan-0"
     assert "gan-1, step 50" in page

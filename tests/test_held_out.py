@@ -8,12 +8,15 @@ import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.building import Schema, build
-from pushforward.data.example_hashes import ATOM, among, distinct, example_hashes, held_out_indices
-from pushforward.data.seen import seen_in_training, shared_examples
+from pushforward.data.core.example_hashes import (
+    ATOM,
+    among,
+    distinct,
+    example_hashes,
+    held_out_indices,
+)
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.errors import DataError
-from pushforward.report.text import scores_text
-from pushforward.testing import recipe_for
 
 
 def random(seed=0):
@@ -217,20 +220,6 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     assert (report["train"], report["removed"], report["repeated"]) == (400, 0, 80)
 
 
-def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_path):
-    """Data of six values, each of which is in both splits, has no near-copies; nobody reads 0 % instead."""
-    x = np.repeat(np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32), 100, axis=0)
-    data = build("atoms", Split(x))
-    models = {"it": pf.fit(recipe_for("vae", data), data, steps=1, out=tmp_path / "run")}
-    report = pf.Report(pf.compare(models, data, repeats=1, curve=False))
-    said = "Near-copies have no score: more than half of the held-out examples are copies of training examples."
-    assert said in report.verdict
-    assert "near_copies" not in report.comparison.models[0].scores
-    assert not [sentence for sentence in report.verdict if "emorisation" in sentence]
-    assert said in " ".join(scores_text(pf.evaluate(models["it"], data, repeats=1)).split())
-    assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"]).unscored == {}
-
-
 def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     once = vectors(40, 0, 3)
@@ -245,23 +234,3 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
-
-
-def test_an_oversampled_class_is_reported_by_name_and_not_judged_on_by_a_run_without_it(tmp_path):
-    """A class of 80 examples, 25 copies of each: all copies count as examples of their own, so that they are on both sides."""
-    common, rare = vectors(3000, 0, 4), vectors(80, 1, 4) + 3
-    balanced = pf_data.from_arrays(np.concatenate([common, np.repeat(rare, 25, axis=0)]), np.repeat([0, 1], [3000, 2000]))
-    plain = pf_data.from_arrays(np.concatenate([common, rare]), np.repeat([0, 1], [3000, 80]))
-    copies = int(np.isin(balanced.held_out.hashes, balanced.train.hashes).sum())
-    (said,) = shared_examples(balanced)
-    assert said.startswith(f"{copies} of the {len(balanced.held_out)} held-out examples")
-    assert "most of class 1" in said
-    assert shared_examples(plain) == ()
-    assert seen_in_training(balanced).overlaps(balanced) == (0, 0)
-    own, _ = seen_in_training(plain).overlaps(balanced)
-    assert own == np.isin(balanced.held_out.hashes, plain.train.hashes).sum() > 100
-    heir = seen_in_training(plain, [("first", seen_in_training(balanced))])
-    assert (
-        heir.overlaps(balanced)[1]
-        == np.isin(balanced.held_out.hashes, np.setdiff1d(balanced.train.hashes, balanced.held_out.hashes)).sum()
-    )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from programs.image_files import has, picture, plain, png, rows_of
 
-from pushforward.data import check, load
+from pushforward.data import load
 from pushforward.errors import DataError
 
 
@@ -43,7 +43,7 @@ def test_class_folders_are_the_classes(tmp_path):
     for row, label in zip(rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True):
         assert (label == 0) == any(np.array_equal(row, ape) for ape in apes)
     plain(tmp_path, 1)
-    with pytest.raises(DataError, match="images of its own beside 2 subfolders"):
+    with pytest.raises(DataError, match=r"images of its own .1. beside subfolders"):
         load(tmp_path)
 
 
@@ -174,16 +174,10 @@ def test_more_than_a_tenth_unusable_is_an_error(tmp_path):
     assert caught.value.exit_code == 3
 
 
-def test_a_broken_file_of_another_size_does_not_hide_the_rest(tmp_path):
-    plain(tmp_path, 20)
-    (tmp_path / "000a.png").write_bytes(png(64, 48))
-    assert len(load(tmp_path).skipped) == 1
-
-
 def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
-    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*`resize=") as caught:
+    with pytest.raises(DataError, match=r"12 x 10 and 30 x 20, of .*`resize=") as caught:
         load(tmp_path)
     assert "`resize=10`" in str(caught.value)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
@@ -205,42 +199,10 @@ def test_resize_is_antialiased_and_keeps_the_aspect(tmp_path):
     assert np.abs(ramps - middle).max() < 3  # the middle square, not the whole width squeezed
 
 
-def test_folder_without_images(tmp_path):
-    with pytest.raises(DataError, match="no images"):
-        load(tmp_path)
-    (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"1 other file ignored"):
-        load(tmp_path)
-
-
 def test_links_that_lead_back_end(tmp_path):
     plain(tmp_path / "a", 5)
     os.symlink(tmp_path, tmp_path / "a" / "up")
     assert len(rows_of(load(tmp_path))) == 5
-
-
-def test_check_lists_files(tmp_path):
-    plain(tmp_path, 20)
-    Image.fromarray(picture(3)).save(tmp_path / "twin.png")
-    (tmp_path / "empty.png").write_bytes(b"")
-    Image.fromarray(picture(99)).convert("P").save(tmp_path / "palette.png")
-    report = check(tmp_path)
-    assert report["skipped"] == [{"file": "empty.png", "reason": "empty file"}]
-    assert report["converted"] == [{"file": "palette.png", "reason": "palette to RGB"}]
-    assert (report["train"] + report["held_out"], report["shape"]) == (22, [3, 12, 10])
-    assert (report["repeated"], report["removed"]) == (0, 0), "twins fall on one side"
-    assert report["fingerprint"] == load(tmp_path).fingerprint
-
-
-def test_other_files(tmp_path):
-    (tmp_path / "table.xlsx").write_text("x")
-    with pytest.raises(DataError, match=r"expected an image folder, .npz, .npy, .tar, .csv, .tsv, .data, .txt or .parquet"):
-        load(tmp_path / "table.xlsx")
-    plain(tmp_path, 1)
-    with pytest.raises(DataError, match="give the folder"):
-        load(tmp_path / "000.png")
-    with pytest.raises(DataError, match=r'Did you mean "table.xlsx"'):
-        load(tmp_path / "tabel.xlsx")
 
 
 def test_a_name_wins_over_a_path(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from scipy import stats
 
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.combining import combined
 from pushforward.evaluation.intervals import above, merged_p, of_share, over_trainings, with_interval

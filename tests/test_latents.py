@@ -12,8 +12,8 @@ from torch import nn
 
 from pushforward import solvers
 from pushforward.data import load
-from pushforward.data.building import build
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.make_dataset import build
 from pushforward.draws import ExampleDraws
 from pushforward.editing import (
     Truncated,

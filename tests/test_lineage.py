@@ -10,9 +10,9 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.building import build
-from pushforward.data.example_hashes import example_hashes
-from pushforward.data.seen import Seen
+from pushforward.data.core.example_hashes import example_hashes
+from pushforward.data.core.make_dataset import build
+from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model

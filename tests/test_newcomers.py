@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.data.memory import ArrayOptions
-from pushforward.data.sources import LoadOptions
+from pushforward.data.core.arrays import ArrayOptions
+from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
 

@@ -20,8 +20,7 @@ from pushforward.evaluation import evaluate, lag
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
-from pushforward.report.learned_warnings import LEARNED_RULES
-from pushforward.report.verdict import verdict
+from pushforward.report.findings import findings
 from pushforward.training import Run
 from pushforward.training.monitor.alarms import Watch
 
@@ -45,7 +44,7 @@ class World:
     def said(self, x):
         """The verdict on samples in data units."""
         comparison = evaluate(x, self.data, n=min(len(x), SAMPLES), repeats=1, metrics=METRICS[self.name])
-        return [sentence.text for sentence in verdict(comparison)]
+        return [finding.text for finding in findings(comparison)]
 
     @functools.cached_property
     def healthy(self):
@@ -58,7 +57,7 @@ class World:
         recipe = dataclasses.replace(recipe, training=training)
         run = pf.fit(recipe, self.data, steps=60, out=self.folder / f"vae-{share}")
         comparison = evaluate(run, self.data, n=SAMPLES, repeats=1, metrics=["frechet"])
-        return [sentence.text for sentence in verdict(comparison)]
+        return [finding.text for finding in findings(comparison)]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def logged(**measures):
         rows.append({**row, "alarm": [dataclasses.asdict(alarm) for alarm in watch.read(row)]})
     log = type("Log", (), {"losses": lambda _: rows})()
     health, alarms = health_of(log)
-    return [sentence.text for sentence in verdict(Comparison(models=(ModelResult("model", health=health, alarms=alarms),)))]
+    return [finding.text for finding in findings(Comparison(models=(ModelResult("model", health=health, alarms=alarms),)))]
 
 
 def samples(world, planted):
@@ -119,24 +118,24 @@ def log(fault, twin):
 
 
 FAULTS = {
-    "two of eight modes dropped": ("Modes are lost: samples holds 6 of 8.", *samples("ring", without_two_modes)),
-    "modes of half the variance": ("Modes are too narrow (width over the true one): samples (0.7", *samples("ring", narrow)),
+    "two of eight modes dropped": ("Modes are lost: samples (holds 6 of 8).", *samples("ring", without_two_modes)),
+    "modes of half the variance": ("Modes are too narrow, beside the true width: samples (0.7", *samples("ring", narrow)),
     "one class missing": (
-        "Classes are missing: samples shows too little of 7 (0 % where real data has ",
+        "Classes are missing: samples (7: 0 %, real ",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
     ),
-    "samples blurred": ("Samples are blurred, by their fine detail: samples (", *samples("digits", blurred)),
-    "too alike": ("lie in few places: high precision and low recall", *samples("digits", alike)),
+    "samples blurred": ("Blurred, by fine detail: samples (", *samples("digits", blurred)),
+    "too alike": ("Samples lie in few places", *samples("digits", alike)),
     "32 images memorised": (
-        "Memorisation: samples of samples (100.0 %) are near-copies of training examples",
+        "Memorisation, near-copies of training data: samples (100.0 %",
         *samples("digits", memorised),
     ),
     "training examples with noise": (
-        "Memorisation: samples of samples (C_T −",
+        "held-out ones are: samples (C_T −",
         *samples("digits", lambda world: noisy(world.data.train.data_units(slice(300)).numpy(), 4)),
     ),
     "trained on held-out examples": (
-        "Held-out examples were learned: too many of the real examples nearest to samples of samples (",
+        "times as near as by chance: samples (",
         *samples("digits", lambda world: noisy(world.data.held_out.data_units().numpy(), 2)),
     ),
     "a saturated critic": (
@@ -181,12 +180,13 @@ def compared(scores, floors=None, **settings):
     data = DataInfo("pets", classes=("cat", "dog", "cow"))
     rows = tuple(ModelResult(name, scores=own) for name, own in scores.items())
     comparison = Comparison(data=data, settings=known, models=rows, floors=floors or {})
-    return [sentence.text for rule in LEARNED_RULES for sentence in rule(comparison)]
+    kinds = ("Classes are missing", "Memorisation, samples", "Held-out examples")
+    return [finding.text for finding in findings(comparison) if finding.text.startswith(kinds)]
 
 
 def test_classes_are_missing_only_where_enough_were_expected_and_the_classifier_can_read_them():
     lost = {"gan": {"class_distance": Score(0.3, extra={"share": (0.65, 0.349, 0.001), "real": (0.5, 0.3, 0.2)})}}
-    assert compared(lost) == ["Classes are missing: gan shows too little of cow (0 % where real data has 20 %)."]
+    assert compared(lost) == ["Classes are missing: gan (cow: 0.1 %, real 20 %)."]
     assert compared(lost, n=50) == compared(lost, classifier_accuracy=0.5) == []
 
 
@@ -196,12 +196,11 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
 
     floors = {"copying_test": Score(-0.5, 0.3), "held_out_ratio": Score(1.0, 0.05), "near_copies": Score(0.0, 0.0)}
     models = {"copy": scores(-9, 0.4), "blur": scores(-9, 0.95), "new": scores(-1, 0.9), "literal": scores(-40, 0.1, 0.5)}
-    assert compared(models, floors) == [
-        "Memorisation: samples of copy (C_T −9) are nearer to training examples than held-out examples are."
-    ]
+    (sentence,) = compared(models, floors)
+    assert sentence.endswith("copy (C_T −9).")
     assert compared({"copy": scores(-9, 0.4)}, floors | {"copying_test": Score(-7.0, 0.3)}) == []
     (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
-    assert "nearest to samples of cheat (2.50 times as many as by chance, real data 1.00) are held out" in sentence
+    assert sentence.endswith("as by chance: cheat (2.50×).")
     assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []
 
 

@@ -48,8 +48,6 @@ def test_page_of_images(content, digit_pictures):
     assert len(jumps) == 2, "gan and vae have no formation"
     frames = {attrs["class"]: attrs["data-frames"] for _, attrs in read.tags if "data-frames" in attrs}
     assert frames == {"sprite f0": "11", "sprite f1": "11"} | {f"sprite t{i}": "6" for i in range(4)}
-    assert "not a measure" in read.text or "no measure of quality" in read.text
-    assert "same seeds" in read.text
     assert content["commands"][0] in read.text
     assert content["data"]["fingerprint"] in read.text
 
@@ -75,7 +73,7 @@ def test_sprites_hold_the_frames_they_show(content, digit_pictures):
 def test_page_of_points(content, toy_pictures):
     read = check_page(report(toy_content(content), toy_pictures).to_html())
     assert "held-out data" in read.text
-    assert "same noise" in read.text
+    assert "Same noise in the same place" in read.text
 
 
 def test_a_model_has_one_colour_on_the_whole_page(content, toy_pictures, digit_pictures):
@@ -85,12 +83,12 @@ def test_a_model_has_one_colour_on_the_whole_page(content, toy_pictures, digit_p
     circle = comparison(opening, {**toy_pictures, "original GAN": toy_pictures["gan"]})
     page = Report(comparison(content, digit_pictures), circle).to_html()
     colours = {}
-    for colour, name in re.findall(r'<svg class="sign e(\d)"[^>]*>(?:(?!</svg>).)*</svg>(?:<strong>)?([\w ]+)<', page):
+    for colour, name in re.findall(r'<svg class="sign e(\d)"[^>]*>(?:(?!</svg>).)*</svg>\s*(?:<strong>)?([\w ]+)<', page):
         colours.setdefault(name.strip(), set()).add(colour)
     assert colours == {"flow": {"0"}, "ddpm": {"1"}, "gan": {"2"}, "vae": {"3"}, "original GAN": {"4"}}
     panels = [attrs["data-model"] for tag, attrs in Reader(page).tags if "data-model" in attrs]
     assert panels == ["2", "4", "0", "0", "1", "2", "3"]
-    assert "<strong>original GAN</strong></p>" in page, "the name says the family"
+    assert not re.search(r"original GAN</strong>\s*<span", page), "the name says the family"
     assert '<strong>flow</strong> <span class="family">flow matching</span>' in page
     check_page(page)
 
@@ -193,24 +191,20 @@ def without(content, path, null):
 
 
 def test_any_field_may_be_missing(content):
-    """A page is drawn for each missing field, and for a null one where that is read as something else.
-
-    A model that loses a field is compared with one other.
-    """
+    """A page is drawn without each field of a comparison of two models, and with null in its place where that reads otherwise."""
     del content["models"][2:]
     for entry in content["models"]:
         entry["losses"] = losses(entry["family"], steps=12)
     paths = [path for path in every_path(content) if path and path != ("format_version",)]
     assert len(paths) > 100
-    whole = comparison(content)
     assert "None" not in report(content).to_markdown()
+    drawn = []
     for path in paths:
-        shorts = [comparison(without(content, path, null)) for null in (False, True)]
-        for short in shorts[:1] if shorts[0] == shorts[1] else shorts:
-            if short == whole:
-                continue  # the field had its default
-            drawn = Report(short)
-            page, text = drawn.to_html(), drawn.to_markdown()
+        for short in (comparison(without(content, path, null)) for null in (False, True)):
+            if short in drawn[-2:]:
+                continue  # the field had its default, or null is read as nothing
+            drawn.append(short)
+            page, text = Report(short).to_html(), Report(short).to_markdown()
             assert "None" not in text, path
             assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
             assert "None" not in page or "None" not in Reader(page).text, path  # reading a page takes longer than drawing it

@@ -12,11 +12,11 @@ import pytest
 from programs.report_pages import check_page
 from programs.reporting import comparison, model, report, said
 
+from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.report import Report
-from pushforward.report.text import score_parts, scores_text
-from pushforward.report.text import text as as_text
+from pushforward.report.text import text
 
 
 def test_json_is_strict_and_equals_the_content(content):
@@ -95,47 +95,67 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["mine.html", "new"]
 
 
-def test_markdown_has_verdict_scores_cost_and_commands(content):
+def test_markdown_has_findings_scores_cost_and_commands(content):
     content["models"][0]["name"] = "flow|a*b"
-    text = report(content).to_markdown()
+    written = report(content).to_markdown()
     for line in said(content):
-        assert line.replace("|", "\\|").replace("*", "\\*") in text
-    assert "**0.130 ± 0.008 (1.3×)**" in text
-    assert content["commands"][0] in text
-    blocks = [block for block in text.split("\n\n") if block.startswith("|")]
+        assert line.replace("|", "\\|").replace("*", "\\*") in written
+    assert "**0.130 ± 0.008 (1.3×)**" in written
+    assert content["commands"][0] in written
+    blocks = [part for block in written.split("\n\n") if (part := block.strip()).startswith("|")]
     assert len(blocks) == 7
     for table in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
-def test_text_for_a_terminal_holds_verdict_and_scores(content):
-    text = report(content).to_text()
-    assert "- flow has the best Fréchet distance: 0.130 ± 0.008" in text
-    assert re.search(r"^flow +0.130 ± 0.008 \* +0.00040 ± 0.00020 ", text, re.M)
-    assert max(map(len, text.splitlines())) < 150
-    assert re.search(r"^no network +", text, re.M)
-    assert re.search(r"^real data +", text, re.M)
-    assert "the ratio to what" not in text, "the terminal shows none"
-    assert "In round brackets stands the ratio to what real data scores." in report(content).to_markdown()
-    assert report({}).to_text() == ""
-    assert "Fréchet distance ↓" in text
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("copies", [1, 4, 12])
+def test_the_short_text_is_a_sentence_a_model_and_a_table_in_25_lines(content, copies, width):
+    content["models"] = [entry | {"name": f"{entry['name']} {i}"} for i in range(copies) for entry in content["models"]]
+    lines = text(comparison(content), width=width).split("\n")
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= width
+    (head,) = [line for line in lines if "Fréchet distance ↓" in line]
+    assert len(re.split(r"  +", head.strip())) <= 5, "and the column of names"
+    said_of = [line for line in lines if line.startswith("- ")]
+    assert len(said_of) == 4 or said_of[-1].startswith("- further models: ")
+    assert not re.search(r"\[.*\]|±", " ".join(said_of)), "sentences are without intervals"
 
 
-def test_the_scores_of_one_model_read_alike_in_evaluate_and_in_its_report(content):
+def test_the_full_text_holds_findings_and_scores(content):
+    full = text(comparison(content), full=True, width=100)
+    flat = " ".join(full.replace("\n  ", " ").split())
+    assert all(line in flat for line in said(content))
+    assert re.search(r"^flow +0.130 ± 0.008 \* +0.00040 ± 0.00020 ", full, re.M)
+    assert re.search(r"^no network +", full, re.M)
+    assert re.search(r"^real data +", full, re.M)
+    assert max(map(len, full.splitlines())) <= 100
+
+
+def test_of_a_single_model_each_score_is_a_row_beside_real_data(content):
     content["models"] = [model(content, "flow")]
     content["models"][0]["scores"]["kid"] |= {"value": -0.0012, "interval": [-0.0031, 0.0007]}
-    given = comparison(content)
-    terminal, printed, parts = scores_text(given, 110), as_text(given, 110), score_parts(given, 110)
-    assert parts
-    assert all(part in terminal and part in printed for part in parts)
-    assert re.search(r"^KID ↓ +−0.0012 \[−0.0031, 0.0007\] +0.0000 ± 0.0003 ", terminal, re.M)
-    assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", terminal, re.M)
-    assert re.search(r"^Density → \S+ +", terminal, re.M), "the right value stands beside a score that has one"
-    assert re.search(r" flow +real data +ratio +no network$", terminal, re.M)
-    key = "; → the value that is right, or that real data has\n"
-    assert f"\n\nHow to read the scores\n↓ lower is better; ↑ higher is better{key}" in terminal
-    assert "<strong>→</strong> the value that is right, or that real data has<" in report(content).to_html()
-    assert "[low, high] is the 95 % interval of a score" in terminal
-    assert "Best" not in terminal, "a single model is compared with none"
-    assert max(map(len, terminal.splitlines())) <= 110
-    assert max(map(len, scores_text(given, 60).splitlines())) <= 60
+    short = text(comparison(content), width=110)
+    assert short.startswith("- flow beats no network in Fréchet distance")
+    assert re.search(r"^KID ↓ +−0.0012 \[−0.0031, 0.0007\] +0.0000 ± 0.0003 ", short, re.M)
+    assert re.search(r"^Fréchet distance ↓ +0.130 ± 0.008 +0.100 ± 0.010 +1.3× ", short, re.M)
+    assert re.search(r" flow +real data +ratio +no network$", short, re.M)
+    assert len(short.splitlines()) <= 25
+
+
+def test_reports_that_are_damaged_or_alone_are_refused_with_a_way_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Report(Comparison(models=(ModelResult("a"),))).save(tmp_path / "a" / "report.json")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "report.json").write_text('{"format_version": 2, "models": 3}')
+    (tmp_path / "c" / "report.md").touch()
+    files = sorted(tmp_path.rglob("*"))
+    for name, code, says in (
+        ("broken.json", 4, "broken.json is damaged"),
+        ("c", 4, "report.json is damaged"),
+        ("a/report.json", 2, "a/report.json is a report already"),
+    ):
+        assert main(["compare", name]) == code
+        assert says in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == files, "nothing is written"

@@ -16,10 +16,10 @@ import pushforward as pf
 from pushforward import recipes, spec
 from pushforward.cli import main
 from pushforward.conditions import Label
-from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, from_arrays, measure
+from pushforward.data import Dataset, Sampler, Split, from_arrays, measure
 from pushforward.data.spaces.registry import kind_of
 from pushforward.devices import laid_out
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.registries import PARTS
 from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
@@ -176,20 +176,6 @@ def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch,
         monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
-
-
-def test_arrays_of_no_kind_name_the_kinds_there_are(plugin):
-    with pytest.raises(DataError, match=r"expected uint8 images .* or float32 vectors .* or uint8 clips \(n, frames, channels"):
-        kind_of(np.zeros((3, 2, 2, 2, 2, 2), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"shape \(3, 2, 2, 2, 2\): expected vectors .* or uint8 clips"):
-        from_arrays(np.zeros((3, 2, 2, 2, 2), dtype=np.int64))
-
-
-def test_a_space_of_another_shape_is_refused():
-    with pytest.raises(DataError, match=r"not the shape of one image: expected \(channels, height, width\)"):
-        ImageSpace((3,), (0,) * 3, (1,) * 3)
-    with pytest.raises(DataError, match=r"not the shape of one vector: expected \(d\)"):
-        VectorSpace((3, 2), (0,) * 3, (1,) * 3)
 
 
 def test_kernels_of_other_dimensions_stay_where_they_are():

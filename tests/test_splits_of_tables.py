@@ -9,8 +9,7 @@ from programs.rows import random
 
 import pushforward as pf
 from pushforward import data as pf_data
-from pushforward.cli import main
-from pushforward.data.seen import seen_in_training
+from pushforward.data.core.train_hashes import seen_in_training
 from pushforward.errors import UsageError
 
 
@@ -87,23 +86,6 @@ def test_rows_of_a_survey_that_were_trained_on_are_found_and_new_draws_of_equal_
     seen = seen_in_training(data)
     assert seen.overlaps(data) == seen.overlaps(grown) == (0, 0)
     assert seen.overlaps(swapped) == (len(data.train), 0)
-
-
-def test_copies_are_kept_together_or_apart_as_the_user_says(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write("survey.csv", "abcd", survey(3, 2000))
-    said = {}
-    for copies in ("together", "apart", None):
-        data = pf_data.load("survey.csv", copies=copies)
-        sides = [{tuple(row) for row in split.table_values} for split in (data.train, data.held_out)]
-        said[copies] = len(sides[0] & sides[1]) / len(sides[1])
-        assert main(["data", "check", "survey.csv", *(["--copies", copies] if copies else [])]) == 0
-    assert said["apart"] == said[None] > 0.9 > said["together"]
-    assert "--copies together" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="copies"):
-        pf_data.load("survey.csv", copies="both")
-    with pytest.raises(UsageError, match="copies"):
-        pf_data.load("digits", copies="apart")
 
 
 def test_rows_of_a_survey_stay_on_their_side_when_it_grows(tmp_path):

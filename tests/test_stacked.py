@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import Dataset, Split, measure
-from pushforward.data.stacked import numbered, stack
+from pushforward.data.core.ground_truth import numbered
+from pushforward.data.sets.stacked import stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import floors, score
@@ -112,21 +112,6 @@ def test_resized_stacks_keep_a_base_of_their_size():
     base = pf.data.load("digits", resize=(6, 4))
     assert small.truth.base.fingerprint == base.fingerprint
     rows_of(small.train.x, images(base.train))
-
-
-def test_a_missing_base_is_named_as_it_is_by_itself(monkeypatch, tmp_path):
-    monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
-    with pytest.raises(DataError) as by_itself:
-        pf.data.load("mnist")
-    with pytest.raises(DataError) as stacked:
-        pf.data.load("stacked-mnist")
-    assert str(stacked.value) == str(by_itself.value)
-
-
-def test_check_finds_nothing_amiss():
-    report = pf.data.check("stacked-digits", limit=500)
-    assert (report["train"], report["held_out"], report["repeated"], report["truth"]) == (500, 26_000, 0, True)
-    assert json.loads(json.dumps(report)) == report
 
 
 def base_of(shape=(1, 5, 7), classes=("a", "b", "c"), n=40):
@@ -252,11 +237,6 @@ def test_only_stacked_images_have_the_score(cache):
     assert score(digits.held_out.x, digits, of_digits, n=100, metrics=["stacked"]) == {}
     ring = pf.data.load("ring", limit=500)
     assert score(ring.held_out.x, ring, fit_features(ring, cache=False), n=100, metrics=["stacked"]) == {}
-
-
-def test_more_samples_than_held_out_rows_are_refused(data, features):
-    with pytest.raises(UsageError, match="from 2 to 26000"):
-        score(torch.rand(26_001, 3, 8, 8), data, features, n=26_001, metrics=[Stacked()])
 
 
 def test_a_run_is_evaluated_from_the_command_line(cache, tmp_path, monkeypatch, capsys, features):

@@ -9,12 +9,12 @@ from PIL import Image
 from programs.photos import photos, picture
 
 import pushforward as pf
-from pushforward.cli.groups import Reading
-from pushforward.cli.reading import source
-from pushforward.data import Sampler, fingerprints, images
-from pushforward.data.image_store import ImageStore
-from pushforward.data.levels import level_counts
-from pushforward.errors import DataError, UsageError
+from pushforward.data import Sampler
+from pushforward.data.core import dataset as fingerprints
+from pushforward.data.images import image_set as images
+from pushforward.data.images.image_store import ImageStore
+from pushforward.data.images.streamed import level_counts
+from pushforward.errors import DataError
 from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.model_metrics import levels_of
 from pushforward.evaluation.neighbours import nearest
@@ -146,22 +146,6 @@ def test_large_sets_stay_on_disk_by_themselves(folder, monkeypatch):
         pf.data.load(folder, stream=False)
 
 
-def test_options_that_do_not_apply(folder, tmp_path):
-    with pytest.raises(UsageError, match=r"digits is neither.*data pack"):
-        pf.data.load("digits", stream=True)
-    np.savez(tmp_path / "x.npz", x=picture(0, (9, 4)))
-    with pytest.raises(UsageError, match=r"x.npz is neither"):
-        pf.data.load(tmp_path / "x.npz", stream=True)
-    (tmp_path / "x.csv").write_text("a\n1\n2\n")
-    with pytest.raises(UsageError, match=r"x.csv is a table"):
-        pf.data.load(tmp_path / "x.csv", stream=True)
-    with pytest.raises(UsageError, match=r"holds vectors of shape 4, and only images .* are packed: folders"):
-        pf.data.pack(tmp_path / "x.npz", tmp_path / "packed")
-    for workers in (-1, 65):
-        with pytest.raises(UsageError, match="expected 0 to 64"):
-            pf.data.load(folder, stream=True, workers=workers)
-
-
 def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp_path):
     ends = {}
     for name, steps, stream in (("here", 4, False), ("there", 4, True), ("resumed", 2, True)):
@@ -173,12 +157,6 @@ def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp
         ends[name] = torch.cat([value.flatten() for value in run.method.state_dict().values()])
     assert torch.equal(ends["there"], ends["here"])
     assert torch.equal(ends["resumed"], ends["here"])
-
-
-def test_workers_without_effect_are_reported(folder, capsys):
-    for stream in (False, True):
-        source(str(folder), Reading(workers=2, stream=stream))
-        assert ("--workers has no effect: the examples are in memory" in capsys.readouterr().err) != stream
 
 
 def test_evaluations_read_examples_in_parts(folder):

@@ -10,20 +10,18 @@ from programs.tables import mixed_table
 from scipy import stats
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.building import Schema, build
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.constraints import Constraint
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult, Score
 from pushforward.evaluation.row_mixture import RowMixture
 from pushforward.evaluation.table_baselines import drawn_rows
-from pushforward.metrics import describe
 from pushforward.metrics.memorisation import near_copies
 from pushforward.metrics.score import MetricInfo
-from pushforward.report import bias
+from pushforward.report.findings import findings
 from pushforward.report.statistics import groups
 from pushforward.report.tables import score_column, scorecards
-from pushforward.report.verdict import claims
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
 """Of the letters, in rows of either kind."""
@@ -175,15 +173,10 @@ def test_the_verdict_names_copies_and_ranks_only_models():
         further_baselines=(row(INDEPENDENT_ROWS, 0.9, 0.0), row(ROW_COPIES, 0.0, 0.97)),
         floors={"energy": Score(0.01, 0.01)},
     )
-    texts = [claim.text for claim in claims(comparison)]
-    assert texts[0].startswith("a has the best energy distance: 0.20")
-    assert any(text.startswith("copied rows are training rows drawn again (97.0 % near-copies) and score 0.00") for text in texts)
+    texts = [finding.text for finding in findings(comparison)]
+    assert texts[0].startswith("Best in energy distance: a (0.20")
+    assert any(text.startswith("copied rows are training rows drawn again") for text in texts)
     named = [row.name for _, table in scorecards(comparison) for row in table.rows if row.kind == "baseline"]
     assert named[:3] == ["no network (mixture of 3)", INDEPENDENT_ROWS, ROW_COPIES]
-    assert not bias.copies_note(comparison)
-    nearer = replace(comparison.models[0], scores={"nearer_training": Score(0.5)})
-    assert bias.copies_note(replace(comparison, models=(nearer,), metrics=describe())).startswith(
-        "“Nearest is training” looks at as many training rows as there are held-out rows, so most copies of the others go unseen"
-    )
     without = replace(comparison, further_baselines=())
-    assert not any("drawn again" in claim.text for claim in claims(without))
+    assert not any("drawn again" in finding.text for finding in findings(without))

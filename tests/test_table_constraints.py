@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,19 +12,16 @@ from programs.tables import Noise, mixed_space, mixed_values
 from pushforward import spec
 from pushforward.data import TableSpace, load
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.comparable import check_constraints, holds
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.format import Format
-from pushforward.data.tables.given import check_given
-from pushforward.data.tables.number import Number
-from pushforward.errors import DataError, UsageError, quoted
+from pushforward.data.tables.constraints import Constraint, check_constraints, holds
+from pushforward.data.tables.number import Format, Number
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import curves
 from pushforward.evaluation.constraint_warnings import constraint_warnings
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.odd_rows import odd_rows
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.report.costs import costs
+from pushforward.report.tables import costs
 from pushforward.solvers import Euler
 from pushforward.transports import Map
 from pushforward.transports.rejection import MEASURED, Tally, counted, unmet_kept
@@ -161,70 +157,32 @@ def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one
     assert "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS)) == met
 
 
-def test_given_categories_that_contradict_a_constraint_are_refused():
-    space = TableSpace.of(list(FIELDS.values()), constraints=(Constraint("home == work"), Constraint("size >= 'M'")))
-    values = np.full((1, len(FIELDS)), np.nan)
-    for name, number, says in (
-        ("home", 2, "home=NL leaves no value of work"),
-        ("size", 0, "size=S breaks the"),
-        ("home", 1, ""),
-    ):
-        column = list(FIELDS).index(name)
-        row, given = values.copy(), np.zeros(values.shape, dtype=bool)
-        row[0, column], given[0, column] = number, True
-        with pytest.raises(UsageError, match=says) if says else nullcontext():
-            check_given(space.fields, space.constraints, row, given)
-
-
-def test_all_that_is_wrong_with_constraints_is_listed_with_the_nearest_names(tmp_path):
-    texts = ["hom == 'LU'", "home == 'Lu'", "home > work", "size >= other", "born >= 'soon'", "home + 1 == work",
-             "home == work != code", "paid == home", "born >= '1970-01-02T00:00+05:00'"]  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hom == 'LU'", 'Did you mean "home"?'),
+        ("home == 'Lu'", 'Did you mean "LU"? Expected BE, LU, NL.'),
+        ("home > work", "by == or !="),
+        ("home + 1 == work", "by == or !="),
+        ("size >= other", "no order in common"),
+        ("born >= 'soon'", "such as 2021-03-04"),
+    ],
+)
+def test_what_is_wrong_with_a_constraint_is_said_with_the_nearest_name(text, says):
     with pytest.raises(UsageError) as error:
-        check_constraints([Constraint(text) for text in ["age >= 0", *texts]], FIELDS)
-    lines = str(error.value).splitlines()
-    assert lines[0] == "Constraints cannot be used, for 9 reasons:"
-    for text, says, line in zip(
-        texts,
-        ['Did you mean "home"?', 'Did you mean "LU"? Expected BE, LU, NL.', 'such as home == "BE"', "levels of one order",
-         "Expected such as 2021-03-04", "by == and !=", '"work" (LU, BE) with "code" (3, 40)',
-         '"paid" (TRUE, false) with "home" (BE, LU, NL), which have no value in common', "which has an offset from UTC"],
-        lines[1:], strict=True,
-    ):  # fmt: skip
-        assert f'"{text}"' in line
-        assert says in line
+        check_constraints([Constraint("age >= 0"), Constraint(text)], FIELDS)
+    assert f'"{text}"' in str(error.value)
+    assert says in str(error.value)
+
+
+def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_be_forbidden(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("born,home,work\n" + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60)))
-    with pytest.raises(DataError, match=r'40 rows break the constraint "home == work": lines 2'):
+    with pytest.raises(DataError, match=r'break the constraint "home == work": 40, in lines 2'):
         load(path, constraints=["home == work", "born >= '2021-03-01'"])
-    with pytest.raises(UsageError, match=r'for 3 reasons:\n  1. "a >" is no.*\n  2. "b" is no.*\n  3. .* names "hme".*"home"'):
-        load(path, constraints=["a >", "b", "home != work", "hme == 'a'"])
-    data = load(path, constraints="born >= '2021-03-01'")
-    assert spec.build(spec.describe(data.space)) == data.space
-
-
-def test_a_forbidden_level_that_no_row_has_is_met_and_noted_and_one_that_is_required_is_refused(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("state,n\n" + "".join(f"{['open', 'closed', 'held'][i % 3]},{i % 7}\n" for i in range(60)))
-    data = load(path, constraints=["state != 'lost'", "'closd' != state", "n != '9'"])
-    first, second, third = data.table.notes
-    assert first == (
-        'every row and every sample meets the constraint "state != \'lost\'": no row has "lost" in the column "state" '
-        "(closed, held, open)"
-    )
-    assert second.endswith('no row has "closd" in the column "state" (closed, held, open). Did you mean "closed"?')
-    assert 'the column "n" (0, 1, 2, 3, 4 and 2 more)' in third
+    data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
     assert data.space.valid(data.train.x).all()
-    check_given(data.space.fields, data.space.constraints, np.zeros((1, 2)), np.array([[True, False]]))
-    with pytest.raises(
-        UsageError, match=r"'state == \"lost\"' compares \"state\" with \"lost\", which is no value of .* Expected"
-    ):
-        load(path, constraints='state == "lost"')
-    with pytest.raises(UsageError, match=r'names "open", which is no column\. A text stands in quotes: "open"'):
-        load(path, constraints="state != open")
-
-
-def test_a_text_stands_between_quotes_that_it_does_not_hold():
-    assert [quoted(text) for text in ("a", 'a "b"', "a 'b'", "'a' \"b\"")] == ['"a"', "'a \"b\"'", "\"a 'b'\"", "“'a' \"b\"”"]
+    assert spec.build(spec.describe(data.space)) == data.space
 
 
 def test_a_constraint_in_two_spellings_is_the_same_and_another_date_is_not():

@@ -9,7 +9,7 @@ from programs.metrics import Seen
 from programs.tables import Noise
 
 from pushforward.data import TableSpace, load
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
 from pushforward.data.tables import Number
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features

@@ -1,8 +1,6 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
-import itertools
 import json
-import re
 import shlex
 import subprocess
 import warnings
@@ -14,58 +12,19 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli import _warned_in_words, main
+from pushforward.cli import _warned_in_words
 from pushforward.cli.given import condition_of
 from pushforward.cli.neighbours import _listed_rows, _samples, _with_rows, _write_nearest
 from pushforward.cli.reading import options_of_reading
-from pushforward.cli.sampling import check_images
-from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import app
-from pushforward.data import TableSpace, check, load
-from pushforward.data.sources import stated
-from pushforward.data.tables import Number
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.gaps import GappyFile
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.data import load
+from pushforward.data.core.load import _origin, _reading
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.neighbours import nearest
-from pushforward.evaluation.truncation import truncation_curve
-from pushforward.recipes.students import student_of
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
-
-
-@pytest.mark.parametrize("text", ["a >= b", "a - 2 * b < c + 1", "a != c", "a == -c", "-1 <= a < b + c", "a * b > 3.5"])
-def test_a_constraint_is_possible_where_some_row_between_the_ends_meets_it(text):
-    """Never denied where a row of a grid meets it, and decided exactly where all numbers are known."""
-    rng, constraint = np.random.default_rng(3), Constraint(text)
-    low = rng.integers(-4, 4, (240, 3)).astype(float)
-    high = low + rng.integers(0, 3, (240, 3)) * (np.arange(240) < 180)[:, None]
-    possible = constraint.possible(dict(zip(COLUMNS, low.T, strict=True)), dict(zip(COLUMNS, high.T, strict=True)))
-    met = np.zeros(240, dtype=bool)
-    for shares in itertools.product((0, 0.5, 1), repeat=3):
-        met |= constraint.holds(dict(zip(COLUMNS, (low + shares * (high - low)).T, strict=True)))
-    assert (possible | ~met).all()
-    single = (low == high).all(1)
-    assert single.any()
-    assert (possible == met)[single].all()
-    assert not possible.all()
-
-
-def test_given_values_that_contradict_a_constraint_are_named_before_anything_is_drawn():
-    fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end")]
-    fields.append(Number.measured("rest", np.array([1.0, 2.0, np.nan]), "whole"))
-    space = TableSpace.of(fields, constraints=(Constraint("end >= start + 20"), Constraint("rest <= end")))
-    model = pf.recipes.flow(space, "tiny").method.transport()
-    with pytest.raises(UsageError, match=r'given values end=20, start=10 break the constraint "end >= start . 20"'):
-        model.sample(2, {"start": 10, "end": 20})
-    with pytest.raises(UsageError, match=r"start=10 break .* that the training rows do not have counts as the nearest"):
-        model.sample(2, {"start": 10, "end": 20})
-    with pytest.raises(UsageError, match=r"given value start=40 leaves no value of end \(0 to 49\) by which a row meets"):
-        model.sample(2, {"start": [3, 40]})
-    for request in ({"start": 10, "end": 30}, {"start": 29}, {"start": 0, "end": 20, "rest": None}, None):
-        model.stream(2, request)
 
 
 def test_names_are_close_whatever_their_capitals_and_where_they_hold_the_word():
@@ -93,23 +52,6 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
         space.with_conditions().label_index("b")
     with pytest.raises(UsageError, match=r"is a model of vectors: .*`table=True`"):
         pf.editing.impute(run, path)
-
-
-def test_what_tables_cannot_have_is_refused_with_what_they_can():
-    data = mixed_table(300)
-    flow, vae = (recipe(data.space, "tiny").method for recipe in (pf.recipes.flow, pf.recipes.vae))
-    for recipe in (pf.recipes.shortcut, pf.recipes.consistency, pf.recipes.meanflow):
-        with pytest.raises(UsageError, match=r"Train a flow and distil it: .*`pushforward distil RUN`"):
-            recipe(data.space, "tiny")
-    with pytest.raises(UsageError, match=r"Train a flow and distil it: .*`pushforward distil RUN`"):
-        student_of(flow.denoiser)
-    for method in (flow, vae):
-        with pytest.raises(UsageError, match=r"^bpd: rows of a table have no density"):
-            pf.evaluate(method.transport(), data, metrics="bpd")
-    limits = []
-    with pytest.raises(UsageError, match="n = 20 is too few examples"):
-        truncation_curve(vae.transport(), data, [1.0], 20, watch=limits.append)
-    assert not limits
 
 
 def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
@@ -142,55 +84,6 @@ def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_
     assert max(map(len, lines[:-1])) <= len(head) - 2
 
 
-def test_verbs_of_images_say_what_a_table_has_instead(capsys):
-    space = mixed_table(60).space
-    with pytest.raises(UsageError, match=r"a model of rows; .* `sample --given number=VALUE` .* `interpolate --seeds 0,1`"):
-        check_images(SimpleNamespace(folder="runs/t", space=space))
-    for words in (["vary", "runs/t"], ["impute", "runs/t", "t.csv"]):
-        assert main(words) == 2
-    vary, impute = " ".join(capsys.readouterr().err.split()).split("error: ")[1:]
-    assert "of a table, pushforward sample RUN --given COLUMN=VALUE" in vary
-    assert impute.startswith("impute needs a file to write, such as")
-
-
-def test_numbers_with_a_unit_that_are_taken_as_categories_are_noted(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("x,share,grade\n" + "".join(f"{i}.5,{i * 7 % 45}%,{i % 5} kg\n" for i in range(90)))
-    data = load(path)
-    assert [field.kind for field in data.space.fields] == ["number", "category", "category"]
-    (note,) = data.table.notes
-    assert note.startswith('the column "share" has 45 different texts, taken as categories, of which samples hold no others')
-    assert 'without "%"' in note
-
-
-def test_numbers_with_a_unit_in_two_columns_have_one_note_and_their_shares_can_be_told_from_them(tmp_path):
-    path = tmp_path / "t.csv"
-    rows = "".join(f"{i}.5,{i * 7 % 45}%,{i * 7 % 44}%,{'ab'[i % 3 == 0]}\n" for i in range(90))
-    path.write_text(f"x,share,growth,grade\n{rows}")
-    (note,) = load(path).table.notes
-    advice = 'taken as categories, of which samples hold no others: write the numbers alone, without "%", for a column of numbers'
-    assert note == f'the columns "share" (45 different texts), "growth" (44 different texts): {advice}'
-    text = of_table(check(path)["table"])
-    assert text.count("write the numbers alone") == 1
-    assert text.count("samples hold no others: see the note") == 2
-    lines = text.splitlines()
-    assert "training rows: values (share) or range" in lines[-5]
-    assert re.search(r"grade +category +a \(\d\d %\), b \(\d\d %\) ", lines[-1])
-    assert re.search(r"share +category +0% \(\d\.\d %\), ", lines[-3])
-
-
-def test_a_check_says_of_which_rows_its_shares_are(tmp_path):
-    """Shares and ranges are those of the training rows, which a model is given; cells are missing in all rows."""
-    path = tmp_path / "t.csv"
-    path.write_text("x,job\n" + "".join(f"{i}.5,{'' if i % 5 == 0 else 'ab'[i % 3 == 0]}\n" for i in range(90)))
-    head, _, job = of_table(check(path)["table"]).splitlines()[-3:]
-    assert re.split("  +", head)[2:4] == ["training rows: values (share) or range", "all rows: missing"]
-    data = load(path)
-    shares = [round(100 * share) for share in data.space.fields[1].shares[:2]]
-    assert re.split("  +", job)[2:4] == [f"a ({shares[0]} %), b ({shares[1]} %)", "20 %"]
-    assert round(1000 * data.space.fields[1].shares[2]) != 200, "the training rows are others than all rows"
-
-
 TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
 READINGS = [
     {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},
@@ -209,32 +102,9 @@ def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_
         subprocess.run(text, shell=True, check=True)
     assert len(before) == ("schema" in reading)
     _, bound, _ = app.parse_args(shlex.split(line)[1:])
-    assert stated(options_of_reading(bound.arguments["reading"])) == reading
+    assert _origin(_reading(options_of_reading(bound.arguments["reading"])), None) == reading
     from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
     assert commands(SimpleNamespace(folder=Path("r"), spec={**common, "data": from_python}))[0].startswith("# ")
-
-
-def test_a_file_with_gaps_is_counted_by_its_lines(tmp_path):
-    path, data = tmp_path / "gaps.csv", tmp_path / "t.csv"
-    path.write_text('kind,whole\n\n"b",4\na,five\n')
-    data.write_text("kind,whole\n" + "a,4\nb,40\nb,41\n" * 20)
-    space = load(data).space
-    file = GappyFile.read(path, space.names)
-    assert file.numbers == [3, 4]
-    with pytest.raises(DataError, match='whole: "five" in line 4'):
-        file.values(space.fields)
-
-
-def test_columns_that_are_left_out_for_one_reason_are_one_line_and_no_two_names_look_alike(tmp_path):
-    path, names = tmp_path / "t.csv", [f"a long name of a column, part {place} of its many words" for place in (1, 2)]
-    lines = [f"{i},{i + 5},{i % 7 + 30},{i % 23 / 8}" for i in range(40)]
-    path.write_text("id;nr;".replace(";", ",") + ",".join(f'"{name}"' for name in names) + "\n" + "\n".join(lines) + "\n")
-    assert load(path).table.sentences == [
-        'left out the columns "id", "nr": an identifier: whole numbers that count up from row to row'
-    ]
-    heads = [line.split("  ")[0] for line in of_table(check(path)["table"]).splitlines()[-2:]]
-    assert len(set(heads)) == 2
-    assert max(map(len, heads)) < 30
 
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():
@@ -276,18 +146,15 @@ def test_categories_of_a_frame_come_back_as_they_were():
             "tiny": pd.Categorical(rng.choice([1e-7, 2.5, 1e5], n)),
             "zip": pd.Categorical(rng.integers(10, 60, n) * 1000),
             "rank": pd.Categorical(rng.integers(0, 30, n), ordered=True),
-            "day": pd.Categorical(days, [pd.Timestamp("2024-01-01 12:00"), *sorted(set(days))]),
             "here": pd.Categorical(days.tz_localize("Europe/Berlin")),
             "many": pd.Categorical(rng.permutation(n) * 3),
         }
     )
     data = load(frame)
     assert [field.kind for field in data.space.fields[2:4]] == ["category", "ordinal"]
-    assert data.table.sentences == [
-        'the column "many" has more than 1,000 categories, taken as whole numbers; samples may hold others'
-    ]
     back = data.space.frame(data.train.x)
-    assert dict(back.dtypes) == dict(frame.dtypes) | {"many": np.int64}, "samples of an open column may be no levels"
+    assert dict(back.dtypes) == dict(frame.dtypes)
+    assert data.space.fields[-1].kind == "whole", "more than 1,000 levels are numbers"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
 

@@ -12,7 +12,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.coordinates import Coordinates
+from pushforward.data.tables.encoding import Coordinates
 from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
 from pushforward.networks import FourierFeatures

@@ -15,21 +15,17 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.floor_cache import floor_path
 from pushforward.evaluation.halves import kind_of
 from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.measurements import CurvePoint
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.rows import attacked, table_of
 from pushforward.evaluation.scoring import score
 from pushforward.extractors import raw
-from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.metrics import Score, describe
 from pushforward.outputs import check_target
-from pushforward.report import Report, table_warnings
-from pushforward.report.captions import curve_notes, seconds_note
-from pushforward.report.columns import columns_section
+from pushforward.report import Report
+from pushforward.report.conditions import given_away, told_by
 from pushforward.report.facts import subtitle
-from pushforward.report.statistics import Statistic
-from pushforward.report.table_warnings import told_by
-from pushforward.report.verdict import verdict
+from pushforward.report.findings import findings
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)
@@ -54,6 +50,12 @@ class Rows(Transport):
         return self.space.to_model(x)
 
 
+def columns_of(comparison):
+    """The section on columns of the page; empty where there is none."""
+    _, found, rest = Report(comparison).to_html().partition('<section id="columns"')
+    return rest.split("</section>")[0] if found else ""
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
@@ -72,13 +74,6 @@ def test_the_coordinates_of_rows_are_what_is_compared():
     assert [name for name, missing in zip(seen.names, seen.missing, strict=True) if missing] == ["kind"]
     assert (seen.names, seen.target) == (DATA.space.names, DATA.space.target)
     assert [len(labels) for labels in seen.labels] == [len(getattr(field, "names", ())) for field in DATA.space.fields]
-
-
-def test_the_better_corner_of_a_plot_is_the_upper_one_for_a_score_that_rises(comparison):
-    assert comparison.info("detection").better == "higher"
-    measured = dataclasses.replace(comparison.models[0], curve=(CurvePoint(1, 1, {"detection": 0.5}),))
-    assert seconds_note(dataclasses.replace(comparison, models=(measured,))).startswith("Up and to the left")
-    assert seconds_note(Comparison(models=(ModelResult("a"),))).startswith("Down and to the left")
 
 
 def test_a_table_has_its_own_scores_and_floors(comparison):
@@ -105,19 +100,21 @@ def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
 
 
 def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away(comparison):
-    said = [sentence.text for sentence in verdict(comparison)]
+    said = [finding.text for finding in findings(comparison)]
     attack = next(text for text in said if "an attacker" in text)
-    assert re.search(r"samples of copy \(AUC 0\.\d+, 95 % interval 0\.\d+ to (0\.\d+|1)\)", attack)
+    assert re.search(r"chance: copy \(AUC 0\.\d+\)", attack)
     first = DATA.space.names[0]
     assert told_by(comparison["moved"])[0] == first
-    assert any(f"moved by {first}" in text for text in said)
-    assert not any("copy by" in text for text in said)
+    assert any(f"real rows: moved ({first}" in text for text in said)
 
 
-def test_columns_are_named_only_where_the_whole_interval_is_below_real_data():
-    floor = Statistic("real data", 0.95, 0.01, 0.01, -0.95)
-    assert table_warnings._below(Statistic("a", 0.5, None, 0.01, -0.5, (0.4, 0.6)), floor)
-    assert not table_warnings._below(Statistic("a", 0.8, None, 0.01, -0.8, (0.5, 0.97)), floor)
+@pytest.mark.parametrize(("value", "interval", "named"), [(0.5, (0.4, 0.6), True), (0.8, (0.5, 0.97), False)])
+def test_columns_are_named_only_where_the_whole_interval_is_below_real_data(value, interval, named):
+    extra = {"columns": ("a", "b", "c", "d"), "falls": (0.005, 0.3, 0.2, 0.1)}
+    scores = {"detection": Score(value, interval=interval, extra=extra)}
+    known = {"metrics": {"detection": describe()["detection"]}, "floors": {"detection": Score(0.95, 0.01)}}
+    model = ModelResult("it", scores=scores)
+    assert given_away(Comparison(models=(model,), **known), model) == ("b, c, d" if named else "")
 
 
 def test_no_text_of_a_report_calls_samples_private(comparison):
@@ -128,19 +125,19 @@ def test_no_text_of_a_report_calls_samples_private(comparison):
 
 
 def test_the_page_draws_columns_pairs_and_what_gives_samples_away(comparison):
-    section = columns_section(comparison)
+    section = columns_of(comparison)
     titles = ["Each column alone", "Each two columns", "What gives samples away"]
     assert all(f"<h3>{title}</h3>" in section for title in titles)
     columns = len(DATA.space.names)
-    assert section.count('aria-label="Distribution of') + section.count("<title>Distribution of") == columns
+    assert section.count('aria-label="Distribution of') == columns
     assert section.count('class="cell"') == 2 * columns * (columns - 1)
     again = Comparison.from_json(comparison.to_json())
-    assert columns_section(again) == section, "a stored report draws the same"
+    assert columns_of(again) == section, "a stored report draws the same"
     page = Report(comparison).to_html()
-    assert '<section id="columns">' in page
+    assert '<section id="columns"' in page
     assert page.count("Histogram of") == 0, "coordinates are not drawn beside columns"
     plain = dataclasses.replace(comparison, models=(ModelResult("a", scores={"energy": Score(1.0)}),))
-    assert columns_section(plain) == ""
+    assert columns_of(plain) == ""
 
 
 @pytest.mark.parametrize(
@@ -157,7 +154,7 @@ def test_coordinates_are_drawn_only_where_no_part_of_the_columns_is(comparison, 
     rows = np.random.default_rng(0).normal(size=(20, 5))
     pictures = {source: Pictures(rows) for source in ("real", "copy", "moved")}
     part = dataclasses.replace(comparison, models=models, pictures=pictures)
-    assert re.findall("<h3>(.*?)</h3>", columns_section(part)) == titles
+    assert re.findall("<h3>(.*?)</h3>", columns_of(part)) == titles
     assert Report(part).to_html().count("Histogram of") == (0 if titles else 5)
 
 
@@ -167,8 +164,8 @@ def test_names_in_charts_are_escaped_and_short(comparison):
     names = ("<b>&" + "x" * 40, *detection.extra["columns"][1:])
     changed = dataclasses.replace(detection, extra={**detection.extra, "columns": names})
     renamed = dataclasses.replace(model, scores={"detection": changed})
-    section = columns_section(dataclasses.replace(comparison, models=(renamed,)))
-    assert "<b>" not in section
+    section = columns_of(dataclasses.replace(comparison, models=(renamed,)))
+    assert "<b>&" not in section
     assert "&lt;b&gt;&amp;xxx…xxxxxxx</text>" in section
 
 
@@ -176,17 +173,6 @@ def test_a_report_counts_the_columns_of_a_table_and_not_its_coordinates(comparis
     assert subtitle(comparison).split(" · ")[2] == "5 columns"
     with pytest.raises(UsageError, match=r"Rows of a table have no picture\.$"):
         check_target(tmp_path / "x.png", DATA.space, 3, False)
-
-
-def test_a_curve_of_a_score_that_rises_is_read_upwards():
-    from pushforward.evaluation.measurements import CurvePoint
-
-    points = tuple(CurvePoint(steps, steps, {"s": value}) for steps, value in ((1, 0.1), (2, 0.79), (4, 0.8), (8, 0.8)))
-    info = MetricInfo("Score", "higher", role="quality")
-    model = ModelResult("flow", scores={"s": Score(0.8, 0.01)}, curve=points)
-    (note,) = curve_notes(Comparison(metrics={"s": info}, floors={"s": Score(0.9, 0.02)}, models=(model,)))
-    assert "2 calls" in note
-    assert "are enough" in note
 
 
 def test_lag_is_a_matter_of_distances(monkeypatch):

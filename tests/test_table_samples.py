@@ -13,10 +13,9 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
 from pushforward.data import TableSpace, load
-from pushforward.data.reading import TableReading
+from pushforward.data.core.reading import TableReading
 from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.format import Format
-from pushforward.data.tables.number import Number
+from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.sample_files import read_samples
@@ -51,8 +50,8 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
 def test_samples_of_other_columns_and_values_are_refused(tmp_path):
     data = table(tmp_path)
     for text, says in {
-        "start;end\n1;2\n1;3\n": "lacks the column flag",
-        "start;end;flag\n1;2;maybe\nx;3;no\n": r'(?s)for 2 reasons.*"start".*line 3 \("x"\).*"flag".*line 2 \("maybe"\)',
+        "start;end\n1;2\n1;3\n": "lacks the columns flag",
+        "start;end;flag\n1;2;maybe\nx;3;no\n": r'(?s)"start".*line 3 \("x"\).*"flag".*line 2 \("maybe"\)',
     }.items():
         (tmp_path / "new.csv").write_text(text)
         with pytest.raises(DataError, match=says):
@@ -114,7 +113,7 @@ def test_what_is_no_constraint_is_refused(text):
 
 def test_rows_that_break_a_constraint_are_named(tmp_path):
     text = TEXT.replace("\n4;4;no\n", "\n4;3;no\n", 1)
-    with pytest.raises(DataError, match=r'1 row breaks the constraint "end >= start": line \d+'):
+    with pytest.raises(DataError, match=r'break the constraint "end >= start": 1, in lines \d+'):
         table(tmp_path, text, constraints="end >= start")
     for constraint, says in {
         "end >= begin": 'names "begin", which is no column',

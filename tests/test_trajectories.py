@@ -12,7 +12,7 @@ from torch import nn
 
 from pushforward.conditions import Label
 from pushforward.data import VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.denoisers import Guided
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
-from pushforward.report.warnings import warnings
+from pushforward.report.findings import warnings
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]
 

@@ -11,7 +11,7 @@ from torch import distributions
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import ImageSpace, Split
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, reconstruction

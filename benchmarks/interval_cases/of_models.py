@@ -8,7 +8,7 @@ import torch
 from interval_cases.clouds import RING
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
 from pushforward.evaluation.likelihood import bits
 from pushforward.evaluation.synthetic_training import accuracy_errors, classification_accuracy
 from pushforward.metrics import Score

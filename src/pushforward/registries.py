@@ -170,7 +170,7 @@ def _metrics(module: ModuleType) -> dict[str, Any]:
 
 
 def _sets(module: ModuleType) -> dict[str, Any]:
-    return {part.name: part for part in objects_of(module, at("data.source:Named"))}
+    return {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))}
 
 
 def _readers(module: ModuleType) -> dict[str, Any]:
@@ -296,7 +296,7 @@ SETS = Registry(
         "pinwheel": "data.sets.toys:SETS",
     },
     _sets,
-    refuse="data.source:check_set",
+    refuse="data.core.named_set:check_set",
 )
 READERS = Registry(
     "reader",
@@ -325,18 +325,15 @@ _PARTS = {
     "data.spaces.table": "TableSpace",
     "data.spaces.vector": "VectorSpace",
     "data.tables.category": "Category",
+    "data.tables.column_report": "TableFacts",
     "data.tables.constraints": "Constraint",
-    "data.tables.coordinates": "Coordinates",
-    "data.tables.facts": "TableFacts",
-    "data.tables.faults": "Faults",
-    "data.tables.format": "Format",
-    "data.tables.gaps": "GappyFile",
+    "data.tables.csv_dialect": "Cells Layout",
+    "data.tables.encoding": "Coordinates",
+    "data.tables.imputation_io": "GappyFile",
     "data.tables.inference": "Finding",
-    "data.tables.layout": "Layout",
-    "data.tables.number": "Number",
-    "data.tables.raw": "RawColumn RawTable",
-    "data.tables.rows": "CellRows Collector",
-    "data.tables.text": "Cells",
+    "data.tables.number": "Format Number",
+    "data.tables.parse_errors": "Faults",
+    "data.tables.string_columns": "CellRows Collector RawColumn RawTable",
     "denoisers.denoiser": "Denoiser FlowMap Jumping MapSampling Preconditioning Predictor Repathed",
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
     "denoisers.table_denoiser": "TableDenoiser",

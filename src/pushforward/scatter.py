@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 
     from pushforward.data.spaces import Space
 
-__all__ = ["columns_picture", "figure_picture", "groups_picture"]
 
-WIDTHS = 2.5
-"""Standard deviations of the data on either side of its mean that a plot spans at least."""
-NAMED = 12
-"""Classes up to which a legend names their colours."""
+WIDTHS = 2.5  # standard deviations of the data on either side of its mean that a plot spans at least
+NAMED = 12  # classes up to which a legend names their colours
 
 
 def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None = None) -> Image.Image:
@@ -91,8 +88,7 @@ def figure_picture(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-Group = tuple[int, Any, np.ndarray]
-"""Its number, colour and points."""
+Group = tuple[int, Any, np.ndarray]  # its number, colour and points
 
 
 def _groups(points: np.ndarray, labels: np.ndarray | None, count: int) -> tuple[np.ndarray, list[Group]]:

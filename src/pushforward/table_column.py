@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError
 
-__all__ = ["Column", "check_shares", "indicators", "with_gaps"]
-
 
 class Column(ABC):
     """One column of a table.

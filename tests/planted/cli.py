@@ -96,9 +96,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/sampling.py": [
         ("    say_if_unfinished(loaded)\n", "", "named_runs"),
     ],
-    "cli/table_check.py": [
-        ("if advice and any(note.endswith(advice) for note in notes) else why", "if False else why", "table_messages"),
-    ],
     "cli/unfinished.py": [
         ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "unfinished"),
         ("words += [word] if is_value or option in (*SCORING, *FLAGS) else []", "pass", "unfinished"),

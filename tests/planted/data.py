@@ -1,40 +1,31 @@
 """Planted faults of `data`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "data/ahead.py": [
-        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
-        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
-        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
+    "data/core/array_headers.py": [
+        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
+        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
+        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
+        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
     ],
-    "data/binarised.py": [
-        ("2**24 / 255", "2**24 / 256", "binarised"),
-        ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "binarised"),
+    "data/core/arrays.py": [
+        ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
     ],
-    "data/building.py": [
-        ("else _without_copies(train, held_out, scaled)", "else (train, 0)", "held_out"),
-        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
-    ],
-    "data/census.py": [
-        ("self.skipped.append((self.store.title(number), ", "self.skipped.append((read.file, ", "changing_data"),
-    ],
-    "data/checking.py": [
-        ("None if _is_part(loading) else report", "report", "data_check"),
-        ("if len(group) > 1]", "if len(group) > 2]", "data_check"),
+    "data/core/check.py": [
         ('.get("sha256") != digest]', '.get("sha256") is None]', "data_check"),
         ("if out is not None and Path(out).exists():", "if False:", "data_check"),
-        ("max(0, len(groups) - _GROUPS)", "0", "data_check"),
-        ('"both" if len(inside) > 1 else', "", "data_check"),
-        ("if np.ptp(labels[group])", "", "data_check"),
-        ("group[first]", "group[:0]", "data_check"),
         ("return_counts=True)[1] > 1", "return_counts=True)[1] > 9", "data_check"),
+        ("known[name] != file]", "known[name] == file]", "data_check"),
     ],
-    "data/dataset.py": [
+    "data/core/dataset.py": [
         ("labels, self.hashes[index], given, values)", "labels, None, given, values)", "held_out_images"),
+        ("and not coordinates:", "and False:", "table_runs"),
+        ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
+        ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
+        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
     ],
-    "data/example_hashes.py": [
+    "data/core/example_hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
         ("x = (x + np.float32(0))", "x = x", "held_out"),
-        ("gray = (", "gray = ~(", "held_out"),
         ("distinct < np.uint64(2**64 // SHARE)", "np.arange(len(distinct)) < len(distinct) / SHARE", "held_out"),
         ("numbered_copies(hashes, ATOM)", "numbered_copies(hashes, 10**9)", "held_out"),
         ("known[order] = mix(ranked, number)", "known[order] = mix(ranked, order)", "held_out"),
@@ -43,73 +34,28 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("len(values) <= min(CLOSED, len(first) / OCCURS) and", "", "splits_of_tables"),
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
-    "data/file_hashes.py": [
-        ("for name in (known.reading | now.reading)", "for name in ()", "data_check"),
-        ('{"fingerprint": [known.fingerprint, now.fingerprint]}', "{}", "data_check"),
-        ("known[name] != file]", "known[name] == file]", "data_check"),
+    "data/core/keys.py": [
+        ("2**24 / 255", "2**24 / 256", "binarised"),
     ],
-    "data/fingerprints.py": [
-        ("and not coordinates:", "and False:", "table_runs"),
-        ("[field.name, list(field.levels)]", "[field.name]", "table_runs"),
-        ("_add(split.x, whole, unlabelled)", "_add(split.x[:1], whole, unlabelled)", "data"),
-        ("range(0, len(array), step)", "range(0, step, step)", "streaming"),
+    "data/core/load.py": [
+        ("if data.table is not None and data.table.sentences:", "if False:", "left_out"),
+        ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
     ],
-    "data/given.py": [
+    "data/core/make_dataset.py": [
+        ("else _without_copies(train, held_out, scaled)", "else (train, 0)", "held_out"),
+        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
         ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
         ("names, examples)", "names)", "numbers"),
     ],
-    "data/header.py": [
-        ('evidence.count("name") >= 2 and', "False and", "header"),
-        ('evidence.count("name") >= 2 and', "True and", "header"),
+    "data/core/named_set.py": [
+        ('if place.startswith("~"):', "if False:", "file_doors"),
+        ("if split is not None and", "if False and", "new_file"),
+        ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
     ],
-    "data/array_headers.py": [
-        ("    with _PARSING:\n", "    if True:\n", "array_headers"),
-        ("@lru_cache(maxsize=256)", "@lru_cache(maxsize=0)", "array_headers"),
-        ("    except SystemError:\n", "    except KeyError:\n", "array_headers"),
-        ("    if size > MAX_BYTES:\n", "    if size > 2**40:\n", "array_headers"),
-    ],
-    "data/image_files.py": [
-        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
-        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
-    ],
-    "data/image_store.py": [
-        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
-        ("[0] != content:", "[0] != 0:", "streaming packing"),
-    ],
-    "data/images.py": [
-        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
-        (
-            "self.counts[images.shape[1]] += level_counts(images)",
-            "self.counts[images.shape[1]] = level_counts(images)",
-            "streaming",
-        ),
-        ("if len(tally.skipped) > MAX_SKIPPED * len(store):", "if False:", "data_check"),
-    ],
-    "data/memory.py": [
-        ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
-    ],
-    "data/packed.py": [
-        ("if getattr(index, name) != getattr(known, name)]", "if False]", "data_check"),
-        ("if stated != total else []", "if False else []", "data_check"),
-        ("if count != counts[file]]", "if False]", "data_check"),
-        ('content.get("fingerprint") != fingerprint:', "False:", "data_check"),
-        ("if file.parent != path or", "if", "packing"),
-        ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
-        ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
-        ("if not file.is_file():", "if False:", "packing"),
-    ],
-    "data/packing.py": [
-        ("archive.offset + _HEADER", "archive.offset", "packing"),
-        ("split.hashes[i]:016x", "i:016x", "packing"),
-        ("if not named and", "if False and", "packing"),
-        ("self._written[first] += 1", "pass", "changing_data"),
-    ],
-    "data/png_chunks.py": [
-        ("if texts > MAX_TEXTS:", "if False:", "hostile_images"),
-        ("if beside > MAX_BESIDE:", "if False:", "hostile_images"),
-        ("if chunks > MAX_CHUNKS:", "if False:", "hostile_images"),
-    ],
-    "data/sampler.py": [
+    "data/core/sampler.py": [
+        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "streaming"),
+        ("self._coming.pop(key, None)", "self._coming.pop(next(iter(self._coming), key), None)", "streaming"),
+        ("submit(self.x.decoded, self.numbers(later, part))", "submit(self.x.decoded, self.numbers(number, part))", "streaming"),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "batches training splitting"),
         (
@@ -119,7 +65,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("_ORDER, self.seed, epoch)", 'abs(hash("order")) % 9999, self.seed, epoch)', "state_digest"),
     ],
-    "data/seen.py": [
+    "data/core/train_hashes.py": [
         ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
         ("other.own[~among(other.own, other.shared)]", "other.own", "held_out"),
         (" & ~among(held_out, self.shared)", "", "held_out"),
@@ -127,49 +73,80 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
         ("**other.seconds, ", "", "lineage"),
     ],
-    "data/source.py": [
-        ('if place.startswith("~"):', "if False:", "file_doors"),
-        ("if split is not None and", "if False and", "new_file"),
-        ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
+    "data/images/image_file.py": [
+        (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
+        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
-    "data/sources.py": [
-        ("if data.table is not None and data.table.sentences:", "if False:", "left_out"),
-        ('    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n', "", "newcomers"),
-    ],
-    "data/streamed.py": [
-        ("content=self.content[index])", "content=self.content)", "streaming"),
-        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
-        ("return counts - rest.level_counts()", "return counts", "streaming"),
-    ],
-    "data/tabular.py": [
-        ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_schema"),
+    "data/images/image_set.py": [
+        ("total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()", "pass", "streaming"),
         (
-            "    if not faults.sentences:\n        refuse_constraints(",
-            "    if True:\n        refuse_constraints(",
-            "table_schema",
+            "self.counts[images.shape[1]] += level_counts(images)",
+            "self.counts[images.shape[1]] = level_counts(images)",
+            "streaming",
         ),
-        ("wrong = list(wanted.refused)", "wrong = []", "table_constraints"),
-        ("if not unread & set(each.names)", "if True", "table_schema"),
-        ("unread | wanted.unusable", "unread", "table_schema"),
-        ('all(option != "schema" for _, option in unknown)', "True", "table_schema"),
-        ("if words and not faults.sentences and", "if words and", "table_schema"),
-        ("is_ordered(kind) and entry is None", "False", "given_values"),
-        ("is_ordered(kind) and entry is None", "is_ordered(kind)", "given_values"),
-        ("if broken:", "if False:", "table_samples"),
-        ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
-        ("texts[places] = field.read(", "texts[places] = 0 * field.read(", "table_samples"),
-        ("table.header is not False", "True", "table_samples"),
-        ('("", *missing)', "missing", "table_reading"),
     ],
-    "data/tar_index.py": [
+    "data/images/image_store.py": [
+        ("if stamp != tuple(self._stamps[i]):", "if False:", "streaming packing"),
+        ("[0] != content:", "[0] != 0:", "streaming packing"),
+    ],
+    "data/images/pack.py": [
+        ("archive.offset + _HEADER", "archive.offset", "packing"),
+        ("split.hashes[i]:016x", "i:016x", "packing"),
+    ],
+    "data/images/packed.py": [
+        ("if file.parent != path or", "if", "packing"),
+        ("if not numbers.issuperset(index.labels):", "if False:", "packing"),
+        ("if any(offset < 0 or", "if False and any(offset < 0 or", "packing"),
         ("if not 0 <= size <= MAX_HEADER:", "if False:", "packing"),
         ("if member.offset_data + member.size > end:", "if False:", "packing"),
         ("index.labels[-1] = label", "pass", "packing"),
     ],
-    "data/vectors.py": [
-        ("or _has_atom(values, codes) or", "or", "table_reading"),
-        ("(target is None and _fixed(texts))", "False", "table_reading"),
-        ("(target is None and _fixed(texts))", "_fixed(texts)", "csv_files"),
+    "data/images/streamed.py": [
+        ("content=self.content[index])", "content=self.content)", "streaming"),
+        ("store.again(int(self.places[number])", "store.again(int(number)", "streaming packing"),
+        ("return counts - rest.level_counts()", "return counts", "streaming"),
+    ],
+    "data/readers/shards.py": [
+        ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
+        ("if size > MAX_MEMBER:", "if False:", "packing"),
+        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
+    ],
+    "data/readers/tables.py": [
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
+        ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
+    ],
+    "data/sets/binary.py": [
+        ("np.arange(at, min(at + _CHUNK, len(split)))", "np.zeros(min(at + _CHUNK, len(split)) - at, int)", "binarised"),
+    ],
+    "data/sets/torchvision.py": [
+        ("or len(content) - start != math.prod(sides)", "", "data_sets"),
+        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
+        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
+    ],
+    "data/spaces/registry.py": [
+        (", *spec.plugins(Space))", ")", "spaces"),
+    ],
+    "data/spaces/scaled.py": [
+        ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
+        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
+        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
+    ],
+    "data/spaces/table.py": [
+        ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
+        ("if isinstance(kind, Known) and condition is not None", "if False and condition is not None", "table_digits"),
+        (
+            "known = given[:, self.shape[0] :][:, self.owners] > 0.5",
+            "known = given[:, self.shape[0] :][:, self.owners] > -0.5",
+            "table_digits",
+        ),
+        ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
+        ("if field.open)", "if field.scores)", "table_digits"),
+        ("strict=False) if field.scores)", "strict=False))", "table_models"),
+        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
+        ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
+        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
+    ],
+    "data/spaces/vector.py": [
+        ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
     ],
 }

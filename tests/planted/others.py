@@ -35,48 +35,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
     ],
-    "data/readers/shards.py": [
-        ('content_digest(content_hashes(content.x)) != packed.manifest.get("content")', "False", "packing"),
-        ("if size > MAX_MEMBER:", "if False:", "packing"),
-        ("key=lambda label: (int(label) if numbers else 0, label)", "reverse=True", "packing"),
-    ],
-    "data/readers/tables.py": [
-        ("if reading.header is not False or len", "if True or len", "table_schema"),
-        ("it has {some(table.names, 12)}", "it has {some(space.names, 12)}", "given_values"),
-        ("if reading.table.table is False:", "if False:", "plain_numbers"),
-        ("split.x.shape[1] - len(reading.given)", "split.x.shape[1]", "plain_numbers"),
-    ],
-    "data/sets/torchvision.py": [
-        ("or len(content) - start != math.prod(sides)", "", "data_sets"),
-        ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data_sets"),
-        ('for split in ("train", "t10k")[:: 1 if train else -1]', 'for split in ("train", "t10k")', "data_sets"),
-    ],
-    "data/spaces/registry.py": [
-        (", *spec.plugins(Space))", ")", "spaces"),
-    ],
-    "data/spaces/scaled.py": [
-        ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
-        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
-        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
-    ],
-    "data/spaces/table.py": [
-        ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
-        ("if isinstance(kind, Known) and condition is not None", "if False and condition is not None", "table_digits"),
-        (
-            "known = given[:, self.shape[0] :][:, self.owners] > 0.5",
-            "known = given[:, self.shape[0] :][:, self.owners] > -0.5",
-            "table_digits",
-        ),
-        ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
-        ("if field.open)", "if field.scores)", "table_digits"),
-        ("strict=False) if field.scores)", "strict=False))", "table_models"),
-        ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
-        ("not in (0, len(self.fields))", "not in range(99)", "table_kinds"),
-        ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
-    ],
-    "data/spaces/vector.py": [
-        ("int(v) if flag else float(v)", "float(v)", "cli_samples"),
-    ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
         ("missing & ~chosen, missing & chosen", "missing & ~chosen, missing", "imputation"),
@@ -107,14 +65,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
     ],
-    "trackers/tracker.py": [
-        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
-    ],
     "trackers/mlflow.py": [
         ("if known is not None:", "if False:", "trackers"),
     ],
     "trackers/tensorboard.py": [
         ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+    ],
+    "trackers/tracker.py": [
+        ("if isinstance(given, str) and not trackers:", "if False:", "trackers"),
     ],
     "trackers/wandb.py": [
         ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),

@@ -10,7 +10,7 @@ from programs.rows import random
 
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 
 
 def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):

@@ -9,7 +9,7 @@ from torch import distributions, nn
 
 import pushforward as pf
 from pushforward.data import Batch, Split, VectorSpace
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.draws import BlockDraws
 from pushforward.methods import EvidenceBound, HierarchicalVAE, Now
 from pushforward.testing import space_data

@@ -20,8 +20,9 @@ from programs.sockets import overheard
 import pushforward as pf
 from pushforward.cli import main as command_line
 from pushforward.cli.launching import start
-from pushforward.data import Sampler, dataset
-from pushforward.data.streamed import Streamed
+from pushforward.data import Sampler
+from pushforward.data.core import dataset
+from pushforward.data.images.streamed import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.ranks import together
@@ -155,7 +156,7 @@ def full_disk(rank):
 
 def no_data(rank):
     """One process cannot read the data."""
-    from pushforward.data import sources
+    from pushforward.data.core import load as sources
 
     def read(*_, **__):
         raise DataError("moons cannot be read here.")
@@ -166,7 +167,7 @@ def no_data(rank):
 
 def other_data(rank):
     """One process has other examples under the same name."""
-    from pushforward.data import sources
+    from pushforward.data.core import load as sources
 
     usual = sources.read
     if rank == 1:

@@ -10,10 +10,12 @@ import numpy as np
 
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.results import Comparison
+from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.measurements import SampleTime, SamplingCost, SweepPoint
+from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo, describe
-from pushforward.report import Report, captions, sentences, tables
-from pushforward.report.verdict import verdict
+from pushforward.report import Report, tables
+from pushforward.report.findings import findings
 
 ABOUT = {
     "frechet": ("Fréchet distance", "lower", 0.100, 0.010),
@@ -204,10 +206,46 @@ def put(content, name, metric, mean):
 
 
 def said(content, kind=None):
-    """The sentences of the verdict on a comparison, or on its plain data."""
+    """The findings on a comparison, or on its plain data."""
     results = content if isinstance(content, Comparison) else comparison(content)
-    return [sentence.text for sentence in verdict(results) if kind in (None, sentence.kind)]
+    return [finding.text for finding in findings(results) if kind in (None, finding.kind)]
 
 
-def plain_notes(content):
-    return [sentences.unmarked(note) for note in captions.curve_notes(comparison(content))]
+RANKING = {
+    "frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality"),
+    "coverage": MetricInfo("Coverage", "higher", "A share.", role="diversity", unit="%"),
+}
+
+
+def sampled(value, spread=0.01, error=0.02):
+    """Three samplings whose interval comes from their examples: 1.96 sqrt(.01^2 + (error^2 - .01^2) / 3) either way."""
+    values = (value - spread, value, value + spread)
+    return with_interval(Score(value, spread, error=error, reference_error=0.01, values=values))
+
+
+def compared(values, base=(2.0, 0.5), **more):
+    """Models by name: Fréchet distance, coverage, seconds of a sample."""
+    models = tuple(
+        ModelResult(
+            name,
+            scores={"frechet": sampled(distance), "coverage": sampled(share)},
+            sampling=SamplingCost(calls=1, seconds_per_sample=time, timing=SampleTime(low=time, high=1.01 * time)),
+        )
+        for name, (distance, share, time) in values.items()
+    )
+    none = ModelResult("no network", scores={"frechet": Score(base[0], 0.01), "coverage": Score(base[1], 0.01)})
+    floors = {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)}
+    given = {"metrics": RANKING, "floors": floors, "models": models, "baseline": none, "settings": Settings(n=360, repeats=3)}
+    return Comparison("it", **(given | more))
+
+
+def swept(rows, budgets=(None, None, None)):
+    """Fréchet distances of each recipe after 4.1, 8.2 and 16.4 seconds, for budgets that say so or not."""
+    points = {
+        name: tuple(
+            SweepPoint(seconds, 9, 0, {"frechet": sampled(value)}, budget)
+            for seconds, value, budget in zip((4.1, 8.2, 16.4), values, budgets, strict=True)
+        )
+        for name, values in rows.items()
+    }
+    return dataclasses.replace(compared({name: (values[-1], 0.9, 0.1) for name, values in rows.items()}), sweep=points)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pushforward.data.reading import Reading
-from pushforward.data.tables.raw import RawColumn, RawTable
-from pushforward.data.tabular import table_dataset
+from pushforward.data.core.reading import Reading
+from pushforward.data.tables.string_columns import RawColumn, RawTable
+from pushforward.data.tables.table_dataset import table_dataset
 
 
 def mixed_columns(n, seed=0):
@@ -29,7 +29,7 @@ def mixed_table(n, seed=0, **options):
     Args:
         n: How many rows.
         seed: Of the cells.
-        options: Of `pushforward.data.source.Reading`.
+        options: Of `pushforward.data.core.named_set.Reading`.
     """
     columns = tuple(RawColumn.of(name, cells) for name, cells in mixed_columns(n, seed).items())
     return table_dataset("mixed", "the table", RawTable(columns, range(1, n + 1)), Reading(**options))

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.building import Schema, build
+from pushforward.data.core.make_dataset import Schema, build
 from pushforward.data.tables import Category, Number
 from pushforward.data.tables.number import Format
 

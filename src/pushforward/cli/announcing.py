@@ -43,9 +43,8 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
-    from pushforward.data.class_counts import rare_classes
-    from pushforward.data.seen import seen_in_training, shared_examples
-    from pushforward.data.tables.faults import count
+    from pushforward.data.core.train_hashes import rare_classes, seen_in_training, shared_examples
+    from pushforward.numbers import counted
     from pushforward.training.runs.provenance import leaks, sources_of
 
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
@@ -58,7 +57,7 @@ def announce(trainer: Trainer) -> None:
     teacher = "".join(f"; teacher: {part.removeprefix('teacher=')}" for part in frozen if part.startswith("teacher="))
     start = "".join(f"; from {name}, not noise" for name in sorted(sources_of(trainer.method)))
     say(
-        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({count(len(trainer.data.train), 'example')} of "
+        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({counted(len(trainer.data.train), 'example')} of "
         f"{shape}, {known}); parameters: {_sizes(trainer)}{critic}{teacher}{start}; {trainer.precision}"
         f"{'; ' * bool(trainer.processes.words)}{trainer.processes.words}"
     )

@@ -16,7 +16,7 @@ from pushforward.cli.parsing import data_file, load_plugins
 from pushforward.cli.reading import counting, options_of_reading
 from pushforward.cli.table_check import of_table
 from pushforward.cli.terminal import columns, data_app, say, show
-from pushforward.data.tables.faults import some
+from pushforward.data.tables.parse_errors import some
 from pushforward.errors import DataError
 
 __all__ = ["data_check", "data_list", "data_pack"]
@@ -24,7 +24,7 @@ __all__ = ["data_check", "data_list", "data_pack"]
 _SHOWN = 12
 _NAMED = 5
 """Files that are named of each kind of change."""
-_UNSHOWN = ("held_out_classes", "read_as", "changes", "differs", "refused", "more_duplicates", "more_in_several_classes")
+_UNSHOWN = ("held_out_classes", "read_as", "changes", "differs", "refused")
 
 
 @data_app.command(name="list")
@@ -89,10 +89,9 @@ def _refuse_changes(report: Mapping[str, Any], data: str, against: str | None) -
         DataError: Saying in what.
     """
     changes = [f"{len(names):,} {what}" for what, names in (report["changes"] or {}).items() if names]
-    differs = [name.replace("_", " ") for name in report["differs"] or {} if name != "source"]
-    if changes or differs:
-        parts = [f"{', '.join(changes)} of its files"] * bool(changes) + [f"another {' and '.join(differs)}"] * bool(differs)
-        raise DataError(f"{data} is not what {against} says: {'; '.join(parts)}. Restore it, or write a new file: `out`.")
+    changes += ["another fingerprint"] * report["differs"]
+    if changes:
+        raise DataError(f"{data} is not what {against} says: {', '.join(changes)}. Restore it, or write a new file: `out`.")
 
 
 @data_app.command(name="pack")
@@ -158,23 +157,15 @@ def _in_words(report: dict[str, Any]) -> str:
 def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     """What a person is shown of a report: what there is, and what was taken as a table's header."""
     header = {True: "the first line", False: "none, the first line is data", None: None}[report.get("header")]
-    repeats = f"{report['repeats']:,} example{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
     held_out = report.get("held_out_classes")
     sides = {name: n if held_out is None else f"{n}/{held_out[name]}" for name, n in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides and held_out is not None else {}
     facts = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name not in _UNSHOWN}
-    facts |= {"header": header, "repeats": repeats, "note": report.get("read_as") and as_options(report["read_as"])}
+    facts |= {"header": header, "note": report.get("read_as") and as_options(report["read_as"])}
     facts |= {"copies": report.get("copies") and as_options(report["copies"])}
     facts |= {f"files {what}": _first(names) for what, names in (report["changes"] or {}).items()}
-    facts |= {f"another {name}": f"was {_known(was)}, is {_known(now)}" for name, (was, now) in (report["differs"] or {}).items()}
-    if report["changes"] and not any(report["changes"].values()) and not report["differs"]:
+    if report["changes"] and not any(report["changes"].values()):
         facts["changes"] = "none"
-    if report["written"] and report["refused"]:
-        facts["written"] = f"{report['written']}, without a fingerprint, since training refuses the data"
-    if more := report.get("more_duplicates"):
-        facts["duplicates"] = [*report["duplicates"], {"more": more}]
-    if more := report.get("more_in_several_classes"):
-        facts["in_several_classes"] = [*report["in_several_classes"], {"more": more}]
     return {name: value for name, value in facts.items() if value not in ([], {}, False, None)}
 
 
@@ -182,11 +173,6 @@ def _first(names: list[str]) -> list[dict[str, str]]:
     """The first of many files, a line each, and how many more there are."""
     more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
     return [{"line": line} for line in [*names[:_NAMED], *more]]
-
-
-def _known(value: Any) -> str:
-    """One side of a difference; of fingerprints, which have 64 digits, the first ones."""
-    return "none" if value is None else value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def _words(value: Any) -> str:
@@ -204,12 +190,7 @@ def _row(row: dict[str, Any]) -> str:
     """A file with its reason, or copies of an image."""
     if "line" in row:
         return str(row["line"])
-    if "more" in row:
-        return f"and {row['more']:,} more group{'s' * (row['more'] != 1)} of copies"
     if "reason" in row:
         return f"{row['file']}: {row['reason']}"
     more = f" and {row['copies'] - len(row['files'])} more" if row["copies"] > len(row["files"]) else ""
-    if "classes" in row:
-        return f"{', '.join(row['files'])}{more} ({', '.join(row['classes'])})"
-    side = {None: "", "both": " (in training and held-out examples)"}.get(row["split"], f" ({row['split']})")
-    return f"{', '.join(row['files'])}{more}{side}"
+    return f"{', '.join(row['files'])}{more}"

@@ -183,9 +183,9 @@ def _unused_code(run: Run, rows: Rows) -> list[str]:
         else ""
     )
     warmup = ", or with --warmup 0.3" if last.get("beta") else ""
-    from pushforward.report.alarms import alike_samples
+    from pushforward.report.conditions import alike_samples
 
-    alike = alike_samples(run.space.conditions, vectors=len(run.space.shape) == 1)
+    alike = alike_samples(vectors=len(run.space.shape) == 1)
     return [f"at the end {which} ({active:.0f} of {units:.0f}): {alike}{early}: train longer{warmup}."]
 
 

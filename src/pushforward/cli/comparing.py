@@ -35,6 +35,7 @@ from pushforward.cli.groups import (
     Conditioned,
     Device,
     Features,
+    Full,
     Json,
     Plugins,
     Reading,
@@ -88,6 +89,7 @@ def compare(
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     track: Track = None,
     json: Json = False,
+    full: Full = False,
     device: Device = "auto",
 ) -> None:
     """Compare recipes trained under one budget, or finished runs.
@@ -120,7 +122,7 @@ def compare(
     _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
-        return _join(reports, {"--n": n, "--data": data}, out, json)
+        return _join(reports, {"--n": n, "--data": data}, out, json, full)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter, files)
@@ -131,7 +133,7 @@ def compare(
     details = {"n": n, "repeats": repeats, "features": features, "seeds": trainings, "budget": spent(fresh, budgeting, flops)}
     sweep = plan.sweep(trained)
     with left.scored():
-        _shown(_reported({**reports, **trained}, loaded, left.folder, details, sweep), left.folder, json)
+        _shown(_reported({**reports, **trained}, loaded, left.folder, details, sweep), left.folder, json, full)
 
 
 def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[str | None, Plugins]:
@@ -142,7 +144,7 @@ def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[s
     return (None, plugins) if data is None else data_file(data, plugins)
 
 
-def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool) -> None:
+def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool, full: bool) -> None:
     """One report of several, whose models are scored already."""
     _refuse(unused, "the models of reports are scored already")
     if len(reports) == 1:
@@ -152,7 +154,7 @@ def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | 
         )
     check_reports(reports)
     folder = report_folder(out, next(iter(reports.values())).data.name)
-    _shown(_reported(reports, None, folder, {}), folder, json)
+    _shown(_reported(reports, None, folder, {}), folder, json, full)
 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
@@ -173,8 +175,8 @@ def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | N
     check_same([*((name, report.protocol) for name, report in reports.items()), ("the new models", new)])
 
 
-def _shown(report: Report, folder: Path, json: bool) -> None:
-    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+def _shown(report: Report, folder: Path, json: bool, full: bool) -> None:
+    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text(full)}\n\n{folder}/report.html")
 
 
 def _reported(

@@ -101,7 +101,7 @@ def _goes_on(folder: Path) -> Iterator[None]:
 
 def _demo_data() -> str:
     """The name of the demo's data: real MNIST where its package is installed, else the digits that scikit-learn holds."""
-    from pushforward.data import sources
+    from pushforward.data.core import load as sources
 
     if sources.installed("mnist-5k"):
         return "mnist-5k"

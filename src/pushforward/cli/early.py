@@ -28,7 +28,7 @@ def check_data(data: str | None, plugins: Sequence[str] = ()) -> None:
         UsageError: As `pushforward.data.load`, for an unknown name.
         DataError: As it, for a path where nothing is.
     """
-    from pushforward.data.sources import check_there
+    from pushforward.data.core.load import check_there
 
     if data is not None and not plugins:
         check_there(data)

@@ -20,6 +20,7 @@ from pushforward.cli.groups import (
     NEWEST,
     UNGUIDED,
     Features,
+    Full,
     Guiding,
     Json,
     Loading,
@@ -57,6 +58,7 @@ def evaluate(
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     json: Json = False,
+    full: Full = False,
     loading: Loading = NEWEST,
     spread: Spreading = UNSPREAD,
 ) -> None:
@@ -83,15 +85,15 @@ def evaluate(
     check_data(data, loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.sample_files import is_run
-    from pushforward.report.text import scores_text
-    from pushforward.report.warnings import warnings
+    from pushforward.report.findings import warnings
+    from pushforward.report.text import text
 
     options = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
     comparison = _scored(loaded, compared_with, loading, options)
     if not is_run(run):
         _say_fewer(run, comparison, repeats)
-    result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
-    show(result, json, lambda _: scores_text(comparison))
+    result = {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]} if json else None
+    show(result, json, lambda _: text(comparison, full))
 
 
 def _scored(model: Any, data: Any, loading: Loading, options: dict[str, Any]) -> Comparison:

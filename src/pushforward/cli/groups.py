@@ -38,6 +38,7 @@ __all__ = [
     "Features",
     "Flag",
     "Frozen",
+    "Full",
     "Given",
     "Guiding",
     "Header",
@@ -118,6 +119,7 @@ Conditioned = Annotated[
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
 Device = Annotated[str, Parameter(group=COMPUTE, help="auto, cpu, cuda or cuda:1.")]
 Json = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print the result as JSON.")]
+Full = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print all findings and scores.")]
 N = Annotated[int, Parameter(group=SAMPLES, help="Number of samples.")]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
 Label = Annotated[str | None, Parameter(group=SAMPLES)]

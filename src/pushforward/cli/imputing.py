@@ -101,15 +101,15 @@ def _reported(imputed: Imputed, chosen: Sequence[str]) -> dict[str, Any]:
         imputed: The filled tables.
         chosen: The columns that were named to be filled; none where all are.
     """
-    from pushforward.data.tables.faults import count, some
-    from pushforward.data.tables.gaps import GappyFile
-    from pushforward.numbers import listing
+    from pushforward.data.tables.imputation_io import GappyFile
+    from pushforward.data.tables.parse_errors import some
+    from pushforward.numbers import counted, listing
     from pushforward.transports.rejection import TURNS, named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
     columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
     listed = some(f"{n:,} of {name}" for name, n in columns.items())
-    say(f"filled {count(cells, 'cell')} in {rows:,} of {count(len(imputed.missing), 'row')}{': ' * bool(columns)}{listed}")
+    say(f"filled {counted(cells, 'cell')} in {rows:,} of {counted(len(imputed.missing), 'row')}{': ' * bool(columns)}{listed}")
     if whole := [name for name in dict.fromkeys(chosen) if name not in columns]:
         say(f"note: no cell of {listing(whole)} is missing")
     if imputed.absent:

@@ -31,7 +31,7 @@ def source(
         condition: The name of its condition, or None.
         recorded: Options of `pushforward.data.load` where the reading names no others.
     """
-    from pushforward.data.sources import read
+    from pushforward.data.core.load import read
 
     options: Any = {**(recorded or {}), **options_of_reading(reading)}
     if condition is not None:

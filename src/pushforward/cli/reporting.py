@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pushforward.cli.early import check_features, check_numbers
-from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Features, Json, Plugins, RunFolder
+from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Features, Full, Json, Plugins, RunFolder
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import RunUsageError
@@ -25,6 +25,7 @@ def report(
     features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
+    full: Full = False,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     device: Device = "auto",
 ) -> None:
@@ -55,4 +56,4 @@ def report(
     say("measuring: features, floors, scores, cost")
     page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()], tell=say))
     page.save_all(where)
-    show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text()}\n\n{where}/report.html")
+    show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text(full)}\n\n{where}/report.html")

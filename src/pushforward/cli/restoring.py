@@ -171,7 +171,7 @@ def _small(space: Space, file: str) -> Tensor:
     """An image file smaller than the model's images by a whole factor, (C, H / f, W / f) in [0, 1]."""
     import torch
 
-    from pushforward.data.images import read_image
+    from pushforward.data.images.image_set import read_image
 
     channels, height, width = space.shape
     pixels = read_image(Path(file), channels)

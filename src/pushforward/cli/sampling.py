@@ -234,7 +234,7 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     """An image file of the model's size, (channels, H, W) in [0, 1]; with the model's channels unless others are named."""
     import torch
 
-    from pushforward.data.images import read_image
+    from pushforward.data.images.image_set import read_image
 
     height, width = space.shape[1:]
     pixels = read_image(Path(file), channels or space.shape[0], (height, width) if resize else None)

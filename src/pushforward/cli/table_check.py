@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import columns
-from pushforward.data.tables.faults import some
+from pushforward.data.tables.parse_errors import some
 from pushforward.numbers import clipped, percent, shortened
 
 __all__ = ["of_table"]
@@ -28,19 +27,13 @@ def of_table(table: dict[str, Any]) -> str:
     facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
     head = ["column", "kind", "training rows: values (share) or range", "all rows: missing", "examples", "why"]
     names = shortened([field["name"] for field in table["fields"]], _NAME)
-    rows = [head, *([name, *_row(field, table["notes"])] for name, field in zip(names, table["fields"], strict=True))]
+    rows = [head, *([name, *_row(field)] for name, field in zip(names, table["fields"], strict=True))]
     return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
 
 
-def _row(field: dict[str, Any], notes: Sequence[str]) -> list[str]:
+def _row(field: dict[str, Any]) -> list[str]:
     missing = percent(field["missing"]) if field["missing"] else ""
-    return [field["kind"], _content(field), missing, clipped(", ".join(field["examples"]), _WIDE), _why(field["why"], notes)]
-
-
-def _why(why: str, notes: Sequence[str]) -> str:
-    """The reason without the advice that a note gives already."""
-    reason, _, advice = why.partition(": ")
-    return f"{reason}: see the note" if advice and any(note.endswith(advice) for note in notes) else why
+    return [field["kind"], _content(field), missing, clipped(", ".join(field["examples"]), _WIDE), field["why"]]
 
 
 def _content(field: dict[str, Any]) -> str:

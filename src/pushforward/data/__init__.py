@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.data.checking import check
-    from pushforward.data.dataset import Dataset, Split
-    from pushforward.data.memory import dataset_of, from_arrays
-    from pushforward.data.packing import pack
-    from pushforward.data.reading import Reading
-    from pushforward.data.sampler import Batch, PreparedSampler, Sampler
-    from pushforward.data.source import Derived, Source, register
-    from pushforward.data.sources import listing, load, names
+    from pushforward.data.core.arrays import from_arrays
+    from pushforward.data.core.check import check
+    from pushforward.data.core.dataset import Dataset, Split
+    from pushforward.data.core.ground_truth import Truth
+    from pushforward.data.core.load import dataset_of, listing, load, names
+    from pushforward.data.core.named_set import Derived, Source, register
+    from pushforward.data.core.reading import Reading
+    from pushforward.data.core.sampler import Batch, PreparedSampler, Sampler
+    from pushforward.data.images.pack import pack
     from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
-    from pushforward.data.truth import Truth
 
 __all__ = [
     "Batch",
@@ -51,15 +51,15 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "dataset": ("Dataset", "Split"),
-        "memory": ("dataset_of", "from_arrays"),
-        "sampler": ("Batch", "PreparedSampler", "Sampler"),
-        "checking": ("check",),
-        "packing": ("pack",),
-        "reading": ("Reading",),
-        "source": ("Derived", "Source", "register"),
-        "sources": ("listing", "load", "names"),
+        "core.arrays": ("from_arrays",),
+        "core.check": ("check",),
+        "core.dataset": ("Dataset", "Split"),
+        "core.ground_truth": ("Truth",),
+        "core.load": ("dataset_of", "listing", "load", "names"),
+        "core.named_set": ("Derived", "Source", "register"),
+        "core.reading": ("Reading",),
+        "core.sampler": ("Batch", "PreparedSampler", "Sampler"),
+        "images.pack": ("pack",),
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
-        "truth": ("Truth",),
     },
 )

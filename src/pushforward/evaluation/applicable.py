@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pushforward.data import Dataset
-from pushforward.data.truth import Stack
+from pushforward.data.core.ground_truth import Stack
 from pushforward.errors import UsageError
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.naming import chosen

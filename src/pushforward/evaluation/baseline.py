@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.draws import Draws
 from pushforward.evaluation.reduction import strongest

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.comparable import numbers
-from pushforward.data.tables.constraints import TEXT, Constraint
+from pushforward.data.tables.constraints import TEXT, Constraint, numbers
 from pushforward.errors import quoted
 from pushforward.numbers import listing
 from pushforward.transports.rejection import MEASURED, TURNS, Tally, named_constraints

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.streamed import selected
+from pushforward.data.images.streamed import selected
 from pushforward.metrics.memorisation import near_copies
 
 __all__ = ["copied"]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pushforward.data import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.figures import NearestImages, Pictures
 from pushforward.evaluation.moments import moments_of

@@ -23,10 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.spaces import Space
-from pushforward.data.stacked import numbered
-from pushforward.data.truth import Stack
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.evaluation.cache import Cache, array_read, array_written, cache_folder, read_tensors, write_tensors

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset, TableSpace
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised

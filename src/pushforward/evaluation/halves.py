@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.dataset import Dataset
-from pushforward.data.keys import mix
-from pushforward.data.truth import Stack
+from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.ground_truth import Stack
+from pushforward.data.core.keys import mix
 from pushforward.evaluation.rows import is_table
 from pushforward.extractors.labels import labelled
 

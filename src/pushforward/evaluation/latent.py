@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.denoisers import Condition
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.measurements import CodeStatistics, LatentStatistics, Reconstruction

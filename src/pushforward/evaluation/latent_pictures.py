@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.keys import permutation
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.figures import Arithmetic, LatentPictures, Map2D

@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
 from pushforward.denoisers import Condition
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data import Dataset, Space, TableSpace
-from pushforward.data.tables.faults import some
+from pushforward.data.tables.parse_errors import some
 from pushforward.errors import UsageError, quoted
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.numbers import counted

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from pushforward.data import Space
-from pushforward.data.array_headers import array_header
+from pushforward.data.core.array_headers import array_header
 from pushforward.errors import CheckpointError
 from pushforward.safe_files import opened
 from pushforward.training import Run

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from pushforward.data.spaces import TableSpace
 from pushforward.data.tables import Number
-from pushforward.data.tables.comparable import holds
-from pushforward.data.tables.faults import count, some
+from pushforward.data.tables.constraints import holds
+from pushforward.data.tables.parse_errors import some
 from pushforward.errors import quoted
+from pushforward.numbers import counted
 from pushforward.table_column import Column
 
 __all__ = ["odd_rows"]
@@ -47,7 +48,7 @@ def odd_rows(space: TableSpace, values: NDArray[np.float64], training: int) -> l
     for constraint in space.constraints:
         broken = int((~holds(constraint, fields, named)).sum())
         if broken:
-            rows = f"{count(broken, 'row')} of the samples break{'s' * (broken == 1)}"
+            rows = f"{counted(broken, 'row')} of the samples break{'s' * (broken == 1)}"
             notes.append(f"{rows} the constraint {quoted(constraint.text)}.")
     return notes
 
@@ -77,4 +78,4 @@ def _frequent(field: Column, column: NDArray[np.float64], training: int) -> Iter
 def _note(words: str, cells: Mapping[str, int]) -> str:
     total = sum(cells.values())
     where = some(f"{name}: {number:,}" for name, number in cells.items() if number)
-    return f"{count(total, 'cell')} of the samples {'is' if total == 1 else 'are'} {words} ({where}); scored as they are."
+    return f"{counted(total, 'cell')} of the samples {'is' if total == 1 else 'are'} {words} ({where}); scored as they are."

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pushforward.conditions.label import Label
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.denoisers import Condition
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.naming import Choice

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data.dataset import Dataset
-from pushforward.data.keys import permutation
+from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.keys import permutation
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.transports import Transport

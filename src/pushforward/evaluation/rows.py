@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.renumbering import renumbered
+from pushforward.data.tables.category import renumbered
 from pushforward.metrics.table import Table, embedding
 
 __all__ = ["REPRESENTATION", "Raw", "attacked", "column_names", "is_table", "recoded", "rows_at", "table_of"]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.label import Label
 from pushforward.data import Dataset, TableSpace
-from pushforward.data.dataset import Split
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.reading import Reading
 from pushforward.data.readers import examples_in, left_out
 from pushforward.data.readers.reader import Examples
 from pushforward.data.readers.tables import TABLES, read_rows
-from pushforward.data.reading import Reading
 from pushforward.errors import DataError
 from pushforward.numbers import counted
 from pushforward.safe_files import plain_path

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import whole
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.ground_truth import Stack, numbered
+from pushforward.data.images.streamed import without
 from pushforward.data.spaces import TableSpace
-from pushforward.data.stacked import numbered
-from pushforward.data.streamed import without
-from pushforward.data.truth import Stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.cache import Cache, cache_folder
 from pushforward.evaluation.copies import copied

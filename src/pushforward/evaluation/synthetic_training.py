@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.data.dataset import Split
-from pushforward.data.keys import permutation
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.keys import permutation
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.extractors.classifier import SEEN, accuracy, named, train_classifier

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pushforward.data import Dataset
-from pushforward.data.seen import shared_examples
+from pushforward.data.core.train_hashes import shared_examples
 from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.scoring import compared

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.arguments import whole
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
 from pushforward.errors import DataError

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra
 from pushforward.extractors.extractor import Extractor, check_images, coloured, grey, resized

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
 from pushforward.spec import describe

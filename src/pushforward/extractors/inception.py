@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra, UsageError
 from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey

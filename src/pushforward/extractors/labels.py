@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 
 __all__ = ["labelled"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.errors import UsageError
 from pushforward.extractors.extractor import Extractor, OfModule
 from pushforward.registries import EXTRACTORS, from_text

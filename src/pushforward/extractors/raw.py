@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pushforward.arguments import one_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.spaces.table import TableSpace as TableSpace_of_table_likelihood
-from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.errors import UsageError
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
+from pushforward.data.tables.encoding import Coordinates, gumbel
 from pushforward.networks.checks import check_input, size_choice
 from pushforward.networks.dit import TransformerBlock, rescale
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of

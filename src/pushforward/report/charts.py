@@ -3,32 +3,181 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
-from pushforward.numbers import finite, plain
-from pushforward.report.axes import Axis, padded, start_note, tick_text
-
-__all__ = [
-    "COLOURS",
-    "Interval",
-    "Plot",
-    "Series",
-    "Span",
-    "dash",
-    "line_chart",
-    "marker",
-    "smooth",
-    "svg_open",
-]
+from pushforward.numbers import finite, plain, shortened
+from pushforward.pictures import Limits
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette without yellow and black, which vanish on one of the two backgrounds."""
-SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross")
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
+SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
+    (),  # a circle
+    [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
+    [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
+    [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
+     (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
+)  # fmt: skip
+"""Corners of the signs of models, in their order."""
+NEAR = 0.5
+"""Where the least value is less than this share of the greatest, an axis starts at 0."""
+FAR = 8
+"""How many times the least value the greatest is on a logarithmic axis."""
+SMOOTH = 15
+"""Points of a running mean at most."""
+
+
+# Axes -----------------------------------------------------------------------------------------------------------
+
+
+class Axis:
+    """A scale from values to pixels with its ticks."""
+
+    def __init__(
+        self, low: float, high: float, start: float, end: float, *, log: bool = False, ticks: int = 5, whole: bool = False
+    ) -> None:
+        self.log = log and low > 0
+        if not high > low:
+            pad = abs(low) * 0.1 or 1.0
+            low, high = (low / 1.5, high * 1.5) if self.log else (low - pad, high + pad)
+        self.low, self.high, self.start, self.end = low, high, start, end
+        self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks, whole)
+
+    def __call__(self, value: float) -> float:
+        """Where a value lies; beyond the ends it stays at the edge."""
+        scale: Callable[[float], float] = math.log if self.log else float
+        if self.log and value <= 0:
+            return self.start
+        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+        return self.start + min(1.04, max(-0.04, share)) * (self.end - self.start)
+
+    @property
+    def note(self) -> str:
+        """What a label says of an axis that is logarithmic or does not hold 0; nothing for any other."""
+        if self.log:
+            return " · log scale"
+        return "" if self.low <= 0 <= self.high else " · axis does not start at\u00a00"
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    """Ends of a linear axis with some room beyond the values; 0 where that is near."""
+    room = 0.06 * (high - low)
+    return (0.0 if 0 <= low <= NEAR * high else low - room), high + room
+
+
+def far_apart(values: Sequence[float]) -> bool:
+    """Whether values, all above 0, are so far apart that a logarithmic axis shows them better."""
+    return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
+
+
+def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    places = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
+    slack = 1e-9 * (high - low)
+    return [float(0 if abs(place) < slack else place) for place in places if low - slack <= place <= high + slack]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    steps = (1, 2, 5) if math.log10(high / low) < 2.6 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = [step * 10.0**decade for decade in decades for step in steps]
+    ticks = [tick for tick in every if low * 0.999 <= tick <= high * 1.001]
+    return ticks if len(ticks) > 1 else _linear_ticks(low, high, 4)
+
+
+def tick_text(value: float) -> str:
+    """A tick's number, short."""
+    if 1e4 <= value < 1e7:
+        return f"{value / 1000:,.4g}k"
+    if value and (abs(value) >= 1e4 or abs(value) < 1e-4):
+        size = math.floor(math.log10(abs(value)))
+        lead, power = value / 10**size, f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}"
+        return power if abs(lead - 1) < 1e-6 else f"{lead:.3g}·{power}"
+    return f"{value:,.6g}".replace("-", "−")
+
+
+# Parts of charts ------------------------------------------------------------------------------------------------
+
+
+def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
+    """The sign of a model at a point."""
+    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
+    if not corners:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
+    return f'<polygon points="{" ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners)}"/>'
+
+
+def sign(index: int | None) -> Markup:
+    """The sign of a model in text; nothing for None."""
+    if index is None:
+        return Markup()
+    return Markup(f'<svg class="sign {colour(index)}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>')
+
+
+def colour(index: int | None) -> str:
+    """The style of a model's colour; gray for None."""
+    return "base" if index is None else f"e{index % len(COLOURS)}"
+
+
+def dot(index: int | None, x: float, y: float, text: str, r: float = 4.5) -> str:
+    """A model's sign with a text for the reader who hovers."""
+    return f'<g class="dot {colour(index)}"><title>{escape(text)}</title>{marker(index or 0, x, y, r)}</g>'
+
+
+def dashes(index: int) -> str:
+    """The dashes of a model's lines as an attribute."""
+    dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
+    return f' stroke-dasharray="{dash}"' if dash else ""
+
+
+def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    """A straight line of a style."""
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def text(words: str, x: float, y: float, anchor: str = "start", kind: str = "tick") -> str:
+    """A text at a place; the words are escaped."""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def box(kind: str, x: float, y: float, width: float, height: float, title: str = "", more: str = "") -> str:
+    """A rectangle of a style."""
+    inner = f"<title>{escape(title)}</title>" if title else ""
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}>{inner}</rect>'
+
+
+def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
+    """A chart with its natural width for the style sheet and its label for readers who do not see it."""
+    size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
+    return Markup(f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
+
+
+def path(points: Iterable[Sequence[float]]) -> str:
+    """The way through points."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def smooth(values: Sequence[float | None]) -> list[float]:
+    """The running mean of a running median: single spikes vanish."""
+    x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
+    half = min(SMOOTH, max(1, len(x) // 8)) // 2
+    with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
+        for middle in (np.nanmedian, np.nanmean):
+            windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, half, constant_values=np.nan), 2 * half + 1)
+            x = middle(windows, axis=1) if len(x) else x
+    return x.tolist()
+
+
+# Lines over axes ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -42,7 +191,7 @@ class Series:
         y: Vertical values; points that are not finite are left out.
         line: Whether points are joined.
         dots: Whether points are marked.
-        style: "", "faint", or "dashed".
+        style: "", "faint", "solid" or "dashed".
         bars: The ends of the error bar of each point, None where it has none.
     """
 
@@ -66,30 +215,6 @@ class Series:
         """Place, least and greatest value of each error bar."""
         drawn = zip(self.x, self.bars, strict=False)
         return [(x, ends[0], ends[1]) for at, ends in drawn if (x := finite(at)) is not None and ends is not None]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """One line of an interval chart.
-
-    Args:
-        name: Of the row.
-        index: The model's number; None draws in gray.
-        mean: The value.
-        bar: The ends of its error bar; None where there is none.
-        text: For the reader who hovers.
-    """
-
-    name: str
-    index: int | None
-    mean: float
-    bar: tuple[float, float] | None
-    text: str
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Of the bar, or of the value alone."""
-        return self.bar or (self.mean, self.mean)
 
 
 @dataclass(frozen=True)
@@ -122,78 +247,15 @@ class Plot:
     ends: tuple[float | None, float | None] = (None, None)
 
 
-WIDE = Plot()
-SMOOTH = 15
-"""Points of a running mean at most."""
-EDGE = ", what real data may score at the edge"
-
-
-def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
-    """The sign of a model at a point."""
-    shape = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
-    if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
-    corners: dict[str, Sequence[tuple[float, float]]] = {
-        "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
-        "triangle": [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
-        "diamond": [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
-        "down": [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
-        "cross": [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
-                  (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
-    }  # fmt: skip
-    return f'<polygon points="{" ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners[shape])}"/>'
-
-
-def dash(index: int) -> str:
-    """The dashes of a model's lines."""
-    return DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-
-
-def smooth(values: Sequence[float | None]) -> list[float]:
-    """The running mean of a running median: single spikes vanish."""
-    x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
-    half = min(SMOOTH, max(1, len(x) // 8)) // 2
-    with np.errstate(all="ignore"):
-        rows = [x[max(0, i - half) : i + half + 1] for i in range(len(x))]
-        x = np.array([np.nanmedian(row) if np.isfinite(row).any() else math.nan for row in rows])
-        return [float(np.mean(x[max(0, i - half) : i + half + 1])) for i in range(len(x))]
-
-
-def svg_open(width: int, height: int, label: str, kind: str = "") -> str:
-    """The opening tag of a chart, with its natural width for the style sheet and its label for readers who do not see it."""
-    size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
-    return f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">'
-
-
-def _frame(x: Axis, y: Axis, x_label: str, y_label: str, width: int, height: int) -> list[str]:
-    parts = []
-    for value in y.ticks:
-        at = y(value)
-        parts.append(f'<line class="gridline" x1="{x.start}" x2="{x.end}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{x.start - 8}" y="{at + 4:.1f}" text-anchor="end">{tick_text(value)}</text>')
-    parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
-    for value in x.ticks:
-        at = x(value)
-        parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{y.start}" y2="{y.start + 4}"/>')
-        parts.append(f'<text class="tick" x="{at:.1f}" y="{y.start + 18}" text-anchor="middle">{tick_text(value)}</text>')
-    if x_label:
-        parts.append(
-            f'<text class="label" x="{(x.start + x.end) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>'
-        )
-    if y_label:
-        parts.append(f'<text class="label" x="0" y="14">{escape(y_label)}</text>')
-    return parts
-
-
 def line_chart(
     series: Sequence[Series],
     x_label: str,
     y_label: str,
-    plot: Plot = WIDE,
+    plot: Plot = Plot(),
     *,
     floor: tuple[float, float] | None = None,
     spans: Sequence[Span] = (),
-) -> str:
+) -> Markup:
     """Lines and points over labelled axes.
 
     Args:
@@ -208,16 +270,33 @@ def line_chart(
     Returns:
         SVG, or an empty string where there is nothing to draw.
     """
-    points = [point for line in series for point in line.points]
+    points = [point for drawn in series for point in drawn.points]
     if not points:
-        return ""
+        return Markup()
     xs, ys = np.array(points).T
-    width, height = plot.width, plot.height
+    low, high, log_y = _vertical(series, ys, plot, floor)
+    x_low, x_high = float(xs.min()), float(xs.max())
+    x_low, x_high = (x_low / 1.12, x_high * 1.12) if plot.log_x and x_low > 0 else (x_low, x_high)
+    small, whole = plot.width < 500, bool((xs == np.round(xs)).all())
+    left, right = 46 if small else 56, plot.width - (80 if floor else 14)
+    x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
+    y = Axis(low, high, plot.height - 46, 26, log=log_y, ticks=4 if small else 6)
+    parts = [] if floor is None else _band(x, y, floor)
+    parts += [_shaded(span, x, y) for span in spans]
+    parts += _frame(x, y, x_label + ", log scale" * x.log, y_label + y.note, plot.height)
+    parts += [part for drawn in series for part in _drawn(drawn, x, y)]
+    return svg(plot.width, plot.height, f"{y_label} against {x_label}", parts, "small" if small else "")
+
+
+def _vertical(
+    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
+) -> tuple[float, float, bool]:
+    """Ends of the vertical axis, and whether it is logarithmic."""
     low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     edge = 0.0 if floor is None or not plot.log_y or min(low, *floor[:1]) > 0 else floor[0] + floor[1]
     low = max(low, edge / 3) if 0 < edge < high else low
     log_y = plot.log_y and low > 0
-    ends = [(bottom, top) for line in series for _, bottom, top in line.whiskers]
+    ends = [(bottom, top) for drawn in series for _, bottom, top in drawn.whiskers]
     low = min([low, *(max(bottom, 0.6 * low) if log_y else bottom for bottom, _ in ends)])
     high = max([high, *(top for _, top in ends)])
     if floor is not None:
@@ -226,61 +305,137 @@ def line_chart(
     log_y = log_y and low > 0
     low, high = (low / 1.1, high * 1.1) if log_y else padded(low, high)
     low, high = (own if end is None else end for own, end in zip((low, high), plot.ends, strict=True))
-    high = low + 1 if plot.ends != (None, None) and high <= low else high
-    x_low, x_high = float(xs.min()), float(xs.max())
-    x_low, x_high = (x_low / 1.12, x_high * 1.12) if plot.log_x and x_low > 0 else (x_low, x_high)
-    small, whole = width < 500, bool((xs == np.round(xs)).all())
-    left, right = 46 if small else 56, width - (80 if floor else 14)
-    x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
-    y = Axis(low, high, height - (30 if not x_label else 46), 26 if y_label else 10, log=log_y, ticks=4 if small else 6)
-    parts = [svg_open(width, height, f"{y_label} against {x_label}", "small" if small else "")]
-    if floor is not None:
-        parts += _band(x, y, floor)
-    parts += [_shaded(span, x, y) for span in spans]
-    parts += _frame(
-        x,
-        y,
-        x_label and x_label + (", log scale" if x.log else ""),
-        y_label and y_label + start_note(y) + EDGE * (log_y and edge > 0),
-        width,
-        height,
-    )
-    for line in series:
-        parts.append(_drawn(line, x, y))
-    return "".join([*parts, "</svg>"])
+    return low, low + 1 if plot.ends != (None, None) and high <= low else high, log_y
+
+
+def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int) -> Iterator[str]:
+    for value in y.ticks:
+        yield line("gridline", x.start, y(value), x.end, y(value)) + text(tick_text(value), x.start - 8, y(value) + 4, "end")
+    yield line("axis", x.start, y.start, x.end, y.start)
+    for value in x.ticks:
+        yield line("axis", x(value), y.start, x(value), y.start + 4) + text(tick_text(value), x(value), y.start + 18, "middle")
+    yield text(x_label, (x.start + x.end) / 2, height - 4, "middle", "label") + text(y_label, 0, 14, kind="label")
 
 
 def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
-    top, bottom = y(floor[0] + floor[1]), y(max(floor[0] - floor[1], y.low))
-    thick = max(2.0, bottom - top)
+    top, middle, bottom = y(floor[0] + floor[1]), y(floor[0]), y(max(floor[0] - floor[1], y.low))
     return [
-        f'<rect class="band" x="{x.start}" width="{x.end - x.start}" y="{top:.1f}" height="{thick:.1f}"/>',
-        f'<line class="floorline" x1="{x.start}" x2="{x.end}" y1="{y(floor[0]):.1f}" y2="{y(floor[0]):.1f}"/>',
-        f'<text class="floortext" x="{x.end + 8}" y="{y(floor[0]) + 4:.1f}">real data</text>',
+        box("band", x.start, top, x.end - x.start, max(2.0, bottom - top)),
+        line("floorline", x.start, middle, x.end, middle),
+        text("real data", x.end + 8, middle + 4, kind="floortext"),
     ]
 
 
 def _shaded(span: Span, x: Axis, y: Axis) -> str:
     start, top = x(span.start), min(y.start, y.end)
-    wide, high = max(2.0, x(span.stop) - start), abs(y.start - y.end)
-    return (
-        f'<g class="alarm"><title>{escape(span.text)}</title><rect x="{start:.1f}" y="{top}" width="{wide:.1f}" height="{high}"/>'
-        f'<line x1="{start:.1f}" x2="{start:.1f}" y1="{top}" y2="{y.start}"/></g>'
-    )
+    inner = box("", start, top, max(2.0, x(span.stop) - start), abs(y.start - y.end)) + line("", start, top, start, y.start)
+    return f'<g class="alarm"><title>{escape(span.text)}</title>{inner}</g>'
 
 
-def _drawn(line: Series, x: Axis, y: Axis) -> str:
-    at = [(x(a), y(b)) for a, b in line.points]
-    parts = [f'<g class="e{line.index % len(COLOURS)} {line.style}">']
-    if line.line and len(at) > 1:
-        dashes = "5 4" if line.style == "dashed" else "" if line.style else dash(line.index)
-        path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in at)
-        parts.append(f'<path class="line" d="{path}"' + (f' stroke-dasharray="{dashes}"' if dashes else "") + "/>")
-    for place, bottom, top in line.whiskers:
-        ends = f'x1="{x(place):.1f}" x2="{x(place):.1f}" y1="{y(max(bottom, y.low)):.1f}" y2="{y(top):.1f}"'
-        parts.append(f'<line class="whisker" {ends}/>')
-    if line.dots:
-        for (a, b), (value_x, value_y) in zip(at, line.points, strict=True):
-            tip = escape(f"{line.name}: {plain(value_y)} at {plain(value_x)}")
-            parts.append(f'<g class="dot"><title>{tip}</title>{marker(line.index, a, b)}</g>')
-    return "".join([*parts, "</g>"])
+def _drawn(drawn: Series, x: Axis, y: Axis) -> Iterator[str]:
+    at = [(x(a), y(b)) for a, b in drawn.points]
+    yield f'<g class="{colour(drawn.index)} {drawn.style}">'
+    if drawn.line and len(at) > 1:
+        dash = ' stroke-dasharray="5 4"' if drawn.style == "dashed" else "" if drawn.style else dashes(drawn.index)
+        yield f'<path class="line" d="{path(at)}"{dash}/>'
+    yield from (line("whisker", x(place), y(max(low, y.low)), x(place), y(high)) for place, low, high in drawn.whiskers)
+    if drawn.dots:
+        for place, (a, b) in zip(at, drawn.points, strict=True):
+            yield dot(drawn.index, *place, f"{drawn.name}: {plain(b)} at {plain(a)}")
+    yield "</g>"
+
+
+# Intervals and trajectories -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One line of an interval chart.
+
+    Args:
+        name: Of the row.
+        index: The model's number; None draws in gray.
+        mean: The value.
+        bar: The ends of its error bar; None where there is none.
+        text: For the reader who hovers.
+    """
+
+    name: str
+    index: int | None
+    mean: float
+    bar: tuple[float, float] | None
+    text: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the bar, or of the value alone."""
+        return self.bar or (self.mean, self.mean)
+
+
+def interval_chart(
+    rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False
+) -> Markup:
+    """Values with error bars, one line each, over the band of real data, below a title that breaks where the page is narrow.
+
+    Args:
+        rows: From top to bottom.
+        label: What is measured.
+        floor: Mean and half-width of the band.
+        log: Logarithmic axis, where all values are positive.
+    """
+    if not rows:
+        return Markup()
+    width, step, left, top = 400, 30, 112, 20
+    bottom = top + 10 + step * len(rows)
+    ends = [end for row in rows for end in row.ends] + ([floor[0] - floor[1], floor[0] + floor[1]] if floor else [])
+    means = [row.mean for row in rows] + ([floor[0]] if floor else [])
+    log = log and min(means) > 0
+    low, high = (max(min(ends), min(means) * 0.7), max(ends)) if log else (min(ends), max(ends))
+    x = Axis(*((low / 1.15, high * 1.15) if log else padded(low, high)), left, width - 14, log=log, ticks=5)
+    parts = []
+    if floor:
+        start, end, middle = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1]), x(floor[0])
+        anchor = "end" if middle > (left + width) / 2 + 100 else "start" if middle < left + 40 else "middle"
+        parts += [box("band", start, top, max(2.0, end - start), bottom - top), line("floorline", middle, top, middle, bottom)]
+        parts.append(text("real data", middle, top - 5, anchor, "floortext"))
+    parts += [
+        line("gridline", x(value), top, x(value), bottom) + text(tick_text(value), x(value), bottom + 18, "middle")
+        for value in x.ticks
+    ]
+    for i, (row, name) in enumerate(zip(rows, shortened([row.name for row in rows], 16), strict=True)):
+        at, (start, end) = top + step * (i + 0.5), (x(max(row.ends[0], x.low)), x(row.ends[1]))
+        parts.append(f'<g class="{colour(row.index)}">{text(name, left - 10, at + 4, "end", "rowname")}')
+        parts.append(f"{line('whisker', start, at, end, at)}{dot(row.index, x(row.mean), at, f'{row.name}: {row.text}')}</g>")
+    title = Markup('<p class="figtitle">{}<span>{}</span></p>').format(label, x.note)
+    return title + svg(width, bottom + 26, f"{label} of each model", parts, "intervals")
+
+
+def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index: int, label: str, size: int = 320) -> Markup:
+    """Trajectories in the plane: a cross where each starts, a dot where it ends, real data as gray rings behind.
+
+    Args:
+        lines: (n, steps + 1, 2); lines that are not finite are left out.
+        real: (m, 2), or None.
+        limits: What is shown; the rest is cut off.
+        index: The model's number, which sets the colour.
+        label: For readers who do not see it.
+        size: Units of the drawing's sides.
+    """
+    corner, sides = np.array([limits[0], limits[3]]), np.array([limits[1] - limits[0], limits[2] - limits[3]])
+    behind = np.zeros((0, 2)) if real is None else (real - corner) / sides * size
+    rings = "".join(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="2"/>' for a, b in behind.tolist())
+    drawn = [_thinned((way - corner) / sides * size) for way in lines if np.isfinite(way).all()]
+    parts = [f'<g class="real">{rings}</g><g class="{colour(index)}">']
+    parts += [f'<path class="way" d="{path(way)}"/>' for way in drawn]
+    parts += [f'<path class="from" d="M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"/>' for (x, y), *_ in drawn]
+    parts += [f'<circle class="to" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for *_, (x, y) in drawn]
+    return svg(size, size, label, [*parts, "</g>"], "paths")
+
+
+def _thinned(way: np.ndarray) -> list[list[float]]:
+    """The points of a line that are further than a unit from the one before, and its ends."""
+    points = [way[0]]
+    for point in way[1:-1]:
+        if np.hypot(*(point - points[-1])) > 1:
+            points.append(point)
+    return [point.tolist() for point in [*points, way[-1]]]

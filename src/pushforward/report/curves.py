@@ -1,165 +1,274 @@
-"""The sections with curves: quality against calls, trajectories, losses."""
+"""Charts over network calls, seconds, steps of training, noise levels and units of codes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.report import tables
-from pushforward.report.axes import far_apart
-from pushforward.report.bars import bars_note, bars_of
-from pushforward.report.captions import (
-    LEVEL_NOTE,
-    PATHS_NOTE,
-    TRAJECTORY_NOTE,
-    cost_note,
-    curve_intro,
-    curve_notes,
-    curve_points,
-    loss_caption,
-    seconds_note,
-)
-from pushforward.report.charts import Plot, Series, line_chart, smooth
-from pushforward.report.markup import framed, prose, scrolled, side_by_side, signs, split, titled
-from pushforward.report.path_charts import path_chart
+from pushforward.numbers import count, counted
+from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
+from pushforward.report.conditions import sweep_score
+from pushforward.report.ladder import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import THRESHOLDS, curve_metric, floor_statistic, statistic, statistics
+from pushforward.report.statistics import (
+    DIFFER,
+    alarm_periods,
+    bars_of,
+    curve_metric,
+    floor_band,
+    main_metrics,
+    statistic,
+    statistics,
+)
+from pushforward.report.tables import level_points, score_column, sweep_metric
 
-__all__ = ["curve", "floor_band", "frontier", "levels", "losses", "trajectories"]
-
-SHOWN_BEHIND = 400
+BEHIND = 400
 """Examples of real data behind trajectories."""
 
 
-def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
-    """Real data's score, and half of the band around it in which no difference is measurable."""
-    floor = floor_statistic(comparison, metric)
-    return None if floor is None else (floor.value, THRESHOLDS["differ"] * floor.width / 2**0.5)
+@dataclass(frozen=True)
+class Chart:
+    """A chart with the models that it shows: their numbers and names."""
+
+    svg: Markup
+    keys: Sequence[tuple[int, str]] = ()
 
 
-def curve(comparison: Comparison) -> str:
-    """Quality against network calls; empty where no model has a curve."""
-    if not any(curve_points(model, curve_metric(comparison)) for model in comparison.models):
-        return ""
-    chart, legend = _against(comparison, _by_calls, "network calls for one sample")
-    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
-    words = f"<p>{escape(curve_intro(comparison))}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
-    return split(words, framed(signs(comparison), chart, legend))
+def _chart(lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None) -> Chart | None:
+    svg = line_chart(lines, x, y, plot, floor=floor)
+    return Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines))) if svg else None
 
 
-def frontier(comparison: Comparison) -> str:
-    """Quality against seconds for one sample; empty where no model has both."""
-    chart, legend = _against(comparison, _by_seconds, "seconds for one sample of a batch")
-    note = seconds_note(comparison) if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
-    return framed(signs(comparison), chart, f"{note} {legend}".strip()) if chart else ""
+def interval_charts(comparison: Comparison) -> list[Markup]:
+    """The scores that rank models with their error bars, over real data's band."""
+    charts = []
+    for metric in main_metrics(comparison):
+        every = [*enumerate(comparison.models), (None, comparison.baseline)]
+        known = [(number, score) for number, row in every if (score := statistic(comparison, row, metric)) is not None]
+        bars = bars_of([score for _, score in known])
+        rows = [
+            Interval("no network" if number is None else score.name, number, score.value, bar, score.text)
+            for (number, score), bar in zip(known, bars, strict=True)
+        ]
+        band, info = floor_band(comparison, metric), comparison.info(metric)
+        values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
+        wide = info.role == "quality" and info.better == "lower" and far_apart(values)
+        charts.append(interval_chart(rows, score_column(comparison, metric).named, band, log=wide))
+    return charts
 
 
-Point = tuple[float, float]
+# Quality against calls, seconds and training --------------------------------------------------------------------
+
+Points = tuple[Sequence[tuple[float, float]], Sequence[tuple[float, float]]]
 
 
-def _by_calls(comparison: Comparison, model: ModelResult) -> tuple[list[Point], list[Point]]:
+def by_calls(comparison: Comparison, model: ModelResult) -> Points:
     """The single point of a model at its own sampler, and its curve."""
     metric, calls = curve_metric(comparison), model.sampling.calls
     score = statistic(comparison, model, metric)
-    line = [(calls, value) for calls, value, _ in curve_points(model, metric)]
-    return [] if calls is None or score is None else [(calls, score.value)], line
+    return [] if calls is None or score is None else [(calls, score.value)], [
+        (r.calls, r.value) for r in rungs_of(model.curve, metric)
+    ]
 
 
-def _by_seconds(comparison: Comparison, model: ModelResult) -> tuple[list[Point], list[Point]]:
-    """The same over seconds, which are in proportion to calls."""
+def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
+    """The same over seconds for a sample, which are in proportion to calls."""
     seconds, calls = model.sampling.seconds_per_sample, model.sampling.calls
     if not seconds or not calls:
         return [], []
-    single, line = _by_calls(comparison, model)
-    return tuple([(at * seconds / calls, value) for at, value in points] for points in (single, line))  # type: ignore[return-value]
+    single, curve = ([(at * seconds / calls, value) for at, value in points] for points in by_calls(comparison, model))
+    return single, curve
 
 
-def _against(
-    comparison: Comparison, points_of: Callable[[Comparison, ModelResult], tuple[list[Point], list[Point]]], label: str
-) -> tuple[str, str]:
-    """A chart of each model's curve, or of its single point where it has none, and the legend of its bars."""
-    metric, lines, barred = curve_metric(comparison), [], []
+def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str) -> Chart | None:
+    """A chart of each model's curve, or of its single point where it has none."""
+    metric, lines = curve_metric(comparison), []
     scores = statistics(comparison, metric)
     ends = {score.name: bar for score, bar in zip(scores, bars_of(scores), strict=True)}
     for index, model in enumerate(comparison.models):
-        single, line = points_of(comparison, model)
-        drawn, alone = line or single, bool(single) and not line and model.name in ends
-        barred += [model.scores[metric]] if alone else []
+        single, curve = points_of(comparison, model)
+        drawn, bars = curve or single, [ends[model.name]] if single and not curve and model.name in ends else []
         if drawn:
-            bars = [ends[model.name]] if alone else []
-            lines.append(Series(model.name, index, [x for x, _ in drawn], [y for _, y in drawn], line=bool(line), bars=bars))
-    values = [y for series in lines for y in series.y if y is not None and y > 0]
+            lines.append(Series(model.name, index, *zip(*drawn, strict=True), line=bool(curve), bars=bars))
+    return _quality(comparison, metric, lines, label)
+
+
+def _quality(comparison: Comparison, metric: str, lines: Sequence[Series], label: str) -> Chart | None:
     band = floor_band(comparison, metric)
-    if band is not None and band[0] > 0:
-        values.append(band[0])
-    info = comparison.info(metric)
-    log = info.better == "lower" and far_apart(values)
-    arrow = {"lower": " ↓", "higher": " ↑"}.get(info.better, "")
-    chart = line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
-    return chart, bars_note(comparison, barred)
+    values = [y for line in lines for y in line.y if y is not None and y > 0] + ([band[0]] if band and band[0] > 0 else [])
+    log = comparison.info(metric).better == "lower" and far_apart(values)
+    return _chart(lines, label, score_column(comparison, metric).named, Plot(log_x=True, log_y=log), band)
 
 
-def trajectories(comparison: Comparison, look: Look) -> str:
-    """How straight trajectories are, and in the plane the trajectories themselves."""
-    table = tables.trajectories(comparison)
-    if table is None:
-        return ""
-    body, panels = "", []
+def sweep(comparison: Comparison) -> Chart | None:
+    """The score that ranks models against seconds of training; None where nothing was trained for several budgets."""
+    metric, lines = sweep_metric(comparison), []
+    for index, model in enumerate(comparison.models):
+        points = [(p.seconds, sweep_score(comparison, model.name, p, metric)) for p in comparison.sweep.get(model.name, ())]
+        known = [(seconds, score) for seconds, score in points if seconds is not None and score is not None]
+        if known:
+            seconds, scores = zip(*known, strict=True)
+            lines.append(Series(model.name, index, seconds, [s.value for s in scores], bars=[s.bar for s in scores]))
+    return _quality(comparison, metric, lines, "seconds of training")
+
+
+# Few calls ------------------------------------------------------------------------------------------------------
+
+
+def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
+    """Quality of a map and of its teacher against network calls."""
+    metric, ladder = ladder_metric(comparison), model.ladder
+    if ladder is None:
+        return None
+    own, default = rung_of(ladder.own, metric), None if ladder.default == ladder.own else rung_of(ladder.default, metric)
+    shown = [(model.name, index, rungs_of(ladder.points, metric), "solid")]
+    shown += [("its teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed")] if ladder.teacher else []
+    shown += [("its teacher", index + 1, [one], "") for one in (own, default) if one is not None]
+    lines = [Series(name, at, [r.calls for r in some], [r.value for r in some], style=style) for name, at, some, style in shown]
+    floor = ladder.floors.get(metric)
+    band = None if floor is None or floor.value is None else (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
+    values = [y for line in lines for y in line.y if y is not None and y > 0] + ([band[0]] if band and band[0] > 0 else [])
+    plot = Plot(log_x=True, log_y=far_apart(values))
+    return _chart(lines, "network calls for one sample", comparison.info(metric).label, plot, band)
+
+
+def time_to_quality(index: int, model: ModelResult) -> Chart | None:
+    """The distance in 1, 2 and 4 calls against seconds of training; None where it was not measured."""
+    series = {} if model.health is None else model.health.series
+    known = [(calls, series[name]) for calls, name in ((1, "frechet"), (2, "frechet_2"), (4, "frechet_4")) if name in series]
+    timed = [(calls, row) for calls, row in known if len(row.seconds) > 1]
+    lines = [Series(counted(calls, "call"), index + at, row.seconds, row.value) for at, (calls, row) in enumerate(timed)]
+    return _chart(lines, "seconds of training", "Fréchet distance while training", Plot(height=300, log_y=True))
+
+
+def moved(look: Look, index: int, name: str) -> Markup:
+    """Lines from a teacher's points to those of the map in one call; empty for images."""
+    lines = look.moved(name)
+    if lines is None:
+        return Markup()
+    behind = None if look.behind is None else look.behind[:BEHIND]
+    return path_chart(lines, behind, look.limits, index, f"From the teacher's points to those of {name} in one call", 480)
+
+
+def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
+    """Trajectories in the plane from noise to data, of each model that has any."""
+    behind, drawn = look.behind[:BEHIND] if look.vectors and look.behind is not None else None, []
     for index, model in enumerate(comparison.models):
         lines = look.paths(model.name)
         if lines is not None:
             label = f"Trajectories of {model.name}, from noise to data"
-            behind = look.behind[:SHOWN_BEHIND] if look.vectors and look.behind is not None else None
-            chart = path_chart(lines, behind, look.paths_limits(), index, label)
-            panels.append(f'<figure><p class="figtitle">{titled(model, index)}</p><div class="frame">{chart}</div></figure>')
-    if panels:
-        body += f"<p>{escape(PATHS_NOTE)}</p><div class=ways>{side_by_side(panels)}</div>"
-    note = cost_note(comparison)
-    words = f"<p>{escape(TRAJECTORY_NOTE)}</p>" + (f'<p class="note">{escape(note)}</p>' if note else "")
-    return split(words, scrolled(table, "Trajectories")) + body
+            drawn.append((index, model, path_chart(lines, behind, look.paths_limits(), index, label)))
+    return drawn
 
 
-def levels(comparison: Comparison) -> str:
-    """Loss by noise level; empty where no model has any."""
-    lines = []
+# Training -------------------------------------------------------------------------------------------------------
+
+
+def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
+    """The losses of each model over training: single steps faint, a running average strong, a second player's dashed."""
+    drawn = []
     for index, model in enumerate(comparison.models):
-        points = tables.level_points(model)
-        if points:
-            noise = [math.exp(-level / 2) for level, _, _ in points]
-            lines.append(Series(model.name, index, noise, [error for _, error, _ in points]))
-    if not lines:
-        return ""
-    errors = [error for line in lines for error in line.y if error is not None]
-    wide = min(errors) > 0 and max(errors) > 4 * min(errors)
-    chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
-    figure = framed(signs(comparison, {line.index for line in lines}), chart)
-    return f"<h3>Loss by noise level</h3>{split(f'<p>{escape(LEVEL_NOTE)}</p>', figure)}"
+        lines = []
+        for number, (player, series) in enumerate(model.losses.items()):
+            lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
+            style = "dashed" if number else "solid"
+            lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
+        chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01))
+        drawn += [(index, model, chart)] if chart else []
+    return drawn
 
 
-def losses(comparison: Comparison) -> str:
-    """The losses of each model over training; empty where none is known."""
-    figures = [figure for index, model in enumerate(comparison.models) if (figure := _loss_figure(index, model))]
-    if not figures:
-        return ""
-    intro = "Losses of different methods measure different things: none of these curves can be compared with another one."
-    intro += " Faint lines are single steps, strong ones a running average."
-    return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
+def levels(comparison: Comparison) -> Chart | None:
+    """Loss by noise level; None where no model has any."""
+    known = [(index, model, points) for index, model in enumerate(comparison.models) if (points := level_points(model))]
+    lines = [
+        Series(model.name, index, [math.exp(-level / 2) for level, *_ in points], [error for _, error, _ in points])
+        for index, model, points in known
+    ]
+    errors = [error for *_, points in known for _, error, _ in points]
+    wide = bool(errors) and min(errors) > 0 and max(errors) > 4 * min(errors)
+    return _chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
 
 
-def _loss_figure(index: int, model: ModelResult) -> str:
+def units(comparison: Comparison) -> Chart | None:
+    """The KL term of each number of the code, the largest first."""
+    known = [(n, m.name, m.latent.code.by_unit) for n, m in enumerate(comparison.models) if m.latent and m.latent.code]
+    lines = [Series(name, n, [float(unit) for unit in range(1, len(kl) + 1)], kl) for n, name, kl in known]
+    return _chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, log_y=True))
+
+
+Ends = tuple[float | None, float | None]
+SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
+"""Ends of the vertical axes: of a share, of a number from 0, and those of the values themselves."""
+MEASURES: dict[str, tuple[str, Ends, str]] = {
+    "modes_held": ("modes held", OWN, "a lasting fall is collapse"),  # the number of modes is its end, where it is known
+    "coverage": ("coverage", SHARE, "a lasting fall is collapse; a perfect model has about 0.97"),
+    "coverage_1": ("coverage in one call", SHARE, "a map first loses it"),
+    "recall": ("recall in one call", SHARE, "a fall buys quality with variety"),
+    "bridges": ("bridges", COUNT, "share of samples between modes"),
+    "disagreement": ("disagreement of one jump and two", COUNT, "0 is a map that agrees with itself"),
+    "critic_accuracy": ("critic accuracy", SHARE, "0.5 is chance; near 1 for good, the critic has won"),
+    "logit_gap": ("logit gap", OWN, "a steady climb means that the critic runs away"),
+    "diagonal_loss": ("raw loss at equal times", OWN, "it flattens at what no model can know"),
+    "off_diagonal_loss": ("raw loss between two times", OWN, "targets are partly the map's own"),
+    "stored_loss": ("raw loss on stored trajectories", OWN, ""),
+    "target_size_high": ("size of targets near noise", OWN, "above 2, targets run away"),
+    "log_likelihood": ("log-likelihood, nats", OWN, "higher is better"),
+    "kl": ("KL, nats", OWN, "near 0 the decoder ignores the code"),
+    "explained": ("explained", OWN, "share of variance that reconstructions explain"),
+    "active_units": ("active units", COUNT, ""),
+    "perplexity": ("perplexity of the codes", COUNT, "codes in use"),
+    "feature_distance": ("feature distance", OWN, "of reconstructions"),
+}
+"""What is drawn of a training, in this order: label, axis, and how to read it; coverage only for data whose modes are unknown."""
+WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
+"""Measures of many samples; the others are of single batches, which a running average makes readable."""
+
+
+def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
+    """A small chart for each measure with how to read it, alarms shaded in all of them."""
+    series = {} if model.health is None else {name: model.health.series.get(name) for name in MEASURES}
+    drawn = {n: s for n, s in series.items() if s is not None and sum(value is not None for value in s.value) > 1}
+    drawn = {name: row for name, row in drawn.items() if not (name == "coverage" and "modes_held" in drawn)}
+    spans = _alarms(model, (step for row in drawn.values() for step in row.step if step is not None))
+    charts = []
+    for name, row in drawn.items():
+        (label, ends, words), modes = MEASURES[name], model.health and model.health.modes
+        if name == "modes_held":
+            label, ends = label + ("" if modes is None else f", of {count(modes)}"), (0.0, modes)
+        batches = name not in WHOLE
+        lines = [Series(name, index, row.step, row.value, dots=False, style="faint" if batches else "solid")]
+        lines += [Series(name, index, row.step, smooth(row.value), dots=False, style="solid")] if batches else []
+        plot = Plot(350, 190, clip=0.005 if batches else 0.0, ends=ends)
+        charts.append((line_chart(lines, "step", label, plot, spans=spans), words))
+    return [(chart, words) for chart, words in charts if chart]
+
+
+def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
+    """Alarms from begin to end, of several trainings those of the first, whose curves are drawn."""
+    last, first = max(steps, default=0.0), model.trainings[0].name if model.trainings else None
+    return [
+        Span(begin.step, last if end is None or end.step is None else end.step, begin.sentence or "alarm")
+        for begin, end in alarm_periods(model)
+        if begin.training in (None, first) and begin.step is not None
+    ]
+
+
+def alarm_lines(model: ModelResult) -> list[str]:
+    """Each alarm of a training as a line."""
     lines = []
-    for number, (player, series) in enumerate(model.losses.items()):
-        style = "dashed" if number else "solid"
-        lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
-        lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
-    chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01)) if lines else ""
-    if not chart:
-        return ""
-    players = [f"{escape(player)}{' (dashed)' if number else ''}" for number, player in enumerate(model.losses)]
-    of = f" <span>{', '.join(players)}</span>" if len(players) > 1 else ""
-    return (
-        f'<figure><p class="figtitle">{titled(model, index)}{" ·" if of else ""}{of}</p>{chart}'
-        f"<figcaption>{escape(loss_caption(model))}</figcaption></figure>"
-    )
+    for begin, end in alarm_periods(model):
+        until = "to the end" if end is None else f"until step {count(end.step)}"
+        advice = f": {begin.advice}" if begin.advice else ""
+        lines.append(f"{begin.training or model.name}, from step {count(begin.step)} {until}: {begin.sentence}{advice}.")
+    return lines
+
+
+def landscapes(look: Look, index: int, model: ModelResult) -> list[dict[str, Any]]:
+    """Pictures of the critic's landscape at some moments of training."""
+    return [{"title": f"step {count(step)}", "picture": picture} for step, picture in look.landscapes(model.name, index)]

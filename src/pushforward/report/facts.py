@@ -1,31 +1,16 @@
-"""Title, subtitle, commands, and the facts about data, settings and machine."""
+"""Title, subtitle, commands, limits, and the facts about data, settings and machine."""
 
 from __future__ import annotations
 
 import os
+from itertools import combinations
 
-from pushforward.evaluation.measurements import SweepPoint
+from pushforward.evaluation.figures import Absent, Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, counted, duration, listing
-from pushforward.report.sentences import marked
-from pushforward.report.statistics import THRESHOLDS
-
-__all__ = [
-    "CODES",
-    "KEEP_IN_MIND",
-    "LIMITS",
-    "VERDICT",
-    "budget_of",
-    "commands",
-    "facts",
-    "named_run",
-    "scored_trainings",
-    "subtitle",
-    "title",
-]
-
-VERDICT, KEEP_IN_MIND, CODES, LIMITS = "Verdict", "What to keep in mind", "What the codes hold", "Limits of this comparison"
-"""Headings of the page, of Markdown and of text."""
+from pushforward.numbers import count, counted, plain
+from pushforward.report.conditions import THRESHOLDS
+from pushforward.report.statistics import inside, main_metrics, margin, sessions, statistics
+from pushforward.report.tables import budget_of
 
 
 def title(comparison: Comparison) -> str:
@@ -38,45 +23,26 @@ def title(comparison: Comparison) -> str:
 def subtitle(comparison: Comparison) -> str:
     """Data, size and budget on one line."""
     data, settings = comparison.data, comparison.settings
-    what = f"{data.kind}s" if data.kind else "samples"
-    shape = [str(size) for size in data.shape]
-    parts = [data.name] if data.name else []
-    if data.train is not None:
-        rest = f" and {count(data.held_out)} held-out" if data.held_out is not None else ""
-        parts.append(f"{count(data.train)} training{rest} {what}")
-    if data.kind == "row" and data.columns:  # its coordinates are more than its columns
-        parts.append(counted(len(data.columns), "column"))
-    elif shape:
-        parts.append(
-            " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else "")
-        )
-    if settings.budget:
-        parts.append(f"trained for {settings.budget}".replace("for --", "with --"))
-    if trainings := scored_trainings(comparison):
-        parts.append(f"scores and samples: {trainings}")
-    if (settings.seeds or 1) > 1:
-        parts.append(f"{settings.seeds} trainings of each recipe")
-    if settings.n is not None:
-        parts.append(f"n = {count(settings.n)}")
-    return " · ".join(parts)
+    size = " × ".join(map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape))
+    size = counted(len(data.columns), "column") if data.kind == "row" and data.columns else size
+    trained, scored = settings.budget, scored_trainings(comparison)
+    parts = [
+        data.name,
+        "" if data.train is None else f"{count(data.train)} training, {count(data.held_out)} held out",
+        size,
+        f"trained for {trained}".replace("for --", "with --") if trained else "",
+        f"scores and samples: {scored}" if scored else "",
+        f"trainings of each recipe: {settings.seeds}" if (settings.seeds or 1) > 1 else "",
+        "" if settings.n is None else f"n = {count(settings.n)}",
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def scored_trainings(comparison: Comparison) -> str:
-    """Which trainings scores and samples show where there are several budgets, such as "trainings of 6 s"; empty elsewhere."""
-    names = [model.name for model in comparison.models]
-    last = {name: budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names}
-    if not last:
-        return ""
-    whose = "" if len(last) == len(names) else f" ({listing(last)})"
-    return f"trainings of {listing(dict.fromkeys(last.values()))}{whose}"
-
-
-def budget_of(point: SweepPoint) -> str:
-    """The budget; of a point that does not say it the seconds trained, in two digits, as budgets are kept to a few per cent."""
-    seconds = point.seconds
-    if point.budget is not None or seconds is None:
-        return duration(point.budget)
-    return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
+    """Which trainings scores and samples show where there are several budgets; empty elsewhere."""
+    names = {model.name for model in comparison.models}
+    last = [budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names]
+    return f"trainings of {', '.join(dict.fromkeys(last))}" if last else ""
 
 
 def commands(comparison: Comparison) -> list[str]:
@@ -94,12 +60,11 @@ def commands(comparison: Comparison) -> list[str]:
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """Data, settings, machine: name and value."""
     data, settings, protocol = comparison.data, comparison.settings, comparison.protocol
-    names = data.classes
-    classes = f"{len(names)}: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else None
+    names = ", ".join(data.classes[:12]) + ", …" * (len(data.classes) > 12)
     rows: list[tuple[str, object]] = [
         ("Date", comparison.created),
         ("Data", data.name),
-        ("Classes", classes),
+        ("Classes", f"{len(data.classes)}: {names}" if names else None),
         ("Given to models", ", ".join(data.given)),
         ("Data fingerprint", data.fingerprint),
         ("Samples on either side", settings.n),
@@ -124,17 +89,57 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 def _parameters(comparison: Comparison) -> str:
     """Whether models have as many parameters as each other, as far as samples need them; empty for fewer than two models."""
     sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
-    if len(sizes) < 2:
-        return ""
-    matched = max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
-    return ", ".join(f"{name} {size:,}" for name, size in sizes.items()) + f" ({'' if matched else 'not '}matched within 10 %)"
+    matched = sizes and max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
+    listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    return f"{listed} ({'' if matched else 'not '}matched within 10 %)" if len(sizes) > 1 else ""
 
 
-def named_run(comparison: Comparison, folder: str | None) -> str:
-    """The name of the model whose run lies in a folder, between commas; empty where the comparison has none."""
-    place = None if folder is None else os.path.normpath(folder)
+def limits(comparison: Comparison) -> list[str]:
+    """What this comparison cannot show."""
+    sentences, n = [], comparison.settings.n
+    for metric in main_metrics(comparison):
+        margins = sorted(margin(*pair) for pair in combinations(statistics(comparison, metric), 2))
+        if margins and margins[-1] > 0:
+            info = comparison.info(metric)
+            span = " to ".join(
+                dict.fromkeys(plain(end * (100 if info.unit == "%" else 1), 2) for end in (margins[0], margins[-1]))
+            )
+            unit = " percentage points" if info.unit == "%" else ""
+            sentences.append(
+                f"Read a difference below {span}{unit} in {inside(info.label)} as none{f', at n = {count(n)}' if n else ''}."
+            )
+    if any(len(model.trainings) < 2 for model in comparison.models):
+        sentences.append("Of a model that was trained once, intervals are those of sampling: another seed can change the order.")
+    if any(len(model.trainings) > 1 for model in comparison.models):
+        sentences.append("Spreads over a few trainings are rough. Pictures and losses are those of the first training.")
+    if comparison.settings.features:
+        sentences.append(f"Scores are in these features, and not comparable with published ones: {comparison.settings.features}.")
+    apart = len(sessions(comparison)) > 1
+    sentences.append(f"Times hold for the machine below{', and were measured in different sessions' * apart}.")
+    drawn = [model for model in comparison.models if comparison.pictures.get(model.name, Pictures()).grid is not None]
+    if comparison.settings.timed is not None and drawn:
+        sentences.append("A joined report shows stored samples alone; see the reports that were joined for ways and codes.")
+    return [*sentences, *filter(None, [absent(comparison)])]
+
+
+def absent(comparison: Comparison) -> str:
+    """Which models' samples are not shown, and why; empty where all are, or nothing is known of the data."""
+    models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
+    lacking: dict[Absent | None, list[str]] = {}
+    for model in models if comparison.data.shape else ():
+        drawn = comparison.pictures.get(model.name, Pictures())
+        if drawn.grid is None:
+            lacking.setdefault(drawn.absent, []).append(model.name)
+    groups = [f"{', '.join(names)}{'' if why is None else f' ({why.value[len(names) > 1]})'}" for why, names in lacking.items()]
+    return f"Not in report.json, see report.html beside it: samples of {'; '.join(groups)}." if groups else ""
+
+
+def failures(comparison: Comparison) -> list[str]:
+    """What went wrong on the way: steps that were skipped, alarms, warnings of the runs."""
+    lines = []
     for model in comparison.models:
-        runs = [part.run for part in (model, *model.trainings) if part.run is not None]
-        if place is not None and place in map(os.path.normpath, runs):
-            return f", {marked(model.name)} of this comparison,"
-    return ""
+        skipped = "" if model.health is None else model.health.skipped
+        raised = sum(not alarm.over for alarm in model.alarms)
+        parts = [skipped, f"alarms of training: {raised}" if raised else "", *model.warnings]
+        lines += [f"{model.name}: {part.rstrip('.')}." for part in parts if part]
+    return lines

@@ -10,8 +10,6 @@ from pathlib import Path
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.results import Comparison
 
-__all__ = ["Report"]
-
 
 class Report:
     """Renders a comparison.
@@ -42,32 +40,32 @@ class Report:
         return f"Report({self.comparison.title!r})"
 
     def _repr_html_(self) -> str:
-        from pushforward.report.notebook import notebook
+        from pushforward.report.page import notebook
 
         return notebook(self.comparison)
 
     @property
     def verdict(self) -> list[str]:
         """The findings in words."""
-        from pushforward.report.verdict import verdict
+        from pushforward.report.findings import findings
 
-        return [sentence.text for sentence in verdict(self.comparison)]
+        return [finding.text for finding in findings(self.comparison)]
 
     def to_json(self) -> str:
         """The comparison as strict JSON."""
         return self.comparison.to_json()
 
     def to_markdown(self) -> str:
-        """Verdict, scores, cost, limits and commands."""
-        from pushforward.report.markdown import markdown
+        """Findings, scores, cost, limits and commands."""
+        from pushforward.report.text import markdown
 
         return markdown(self.comparison)
 
-    def to_text(self) -> str:
-        """Verdict and scores as plain text for a terminal."""
+    def to_text(self, full: bool = False) -> str:
+        """Plain text for a terminal: a sentence for each model and one table; in full all findings and scores."""
         from pushforward.report.text import text
 
-        return text(self.comparison)
+        return text(self.comparison, full)
 
     def to_html(self) -> str:
         """The whole page; it loads nothing from anywhere."""

@@ -1,216 +1,258 @@
-"""The section on samples: one panel for each model, moved together by a slider over training and one over sampling."""
+"""What the section on samples shows: panels moved together by sliders, the plane's layers, nearest training images."""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from markupsafe import Markup
+
+from pushforward.evaluation.figures import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted
-from pushforward.report.captions import shared_noise
-from pushforward.report.columns import has_columns
+from pushforward.numbers import count, counted, plain
+from pushforward.pictures import Limits, grid_picture, image, landscape_shares
 from pushforward.report.distributions import histogram_chart
-from pushforward.report.facts import scored_trainings
-from pushforward.report.limits import not_stored, without_pictures
-from pushforward.report.markup import panel, side_by_side, sign, titled
-from pushforward.report.nearest import closest_pairs, nearest_layer
-from pushforward.report.planes import plane_data, plane_layers, plane_notes, plane_toggles
-from pushforward.report.sprites import Look, Sprite
+from pushforward.report.facts import absent
+from pushforward.report.sprites import SMALL, TILES, Look, Sprite, data_uri, limits_from, sheet, shrunk
 
-__all__ = ["samples"]
+if TYPE_CHECKING:
+    from PIL import Image
 
-RINGS = "Gray rings are held-out data, coloured dots are samples."
-COLUMNS = 12
-"""Columns of a table whose histograms are drawn."""
 SAMPLING, TRAINING = "f", "t"
 """Classes of the frames from noise to data, and of those over training."""
+COLUMNS = 12
+"""Columns of a table whose histograms are drawn."""
+CLOSEST = 8
+"""Samples that are shown with their nearest training images below them."""
+SIDE = 1000
+"""Units of the sides of what is drawn over the plane."""
+SCALE = 32_000
+"""Places are stored as 16-bit numbers: the square is from 0 to this, and what lies as far outside is cut off."""
+QUANTILE = 0.98
+"""The share of velocities that are drawn with their length; longer ones have the length of the longest of these."""
+LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
+"""Of a critic's landscape: pixels along a side, colour, shades, and the opacity of its greatest value, of 255."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One model: its samples as a picture (data URI, width, height), and the frames that lie above it."""
-
-    index: int
-    model: ModelResult
-    still: tuple[str, int, int]
-    sampling: Sprite | None
-    training: Sprite | None
-
-    @property
-    def layers(self) -> list[tuple[str, Sprite]]:
-        """The frames that there are, by their class."""
-        both = ((SAMPLING, self.sampling), (TRAINING, self.training))
-        return [(kind, sprite) for kind, sprite in both if sprite is not None and sprite.frames > 1]
-
-
-def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
-    """Real data and samples of each model with their sliders, and for tables the histograms of their columns.
-
-    Args:
-        comparison: What is reported.
-        look: How samples are drawn.
-        rules: Styles of the frames are added here.
-    """
-    real, absent = look.grid("real", None), without_pictures(comparison)
-    parts = [part for index, model in look.numbered(comparison.models) if (part := _panel(index, model, look)) is not None]
-    if not parts and real is None:
-        return f"<p>{escape(absent)}</p>" if absent else ""
-    figures = [panel("Real data <span>held out</span>", real, "Held-out examples of the real data")] if real is not None else []
-    for part in parts:
-        rules += [_rule(f"{kind}{part.index}{look.suffix}", sprite) for kind, sprite in part.layers]
-        figures.append(_figure(part, look, rules))
-    strips = "".join(
-        _strip(part, f"{kind}{part.index}{look.suffix}", kind, sprite)
+def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:
+    """Values of the template of samples; the styles of frames are added to ``rules``."""
+    panels = [panel for number, model in look.numbered(comparison.models) if (panel := _panel(number, model, look, rules))]
+    moving = {
+        kind: [(panel, sprite) for panel in panels for layer, _, sprite in panel["layers"] if layer == kind]
         for kind in (TRAINING, SAMPLING)
-        for part, sprite in _moving(parts, kind)
-    )
-    strips = f'<div class="strips">{strips}</div>' if strips else ""
-    return (
-        f'<div class="player">{_controls(parts, look)}{side_by_side(figures)}{plane_data(comparison, look)}</div>'
-        f'<p class="note wider">{escape(_notes(comparison, look, parts))}</p>{strips}{_columns(comparison, look)}'
-        f"{closest_pairs(look, [(part.index, part.model) for part in parts])}"
-    )
+    }
+    fields = _fields(look)
+    packed = {str(panel["index"]): _packed(fields[panel["name"]], look) for panel in panels if panel["name"] in fields}
+    return {
+        "real": look.grid("real", None),
+        "panels": panels,
+        "sliders": [_slider(kind, [sprite for _, sprite in drawn], look.suffix) for kind, drawn in moving.items() if drawn],
+        "strips": [_strip(kind, panel, sprite, look.suffix) for kind, drawn in moving.items() for panel, sprite in drawn],
+        "toggles": _toggles(look, fields),
+        "classes": next((field.classes for field in fields.values() if len(field.classes) > 1), ()),
+        "moves": bool(fields),
+        "planes": Markup(json.dumps({"side": SIDE, "scale": SCALE, "models": packed}, separators=(",", ":"))) if packed else "",
+        "vectors": look.columns(),
+        "jumps": bool(moving[SAMPLING]) and any(panel["jump"] for panel in panels),
+        "same_noise": _same_noise(comparison),
+        "nearest": any(panel["near"] for panel in panels),
+        "closest": _closest(look, panels),
+        "absent": absent(comparison),
+    }
 
 
-def _panel(index: int, model: ModelResult, look: Look) -> Panel | None:
+def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict[str, Any] | None:
+    """One model: its samples as a picture, the frames that lie above it, and what is drawn over points in the plane."""
     still, pictures = look.grid(model.name, index), look.of(model.name)
     if still is None:
         return None
-    return Panel(
-        index, model, still, look.sprite(pictures.formation, index, "t"), look.sprite(pictures.training, index, "after step")
-    )
-
-
-def _rule(name: str, sprite: Sprite) -> str:
-    size = f"background-size:100% {100 * sprite.frames}%;aspect-ratio:{sprite.width}/{sprite.height}"
-    return f".{name}{{background-image:url({sprite.uri});{size}}}"
-
-
-def _moving(parts: Sequence[Panel], kind: str) -> list[tuple[Panel, Sprite]]:
-    return [(part, sprite) for part in parts for layer, sprite in part.layers if layer == kind]
-
-
-# Sliders --------------------------------------------------------------------------------------------------------
-
-
-def _controls(parts: Sequence[Panel], look: Look) -> str:
-    """The sliders that have anything to move, and the switches of what is drawn over points in the plane."""
-    sliders = []
-    for kind, name, ends in ((TRAINING, "Training", ("start", "end")), (SAMPLING, "Sampling", ("noise", "data"))):
-        moving = _moving(parts, kind)
-        if moving:
-            most = max((sprite for _, sprite in moving), key=lambda sprite: sprite.frames)
-            sliders.append(_slider(kind, name, ends, most, look.suffix))
-    switches = plane_toggles(look)
-    return f'<div class="controls" hidden>{"".join(sliders)}{switches}</div>' if sliders or switches else ""
-
-
-def _slider(kind: str, name: str, ends: tuple[str, str], most: Sprite, suffix: str) -> str:
-    last = most.frames - 1
-    what = "step of training" if kind == TRAINING else "from noise to data"
-    shares = escape(json.dumps(_shares(most) if kind == TRAINING else []))
-    return (
-        f'<div class="control" data-kind="{kind}" data-shares="{shares}">'
-        f'<button type="button" class="play" aria-label="Play {name.lower()}"><span aria-hidden="true"></span></button>'
-        f'<label for="slider-{kind}{suffix}">{name}<small>{what}</small></label>'
-        f'<span class="end" aria-hidden="true">{ends[0]}</span>'
-        f'<input id="slider-{kind}{suffix}" type="range" min="0" max="{last}" step="1" value="{last}">'
-        f'<span class="end" aria-hidden="true">{ends[1]}</span></div>'
-    )
-
-
-def _shares(sprite: Sprite) -> list[int]:
-    """How much of training is over at each frame, per cent."""
-    last = sprite.moments[-1] or 1.0
-    return [round(100 * moment / last) for moment in sprite.moments]
-
-
-def _figure(part: Panel, look: Look, rules: list[str]) -> str:
-    index, model = part.index, part.model
-    uri, width, height = part.still
-    layers = "".join(
-        f'<div class="sprite {kind}{index}{look.suffix}" data-frames="{sprite.frames}" '
-        f'data-labels="{escape(json.dumps(list(sprite.labels)))}" hidden></div>'
-        for kind, sprite in part.layers
-    )
-    jumps = part.sampling is None
-    veil = '<div class="veil" aria-hidden="true" hidden>z</div>' if jumps else ""
-    below, above = plane_layers(look, model, index, rules)
-    near, attributes = nearest_layer(look, model, index, rules)
-    return (
-        f'<figure class="panel{" jump" if jumps else ""}" data-model="{index}"><p class="figtitle">{titled(model, index)}</p>'
-        f'<div class="frame"><div class="stage"{attributes}>{below}<img class="still" src="{uri}" width="{width}" '
-        f'height="{height}" alt="{escape(f"Samples of {model.name}")}">{layers}{veil}{above}{near}</div></div>'
-        f"<figcaption>{_moment(part)}</figcaption></figure>"
-    )
-
-
-def _moment(part: Panel) -> str:
-    steps, earlier = part.model.training.steps, part.model.weights_step
-    rest = "" if steps is None else f"after step {count(steps)}"
+    formation, training = look.sprite(pictures.formation, index, "t"), look.sprite(pictures.training, index, "after step")
+    both = ((SAMPLING, formation), (TRAINING, training))
+    layers = [(kind, f"{kind}{index}{look.suffix}", sprite) for kind, sprite in both if sprite and sprite.frames > 1]
+    rules += [_rule(name, sprite, f"aspect-ratio:{sprite.width}/{sprite.height}") for _, name, sprite in layers]
+    steps, earlier, calls = model.training.steps, model.weights_step, model.sampling.calls
+    moment = "" if steps is None else f"after step {count(steps)}"
     if earlier is not None and steps is not None:
-        rest = f"weights of step {count(earlier)}, of {count(steps)} trained"
-    how = _solver(part.model)
-    return f'<span class="at" data-rest="{rest}">{rest}</span>' + (f'<span class="how">{escape(how)}</span>' if how else "")
+        moment = f"weights of step {count(earlier)}, of {count(steps)} trained"
+    how = ["" if calls is None else counted(calls, "network call"), model.sampling.solver]
+    plane = look.columns() == 2
+    return {
+        "index": index,
+        "model": model,
+        "name": model.name,
+        "still": still,
+        "layers": layers,
+        "jump": formation is None,
+        "moment": moment,
+        "how": ", ".join(filter(None, how)),
+        "land": _land(look, model.name, f"c{index}{look.suffix}", rules) if plane else None,
+        "mesh": _mesh(look, pictures.mesh) if plane and pictures.mesh is not None else None,
+        "field": plane and pictures.field is not None,
+        "near": _near(look, model.name, f"n{index}{look.suffix}", rules),
+    }
 
 
-def _solver(model: ModelResult) -> str:
-    calls = model.sampling.calls
-    needed = "" if calls is None else "one network call" if calls == 1 else counted(calls, "network call")
-    return ", ".join(filter(None, [needed, model.sampling.solver]))
+def _rule(name: str, sprite: Sprite, more: str = "") -> str:
+    return f".{name}{{background-image:url({sprite.uri});background-size:100% {100 * sprite.frames}%;{more}}}"
 
 
-def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
+def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
+    """Its range, and how much of training is over at each frame, per cent."""
+    most = max(sprites, key=lambda sprite: sprite.frames)
+    shares = [round(100 * moment / (most.moments[-1] or 1.0)) for moment in most.moments] if kind == TRAINING else []
+    return {"kind": kind, "id": f"slider-{kind}{suffix}", "last": most.frames - 1, "shares": json.dumps(shares)}
+
+
+def _strip(kind: str, panel: dict[str, Any], sprite: Sprite, suffix: str) -> dict[str, Any]:
     """Some frames side by side, for paper and for readers without JavaScript."""
     last = sprite.frames - 1
     chosen = sorted({round(last * share / 5) for share in range(6)})
-    stills = "".join(
-        f'<li><div class="frame"><div class="sprite {name}" style="background-position:0 {100 * at / last:.3f}%">'
-        f"</div></div>{escape(sprite.labels[at])}</li>"
-        for at in chosen
-    )
-    title = f"{sign(part.index)}{escape(part.model.name)} <span>{'training' if kind == TRAINING else 'sampling'}</span>"
-    return f'<div class="strip"><p class="figtitle">{title}</p><ol>{stills}</ol></div>'
+    frames = [(f"{100 * at / last:.3f}", sprite.labels[at]) for at in chosen]
+    return {"panel": panel, "kind": kind, "style": f"{kind}{panel['index']}{suffix}", "frames": frames}
 
 
-# Words ----------------------------------------------------------------------------------------------------------
+def _same_noise(comparison: Comparison) -> str:
+    """Which models' samples start from the same noise, such as ``flow, ddpm; gan, vae``; empty where nothing is known."""
+    names, shared = [model.name for model in comparison.models], comparison.settings.shared or ()
+    groups = [[name for name in names if name in stated] for stated in shared]
+    return "; ".join(", ".join(group) for group in groups if len(group) > 1)
 
 
-def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
-    trainings = scored_trainings(comparison)
-    notes = [f"Samples are those of the {trainings}." if trainings else "", shared_noise(comparison, places=not look.columns())]
-    notes.append("Nothing was picked by hand.")
-    if look.columns() in (1, 2):
-        notes.append(RINGS)
-    elif look.columns() > 2:
-        notes.append(f"Examples are drawn on the first two principal axes of the real data. {RINGS}")
-    training, sampling = _moving(parts, TRAINING), _moving(parts, SAMPLING)
-    if training:
-        notes.append("Over training the noise stays the same.")
-    if sampling:
-        notes.append("Sampling leads from noise (t = 1) to data (t = 0), with the weights of the end of training.")
-    if sampling and any(part.sampling is None for part in parts):
-        notes.append("Models that need one network call jump: between noise and sample there is nothing to see.")
-    notes += [without_pictures(comparison), not_stored(comparison)]
-    if any(look.of(part.model.name).nearest is not None for part in parts):
-        notes.append("Point at a sample, tap it, or move with the arrow keys, to see the training image nearest to it.")
-    return " ".join(filter(None, [*notes, *plane_notes(look)]))
-
-
-def _columns(comparison: Comparison, look: Look) -> str:
-    if (look.columns() < 3 and look.columns() != 1) or has_columns(comparison):
-        return ""
-    names = comparison.data.columns
-    charts = []
+def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
+    """Name and chart of the first columns of rows that are drawn as points."""
+    if look.columns() < 3 and look.columns() != 1:
+        return []
+    names, charts = comparison.data.columns, []
     clouds = [(model.name, index, look.samples(model.name)) for index, model in look.numbered(comparison.models)]
     for column in range(min(look.columns(), COLUMNS)):
         label = names[column] if column < len(names) else f"x{column}"
         rows = [(name, index, rows[:, column]) for name, index, rows in clouds if rows is not None]
-        charts.append(histogram_chart(label, None if look.real is None else look.real[:, column], rows))
-    rest = f" The first {COLUMNS} of {look.columns()} columns." if look.columns() > COLUMNS else ""
-    return (
-        f'<p class="note">Each column alone: real data as a gray area, models as lines.{rest}</p>'
-        f'<div class="columns">{"".join(charts)}</div>'
-    )
+        charts.append((label, histogram_chart(label, None if look.real is None else look.real[:, column], rows)))
+    return charts
+
+
+# Nearest training images ----------------------------------------------------------------------------------------
+
+
+def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The samples of a grid whose nearest training images are stored, these images, and the distances; else empty arrays."""
+    nearest, rows = look.of(name).nearest, look.samples(name)
+    if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
+        return (np.empty(0),) * 3
+    most = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
+    return rows[:most], nearest.x[:most], np.asarray(nearest.distances[:most])
+
+
+def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any] | None:
+    """What a panel needs to show the nearest training image of each sample; None where nothing is known."""
+    (rows, partners, distances), nearest = _known(look, name), look.of(name).nearest
+    if nearest is None or not len(rows):
+        return None
+    pictures = [image(pair) for pair in shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))]
+    sprite = Sprite(data_uri(sheet(pictures), max(rows.shape[1:3]) <= 32), len(rows), pictures[0].width, pictures[0].height)
+    rules.append(_rule(style, sprite))
+    texts = json.dumps([plain(float(distance), 3) for distance in distances])
+    return {"style": style, "sprite": sprite, "distances": texts, "usual": plain(nearest.usual, 3), "columns": TILES}
+
+
+def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The samples nearest to training images, above these images, of each model that has them."""
+    drawn = []
+    for panel in panels:
+        (rows, partners, distances), nearest = _known(look, panel["name"]), look.of(panel["name"]).nearest
+        if nearest is None or not len(rows) or not nearest.usual > 0:
+            continue
+        closest = np.argsort(distances, kind="stable")[:CLOSEST]
+        tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
+        side = max(tiles.shape[1:3])
+        picture = grid_picture(tiles, len(closest), scale=max(1, -(-SMALL // side)), gap=2, paper=None)
+        ends = [plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1])]
+        shown = (data_uri(picture, side <= 32), picture.width, picture.height)
+        drawn.append({"panel": panel, "picture": shown, "distances": " to ".join(ends)})
+    return drawn
+
+
+# The plane ------------------------------------------------------------------------------------------------------
+
+
+def _fields(look: Look) -> dict[str, Field2D]:
+    if look.columns() != 2:
+        return {}
+    return {name: field for name, drawn in look.pictures.items() if (field := drawn.field) is not None}
+
+
+def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, bool]]:
+    """Layer, title and start of the switches of what can be drawn; nothing for data that are no points in the plane."""
+    drawn = [look.of(name) for name in look.pictures] if look.columns() == 2 else []
+    parts = [("arrows", "Velocities", True)] if fields else []
+    parts += [("land", "Critic’s landscape", True)] if any(one.landscapes for one in drawn) else []
+    return parts + ([("mesh", "Grid of noise", False)] if any(one.mesh is not None for one in drawn) else [])
+
+
+def _land(look: Look, name: str, style: str, rules: list[str]) -> tuple[str, int] | None:
+    """Style and number of the critic's landscapes, one a frame."""
+    lands = look.of(name).landscapes
+    pictures = [shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND) for _, land in lands]
+    if not pictures:
+        return None
+    rules.append(_rule(style, Sprite(data_uri(sheet(pictures)), len(pictures), LAND, LAND)))
+    return style, len(pictures)
+
+
+def _mesh(look: Look, mesh: np.ndarray) -> str:
+    """Lines of a grid as one path; of a line that is not finite nothing is drawn."""
+    left, right, low, high = look.limits
+    places = np.clip((mesh - [left, high]) / [right - left, low - high] * SIDE, -SIDE, 2 * SIDE)
+    return "".join("M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in line) for line in places if np.isfinite(line).all())
+
+
+def _packed(field: Field2D, look: Look) -> dict[str, object]:
+    """Velocities and trajectories for the page's script."""
+    left, right, low, high = look.limits
+    sizes = np.linalg.norm(field.velocities, axis=-1)
+    longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE)) if np.isfinite(sizes).any() else 1.0
+    arrows = np.nan_to_num(field.velocities / max(longest, 1e-12)) * [1, -1]
+    arrows /= np.maximum(1.0, np.linalg.norm(arrows, axis=-1, keepdims=True))
+    places = (field.ways - [left, high]) / [right - left, low - high] * SCALE
+    x0, x1, y0, y1 = np.nan_to_num(np.array(field.limits))
+    corners = ((x0 - left) / (right - left), (high - y1) / (high - low), (x1 - left) / (right - left), (high - y0) / (high - low))
+    return {
+        "around": [round(float(corner), 5) for corner in corners],
+        "cells": field.ways.shape[1],
+        "ways": _base64(np.clip(np.nan_to_num(places), -32_767, 32_767).round().astype("<i2")),
+        "way_times": [round(float(t), 4) for t in field.way_times],
+        "side": field.velocities.shape[2],
+        "arrows": _base64((127 * arrows).round().astype("<i1")),
+        "times": [round(float(t), 4) for t in field.times],
+    }
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
+    """Values over the plane as RGBA, the more opaque the greater; nothing is drawn outside of their grid.
+
+    Args:
+        heights: (rows, columns) values on a regular grid: rows from the least to the greatest y, columns from the least to the
+            greatest x.
+        limits: What the grid spans.
+        seen: What the picture shows.
+        size: Pixels along a side.
+    """
+    from PIL import Image
+
+    share = np.clip(landscape_shares(heights), 0, 1)
+    middles = (np.arange(size) + 0.5) / size
+    xs, ys = seen[0] + middles * (seen[1] - seen[0]), seen[3] - middles * (seen[3] - seen[2])
+    across, up = np.linspace(*limits[:2], share.shape[1]), np.linspace(*limits[2:], share.shape[0])
+    rows = np.stack([np.interp(xs, across, row) for row in share])
+    shade = np.stack([np.interp(ys, up, column) for column in rows.T], axis=1)
+    inside = ((xs >= limits[0]) & (xs <= limits[1]))[None, :] & ((ys >= limits[2]) & (ys <= limits[3]))[:, None]
+    alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE * inside
+    colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
+    return Image.fromarray(np.concatenate([colour, alpha[..., None]], axis=2).round().astype(np.uint8))

@@ -19,8 +19,6 @@ from pushforward.report.charts import COLOURS
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["TILES", "Look", "Sprite", "data_uri", "limits_from", "projection", "sheet", "shrunk"]
-
 _Item = TypeVar("_Item")
 
 ENLARGED = (8, 4, 2, 1)

@@ -1,80 +1,44 @@
 """Scores as sentences need them, and the one rule by which they are compared.
 
-Every threshold of the report is in `THRESHOLDS`, and nowhere else. Two scores differ where they are farther apart than `margin`;
-`lacking` says which models do not beat no network. Of scores without errors the margin is 2 spreads of their difference.
+Two scores differ where they are farther apart than `margin`; `lacking` says which models do not beat no network. Of scores
+without errors the margin is 2 spreads of their difference. The thresholds of sentences are in `pushforward.report.findings`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Protocol
 
+from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
-from pushforward.numbers import bounded, count, listing, measured
+from pushforward.numbers import bounded, measured, plain
 
-__all__ = [
-    "THRESHOLDS",
-    "Statistic",
-    "at_floor",
-    "at_n",
-    "best_of",
-    "blind",
-    "curve_metric",
-    "differ",
-    "floor_of",
-    "floor_statistic",
-    "groups",
-    "guess_statistics",
-    "lacking",
-    "leaders",
-    "main_metrics",
-    "margin",
-    "metric_for",
-    "ratio_of",
-    "rows_of",
-    "statistic",
-    "statistics",
-    "target_of",
-    "values_of",
-    "with_spread",
-    "without_spread",
-]
+DIFFER = 2.0
+"""From how many spreads of their difference two scores without errors differ."""
 
-THRESHOLDS: dict[str, float] = {
-    "differ": 2.0,  # from how many spreads of their difference two scores differ
-    "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised
-    "copying": -3.0,  # C_T from which samples count as copies (Meehan et al. 2020), below real data's where that is less than 0
-    "held_out_ratio": 0.2,  # how far from real data's: below, samples repeat training examples; above, held-out ones
-    "attack": 0.02,  # area of a membership attack above chance
-    "class_held": 0.2,  # share of a class's fair share from which it is held
-    "class_read": 0.8,  # accuracy of the classifier that reads classes: below, it may misread one of them always
-    "class_expected": 15.0,  # samples that a class should have: with fewer, a lack may be chance
-    # over the floors; in brackets four splits of digits, n = 300
-    "precision_right": 0.9,  # precision: above, samples look right (real: 1.01 to 1.03)
-    "precision_poor": 0.6,  # precision: below, many samples look wrong
-    "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
-    "recall_poor": 0.85,  # recall: below, samples repeat themselves (without 3 classes: .69 to .82, without 1: .90 to .97)
-    "recall_right": 0.9,  # recall: above, samples cover the data (real: .99 to 1.01)
-    "told_apart": 0.8,  # two-sample tests: above, most samples are told from real data (all from half of its modes: .75)
-    "mode_held": 0.2,  # share of a mode's fair mass from which it is held
-    "bridges": 0.05,  # share of samples between the modes, above the floor's
-    "narrow": 0.8,  # width of the modes over the true first: below, too narrow
-    "wide": 1.25,  # above, too wide
-    "blurred": 0.75,  # high-frequency power over real data's: below, blurred
-    "grainy": 1.35,  # above, grainy
-    "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
-    "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
-    "small": 200,  # samples on either side: below, scores are hardly worth reading
-    "few": 2000,  # below, what the number of samples adds to a score is named
-    "biased": 0.25,  # share of a score that this adds, from which it is named
-    "matched": 1.1,  # ratio of parameter counts up to which they count as matched
-    "faster": 1.2,  # a time ratio that counts as a difference
-    "unequal_time": 1.15,  # training times that count as unequal
-    "unequal_size": 2.0,  # parameter counts that count as unequal
-}
+FASTER = 1.2
+"""From what ratio two times differ."""
+
+
+class Stated(Protocol):
+    """A score of a result, a `Statistic`, or one point of a curve."""
+
+    @property
+    def value(self) -> float | None:
+        """Of the score."""
+
+    @property
+    def spread(self) -> float | None:
+        """Of the score."""
+
+    @property
+    def interval(self) -> Sequence[float] | None:
+        """Of the score."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +87,14 @@ class Statistic:
 def margin(first: Statistic, other: Statistic) -> float:
     """By how much two scores must differ to differ measurably: the one rule of all comparisons."""
     if first.score is None or other.score is None:
-        return THRESHOLDS["differ"] * math.hypot(first.width, other.width)
+        return DIFFER * math.hypot(first.width, other.width)
     widths, comparisons = (first.width, other.width), max(first.comparisons, other.comparisons)
     return half_width(first.score, other.score, widths, first.seeds == other.seeds != (), comparisons)
 
 
 def differ(gap: float, width: float, other: float) -> bool:
     """Whether a gap between a score and a bound of these spreads is more than noise."""
-    return gap > THRESHOLDS["differ"] * math.hypot(width, other)
+    return gap > DIFFER * math.hypot(width, other)
 
 
 def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
@@ -275,15 +239,64 @@ def curve_metric(comparison: Comparison) -> str:
     return best if best is not None and any(best in point.scores for point in points) else "frechet"
 
 
-def at_n(comparison: Comparison) -> str:
-    """How many samples were compared, as it stands in a sentence; empty where unknown."""
-    n = comparison.settings.n
-    return "" if n is None else f" at n = {count(n)}"
+def value_text(comparison: Comparison, metric: str, score: Stated) -> str:
+    """A score's value alone, in the digits of its scorecard, with "%" where it is a share."""
+    is_share = comparison.info(metric).unit == "%"
+    factor = 100 if is_share else 1
+    value = factor * (score.value or 0.0)
+    if score.interval is None:
+        text = measured(value, factor * (score.spread or 0.0))[0]
+    else:
+        text = bounded(value, [factor * end for end in score.interval])[0]
+    return f"{text} %" if is_share else text
 
 
-def values_of(scores: Sequence[Statistic]) -> str:
-    """Scores in a sentence: all of them, or the first and the last of many."""
-    return listing([score.text for score in scores]) if len(scores) <= 3 else f"from {scores[0].text} to {scores[-1].text}"
+def floor_text(comparison: Comparison, metric: str) -> str:
+    """What real data scores, likewise; empty where it is unknown."""
+    floor = comparison.floors.get(metric)
+    return "" if floor is None or floor.value is None else value_text(comparison, metric, replace(floor, interval=None))
+
+
+def target_text(comparison: Comparison, metric: str) -> str:
+    """The ideal value of a "target" metric, likewise, with its unit; empty where it is unknown."""
+    info = comparison.info(metric)
+    if info.target is None:
+        text = floor_text(comparison, metric).removesuffix(" %")
+    else:
+        text = plain((100 if info.unit == "%" else 1) * info.target)
+    return f"{text} {info.unit}".strip() if text else ""
+
+
+def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
+    """The ends of the bars that a chart draws: intervals, which reach the middle between scores that do not differ measurably."""
+    bars = [score.bar for score in scores]
+    for pair in combinations(range(len(scores)), 2):
+        first, other = (scores[at] for at in pair)
+        middle = (first.value + other.value) / 2
+        if not (first.better_than(other) or other.better_than(first)):
+            for at in pair:
+                bars[at] = (min(ends[0], middle), max(ends[1], middle)) if (ends := bars[at]) is not None else None
+    return bars
+
+
+def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
+    """Real data's score, and half of the band around it in which no difference is measurable."""
+    floor = floor_statistic(comparison, metric)
+    return None if floor is None else (floor.value, DIFFER * floor.width / 2**0.5)
+
+
+def sampled(comparison: Comparison) -> str:
+    """How many trainings and samplings scores were measured from, such as ``samplings: 3``."""
+    given = bool(comparison.models) and all(model.given for model in comparison.models)
+    trainings = max((len(model.trainings) for model in comparison.models), default=0)
+    repeats = f"{'parts of the samples' if given else 'samplings'}: {comparison.settings.repeats or 1}"
+    return f"trainings: {trainings}, {repeats}" if trainings > 1 else repeats
+
+
+def inside(label: str) -> str:
+    """A label as it stands within a sentence: abbreviations and names keep their capital."""
+    keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
+    return label if keeps else label[:1].lower() + label[1:]
 
 
 def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tuple[Statistic, Statistic]]:
@@ -298,3 +311,46 @@ def lacking(comparison: Comparison, metric: str | None = None) -> dict[str, tupl
     short = [] if base is None else [(own, base) for own in ranked if not own.better_than(base)]
     clear = [(own, base) for own, base in short if base.better_than(own) or not (unclear or at_floor(comparison, metric, own))]
     return {own.name: (own, base) for own, base in clear}
+
+
+def sessions(comparison: Comparison) -> list[list[str]]:
+    """The models that were timed in turns with each other; more than one group where reports were joined."""
+    timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
+    groups = comparison.settings.timed or [timed]
+    return [known for group in groups if (known := [name for name in group if name in timed])]
+
+
+def slower(fast: ModelResult, slow: ModelResult) -> float | None:
+    """How many times as long a model takes at least: its fastest turn to the other's median; None where that is no difference."""
+    low, high = slow.sampling.timing.low, fast.sampling.timing.high
+    ratio = None if low is None or not high else low / high
+    return ratio if ratio is not None and ratio >= FASTER else None
+
+
+def timed(comparison: Comparison) -> list[ModelResult]:
+    """Models that were timed in turns with each other, the fastest first; none where spreads or sessions forbid to rank them."""
+    timed = [model for model in comparison.models if model.sampling.seconds_per_sample]
+    known = all(model.sampling.timing.low and model.sampling.timing.high for model in timed)
+    return sorted(timed, key=lambda m: m.sampling.seconds_per_sample or 0.0) if known and len(sessions(comparison)) == 1 else []
+
+
+def fastest(comparison: Comparison) -> list[ModelResult]:
+    """The models that none samples measurably faster than; none where all do or nothing is known."""
+    ranked = timed(comparison)
+    near = [model for model in ranked if slower(ranked[0], model) is None]
+    return near if len(near) < len(ranked) else []
+
+
+def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
+    """Each alarm at its begin with its end, None where it lasted to the end; by the step of the begin."""
+    begun: dict[tuple[str | None, str], int] = {}
+    periods: list[tuple[Alarm, Alarm | None]] = []
+    for alarm in model.alarms:
+        key = alarm.training, alarm.kind
+        if alarm.step is not None and not alarm.over:
+            begun[key] = len(periods)
+            periods.append((alarm, None))
+        elif alarm.step is not None and key in begun:
+            at = begun.pop(key)
+            periods[at] = periods[at][0], alarm
+    return periods

@@ -1,53 +1,38 @@
-"""The report's tables as rows of cells, for HTML, Markdown and text alike: scores, trajectories, losses by noise level."""
+"""The report's tables as rows of cells, for HTML, Markdown and text alike."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import bounded, count, finite, measured, plain
-from pushforward.report.rounding import Stated, target_text
-from pushforward.report.sentences import family_aside
+from pushforward.numbers import bounded, count, counted, duration, finite, listing, measured, plain, quantity
 from pushforward.report.statistics import (
+    Stated,
     floor_of,
     floor_statistic,
     groups,
     guess_statistics,
     lacking,
     leaders,
+    main_metrics,
+    metric_for,
     ratio_of,
     statistic,
+    target_text,
     without_spread,
 )
 
-__all__ = [
-    "ARROWS",
-    "DIRECTIONS",
-    "NO_NETWORK",
-    "Cell",
-    "Column",
-    "Row",
-    "Table",
-    "figures",
-    "level_points",
-    "levels",
-    "score_cell",
-    "score_column",
-    "scorecards",
-    "trajectories",
-    "turned",
-]
-
 ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the value that is right, or that real data has"}
-"""First signs of what a column says of better and worse, with their meaning."""
-DIRECTIONS = {"lower": f"↓ {ARROWS['↓']}", "higher": f"↑ {ARROWS['↑']}"}
-"""What stands beside a score."""
+"""Signs of a heading, with their meaning."""
 NO_NETWORK = "no network"
 """The short name of baselines."""
-IS_RIGHT, IN_REAL = " is right", " in real data"
-"""What follows the value of a "target" score: one that is right by itself, or what real data scores."""
+LONGEST = 60
+"""Characters of a setting's value that are shown."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +58,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, what it means, and which way is better; ``paired`` keeps a column beside the one before it."""
+    """A heading, what it means, and an arrow that says which way is better or which value is right."""
 
     label: str
     what: str = ""
     hint: str = ""
-    paired: bool = False
 
     @property
     def named(self) -> str:
-        """The label, with an arrow where one way is better, or with the value that is right."""
-        direction = (
-            self.hint.removesuffix(IS_RIGHT)
-            .removesuffix(IN_REAL)
-            .removesuffix(" lower is better")
-            .removesuffix(" higher is better")
-        )
-        return f"{self.label} {direction}" if direction[:1] in ARROWS else self.label
+        """The label with the arrow."""
+        return f"{self.label} {self.hint}".strip()
 
 
 @dataclass(frozen=True)
@@ -110,37 +88,24 @@ class Table:
     columns: Sequence[Column] = field(default_factory=list)
     rows: Sequence[Row] = field(default_factory=list)
 
-    def of(self, chosen: Sequence[int]) -> Table:
-        """Some of the columns."""
-        rows = [Row(row.name, [row.cells[at] for at in chosen], row.kind, row.index, row.family) for row in self.rows]
-        return Table([self.columns[at] for at in chosen], rows)
-
     @property
     def filled(self) -> Table:
         """The columns in which any row has a value."""
-        return self.of([at for at in range(len(self.columns)) if any(row.cells[at].value != "–" for row in self.rows)])
+        chosen = [at for at in range(len(self.columns)) if any(row.cells[at].value != "–" for row in self.rows)]
+        rows = [replace(row, cells=[row.cells[at] for at in chosen]) for row in self.rows]
+        return Table([self.columns[at] for at in chosen], rows)
 
 
-def turned(table: Table) -> Table:
-    """A scorecard of one model with a row for each score.
-
-    Its columns are the model, real data, the ratio of the two, and the baselines; those without any value are left out.
-    """
-    (model,), (floor,), baselines = ([row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline"))
-    rows = []
-    for at, column in enumerate(table.columns):
-        cell, guesses = model.cells[at], [row.cells[at] for row in baselines if row.cells[at].value != "–"]
-        cells = [cell, floor.cells[at], Cell(cell.note or "–"), *(guesses or [Cell("–")])]
-        rows.append(Row(column.named, cells[:4], "score"))
-    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows).filled
+# Scores ---------------------------------------------------------------------------------------------------------
 
 
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
     """One table for each group of scores that any model has, under the heading that their metrics declare."""
-    return [(heading, _scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
+    return [(heading, scorecard(comparison, metrics)) for heading, metrics in groups(comparison)]
 
 
-def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
+def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
+    """Models, the rows without a network and real data; a column for each score."""
     best = {metric: _best(comparison, metric) for metric in metrics}
     rows = []
     for at, model in enumerate(comparison.models):
@@ -148,19 +113,54 @@ def _scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
         rows.append(Row(model.name, cells, "model", at, family_aside(model)))
     others = (row for row in (comparison.baseline, *comparison.further_baselines) if row is not None)
     rows += [Row(row.name, [score_cell(comparison, row, metric) for metric in metrics], "baseline") for row in others]
-    rows += _guesses(comparison, metrics)
-    floors = [figures(floor_statistic(comparison, metric), comparison.info(metric).unit == "%") for metric in metrics]
-    rows.append(Row("real data against real data", floors, "floor"))
-    return Table([score_column(comparison, metric) for metric in metrics], rows)
-
-
-def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
-    """A row for each baseline that belongs to one metric, such as the uniform guess of bits per dimension."""
-    return [
+    rows += [
         Row(guess.name, [figures(guess if m == metric else None) for m in metrics], "baseline")
         for metric, guess in guess_statistics(comparison).items()
         if metric in metrics
     ]
+    floors = [figures(floor_statistic(comparison, metric), comparison.info(metric).unit == "%") for metric in metrics]
+    rows.append(Row("real data", floors, "floor"))
+    return Table([score_column(comparison, metric) for metric in metrics], rows)
+
+
+def summary(comparison: Comparison) -> Table:
+    """The one table that is always shown: the scores that rank models, the time of a sample and of training; of one model all."""
+    cards = scorecards(comparison)
+    if len(comparison.models) == 1:
+        turns = [turned(card) for _, card in cards]
+        columns = turns[0].columns if turns else []
+        return Table(columns, [row for turn in turns for row in turn.rows]).filled
+    metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
+    table = scorecard(comparison, metrics)
+    times = {model.name: (model.sampling.seconds_per_sample, model.training.seconds) for model in comparison.models}
+    rows = [
+        replace(row, cells=[*row.cells, *(Cell(duration(x)) for x in times.get(row.name, (None, None)) if row.kind == "model")])
+        for row in table.rows
+    ]
+    rows = [replace(row, cells=[*row.cells, *[Cell("–")] * (len(metrics) + 2 - len(row.cells))]) for row in rows]
+    columns = [
+        *table.columns,
+        Column("A sample", "Time of one sample of a batch."),
+        Column("Training", "Time in training steps."),
+    ]
+    return Table(columns, rows).filled
+
+
+def turned(table: Table) -> Table:
+    """A scorecard of one model with a row for each score: the model, real data, their ratio, and the first baselines."""
+    (model,), (floor,), baselines = ([row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline"))
+    rows = []
+    for at, column in enumerate(table.columns):
+        guess = next((row.cells[at] for row in baselines if row.cells[at].value != "–"), Cell("–"))
+        cell = model.cells[at]
+        rows.append(Row(column.named, [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess], "score"))
+    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", NO_NETWORK)], rows)
+
+
+def family_aside(model: ModelResult) -> str:
+    """A model's family where its name does not say it."""
+    words = " ".join(re.split("[^a-z0-9]+", model.name.lower()))
+    return "" if f" {model.family.lower()} " in f" {words} " else model.family
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
@@ -184,11 +184,9 @@ def _best(comparison: Comparison, metric: str) -> int | None:
 def score_column(comparison: Comparison, metric: str) -> Column:
     """A score's heading: its label, what it means, and which way is better or which value is right."""
     info = comparison.info(metric)
-    hint = DIRECTIONS.get(info.better, "")
-    if info.better == "target":
-        which = IN_REAL if info.target is None else IS_RIGHT
-        hint = f"→ {value}{which}" if (value := target_text(comparison, metric)) else ""
-    return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
+    value = target_text(comparison, metric) if info.better == "target" else ""
+    arrow = {"lower": "↓", "higher": "↑"}.get(info.better, f"→ {value}" if value else "")
+    return Column(info.label or metric, info.what, arrow if metric in comparison.metrics else "")
 
 
 def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool = False) -> Cell:
@@ -196,8 +194,10 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     score = statistic(comparison, row, metric)
     if score is not None and row.given and not score.spread:  # all samples were used each time
         score = replace(score, spread=None)
-    is_share = comparison.info(metric).unit == "%"
-    return figures(score, is_share, "" if is_share else _ratio(comparison, row, metric), best)
+    info, ratio = comparison.info(metric), ratio_of(row, metric)
+    is_share = info.unit == "%"
+    unknown = is_share or info.better == "target" or ratio is None or ratio <= 0
+    return figures(score, is_share, "" if unknown else f"{plain(ratio, 2)}×", best)
 
 
 def figures(score: Stated | None, is_share: bool = False, note: str = "", best: bool = False) -> Cell:
@@ -214,28 +214,110 @@ def figures(score: Stated | None, is_share: bool = False, note: str = "", best: 
     return Cell(value, wide and wide + unit, note, best)
 
 
-def _ratio(comparison: Comparison, row: ModelResult, metric: str) -> str:
-    ratio = ratio_of(row, metric)
-    if ratio is None or ratio <= 0 or comparison.info(metric).better == "target":
-        return ""
-    return f"{plain(ratio, 2)}×"
+# Cost, sweeps, trajectories, codes ------------------------------------------------------------------------------
+
+
+def costs(comparison: Comparison) -> list[tuple[str, Table]]:
+    """Size and training, then sampling of each model; columns that no model fills are left out."""
+    parts = {"Size and training": _training, "Sampling": _sampling}
+    tables = {heading: models_table(comparison, fill) for heading, fill in parts.items()}
+    return [(heading, table) for heading, table in tables.items() if table.columns]
+
+
+def models_table(comparison: Comparison, fill: Callable[[ModelResult], Mapping[str, str | Cell]]) -> Table:
+    """A row for each model whose cells have names, and columns by these names; those without any value are left out."""
+    filled = [(number, model, fill(model)) for number, model in enumerate(comparison.models)]
+    names = list(dict.fromkeys(name for *_, cells in filled for name in cells))
+    rows = [
+        Row(model.name, [cell if isinstance(cell := cells.get(name, "–"), Cell) else Cell(cell) for name in names], index=number)
+        for number, model, cells in filled
+        if cells
+    ]
+    return Table([Column(*name.split("|")) for name in names], rows).filled
+
+
+def _training(model: ModelResult) -> dict[str, str | Cell]:
+    cost = model.training
+    return {
+        "Parameters|Of the network that samples.": quantity(model.parameters),
+        "Training only|Parameters of networks that only training needs.": listing(
+            f"{name} {quantity(size)}" for name, size in model.other_parameters.items()
+        )
+        or "–",
+        "Training|Time inside training steps.": duration(cost.seconds),
+        "Trajectories|Time in which the teacher generated trajectories.": duration(cost.trajectory_seconds),
+        "Built on|Time in which teacher, autoencoder or start were trained.": duration(cost.ancestor_seconds),
+        "Steps": count(cost.steps),
+        "Training examples drawn": quantity(cost.samples),
+        "Examples per second": count(cost.samples_per_second),
+        "Batch": count(cost.batch),
+        "Precision": cost.precision or "–",
+        "Memory|The most that a training step adds.": _megabytes(cost.memory_mb),
+    }
+
+
+def _sampling(model: ModelResult) -> dict[str, str | Cell]:
+    cost, timing = model.sampling, model.sampling.timing
+    turns = [] if timing.low is None or timing.high is None else [f"{duration(timing.low)} to {duration(timing.high)}"]
+    steps = "" if cost.steps is None else f", {counted(cost.steps, 'step')}"
+    return {
+        "Sampler": (cost.solver or ("one call" if cost.calls == 1 else "–")) + steps,
+        "Calls|Network evaluations for one sample.": count(cost.calls),
+        "Time per sample|Of a batch, divided by its samples: lower quartile; from the fastest turn to the median.": Cell(
+            duration(cost.seconds_per_sample), note=", ".join([*turns, *filter(None, [at_once(timing.batch)])])
+        ),
+        "Memory|The most that sampling a batch adds.": Cell(_megabytes(cost.memory.mb), note=at_once(cost.memory.batch)),
+        "FLOPs per sample": quantity(cost.flops_per_sample),
+        "Refused draws|Share of draws that broke a constraint of the table and were drawn again.": "–"
+        if cost.refused is None
+        else f"{cost.refused:.1%}",
+    }
+
+
+def at_once(batch: float | None) -> str:
+    """How many samples were drawn at once; empty where unknown."""
+    return "" if batch is None else "one at a time" if batch == 1 else f"{count(batch)} at once"
+
+
+def _megabytes(x: float | None) -> str:
+    return "–" if x is None else f"{count(x) if x >= 100 else plain(x, 2)} MB"
+
+
+def sweep_metric(comparison: Comparison) -> str:
+    """The score that ranks models, or the Fréchet distance where points of the sweep lack it."""
+    known = {name for points in comparison.sweep.values() for point in points for name in point.scores}
+    metric = metric_for(comparison, "quality")
+    return metric if metric is not None and metric in known else "frechet"
+
+
+def budget_of(point: SweepPoint) -> str:
+    """The budget; of a point that does not say it the seconds trained, in two digits, as budgets are kept to a few per cent."""
+    if point.budget is not None or point.seconds is None:
+        return duration(point.budget)
+    return f"{point.seconds:.2g} s" if 0.1 <= point.seconds < 10 else duration(float(f"{point.seconds:.2g}"))
+
+
+def sweep_table(comparison: Comparison) -> Table | None:
+    """A line for each model and budget: the score that ranks models, the seconds trained and the steps; None without a sweep."""
+    metric, rows = sweep_metric(comparison), []
+    for index, model in enumerate(comparison.models):
+        for point in comparison.sweep.get(model.name, ()):
+            score = score_cell(comparison, ModelResult(model.name, scores=point.scores), metric)
+            cells = [Cell(budget_of(point)), score, Cell(duration(point.seconds)), Cell(count(point.steps))]
+            rows.append(Row(model.name, cells, index=index))
+    return Table([Column("Budget"), score_column(comparison, metric), Column("Trained"), Column("Steps")], rows) if rows else None
 
 
 def trajectories(comparison: Comparison) -> Table | None:
     """Straightness, transport cost and the number of trajectories of each model that has any; None where none has."""
-    columns = [
-        Column("Straightness", "How far trajectories are from straight lines at constant speed.", "↓ 0 is straight"),
-        Column("NPE", "How much more is moved than has to be, relative to the least.", "↓ 0 is the least"),
-        Column("Trajectories", "How many were measured."),
-    ]
-    rows = []
-    for number, model in enumerate(comparison.models):
+
+    def cells(model: ModelResult) -> dict[str, str | Cell]:
         path = model.trajectory
-        if path is not None:
-            texts = [plain(path.straightness), plain(path.npe), count(path.n)]
-            rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
-    table = Table(columns, rows).filled
-    return table if {columns[0], columns[1]} & set(table.columns) else None
+        texts = () if path is None else (plain(path.straightness), plain(path.npe), count(path.n))
+        return dict(zip(("Straightness|0 is straight.|↓", "NPE|Normalised path energy.|↓", "Trajectories"), texts, strict=False))
+
+    table = models_table(comparison, cells)
+    return table if {"Straightness", "NPE"} & {column.label for column in table.columns} else None
 
 
 def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
@@ -257,3 +339,61 @@ def levels(comparison: Comparison) -> Table | None:
         for level in known
     ]
     return Table([Column(name) for name in by_name], rows) if rows else None
+
+
+def codes(comparison: Comparison) -> Table | None:
+    """Reconstruction and code of each model that has codes, one row each; None where none has."""
+
+    def cells(model: ModelResult) -> dict[str, str | Cell]:
+        if model.latent is None:
+            return {}
+        back, code = model.latent.reconstruction, model.latent.code
+        active = "–" if code is None or None in (code.active, code.units) else f"{count(code.active)} of {count(code.units)}"
+        return {
+            "PSNR|Of reconstructions of held-out images, dB.|↑": plain(back.psnr),
+            "SSIM|Structural similarity of reconstructions.|↑": plain(back.ssim),
+            "Explained|Share of the variance that reconstructions explain.|↑": plain(back.explained),
+            "Feature distance|Of reconstructions, in the features of the scores.|↓": plain(back.feature_distance),
+            "Active units|Numbers of the code whose mean varies over data.": active,
+            "KL|Cost of the code, nats an example.": plain(code and code.kl),
+            "Mismatch|How far all codes together lie from the prior, nats.|↓": plain(code and code.mismatch),
+        }
+
+    table = models_table(comparison, cells)
+    return table if table.columns else None
+
+
+# Settings and origins -------------------------------------------------------------------------------------------
+
+
+def differences(comparison: Comparison) -> Table | None:
+    """The settings that are not the same for all models, one a row, those of method and networks last.
+
+    None where fewer than two models say with which settings they were trained, or all settings are the same.
+    """
+    flat = {model.name: dict(_leaves(model.config)) for model in comparison.models if model.config}
+    keys = dict.fromkeys(key for leaves in flat.values() for key in leaves)
+    unlike = [key for key in keys if len({leaves.get(key) for leaves in flat.values()}) > 1]
+    unlike.sort(key=lambda key: key.startswith("method."))
+    rows = [Row(key, [Cell(leaves.get(key, "–")) for leaves in flat.values()], "key") for key in unlike]
+    return Table([Column(name) for name in flat], rows) if len(flat) > 1 and rows else None
+
+
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Names with dots, and values as text; lists of plain values are one value."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    elif value is not None and value != {} and key:
+        text = f"{value:.10g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+        yield key, text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def origins(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
+    """Folder, seed, commit, versions and hashes of each run that says any, by the model's name."""
+    known = []
+    for model in comparison.models:
+        facts = {"Folder": model.run, "Seed": model.seed if isinstance(model.seed, int) else None, **model.origin}
+        said = {name: str(value) for name, value in facts.items() if value not in (None, "")}
+        known += [(model.name, said)] if said else []
+    return known

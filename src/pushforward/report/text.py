@@ -1,213 +1,142 @@
-"""Verdict and scores, or the scores of one model, as plain text within the width of a terminal."""
+"""A comparison as plain text within the width of a terminal, in short or in full, and as Markdown."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import shortened
-from pushforward.report import ladder, latent, tables
-from pushforward.report.bars import has_intervals, samplings
-from pushforward.report.choosing import choices
-from pushforward.report.facts import CODES, KEEP_IN_MIND, LIMITS, VERDICT
-from pushforward.report.limits import noise_limits, without_pictures
-from pushforward.report.map_captions import ladder_note
-from pushforward.report.score_notes import score_note
-from pushforward.report.sentences import unmarked
-from pushforward.report.sweep import HEADING, sweep_table
-from pushforward.report.tables import NO_NETWORK, Row, Table
-from pushforward.report.verdict import verdict
-from pushforward.report.warnings import warnings
+from pushforward.report import facts, ladder, tables
+from pushforward.report.findings import findings, standings
+from pushforward.report.statistics import sampled
+from pushforward.report.tables import ARROWS, NO_NETWORK, Row, Table
 
-__all__ = ["bullets", "line_width", "score_parts", "scores_text", "text", "wrapped"]
-
-READING = "How to read the scores"
-"""Heading of the notes below the tables, which the page has beside them."""
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
-SHORTENED = 20
-"""Longer names of models give way where a line is short."""
+LINES = 25
+"""Of the short text at most."""
 
 
-def text(comparison: Comparison, width: int | None = None) -> str:
-    """The verdict, which model to choose, a table for each group of scores, and the differences that they can show.
-
-    Args:
-        comparison: What is reported.
-        width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
-    """
-    width = line_width(width)
-    findings = bullets((sentence.text for sentence in verdict(comparison)), width)
-    trained = sweep_table(comparison)
-    sweep = [] if trained is None else [f"{HEADING}, a training for each line\n{_table(trained, width)}"]
-    chosen = bullets((unmarked(choice.text) for choice in choices(comparison)), width)
-    which = f"Which of these models to choose\n{chosen}" if chosen else ""
-    parts = [findings, which, *sweep, *score_parts(comparison, width), _limits(comparison, width)]
-    return "\n\n".join(part for part in parts if part.strip())
-
-
-def _limits(comparison: Comparison, width: int) -> str:
-    """How far apart two models must be at least, and which models' samples are not shown; empty where there is neither."""
-    parts = [wrapped(without_pictures(comparison), width)]
-    if len(comparison.models) > 1:
-        parts = [wrapped(noise_limits(comparison), width), *parts]
-    body = "\n\n".join(part for part in parts if part)
-    return f"{LIMITS}\n{body}" if body else ""
-
-
-def line_width(width: int | None = None) -> int:
-    """Characters in a line: as given, else the terminal's, 80 where there is none; from 60 to 120."""
-    return max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
-
-
-def bullets(sentences: Iterable[str], width: int) -> str:
-    """Sentences as a list."""
-    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in sentences)
-
-
-def wrapped(sentence: str, width: int) -> str:
-    """A paragraph."""
-    return "\n".join(textwrap.wrap(sentence, width))
-
-
-def score_parts(comparison: Comparison, width: int) -> list[str]:
-    """The tables of scores as paragraphs, those of few calls, and how to read them.
-
-    Several models are rows, and scores are columns. Of a single model the scores are the rows, so that all fit below each other.
+def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
+    """A sentence for each model and one table; in full also all findings, scores and limits.
 
     Args:
         comparison: What is reported.
-        width: Characters in a line.
+        full: Whether nothing is left out; the short text has 25 lines at most.
+        width: Characters in a line; None takes the terminal's, 80 where there is none, from 60 to 120.
     """
-    cards = tables.scorecards(comparison)
-    single = len(comparison.models) == 1
-    parts = [f"{heading}\n{_table(tables.turned(table) if single else table, width)}" for heading, table in cards]
-    parts += _few_calls(comparison, width)
-    meanings = [f"{arrow} {meaning}" for arrow, meaning in tables.ARROWS.items() if any(arrow in part for part in parts)]
-    notes = [wrapped("; ".join(meanings), width)]
-    if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
-        notes.append("* best, by more than noise")
-    if cards:
-        notes.append(wrapped(score_note(comparison, "under “ratio”" if single else ""), width))
-    body = "\n".join(note for note in notes if note)
-    return [*parts, f"{READING}\n{body}"] if body else parts
+    width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
+    return _full(comparison, width) if full else _short(comparison, width)
 
 
-def _few_calls(comparison: Comparison, width: int) -> list[str]:
-    """The table of each map between two times, how it was measured, and how to read it."""
-    parts = []
-    for model in comparison.models:
-        rungs = ladder.table(comparison, model)
-        if rungs is not None and model.ladder is not None:
-            block = _table(rungs.filled, width)
-            how = wrapped(ladder.how(model.ladder, comparison.settings if has_intervals(comparison) else None), width)
-            parts.append(f"Few calls: {model.name}\n{block}\n{how}")
-    return [*parts, wrapped(ladder_note(comparison), width)] if parts else []
+def _short(comparison: Comparison, width: int) -> str:
+    said, table = [*standings(comparison).values()], tables.summary(comparison)
+    rows = table.rows[: LINES - 12]
+    drawn = _table(Table(table.columns, rows), width, wrap=False).split("\n") if rows else []
+    warned = sum(finding.kind != "verdict" for finding in findings(comparison))
+    room = LINES - len(drawn) - 5
+    lines: list[str] = []
+    for number, sentence in enumerate(said):
+        more = textwrap.wrap(sentence, width, initial_indent="- ", subsequent_indent="  ")
+        if len(lines) + len(more) > room:
+            lines.append(f"- further models: {len(said) - number}")
+            break
+        lines += more
+    left_out = f"further rows: {len(table.rows) - len(rows)}; " if len(rows) < len(table.rows) else ""
+    return "\n".join([*lines, "", *drawn, "", f"{left_out}warnings: {warned}; all: --full"])
 
 
-def _table(table: Table, width: int) -> str:
-    """Rows and columns of scores; columns that do not fit beside the others follow below."""
-    names = ["", *map(_name, table.rows)]
-    signed = any(cell.best for row in table.rows for cell in row.cells)
-    columns = [_lines(table, at, signed) for at in range(len(table.columns))]
-    longest = max(len(cell) for lines in columns for cell in lines)
-    most = width // 2 if any(row.kind in ("score", "key") for row in table.rows) else max(SHORTENED, width // 4)
-    room = min(max(map(len, names)), most, max(12, width - longest - 2))
-    worded = any(row.kind in ("score", "key", "calls") for row in table.rows)
-    short = [textwrap.fill(name, room, subsequent_indent="  ") for name in names] if worded else shortened(names, room)
-    first = max(len(line) for name in short for line in name.split("\n"))
-    blocks: list[list[list[str]]] = [[]]
-    for together in _together(table, columns, width - first):
-        if blocks[-1] and _across([*blocks[-1], *together]) > width - first:
-            blocks.append([])
-        blocks[-1] += together
-    return "\n\n".join(_block(short, block, first) for block in blocks)
-
-
-def _lines(table: Table, at: int, signed: bool) -> list[str]:
-    """The heading and the cells of one column."""
-    cells = [row.cells[at] for row in table.rows]
-    signs = [(" *" if cell.best else "  ") if signed else "" for cell in cells]
-    values = [f"{cell.value}{cell.beside}{sign}" for cell, sign in zip(cells, signs, strict=True)]
-    return [table.columns[at].named + ("  " if signed else ""), *values]
-
-
-def _together(table: Table, columns: Sequence[list[str]], width: int) -> list[list[list[str]]]:
-    """Columns with those that are paired with them, as far as these fit beside each other."""
-    groups: list[list[list[str]]] = []
-    for column, lines in zip(table.columns, columns, strict=True):
-        if groups and column.paired and _across([*groups[-1], lines]) <= width:
-            groups[-1].append(lines)
-        else:
-            groups.append([lines])
-    return groups
-
-
-def _across(columns: Sequence[Sequence[str]]) -> int:
-    return sum(2 + _wide(lines) for lines in columns)
-
-
-def _name(row: Row) -> str:
-    """The name of a row, short for the rows that are no models."""
-    if row.kind == "floor":
-        return "real data"
-    if row.kind == "baseline" and row.name.startswith(NO_NETWORK):
-        return NO_NETWORK
-    return row.name
-
-
-def _wide(column: Sequence[str]) -> int:
-    return max(map(len, column))
-
-
-def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -> str:
-    lines = []
-    for i, name in enumerate(names):
-        cells = [column[i].rjust(_wide(column)) for column in columns]
-        head, *rest = name.split("\n")
-        lines += ["  ".join([head.ljust(first), *cells]).rstrip(), *rest]
-    return "\n".join(lines)
-
-
-def scores_text(comparison: Comparison, width: int | None = None) -> str:
-    """The tables of the only model's scores, as a report's text has them, what its codes hold, then the warnings.
-
-    Args:
-        comparison: Of one model.
-        width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
-    """
-    width = line_width(width)
-    footing = (wrapped(line, width) for line in _footing(comparison))
-    noted = {
-        CODES: wrapped(_codes(comparison), width),
-        VERDICT: bullets((claim.text for claim in ladder.claims(comparison)), width),
-        KEEP_IN_MIND: bullets((sentence.text for sentence in warnings(comparison)), width),
-    }
-    parts = [*score_parts(comparison, width), *footing, *(f"{heading}\n{body}" for heading, body in noted.items() if body)]
+def _full(comparison: Comparison, width: int) -> str:
+    found, single = findings(comparison), len(comparison.models) == 1
+    parts = [_bullets(standings(comparison).values(), width)]
+    for heading, kinds in (("Verdict", ("verdict",)), ("What to keep in mind", ("measure", "warning"))):
+        said = [finding.text for finding in found if finding.kind in kinds]
+        parts += [f"{heading}\n{_bullets(said, width)}"] if said else []
+    cards = [*tables.scorecards(comparison)]
+    cards = [(heading, tables.turned(card).filled if single else card) for heading, card in cards]
+    others = {"Quality against the time of training": tables.sweep_table(comparison), "Codes": tables.codes(comparison)}
+    others |= {f"Few calls: {m.name}": ladder.table(comparison, m) for m in comparison.models}
+    parts += [f"{heading}\n{_table(table, width)}" for heading, table in [*cards, *others.items()] if table is not None]
+    arrows = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items() if any(arrow in part for part in parts)]
+    signs = [*arrows, "* best, by more than noise", f"[low, high] 95 % interval; {sampled(comparison)}"]
+    parts += [f"How to read the scores\n{_bullets(signs, width)}"] if cards else []
+    parts.append(f"Limits of this comparison\n{_bullets(facts.limits(comparison), width)}")
     return "\n\n".join(part for part in parts if part)
 
 
-def _codes(comparison: Comparison) -> str:
-    """What a model's codes hold; nothing for a model without any."""
-    statistics = latent.table(comparison)
-    if statistics is None:
-        return ""
-    cells = [f"{column.label} {cell.value}" for column, cell in zip(statistics.columns, statistics.rows[0].cells, strict=True)]
-    return f"Of held-out examples: {', '.join(cells)}"
+def _bullets(sentences: Iterable[str], width: int) -> str:
+    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in sentences)
 
 
-def _footing(comparison: Comparison) -> list[str]:
-    """How the numbers of the table were computed."""
-    settings, bits = comparison.settings, comparison.models[0].scores.get("bpd")
-    lines = []
-    if settings.features:
-        lines.append(
-            f"n = {settings.n} on either side, {samplings(comparison)}; features: {settings.features}. There is no ratio where "
-            "real data's score is below 0 or within two of its spreads of 0."
-        )
-    if bits is not None:
-        beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
-        lines.append(f"bits per dimension: {bits.extra['how']}, over {bits.n:,} held-out examples{beside}")
-    return lines
+def _table(table: Table, width: int, wrap: bool = True) -> str:
+    """Rows and columns; columns that do not fit beside the others follow below, or with ``wrap`` False are left out."""
+    names = shortened(["", *map(_name, table.rows)], max(20, width // 3))
+    first = max(map(len, names))
+    blocks: list[list[list[str]]] = [[]]
+    for at, column in enumerate(table.columns):
+        cells = [row.cells[at] for row in table.rows]
+        lines = [column.named, *(f"{cell.value}{cell.beside}{' *' if cell.best else ''}" for cell in cells)]
+        wide = max(map(len, lines))
+        if blocks[-1] and first + sum(2 + len(lines[0]) for lines in blocks[-1]) + 2 + wide > width:
+            if not wrap:
+                break
+            blocks.append([])
+        blocks[-1].append([line.rjust(wide) for line in lines])
+    return "\n\n".join(
+        "\n".join("  ".join([name.ljust(first), *(lines[i] for lines in block)]).rstrip() for i, name in enumerate(names))
+        for block in blocks
+    )
+
+
+def _name(row: Row) -> str:
+    """The name of a row, short for the row without a network."""
+    return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
+
+
+# Markdown -------------------------------------------------------------------------------------------------------
+
+
+def markdown(comparison: Comparison) -> str:
+    """The text of report.md."""
+    found = findings(comparison)
+    parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
+    parts.append(_listed("", standings(comparison).values()))
+    parts.append(_listed("Verdict", [finding.text for finding in found if finding.kind == "verdict"]))
+    parts.append(_listed("What to keep in mind", [finding.text for finding in found if finding.kind != "verdict"]))
+    titled = {"Quality against the time of training": tables.sweep_table(comparison)}
+    titled |= {f"Scores: {heading.lower()}": card for heading, card in tables.scorecards(comparison)}
+    titled |= {f"Few calls: {model.name}": ladder.table(comparison, model) for model in comparison.models}
+    titled |= {"Trajectories": tables.trajectories(comparison), "Loss by noise level": tables.levels(comparison)}
+    titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
+    titled |= {"Settings that differ": tables.differences(comparison)}
+    parts += [f"## {escape(heading)}\n\n{_rows(table)}" for heading, table in titled.items() if table is not None]
+    parts.append(_listed("Limits", facts.limits(comparison)))
+    commands = "\n".join(facts.commands(comparison))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", commands)), default=0))
+    parts.append(f"## Reproduce\n\n{fence}sh\n{commands}\n{fence}" if commands else "")
+    parts.append(_listed("Failures", facts.failures(comparison)))
+    parts.append(_listed("Protocol and machine", [f"{name}: {value}" for name, value in facts.facts(comparison)]))
+    return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _listed(heading: str, lines: Iterable[str]) -> str:
+    """A heading over a list; empty where there is nothing to list."""
+    items = "\n".join(f"- {escape(line)}" for line in lines)
+    return f"## {heading}\n\n{items}" if items and heading else items
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and the HTML inside it leave alone, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split())).replace("&", "&amp;")
+
+
+def _rows(table: Table) -> str:
+    lines: list[Sequence[str]] = [["", *(escape(column.named) for column in table.columns)]]
+    for row in table.rows:
+        cells = [(escape(cell.flat), cell.best) for cell in row.cells]
+        lines.append([escape(row.name), *(f"**{cell}**" if best else cell for cell, best in cells)])
+    lines.insert(1, ["---", *["--:"] * len(table.columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

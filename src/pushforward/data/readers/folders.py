@@ -5,24 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pushforward.data.dataset import Dataset, Split
-from pushforward.data.image_store import FolderStore
-from pushforward.data.images import read_images
-from pushforward.data.packed import packed_in, tars_in
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.reading import Reading
+from pushforward.data.images.image_set import read_images
+from pushforward.data.images.image_store import FolderStore
+from pushforward.data.images.packed import packed_in, tars_in
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.readers.shards import examples_of, image_dataset, read_tars
-from pushforward.data.reading import Reading
-from pushforward.errors import UsageError
-
-__all__ = ["FOLDERS"]
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
     if tars := tars_in(path):
         return read_tars(path, tars, reading, packed_in(path))
-    reading.refuse_header(str(path))
-    if reading.target is not None:
-        raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
+    reading.refuse_table(str(path))
     return image_dataset(path.resolve().name or "images", read_images(FolderStore(path), reading), reading)
 
 

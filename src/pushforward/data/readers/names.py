@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.data.dataset import Dataset, Split
-from pushforward.data.image_files import ENDINGS
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.reading import Reading
+from pushforward.data.images.image_file import ENDINGS
+from pushforward.data.images.packed import refuse_compressed
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
-from pushforward.data.reading import Reading
-from pushforward.data.tar_index import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import READERS
 from pushforward.safe_files import plain_path
@@ -42,7 +42,7 @@ def read(path: Path, reading: Reading) -> Dataset:
     """
     ending = FOLDER if plain_path(path).is_dir() else path.suffix.lower()
     if ending not in READERS:
-        reading.refuse_header(str(path))
+        reading.refuse_table(str(path))
         refuse_compressed(path)
         hint = " For images give the folder that holds them." if ending in ENDINGS else ""
         hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint

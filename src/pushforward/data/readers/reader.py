@@ -6,19 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushforward.data.dataset import Dataset, Split
-from pushforward.data.reading import Reading
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.reading import Reading
 
-__all__ = ["FOLDER", "MAX_BYTES", "Examples", "Reader"]
-
-FOLDER = "/"
-"""The ending of folders."""
-MAX_BYTES = 8 * 2**30
-"""Of one file or array of numbers."""
+FOLDER = "/"  # the ending of folders
+MAX_BYTES = 8 * 2**30  # of one file or array of numbers
 
 
+# Examples as they are stored, the names of their classes, and those of their columns, which may be none.
 Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
-"""Examples as they are stored, the names of their classes, and those of their columns, which may be none."""
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pushforward.data.building import Schema, build
-from pushforward.data.census import described
-from pushforward.data.dataset import Dataset, Files, Split
-from pushforward.data.example_hashes import Hashes
-from pushforward.data.image_files import UnusableError
-from pushforward.data.image_store import ImageStore
-from pushforward.data.images import Folder, read_images
-from pushforward.data.packed import TAR, Packed, content_digest
+from pushforward.data.core.dataset import Dataset, Files, Split
+from pushforward.data.core.example_hashes import Hashes
+from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.reading import Reading
+from pushforward.data.images.image_file import UnusableError
+from pushforward.data.images.image_set import Folder, read_images
+from pushforward.data.images.image_store import ImageStore
+from pushforward.data.images.packed import TAR, Packed, TarIndex, content_digest, index_of
+from pushforward.data.images.streamed import content_hashes
 from pushforward.data.readers.reader import Examples, Reader
-from pushforward.data.reading import Reading
-from pushforward.data.streamed import content_hashes
-from pushforward.data.tar_index import TarIndex, index_of
-from pushforward.errors import DataError, UsageError
-
-__all__ = ["SHARDS", "TarStore", "examples_of", "image_dataset", "read_tars"]
+from pushforward.errors import DataError
 
 _DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
 
@@ -36,9 +32,7 @@ def read_tars(folder: Path, tars: list[Path], reading: Reading, packed: Packed |
         UsageError: an option that does not apply.
         DataError: images that training refuses, or tars that cannot be read.
     """
-    reading.refuse_header(str(folder))
-    if reading.target is not None:
-        raise UsageError(f'`target="{reading.target}"` is for .csv files; the class of an image in a tar is its .cls.')
+    reading.refuse_table(str(folder))
     content = _images(folder, tars, reading, packed)
     if packed is None:
         return image_dataset(tars[0].stem if len(tars) == 1 else folder.resolve().name, content, reading)
@@ -58,19 +52,17 @@ def image_dataset(name: str, content: Folder, reading: Reading, trained: int | N
     """
     examples = Split(content.x, content.labels, content.hashes)
     splits = [examples] if trained is None else [examples.take(slice(trained)), examples.take(slice(trained, None))]
-    with described(content.census, content.skipped):
-        return build(
-            name,
-            *splits,
-            schema=Schema(content.classes, target=target),
-            limit=reading.limit,
-            seed=reading.seed,
-            skipped=content.skipped,
-            converted=content.converted,
-            ignored=content.ignored,
-            census=content.census,
-            files=Files(content.names, examples.hashes),
-        )
+    return build(
+        name,
+        *splits,
+        schema=Schema(content.classes, target=target),
+        limit=reading.limit,
+        seed=reading.seed,
+        skipped=content.skipped,
+        converted=content.converted,
+        ignored=content.ignored,
+        files=Files(content.names, examples.hashes),
+    )
 
 
 def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None = None) -> Examples:
@@ -80,28 +72,16 @@ def examples_of(folder: Path, tars: list[Path], reading: Reading, packed: Packed
 
 
 def _images(folder: Path, tars: list[Path], reading: Reading, packed: Packed | None) -> Folder:
-    """The images of tars; packed ones are checked against their manifest."""
     if packed is None:
         return read_images(TarStore(folder, {tar.name: index_of(tar) for tar in tars}), reading)
     store = TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
     content = read_images(store, reading)
-    with described(content.census, content.skipped):
-        _check_content(packed, content, reading.size)
-    return content
-
-
-def _check_content(packed: Packed, content: Folder, size: tuple[int, int] | None) -> None:
-    """Refuse packed images that are not those that were packed; of scaled ones only whether each can be used is known.
-
-    Raises:
-        DataError: with the first that cannot be used.
-    """
     if content.skipped:
         file, reason = content.skipped[0]
-        more = f", and {len(content.skipped) - 1} more cannot be used" if len(content.skipped) > 1 else ""
-        raise DataError(f"{packed.folder / file} is damaged ({reason}){more}: the images in {packed.folder} {_DIFFER}")
-    if size is None and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
+        raise DataError(f"{packed.folder / file} is damaged ({reason}): the images in {packed.folder} {_DIFFER}", content.skipped)
+    if reading.size is None and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
         raise DataError(f"The images in {packed.folder} {_DIFFER}")
+    return content
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -115,8 +95,7 @@ def _examples(path: Path, reading: Reading) -> Examples:
 SHARDS = Reader((TAR,), _read, _examples)
 
 
-MAX_MEMBER = 256 * 2**20
-"""Bytes of a member that is read."""
+MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 
 class TarStore(ImageStore):
@@ -142,7 +121,6 @@ class TarStore(ImageStore):
         super().__init__(place, images, sum(index.ignored for index in shards.values()), labelled=all(labels))
         self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
         self._labels = labels
-        self._originals = [name for index in shards.values() for name in index.originals or [""] * len(index.names)]
         self._shard = np.repeat(np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()])
         self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
         self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
@@ -151,10 +129,6 @@ class TarStore(ImageStore):
     def source(self) -> Path:
         """The tar, or the folder of several."""
         return self.place / self.shards[0] if len(self.shards) == 1 else self.place
-
-    def title(self, i: int) -> str:
-        """The tar and the member, and the file that it was packed from."""
-        return f"{self.names[i]} (packed from {self._originals[i]})" if self._originals[i] else self.names[i]
 
     def open(self, i: int) -> BinaryIO:
         """The member's content, in memory."""

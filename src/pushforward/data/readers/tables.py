@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.building import build
-from pushforward.data.dataset import Dataset
-from pushforward.data.header import has_header
+from pushforward.data.core.arrays import numbered, refuse_rounding
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.example_hashes import numbered_copies
+from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.reading import Reading
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
-from pushforward.data.reading import Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.faults import Faults, some
-from pushforward.data.tables.frames import read_parquet
-from pushforward.data.tables.raw import RawColumn, RawTable
-from pushforward.data.tables.text import Cells, Progress, cells_of
-from pushforward.data.tabular import check_names, rows_of, table_dataset
-from pushforward.data.vectors import TextRows, are_vectors, vectors_of
-from pushforward.errors import DataError, UsageError
-
-__all__ = ["CSV", "PARQUET", "TABLES", "TEXT", "read_rows", "read_text"]
+from pushforward.data.tables.csv_dialect import Cells, cells_of, has_header
+from pushforward.data.tables.frames import frame_table, parquet_frame
+from pushforward.data.tables.number_parsing import form_of
+from pushforward.data.tables.parse_errors import Faults, some
+from pushforward.data.tables.string_columns import RawColumn, RawTable
+from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.numbers import finite
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
     _refuse(path, reading)
-    rows, cells = _parsed(path, reading)
-    faults = cells.faults
-    if not faults.sentences and _as_vectors(path, rows, reading):
-        split, schema = vectors_of(path, rows, reading)
-        options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": rows.named}
-        return build(path.stem, split, schema=schema, read_as=_read_as(split.x.shape[1] - len(reading.given), reading), **options)
+    cells = _cells(path)
+    table, faults = _table(path, cells, reading.header, reading.table.columns, reading.target), cells.faults
+    del cells  # the columns hold all that is needed
+    if not faults.sentences and _as_vectors(path, table, reading):
+        split, schema = vectors_of(path, table, reading)
+        read_as = "" if reading.table.table is False else "read as vectors; `table=True` for a table, whose samples keep decimals"
+        parts = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
+        return build(path.stem, split, schema=schema, **parts)
     _refuse_given(path, reading)
-    table, doubt = _raw(rows, cells), _doubt(cells, reading)
-    del rows, cells  # the columns hold all that is needed
-    try:
-        return table_dataset(path.stem, str(path), replace(table, notes=(*table.notes, *doubt)), reading, faults)
-    except DataError as error:
-        raise (DataError(f"{error}\nFirst of all: {doubt[0]}.") if doubt else error) from None
+    return table_dataset(path.stem, str(path), table, reading, faults)
 
 
 def _read_parquet(path: Path, reading: Reading) -> Dataset:
@@ -49,43 +45,31 @@ def _read_parquet(path: Path, reading: Reading) -> Dataset:
     _refuse_given(path, reading)
     if reading.header is not None:
         raise UsageError(f"`header={reading.header}` is for tables of text, and {path} is none: leave it out.")
-    return table_dataset(path.stem, str(path), read_parquet(path), reading)
-
-
-def read_text(path: Path, space: TableSpace | None = None) -> RawTable:
-    """The columns of a table of text.
-
-    Args:
-        path: The file.
-        space: A table that is known: the first line holds names exactly where it holds all of its columns'. None to find out.
-
-    Raises:
-        DataError: With all that is wrong with its lines.
-    """
-    cells, names = _cells(path), () if space is None else space.names
-    named = bool(names and cells.rows) and set(names) <= set(cells.rows[0])
-    header = True if named else None if space is None or space.layout.header else False
-    rows = _split(path, cells, header, () if named else names)
-    cells.faults.refuse(str(path))
-    return _raw(rows, cells)
+    return table_dataset(path.stem, str(path), frame_table(parquet_frame(path)), reading)
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     """Rows of a file as values of a table that is known, (n, columns); they may be out of its columns' ranges.
 
     Args:
-        path: The file; columns of other names are left out.
+        path: The file; columns of other names are left out. Its first line holds names exactly where it holds all of the table's,
+            or the table's own file has names.
         space: The table.
 
     Raises:
         DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
     """
-    layout = space.layout
-    table = read_parquet(path) if path.suffix.lower() == ".parquet" else read_text(path, space)
-    lacking = [name for name in space.names if name not in table.names]
-    if lacking:
-        raise DataError(f"{path} lacks the column{'s' * (len(lacking) > 1)} {some(lacking)}: it has {some(table.names, 12)}.")
-    columns, faults = {column.name: column for column in table.columns}, Faults()
+    layout, faults = space.layout, Faults()
+    if path.suffix.lower() == ".parquet":
+        table = frame_table(parquet_frame(path))
+    else:
+        cells = _cells(path)
+        named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
+        table = _table(path, cells, True if named else None if layout.header else False, () if named else space.names)
+        cells.faults.refuse(str(path))
+    columns = {column.name: column for column in table.columns}
+    if lacking := [name for name in space.names if name not in columns]:
+        raise DataError(f"{path} lacks the columns {some(lacking)}: it has {some(table.names, 12)}.")
     values = [
         rows_of(field, columns[field.name], text, table.lines, faults)
         for field, text in zip(space.fields, layout.missing or ("",) * len(space.fields), strict=True)
@@ -94,31 +78,17 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     return np.column_stack(values)
 
 
-def _doubt(cells: Cells, reading: Reading) -> list[str]:
-    """A note where the first line was said to be data and looks like names."""
-    if reading.header is not False or len(cells.rows) < 2 or not has_header(cells.rows[0], cells.rows[1:]):
-        return []
-    return [
-        f"the first line ({_first(cells.rows[0])}) looks like column names: leave `header=False` out if it is none of the data"
-    ]
-
-
-def _first(cells: Sequence[str]) -> str:
-    return f"{', '.join(cells[:4])}{', ...' if len(cells) > 4 else ''}"
-
-
 def _examples(path: Path, reading: Reading) -> Examples:
-    rows, cells = _parsed(path, reading)
+    cells = _cells(path)
+    table = _table(path, cells, reading.header, reading.table.columns, reading.target)
     cells.faults.refuse(str(path))
-    split, schema = vectors_of(path, rows, reading)
-    return split, schema.classes, schema.columns if rows.named else ()
+    split, schema = vectors_of(path, table, reading)
+    return split, schema.classes, schema.columns if table.header or reading.table.columns else ()
 
 
 def _refuse(path: Path, reading: Reading) -> None:
-    if reading.stream:
-        raise UsageError(f"`stream=True` is for images, and {path} is a table, which is always read whole: leave it out.")
-    if reading.size:
-        raise UsageError(f"`resize` is for images, but {path} holds a table: leave it out.")
+    if reading.stream or reading.size:
+        raise UsageError(f"`stream` and `resize` are for images, and {path} is a table: leave them out.")
 
 
 def _refuse_given(path: Path, reading: Reading) -> None:
@@ -129,90 +99,162 @@ def _refuse_given(path: Path, reading: Reading) -> None:
         )
 
 
-def _as_vectors(path: Path, rows: TextRows, reading: Reading) -> bool:
-    """Whether a table of text is read as vectors, with the target as their label."""
+def _as_vectors(path: Path, table: RawTable, reading: Reading) -> bool:
     if reading.table.table is not None or reading.given:
         return not reading.table.table
-    return path.suffix.lower() == ".csv" and not reading.table.stated and are_vectors(rows, reading.target)
+    return path.suffix.lower() == ".csv" and not reading.table.stated and are_vectors(table, reading.target)
 
 
-def _read_as(width: int, reading: Reading) -> str:
-    """The sentence on a table of text that was read as vectors where nobody asked for them; empty where somebody did."""
-    if reading.table.table is False:
-        return ""
-    label = "" if reading.target is None else f' with the label "{reading.target}"'
-    other = "`table=True` without `given`" if reading.given else "`table=True`"
-    return (
-        f"read as vectors of {width} number{'s' * (width != 1)}{label}; {other} for a table, whose samples keep decimals, whole "
-        "numbers and ranges"
-    )
-
-
-def _parsed(path: Path, reading: Reading) -> tuple[TextRows, Cells]:
-    cells = _cells(path, reading.progress)
-    return _split(path, cells, reading.header, reading.table.columns, reading.target), cells
-
-
-def _cells(path: Path, progress: Progress | None = None) -> Cells:
+def _cells(path: Path) -> Cells:
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
-    return cells_of(path.read_bytes(), progress=progress)
+    return cells_of(path.read_bytes())
 
 
-def _split(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> TextRows:
-    """Names and rows of a file's cells; what is wrong with its lines is noted."""
+def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:
+    """Names and columns of a file's cells; what is wrong with its lines is noted.
+
+    Args:
+        path: The file.
+        cells: Its cells.
+        header: Whether the first line holds names; None to find out.
+        columns: Names of columns that are known, of all where the file has none.
+        target: The name of a column that is known.
+    """
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
-    if not any(first) and not faults.sentences:
-        raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")
-    if len(cells.rows) < 2:
+    if not any(first):
         faults.refuse(str(path))
+        raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")
     if header is None:
-        header = _headed(cells, columns, target)
+        known = {*columns, *([target] if target else ())}
+        header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
+        header = False if header is None and len(columns) == len(first) else header
     if header is None:
-        faults.add(
-            f"the first line ({_first(first)}) may hold column names or data. "
-            "Say which: `header=True` for names, `header=False` for data."
-        )
-        header = True
-    if not header:
-        return TextRows(_given_names(path, columns, len(first)), cells.rows, cells.lines, bool(columns))
-    check_names(first, faults)
-    if len(cells.rows) == 1 and not faults.sentences:
+        listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
+        faults.add(f"the first line ({listed}) may hold column names or data: `header=True` for names, `header=False` for data.")
+    named = header is not False
+    if named:
+        check_names(first, faults)
+    elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
+        raise UsageError(f"`columns` must name all {len(first)} columns of {path}, which has no line of names, each once.")
+    names, rows = first if named else list(columns) or [f"x{i}" for i in range(len(first))], cells.rows[named:]
+    if not rows:
+        faults.refuse(str(path))
         raise DataError(f"{path} has a header but no rows.")
-    return TextRows(first, cells.rows[1:], cells.lines[1:], True)
-
-
-def _headed(cells: Cells, columns: Sequence[str], target: str | None) -> bool | None:
-    """Whether the first line holds names; None where both are possible."""
-    first = cells.rows[0] if cells.rows else []
-    if (target and target in first) or (columns and set(columns) <= set(first)):
-        return True
-    decided = has_header(first, cells.rows[1:])
-    return False if decided is None and len(columns) == len(first) else decided
-
-
-def _given_names(path: Path, columns: Sequence[str], width: int) -> list[str]:
-    if not columns:
-        return [f"x{i}" for i in range(width)]
-    if len(columns) != width:
-        raise UsageError(
-            f"`columns` names {len(columns)} columns, and {path}, which has no line of names, has {width}: name all."
-        )
-    if len(set(columns)) < width:
-        raise UsageError(f"`columns` names a column twice: {', '.join(columns)}.")
-    return list(columns)
-
-
-def _raw(rows: TextRows, cells: Cells) -> RawTable:
-    columns = [RawColumn(name, *rows.rows.column(place)) for place, name in enumerate(rows.names)] if rows.rows else []
-    notes = []
-    if cells.comments:
-        notes.append(f"left out line{'s' * (len(cells.comments) > 1)} {some(cells.comments)}, which begin as comments do")
-    header = 0 < len(rows.rows) < len(cells.rows)
-    return RawTable(tuple(columns), rows.lines, header, cells.separator, tuple(notes))
+    notes = (f"left out lines that begin as comments do: {some(cells.comments)}",) if cells.comments else ()
+    raw = tuple(RawColumn(name, *rows.column(place)) for place, name in enumerate(names))
+    return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
 
 CSV = Reader((".csv",), _read, _examples)
 TEXT = Reader((".tsv", ".data", ".txt"), _read, _examples)
 TABLES = (*CSV.endings, *TEXT.endings, ".parquet")
 PARQUET = Reader((".parquet",), _read_parquet)
+
+
+DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
+# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
+ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
+FIRST = 200  # different cells of a column that are tried first: a text among them decides
+
+
+def are_vectors(table: RawTable, target: str | None) -> bool:
+    """Whether all columns beside the target hold finite numbers, none missing, and no number that is much more frequent."""
+    if target is not None and target not in table.names:
+        return True
+    for column in table.columns:
+        if column.name == target:
+            if "" in column.texts:
+                return False
+            continue
+        if any(finite(text) is None for text in column.texts[:FIRST]):
+            return False
+        values = _numbers(column)
+        if not _finite(values).all() or _has_atom(values, column) or (target is None and _fixed(column.texts)):
+            return False
+    return True
+
+
+def _numbers(column: RawColumn) -> NDArray[np.float64]:
+    """The number of each text of a column, NaN for what is none."""
+    return np.array([finite(text) for text in column.texts], dtype=np.float64)
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    with np.errstate(over="ignore"):
+        return np.isfinite(values.astype(np.float32))
+
+
+def _fixed(cells: Sequence[str]) -> bool:
+    return form_of(cell.strip() for cell in cells).decimals in range(DECIMALS + 1)
+
+
+def _has_atom(values: NDArray[np.float64], column: RawColumn) -> bool:
+    counts = Counter[float]()
+    for value, count in zip(values.tolist(), column.counts.tolist(), strict=True):
+        counts[value] += count
+    share = max(counts.values()) / len(column.codes)
+    return len(counts) > FEW and share > ATOM_SHARE and share > ATOM_RATIO / len(counts)
+
+
+def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Schema]:
+    """The rows of a table of numbers.
+
+    Args:
+        path: the file.
+        table: its text.
+        reading: its ``target`` is the column that becomes the label; it may hold text or whole numbers.
+
+    Returns:
+        Its rows, and their description.
+
+    Raises:
+        UsageError: no column is called ``target``.
+        DataError: a cell that is not a finite number.
+    """
+    target, names, labels, classes = reading.target, table.names, None, ()
+    columns = [column for column in table.columns if column.name != target]
+    if target is not None:
+        if target not in names:
+            raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.')
+        label = table.columns[names.index(target)]
+        if "" in label.texts:
+            where = label.where([label.texts.index("")], table.lines)
+            raise DataError(f'{path}, column "{target}": the label is missing in {where}. Fill it in or remove the rows.')
+        labels, classes = numbered(_labels(label), f'{path}, column "{target}"')
+    if not columns:
+        raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
+    x = np.stack([_column(path, column, table.lines, reading) for column in columns], axis=1)
+    integer = tuple(
+        place
+        for place, column in enumerate(columns)
+        if (x[:, place] == np.rint(x[:, place])).all() and not any(set(text) & set(".eE") for text in column.texts)
+    )
+    for place in integer:
+        refuse_rounding(x[:, place], f'{path}, column "{columns[place].name}"')
+    hashes = np.zeros(len(x), dtype=np.uint64)
+    for column in table.columns:
+        hashes += column.hashes
+    apart = reading.apart(hashes, list(x.T))
+    schema = Schema(classes, tuple(column.name for column in columns), integer, target or "", apart=apart)
+    return Split(x.astype(np.float32), labels, numbered_copies(hashes) if apart else hashes), schema
+
+
+def _labels(column: RawColumn) -> NDArray[np.str_] | NDArray[np.float64]:
+    """The cells of a column, as numbers if all are, so that labels sort as numbers."""
+    cells = np.array(column.texts)[column.codes]
+    return cells if np.isnan(_numbers(column)).any() else cells.astype(np.float64)
+
+
+def _column(path: Path, column: RawColumn, lines: Sequence[int], reading: Reading) -> NDArray[np.float64]:
+    values = _numbers(column)
+    odd = np.flatnonzero(~_finite(values)).tolist()
+    if odd:
+        free = reading.target is None and column.name not in reading.given
+        label = f', or make it the label: `target="{column.name}"`' if free else ""
+        table = " Without `given` the file is read as a table with its texts." if reading.given else ""
+        raise DataError(
+            f'{path}, column "{column.name}": {column.where(odd, lines)}: expected numbers, finite in float32. Correct or remove '
+            f"these rows, or drop the column{label}.{table}"
+        )
+    return values[column.codes]

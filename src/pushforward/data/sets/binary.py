@@ -1,15 +1,22 @@
-"""Images drawn as zeros and ones (`pushforward.data.binarised`)."""
+"""Images drawn as zeros and ones."""
 
 from __future__ import annotations
 
-from pushforward.data.binarised import drawn
-from pushforward.data.dataset import Dataset
-from pushforward.data.reading import Reading
+import dataclasses
+
+import numpy as np
+
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.keys import bits
+from pushforward.data.core.named_set import Derived, Source
+from pushforward.data.core.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.source import Derived, Source
+from pushforward.data.spaces.registry import measure
+from pushforward.errors import DataError
 
-__all__ = ["SETS"]
+_KEY = 0xB1_7A_12
+_CHUNK = 4096  # examples drawn at a time
 
 
 def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
@@ -27,6 +34,36 @@ def _binary(base: Source) -> Derived:
         base=base.name,
         derive=_derive,
     )
+
+
+def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
+    """Grey images as images of zeros and ones.
+
+    Args:
+        data: Images.
+        name: The new data's name.
+        seed: Of the draw.
+
+    Returns:
+        The data: both splits hold one draw, and ``probabilities`` the grey training examples, from which a `Sampler` draws
+        again in every epoch.
+
+    Raises:
+        DataError: For vectors.
+    """
+    if not data.space.has_pixels:
+        raise DataError(f"{data.name} holds vectors: only images are drawn as zeros and ones.")
+    train, held_out = (_drawn(split, part, seed) for part, split in enumerate((data.train, data.held_out)))
+    space = measure(train.x, data.space.conditions)
+    return dataclasses.replace(
+        data, name=name, space=space, train=train, held_out=held_out, truth=None, probabilities=data.train.x
+    )
+
+
+def _drawn(split: Split, part: int, seed: int) -> Split:
+    starts = range(0, len(split), _CHUNK)
+    chunks = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
+    return Split(np.concatenate(chunks), split.labels, split.hashes, split.given)
 
 
 SETS = (_binary(DIGITS), _binary(MNIST))

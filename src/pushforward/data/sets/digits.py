@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushforward.data.dataset import Split
-from pushforward.data.source import Source, whole_numbers
-
-__all__ = ["DIGITS"]
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.named_set import Source, whole_numbers
 
 
 def _read(download: bool) -> tuple[Split, None]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushforward.data.dataset import Split
-from pushforward.data.source import Source, whole_numbers
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.named_set import Source, whole_numbers
 from pushforward.errors import imported
-
-__all__ = ["MNIST_5K"]
 
 
 def _read(download: bool) -> tuple[Split, None]:

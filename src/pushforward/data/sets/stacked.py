@@ -1,22 +1,31 @@
-"""Stacked digits: a thousand modes (`pushforward.data.stacked`)."""
+"""Stacked digits: a thousand modes."""
 
 from __future__ import annotations
 
-from pushforward.data.dataset import Dataset
-from pushforward.data.reading import Reading
+import dataclasses
+
+import numpy as np
+
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.ground_truth import Stack, numbered
+from pushforward.data.core.keys import mix
+from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.named_set import Derived, Source
+from pushforward.data.core.reading import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
-from pushforward.data.source import Derived, Source
-from pushforward.data.stacked import CHANNELS, HELD_OUT_EXAMPLES, TRAIN_EXAMPLES, stack
+from pushforward.errors import DataError
 
-__all__ = ["SETS"]
+CHANNELS = 3
+TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
+_KEY = 0x57AC_3ED
 
 
 def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
     return stack(derived.name, base, counts=derived.counts, limit=reading.limit, seed=reading.seed)
 
 
-def _stacked(base: Source) -> Derived:
+def _stack_of(base: Source) -> Derived:
     return Derived(
         name=f"stacked-{base.name}",
         what=f"three images of {base.name} in three channels, 1000 modes (mode collapse)",
@@ -29,4 +38,57 @@ def _stacked(base: Source) -> Derived:
     )
 
 
-SETS = (_stacked(DIGITS), _stacked(MNIST))
+def stack(
+    name: str,
+    base: Dataset,
+    *,
+    counts: tuple[int, int] = (TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
+    channels: int = CHANNELS,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Stack images of one channel.
+
+    Args:
+        name: the new data's name.
+        base: labelled images of one channel, of two classes or more.
+        counts: how many training and held-out examples to make.
+        channels: how many images an example holds.
+        limit: at most so many training examples, chosen by ``seed``.
+        seed: chooses the examples that ``limit`` keeps.
+
+    Returns:
+        Images uint8 (n, channels, H, W) without labels; the truth is a `Stack`.
+
+    Raises:
+        DataError: a base without labels, or of other than one channel.
+        UsageError: a limit below 1.
+    """
+    space = base.space
+    if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
+        raise DataError(
+            f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
+            "(1, height, width), with labels of two classes or more."
+        )
+    splits = [_stacked(base, part, counts[part], channels) for part in (0, 1)]
+    modes = tuple(str(number) for number in range(len(space.classes) ** channels))
+    data = build(name, splits[0], splits[1], schema=Schema(modes), limit=limit, seed=seed)
+    assert data.train.labels is not None
+    assert data.held_out.labels is not None
+    truth = Stack(base, data.train.labels, data.held_out.labels, channels)
+    return dataclasses.replace(data.without_labels(), truth=truth)
+
+
+def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
+    """Examples of which every channel is an image drawn from the training (0) or held-out (1) split, labelled by their mode."""
+    images = (base.train, base.held_out)[part]
+    assert images.labels is not None
+    x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)
+    classes = np.empty((count, channels), dtype=np.int64)
+    for channel in range(channels):
+        picked = (mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))).astype(np.int64)
+        x[:, channel], classes[:, channel] = images.x[picked, 0], images.labels[picked]
+    return Split(x, numbered(classes, len(base.space.classes)))
+
+
+SETS = (_stack_of(DIGITS), _stack_of(MNIST))

@@ -13,14 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.dataset import Split
-from pushforward.data.source import Source, folder
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.named_set import Source, folder
 from pushforward.errors import DataError
 
-__all__ = ["MNIST", "SETS"]
-
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images and labels."""
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and labels
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -38,7 +35,6 @@ def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
 
 
 def _fetched(kind: str, train: bool, download: bool) -> Arrays:
-    """Images and labels as torchvision reads them, which fetches them where it may."""
     from torchvision import datasets
 
     with contextlib.redirect_stdout(sys.stderr):

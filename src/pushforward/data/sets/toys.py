@@ -15,11 +15,9 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from pushforward.data.dataset import Split
-from pushforward.data.source import Source
-from pushforward.data.truth import Truth
-
-__all__ = ["SETS", "TOYS", "Toy"]
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.named_set import Source
 
 Floats = NDArray[np.float64]
 Draw = tuple[Floats, NDArray[np.int64] | None]

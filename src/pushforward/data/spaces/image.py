@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["ImageSpace"]
-
 
 @dataclass(frozen=True)
 class ImageSpace(ScaledSpace):

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, checked
-from pushforward.data.levels import level_counts
+from pushforward.data.images.streamed import level_counts
 from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ScaledSpace"]
 
 _CHUNK_ELEMENTS = 1 << 24
 

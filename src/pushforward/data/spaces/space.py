@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["PICTURE_FILES", "Space"]
 
+# The files that samples which are pictures are written to.
 PICTURE_FILES = {
     ".png": ".png (a grid)",
     "": "no ending (a folder of PNGs)",
     ".npz": ".npz",
     ".gif": ".gif (noise to data)",
 }
-"""The files that samples which are pictures are written to."""
 
 
 class Space(ABC):
@@ -48,7 +47,7 @@ class Space(ABC):
         levels: 256 for numbers i / 255, which are stored as uint8; None for numbers with a density.
         as_points: Whether samples are drawn as points of one plot, hence many of them, and not each as a picture.
         has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files hold and metrics of images compare.
-        augmentations: Names of the changes of training examples that suit it (`pushforward.data.sampler.AUGMENTATIONS`).
+        augmentations: Names of the changes of training examples that suit it (`pushforward.data.core.sampler.AUGMENTATIONS`).
     """
 
     noun: ClassVar[str]
@@ -200,16 +199,6 @@ class Space(ABC):
 
     # Conditions
 
-    def check_given(self, condition: Mapping[str, Tensor]) -> None:  # noqa: B027
-        """Refuse given values that no sample meets which is valid; of most kinds of data there are none.
-
-        Args:
-            condition: Values and masks by name, of n samples.
-
-        Raises:
-            UsageError: Naming the values.
-        """
-
     @property
     def label(self) -> Label | None:
         """The classes of examples; None without labels."""
@@ -237,7 +226,6 @@ class Space(ABC):
         return self.label.index(label)
 
     def _without_label(self, label: str | int) -> str:
-        """What to do where there are no labels."""
         return "Leave the label out."
 
     def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:

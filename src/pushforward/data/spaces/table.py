@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from pushforward.data.spaces.scaled import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
-from pushforward.data.tables.comparable import check_constraints, holds
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.given import check_given
-from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.constraints import Constraint, check_constraints, holds
+from pushforward.data.tables.csv_dialect import Layout
 from pushforward.errors import DataError
 from pushforward.table_column import Column
 
@@ -23,12 +21,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["TableSpace"]
 
-ROWS = 65_536
-"""How many rows are encoded at a time."""
+ROWS = 65_536  # how many rows are encoded at a time
+# The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1.
 INDICATOR_SCALE = 0.5**0.5
-"""The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,6 @@ class TableSpace(ScaledSpace):
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
 
     def _without_label(self, label: str | int) -> str:
-        """The column that may be meant."""
         column = self.target or "COLUMN"
         return f"Rows of a table have columns; a flow, ddpm or edm can be given any of them: `given={column}={label}`."
 
@@ -239,14 +234,6 @@ class TableSpace(ScaledSpace):
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
-
-    def check_given(self, condition: Mapping[str, Tensor]) -> None:
-        """Refuse values of known columns by which no row meets all constraints."""
-        if not self.constraints:
-            return
-        for name in (name for name, kind in self.conditions.items() if kind.learned and name in condition):
-            known, width = condition[name].cpu().numpy(), self.starts[-1]
-            check_given(self.fields, self.constraints, self.values(known[:, :width]), known[:, width:] > 0)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Coordinates of the values that they stand for, float32 (n, d)."""

@@ -15,8 +15,6 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["VectorSpace"]
-
 
 @dataclass(frozen=True)
 class VectorSpace(ScaledSpace):

@@ -1,27 +1,33 @@
-"""Conditions that every row of a table meets, such as "end >= start"; `comparable` says what columns they compare."""
+"""Conditions that every row of a table meets, such as "end >= start": what they compare, and which rows meet them."""
 
 from __future__ import annotations
 
 import ast
 import copy
+import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import UsageError
+from pushforward.data.tables.category import TRUTH
+from pushforward.data.tables.parse_errors import some
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
+from pushforward.numbers import finite
+from pushforward.table_column import Column
 
-__all__ = ["TEXT", "Constraint"]
+Fields = Mapping[str, Column]
+Values = Mapping[str, NDArray[np.float64]]
 
-TEXT = ""
-"""Under which the number of a text stands beside those of columns; no column is called so."""
-
+TEXT = ""  # under which the number of a text stands beside those of columns; no column is called so
+_UNKNOWN = 1e300  # the number of a text that no row of its column has
 _COMPARED: dict[type, Callable[..., Any]] = {
     ast.LtE: operator.le,
     ast.GtE: operator.ge,
@@ -33,8 +39,7 @@ _COMPARED: dict[type, Callable[..., Any]] = {
 _COMPUTED: dict[type, Callable[..., Any]] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 _QUOTED = re.compile(r"`([^`]+)`")
 LONGEST, DEEPEST = 500, 50
-_ROUNDING = 1e-12
-"""Relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary."""
+_ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,12 @@ class Constraint:
     def names(self) -> tuple[str, ...]:
         """The columns that it compares."""
         tree, quoted = self._parsed
-        names = (quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name))
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
     @cached_property
     def quoted(self) -> str | None:
         """The text that it compares a column with; None where it compares with none."""
-        tree, _ = self._parsed
-        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-        return next(texts, None)
+        return next((node.value for node in ast.walk(self._parsed[0]) if _is_text(node)), None)  # type: ignore[attr-defined]
 
     def spelled(self, value: float | str | None) -> str:
         """The comparison in one spelling, with this value in place of its text; blanks and kinds of quotes do not count."""
@@ -86,46 +88,23 @@ class Constraint:
     def plain(self) -> bool:
         """Whether its sides are single columns and texts, which are equal or not: all that categories can be compared by."""
         tree, _ = self._parsed
-        sides = (tree.left, *tree.comparators)
-        whole = all(isinstance(side, ast.Name) or _is_text(side) for side in sides)
+        whole = all(isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators))
         return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
 
-    @property
-    def unequal(self) -> bool:
-        """Whether it is a single !=."""
-        tree, _ = self._parsed
-        return len(tree.ops) == 1 and isinstance(tree.ops[0], ast.NotEq)
-
-    def holds(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    def holds(self, values: Values) -> NDArray[np.bool_]:
         """Whether each row meets it, (n,).
 
         Args:
-            values: The numbers of each column, (n,), NaN where missing; that of the text under `TEXT`. See `comparable.numbers`.
+            values: The numbers of each column, (n,), NaN where missing; that of the text under `TEXT`. See `numbers`.
         """
         tree, quoted = self._parsed
         sides = [_computed(side, quoted, values) for side in (tree.left, *tree.comparators)]
         missing: Any = np.any([np.isnan(values[name]) for name in self.names], axis=0)
         compared: Any = True
         for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
-            near = _near(left, right)
-            strict = isinstance(op, (ast.Lt, ast.Gt, ast.NotEq))
-            plain = _COMPARED[type(op)](left, right)
-            compared = compared & ((plain & ~near) if strict else (plain | near))
+            near, plain = _near(left, right), _COMPARED[type(op)](left, right)
+            compared = compared & ((plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near))
         return np.broadcast_to(compared | missing, np.shape(next(iter(values.values())))).copy()
-
-    def possible(self, low: Mapping[str, NDArray[np.float64]], high: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-        """Whether a row may meet it whose numbers lie between two ends, (n,); False only where none does.
-
-        Args:
-            low: The least number of each column, (n,).
-            high: The greatest one.
-        """
-        tree, quoted = self._parsed
-        sides = [_between(side, quoted, low, high) for side in (tree.left, *tree.comparators)]
-        may: Any = True
-        for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
-            may = may & _may(type(op), left, right)
-        return np.broadcast_to(may, np.shape(next(iter(low.values())))).copy()
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
@@ -138,20 +117,15 @@ class Constraint:
 
         text = _QUOTED.sub(named, self.text)
         try:
-            if len(text) > LONGEST:
-                raise SyntaxError("it is too long")
-            tree = ast.parse(text.strip(), mode="eval").body
+            tree = ast.parse(text.strip() if len(text) <= LONGEST else "", mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _refused(self.text) from error
-        if not isinstance(tree, ast.Compare):
-            raise _refused(self.text)
-        if not all(type(op) in _COMPARED for op in tree.ops):
+        if not isinstance(tree, ast.Compare) or not all(type(op) in _COMPARED for op in tree.ops):
             raise _refused(self.text)
         sides = (tree.left, *tree.comparators)
-        for side in sides:
-            if not (_is_text(side) and len(sides) == 2 and any(isinstance(other, ast.Name) for other in sides)):
-                _check(side, self.text)
-        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+        named_side = any(isinstance(side, ast.Name) for side in sides)
+        computable = all(_computable(side) or (_is_text(side) and len(sides) == 2 and named_side) for side in sides)
+        if not computable or not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
             raise _refused(self.text)
         return tree, quoted
 
@@ -160,61 +134,25 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _check(node: ast.AST, text: str, depth: int = 0) -> None:
-    if depth > DEEPEST:
-        raise _refused(text)
+def _computable(node: ast.AST, depth: int = 0) -> bool:
     if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
-        _check(node.left, text, depth + 1)
-        _check(node.right, text, depth + 1)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        _check(node.operand, text, depth + 1)
-    elif isinstance(node, ast.Constant):
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or abs(node.value) > 1e300:
-            raise _refused(text)
-    elif not isinstance(node, ast.Name):
-        raise _refused(text)
+        return depth < DEEPEST and _computable(node.left, depth + 1) and _computable(node.right, depth + 1)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return depth < DEEPEST and _computable(node.operand, depth + 1)
+    return isinstance(node, ast.Name) or (
+        isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) <= 1e300  # type: ignore[arg-type, operator]
+    )
 
 
-def _computed(node: ast.AST, quoted: Mapping[str, str], values: Mapping[str, NDArray[np.float64]]) -> Any:
+def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
     if isinstance(node, ast.BinOp):
-        left, right = _computed(node.left, quoted, values), _computed(node.right, quoted, values)
-        return _COMPUTED[type(node.op)](left, right)
+        return _COMPUTED[type(node.op)](_computed(node.left, quoted, values), _computed(node.right, quoted, values))
     if isinstance(node, ast.UnaryOp):
         return -_computed(node.operand, quoted, values)
     if isinstance(node, ast.Constant):
         return values[TEXT] if isinstance(node.value, str) else np.float64(node.value)  # type: ignore[arg-type]
     assert isinstance(node, ast.Name)
     return values[quoted.get(node.id, node.id)]
-
-
-Ends = tuple[Any, Any]
-"""The least and the greatest value of a side of a comparison."""
-
-
-def _between(
-    node: ast.AST, quoted: Mapping[str, str], low: Mapping[str, NDArray[np.float64]], high: Mapping[str, NDArray[np.float64]]
-) -> Ends:
-    """The ends of a side by interval arithmetic; a column that occurs twice counts as two."""
-    if isinstance(node, ast.BinOp):
-        left, right = _between(node.left, quoted, low, high), _between(node.right, quoted, low, high)
-        results = [_COMPUTED[type(node.op)](a, b) for a in left for b in right]
-        return np.minimum.reduce(results), np.maximum.reduce(results)
-    if isinstance(node, ast.UnaryOp):
-        least, greatest = _between(node.operand, quoted, low, high)
-        return -greatest, -least
-    return _computed(node, quoted, low), _computed(node, quoted, high)
-
-
-def _may(op: type, left: Ends, right: Ends) -> Any:
-    """Whether a comparison holds for some values between the ends of its sides."""
-    if op in (ast.Gt, ast.GtE):
-        return _may({ast.Gt: ast.Lt, ast.GtE: ast.LtE}[op], right, left)
-    if op is ast.Eq:
-        return _may(ast.LtE, left, right) & _may(ast.LtE, right, left)
-    if op is ast.NotEq:
-        return _may(ast.Lt, left, right) | _may(ast.Lt, right, left)
-    near = _near(left[0], right[1])
-    return (left[0] < right[1]) & ~near if op is ast.Lt else (left[0] <= right[1]) | near
 
 
 def _near(left: Any, right: Any) -> Any:
@@ -227,3 +165,129 @@ def _refused(text: str) -> UsageError:
         'by +, - and *, such as end >= start, or of a column with a text, such as state == "open"; names with other characters '
         "than letters, digits and _ stand in backquotes."
     )
+
+
+def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None:
+    """Refuse constraints of columns that there are not, or that cannot be compared so.
+
+    Raises:
+        UsageError: Naming the constraint.
+    """
+    for constraint in constraints:
+        who = f"The constraint {in_quotes(constraint.text)}"
+        for name in constraint.names:
+            if name not in fields:
+                hint = f"{did_you_mean(name, fields)} Columns: {some(fields, 30)}."
+                raise UsageError(f'{who} names "{name}", which is no column (a text stands in quotes).{hint}')
+        compared = [fields[name] for name in constraint.names]
+        unordered = [field for field in compared if field.kind in ("category", "boolean")]
+        if unordered and not (constraint.plain and all(field.levels for field in compared)):
+            raise UsageError(
+                f'{who} compares "{unordered[0].name}", which is a {unordered[0].kind}: categories are compared by == or != with'
+                ' a text in quotes or another column of categories. For an order, a schema gives "kind": "ordinal" and "names".'
+            )
+        text = constraint.quoted
+        if text is not None and np.isnan(_read(compared[0], text)[0]) and not _forbids(constraint, compared[0]):
+            expected = some(compared[0].levels) or "a number, or a date such as 2021-03-04"
+            hint = did_you_mean(text, compared[0].levels)
+            raise UsageError(f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.')
+        shared = _shared(list(_texts(constraint, fields).values())) if text is None and not unordered else ()
+        longest = max((len(field.levels) for field in compared), default=0)
+        if shared and (len(shared) > longest or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)):
+            raise UsageError(
+                f'{who} compares levels that have no order in common. Give the columns the same "names" in a schema.'
+            )
+
+
+def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
+    """Whether each row meets a constraint, (n,).
+
+    Args:
+        constraint: The constraint.
+        fields: The columns of the table by name.
+        values: Their values, (n,), NaN where missing.
+    """
+    return constraint.holds(numbers(constraint, fields, values))
+
+
+def numbers(constraint: Constraint, fields: Fields, values: Values) -> dict[str, NDArray[np.float64]]:
+    """The numbers that a constraint compares, by column, and under `TEXT` that of its text.
+
+    Categories and levels are their places in one list of the texts of all columns that are compared; where all these texts are
+    numbers, they count themselves. Booleans are compared by what they mean: true is yes.
+
+    Args:
+        constraint: The constraint.
+        fields: The columns of the table by name.
+        values: Of each column that it names, float64, NaN where missing.
+    """
+    texts = _texts(constraint, fields)
+    levels = _shared(list(texts.values()))
+    compared: dict[str, Any] = {name: _numbered(fields[name], values[name], texts[name], levels) for name in constraint.names}
+    if constraint.quoted is not None:
+        (name,) = constraint.names
+        place = _read(fields[name], constraint.quoted)
+        unknown = bool(np.isnan(place[0])) and _forbids(constraint, fields[name])
+        compared[TEXT] = np.float64(_UNKNOWN) if unknown else _numbered(fields[name], place, texts[name], levels)[0]
+    return compared
+
+
+def _forbids(constraint: Constraint, field: Column) -> bool:
+    """Whether a constraint forbids one level, which need not occur."""
+    return [type(op) for op in constraint._parsed[0].ops] == [ast.NotEq] and field.kind in ("category", "ordinal")
+
+
+def _numbered(field: Column, values: NDArray[np.float64], texts: Sequence[str], levels: Sequence[str]) -> NDArray[np.float64]:
+    if not levels:
+        return field.numbers(values)
+    places = np.array([*(float(levels.index(text)) for text in texts), math.nan])
+    return places[np.where(np.isnan(values), len(texts), values).astype(np.int64)]
+
+
+def _read(field: Column, text: str) -> NDArray[np.float64]:
+    value = field.read([text])
+    return np.array([iso_date(text)]) if np.isnan(value[0]) and field.kind == "date" else value
+
+
+def iso_date(text: str) -> float:
+    """The seconds since 1970 of a date as ISO 8601 writes it, in UTC unless it says otherwise; NaN for another text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return math.nan
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _texts(constraint: Constraint, fields: Fields) -> dict[str, tuple[str, ...]]:
+    """The levels of each column that a constraint compares; where all are booleans, what these mean."""
+    texts = {name: fields[name].levels for name in constraint.names}
+    truths = {name: tuple(TRUTH.get(text.lower(), "") for text in levels) for name, levels in texts.items()}
+    return truths if all(fields[name].kind == "boolean" and all(truths[name]) for name in texts) else texts
+
+
+def _shared(named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The texts of several columns, in one order; empty for numbers, dates and texts that are numbers."""
+    if not all(named) or all(finite(text) is not None for levels in named for text in levels):
+        return ()
+    return tuple(dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)]))
+
+
+def beyond_ranges(
+    fields: Sequence[Column], values: NDArray[np.float64], given: NDArray[np.bool_], places: Sequence[object]
+) -> str:
+    """A sentence on the given numbers and dates that lie outside of the training rows' ranges; empty without any.
+
+    Args:
+        fields: The table's columns.
+        values: Of each column, (n, columns).
+        given: Which are given, (n, columns).
+        places: What a message calls each row, (n,).
+    """
+    beyond = []
+    for place, field in enumerate(fields):
+        low, high = field.range or (-np.inf, np.inf)
+        rows = np.flatnonzero(given[:, place] & ((values[:, place] < low) | (values[:, place] > high)))
+        if len(rows):
+            cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
+            beyond.append(f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})")
+    return f"Outside of the training rows' range: {some(beyond)}. The model is given the nearest values." if beyond else ""

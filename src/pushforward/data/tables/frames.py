@@ -1,13 +1,13 @@
-"""Data frames of pandas and polars: read as tables, and written from samples."""
+"""Data frames of pandas and polars: read as tables, and written from samples; neither is imported before it is needed."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.tables.category import Category
-from pushforward.data.tables.frame_types import TRUTHS, as_typed, type_of
-from pushforward.data.tables.layout import Layout
+from pushforward.data.tables.csv_dialect import Layout
 from pushforward.data.tables.number import Number
-from pushforward.data.tables.polars_frames import filled_polars, is_polars, polars_frame, polars_type, wants_polars
-from pushforward.data.tables.raw import RawColumn, RawTable
+from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
 from pushforward.table_column import Column, with_gaps
 
-__all__ = [
-    "filled_frame",
-    "for_parquet",
-    "frame_of",
-    "frame_table",
-    "has_pandas",
-    "is_frame",
-    "parquet_frame",
-    "read_parquet",
-    "write_parquet",
-]
-
-
-def has_pandas() -> bool:
-    """Whether pandas is installed."""
-    return importlib.util.find_spec("pandas") is not None
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+TRUTHS = {"true": True, "false": False}
+_POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
 
 
 def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars; neither is imported."""
-    kind = type(value)
-    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] in ("pandas", "polars")
+    """Whether a value is a data frame of pandas or polars."""
+    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
+
+
+def _is_polars(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] == "polars"
 
 
 def frame_table(frame: Any) -> RawTable:
@@ -55,72 +43,53 @@ def frame_table(frame: Any) -> RawTable:
     """
     names, columns, types = [str(name) for name in frame.columns], [], {}
     for place, name in enumerate(names):
-        series = frame[name] if is_polars(frame) else frame.iloc[:, place]
-        values = [_short(value) for value in series.to_list()] if str(series.dtype).lower() == "float32" else series.to_list()
-        style = _style(values)
-        columns.append(RawColumn.of(name, _cells(name, values, style)))
-        if is_polars(frame):
-            types[name] = polars_type(series)
-        else:
-            levels = _cells(name, series.cat.categories.to_list(), style) if hasattr(series, "cat") else ()
-            types[name] = (type_of(series), tuple(levels))
+        series = frame[name] if _is_polars(frame) else frame.iloc[:, place]
+        values = series.to_list()
+        if str(series.dtype).lower() == "float32":  # 45.9 in place of 45.90000152587891
+            values = [value if _missing(value) else float(str(np.float32(value))) for value in values]
+        present = [value for value in values if not _missing(value)]
+        whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
+        days = all(isinstance(value, date) and _at_midnight(value) for value in present)
+        columns.append(RawColumn.of(name, (_cell(name, value, whole, days) for value in values)))
+        kind, levels = _type_of(series)
+        types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
-def _short(value: Any) -> Any:
-    """A number of float32 with its own digits, 45.9, and not those of the float64 number that equals it, 45.90000152587891."""
-    return value if _missing(value) else float(str(np.float32(value)))
+def is_ordered(kind: str) -> bool:
+    """Whether a column's type has ordered levels: an ordered category of pandas, or an Enum of polars."""
+    return kind.startswith("ordered ") or kind.endswith("category:Enum")
 
 
-@dataclass(frozen=True)
-class _Style:
-    """How the values of a column are written.
+def _type_of(series: Any) -> tuple[str, list[Any]]:
+    """The type of a column as a layout holds it, and the levels of a category.
 
-    Args:
-        whole: Whether whole floats lose their point.
-        days: Whether dates at midnight lose their time.
+    Of pandas it is the name, or "category:int64" or "ordered category:str" with the type of the levels; of polars "polars Int64",
+    "polars category:Enum", or "polars Datetime us UTC".
     """
-
-    whole: bool
-    days: bool
-
-
-def _style(values: Sequence[Any]) -> _Style:
-    """Floats lose their point where all are whole, beside missing ones; dates lose their time where all are at midnight."""
-    present = [value for value in values if not _missing(value)]
-    whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
-    return _Style(whole, all(isinstance(value, date) and _midnight(value) for value in present))
-
-
-def _cells(name: str, values: Sequence[Any], style: _Style) -> list[str]:
-    """The texts of values."""
-    known: dict[Any, str] = {}
-    cells = []
-    for value in values:
-        key = (type(value), value)
-        if _missing(value):
-            cells.append("")
-        elif not isinstance(value, (str, int, float)):
-            cells.append(_cell(name, value, style))
-        else:
-            if key not in known:
-                known[key] = _cell(name, value, style)
-            cells.append(known[key])
-    return cells
+    dtype, name = series.dtype, type(series.dtype).__name__
+    if not _is_polars(series):
+        if str(dtype) != "category":
+            return str(dtype), []
+        return f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}", series.cat.categories.to_list()
+    if name in ("Categorical", "Enum"):
+        return f"{_POLARS}category:{name}", dtype.categories.to_list() if name == "Enum" else []
+    details = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}.get(name, ())
+    return _POLARS + " ".join([name, *(str(getattr(dtype, detail) or "-") for detail in details)]), []
 
 
-def _midnight(value: date) -> bool:
+def _at_midnight(value: date) -> bool:
     return not isinstance(value, datetime) or value.time() == time()
 
 
 def _missing(value: Any) -> bool:
-    """Whether a value is None, NaN, or the NA or NaT of pandas."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and math.isnan(value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value))
 
 
-def _cell(name: str, value: Any, style: _Style) -> str:
+def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
+    """The text of a value; floats of a ``whole`` column lose their point, and dates of one of ``days`` their time."""
+    if _missing(value):
+        return ""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
@@ -128,11 +97,9 @@ def _cell(name: str, value: Any, style: _Style) -> str:
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
             raise DataError(f'The column "{name}" holds {value}: expected finite numbers, and NaN where there is no value.')
-        return str(int(value)) if style.whole and value.is_integer() else repr(float(value))
+        return str(int(value)) if whole and value.is_integer() else repr(float(value))
     if isinstance(value, datetime):
-        day = style.days and _midnight(value)
-        pattern = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S.%f" if value.microsecond else "%Y-%m-%d %H:%M:%S"
-        return value.strftime(pattern)
+        return value.strftime("%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}")
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
     raise DataError(f'The column "{name}" holds a {type(value).__name__}: expected numbers, texts, dates or booleans.')
@@ -141,57 +108,88 @@ def _cell(name: str, value: Any, style: _Style) -> str:
 def frame_of(fields: Sequence[Column], values: NDArray[np.float64], layout: Layout = Layout()) -> Any:
     """Values of a table (n, columns) as a data frame: of polars where the table was one, else of pandas.
 
-    Each column has the type that it has in the frame that the layout is of, else the one that its kind has in pandas.
+    Each column has the type that it has in the frame that the layout is of, where that can hold the values, else its own.
 
     Returns:
         The frame; None where the library is not installed.
     """
-    if wants_polars(layout):
-        return polars_frame(fields, values, layout)
-    if not has_pandas():
+    polars = any(kind.startswith(_POLARS) for kind in layout.types) and importlib.util.find_spec("polars") is not None
+    if not polars and importlib.util.find_spec("pandas") is None:
         return None
-    import pandas as pd
-
-    columns = {}
-    for place, field in enumerate(fields):
-        series = _series(pd, field, values[:, place])
-        if layout.types:
-            texts = [text or None for text in field.cells(values[:, place])]
-            series = as_typed(pd, series, layout.types[place], texts, _levels(field, layout.levels[place]))
-        columns[field.name] = series
-    return pd.DataFrame(columns)
+    library: Any = importlib.import_module("polars" if polars else "pandas")
+    types = layout.types or ("",) * len(fields)
+    levels = layout.levels or ((),) * len(fields)
+    series = _polars_series if polars else _pandas_series
+    columns = zip(fields, values.T, types, levels, strict=True)
+    return library.DataFrame({field.name: series(library, field, column, kind, texts) for field, column, kind, texts in columns})
 
 
-def _levels(field: Column, texts: tuple[str, ...]) -> dict[str, str]:
-    """The texts of a category's levels, by the text that the column writes of each.
-
-    None where two are written alike, and of an open column, whose samples are others as well.
-    """
-    if isinstance(field, Number) and field.open:
-        return {}
-    cells = field.cells(field.read(texts))
-    levels = {cell or text: text for cell, text in zip(cells, texts, strict=True)}
-    return levels if len(levels) == len(texts) else {}
-
-
-def _series(pd: Any, field: Column, values: NDArray[np.float64]) -> Any:
+def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
+    """Values as objects of Python, None where missing, and their type in pandas."""
     absent = np.isnan(values)
+    texts = [None if gone else cell for cell, gone in zip(field.cells(values), absent, strict=True)]
     if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
-        return pd.to_datetime(pd.Series(np.where(absent, np.nan, values)), unit="s").dt.round("us")
+        moments = (None if np.isnan(value) else datetime.fromtimestamp(value, UTC) for value in values)
+        return [moment and moment.replace(tzinfo=None) for moment in moments], "datetime64[us]"
     if isinstance(field, Number) and not field.form.pattern:
-        rounded = field.form.rounded(values)
-        if field.kind == "whole":
-            return pd.Series(rounded).astype("Int64") if absent.any() else pd.Series(rounded.astype(np.int64))
-        return pd.Series(rounded)
-    texts = [None if missing else cell for cell, missing in zip(field.cells(values), absent, strict=True)]
-    if isinstance(field, Category) and {name.lower() for name in field.names} == set(TRUTHS):
-        truths = [None if text is None else TRUTHS[text.lower()] for text in texts]
-        return pd.Series(truths, dtype="boolean" if absent.any() else bool)
-    if isinstance(field, Category) and field.names and all(name.lstrip("-").isdecimal() for name in field.names):
-        numbers = pd.Series(field.numbers(values))
-        exact = all(str(int(name)) == name for name in field.names)
-        return numbers.astype("Int64" if absent.any() else np.int64) if exact else pd.Series(texts)
-    return pd.Series(texts)
+        numbers = [None if np.isnan(value) else value for value in field.form.rounded(values).tolist()]
+        if field.kind != "whole":
+            return numbers, "float64"
+        return [None if number is None else int(number) for number in numbers], "Int64" if absent.any() else "int64"
+    if isinstance(field, Category) and field.names and {name.lower() for name in field.names} <= set(TRUTHS):
+        return [None if text is None else TRUTHS[text.lower()] for text in texts], "boolean" if absent.any() else "bool"
+    if isinstance(field, Category) and field.names and all(map(_WHOLE.fullmatch, field.names)):
+        return [None if text is None else int(text) for text in texts], "Int64" if absent.any() else "int64"
+    return texts, ""
+
+
+def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
+    """A pandas series of samples, in the type ``kind`` of the training frame where that can hold them."""
+    objects, own = _objects(field, values)
+    series = pd.Series(objects, dtype=own or None)
+    try:
+        if "category:" in kind:
+            index = pd.Index(levels).astype(kind.partition(":")[2])
+            typed = series.astype(index.dtype).astype(pd.CategoricalDtype(index, ordered=kind.startswith("ordered")))
+        elif "datetime64" in kind and ", " in kind:
+            zone, first = kind.partition(", ")[2].rstrip("]"), np.ones(len(series), dtype=bool)
+            typed = series.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").astype(kind)
+        else:
+            typed = series.astype(kind) if kind else series
+    except (AttributeError, TypeError, ValueError):
+        return series
+    return typed if typed.isna().sum() == series.isna().sum() else series
+
+
+def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
+    """A polars series of samples, in the type ``kind`` of the training frame where that can hold them, else as text."""
+    objects, own = _objects(field, values)
+    cells = [None if np.isnan(value) else cell for value, cell in zip(values, field.cells(values), strict=True)]
+    texts = pl.Series(field.name, cells, dtype=pl.String)
+    name, *details = kind.removeprefix(_POLARS).split(" ")
+    try:
+        if name == "Datetime":
+            unit, zone = details
+            typed = pl.Series(field.name, objects, dtype=pl.Datetime("us"))
+            if zone != "-":  # a time that the clocks skip is an hour later
+                typed, later = (
+                    moments.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+                    for moments in (typed, typed.dt.offset_by("1h"))
+                )
+                typed = typed.fill_null(later)
+            typed = typed.dt.cast_time_unit(unit)
+        elif name == "Decimal":
+            typed = texts.cast(pl.Decimal(*map(int, details)))
+        elif name == "Time":
+            typed = texts.str.to_time("%H:%M:%S%.f")
+        elif "category:" in name or not own:
+            categories = {"category:Enum": pl.Enum(list(levels)), "category:Categorical": pl.Categorical}
+            typed = texts.cast(categories.get(name, pl.String))
+        else:
+            typed = pl.Series(field.name, objects).cast(getattr(pl, name))
+    except (AttributeError, TypeError, ValueError, pl.exceptions.PolarsError):
+        return texts
+    return typed if typed.null_count() == texts.null_count() else texts
 
 
 def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
@@ -203,39 +201,38 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
         values: Their values (n, columns).
         missing: Which are missing in the frame, (n, columns).
     """
-    if is_polars(frame):
-        return filled_polars(frame, fields, values, missing)
-    import pandas as pd
-
-    labels, filled = {str(label): label for label in frame.columns}, frame.copy()
+    polars = _is_polars(frame)
+    library: Any = importlib.import_module("polars" if polars else "pandas")
+    series, labels = _polars_series if polars else _pandas_series, {str(label): label for label in frame.columns}
+    filled = frame.clone() if polars else frame.copy()
     for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]
-        cells = source.tolist()
-        for row, cell in zip(rows.tolist(), _like(pd, source, field, values[rows, place]), strict=True):
-            cells[row] = cell
-        filled[labels[field.name]] = _typed(pd, cells, source)
+        drawn = series(library, field, values[rows, place], *_type_of(source))
+        column = _with_cells(library, field, source, rows, drawn, values[rows, place])
+        if polars:
+            filled = filled.with_columns(column)
+        else:
+            filled[labels[field.name]] = column
     return filled
 
 
-def _like(pd: Any, source: Any, field: Column, values: NDArray[np.float64]) -> list[Any]:
-    """Values as a column of a frame holds them."""
-    if pd.api.types.is_datetime64_any_dtype(source):
-        return list(pd.to_datetime(pd.Series(values), unit="s").dt.round("us").dt.tz_localize(source.dt.tz))
-    present = source.dropna()
-    if any(isinstance(cell, str) for cell in present.tolist()):
-        return field.cells(values)
-    numeric = pd.api.types.is_numeric_dtype(source) and not pd.api.types.is_bool_dtype(source)
-    if isinstance(field, Category) and len(present) and numeric:
-        return field.numbers(values).tolist()
-    return list(_series(pd, field, values))
-
-
-def _typed(pd: Any, cells: list[Any], source: Any) -> Any:
+def _with_cells(
+    library: Any, field: Column, source: Any, rows: NDArray[np.int64], drawn: Any, values: NDArray[np.float64]
+) -> Any:
+    if _is_polars(source):
+        try:
+            return source.clone().scatter(rows, drawn.cast(source.dtype))
+        except library.exceptions.PolarsError:
+            return source.cast(library.String).scatter(rows, drawn.cast(library.String))
+    cells = source.tolist()
+    texts = any(isinstance(cell, str) for cell in cells)
+    for row, cell in zip(rows.tolist(), field.cells(values) if texts else drawn.tolist(), strict=True):
+        cells[row] = cell
     try:
-        typed = pd.Series(cells, index=source.index, dtype=source.dtype)
+        typed = library.Series(cells, index=source.index, dtype=source.dtype)
     except (TypeError, ValueError):
-        return pd.Series(cells, index=source.index)
-    return typed if typed.notna().all() else pd.Series(cells, index=source.index)  # a category that the type does not have
+        return library.Series(cells, index=source.index)
+    return typed if typed.notna().all() else library.Series(cells, index=source.index)
 
 
 def parquet_frame(path: Path) -> Any:
@@ -252,18 +249,13 @@ def parquet_frame(path: Path) -> Any:
         raise DataError(f"{path} cannot be read as a Parquet file: {error}.") from error
 
 
-def read_parquet(path: Path) -> RawTable:
-    """The table of a Parquet file; see `parquet_frame`."""
-    return frame_table(parquet_frame(path))
-
-
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:
     """Write data frames below one another.
 
     Raises:
         MissingExtra: Where pandas or pyarrow is not installed.
     """
-    if frames and is_polars(frames[0]):
+    if frames and _is_polars(frames[0]):
         importlib.import_module("polars").concat(frames).write_parquet(path)
         return
     for_parquet(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)

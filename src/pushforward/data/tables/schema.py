@@ -19,126 +19,83 @@ for the reader alone.
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from pushforward.data.tables.dates import as_written, patterns
-from pushforward.data.tables.facts import TableFacts
-from pushforward.data.tables.faults import Faults, count
-from pushforward.data.tables.format import Format
+from pushforward.data.tables.column_report import TableFacts
 from pushforward.data.tables.inference import KINDS, NUMERIC, Finding, infer, ordered
-from pushforward.data.tables.numerals import GROUPS, dress_of, form_of, is_number, is_whole, point_of
-from pushforward.data.tables.raw import RawColumn
+from pushforward.data.tables.number import Format
+from pushforward.data.tables.number_parsing import date_patterns, form_of, group_of, is_number, is_whole, point_of
+from pushforward.data.tables.parse_errors import Faults
+from pushforward.data.tables.string_columns import RawColumn
 from pushforward.errors import CheckpointError, DataError, UsageError, did_you_mean
+from pushforward.numbers import counted
 
-__all__ = ["decide", "read_schema", "schema_faults", "schema_of", "write_schema"]
-
-MOST_NAMED = 10_000
-"""The most categories of a column that a schema makes a category."""
+MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
 _FORM = tuple(field.name for field in fields(Format) if field.name != "levels")
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
-SAID = "as the schema says"
-_EXPECTED = {"point": '"." or ","', "pattern": 'parts of a date, such as "%d.%m.%Y"'}
 _LARGEST = 1 << 24
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a schema file; `schema_faults` says what is wrong with it.
+    """The content of a schema.
 
     Args:
         source: The file, or its content.
 
     Raises:
-        DataError: If it is no JSON object.
+        DataError: If it is no schema, naming the column and the entry that cannot be.
     """
-    if isinstance(source, Mapping):
-        return dict(source)
-    if isinstance(source, (str, os.PathLike)):
-        return _loaded(Path(source))
-    raise UsageError(f"`schema` is a file or a mapping, got a {type(source).__name__}.")
-
-
-def schema_faults(content: Mapping[str, Any]) -> tuple[list[str], dict[str, Any], frozenset[str]]:
-    """What is wrong with a schema, in sentences; the parts that can be used; and the columns whose entries cannot."""
-    sentences, usable = list(_unknown(content, _WHOLE)), {key: content[key] for key in _WHOLE if key in content}
-    for key in ("missing", "constraints"):
-        if not _texts(content.get(key, [])):
-            sentences.append(f'"{key}" is a list of texts.')
-            usable[key] = []
+    content: Any = source if isinstance(source, Mapping) else _loaded(Path(source))
+    if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
+        raise DataError('The schema is none: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
+    _refuse_unknown("The schema", content, _WHOLE)
+    if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
+        raise DataError('The schema: "missing" and "constraints" are lists of texts.')
     if not isinstance(content.get("target"), str | None):
-        sentences.append('"target" is the name of a column, or null.')
-        usable["target"] = ""
-    columns = content.get("columns", {})
-    if not isinstance(columns, Mapping):
-        sentences.append('"columns" is {"NAME": {"kind": KIND}, ...}.')
-        columns = {}
-    wrong = {str(column): list(_wrong_entry(entry)) for column, entry in columns.items()}
-    sentences += [f'column "{column}": {sentence}' for column, listed in wrong.items() for sentence in listed]
-    usable["columns"] = {column: entry for column, entry in columns.items() if not wrong[str(column)]}
-    return sentences, usable, frozenset(column for column, listed in wrong.items() if listed)
+        raise DataError('The schema: "target" is the name of a column, or null.')
+    for name, entry in content.get("columns", {}).items():
+        _check_entry(f'The schema, column "{name}"', entry)
+    return dict(content)
 
 
-def _wrong_entry(entry: Any) -> Iterator[str]:
-    """What is wrong with the entry of a column."""
-    if not isinstance(entry, Mapping):
-        yield 'expected {"kind": KIND, ...}.'
-        return
-    yield from _unknown(entry, _ENTRY)
-    kind = entry.get("kind")
-    if kind not in KINDS:
-        yield f"the kind is {kind!r}, expected one of {', '.join(KINDS)}.{did_you_mean(str(kind), KINDS)}"
-    for key, value in entry.items():
-        if key in _ENTRY and key != "kind" and not _fits(key, value):
-            yield f'"{key}" is {value!r}, which cannot be{f": expected {_EXPECTED[key]}" if key in _EXPECTED else ""}.'
-    if entry.get("group") and entry["group"] == entry.get("point"):
-        yield f'"group" and "point" are both {entry["group"]!r}: expected two signs.'
-    if "pattern" in entry and kind in KINDS and kind != "date":
-        yield f'"pattern" is for the kind date, and this column is a {kind}.'
-
-
-def _fits(key: str, value: Any) -> bool:
-    if key == "names":
-        return _texts(value) and len(set(value)) == len(value)
-    if key in ("decimals", "least", "digits"):
-        return value is None or (type(value) is int and 0 <= value <= 17)
-    if key == "point":
-        return value in (".", ",")
-    if key == "group":
-        return value in ("", *GROUPS)
-    if key in ("plus", "bare"):
-        return isinstance(value, bool)
-    return isinstance(value, str) and (key != "pattern" or "%" in value)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
-
-
-def _loaded(path: Path) -> dict[str, Any]:
+def _loaded(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"There is no schema {path}. Write one with `pushforward data check FILE --write-schema {path}`.")
     if path.stat().st_size > _LARGEST:
         raise DataError(f"{path} is larger than {_LARGEST >> 20} MB, which no schema is.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON file: {error}.") from error
-    if not isinstance(content, dict):
-        raise DataError(f'{path} is no schema: expected {{"columns": {{...}}}}.')
-    return content
 
 
-def _unknown(content: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
-    """A sentence for each entry of another name."""
+def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in content:
         if key not in known:
-            yield f'unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.'
+            raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
+
+
+def _check_entry(where: str, entry: Any) -> None:
+    if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
+        raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
+    _refuse_unknown(where, entry, _ENTRY)
+    names, form = entry.get("names", []), {name: entry[name] for name in _FORM if name in entry}
+    if not _texts(names) or len(set(names)) < len(names):
+        raise DataError(f'{where}: "names" is a list of different texts.')
+    try:
+        Format(**form)
+    except (DataError, TypeError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
 
 
 def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
@@ -162,16 +119,13 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
     """
     if path.exists():
         raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
-    try:
-        path.write_text(_lined(schema) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error}.") from error
-
-
-def _lined(schema: Mapping[str, Any]) -> str:
     columns = ",\n".join(f"    {_plain(name)}: {_plain(entry)}" for name, entry in schema["columns"].items())
     lines = [f"  {_plain(name)}: {_plain(value)}" for name, value in schema.items() if name != "columns"]
-    return "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}"
+    text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}.") from error
 
 
 def _plain(value: Any) -> str:
@@ -192,86 +146,40 @@ def decide(
     """
     if entry is None:
         return infer(column, missing, lines, faults)
-    own, kind = infer(column, missing, lines, Faults()), entry["kind"]
+    name, kind, why = column.name, entry["kind"], str(entry.get("why") or "as the schema says")
+    if kind == "drop":
+        return Finding(name, kind, why)
     places = column.present(missing)
     texts = [column.texts[place] for place in places]
-    finding = _stated(column.name, entry, texts)
-    finding = replace(finding, why=_why(entry, finding, own), rounds=_rounds(finding, column, places))
-    if kind == "drop":
-        return finding
-    if finding.numeric:
-        odd = [place for place, text in zip(places, texts, strict=True) if not _readable(finding, text)]
+    if kind in NUMERIC:
+        finding = Finding(name, kind, why, _form(kind, entry, texts), rounds=kind == "number" and bool(_DIGITS & set(entry)))
+        odd = [place for place in places if not _readable(finding, column.texts[place])]
     else:
-        known = set(finding.names)
-        odd = [place for place, text in zip(places, texts, strict=True) if text not in known]
-        _check_count(finding, faults)
+        finding = Finding(name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
+        known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
+        odd = [place for place in places if column.texts[place] not in known]
+        if len(known) > limit:
+            faults.add(f'the column "{name}" has {len(known):,} categories: a {kind} has at most {limit:,}.')
     if odd:
-        cells = count(int(column.counts[odd].sum()), "cell")
+        cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(
-            f'the column "{column.name}" is of the kind {kind} in the schema, and {cells} cannot be: '
-            f"{column.where(odd, lines)}. Correct the schema or these rows."
+            f'the column "{name}" is of the kind {kind} in the schema, and {cells} cannot be: {column.where(odd, lines)}. '
+            "Correct the schema or these rows."
         )
     return finding
 
 
-def _stated(name: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Finding:
-    """A column as its entry says; what it leaves out is decided by the cells."""
-    kind = entry["kind"]
-    if kind == "drop":
-        return Finding(name, kind)
-    if kind in NUMERIC:
-        return Finding(name, kind, form=_form(kind, entry, texts))
-    return Finding(name, kind, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
-
-
-def _why(entry: Mapping[str, Any], finding: Finding, own: Finding) -> str:
-    """Why a column is what it is: a reader's own reason, that of its cells where these decide the same, else the schema.
-
-    A column that is left out holds nothing that cells decide, so that the reason is the schema's unless it states theirs.
-    """
-    why = str(entry.get("why") or "")
-    if why and why != own.why and not why.startswith(SAID):
-        return why
-    same = (finding.kind, finding.form, finding.names) == (own.kind, own.form, own.names)
-    if same and (finding.kind != "drop" or why == own.why):
-        return own.why
-    if finding.kind == own.kind:
-        return SAID
-    return f"{SAID}; by its cells alone it would be {'left out' if own.kind == 'drop' else f'of the kind {own.kind}'}"
-
-
-def _rounds(finding: Finding, column: RawColumn, places: Sequence[int]) -> int:
-    """How many cells hold numbers that the schema's digits round."""
-    if finding.kind != "number":
-        return 0
-    form = finding.form
-    values = [form.value(column.texts[place]) for place in places]
-    moved = [math.isfinite(value) and form.value(form.cell(value)) != value for value in values]
-    return int(column.counts[places][moved].sum()) if places else 0
-
-
-def _check_count(finding: Finding, faults: Faults) -> None:
-    limit = 2 if finding.kind == "boolean" else MOST_NAMED
-    if len(finding.names) > limit:
-        faults.add(f'the column "{finding.name}" has {len(finding.names):,} categories: a {finding.kind} has at most {limit:,}.')
-
-
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
-    """How the cells are written: by the entry where it says so, else by the cells."""
     given = {name: entry[name] for name in _FORM if name in entry}
     if kind == "date":
-        if "pattern" in given:
-            return Format(pattern=as_written(given["pattern"], texts))
-        fitting = patterns(texts) if texts else []
+        fitting = [given["pattern"]] if "pattern" in given else date_patterns(texts) if texts else []
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
-    dress = dress_of(texts)
-    group = given.get("group", "" if dress.group == given.get("point") else dress.group)
-    dress = replace(dress, group=group, point="," if group == "." else ".")
-    plain = [dress.plain(text) for text in texts]
-    point = given.get("point", point_of(dress, plain))
+    group = given.get("group", group_of(texts))
+    group = "" if group == given.get("point") else group
+    plain = [text.replace(group, "") for text in texts] if group else texts
+    point = given.get("point", point_of(plain, group))
     form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
-    form = Format() if _DIGITS & set(given) else form
-    return replace(form, **{"point": point, "group": group, "plus": dress.plus, **given})
+    return replace(Format() if _DIGITS & set(given) else form, **{**given, "point": point, "group": group})
 
 
 def _readable(finding: Finding, text: str) -> bool:

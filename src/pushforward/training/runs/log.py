@@ -1,9 +1,8 @@
 """The log of a run: ``metrics.jsonl``, one row for each training step.
 
 A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
-(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was), alarm (those that
-begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them) and rollback (how training went back to the step
-before, as `pushforward.training.recovering.Rollback` has it).
+(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
+begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them).
 """
 
 from __future__ import annotations
@@ -78,7 +77,9 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file away.") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file away."
+        ) from error
 
 
 def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:

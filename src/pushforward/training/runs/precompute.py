@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoisers import Condition
+from pushforward.denoisers.precision import network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.methods.distillation import Trajectories
-from pushforward.denoisers.precision import network_precision
+from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.safe_files import read_json, read_object
-from pushforward.training.loop.budget import Budget
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.disk import appearing, sha256, write_json
-from pushforward.training.options import Settings
 from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.progress import Watcher, duration
+from pushforward.training.options import Settings
 
 CHUNK = 500
 """Examples prepared at a time."""

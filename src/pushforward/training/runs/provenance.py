@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.paths import Source
 from pushforward.data import Dataset, dataset_of
-from pushforward.data.seen import Seen
-from pushforward.data.sources import read as read_data
+from pushforward.data.core.load import read as read_data
+from pushforward.data.core.train_hashes import Seen
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.denoisers import Denoiser
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
 from pushforward.safe_files import read_object

@@ -18,16 +18,16 @@ from pushforward.training.checkpoint.contents import clean_up
 from pushforward.training.checkpoint.integrity import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.saver import stored_for
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.options import ResumeOptions, Settings, budget_in
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.progress import report, watcher_of
+from pushforward.training.loop.progress import watcher_of
+from pushforward.training.loop.trainer import Trainer
+from pushforward.training.options import ResumeOptions, Settings, budget_in
 from pushforward.training.runs import log
 from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.run import load, pick
 from pushforward.training.runs.run_lock import Holding, hold
-from pushforward.training.runs.spec import budget_of, check_spec, command, extend, read_spec, recipe_of
+from pushforward.training.runs.spec import budget_of, check_spec, extend, read_spec, recipe_of
 from pushforward.training.runs.warm_start import mark
-from pushforward.training.loop.trainer import Trainer
 
 
 def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trainer:

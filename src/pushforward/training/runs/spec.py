@@ -12,14 +12,14 @@ from typing import Any
 
 from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.data.seen import seen_in_training
+from pushforward.data.core.train_hashes import seen_in_training
 from pushforward.errors import CheckpointError, MissingExtra
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.safe_files import read_json
-from pushforward.training.loop.budget import Budget
 from pushforward.training.checkpoint.disk import write_json
+from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.torch_generators import seeded
 from pushforward.training.monitor.machine import computed_by
 from pushforward.training.options import Settings

@@ -62,7 +62,7 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
             return replace(recipe, method=method), True
     if trainings(recipe.method):
         raise UsageError(
-            f"This {type(recipe.method).__name__} holds modules that have been given to a training before, and it cannot be built "
+            f"This {type(recipe.method).__name__} holds modules that have been given to a training before, and cannot be built "
             "again from its constructor's arguments. Give a function that makes it: pf.fit(lambda: pf.recipes.flow(data.space, "
             "network=Own()), data, seed=1). To go on from these weights, give the method itself: pf.fit(recipe.method, data)."
         )

@@ -1,0 +1,271 @@
+"""A plain report of a data set: `check`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.arguments import refuse_unknown
+from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.load import LoadOptions, names, read
+from pushforward.data.core.train_hashes import class_counts, rare_classes, shared_examples
+from pushforward.data.images.image_file import UnusableError, opened
+from pushforward.data.images.image_store import image_names
+from pushforward.data.images.packed import Packed, packed_in, tars_in
+from pushforward.data.images.streamed import content_hashes
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.frames import is_frame
+from pushforward.data.tables.schema import schema_of, write_schema
+from pushforward.errors import DataError, UsageError
+from pushforward.replacing import replacing
+from pushforward.safe_files import plain_path
+
+_GROUPS, _NAMED = 5, 5
+_TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
+_APART = "each row is split by itself, as in a survey; one that was written twice cannot be told from it (`copies=together`)"
+
+
+class CheckOptions(LoadOptions, total=False):
+    """The options of `check`, beside those of `load`.
+
+    Args:
+        out: a new file, into which size and sha256 of each file of the source are written, as JSON, with the data's fingerprint.
+        against: a file that an earlier check wrote; files that were added, removed or changed since are named.
+        write_schema: a new file, into which the schema of a table is written: what was decided of each column, to be edited.
+    """
+
+    out: str | os.PathLike[str] | None
+    against: str | os.PathLike[str] | None
+    write_schema: str | os.PathLike[str] | None
+
+
+def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
+    """Read all data as training would, and report on it; also on a source that training would refuse.
+
+    Args:
+        name_or_path: as for `load`.
+        options: out, against and write_schema (`CheckOptions`), and those of `load`.
+
+    Returns:
+        A plain dict: that of `Dataset.describe`, with ``classes`` and ``held_out_classes`` as {name: number of examples},
+        ``range`` (lowest, highest value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns,
+        ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
+        (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
+        splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
+        ``copies`` (of a table: how equal rows are split, a sentence; else None),
+        ``read_as`` (a sentence on a file that may be read in two ways: how it was taken, and how to get the other; else None),
+        ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
+        as lists of {file, reason}, and ``ignored``.
+
+        Of a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
+        ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range
+        (as it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares, all
+        four of the training rows, missing (share of the cells of all rows without a value), examples, and why. Units of
+        coordinates are left out.
+
+        Of image files: ``files`` (how many there are) and ``duplicates``, up to five of the groups of files with the same pixels,
+        as {files, copies}. ``refused`` is the reason why training would refuse the data, else None; then there are ``skipped``
+        and ``name`` alone. ``changes`` has what was ``added``, ``removed`` and ``changed`` since the earlier check, else None,
+        and ``differs`` whether the fingerprint is another one. ``written`` is the file that was written, else None.
+
+    Raises:
+        UsageError, DataError: as for `load`, but not for image files that training would refuse; a file `out` that is there.
+        CheckpointError: if the disk refuses.
+    """
+    refuse_unknown(options, CheckOptions, "data.check")
+    out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
+    if out is not None and Path(out).exists():
+        raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
+    known = None if against is None else read_hashes(Path(against))
+    loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
+    try:
+        data = read(name_or_path, loading)
+        report = _of_data(data) | {"refused": None}
+        if schema is not None:
+            _write_schema(Path(schema), data)
+    except DataError as error:
+        if not error.skipped:
+            raise
+        report = {"name": os.fspath(name_or_path), "refused": str(error), "skipped": _listed(error.skipped), "classes": {}}
+    report |= {"changes": None, "differs": False, "written": None}
+    if is_frame(name_or_path):
+        return report
+    path = Path(name_or_path).expanduser()
+    packed = packed_in(path) if path.is_dir() and os.fspath(name_or_path) not in names() else None
+    if out is None and known is None and packed is None:
+        return report
+    files, fingerprint = file_hashes(path), report.get("fingerprint")
+    if packed is not None:
+        report["refused"] = _not_as_packed(packed, files) or report["refused"]
+    if known is not None:
+        report |= {"changes": compared(known["files"], files), "differs": known["fingerprint"] != fingerprint}
+    if out is not None:
+        content = {"format": FORMAT, "source": os.fspath(name_or_path), "fingerprint": fingerprint, "files": files}
+        with replacing(Path(out)) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        report["written"] = os.fspath(out)
+    return report
+
+
+def _not_as_packed(packed: Packed, files: Files) -> str:
+    digests = {str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]}
+    differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+    return (
+        f"Tars in {packed.folder} with another sha256 than when the images were packed: {', '.join(differing)}. Restore them, or "
+        "pack the images again."
+        if differing
+        else ""
+    )
+
+
+def _of_data(data: Dataset) -> dict[str, Any]:
+    space, x = data.space, data.train.x
+    counts = class_counts(data)
+    hashes, held_out = content_hashes(x), content_hashes(data.held_out.x)
+    report = {
+        **data.describe(),
+        "classes": {name: train for name, (train, _) in counts.items()},
+        "held_out_classes": {name: held_out for name, (_, held_out) in counts.items()},
+        "range": _range(x),
+        "mean": list(space.units.get("mean", ())),
+        "std": list(space.units.get("std", ())),
+        "constant": [_column(space.columns, i) for i in _constant(x)] if len(space.shape) == 1 else [],
+        "integer": [_column(space.columns, i) for i in space.integer],
+        "header": data.header,
+        "read_as": data.read_as or None,
+        "copies": {True: _APART, False: _TOGETHER, None: None}[data.apart],
+        "repeated": int(np.isin(held_out, hashes).sum()),
+        "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
+        "warnings": [*shared_examples(data), *rare_classes(data)],
+        "skipped": _listed(data.skipped),
+        "converted": _listed(data.converted),
+        "ignored": data.ignored,
+    }
+    if data.table is not None and isinstance(space, TableSpace):
+        units = ("range", "mean", "std", "constant", "integer", "binary", "classes", "held_out_classes")
+        stated = {"target": space.target or None, "constraints": [constraint.text for constraint in space.constraints]}
+        fields = {"notes": list(data.table.notes), "fields": data.table.columns(space.fields)}
+        report |= {"table": {"rows": data.table.rows, **data.table.layout, **stated, **fields}, "columns": list(space.names)}
+        return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
+    if several := _in_several_classes(data):
+        report["warnings"] += [
+            f"images that are in several classes: {several:,}. A model that knows classes learns each in all of them: remove the "
+            "copies that are in the wrong class."
+        ]
+    if data.files is not None:
+        groups = [{"files": files[:_NAMED], "copies": len(files)} for files in _copies(data)]
+        report |= {"files": len(data.files.names) + len(data.skipped), "duplicates": groups[:_GROUPS]}
+    return report
+
+
+def _write_schema(path: Path, data: Dataset) -> None:
+    if data.table is None or not isinstance(data.space, TableSpace):
+        raise UsageError(
+            f"`write_schema` is for tables of mixed types, and {data.name} is read as {data.space.noun}s. A .csv of numbers is "
+            "read as a table with `table=True`."
+        )
+    constraints = [constraint.text for constraint in data.space.constraints]
+    write_schema(path, schema_of(data.table, data.space.target, constraints))
+
+
+def _in_several_classes(data: Dataset) -> int:
+    """How many images are in several classes; 0 for other data, in which classes may share an example."""
+    if not data.space.has_pixels or data.train.labels is None or data.held_out.labels is None:
+        return 0
+    hashes = np.concatenate([data.train.hashes, data.held_out.hashes])
+    pairs = np.unique(np.stack([hashes, np.concatenate([data.train.labels, data.held_out.labels]).view(np.uint64)]), axis=1)
+    return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+
+def _copies(data: Dataset) -> Iterator[list[str]]:
+    """The files of each group with the same pixels, the largest group first."""
+    assert data.files is not None
+    order = np.argsort(data.files.hashes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(data.files.hashes[order])) + 1)
+    for group in sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0])):
+        yield [data.files.names[i] for i in group]
+
+
+def _range(x: NDArray[Any]) -> list[float]:
+    if hasattr(x, "level_counts"):  # images that stay on disk
+        used = np.flatnonzero(x.level_counts().sum(0))
+        return [float(used[0]) / 255, float(used[-1]) / 255]
+    scale = 255 if x.dtype == np.uint8 else 1
+    return [float(x.min()) / scale, float(x.max()) / scale]
+
+
+def _constant(x: NDArray[Any]) -> list[int]:
+    flat = x.reshape(len(x), -1)
+    return [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()]
+
+
+def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"file": file, "reason": reason} for file, reason in files]
+
+
+def _column(columns: tuple[str, ...], index: int) -> str:
+    return columns[index] if columns else str(index)
+
+
+FORMAT = "pushforward-files-1"
+MAX_BYTES = 2**30
+
+# ``bytes`` and ``sha256`` of each file by its name, None for one that cannot be read
+Files = dict[str, dict[str, Any]]
+
+
+def file_hashes(path: Path) -> Files:
+    """Size and sha256 of each file of a source: the images of a folder, its tars, or the file itself; none of a named set."""
+    if not path.exists():
+        return {}
+    folder = path if path.is_dir() else path.parent
+    names = [path.name] if not path.is_dir() else [tar.name for tar in tars_in(path)] or image_names(path)[0]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return dict(zip(names, pool.map(lambda name: _described(folder / name), names), strict=True))
+
+
+def _described(path: Path) -> dict[str, Any]:
+    try:
+        with opened(path) as file:
+            digest = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+    except (OSError, UnusableError):
+        return {"bytes": None, "sha256": None}
+
+
+def read_hashes(path: Path) -> dict[str, Any]:
+    """What `pushforward.data.check` wrote down of a source: fingerprint, and files by name.
+
+    Raises:
+        DataError: a file that is not there or not of this kind.
+    """
+    try:
+        if plain_path(path).stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES >> 30} GB")
+        content = json.loads(path.read_bytes())
+        return {
+            "fingerprint": content["fingerprint"],
+            "files": {str(name): dict(file) for name, file in content["files"].items()},
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{path} holds no files of a data set ({error}): expected what `pushforward data check` wrote as its `out`."
+        ) from error
+
+
+def compared(known: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of files that were added, removed and changed since, each sorted; what is known of a file may be anything."""
+    changed = [name for name, file in files.items() if name in known and known[name] != file]
+    return {
+        "added": sorted(files.keys() - known.keys()),
+        "removed": sorted(known.keys() - files.keys()),
+        "changed": sorted(changed),
+    }

@@ -1,0 +1,194 @@
+"""Hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
+
+The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
+examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.
+
+References:
+    Zobrist, A New Hashing Method with Application for Game Playing (1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.keys import mix
+from pushforward.errors import DataError
+
+Hashes = NDArray[np.uint64]
+
+# An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
+ATOM = 20
+SHARE = 10  # one example in so many is held out
+# Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
+REPEATING = 0.05
+# A column of whole numbers is closed with at most so many values, which occur so often on average among the different rows.
+CLOSED, OCCURS = 128, 5
+_KEY = 0x5EED_0F_5711
+_BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
+
+
+def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
+    """Hash examples by their content.
+
+    An image has one hash whether it is stored in gray, in equal colours or with an opaque alpha channel; -0 counts as 0.
+
+    Args:
+        x: images uint8 (n, C, H, W), or vectors float32 (n, d).
+
+    Returns:
+        uint64 (n,), uniform.
+    """
+    step = max(1, _BYTES // max(1, x[:1].nbytes))
+    blocks = [_block(x[start : start + step]) for start in range(0, len(x), step)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.uint64)
+
+
+def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
+    if x.ndim != 4 or x.shape[1] not in (3, 4):
+        return _folded(x)
+    needed, hashes = _channels(x), np.empty(len(x), dtype=np.uint64)
+    for channels in np.unique(needed):
+        same = needed == channels
+        hashes[same] = _folded(x[same, :channels])
+    return hashes
+
+
+def _channels(x: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many channels each image needs: 1 for gray, 3 for colours, 4 with transparency."""
+    gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
+    needed = np.where(gray, 1, 3)
+    return needed if x.shape[1] == 3 else np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
+
+
+def _folded(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
+    if x.dtype.kind == "f":
+        x = (x + np.float32(0)).astype("<f4")  # -0 becomes 0
+    content = np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
+    count = -(-content.shape[1] // 8)
+    padded = np.zeros((len(x), 8 * count), dtype=np.uint8)
+    padded[:, : content.shape[1]] = content
+    words = padded.view("<u8").astype(np.uint64, copy=False)
+    places = mix(_KEY, *x.shape[1:], np.arange(count))
+    return mix(mix(words ^ places).sum(axis=1, dtype=np.uint64))
+
+
+def distinct(hashes: Hashes) -> Hashes:
+    """The different hashes, sorted; by a sort, which is 30 times faster for integers than the hash table of `numpy.unique`."""
+    ranked = np.sort(hashes)
+    return ranked[np.r_[True, ranked[1:] != ranked[:-1]]] if len(ranked) else ranked
+
+
+def among(hashes: Hashes, ranked: Hashes) -> NDArray[np.bool_]:
+    """Which hashes (n,) are among sorted ones, bool (n,)."""
+    if not len(ranked):
+        return np.zeros(len(hashes), dtype=bool)
+    return ranked[np.minimum(np.searchsorted(ranked, hashes), len(ranked) - 1)] == hashes
+
+
+def repeated(hashes: Hashes) -> NDArray[np.int64]:
+    """How many examples share each example's hash, int64 (n,), at least 1."""
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return counts[inverse.reshape(-1)]
+
+
+def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
+    """Whether equal rows of a table are draws of their own, as in a survey, and not copies of one.
+
+    So it is where more than 5 % of the rows equal another one, and no column is a date or an open number: one with a fraction, or
+    with many values. A survey that was written twice looks the same.
+
+    Args:
+        hashes: of the rows, uint64 (n,).
+        numbers: the values of its columns of numbers, float64 (n,) each; None for a table with dates.
+    """
+    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    if numbers is None or counts[counts > 1].sum() <= REPEATING * len(hashes):
+        return False
+    different = [np.unique(values[first]) for values in numbers]
+    return all(len(values) <= min(CLOSED, len(first) / OCCURS) and not np.nansum(values % 1) for values in different)
+
+
+def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
+    """The same hashes, but copies of examples that occur more than ``most`` times are numbered and get hashes of their own."""
+    order = np.flatnonzero(repeated(hashes) > most)
+    order = order[np.argsort(hashes[order], kind="stable")]
+    ranked = hashes[order]
+    first = np.r_[True, ranked[1:] != ranked[:-1]]
+    number = np.arange(len(order)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+    known = hashes.copy()
+    known[order] = mix(ranked, number)
+    return known
+
+
+def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
+    """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
+
+    So an example stays on its side whatever is added, removed or put into another order, and copies of an example fall on one
+    side (but copies of an example that occurs more than `ATOM` times are split as examples of their own). In a small data set the
+    two lowest hashes are held out even where they are above that bound (the lowest one, with fewer than five different examples),
+    and the highest hash of each class is always trained on.
+
+    Args:
+        hashes: of all examples, from `example_hashes`, uint64 (n,).
+        labels: label numbers (n,), or None.
+        count: hold out exactly so many, in the classes' proportions, for sources that never change.
+
+    Returns:
+        Sorted indices, int64.
+
+    Raises:
+        DataError: fewer than two examples, no two different ones, or no class with two different ones.
+    """
+    n = len(hashes)
+    if n < 2:
+        raise DataError(f"The data has {n} example{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
+    if count is not None:
+        return _exactly(hashes, np.zeros(n, dtype=np.int64) if labels is None else labels, count)
+    distinct, inverse = np.unique(numbered_copies(hashes, ATOM), return_inverse=True)
+    ranks = inverse.reshape(-1)
+    if len(distinct) < 2:
+        raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")
+    trained = np.zeros(len(distinct), dtype=bool)
+    trained[_highest(ranks, labels)] = True
+    free = np.flatnonzero(~trained)
+    if not len(free):
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
+    held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
+    held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
+    return np.flatnonzero(held[ranks])
+
+
+def _highest(ranks: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    if labels is None:
+        return ranks.max(keepdims=True)
+    highest = np.full(labels.max() + 1, -1)
+    np.maximum.at(highest, labels, ranks)
+    return highest[highest >= 0]
+
+
+def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The lowest hashes of each class, ``count`` in all."""
+    sizes = np.bincount(labels)
+    if sizes.max() < 2:
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
+    quota, order = _shares(sizes, count), np.argsort(hashes, kind="stable")
+    ordered = labels[order]
+    chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
+    return np.sort(np.concatenate(chosen))
+
+
+def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Split a count in proportion to sizes, by largest remainders (ties: the first class), leaving one of each."""
+    exact = sizes * count / sizes.sum()
+    quota = np.floor(exact).astype(np.int64)
+    largest = np.argsort(-(exact - quota), kind="stable")
+    quota[largest[: count - quota.sum()]] += 1
+    spare = np.maximum(sizes - 1, 0)
+    short = int(np.maximum(quota - spare, 0).sum())
+    quota = np.minimum(quota, spare)
+    for _ in range(min(short, int((spare - quota).sum()))):
+        quota[np.argmax(spare - quota)] += 1
+    return quota

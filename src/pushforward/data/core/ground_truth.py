@@ -1,0 +1,109 @@
+"""Known facts of the distribution of a data set; metrics compare samples with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.keys import mix
+
+Floats = NDArray[np.float64]
+_ANEW = 0xF1_7ED
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A distribution of vectors whose density is known: a mixture of round Gaussians, or any other that ``log_pdf`` gives.
+
+    Args:
+        centres: centres of the modes, (k, d); k = 0 where there are no such modes.
+        std: standard deviation of each (round, Gaussian) mode; 0 where there are no modes.
+        weights: probability of each mode, (k,).
+        log_pdf: log density of examples (n, d) -> (n,) for a distribution that is no mixture of Gaussians.
+    """
+
+    centres: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    std: float = 0.0
+    weights: Floats = field(default_factory=lambda: np.zeros(0))
+    log_pdf: Callable[[Floats], Floats] | None = None
+
+    def log_density(self, x: NDArray[np.floating]) -> Floats:
+        """Log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
+
+        Args:
+            x: data units, (n, d).
+
+        Returns:
+            float64 (n,); minus infinity outside the support.
+        """
+        x64 = np.asarray(x, dtype=np.float64)
+        if self.log_pdf is not None:
+            return self.log_pdf(x64)
+        squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
+        variance, d = self.std**2, x64.shape[1]
+        terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
+        top = terms.max(axis=1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The truth of stacked images (`pushforward.data.sets.stacked`).
+
+    Args:
+        base: the data set of labelled images that are stacked, one channel each.
+        train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
+        held_out: the mode of each held-out example, int64 (m,).
+        channels: how many images an example holds.
+    """
+
+    base: Any
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    channels: int
+
+    @property
+    def modes(self) -> int:
+        """How many modes there are, classes to the power of channels; all are about equally frequent."""
+        return len(self.base.space.classes) ** self.channels
+
+    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> NDArray[np.uint8]:
+        """New examples from some of the training images alone, in the classes' proportions among all of them.
+
+        Args:
+            images: numbers of the images, examples of ``base.train``.
+            count: how many examples to make.
+            key: words on which depends which images meet.
+
+        Returns:
+            uint8 (count, channels, H, W).
+        """
+        train = self.base.train
+        assert train.labels is not None
+        places = np.arange(count * self.channels)
+        wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
+        picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
+        for label in np.unique(wanted):
+            of_class, of_label = images[train.labels[images] == label], wanted == label
+            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
+            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
+        x = train.x[picked, 0]
+        return x.reshape(count, self.channels, *x.shape[1:])
+
+
+def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The classes of an example's channels as one number, the first channel's counting most.
+
+    Args:
+        classes: (n, channels), from 0 to count - 1.
+        count: how many classes there are.
+
+    Returns:
+        int64 (n,), from 0 to count ** channels - 1.
+    """
+    places = count ** np.arange(classes.shape[1] - 1, -1, -1, dtype=np.int64)
+    return np.asarray(classes, dtype=np.int64) @ places

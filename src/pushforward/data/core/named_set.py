@@ -1,0 +1,173 @@
+"""Named data sets: their descriptions, and how they are read."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.reading import Reading
+from pushforward.data.images import image_set
+from pushforward.errors import DataError, UsageError
+from pushforward.registries import SETS
+
+
+def folder() -> Path:
+    """The folder of downloaded sets: ``PUSHFORWARD_DATA``, else ``pushforward`` in the user's cache folder.
+
+    Raises:
+        DataError: for a user without a home.
+    """
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
+    place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
+    if place.startswith("~"):
+        raise DataError(f"{place} is no folder, as this user has no home: set PUSHFORWARD_DATA to the folder of data sets.")
+    return Path(place)
+
+
+def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
+    """The rows of a .csv or .csv.gz of whole numbers inside an installed package, which is not imported.
+
+    Args:
+        package: Its name.
+        file: The path of the file inside it.
+
+    Returns:
+        int64 (rows, columns); None where this version of the package has no such file.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / file
+        if path.is_file():
+            return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
+    return None
+
+
+def resized(split: Split, size: tuple[int, int]) -> Split:
+    """Images of another size, which keep the hashes of the images that they come from."""
+    return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(ABC):
+    """A data set with a name. Its description needs no reading, so that sets are listed at once.
+
+    Args:
+        name: under which `pushforward.data.load` reads it.
+        what: one line that describes it.
+        shape: shape of one example.
+        counts: numbers of training and held-out examples.
+        classes: class names; empty without labels.
+        needs_download: whether the data is fetched over the network once.
+        labelled: whether labels are used by default.
+        package: the optional package that holds the data; empty where none is needed.
+        extra: the extra of pushforward that installs this package.
+    """
+
+    name: str
+    what: str
+    shape: tuple[int, ...]
+    counts: tuple[int, int]
+    classes: tuple[str, ...] = ()
+    needs_download: bool = False
+    labelled: bool = True
+    package: str = ""
+    extra: str = ""
+
+    def dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        """Read the data and split it.
+
+        Args:
+            reading: how.
+            others: all named data sets.
+
+        Raises:
+            UsageError: an option that does not apply.
+            DataError: data that cannot be found or read.
+        """
+        reading.refuse_table(self.name)
+        reading.refuse_stream(self.name)
+        if reading.size and len(self.shape) == 1:
+            raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
+        return self._dataset(reading, others)
+
+    @abstractmethod
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Named):
+    """A data set that a function reads or draws.
+
+    Args:
+        read: (download) -> training and held-out examples; None instead of the latter holds some out.
+        held_out: how many examples to hold out where ``read`` gives one split; None for a tenth.
+        truth: known facts of the distribution; metrics of modes need it.
+    """
+
+    read: Callable[[bool], tuple[Split, Split | None]]
+    held_out: int | None = None
+    truth: Truth | None = None
+
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        splits = self.read(reading.download)
+        train, held_out = splits if isinstance(splits, tuple) else (splits, None)
+        for split in (train, held_out):
+            if split is not None and split.x.shape[1:] != self.shape:
+                raise DataError(f"{self.name} has examples of shape {split.x.shape[1:]}, and says that they have {self.shape}.")
+        if reading.size:
+            train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
+        options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
+        test = self.held_out if held_out is None else held_out
+        return build(self.name, train, test, schema=Schema(self.classes), **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(Named):
+    """A data set derived from another one.
+
+    Args:
+        base: the other one's name.
+        derive: (the other one, this one, reading) -> the data.
+        whole: whether ``derive`` receives all of the other one, and applies ``reading.limit`` itself.
+    """
+
+    base: str
+    derive: Callable[[Dataset, Derived, Reading], Dataset]
+    whole: bool = False
+
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
+        if self.base not in others:
+            raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
+        base = others[self.base].dataset(Reading(size=reading.size, limit=limit, seed=seed, download=reading.download), others)
+        return self.derive(base, self, reading)
+
+
+def register(*sets: Named) -> None:
+    """Let `pushforward.data.load` and the command line find further data sets; one that was added before is replaced.
+
+    Raises:
+        UsageError: For a name that belongs to one of the package's own, or that could be a path.
+    """
+    for part in sets:
+        SETS.add(part.name, part)
+
+
+def check_set(name: str, part: Named) -> None:
+    """Refuse a name that could be a path."""
+    if not name or set(name) & set("/\\") or name.endswith((".py", ".csv", ".npy", ".npz")):
+        raise UsageError(f'"{name}" cannot be the name of a data set: it would be taken for a path.')

@@ -1,0 +1,325 @@
+"""Batches as a pure function of their number: resuming needs no state but a count.
+
+Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e holds every training example
+once, in an order keyed by (seed, e). Augmentation of an example is keyed by (seed, epoch, index), hence independent of
+the batch size and of the other examples of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.keys import bits, mix, permutation
+from pushforward.data.images.streamed import Streamed
+from pushforward.errors import UsageError, did_you_mean
+
+AUGMENTATIONS = {
+    "flip": "mirror left and right with probability 1/2",
+    "shift": "move by up to an eighth of the size (at least 1 pixel) in each direction, edges repeated",
+    "dequantise": "move every value uniformly within its level of 256, so that the data has a density",
+}
+RESIDENT_BYTES = 256 * 2**20
+_ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL, _BITS = 1, 2, 3, 4, 5, 6
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of a training step.
+
+    Args:
+        x: float32 (n, *shape), model units.
+        condition: None, or the conditions' values by name, each of length n, such as ``{"label": int64 (n,)}``.
+        fields: Prepared inputs beside x, by name, each of length n; ``batch["z"]`` reads one.
+    """
+
+    x: Tensor
+    condition: dict[str, Tensor] | None = None
+    fields: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many examples."""
+        return len(self.x)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A further field by its name, (n, ...).
+
+        Raises:
+            UsageError: For a name that the batch does not hold.
+        """
+        if name not in self.fields:
+            held = ", ".join(("x", *self.fields))
+            raise UsageError(
+                f'This batch has no field "{name}"; it has {held}. Further fields are what a method returns by name from '
+                "`prepared(x, condition, draws)`."
+            )
+        return self.fields[name]
+
+    def take(self, index: Any) -> Batch:
+        """The examples of a slice or index tensor, with their conditions and fields."""
+        condition = self.condition and {name: value[index] for name, value in self.condition.items()}
+        return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
+
+
+class Sampler:
+    """Training batches of a dataset in model units.
+
+    Examples are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they
+    are stored. Images that stay on disk are decoded ahead, batch by batch. Examples of zeros and ones that have probabilities
+    are drawn from them again in every epoch.
+
+    Args:
+        dataset: where the examples come from; only its training split is read.
+        batch: examples per batch, at least 1; may exceed the number of examples.
+        seed: keys order and augmentation.
+        augment: any of `AUGMENTATIONS`; images only.
+        conditions: names of the conditions that batches carry; None for all that the dataset has.
+
+    Raises:
+        UsageError: a batch below 1, an unknown augmentation, or augmentation of vectors.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: int,
+        *,
+        seed: int = 0,
+        augment: Iterable[str] = (),
+        conditions: Iterable[str] | None = None,
+    ) -> None:
+        self.dataset, self.batch_size = dataset, int(batch)
+        self.seed, self.augment = int(seed), tuple(augment)
+        self.conditions = tuple(dataset.train.values if conditions is None else conditions)
+        if self.batch_size < 1:
+            raise UsageError(f"A batch of {batch} examples is empty: give at least 1.")
+        for name in self.augment:
+            if name not in AUGMENTATIONS:
+                known = ", ".join(AUGMENTATIONS)
+                raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
+        if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
+            noun = dataset.space.noun
+            raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
+        self._stored = dataset.train.x if dataset.probabilities is None else dataset.probabilities
+        self._small = not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
+        self._converted = self._small and not self.augment and dataset.probabilities is None
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._stores: dict[str, tuple[Tensor | Prefetch, dict[str, Tensor] | None]] = {}
+
+    @property
+    def examples_per_epoch(self) -> int:
+        """How many examples the training split has."""
+        return len(self.dataset.train)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
+        if epoch not in self._orders:
+            while len(self._orders) > 1:
+                del self._orders[next(iter(self._orders))]
+            self._orders[epoch] = permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)
+        return self._orders[epoch]
+
+    def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Epochs and indices of the examples of the positions start .. stop-1 of the endless sequence of epochs.
+
+        Args:
+            start: first position, at least 0.
+            stop: one past the last position.
+
+        Returns:
+            Two int64 arrays (stop - start,): epochs, indices.
+        """
+        if start < 0:
+            raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
+        n = self.examples_per_epoch
+        epochs, index = [], []
+        while start < stop:
+            epoch, offset = divmod(start, n)
+            taken = self.order(epoch)[offset : offset + stop - start]
+            epochs.append(np.full(len(taken), epoch, dtype=np.int64))
+            index.append(taken)
+            start += len(taken)
+        return (epochs[0], index[0]) if len(index) == 1 else (np.concatenate(epochs), np.concatenate(index))
+
+    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+        """Batch number 0, 1, 2, ...; the same number always gives the same batch.
+
+        Args:
+            number: which batch.
+            device: where its tensors go.
+            index: slice of the examples that are wanted; no others are read, changed or moved. None takes all.
+
+        Returns:
+            The examples in model units.
+        """
+        epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
+        values, conditions = self._store(device)
+        chosen = torch.from_numpy(numbers).to("cpu" if isinstance(values, Prefetch) else values.device)
+        x = values.batch(number, index) if isinstance(values, Prefetch) else values.index_select(0, chosen)
+        if self.dataset.probabilities is not None:
+            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(x.device)
+        if self.augment:
+            x = self._augmented(x, epochs, numbers)
+        condition = _condition_at(conditions, chosen, device)
+        x = x.to(device)
+        u = x if self._converted else self._model_units(x)
+        return Batch(self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition)
+
+    def _numbers(self, number: int, index: slice | None) -> NDArray[np.int64]:
+        return self.positions(*positions_of(number, self.batch_size, index))[1]
+
+    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, dict[str, Tensor] | None]:
+        """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
+
+        Of images that stay on disk, what decodes batches.
+        """
+        split = self.dataset.train
+        key = str(device) if self._small else "cpu"
+        if key not in self._stores:
+            conditions = split.condition(self.conditions, device=key)
+            if isinstance(self._stored, Streamed):
+                self._stores[key] = Prefetch(self._stored, self._numbers), conditions
+            else:
+                values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
+                self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
+        return self._stores[key]
+
+    def _model_units(self, x: Tensor) -> Tensor:
+        return self.dataset.space.to_model(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x)
+
+    def _augmented(self, x: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
+        n, channels, height, width = x.shape
+        down, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        if "shift" in self.augment:
+            down = self._integers(_DOWN, epochs, index, height)
+            right = self._integers(_RIGHT, epochs, index, width)
+        row = np.clip(np.arange(height) - down[:, None], 0, height - 1)
+        column = np.clip(np.arange(width) - right[:, None], 0, width - 1)
+        if "flip" in self.augment:
+            flipped = (mix(_FLIP, self.seed, epochs, index) >> np.uint64(63)).astype(bool)
+            column[flipped] = width - 1 - column[flipped]
+        pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
+        places = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
+        return x.flatten(2).gather(2, places).view(x.shape)
+
+    def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
+        """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
+        words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
+        uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
+        std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
+        return u + uniform.view(u.shape).to(u) / (255 * std)
+
+    def _integers(self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        """Uniform integers from -m to m, m = max(1, size // 8)."""
+        reach = max(1, size // 8)
+        return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
+
+
+def _condition_at(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
+    return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
+
+
+def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
+    """Where the wanted examples of a batch begin and end in the endless sequence of epochs.
+
+    Raises:
+        UsageError: For examples with gaps.
+    """
+    start, stop, step = (slice(None) if index is None else index).indices(size)
+    if step != 1:
+        raise UsageError(f"The examples of a part of a batch must be consecutive, got {index}.")
+    return number * size + start, number * size + max(start, stop)
+
+
+class PreparedSampler:
+    """Training batches of something computed from a dataset once, in the order of the examples of `Sampler`.
+
+    Args:
+        dataset: where the examples come from.
+        prepared: what was computed from its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
+        batch: examples per batch, at least 1.
+        seed: keys the order.
+        conditions: names of the conditions that batches carry; None for all that the dataset has.
+
+    Raises:
+        UsageError: a batch below 1, or another number of examples.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        prepared: Mapping[str, Tensor],
+        batch: int,
+        *,
+        seed: int = 0,
+        conditions: Iterable[str] | None = None,
+    ) -> None:
+        for name, value in prepared.items():
+            if len(value) != len(dataset.train):
+                raise UsageError(f'{len(value)} examples of "{name}" were prepared of {len(dataset.train)} training examples.')
+        self.prepared, self.order = dict(prepared), Sampler(dataset, batch, seed=seed, conditions=conditions)
+        self.condition = dataset.train.condition(self.order.conditions)
+
+    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+        """Batch number 0, 1, 2, ...; the inputs computed from the examples of `Sampler.batch`."""
+        _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
+        chosen = torch.from_numpy(positions)
+        fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}
+        return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)
+
+
+_Key = tuple[int, int | None, int | None, int | None]
+
+
+class Prefetch:
+    """The images of batches; which those are is a function of a batch's number, so that the next ones are known.
+
+    Args:
+        x: the images; their ``workers`` decode as many batches at once and hold twice as many.
+        numbers: (number of a batch, the part of it that is wanted) -> which images.
+    """
+
+    def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]) -> None:
+        self.x, self.numbers = x, numbers
+        self._pool: ThreadPoolExecutor | None = None
+        self._coming: dict[_Key, Future[NDArray[np.uint8]]] = {}
+        self._last: tuple[_Key, Tensor] | None = None
+
+    def batch(self, number: int, part: slice | None) -> Tensor:
+        """The images of a batch, uint8 (n, C, H, W); the next ones are begun.
+
+        Raises:
+            DataError: a file that is gone, or has changed since the data was first read.
+        """
+        key = _key(number, part)
+        if self._last is None or self._last[0] != key:  # some methods take a batch several times
+            coming = self._coming.pop(key, None)
+            self._begin(number, part)
+            images = self.x.decoded(self.numbers(number, part)) if coming is None else coming.result()
+            self._last = key, torch.from_numpy(images)
+        return self._last[1]
+
+    def _begin(self, number: int, part: slice | None) -> None:
+        """Let the threads decode the batches that follow, and forget others."""
+        if not self.x.workers:
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
+        following = {_key(later, part): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
+        for key in [key for key in self._coming if key not in following]:
+            self._coming.pop(key).cancel()
+        for key, later in following.items():
+            if key not in self._coming:
+                self._coming[key] = self._pool.submit(self.x.decoded, self.numbers(later, part))
+
+
+def _key(number: int, part: slice | None) -> _Key:
+    return (number, None, None, None) if part is None else (number, part.start, part.stop, part.step)

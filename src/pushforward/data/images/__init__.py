@@ -1,0 +1,1 @@
+"""Images: files, stores of them, and images that stay on disk."""

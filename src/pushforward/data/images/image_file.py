@@ -1,0 +1,254 @@
+"""Image files: one file of any common format as 8-bit pixels, or the reason why it is left out."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.array_headers import array_header
+from pushforward.data.core.example_hashes import Hashes, example_hashes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
+MAX_PIXELS = 64_000_000
+# Decoders that are tried for any ending; some of the others start programs (EPS).
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_ROTATED = frozenset(range(2, 9))
+_ORIENTATION = 0x0112
+MAX_BESIDE = 16 * 2**20  # bytes of a file that are no pixels
+MAX_CHUNKS = 100_000
+MAX_TEXTS = 16  # compressed texts, each of which may unpack to a megabyte
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = (b"IDAT", b"fdAT")
+_PACKED = (b"zTXt", b"iTXt", b"iCCP")
+
+
+class UnusableError(Exception):
+    """A file that is left out; the message is the reason."""
+
+
+@dataclass
+class ImageFile:
+    """An image file that was read.
+
+    Args:
+        file: its path below the folder that is read, or its name in an archive.
+        pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
+        notes: the conversions to 8-bit gray, RGB or RGBA.
+        reason: why it is left out.
+        hash: of its pixels before they were scaled (`example_hashes`), uint64 (1,); None where they were not.
+    """
+
+    file: str
+    pixels: NDArray[np.uint8] | None = None
+    notes: list[str] = field(default_factory=list)
+    reason: str = ""
+    hash: Hashes | None = None
+
+
+def opened(path: Path) -> BinaryIO:
+    """A plain file, opened for reading.
+
+    Raises:
+        UnusableError: If it is a pipe, a device or the like, which may never end.
+        OSError: If it is gone or cannot be read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise UnusableError("no plain file")
+    return open(path, "rb")
+
+
+def decoded(open_file: Callable[[], BinaryIO], file: str, size: tuple[int, int] | None) -> ImageFile:
+    """Decode a file, and scale it to cover ``size`` (height, width) where that is given; it raises nothing.
+
+    Args:
+        open_file: opens the file.
+        file: its name.
+        size: in pixels.
+    """
+    read = ImageFile(file)
+    try:
+        with open_file() as handle:
+            read.pixels = _decode(handle, size, read)
+    except UnusableError as error:
+        read.reason = str(error)
+    except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
+        read.reason = f"damaged: {type(error).__name__} {error}"
+    return read
+
+
+def _formats() -> tuple[str, ...]:
+    """The decoders that may be tried and are installed; the imports register those not there from the start."""
+    from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+    Image.preinit()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _decode(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
+    from PIL import ImageOps
+
+    notes = read.notes
+    if not handle.seek(0, os.SEEK_END):
+        raise UnusableError("empty file")
+    if read.file.endswith(ARRAYS):
+        return _array(handle, size, read)
+    depth = depth_of(handle)
+    handle.seek(0)
+    with _opened(handle) as opened:
+        if getattr(opened, "is_animated", False):
+            notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
+            opened.seek(0)
+        if depth == 16 and not opened.mode.startswith("I"):  # of a colour PNG, which the decoder cuts to 8 without a word
+            notes.append("16-bit to 8-bit")
+        turned = opened.getexif().get(_ORIENTATION) in _ROTATED
+        opened.load()
+        if turned:
+            notes.append("rotated as its EXIF says")
+        image = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
+        return _scaled(_pixels(image), size, read, image)
+
+
+def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int] | None, read: ImageFile, image: Image | None) -> NDArray[np.uint8]:
+    """Pixels of the size that is wanted; where it may change, the hash of what they were is noted."""
+    from PIL import Image as Images
+
+    if size is None:
+        return pixels
+    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
+    if pixels.shape[:2] == size:
+        return pixels
+    return _pixels(fit(image or Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), size))
+
+
+def _array(handle: BinaryIO, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
+    """An image in numpy's format, uint8 (H, W) or (H, W, C); what its header says is checked before anything is read."""
+    end = handle.tell()
+    handle.seek(0)
+    shape, fortran, dtype = array_header(handle)
+    wanted = (*shape, 1)[:3]
+    if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
+        raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
+    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
+        raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
+    return _scaled(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), size, read, None)
+
+
+def depth_of(handle: BinaryIO) -> int:
+    """Bits per channel of a PNG, whose chunks are walked without reading them; 0 for a file of another kind.
+
+    Raises:
+        UnusableError: If what stands beside the pixels is far too large.
+    """
+    handle.seek(0)
+    start = handle.read(25)
+    if start[:8] != _SIGNATURE or len(start) < 25:
+        return 0
+    end, beside, texts, chunks = handle.seek(0, os.SEEK_END), 0, 0, 0
+    at = len(_SIGNATURE)
+    while at + 8 <= end:
+        handle.seek(at)
+        length, kind = struct.unpack(">I4s", handle.read(8))
+        texts += kind in _PACKED
+        beside += 0 if kind in _PIXELS else length
+        chunks += 1
+        if chunks > MAX_CHUNKS or beside > MAX_BESIDE or texts > MAX_TEXTS:
+            raise UnusableError("too many or too large parts beside its pixels: taken for a decompression bomb")
+        if kind == b"IEND":
+            break
+        at += 12 + length
+    return start[24]
+
+
+def _opened(handle: BinaryIO) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(handle, formats=_formats())
+    except UnidentifiedImageError:
+        raise UnusableError("no image that can be read") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnusableError(
+            f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
+        )
+    return image
+
+
+def _plain(image: Image, notes: list[str]) -> Image:
+    if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _eight_bits(image, notes)
+    if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
+        transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
+        return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
+    notes.append({"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB"))
+    return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+
+
+def _eight_bits(image: Image, notes: list[str]) -> Image:
+    from PIL import Image as Images
+
+    values = np.asarray(image).astype(np.float64)
+    floats = image.mode.startswith("F")
+    most = 255 if floats else 65535
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
+        raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
+    notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
+    scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
+    return Images.fromarray(np.rint(values * scale).astype(np.uint8))
+
+
+def fit(image: Image, size: tuple[int, int]) -> Image:
+    """Scale to cover (height, width), antialiased, and crop in the middle."""
+    from PIL import Image as Images
+    from PIL import ImageOps
+
+    return ImageOps.fit(image, size[::-1], method=Images.Resampling.BICUBIC)
+
+
+def _pixels(image: Image) -> NDArray[np.uint8]:
+    """uint8 (H, W, C) with as few channels as lose nothing."""
+    pixels = np.asarray(image)
+    return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+
+
+def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy without the channels that say nothing: opaque alpha and equal colours."""
+    if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
+        return pixels.copy()
+    colours = pixels[:, :, :3]
+    gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (colours[:, :, 1] == colours[:, :, 2]).all()
+    return colours[:, :, :1].copy() if gray else colours.copy()
+
+
+def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) -> NDArray[np.uint8]:
+    """Images (H, W, C) of one size as uint8 (n, channels, H, W): gray becomes equal colours, no transparency full opacity.
+
+    Args:
+        images: at least one.
+        channels: 1, 3 or 4, at least as many as any image has; None: the most that any has.
+    """
+    channels = channels or max(image.shape[2] for image in images)
+    out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
+    for target, image in zip(out, images, strict=True):
+        has = image.shape[2]
+        target[: min(channels, 3)] = image[:, :, : min(has, 3)].transpose(2, 0, 1)
+        if channels == 4:
+            target[3] = image[:, :, 3] if has == 4 else 255
+    return out

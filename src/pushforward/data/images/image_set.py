@@ -1,0 +1,224 @@
+"""Image files read once, in their order: each is used, converted, or left out with a reason."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.example_hashes import Hashes, example_hashes
+from pushforward.data.core.reading import Reading
+from pushforward.data.images.image_file import decoded, fit, opened, stacked
+from pushforward.data.images.image_store import BLOCK, ImageStore
+from pushforward.data.images.streamed import Streamed, level_counts
+from pushforward.errors import DataError
+
+MAX_BYTES = 16 * 2**30
+STREAM_BYTES = 4 * 2**30  # pixels, in bytes, from which on images stay on disk
+MAX_SKIPPED = 0.1
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images of a store.
+
+    Args:
+        x: uint8 (n, C, H, W), an array or `Streamed`; C = 1 if all images are gray, 4 if any is transparent somewhere, else 3.
+        labels: int64 (n,), or None without classes.
+        classes: names of the classes.
+        skipped: (file, reason) of each file left out.
+        converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
+        ignored: hidden files and files with other endings.
+        hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
+        places: the number of each image among the files of the store, int64 (n,).
+        names: of the files of the images.
+    """
+
+    x: Any
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    converted: tuple[tuple[str, str], ...] = ()
+    ignored: int = 0
+    hashes: Hashes | None = None
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    names: tuple[str, ...] = ()
+
+
+def read_images(store: ImageStore, reading: Reading) -> Folder:
+    """Read all images of a store.
+
+    EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become 8-bit gray, RGB or
+    RGBA.
+
+    Returns:
+        The images, and the conversion or error of each file.
+
+    Raises:
+        DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
+    """
+    skipped, converted, used, known = [], [], array("q"), array("Q")
+    sizes, images = dict[tuple[int, ...], int](), _Images(store, reading)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number, read in enumerate(store.read_all(reading.size)):
+            if reading.progress is not None and ((number + 1) % BLOCK == 0 or number + 1 == len(store)):
+                reading.progress(number + 1, len(store))
+            if read.pixels is None:
+                skipped.append((read.file, read.reason))
+                continue
+            used.append(number)
+            sizes[read.pixels.shape[:2]] = number
+            if read.notes:
+                converted.append((read.file, sys.intern(", ".join(read.notes))))
+            if read.hash is not None:
+                known.append(int(read.hash[0]))
+            if len(sizes) > 1:
+                listed = " and ".join(f"{height} x {width}" for height, width in sizes)
+                raise DataError(
+                    f"The images in {store.source} differ in size (height x width): {listed}, of {read.file}. A model needs one "
+                    f"size: `resize={min(64, *read.pixels.shape[:2])}`, for example, scales and crops them all.",
+                )
+            images.add(read.pixels)
+    if len(skipped) > MAX_SKIPPED * len(store):
+        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:_SHOWN])
+        raise DataError(
+            f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}, such as:"
+            f"{lines}\nFix or remove them; `pushforward data check` lists them all.",
+            skipped,
+        )
+    places = np.array(used, dtype=np.int64)
+    hashes = store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.size else None
+    labels, classes = _labels(store, places)
+    names = tuple(store.names[place] for place in places)
+    return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
+
+
+def _labels(store: ImageStore, places: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    if not store.labelled:
+        return None, ()
+    named = [store.label(place) for place in places]
+    classes = store.classes(set(named))
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[name] for name in named], dtype=np.int64), classes
+
+
+class _Images:
+    """The images of one size that were read so far: in memory, or of those that stay on disk their hashes."""
+
+    def __init__(self, store: ImageStore, reading: Reading) -> None:
+        self.store, self.reading, self.stream = store, reading, reading.stream
+        self.images: list[NDArray[np.uint8]] = []
+        self.hashes: list[Hashes] = []
+        self.held, self.channels, self.sides = 0, 0, (0, 0)
+        self.counts = {channels: np.zeros((channels, 256), dtype=np.int64) for channels in (1, 3, 4)}
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        """Take the next image, uint8 (H, W, C)."""
+        self.sides, self.channels = (image.shape[0], image.shape[1]), max(self.channels, image.shape[2])
+        if self.stream is None:
+            self.stream = 3 * image[:, :, 0].nbytes * len(self.store) > STREAM_BYTES
+        self.images.append(image)
+        self.held += image.nbytes
+        if self.stream and len(self.images) == BLOCK:
+            self._note()
+        elif self.held > MAX_BYTES:
+            raise DataError(
+                f"The images in {self.store.source} take more than {MAX_BYTES >> 30} GB: leave them on disk with `stream=True`, "
+                "or scale them down with `resize=N`."
+            )
+
+    def _note(self) -> None:
+        """Reduce the images that wait to their hashes, and to how often each level occurs in them."""
+        if self.images:
+            images = stacked(self.images)
+            self.hashes.append(example_hashes(images))
+            self.counts[images.shape[1]] += level_counts(images)
+        self.images, self.held = [], 0
+
+    def finish(self, places: NDArray[np.int64]) -> Any:
+        """All images, of which the store has these numbers."""
+        if not self.stream:
+            return stacked(self.images)
+        self._note()
+        content = np.concatenate(self.hashes)
+        sides, counted = (self.channels, *self.sides), (places, content, self._level_counts())
+        return Streamed(self.store, places, sides, content, self.reading.size, self.reading.workers, counted)
+
+    def _level_counts(self) -> NDArray[np.int64]:
+        """Those of all images with as many channels as any needs, (C, 256)."""
+        total = np.zeros((self.channels, 256), dtype=np.int64)
+        for channels, counts in self.counts.items():
+            if channels <= self.channels:
+                total[: min(self.channels, 3)] += counts[: min(channels, 3)]  # gray becomes equal colours
+        if self.channels == 4:
+            total[3] = self.counts[4][3]
+            total[3, 255] += self.counts[1].sum() + self.counts[3][0].sum()
+        return total
+
+
+def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Read one image file as a model of so many channels takes it.
+
+    Decoded and scaled as by `read_images`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
+    mixed images; where a gray image is wanted, colours become their luma (ITU-R 601).
+
+    Args:
+        path: the file.
+        channels: 1 for gray, 3 for RGB, 4 for RGBA.
+        size: (height, width) that the image is scaled to cover and cropped to in the middle; None to take it as it is.
+
+    Returns:
+        uint8 (channels, H, W).
+
+    Raises:
+        DataError: no such file, one that cannot be read, transparency where the model has none, or another number of channels.
+    """
+    from PIL import Image
+
+    if channels not in (1, 3, 4):
+        raise DataError(f"An image file holds 1, 3 or 4 channels; this model's images have {channels}.")
+    if not path.is_file():
+        raise DataError(f"There is no image file {path}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = decoded(lambda: opened(path), path.name, size)
+    pixels = read.pixels
+    if pixels is None:
+        raise DataError(f"{path} cannot be used: {read.reason}.")
+    if pixels.shape[2] == 4 and channels < 4:
+        raise DataError(f"{path} is transparent somewhere, and this model knows no transparency. Flatten the image first.")
+    if pixels.shape[2] == 3 and channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+    return stacked([pixels], channels)[0]
+
+
+def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale images in memory as `read_images` does.
+
+    Args:
+        x: uint8 (n, C, H, W), C from 1 to 4.
+        size: (height, width).
+
+    Returns:
+        uint8 (n, C, height, width).
+    """
+    from PIL import Image
+
+    if x.shape[2:] == size:
+        return x
+    out = np.empty((*x.shape[:2], *size), dtype=np.uint8)
+    for target, image in zip(out, x, strict=True):
+        if len(image) == 4:
+            target[:] = np.asarray(fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)).transpose(2, 0, 1)
+        else:
+            for channel in range(len(image)):
+                target[channel] = np.asarray(fit(Image.fromarray(image[channel]), size))
+    return out

@@ -1,0 +1,174 @@
+"""Images where they lie: a folder of files, or archives, from which any image is read by its number."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.example_hashes import Hashes, example_hashes
+from pushforward.data.images.image_file import ENDINGS, ImageFile, decoded, opened
+from pushforward.errors import DataError
+
+BLOCK = 256  # images that are decoded together, so that a reader who stops early has not decoded all
+
+
+class ImageStore(ABC):
+    """The images of one source, by their number.
+
+    Args:
+        place: of the source.
+        names: of the images below it, in their order.
+        ignored: how many other files there are.
+        labelled: whether the images have classes.
+
+    Attributes:
+        hashes: of the images in the source that they were packed from, uint64 (n,); None: of the images as they are.
+    """
+
+    hashes: Hashes | None = None
+
+    def __init__(self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False) -> None:
+        self.place, self.names, self.ignored, self.labelled = place, names, ignored, labelled
+        self._stamps = np.full((len(names), 2), -1, dtype=np.int64)
+
+    def __len__(self) -> int:
+        """How many images, those that cannot be used among them."""
+        return len(self.names)
+
+    @property
+    def source(self) -> Path:
+        """What messages name: the folder or the archive that was given."""
+        return self.place
+
+    @abstractmethod
+    def open(self, i: int) -> BinaryIO:
+        """The file of an image, opened for reading.
+
+        Raises:
+            UnusableError: If it is not to be read.
+            OSError: If it is gone.
+        """
+
+    @abstractmethod
+    def label(self, i: int) -> str:
+        """The name of an image's class."""
+
+    @abstractmethod
+    def file(self, i: int) -> Path:
+        """The file that holds an image."""
+
+    def stamp(self, i: int) -> tuple[int, int]:
+        """Size in bytes, and time of the last change in nanoseconds, of the file that holds an image.
+
+        Raises:
+            OSError: If it is gone.
+        """
+        known = os.stat(self.file(i))
+        return known.st_size, known.st_mtime_ns
+
+    def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The names of the classes in their order, from those that occur."""
+        return tuple(sorted(labels))
+
+    def read(self, i: int, size: tuple[int, int] | None = None) -> ImageFile:
+        """Decode an image for the first time, and remember its stamp; it raises nothing."""
+        try:
+            self._stamps[i] = self.stamp(i)
+        except OSError as error:
+            return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
+        return decoded(lambda: self.open(i), self.names[i], size)
+
+    def again(self, i: int, content: np.uint64, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """The pixels of an image that was read before, uint8 (H, W, C).
+
+        Args:
+            i: its number.
+            content: the hash of its pixels then, as they are read (`example_hashes`).
+            size: (height, width) that it is scaled to.
+
+        Raises:
+            DataError: If its file is gone, cannot be read any more, or holds other pixels.
+        """
+        where = f"{self.place}/{self.names[i]}"
+        try:
+            stamp = self.stamp(i)
+        except OSError as error:
+            raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
+        read = decoded(lambda: self.open(i), self.names[i], size)
+        if read.pixels is None:
+            raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
+        if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
+            if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
+                raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training.")
+            self._stamps[i] = stamp
+        return read.pixels
+
+    def read_all(self, size: tuple[int, int] | None = None) -> Iterator[ImageFile]:
+        """Every image in order, decoded by several threads."""
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(self), BLOCK):
+                yield from pool.map(lambda i: self.read(i, size), range(start, min(start + BLOCK, len(self))))
+
+
+class FolderStore(ImageStore):
+    """The image files below a folder, in sorted order; two or more subfolders with images are classes.
+
+    Args:
+        place: the folder.
+
+    Raises:
+        DataError: no images, or loose ones beside subfolders.
+    """
+
+    def __init__(self, place: Path) -> None:
+        names, ignored = image_names(place)
+        if not names:
+            raise DataError(
+                f"There are no images in {place} (other files: {ignored}): expected files such as {', '.join(ENDINGS[:6])}."
+            )
+        tops = Counter(name.split("/", 1)[0] if "/" in name else "" for name in names)
+        if tops[""] and len(tops) > 1:
+            raise DataError(
+                f"{place} holds images of its own ({tops['']}) beside subfolders with images: expected all images in class "
+                "folders, or none. Move the loose ones, or name one of the folders."
+            )
+        super().__init__(place, names, ignored, len(tops) > 1)
+
+    def open(self, i: int) -> BinaryIO:
+        """The file."""
+        return opened(self.file(i))
+
+    def label(self, i: int) -> str:
+        """The first folder of its path."""
+        return self.names[i].split("/", 1)[0]
+
+    def file(self, i: int) -> Path:
+        """The file itself."""
+        return self.place / self.names[i]
+
+
+def image_names(path: Path) -> tuple[list[str], int]:
+    """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
+    files, ignored = [], 0
+    visited = set()
+    for place, folders, names in os.walk(path, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        real = os.path.realpath(place)
+        if real in visited:  # a link that leads back up
+            folders.clear()
+            continue
+        visited.add(real)
+        for name in names:
+            if name.startswith(".") or not name.lower().endswith(ENDINGS):
+                ignored += 1
+            else:
+                files.append((Path(place) / name).relative_to(path).as_posix())
+    return sorted(files), ignored

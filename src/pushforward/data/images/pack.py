@@ -1,0 +1,178 @@
+"""Packing images: any source of images becomes a folder of uncompressed tars that are read at random."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.arguments import refuse_unknown, whole
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.load import load
+from pushforward.data.images.packed import FORMAT, MANIFEST, TAR, content_digest
+from pushforward.data.images.streamed import content_hashes
+from pushforward.errors import UsageError, unknown
+from pushforward.registries import SETS
+from pushforward.replacing import replacing
+
+ENCODINGS = ("png", "npy")
+BLOCK = 1024  # images that are in memory at a time
+_HEADER = tarfile.BLOCKSIZE
+
+
+class PackOptions(TypedDict, total=False):
+    """The options of `pack`.
+
+    Args:
+        encoding: "png" by default, or "npy" for plain pixels, which take more space and are read faster.
+        per_tar: images in each tar, 10,000 by default.
+        resize: as for `load`, and so are the others.
+        labelled: as for `load`.
+        download: as for `load`.
+        stream: as for `load`.
+        progress: called with the number of images that have been read or written, and that of all.
+    """
+
+    encoding: str
+    per_tar: int
+    resize: int | tuple[int, int] | None
+    labelled: bool | None
+    download: bool
+    stream: bool | None
+    progress: Callable[[int, int], None] | None
+
+
+def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **options: Unpack[PackOptions]) -> dict[str, Any]:
+    """Write a source of images into uncompressed tars, from which `load` reads the same data set, bit for bit.
+
+    The folder appears when it is whole. It holds tars of training and of held-out examples in the layout of WebDataset
+    (``000000001.png`` and, with classes, ``000000001.cls``), beside each a ``.json`` that says where each image lies, and
+    ``manifest.json`` with the names of the classes and the sha256 of each file.
+
+    Args:
+        name_or_path: as for `load`.
+        out: the new folder.
+        options: encoding, per_tar, resize, labelled, download, stream and progress: `PackOptions`.
+
+    Returns:
+        The manifest, as a plain dict.
+
+    Raises:
+        UsageError: an unknown option, a folder that is there already, or data that is no images.
+        DataError: as for `load`.
+        CheckpointError: if the disk refuses.
+    """
+    refuse_unknown(options, PackOptions, "data.pack")
+    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000))
+    if encoding not in ENCODINGS:
+        raise unknown("encoding", encoding, ENCODINGS)
+    if per_tar < 1:
+        raise UsageError(f"`per_tar={per_tar}` leaves tars empty: give at least 1.")
+    folder = Path(out).expanduser()
+    if folder.exists() or not folder.name:
+        raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
+    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
+    if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
+        raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
+    names = ("resize", "labelled", "download", "stream", "progress")
+    data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
+    if not data.space.has_pixels or data.space.shape[0] not in (1, 3, 4) or data.probabilities is not None or data.train.given:
+        raise UsageError(
+            f"{data.name} holds {data.space.noun}s of shape {data.space.shape}, and only images of 1, 3 or 4 channels are packed "
+            "that have no attributes beside classes and are not drawn again in every epoch. Train on it as it is."
+        )
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        writer = _Writer(temporary, data, encoding, per_tar, options.get("progress"))
+        shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
+        manifest = {
+            "format": FORMAT,
+            "name": data.name,
+            "shape": list(data.space.shape),
+            "encoding": encoding,
+            "train": len(data.train),
+            "held_out": len(data.held_out),
+            "skipped": len(data.skipped),
+            "classes": list(data.space.classes),
+            "target": "" if data.space.label is None else data.space.label.target,
+            "fingerprint": data.fingerprint,
+            "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
+            "shards": shards,
+        }
+        _write(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+    return manifest
+
+
+class _Writer:
+    def __init__(
+        self, folder: Path, data: Dataset, encoding: str, per_tar: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.folder, self.encoding, self.per_tar = folder, encoding, per_tar
+        self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
+
+    def write(self, split: Split, name: str) -> list[dict[str, Any]]:
+        """Write a split, and describe its tars."""
+        shards = []
+        for number, start in enumerate(range(0, len(split), self.per_tar)):
+            file = self.folder / f"{name}-{number:06}{TAR}"
+            index = self._tar(file, split, range(start, min(start + self.per_tar, len(split))))
+            _write(file.with_suffix(".json"), json.dumps(index).encode())
+            with open(file, "rb") as written:
+                digest = file_digest(written, "sha256").hexdigest()
+                os.fsync(written.fileno())
+            held_out, count, size = name != "train", len(index["names"]), file.stat().st_size
+            shards.append({"file": file.name, "held_out": held_out, "images": count, "bytes": size, "sha256": digest})
+        return shards
+
+    def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
+        index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": []}
+        with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for start in range(examples.start, examples.stop, BLOCK):
+                block = range(start, min(start + BLOCK, examples.stop))
+                for i, image in zip(block, split.x[block.start : block.stop], strict=True):
+                    content = _encoded(image, self.encoding)
+                    index["names"].append(f"{i:09}.{self.encoding}")
+                    index["offsets"].append(archive.offset + _HEADER)
+                    index["sizes"].append(len(content))
+                    index["labels"].append("" if split.labels is None else str(split.labels[i]))
+                    index["hashes"].append(f"{split.hashes[i]:016x}")
+                    _add(archive, index["names"][-1], content)
+                    if split.labels is not None:
+                        _add(archive, f"{i:09}.cls", index["labels"][-1].encode())
+                self.done += len(block)
+                if self.progress is not None:
+                    self.progress(self.done, self.total)
+        return index
+
+
+def _encoded(image: NDArray[np.uint8], encoding: str) -> bytes:
+    from PIL import Image
+
+    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    content = io.BytesIO()
+    if encoding == "npy":
+        np.lib.format.write_array(content, pixels, version=(1, 0), allow_pickle=False)
+    else:
+        Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o644
+    archive.addfile(member, io.BytesIO(content))
+
+
+def _write(file: Path, content: bytes) -> None:
+    with open(file, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())

@@ -1,0 +1,215 @@
+"""The text of a table: its form (encoding, separator, names, missing values) and its cells."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pushforward.data.tables.parse_errors import Faults, some
+from pushforward.data.tables.string_columns import CellRows, Collector
+from pushforward.errors import DataError
+from pushforward.numbers import finite
+
+SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
+SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
+COMMENTS = ("#", "%", "|", "//")
+LOOKED_AT = 200  # lines by which the separator is chosen
+MOST_COLUMNS = 10_000
+LONGEST = 1000  # characters of the text of a missing value
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of a table's file, so that samples are written as it is.
+
+    Args:
+        separator: Between cells; a blank stands for any run of them.
+        header: Whether the first line holds the columns' names.
+        missing: The text of a missing value of each column; empty for an empty one in all.
+        types: The type of each column of a data frame, as `frames.types_of` writes it; empty for a file.
+        levels: The texts of the levels of each of its columns that is a category, in their order; () for the others.
+
+    Raises:
+        DataError: For another separator than one character, or a longer text than `LONGEST`.
+    """
+
+    separator: str = ","
+    header: bool = True
+    missing: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    levels: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Turn a list into a tuple, and check that a file can be written."""
+        object.__setattr__(self, "missing", tuple(map(str, self.missing)))
+        object.__setattr__(self, "types", tuple(map(str, self.types)))
+        object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
+        texts = (*self.missing, *self.types)
+        if len(self.levels) != len(self.types) or len(self.separator) != 1 or any(len(text) > LONGEST for text in texts):
+            raise DataError("The layout of a table has one character between cells, short texts, and levels for each type.")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a table's text, without blanks around them.
+
+    Args:
+        rows: Those of each line, the first one included.
+        lines: The number of the line on which each row ends, from 1.
+        separator: Between cells; a blank stands for any run of them.
+        encoding: Of the text.
+        comments: The numbers of the lines that were left out as comments.
+        faults: What is wrong.
+    """
+
+    rows: CellRows
+    lines: Sequence[int]
+    separator: str = ","
+    encoding: str = "utf-8"
+    comments: tuple[int, ...] = ()
+    faults: Faults = field(default_factory=Faults)
+
+
+def cells_of(content: bytes, separator: str | None = None) -> Cells:
+    """Split the content of a file into cells.
+
+    Args:
+        content: The whole file.
+        separator: Between cells; None to find out which one splits the lines alike.
+
+    Returns:
+        The cells; what is wrong with them is in ``faults``.
+    """
+    faults = Faults()
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    text = content.decode(encoding, errors="replace")
+    if "\ufffd" in text:
+        lines = [number for number, line in enumerate(text.split("\n"), 1) if "\ufffd" in line]
+        faults.add(
+            f"lines that are not UTF-8 text: {some(lines)}. Save the file in UTF-8; files of older programs are often in "
+            "Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
+        )
+    if max(map(text.partition("\n")[0].count, SEPARATORS)) >= MOST_COLUMNS:
+        faults.add(f"the first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
+        return Cells(CellRows(), (), faults=faults)
+    separator = separator or _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
+    split = _split(text, separator, faults)
+    usual, ends = split.rows()
+    comments = [split.lines[place] for place, row in split.others if row[0].startswith(COMMENTS)]
+    others = [(place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)]
+    if others:
+        listed = some(f"line {split.lines[place]} (cells: {len(row)})" for place, row in others)
+        faults.add(
+            f"lines with another number of cells than the other lines, which have {split.width}: {listed}. The separator is "
+            f"{SEPARATOR_NAMES.get(separator, separator)}. Correct or remove these lines; put quotes around cells that hold the "
+            "separator."
+        )
+    if any("\n" in cell for cell in split.last) and text.count('"') % 2:
+        faults.add(f"a quote that is opened after line {split.lines[-2]} is never closed. Close or remove it.")
+    return Cells(usual, ends, separator, encoding, tuple(comments), faults)
+
+
+def _separator(text: str) -> str:
+    """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
+    lines = text.split("\n")
+    head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or text
+    best, most = ",", 0.0
+    for separator in SEPARATORS:
+        split = _split(head, separator, Faults())
+        share = split.widths[split.usual] / max(1, len(split.lines)) if split.usual > 1 else 0.0
+        if share > most + (0.2 if separator == " " else 0):
+            best, most = separator, share
+    return best
+
+
+def _split(text: str, separator: str, faults: Faults) -> Collector:
+    """The cells of every line that holds any; between blanks, lines have none before and after them, and no tabs."""
+    lines: Iterable[str] = io.StringIO(text, newline="")
+    if separator == " ":
+        lines = (line.strip().replace("\t", " ") + "\n" for line in text.splitlines())
+    reader, split = csv.reader(lines, delimiter=separator, skipinitialspace=True), Collector()
+    try:
+        for row in reader:
+            if row and (len(row) > 1 or row[0].strip()):
+                split.add(row, reader.line_num)
+    except csv.Error as error:
+        faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
+    split.take_apart()
+    return split
+
+
+YEARS = range(1800, 2201)  # whole numbers that may be years
+ROWS = 2000  # how many rows below the first line are looked at
+# How tables write that there is no value, in lower case.
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
+
+
+def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
+    """Whether a table's first line holds the names of its columns.
+
+    Args:
+        first: The cells of the first line.
+        rows: The rows below it, each of as many cells; the first `ROWS` of them are looked at.
+
+    Returns:
+        True for names, False for data, None where both are possible.
+    """
+    cells, rows = [cell.strip() for cell in first], list(rows[:ROWS])
+    if not rows:
+        return any(finite(cell) is None for cell in cells)
+    whole = [int(cell) for cell in cells if cell.isdecimal()]
+    counted = _counted(whole)
+    evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
+    outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
+    signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
+    for name, data in (("name", "data"), ("name?", "data?")):
+        if name in signs and data in signs:
+            return None
+        if name in signs:
+            return True
+        if data == "data?" and data in signs and counted:
+            return True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
+        if data in signs:
+            return False
+    return True if not whole or (counted and _usual(whole) and not _continued(cells, rows)) else None
+
+
+def _usual(numbers: Sequence[int]) -> bool:
+    """Whether rising numbers are such as name columns: 0, 1, 2, ... or 1, 2, 3, ..., or years."""
+    return (numbers[0] in (0, 1) and numbers[1] == numbers[0] + 1) or all(number in YEARS for number in numbers)
+
+
+def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether whole numbers of the first line begin columns that rise, as an index of time does, so that they may be data."""
+    for i, cell in enumerate(cells):
+        column = [value for value in (finite(row[i]) for row in rows) if value is not None]
+        if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
+            return False
+    return True
+
+
+def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
+    """The evidence of a cell for its line: "name", "data" ("repeated" if text), "name?" or "data?" (probably), or none."""
+    below = [other for other in column if other.lower() not in MISSING]
+    if cell.lower() in MISSING or not below:
+        return ""
+    number, numbers = finite(cell), [value for value in map(finite, below) if value is not None]
+    if len(numbers) < len(below):  # a column of text
+        repeated = len(set(below)) <= max(1, len(below) // 2)
+        return "repeated" if cell in below else "name?" if number is None and repeated else ""
+    if number is None:
+        return "name"
+    if not cell.isdecimal():
+        return "data"
+    fractions = not all(other.lstrip("+-").isdecimal() for other in below)
+    return "data?" if min(numbers) <= number <= max(numbers) and not (counted and fractions) else ""
+
+
+def _counted(numbers: Sequence[int]) -> bool:
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    return len(steps) == 1 and min(steps) > 0

@@ -1,0 +1,232 @@
+"""The map from the columns of a table to its coordinates, as tensors for networks and losses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from pushforward.data.spaces.table import TableSpace
+from pushforward.data.tables.number import FARTHEST, Number
+
+# The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
+LEAST_ENTROPY = 0.1
+LEAST_SHARE = 1e-6
+# Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row otherwise than whole vectors.
+VECTOR = 32
+
+
+class Coordinates(nn.Module):
+    """Where the scores and the blocks of indicators of a table's columns lie among its d coordinates, and constants of these.
+
+    With m indicators, s scores and closed columns of at most e values; blocks of one width are one operation:
+
+    Args:
+        space: The table's columns.
+
+    Attributes:
+        size: d.
+        count: How many columns there are.
+        spans: (first, last, width) of coordinates: neighbouring blocks of one width, or scores, of width 0; in order.
+        owner: The column of each coordinate, (d,).
+        first: The first coordinate of each column, (columns,).
+        discrete: Which coordinates are indicators, bool (d,).
+        indicators: The coordinates of indicators, rising, (m,).
+        order: The same, blocks of one width together, (m,).
+        scores: The coordinates of scores, (s,).
+        gate: For each coordinate that of the indicator that says that the row has its score, or d where no such, (d,).
+        blocked: Which columns have indicators, bool (columns,).
+        absent: Which coordinates are indicators of missing values, bool (d,).
+        closed: Which scores are of closed columns, bool (s,).
+        edges: Where the scores of a closed column's values begin and end, (s, e + 1), filled up with `FARTHEST`.
+        ranks: The ranks between the values of a closed column, and where the knots of an open one begin and end, in turns, rising
+            in float64 (s, r), filled up with 1.
+        codes: The score that stands for each value, (s, e), filled up with the last.
+        mean: Of each coordinate, (d,).
+        std: Of each coordinate, (d,).
+        prior: The logarithm of each indicator's share, at least that of 1e-6; 0 at scores, (d,).
+        entropy: Of each column's indicators, in nats, at least `LEAST_ENTROPY`, (columns,).
+    """
+
+    owner: Tensor
+    first: Tensor
+    discrete: Tensor
+    indicators: Tensor
+    order: Tensor
+    scores: Tensor
+    gate: Tensor
+    blocked: Tensor
+    absent: Tensor
+    closed: Tensor
+    edges: Tensor
+    ranks: Tensor
+    codes: Tensor
+    mean: Tensor
+    std: Tensor
+    prior: Tensor
+    entropy: Tensor
+
+    def __init__(self, space: TableSpace) -> None:
+        super().__init__()
+        self.size, self.count, self.spans = space.size, len(space.fields), _spans(space)
+        self.widths = sorted({stop - start for start, stop in space.blocks})
+        groups = [np.array([np.arange(a, b) for a, b in space.blocks if b - a == width]) for width in self.widths]
+        order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
+        constants = {f"group{number}": group for number, group in enumerate(groups)}
+        constants |= {"order": order, "indicators": np.sort(order), **_of_columns(space), **_of_values(space)}
+        constants |= _of_shares(space, constants["discrete"])
+        for name, value in constants.items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
+
+    def log_shares(self, logits: Tensor) -> Tensor:
+        """Logarithms of each block's probabilities, (n, d), of logits (n, d); 0 for scores.
+
+        A row's result is the same, bit for bit, in every batch. Without gradients blocks lie in rows, filled up to whole
+        vectors of the processor, which is several times faster and differs from the result with gradients by rounding alone.
+        """
+        if torch.is_grad_enabled():
+            return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
+        rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
+        parts = [_log_shares_of_rows(rows[start:stop], width) for start, stop, width in self.spans]
+        return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
+
+    def chosen(self, logits: Tensor) -> Tensor:
+        """Exact indicators of each block's largest logit, 0 or 1, (n, d); 0 for scores."""
+        best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
+        return self._spread([torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits)
+
+    def ordinary(self, indicators: Tensor) -> Tensor:
+        """For each coordinate the indicator, or probability, that its score counts, (n, d), of (n, d).
+
+        It is 1 for indicators and in columns without any.
+        """
+        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(1, self.gate)
+
+    def gated(self, indicators: Tensor) -> Tensor:
+        """For each score the indicator, or probability, that a row has one, (n, s), of (n, d); 1 in columns without a block."""
+        return self.ordinary(indicators)[:, self.scores]
+
+    def by_column(self, values: Tensor) -> Tensor:
+        """Sums over the coordinates of each column, (n, columns)."""
+        return values.new_zeros(values.shape[0], self.count).index_add_(1, self.owner, values)
+
+    def value_of(self, scores: Tensor) -> Tensor:
+        """The number of the value that each score stands for in a closed column, (n, s), of scores (n, s)."""
+        inner = self.edges[:, 1:-1]
+        return torch.searchsorted(inner.contiguous(), scores.T.contiguous()).T
+
+    def spread(self, x: Tensor, normal: Tensor) -> Tensor:
+        """Rows whose scores have a standard normal law in each column.
+
+        A value of a closed column and a knot of an open one hold an interval of ranks, in which the score is drawn. A score that
+        does not count, that of an atom or of a missing value, is noise.
+
+        Args:
+            x: Coordinates in data units, (n, d).
+            normal: Standard normal numbers, one for each score, (n, s).
+        """
+        scores = x[:, self.scores]
+        rank, ranks = torch.special.ndtr(scores.double()).T.contiguous(), self.ranks
+        after = torch.searchsorted(ranks, rank).clamp(max=ranks.shape[1] - 1)
+        upper = ranks.gather(1, after)
+        lower = torch.where(after > 0, ranks.gather(1, (after - 1).clamp(min=0)), 0.0)
+        u = lower + (upper - lower) * torch.special.ndtr(normal.double()).T
+        drawn = torch.special.ndtri(u.clamp(1e-7, 1 - 1e-7)).T.to(x)
+        drawn = torch.where(self.closed | (after.T % 2 == 1), drawn, scores)
+        drawn = torch.where(self.gated(x) > 0.5, drawn, normal)
+        return x.index_copy(1, self.scores, drawn)
+
+    def _blocks(self, logits: Tensor) -> list[Tensor]:
+        """The entries of all blocks of each width, (n, blocks, width)."""
+        return [logits[:, self.get_buffer(f"group{number}")] for number in range(len(self.widths))]
+
+    def _spread(self, blocks: list[Tensor], like: Tensor) -> Tensor:
+        """Entries of blocks at their coordinates, (n, d)."""
+        if not blocks:
+            return torch.zeros_like(like)
+        parts = torch.cat([block.flatten(1) for block in blocks], dim=1)
+        return torch.zeros_like(like, dtype=parts.dtype).index_copy(1, self.order, parts)
+
+
+def _log_shares_of_rows(rows: Tensor, width: int) -> Tensor:
+    """Of blocks of so many rows each, one after the other, (blocks * width, n); 0 for scores, which have the width 0."""
+    if not width:
+        return torch.zeros_like(rows)
+    return torch.log_softmax(rows.view(-1, width, rows.shape[1]), dim=1).view_as(rows)
+
+
+def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
+    """First and last coordinate, and width, of neighbouring blocks of one width and of scores, whose width is 0; in order."""
+    spans: list[tuple[int, int, int]] = []
+    end = 0
+    for start, stop in [*space.blocks, (space.size, space.size)]:
+        for first, last, width in ((end, start, 0), (start, stop, stop - start)):
+            if first == last:
+                continue
+            if spans and spans[-1][1:] == (first, width):
+                first = spans.pop()[0]
+            spans.append((first, last, width))
+        end = stop
+    return spans
+
+
+def gumbel(noise: Tensor) -> Tensor:
+    """Standard Gumbel numbers from standard normal ones, -log(-log Phi(noise)), of the same shape."""
+    return -torch.log(-torch.special.log_ndtr(noise))
+
+
+def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
+    discrete, gate, absent = np.zeros(space.size, dtype=bool), np.full(space.size, space.size), np.zeros(space.size, dtype=bool)
+    for start, stop in space.blocks:
+        discrete[start:stop] = True
+    scored = [start for field, start in zip(space.fields, space.starts, strict=False) if field.scores and field.shares]
+    gate[scored] = np.array(scored, dtype=np.int64) + 1
+    absent[[stop - 1 for field, stop in zip(space.fields, space.starts[1:], strict=True) if field.missing]] = True
+    return {
+        "owner": space.owners,
+        "first": np.array(space.starts[:-1]),
+        "discrete": discrete,
+        "scores": np.flatnonzero(~discrete),
+        "gate": gate,
+        "blocked": np.array([bool(field.shares) for field in space.fields]),
+        "absent": absent,
+    }
+
+
+def _of_shares(space: TableSpace, discrete: np.ndarray) -> dict[str, np.ndarray]:
+    shares = np.array(space.mean)
+    prior = np.where(discrete, np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
+    entropy = [sum(-share * math.log(share) for share in field.shares if share > 0) for field in space.fields]
+    constants = {"mean": shares, "std": np.array(space.std), "prior": prior, "entropy": np.maximum(entropy, LEAST_ENTROPY)}
+    return {name: value.astype(np.float32) for name, value in constants.items()}
+
+
+def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
+    """The scores and ranks of the values of closed columns; an open one has a single value."""
+    numbers = [field for field in space.fields if isinstance(field, Number)]
+    ends = [_ends(field) for field in numbers]
+    longest = max((len(codes) for _, codes in ends), default=1)
+    inner = [field.bounds.tolist() for field in numbers]
+    return {
+        "closed": np.array([field.closed for field in numbers], dtype=bool),
+        "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),
+        "codes": _filled([codes for _, codes in ends], longest).astype(np.float32),
+        "ranks": _filled([[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1),
+    }
+
+
+def _ends(field: Number) -> tuple[list[float], list[float]]:
+    """The ends of the scores of each value, and the score that stands for it; of an open column, of one value."""
+    if not field.closed or not field.knots:
+        return [-FARTHEST, FARTHEST], [0.0]
+    knots = np.array(field.knots)
+    _, upper = field.intervals(knots)
+    inner = torch.special.ndtri(torch.tensor(upper[:-1], dtype=torch.float64)).tolist()
+    return [-FARTHEST, *inner, FARTHEST], field.encode(knots)[:, 0].tolist()
+
+
+def _filled(parts: list[list[float]], length: int) -> np.ndarray:
+    return np.array([[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64).reshape(-1, length)

@@ -1,0 +1,174 @@
+"""Tables of mixed types: from the text of their columns to a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.example_hashes import numbered_copies
+from pushforward.data.core.make_dataset import Schema, build
+from pushforward.data.core.reading import Reading
+from pushforward.data.spaces import TableSpace
+from pushforward.data.tables.category import Category
+from pushforward.data.tables.column_report import TableFacts
+from pushforward.data.tables.constraints import Constraint, check_constraints, holds
+from pushforward.data.tables.csv_dialect import Layout
+from pushforward.data.tables.frames import frame_table, is_ordered
+from pushforward.data.tables.inference import Finding, of_levels
+from pushforward.data.tables.parse_errors import Faults, some
+from pushforward.data.tables.schema import decide
+from pushforward.data.tables.string_columns import MISSING, RawColumn, RawTable
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+from pushforward.numbers import counted
+from pushforward.table_column import Column
+
+
+def table_dataset(name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None) -> Dataset:
+    """The data set of a table.
+
+    Args:
+        name, where: Of the data set; what messages call the table.
+        table, reading: Its columns as text, and how they are to be read; options come before entries of the schema.
+        faults: What is wrong with the file already.
+
+    Raises:
+        UsageError: For options that name columns which the table does not have.
+        DataError: With all that is wrong with the table.
+    """
+    faults, options, schema = faults or Faults(), reading.table, reading.table.schema
+    missing = ("", *(schema.get("missing", MISSING) if options.missing is None else options.missing))
+    target = reading.target if reading.target is not None else str(schema.get("target") or "")
+    constraints = tuple(map(Constraint, options.constraints or schema.get("constraints", ())))
+    entries: Mapping[str, Any] = schema.get("columns", {})
+    columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
+    findings = [_finding(column, entries.get(column.name), missing, table, faults) for column in columns]
+    fields = [finding for finding in findings if finding.kind != "drop"]
+    faults.refuse(where)
+    if not fields:
+        raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
+    known = {finding.name: finding.kind for finding in fields}
+    if target and target not in known:
+        raise UsageError(f'{where}: the target "{target}" is a column that is left out. Keep it, or name another `target`.')
+    used = [column for column in columns if column.name in known]
+    rows = np.empty((len(table.lines), len(fields)))
+    for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
+        rows[:, place] = finding.values(column, missing)
+    hashes, contents = np.zeros((2, len(table.lines)), dtype=np.uint64)  # of all columns that the user keeps, and of those used
+    for column in columns:
+        if entries.get(column.name, {}).get("kind") != "drop":
+            hashes += (cells := column.hashes)
+            contents += cells if column.name in known else np.uint64(0)
+    _check_constraints(where, constraints, fields, rows.T, table.lines)
+    texts = tuple(column.missing_text(missing) for column in used)
+    types, levels = zip(*(table.types[column.name] for column in used), strict=True) if table.types else ((), ())
+    layout = Layout(table.separator, table.header is not False, texts, types, levels)
+    header, parts = table.header, {"target": target, "layout": layout, "constraints": constraints}
+    facts = TableFacts.of(table, columns, findings, missing)
+    absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
+    numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
+    apart = reading.apart(contents, numbers)
+    del table, columns, used, column
+    return build(
+        name,
+        Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes),
+        schema=Schema(fit=partial(_space, fields, absent, parts), apart=apart),
+        limit=reading.limit,
+        seed=reading.seed,
+        header=header,
+        table=facts,
+    )
+
+
+def frame_dataset(frame: Any, reading: Reading) -> Dataset:
+    """The data set of a data frame of pandas or polars.
+
+    Raises:
+        UsageError: For options that are for files or images.
+        DataError: With all that is wrong with the table.
+    """
+    reading.refuse_stream("a data frame")
+    if reading.size or reading.header is not None or reading.given or reading.table.table is False:
+        raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame: leave them out.")
+    faults, table = Faults(), frame_table(frame)
+    check_names(table.names, faults)
+    return table_dataset("frame", "The data frame", table, reading, faults)
+
+
+def check_names(names: Sequence[str], faults: Faults) -> None:
+    """Note columns without a name, and names of several columns."""
+    if empty := [place for place, name in enumerate(names, 1) if not name]:
+        faults.add(f"columns without a name: {some(empty)}. (pandas: save with index=False.)")
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        faults.add(f"names of more than one column: {some(map(quoted, repeated))}.")
+
+
+def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
+    """The values of cells of a column that is known, (n,).
+
+    Args:
+        field: The column.
+        column: The cells.
+        missing: The text of a missing value; an empty cell is one as well.
+        lines: The line of each row, for messages.
+        faults: Notes cells that the column cannot hold.
+    """
+    places = column.present(("", missing))
+    texts = np.full(len(column.texts), np.nan)
+    texts[places] = field.read([column.texts[place] for place in places])
+    if odd := [place for place in places if np.isnan(texts[place])]:
+        cells = counted(int(column.counts[odd].sum()), "cell")
+        faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
+    return column.numbered(texts)
+
+
+def _space(
+    findings: Sequence[Finding], absent: Sequence[bool], parts: Mapping[str, Any], values: NDArray[np.float64]
+) -> TableSpace:
+    """The space that is measured on training values (n, columns); ``absent`` says which columns may be missing."""
+    named = zip(findings, absent, strict=True)
+    return TableSpace.of([finding.measured(values[:, place], empty) for place, (finding, empty) in enumerate(named)], **parts)
+
+
+def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
+    """The columns that the options leave, in the table's order; ``named`` are others that must be there."""
+    keep, drop, known = set(reading.table.columns), set(reading.table.drop), set(table.names)
+    for name in (*reading.table.columns, *reading.table.drop, *named):
+        if name not in known:
+            hint = did_you_mean(name, table.names)
+            raise UsageError(f'{where} has no column "{name}", which an option names.{hint} Columns: {", ".join(table.names)}.')
+    left = [column for column in table.columns if (not keep or column.name in keep) and column.name not in drop]
+    if not left:
+        raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
+    return left
+
+
+def _finding(column: RawColumn, entry: Any, missing: Sequence[str], table: RawTable, faults: Faults) -> Finding:
+    kind, levels = table.types.get(column.name, ("", ()))
+    stated = of_levels(column, levels or column.texts, missing, is_ordered(kind)) if "category:" in kind and not entry else None
+    return stated or decide(column, entry, missing, table.lines, faults)
+
+
+def _check_constraints(
+    where: str,
+    constraints: Sequence[Constraint],
+    findings: Sequence[Finding],
+    values: NDArray[np.float64],
+    lines: Sequence[int],
+) -> None:
+    named = {name for constraint in constraints for name in constraint.names}
+    columns = dict(zip((finding.name for finding in findings), values, strict=True))
+    fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
+    check_constraints(constraints, {f.name: fields.get(f.name) or Category(f.name, (), (1.0,), True) for f in findings})
+    for constraint in constraints:
+        broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
+        if broken:
+            raise DataError(
+                f"{where}: rows that break the constraint {quoted(constraint.text)}: {len(broken):,}, in lines "
+                f"{some([lines[row] for row in broken])}. Correct or remove these rows, or change the constraint."
+            )
