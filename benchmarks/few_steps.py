@@ -28,7 +28,7 @@ from mnist import Kept
 import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.evaluation import Judge
-from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.training.api import student
 from pushforward.training.frozen_recipes import with_frozen

@@ -3,7 +3,7 @@
     python benchmarks/floors.py [--cases digits ...] [--keep FOLDER]
 
 For each split of the data into training, held-out and unseen examples, the unseen examples are scored exactly as samples of a
-model would be, and the floor is drawn as `pushforward.evaluation.scoring.floors` draws it. "Before" is the rule until version
+model would be, and the floor is drawn as `pushforward.evaluation.scores.floors` draws it. "Before" is the rule until version
 0.2: the features are fitted on all training examples, and the floor is drawn from the same. Differences are paired by split.
 """
 
@@ -23,10 +23,9 @@ from sklearn.datasets import load_digits
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.make_dataset import Schema, build
-from pushforward.evaluation.features import fit_on
-from pushforward.evaluation.halves import Halves, halves, kind_of
+from pushforward.evaluation.features import Halves, fit_on, halves, kind_of
 from pushforward.evaluation.intervals import deviation
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import named
 
 COLUMNS, COMPONENTS = 16, 6

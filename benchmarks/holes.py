@@ -27,7 +27,7 @@ import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
-from pushforward.evaluation.latent import mean_codes, reconstructed
+from pushforward.evaluation.pictures import moments, reconstructed
 from pushforward.pictures import grid_picture
 
 NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
@@ -92,7 +92,7 @@ def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], giv
     models: dict[str, Any] = {"midpoints of pixels": Rows((first + second) / 2)}
     for name, run in runs.items():
         coder = run.method.autoencoder().eval()
-        a, b = mean_codes(coder, first).float(), mean_codes(coder, second).float()
+        a, b = (moments(coder, x)[0].float() for x in (first, second))
         half = torch.full((given.n,), 0.5)
         models[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
         for way in ("linear", "spherical"):

@@ -30,7 +30,7 @@ from tables import read
 
 import pushforward as pf
 from pushforward.data.tables import Number
-from pushforward.evaluation.rows import rows_at
+from pushforward.evaluation.scores import rows_at
 
 HIDDEN = 0.3
 DRAWS = 39

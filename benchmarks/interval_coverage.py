@@ -25,11 +25,10 @@ from interval_cases.clouds import Case, cases
 from interval_cases.of_models import of_classes, of_density, true_bits
 from interval_cases.tables import TABLES, of_table
 
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.model_scores import MODEL_SCORES
-from pushforward.evaluation.naming import chosen
-from pushforward.evaluation.naming import measured as scores_of
+from pushforward.evaluation.intervals import combined
 from pushforward.metrics import MetricInfo, Samples, Score, describe
+from pushforward.metrics.selection import MODEL_SCORES, chosen
+from pushforward.metrics.selection import measured as scores_of
 from pushforward.metrics.stacked import Stacked
 
 SAMPLINGS = 3

@@ -28,7 +28,7 @@ from pushforward import solvers
 from pushforward.denoisers.precision import network_precision
 from pushforward.evaluation.curves import training_distance
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
 from pushforward.transports.learned_steps import Pairs, along, learn_grid, learn_table

@@ -25,7 +25,7 @@ import torch
 import pushforward as pf
 from pushforward.denoisers.precision import call, network_precision, resolve_precision
 from pushforward.evaluation import Judge, Score
-from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]

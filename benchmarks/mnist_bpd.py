@@ -15,7 +15,7 @@ from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward.denoisers.precision import network_precision, resolve_precision
-from pushforward.evaluation.likelihood import bits
+from pushforward.evaluation.model_metrics import bits
 
 PUBLISHED = "RealNVP 1.06, Glow 1.05, FFJORD .99, Residual Flow .970, RNODE .97"
 

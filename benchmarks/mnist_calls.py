@@ -33,7 +33,7 @@ from pushforward import solvers
 from pushforward.denoisers.precision import network_precision, resolve_precision
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.paths import Linear
 from pushforward.solvers import Adaptive
 from pushforward.transports import Flow

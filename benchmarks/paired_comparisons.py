@@ -21,12 +21,12 @@ from protocol import benchmark, load, parsed, table, train, write
 import numpy as np
 
 import pushforward as pf
-from pushforward.evaluation import judge as judging
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, MetricInfo, ModelResult
-from pushforward.metrics import Score
+from pushforward.evaluation import evaluator as judging
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.intervals import combined
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.uncertainty import frechet_errors
 from pushforward.report.statistics import leaders, margin, statistic, statistics

@@ -33,11 +33,10 @@ from table_judges.published import as_published
 
 import pushforward as pf
 from pushforward.data.core.named_set import folder
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.rows import rows_at, table_of
-from pushforward.evaluation.sample_files import read_samples
-from pushforward.evaluation.table_baselines import drawn_rows
+from pushforward.evaluation.baselines import RowMixture, drawn_rows
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.models import read_samples
+from pushforward.evaluation.scores import rows_at, table_of
 from pushforward.metrics.fidelity import fidelity
 from pushforward.metrics.table import embedded
 from pushforward.metrics.utility import utility

@@ -30,7 +30,7 @@ import numpy as np
 import pushforward as pf
 from pushforward.data import Split
 from pushforward.denoisers.precision import network_precision
-from pushforward.evaluation.likelihood import coded_bits
+from pushforward.evaluation.model_metrics import coded_bits
 from pushforward.networks import Decoder, Encoder
 from pushforward.training import Trainer
 from pushforward.training.monitor.machine import machine

@@ -85,22 +85,22 @@ def nan_rows():
     ("arrays", "match"),
     [
         ({"x": np.array([[Canary(), 1]], dtype=object)}, "Python objects"),
-        ({"x": nan_rows()}, "2 examples of 30.*first is example 8"),
-        ({"x": np.full((3, 2), 1e300)}, "3 examples of 3"),
-        ({"x": np.zeros((0, 4))}, "is empty"),
-        ({"x": np.zeros(9)}, "expected vectors"),
-        ({"x": np.zeros((2, 2, 2, 2, 2))}, "expected vectors"),
+        ({"x": nan_rows()}, "2 of 30.*first is example 8"),
+        ({"x": np.full((3, 2), 1e300)}, "3 of 3"),
+        ({"x": np.zeros((0, 4))}, "expected numbers"),
+        ({"x": np.zeros(9)}, "as vectors"),
+        ({"x": np.zeros((2, 2, 2, 2, 2))}, "as vectors"),
         ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
         ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected 0 to 1.*uint8"),
-        ({"x": picture(1, (5, 4, 4)) / 127.5 - 1}, r"Use \(x \+ 1\) / 2"),
-        ({"x": picture(1, (5, 4, 4)).astype(int) + 200}, "expected 0 to 255"),
+        ({"x": picture(1, (5, 4, 4)) / 127.5 - 1}, r"\(x \+ 1\) / 2"),
+        ({"x": picture(1, (5, 4, 4)).astype(int) + 200}, "0 to 255"),
         ({"x": np.array([["a", "b"], ["c", "d"]])}, "expected numbers"),
         ({"x": np.zeros((3, 2), complex)}, "expected numbers"),
         ({"X": np.zeros((3, 2))}, 'no array "x"; it holds: X'),
         ({"x": np.zeros((1, 2))}, "at least 2"),
-        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label has shape \(8,\)"),
-        ({"x": np.zeros((9, 2)), "label": np.linspace(0, 1, 9)}, "fractions"),
-        ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "not finite"),
+        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label: .*shape \(8,\)"),
+        ({"x": np.zeros((9, 2)), "label": np.linspace(0, 1, 9)}, "whole numbers or text"),
+        ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "none missing"),
         ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "too many to be classes"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "expected the same"),
         ({"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)}, "Python objects"),
@@ -125,7 +125,7 @@ def test_damaged_and_oversized_files(tmp_path):
     with pytest.raises(DataError, match="cut off"):
         load(tmp_path / "cut.npy")
     (tmp_path / "huge.npy").write_bytes(header((10**6, 10**6)))
-    with pytest.raises(DataError, match=r"3,725.3 GB"):
+    with pytest.raises(DataError, match="too large"):
         load(tmp_path / "huge.npy")
     (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Canary()))
     with pytest.raises(DataError, match="cannot be read"):

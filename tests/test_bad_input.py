@@ -8,7 +8,7 @@ from PIL import Image
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.baselines import GaussianBaseline
 
 
 def folder_of(path, count, size=(8, 8), mode="L", last=None):
@@ -25,7 +25,7 @@ def folder_of(path, count, size=(8, 8), mode="L", last=None):
     ("name", "options", "words"),
     [
         ("empty", {"count": 0}, "There are no images in"),
-        ("single", {"count": 1}, "holds 1 sample; scores need at least 2"),
+        ("single", {"count": 1}, "too few samples, 1: scores need at least 2"),
         ("larger", {"count": 4, "size": (9, 9)}, "samples of shape (1, 9, 9), and digits has examples of shape (1, 8, 8)"),
         ("coloured", {"count": 4, "mode": "RGB"}, "samples of shape (3, 8, 8), and digits has examples of shape (1, 8, 8)"),
         ("unequal", {"count": 4, "last": (9, 9)}, "size"),

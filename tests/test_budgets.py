@@ -8,14 +8,12 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-import torch
 
 import pushforward as pf
-from pushforward.errors import CheckpointError, Diverged
+from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents
 from pushforward.training.loop.budget import SETTLE, Clock, Stage
 from pushforward.training.loop.time_budget import stages_of, write_stages
 
@@ -51,12 +49,6 @@ def test_training_ends_within_3_percent_of_its_seconds(limit, base, speed):
     assert clock.progress == 1
 
 
-@pytest.mark.parametrize(("limit", "base"), STEPS)
-def test_steps_that_vary_move_the_end_little(limit, base):
-    clock, _ = simulate(limit, base, SPEEDS["half from 0.5"], jitter=0.2)
-    assert clock.seconds == pytest.approx(limit, rel=0.03)
-
-
 @pytest.mark.parametrize("speed", SPEEDS)
 @pytest.mark.parametrize(("limit", "base"), STEPS)
 def test_the_rate_is_a_continuous_function_of_progress(limit, base, speed):
@@ -82,14 +74,6 @@ def test_few_slow_steps_are_not_starved():
     assert seconds == pytest.approx(np.mean(rates), abs=0.03)
 
 
-def test_a_slow_first_step_and_a_stall_do_not_end_the_warm_up():
-    clock, rates = Clock(Budget(seconds=60.0), 1), []
-    for step in range(12):
-        rates.append(clock.rate(100, 1 / 3, 0.01))
-        clock.tick({0: 8.0, 6: 8.0}.get(step, 0.1))
-    assert max(rates) <= 13 * 0.1 / 6
-
-
 @pytest.mark.parametrize("base", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("at", "pause"), [(10, 30), (30, 20), (3, 40), (25, 10), (39, 1.5), (41, 15), (50, 5), (52, 2), (15, 43)]
@@ -104,13 +88,6 @@ def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, 
     fall = min(1, 5 * base / min(20, 60 - at - pause))
     assert np.diff(rate).min() >= -fall
     assert rate[-1] <= 0.01 + fall
-
-
-def test_on_a_steady_machine_the_number_of_steps_is_fixed_once():
-    clock, _ = simulate(600.0, 0.05, SPEEDS["steady"], jitter=0.2)
-    assert {stage.total for stage in clock.stages} == {clock.total}
-    assert [stage.step for stage in clock.stages][1:] == [clock.total]  # which ends the record
-    assert clock.stages[0].progress == pytest.approx(SETTLE, abs=1e-3)
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
@@ -134,12 +111,6 @@ def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
     new = Clock(Budget(seconds=80.0), 1)
     new.warm(0.0)
     assert new.warmed == 0
-
-
-def test_a_budget_that_is_used_up_is_done():
-    clock = Clock(Budget(seconds=10.0), 1)
-    clock.step, clock.seconds = 7, 10.5
-    assert clock.done
 
 
 class Killed(Exception):
@@ -220,27 +191,6 @@ def test_the_step_at_which_steps_are_fixed_is_saved(tmp_path, seconds_of):
     assert reopen(tmp_path / "run", data=space_data((2,), labels=False)).clock.step == first
 
 
-def test_a_stage_without_its_checkpoint_is_forecast_again(tmp_path, seconds_of, monkeypatch):
-    """What came before it was measured in seconds and cannot be repeated, so neither is it."""
-
-    def dies(*_, **__):
-        raise Killed
-
-    seconds_of(slower)
-    data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, seconds=60.0, out=tmp_path / "run")
-    while trainer.clock.step < 133:
-        trainer.advance(1e-9)
-    monkeypatch.setattr(contents, "save", dies)
-    with pytest.raises(Killed):
-        trainer.advance()
-    monkeypatch.undo()
-    old = stages(tmp_path / "run")
-    again = trained(tmp_path / "run", seconds_of, lambda step: 0.2)
-    assert stages(tmp_path / "run")[0] != old[0]
-    assert again.clock.seconds == pytest.approx(60, rel=0.03)
-
-
 def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, seconds_of):
     trained(tmp_path / "run", seconds_of)
     path, older = tmp_path / "run" / "stages.json", stages(tmp_path / "run")
@@ -252,33 +202,6 @@ def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, secon
     path.write_text('{"stages": [{"steps": 4}]}')
     with pytest.raises(CheckpointError, match=r"stages.json or the newest checkpoint is damaged"):
         reopen(tmp_path / "run", data=space_data((2,), labels=False))
-
-
-def test_finite_losses_before_those_that_are_not_are_logged(tmp_path):
-    data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, steps=22, out=tmp_path / "run")
-    play = trainer.method.losses
-
-    def spoiled(batch, now):
-        for player, loss in play(batch, now):
-            yield player, loss * (math.nan if now.samples >= 8 * 16 else 1)
-
-    trainer.method.losses = spoiled
-    with pytest.raises(Diverged, match="step 11"):
-        trainer.advance()
-    rows = pf.load(tmp_path / "run").losses()
-    assert [row["step"] for row in rows if row["loss"]] == list(range(1, 9))
-    assert [row["step"] for row in rows] == list(range(1, 12)), "with the skipped steps that ended it"
-    assert math.isfinite(trainer.journal.losses["denoiser"])
-
-
-def test_training_leaves_the_callers_generator_alone(tmp_path):
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    data = space_data((1, 8, 8), labels=False)
-    pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "run")
-    pf.resume(tmp_path / "run", data=data, steps=3)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_checkpoint_repeats_the_later_stages_of_its_own_training_alone(tmp_path):

@@ -10,7 +10,7 @@ from programs.photos import photos
 
 import pushforward as pf
 from pushforward.errors import DataError
-from pushforward.evaluation.turns import train_in_turns
+from pushforward.evaluation.cost import train_in_turns
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare
 

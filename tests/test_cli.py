@@ -18,8 +18,8 @@ from PIL import Image
 from programs.command_line import run
 
 from pushforward.cli import main
-from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import describe
+from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.metrics import Score, describe
 from pushforward.report.text import text as as_text
 
 
@@ -95,7 +95,7 @@ from pushforward.report.text import text as as_text
         (["train", "--stpes", "5"], 2, 'Did you mean "--steps"'),
         (["tune", "flow", "--rows", "10"], 2, "tune calls it --examples now"),
         (["tune", "--rows=10"], 2, "tune calls it --examples now"),
-        (["train", "flow", "--budget", "3s,6s"], 2, "Only pushforward compare takes several"),
+        (["train", "flow", "--budget", "3s,6s"], 2, "is no duration"),
         (["compare", "flow", "--budget", "3s,", "6s"], 2, "no space after a comma"),
         (["compare", "vae", "--budget", "3s", ",1.5h"], 2, "no space after a comma"),
         (["train"], 2, "needs a recipe"),

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from pushforward.evaluation.figures import NearestImages, Pictures
+from pushforward.evaluation.measurements import NearestImages, Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report.samples import CLOSEST, player
 from pushforward.report.sprites import Look

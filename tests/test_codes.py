@@ -12,15 +12,20 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.editing.interpolation import walk
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
-from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip
+from pushforward.errors import UsageError
 from pushforward.evaluation.measurements import LatentStatistics
+from pushforward.evaluation.pictures import (
+    arithmetic,
+    code_map,
+    code_statistics,
+    labelled,
+    latent_pictures,
+    reconstructed,
+    strip,
+)
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import Report
 from pushforward.report.curves import units
-from pushforward.report.latent import code_chart
-from pushforward.scatter import groups_picture
 from pushforward.testing import space_data
 from pushforward.transports import Autoencoder
 
@@ -87,15 +92,15 @@ def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
     assert code_map(plain_coder(single), single) is None
 
 
-def test_a_map_of_codes_lies_in_its_frame():
-    """Far codes as well, and as whole dots."""
-    points = np.random.default_rng(0).standard_t(2, (500, 2)) * [3.0, 0.5] + [40.0, -7.0]
-    chart, _ = code_chart(points, np.arange(500) % 3, ["a", "b", "c"], "Codes")
-    side, _ = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', chart).groups())
-    dots = np.array(re.findall(r'<circle cx="(.*?)" cy="(.*?)" r="(.*?)"/>', chart), dtype=float)
-    assert len(dots) == 500
-    assert (dots[:, :2] - dots[:, 2:] >= 0).all()
-    assert (dots[:, :2] + dots[:, 2:] <= side).all()
+def test_what_cannot_be_looked_at_is_refused():
+    data = space_data((1, 4, 5), labels=True)
+    told_labels = Autoencoder(Same(), Back(), data.space)
+    with pytest.raises(UsageError, match="receives the labels"):
+        arithmetic(told_labels, data, 0, 1)
+    with pytest.raises(UsageError, match="no labels"):
+        arithmetic(plain_coder(data), data.without_labels(), 0, 1)
+    with pytest.raises(UsageError, match="at least 2 frames"):
+        walk(plain_coder(data), data.train.data_units(0), data.train.data_units(1), 1)
 
 
 def test_active_units_are_those_that_are_seen_to_carry_something():
@@ -110,14 +115,6 @@ def test_active_units_are_those_that_are_seen_to_carry_something():
     chart = units(Comparison("codes", models=(model,))).svg
     heights = [float(y) for y in re.findall(r'<circle cx=".*?" cy="(.*?)"', chart)]
     assert np.diff(heights).min() > 5, "each unit can be told from the next"
-
-
-def test_groups_have_colours_of_their_own():
-    points = np.array([[0.0, 0.0], [1.0, 1.0], [np.nan, 1.0]] * 20)
-    picture = np.asarray(groups_picture(points, np.array([0, 1, 1] * 20), ["a", "b"], size=200))
-    blue, orange = (np.abs(picture.astype(int) - colour).sum(2).min() for colour in ((31, 119, 180), (255, 127, 14)))
-    assert max(blue, orange) < 80
-    assert picture.shape == (200, 200, 3)
 
 
 def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkeypatch, capsys):
@@ -193,30 +190,6 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     assert "A walk" in page
     assert "Walks lead" in page
     assert "Arithmetic" not in page
-
-
-def test_a_report_on_rows_without_the_labels_that_a_coder_needs_leaves_its_codes_out(told_labels):
-    run, data = told_labels
-    bare = dataclasses.replace(data.without_labels(), origin=None)
-    assert latent_statistics(run, bare, fit_features(bare)) is None
-    assert latent_pictures(run, bare) is None
-
-
-def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "60", "--condition", "none"]
-    assert main(["train", "vae", *small, "--out", "vae"]) == 0
-    assert main(["sample", "vae", "--n", "2", "--out", "two"]) == 0
-    first, second = sorted(str(path) for path in (tmp_path / "two").iterdir())
-    capsys.readouterr()
-    assert main(["interpolate", "vae", "--from", first, "--to", second, "--frames", "3", "--out", "x.npz"]) == 0
-    assert "searching" not in capsys.readouterr().err
-    run = pf.load("vae")
-    ends = torch.stack([torch.from_numpy(np.array(Image.open(path)))[None].float() / 255 for path in (first, second)])
-    coder = run.method.autoencoder()
-    decoded = coder.space.to_data(coder.decode(coder.encode(coder.space.to_model(ends))))
-    x = np.load("x.npz")["x"]
-    assert np.abs(x[[0, 2], :, :, 0].astype(float) - 255 * decoded[:, 0].numpy()).max() <= 0.51
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():

@@ -2,17 +2,11 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import pushforward as pf
-from pushforward.conditions import Label
-from pushforward.data import Split, VectorSpace
-from pushforward.data.core.dataset import Dataset
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import latent_statistics
+from pushforward.evaluation.pictures import latent_statistics
 from pushforward.report.findings import findings
 from pushforward.training.monitor.alarms import RULES, alarms
 
@@ -110,45 +104,3 @@ def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path,
         if "posterior has collapsed" in sentence.text
     ]
     assert said
-
-
-class Knowing(nn.Module):
-    """A decoder too strong: it knows every class's image by heart, and the label tells it which."""
-
-    def __init__(self, images, latent):
-        super().__init__()
-        self.images, self.code = nn.Parameter(images), nn.Linear(latent, images.shape[1])
-
-    def forward(self, z, t=None, condition=None):
-        return self.images[condition["label"]] + self.code(z)
-
-
-def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_path, soon):
-    torch.manual_seed(0)
-    random = np.random.default_rng(0)
-    label = random.integers(0, 5, size=600)
-    images = 3 * random.normal(size=(5, 8))
-    x = (images[label] + 0.1 * random.normal(size=(600, 8))).astype(np.float32)
-    shares = tuple(np.bincount(label) / len(label))
-    space = VectorSpace((8,), tuple(x.mean(0)), tuple(x.std(0)), conditions={"label": Label(tuple("abcde"), shares)})
-    data = Dataset("prototypes", space, Split(x[:540], label[:540]), Split(x[540:], label[540:]))
-    known = Knowing(space.to_model(torch.from_numpy(images)).float(), 4)
-    recipe = pf.recipes.vae(space, "tiny", decoder=known, latent_size=4)
-    run = pf.fit(
-        dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64)),
-        data,
-        steps=260,
-        out=tmp_path / "run",
-    )
-    assert kinds(run) == {"posterior"}
-    plain = trained(data.without_labels(), tmp_path / "plain", latent_size=4)
-    assert kinds(plain) == set()
-
-
-def test_the_default_keeps_its_code_on_digits(tmp_path, soon):
-    data = pf.data.load("digits", limit=400)
-    for name, labels in (("given", True), ("without", False)):
-        mine = data if labels else data.without_labels()
-        run = trained(mine, tmp_path / name, batch=32)
-        assert kinds(run) == set()
-        assert latent_statistics(run, mine, fit_features(mine)).code.active > 4

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import math
-import re
-import shutil
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from programs import forking
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import announcing
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
-from pushforward.evaluation import evaluating as module
+from pushforward.evaluation import comparison as module
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.networks import Compressor, Expander
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.testing import recipe_for, ring, space_data
-from pushforward.training import Trainer
-from pushforward.training.api import prepare
-from pushforward.training.estimates import training_memory
-from pushforward.training.loop import memory
-from pushforward.training.loop.finalize import finished
-from pushforward.training.loop.memory import added_peak, held_bytes
-from pushforward.training.runs import folder as folders
+from pushforward.testing import ring, space_data
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -82,18 +69,6 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("start", [0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0])
-def test_a_busy_moment_does_not_tell_equal_models_apart(monkeypatch, start):
-    """One model, timed alone, would have all of its turns inside the busy moment."""
-    clock = Clock((start, start + 2.5))
-    monkeypatch.setattr(cost, "time", clock)
-    timings = cost.time_in_turns({name: lambda n: clock.work(0.001 * n) for name in "ab"}, 64)
-    assert [cost.lower_quartile(timings[name]) for name in "ab"] == pytest.approx([0.001, 0.001])
-    assert all(
-        len(timing.values) == 7 and timing.low <= cost.lower_quartile(timing) <= timing.high for timing in timings.values()
-    )
-
-
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
@@ -112,24 +87,6 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     assert not [sentence for sentence in Report(comparison).verdict if "times as long" in sentence]
 
 
-def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch):
-    clock, calls = Clock((0, 0)), []
-
-    def sampler(seconds):
-        def sample(n):
-            calls.append(n)
-            clock.work(seconds * n)
-
-        return sample
-
-    monkeypatch.setattr(cost, "time", clock)
-    timings = cost.time_in_turns({"slow": sampler(5.0), "fast": sampler(1e-5)}, 64)
-    assert (timings["slow"].batch, timings["fast"].batch) == (1, 64)
-    assert clock.now < 12 * 5.0
-    assert cost.lower_quartile(timings["fast"]) == pytest.approx(1e-5)
-    assert calls.count(64) > 7 * 10, "a turn of microseconds is no measurement"
-
-
 def test_sampling_memory_counts_weights_and_the_batch_alone():
     """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of the output."""
     space, n = VectorSpace((3,), (0.0,) * 3, (1.0,) * 3), 64
@@ -144,95 +101,6 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     del ballast
     assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
     assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
-
-
-def test_memory_of_few_steps_is_that_of_many(monkeypatch):
-    """Multistep solvers hold earlier estimates; four steps hold as many as twelve."""
-    denoiser = ring(Linear())
-    for solver in (Heun(), DPM(order=3), UniPC()):
-        flow = Flow(denoiser, solver, 12)
-        few = cost.sampling_memory(flow, 50)
-        monkeypatch.setattr(cost, "FEW_STEPS", 99)
-        assert few == pytest.approx(cost.sampling_memory(flow, 50), rel=0.01)
-        monkeypatch.undo()
-
-
-def test_tensors_held_at_once_are_counted_and_no_others():
-    third_tensor = torch.ones(2**18)
-
-    def work():
-        first = torch.ones(2**18)
-        second = torch.ones(2**19)
-        del first
-        third = torch.ones(2**16)
-        return float(second[0] + third[0] + third_tensor[0])
-
-    assert added_peak(work) == pytest.approx(4 * (2**18 + 2**19), rel=0.001)
-    with torch.autograd.profiler.profile():
-        assert added_peak(work) is None
-
-
-def test_shared_weights_are_held_once():
-    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
-    second.weight = first.weight
-    assert held_bytes(first, second, first) == 4 * (35 + 7 + 7)
-
-
-def test_measuring_memory_prints_nothing():
-    """The profiler's library would print two lines for each measurement."""
-    file = Path(memory.__file__)
-    code = f"import runpy, torch; peak = runpy.run_path({str(file)!r})['added_peak']; print(peak(lambda: torch.ones(1024)))"
-    process = forking.run(code)
-    assert (process.stdout, process.stderr) == ("4096\n", "")
-
-
-def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
-    """At least weights, their average, two moments and gradients, that is five times the network's bytes."""
-    data = vectors()
-    trainer = prepare("flow", data, steps=2, out=tmp_path / "flow", size="tiny")
-    trainer.advance()
-    run = finished(trainer)
-    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*"))
-    generator = torch.random.get_rng_state()
-    measured = training_memory(run, data)
-    assert torch.equal(torch.random.get_rng_state(), generator)
-    ballast = torch.ones(2**23)
-    other = prepare("vae", data, steps=1, out=tmp_path / "vae", size="tiny")
-    assert training_memory(run, data) == measured, "neither other tensors nor other trainings matter"
-    assert training_memory(pf.load(tmp_path / "flow"), data) == measured
-    assert measured > 5 * held_bytes(run.method)
-    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
-    assert training_memory(run, vectors(340)) is None, "other data"
-    del ballast, other
-
-
-def test_training_memory_takes_no_lock_and_writes_no_cache(tmp_path):
-    data = vectors()
-    coder = pf.fit("vae", data, steps=1, out=tmp_path / "vae")
-    run = pf.fit(pf.training.in_latent("flow", data, coder), data, steps=1, out=tmp_path / "flow")
-    shutil.rmtree(run.folder / "cache")
-    (run.folder / ".lock").unlink()
-    names = sorted(run.folder.rglob("*"))
-    assert training_memory(run, data) > 0
-    assert sorted(run.folder.rglob("*")) == names
-    held = folders.hold(run.folder)
-    assert training_memory(run, data) > 0, "while the run is trained further"
-    held.release()
-
-
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
-)
-def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp_path, monkeypatch):
-    data = vectors()
-    run = pf.fit("flow", data, steps=1, out=tmp_path / "flow")
-
-    def step(self):
-        raise error
-
-    monkeypatch.setattr(Trainer, "step", step)
-    assert training_memory(run, data) is None
 
 
 # Guesses -----------------------------------------------------------------------------------------------------
@@ -288,13 +156,3 @@ def test_bits_come_with_their_guess(monkeypatch):
     assert base.name == "one Gaussian"
     assert comparison.models[0].scores["bpd"].value == pytest.approx(base.scores["bpd"].value, abs=0.05)
     assert comparison.baseline is None, "nothing was sampled"
-
-
-@pytest.mark.parametrize("name", ["vae", "gan", "flow"])
-def test_the_terminal_counts_what_samples_first_and_what_only_training_needs_apart(name):
-    method = recipe_for(name, space_data((2,), labels=False, n=40)).method
-    said = announcing._sizes(SimpleNamespace(method=method))
-    first, *others = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", said))
-    assert first == cost.parameters(method.transport())
-    assert first + sum(others) == sum(tensor.numel() for tensor in method.parameters())
-    assert ("for training only" in said) == (name != "flow")

@@ -13,8 +13,8 @@ from pushforward.cli.small_pictures import beside, braille_image, braille_points
 from pushforward.data.core import load as sources
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import Comparison, comparison
+from pushforward.evaluation.comparison import CAST, story_trainers
 from pushforward.evaluation.results import ModelResult, Score
-from pushforward.evaluation.story import CAST, story_trainers
 from pushforward.numbers import percent
 from pushforward.report.distributions import class_chart
 from pushforward.report.page import deed
@@ -77,7 +77,7 @@ def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, install
 def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
-    monkeypatch.setattr("pushforward.evaluation.story.CAST", {"flow": CAST["flow"]})
+    monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
     monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 
 import numpy as np
 import pytest
@@ -105,19 +104,6 @@ def test_data_of_python_is_handed_over(tmp_path):
     assert distil(teacher, data=data, steps=1, settings=FEW, out=tmp_path / "run", progress=False).state["step"] == 1
 
 
-def test_a_student_needs_its_teacher_no_more(teacher, tmp_path):
-    copy = tmp_path / "teacher"
-    shutil.copytree(teacher.folder, copy)
-    run = distil(copy, steps=1, settings=FEW, out=tmp_path / "run", progress=False)
-    shutil.rmtree(copy)
-    assert pf.resume(run.folder, steps=2, progress=False).state["step"] == 2
-
-
-def test_an_unknown_setting_gets_a_suggestion(teacher, tmp_path, capsys):
-    assert main(["distil", str(teacher.folder), "--trajectores", "4", "--out", str(tmp_path / "run")]) == 2
-    assert '"--trajectories"' in capsys.readouterr().err
-
-
 def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsys):
     words = [
         "distil",
@@ -187,8 +173,3 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
     assert (
         main([*(word for word in shlex.split(command)[1:] if word not in ("--budget", "1s")), "--steps", "1", "--overwrite"]) == 0
     )
-
-
-def test_a_dry_run_is_one_of_train(capsys):
-    assert main(["distil", "runs/x", "--dry-run", "--steps", "4"]) == 2
-    assert "pushforward train distil --teacher RUN --dry-run" in " ".join(capsys.readouterr().err.split())

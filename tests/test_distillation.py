@@ -50,7 +50,7 @@ def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
 
 def test_what_has_no_student_is_refused(moons, tmp_path):
     gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="a run of gan; the teacher of distil must be a model that samples in steps"):
+    with pytest.raises(UsageError, match="a run of gan; the frozen part teacher must be a model that samples in steps"):
         with_frozen("distil", {"teacher": gan})(moons.space)
     flow = pf.recipes.flow(moons.space, "tiny").method.transport()
     student = pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.transport()

@@ -102,13 +102,6 @@ def test_the_frozen_part_is_in_no_checkpoint_and_does_not_move(tmp_path):
     assert not any(p.requires_grad for p in run.transport.autoencoder.parameters())
 
 
-def test_the_average_shares_the_frozen_part(tmp_path):
-    data = space_data((1, 8, 8), labels=False)
-    trainer = prepare(pf.in_latent("flow", data, coder(data, tmp_path), "tiny"), data, steps=1, out=tmp_path / "run")
-    assert trainer.average.method is not trainer.method
-    assert trainer.average.method.frozen is trainer.method.frozen
-
-
 def test_data_is_encoded_once(tmp_path, monkeypatch):
     data, counted = space_data((1, 8, 8), labels=False), []
     run = coder(data, tmp_path)
@@ -165,13 +158,6 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     assert report.models[0].latent is None
     with pytest.raises(UsageError, match="name it"):
         transport.sample(2, {"label_null": torch.tensor(True)})
-
-
-def test_a_latent_model_has_no_bits_of_data(tmp_path):
-    data = space_data((1, 8, 8), labels=False)
-    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
-    with pytest.raises(UsageError, match="codes, not to data"):
-        pf.evaluate(run, data, metrics=["bpd"])
 
 
 def test_augmentation_of_encoded_data_is_refused(tmp_path):

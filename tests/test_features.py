@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import logging
 
 import numpy as np
@@ -17,9 +16,7 @@ from pushforward.data.core.dataset import Split
 from pushforward.data.core.ground_truth import Truth
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation import features as module
-from pushforward.evaluation.cache import cache_folder
-from pushforward.evaluation.features import fit_features, quantised
-from pushforward.evaluation.reduction import principal
+from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +33,6 @@ def of_digits(digits, tmp_path_factory, as_usual):
 @pytest.fixture
 def labelled():
     return dataset(*vectors())
-
-
-def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(digits, of_digits):
-    assert of_digits.name == "classifier"
-    assert of_digits.accuracy > 0.97
-    x, labels = digits.held_out.data_units(), digits.held_out.labels
-    assert (of_digits.classify(x) == labels).mean() == of_digits.accuracy
-    assert (of_digits.classify(digits.held_out.x) == of_digits.classify(x)).all(), "uint8 and data units are the same rows"
-    features = of_digits(x, 360)
-    centres = np.stack([features[labels == k].mean(0) for k in range(10)])
-    between = ((centres - centres.mean(0)) ** 2).sum(1).mean()
-    within = np.mean([features[labels == k].var(0).sum() for k in range(10)])
-    assert between > within, "raw pixels reach about 0.8 of it"
-    assert "accuracy" in of_digits.describe(360)
 
 
 def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
@@ -134,8 +117,6 @@ def test_the_held_out_split_does_not_touch_the_features(labelled):
 
 def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
     fresh = fit_features(labelled, cache=tmp_path)
-    files = sorted(path.suffix for path in (tmp_path / "features").iterdir())
-    assert files == [".json", ".safetensors"]
     with monkeypatch.context() as patch:
         patch.setattr(module, "fit_on", None)
         cached = fit_features(labelled, cache=tmp_path)
@@ -149,25 +130,16 @@ def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, m
     assert cached.accuracy == fresh.accuracy
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "json", "no json", "other key"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     fresh = fit_features(labelled, cache=tmp_path)
-    tensors, description = (tmp_path / "features" / f"{fresh.key}{end}" for end in (".safetensors", ".json"))
-    content = tensors.read_bytes()
-    if damage == "cut":
-        tensors.write_bytes(content[:-100])
-    elif damage == "flip":
-        tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 64]) + content[-8:])
-    elif damage == "json":
-        description.write_text(description.read_text()[:20])
-    elif damage == "no json":
-        description.unlink()
-    else:
-        description.write_text(json.dumps(json.loads(description.read_text()) | {"key": "0" * 32}))
+    (path,) = (tmp_path / "features").iterdir()
+    content = path.read_bytes()
+    damaged = {"cut": content[:-100], "flip": content[:-9] + bytes([content[-9] ^ 64]) + content[-8:], "empty": b""}[damage]
+    path.write_bytes(damaged)
     again = fit_features(labelled, cache=tmp_path)
     np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
-    assert tensors.read_bytes() == content
-    assert json.loads(description.read_text())["key"] == fresh.key
+    assert path.read_bytes() == content
 
 
 def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(labelled, tmp_path, monkeypatch):
@@ -195,14 +167,3 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
         of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
     with pytest.raises(DataError, match="at least one example"):
         of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 21), (4, 32, 32), (1, 1, 9), (2, 50, 40)])
-def test_any_image_shape_has_features(shape):
-    r = random(3)
-    labels = r.integers(0, 2, 48)
-    x = (r.integers(0, 100, (48, *shape)) + 100 * labels[:, None, None, None]).astype(np.uint8)
-    for data in (dataset(x, labels, held_out=16), dataset(x, held_out=16)):
-        features = fit_features(data, cache=False)(data.held_out.x, 16)
-        assert features.shape == (16, 1)
-        assert np.isfinite(features).all()

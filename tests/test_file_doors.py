@@ -13,13 +13,12 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from programs.command_line import run as command
-from programs.hostile import respec
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.tables.imputation_io import GappyFile
 from pushforward.errors import CheckpointError, DataError
-from pushforward.evaluation.cache import cache_folder
+from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
 from pushforward.testing import recipe_for, space_data
 
@@ -92,24 +91,6 @@ def test_a_pipe_is_refused_at_once(reader, name, here, tmp_path, capsys):
             code, words = error.exit_code, str(error)
     assert code == DataError.exit_code
     assert path.name in words
-
-
-def test_a_sample_is_no_larger_than_the_weights_account_for(tmp_path):
-    """A network for images of any size takes them without more weights."""
-    data = space_data((1, 8, 8), labels=False)
-    run = pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run", progress=False)
-
-    def large(part):
-        for name, value in part.items():
-            if name == "shape":
-                part[name] = [1, 8, 9_999_999]
-            elif isinstance(value, dict):
-                large(value)
-
-    pf.load(run.folder)
-    respec(run.folder, lambda spec: large(spec["method"]))
-    with pytest.raises(CheckpointError, match="MiB"):
-        pf.load(run.folder)
 
 
 def test_the_umask_decides_who_may_read_a_file(tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
     import os
     import signal
 
-    import pushforward.evaluation.turns  # noqa: F401 - imported only under the patch below, it would keep it
+    import pushforward.evaluation.cost  # noqa: F401 - imported only under the patch below, it would keep it
     from pushforward.cli import loop
     from pushforward.training.loop import finalize as ending
 

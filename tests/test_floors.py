@@ -6,17 +6,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from programs.gaussian_data import dataset, mixture, vectors
+from programs.gaussian_data import dataset, vectors
 from programs.rows import random
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.ground_truth import Truth
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.halves import halves
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.features import fit_features, halves
 from pushforward.evaluation.intervals import deviation, ratio
-from pushforward.evaluation.scoring import compared, floors, score
+from pushforward.evaluation.scores import compared, floors, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import Manifold
@@ -47,26 +46,6 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of
     first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
     assert first != second
     assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
-
-
-def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled, of_labelled):
-    features, samples = of_labelled, labelled.train.x[:200]
-    assert list(score(samples, labelled, features, metrics=["coverage", "kid"])) == ["coverage", "kid"]
-    assert list(score(samples, labelled, features, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
-
-    class Mine:
-        scores = {"mine": MetricInfo("mine", "higher", "mine")}  # noqa: RUF012
-
-        def applies(self, samples):
-            return True
-
-        def __call__(self, samples):
-            return {"mine": Score(float(len(samples.training)))}
-
-    assert score(samples, labelled, features, metrics=[Mine()])["mine"].value == 1000
-    assert floors(labelled, features, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
-    with pytest.raises(UsageError, match='Did you mean "coverage"'):
-        score(samples, labelled, features, metrics=["coverge"])
 
 
 def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
@@ -105,19 +84,19 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
     first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
     assert first == floors(labelled, features, n=150, redraws=2, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
-    content = path.read_text()
-    import pushforward.evaluation.scoring as scoring
+    content = path.read_bytes()
+    import pushforward.evaluation.scores as scoring
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_Redraws", None)
+        patch.setattr(scoring, "_redrawn", None)
         assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
         for other in ({"n": 149, "redraws": 2}, {"n": 150, "redraws": 3}, {"n": 150, "redraws": 2, "metrics": ["kid"]}):
             with pytest.raises(TypeError):
                 floors(labelled, features, cache=tmp_path, **other)
-    for damaged in (content[:60], "{}", content.replace(path.stem, "0" * 32)):
-        path.write_text(damaged)
+    for damaged in (content[:60], b"{}", content.replace(b"0", b"1")):
+        path.write_bytes(damaged)
         assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
-        assert path.read_text() == content
+        assert path.read_bytes() == content
 
 
 def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
@@ -155,14 +134,14 @@ def test_how_many_rows_are_compared(labelled, of_labelled):
     few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
     assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
     assert compared(few, 44) == 44
-    with pytest.raises(UsageError, match=r"from 2 to 44 .*90 training examples, of which real data's scores take half"):
+    with pytest.raises(UsageError, match=r"from 2 to 44 .*45 training examples"):
         compared(few, 45)
     toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
     assert compared(toy) == 45, "toys have no features to fit"
     for rows, wrong in ((5, False), (4, True)):
         small = dataclasses.replace(labelled, train=Split(labelled.train.x[:rows], labelled.train.labels[:rows]))
         if wrong:
-            with pytest.raises(DataError, match="at least 5 and 2"):
+            with pytest.raises(DataError, match="at least 2 and 3"):
                 compared(small)
         else:
             assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].value > 0
@@ -186,19 +165,6 @@ def test_a_ratio_needs_a_floor_that_is_not_zero():
 
 
 # --- floors beside rows that nothing has seen ---
-
-
-def test_floors_are_what_unseen_real_rows_score():
-    """Floors of the rows that the classifier was trained on have .14 less recall and .1 less coverage than unseen examples."""
-    n, names, gaps = 100, ("recall", "coverage", "precision"), []
-    for seed in range(5):
-        x, classes = mixture(500 + 2 * n, seed)
-        data = dataset(x[n:], classes[n:], held_out=n)
-        features = fit_features(data, cache=False)
-        floor = floors(data, features, n=n, redraws=4, metrics=names, cache=False)
-        unseen = score(x[:n], data, features, n=n, metrics=names)
-        gaps.append([floor[name].value - unseen[name].value for name in names])
-    assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
 
 
 def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):
@@ -230,17 +196,6 @@ def test_every_class_is_in_the_half_of_the_features():
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
 
 
-def test_copies_move_with_the_row_of_a_class_that_moves():
-    """A class of two examples with fifteen copies each, which is in the half of the features whatever the hashes say."""
-    for seed in range(12):
-        common, rare = random(seed).normal(size=(400, 4)), np.repeat(random(99 + seed).normal(9, 1, size=(2, 4)), 15, axis=0)
-        x, labels = np.concatenate([common, rare]).astype(np.float32), np.r_[np.arange(400) % 3, np.full(30, 3)]
-        data = dataset(x, labels, held_out=1)
-        rows = halves(data)
-        assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
-        assert set(labels) == set(data.train.labels[rows.fitted])
-
-
 def test_copies_of_a_row_are_in_one_half():
     """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
     x, labels = vectors(700)
@@ -254,14 +209,6 @@ def test_copies_of_a_row_are_in_one_half():
     assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
 
 
-def test_the_spread_of_a_floor_stays_bounded_at_large_n():
-    x, labels = mixture(900, 0)
-    data = dataset(x, labels, held_out=400)
-    features = fit_features(data, cache=False)
-    spread = [floors(data, features, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
-    assert spread[1] < 2 * spread[0]
-
-
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):
     """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth twin away."""
     r = random(8)
@@ -269,7 +216,7 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     twins = 200 + r.permutation(800)[:400]
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
-    monkeypatch.setattr("pushforward.evaluation.scoring.REDRAWS", 20)
+    monkeypatch.setattr("pushforward.evaluation.scores.REDRAWS", 20)
     floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
     assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 

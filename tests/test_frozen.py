@@ -16,8 +16,8 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Freezing
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import with_frozen
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.ema import Average
 
 FILE = str(Path(__file__).parent / "distilled.py")
@@ -160,12 +160,3 @@ def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monk
     gan = pf.fit(recipe_for("gan", data), data, steps=1, out="gan")
     with pytest.raises(UsageError, match=r"is a run of gan; the frozen part teacher must be a model that samples in steps"):
         with_frozen(function, {"teacher": gan})(data.space)
-
-
-def test_an_error_in_a_file_of_ones_own_names_its_line(tmp_path, capsys):
-    text = "from pushforward import Recipe\n\n\ndef failing(space, size='small') -> Recipe:\n    return [0][len(space.shape)]\n"
-    (tmp_path / "failing.py").write_text(text)
-    assert main(["train", str(tmp_path / "failing.py"), "--data", "moons"]) == 1
-    said = capsys.readouterr().err
-    assert f"It happened in {tmp_path / 'failing.py'}, line 5" in said
-    assert "bug in pushforward" not in said

@@ -10,8 +10,8 @@ from pushforward.data import Batch
 from pushforward.denoisers import SCALE, FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.ladder import teacher_of
-from pushforward.methods import Distillation, Finish, Mapping, Now, Trajectories
+from pushforward.evaluation.curves import teacher_of
+from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.rules import Start
 from pushforward.networks import MLP
@@ -137,26 +137,6 @@ def test_the_scale_is_an_input_that_starts_without_effect():
         assert torch.allclose(data_and_noise[1] - data_and_noise[0], at[0], atol=1e-5)
 
 
-def test_what_guidance_cannot_be():
-    data = space_data((2,), labels=True)
-    teacher = teachers_for(pf.recipes.named("distil"), data.space)["teacher"]
-    for wrong in ("4,1", "1,2,3", "much", (2.0, 2.0), "1,inf"):
-        with pytest.raises(UsageError, match="guidance is a scale"):
-            pf.recipes.distil(data.space, teacher=teacher, guidance=wrong)
-    with pytest.raises(UsageError, match="the lower first"):
-        Preconditioning(guidance=(2.0, 1.0))
-    with pytest.raises(UsageError, match="has learned no guidance"):
-        pf.AtScale(teacher.denoiser, 2.0)
-    assert pf.recipes.distil(data.space, teacher=teacher, guidance="2").method.teacher.denoiser.scale == 2.0
-    flow_map = student()
-    with pytest.raises(UsageError, match="range of scales"):
-        Finish(flow_map, nn.Linear(2, 1), teacher=flow_map)
-    with pytest.raises(UsageError, match="range of scales"):
-        pf.recipes.dmd(data.space, teacher=teacher, start=flow_map)
-    with pytest.raises(UsageError, match="learned guidance itself"):
-        pf.Guided(flow_map, 2.0)
-
-
 def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     data = space_data((2,), labels=True, n=200)
     teacher = pf.fit("flow", data, size="tiny", steps=3, out=tmp_path / "flow", progress=False)
@@ -187,17 +167,3 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     assert "from 1 to 4" in capsys.readouterr().err
     with pytest.raises(UsageError, match="range of scales"):
         with_frozen("finish", {"teacher": tmp_path / "run"})(data.space, "tiny")
-
-
-def test_a_scale_on_a_map_that_learned_no_guidance_is_said(tmp_path, capsys):
-    data = space_data((2,), labels=True, n=200)
-    run = pf.fit("meanflow", data, size="tiny", steps=1, out=tmp_path / "map", progress=False)
-    guided = run.configured(scale=3.0)
-    assert guided.transport.calls == 2
-    assert [warning for warning in guided.warnings if "has learned no guidance" in warning] == list(guided.warnings)
-    assert len(guided.configured(steps=2).warnings) == 1
-    assert run.configured(scale=1.0).warnings == run.warnings == ()
-    flow = pf.fit("flow", data, size="tiny", steps=1, out=tmp_path / "flow", progress=False)
-    assert flow.configured(scale=3.0).warnings == (), "guidance of a flow is its own"
-    assert main(["sample", str(tmp_path / "map"), "--n", "4", "--scale", "3", "--out", str(tmp_path / "x.csv")]) == 0
-    assert "a scale of 3 combines its jumps" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from programs.watched import Game, log_of
 from torch import nn
 
 import pushforward as pf
-from pushforward import pictures
 from pushforward.data.core.ground_truth import Truth
 from pushforward.methods.method import HasCritic
 from pushforward.metrics.frechet import frechet_distance
@@ -17,14 +16,14 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import gradient_norm
 from pushforward.training.loop import step as steps
 from pushforward.training.monitor import critic_landscape as landscape
 from pushforward.training.monitor import health
 from pushforward.training.monitor import standard_callbacks as observers
-from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, interval, joined
+from pushforward.training.monitor.health import FixedNoise, as_sampled, in_numbers, joined
 from pushforward.transports import Map
 
 # What is measured -------------------------------------------------------------------------------------------
@@ -42,10 +41,6 @@ def test_measures_become_numbers_and_what_is_not_finite_null():
     rows = [{"a": torch.tensor(1.0) / 3, "held": 7}, {"a": torch.tensor(math.nan), "b": torch.tensor([2e5]), "c": math.inf}]
     in_numbers(rows)
     assert rows == [{"a": 0.33333, "held": 7}, {"a": None, "b": 2e5, "c": None}]
-
-
-def test_small_batches_are_measured_more_rarely():
-    assert [interval(batch) for batch in (512, 128, 80, 64, 16)] == [50, 50, 50, 100, 250]
 
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
@@ -194,16 +189,3 @@ def test_with_classes_the_highest_value_is_kept():
     game = Game(data.space, critic=Plane([1.0, 0.0]))
     game.scores = lambda x, condition: condition["label"] * torch.ones(len(x)) - 5.0 * (condition["label"] == 2)
     assert (landscape.landscape(game, data)["scores"] == 1).all(), "of 0, 1 and -3"
-
-
-def test_a_landscape_is_drawn_upright_with_the_greatest_value_darkest():
-    heights = np.linspace(0, 1, 8)[:, None] + np.zeros((8, 8))
-    heights[0, 0] = math.nan
-    picture = np.asarray(pictures.landscape_picture(heights, (0, 1, 0, 1), size=90)).astype(int)
-    assert tuple(picture[2, 40]) == pictures.HILL, "great y at the top"
-    assert tuple(picture[-3, 40]) == pictures.VALLEY
-    assert len(np.unique(picture[:, 40], axis=0)) >= 10
-    dotted = np.asarray(pictures.landscape_picture(heights, (0, 1, 0, 1), np.array([[0.5, 0.1]]), size=90)).astype(int)
-    assert np.argwhere(np.abs(dotted - picture).sum(2) > 60).mean(0) == pytest.approx([81, 45], abs=1.5)
-    flat = np.asarray(pictures.landscape_picture(np.ones((4, 4)), (0, 1, 0, 1), size=30))
-    assert (flat == pictures.VALLEY).all()

@@ -8,7 +8,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.evaluation import run_results
-from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.merge import aggregated
 from pushforward.report import Report
 from pushforward.report.findings import findings
 from pushforward.report.statistics import alarm_periods

@@ -34,24 +34,6 @@ def test_a_refused_resume_from_an_older_checkpoint_changes_nothing(run):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_rows_are_dropped_in_one_move(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.jsonl"
-    log.append(path, [{"step": step, "loss": {}} for step in (1, 2, 3)])
-    whole = path.read_text()
-
-    def refuses(*_):
-        raise OSError("no space")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", refuses)
-        with pytest.raises(CheckpointError, match="no space"):
-            log.cut(path, 2)
-    assert path.read_text() == whole
-    log.cut(path, 2)
-    assert [row["step"] for row in log.read(path)] == [1, 2]
-    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
-
-
 def test_a_kill_in_the_first_save_after_an_older_checkpoint_leaves_a_whole_run(run, monkeypatch):
     class Killed(BaseException):
         pass
@@ -113,3 +95,21 @@ def test_checkpoints_by_the_clock_change_nothing(run, tmp_path, monkeypatch):
         del trainer
     pf.resume(tmp_path / "cut", data=DATA)
     assert_same(final_state(run), final_state(tmp_path / "cut"))
+
+
+def test_rows_are_dropped_in_one_move(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    log.append(path, [{"step": step, "loss": {}} for step in (1, 2, 3)])
+    whole = path.read_text()
+
+    def refuses(*_):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuses)
+        with pytest.raises(CheckpointError, match="no space"):
+            log.cut(path, 2)
+    assert path.read_text() == whole
+    log.cut(path, 2)
+    assert [row["step"] for row in log.read(path)] == [1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]

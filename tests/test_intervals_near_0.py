@@ -8,17 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from programs.rows import random
-from scipy import stats
 
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.intervals import combined, with_interval
 from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.classes import Classes
-from pushforward.metrics.exchanges import divisions, norm_growth, rounds
+from pushforward.metrics.exchanges import divisions
 from pushforward.metrics.growth import Growth, divergence_growth, mean_growth, score_interval
 from pushforward.metrics.modes import Modes
 from pushforward.metrics.stacked import Stacked
-from pushforward.metrics.wasserstein import Wasserstein, matchings, transport_errors, transport_growth, transport_score
+from pushforward.metrics.wasserstein import Wasserstein
 
 CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
 METRICS = {"w2": Wasserstein, "sliced_w2": Wasserstein, "class_distance": Classes, "mode_kl": Modes}
@@ -53,13 +51,6 @@ def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samp
     assert below == pytest.approx(1.96 * values.std(ddof=1), rel=0.3)
 
 
-@pytest.mark.parametrize("name", ["class_distance", "mode_kl"])
-def test_they_hold_it_for_models_with_uneven_modes(name):
-    scores = [scored(name, seed, weights=[0.3, 0.25, 0.2, 0.15, 0.1]) for seed in range(80)]
-    mean = np.mean([score.value for score in scores])
-    assert 0.88 <= np.mean([score.interval[0] <= mean <= score.interval[1] for score in scores]) < 1
-
-
 @pytest.mark.parametrize(("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005]))
 def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samplings, slope):
     growth = Growth(0.1, 0.06, slope, slope / 4, null_mean=0.3, is_norm=1.0)
@@ -92,50 +83,6 @@ def test_divisions_take_from_either_side_in_proportion(n, m):
     assert [first.tolist() for first, _ in divisions(n, m, 5)] == [first.tolist() for first, _ in parts]
 
 
-def test_few_large_divisions_and_more_small_ones():
-    assert [rounds(n) for n in (1, 200, 400, 500, 1000, 10_000)] == [24, 24, 20, 16, 12, 12]
-
-
-def test_growth_of_a_norm_has_the_spread_of_its_distances_widened_by_students_factor():
-    distances = [0.2, 0.4, 0.3, 0.5]
-    growth = norm_growth(distances, (0.3, 0.1), 30, 60, blocks=2)
-    error = np.std(distances, ddof=1) * stats.t.ppf(0.975, 3) / 1.96 / np.sqrt(2)
-    assert growth == pytest.approx((error, error / 3, 0.09, 0.01, 0.35, 1.0), rel=1e-3)
-
-
-def test_divisions_lose_the_difference_of_the_clouds():
-    """Far from 0 the interval is that of the first order: a matching across the gap would blow it up."""
-    draw = random(3)
-    x, y = draw.standard_normal((2, 80, 2))
-    near, far = (transport_growth(x + shift, y, transport_errors([*matchings(x + shift, y)])) for shift in (0.0, 20.0))
-    assert far.null_mean < 2 * near.null_mean
-    matched = [*matchings(x + 20.0, y)]
-    low, high = score_interval(transport_score(matched), far, 1, 1.96)
-    assert (high - low) / 2 == pytest.approx(1.96 * transport_errors(matched)[0], rel=0.05)
-
-
-def test_the_mean_of_a_divergence_of_many_modes_is_not_that_of_a_chi_squared_number():
-    """By the binomial distribution, where two examples are expected in each of a hundred modes."""
-    weights, n = np.full(100, 0.01), 200
-    counts = np.arange(1, n + 1)
-    mean = 100 * (stats.binom.pmf(counts, n, 0.01) * counts / n * np.log(counts / n / 0.01)).sum()
-    growth = divergence_growth(random(1).multinomial(n, weights), weights)
-    assert growth.null_mean == pytest.approx(mean, rel=0.02)
-    assert abs(99 / 400 - mean) > 0.05 * mean
-    few = divergence_growth(random(1).multinomial(5000, np.full(4, 0.25)), np.full(4, 0.25))
-    assert few.null_mean == pytest.approx(3 / 10_000, rel=0.12)
-    assert few.null_error == pytest.approx(np.sqrt(3 / 2) / 5000, rel=0.15)
-
-
-def test_the_variance_of_a_divergence_grows_as_that_of_a_chi_squared_number():
-    """Twice over n for each nat, near 0; reached modes that are few leave none."""
-    weights, n = np.full(5, 0.2), 20_000
-    share = np.array([0.22, 0.18, 0.21, 0.19, 0.2])
-    growth = divergence_growth((n * share).astype(np.int64), weights)
-    assert growth.slope == pytest.approx(2 / n, rel=0.05)
-    assert divergence_growth(np.array([n, 0, 0, 0, 0]), weights).slope == pytest.approx(0)
-
-
 def test_scores_of_modes_have_their_growth():
     truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=None)
     far, near = np.full((9, 2), 99.0), points(9, random(2))[0]
@@ -154,22 +101,6 @@ def test_no_interval_of_a_total_variation_leaves_its_range():
     assert 0.5 < score.interval[0] < 0.9 < score.interval[1] <= 1
 
 
-def test_a_mode_without_weight_counts_nothing():
-    counts, weights = np.array([11, 9, 0]), np.array([0.5, 0.5, 0.0])
-    assert divergence_growth(counts, weights) == pytest.approx(divergence_growth(counts[:2], weights[:2]), rel=0.3)
-    assert np.isfinite(divergence_growth(counts, weights)).all()
-
-
 def test_a_growth_without_numbers_is_left_out():
     score = combined([Score(0.2, growth=(None, 0.0, None, 0.0, 0.1, 1.0))], 20, None, describe()["class_distance"])
     assert score.interval is None
-
-
-def test_a_value_far_below_the_bias_has_all_means_that_are_not_refused():
-    """The means above the bias are a range of their own there, which begins after a gap."""
-    growth = Growth(0.0592, 0.0, 0.4476, 0.0, 0.6958, 1.0)
-    means = np.linspace(-1, 3, 400_001)
-    variance = 0.4476 - (0.4476 - 0.0592**2) * (0.6958 / np.maximum(means, 0.6958)) ** 2
-    accepted = means[np.abs(0.0569 - means) <= 1.96 * np.sqrt(variance)]
-    assert np.diff(accepted).max() > 0.1
-    assert score_interval(0.0569, growth, 1, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=1e-4)

@@ -9,16 +9,14 @@ import pytest
 from programs.rungs import content, points
 
 import pushforward as pf
-from pushforward.evaluation import ladder
-from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.combining import combined
+from pushforward.evaluation import curves as ladder
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
+from pushforward.evaluation.curves import affordable, ladder_of, pair_of, teacher_of
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import Health, Series
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
-from pushforward.evaluation.run_results import health_of
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.metrics import describe
 from pushforward.report import Report
 from pushforward.report.findings import findings
@@ -186,15 +184,6 @@ def test_samples_are_as_many_as_the_time_allows(n, samples, expected):
     assert affordable(SimpleNamespace(n=n, repeats=3), samples) == expected
 
 
-def test_quality_over_seconds_of_training_is_stored(student):
-    series = health_of(student)[0].series
-    rows = {row["step"]: row for row in student.losses()}
-    assert series["frechet"].step == (2, 4, 6, 8)
-    assert series["frechet"].seconds == pytest.approx([rows[step]["seconds"] for step in (2, 4, 6, 8)], abs=1e-3)
-    assert series["frechet_4"].step == (8,)
-    assert series["disagreement"].seconds == (), "seconds are stored where they are drawn"
-
-
 # What the report says
 
 
@@ -221,12 +210,6 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     assert claim.endswith(f"from the same noise; {says}.")
 
 
-def test_a_ratio_to_nothing_is_not_given():
-    (claim,) = said(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)), "its teacher")
-    assert "times" not in claim
-    assert said(content(rungs=points(0.03)), "its teacher") == [], "no teacher"
-
-
 @pytest.mark.parametrize(
     ("values", "rise"),
     [
@@ -241,21 +224,6 @@ def test_a_curve_over_calls_that_rises_is_told(values, rise):
     found = said(content(rungs=points(*values)), "More calls make student worse in Fréchet distance")
     assert len(found) == (rise is not None)
     assert rise is None or rise in found[0]
-
-
-def test_noise_between_samplings_is_no_rise():
-    first, second = points(0.02, 0.03)
-    loud = dataclasses.replace(second, values={"frechet": (0.02, 0.03, 0.04)})
-    still = dataclasses.replace(first, values={"frechet": (0.02, 0.02, 0.02)})
-    assert len(said(content(rungs=(first, second)), "More calls")) == 1
-    assert said(content(rungs=(still, loud)), "More calls") == []
-
-
-def test_coverage_that_is_lost_is_told():
-    assert said(content(OWN, rungs=points(0.02, coverage=0.92)), "has coverage") == [
-        "In 1 call student has coverage 0.920, its teacher 0.950."
-    ]
-    assert said(content(OWN, rungs=points(0.02, coverage=0.935)), "has coverage") == []
 
 
 def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
@@ -283,9 +251,3 @@ def test_every_form_of_the_report_has_the_ladder():
     assert "Few calls: student" in report.to_text(full=True)
     assert Comparison.from_json(report.to_json()) == given
     assert Report(Comparison(models=(ModelResult("flow"),))).to_html().count('id="ladder"') == 0
-
-
-def test_trainings_of_a_map_keep_the_ladder_of_the_first():
-    models = [dataclasses.replace(content(rungs=points(0.03 + s)).models[0], name=f"m-{s}", seed=s) for s in (0, 1)]
-    (model,) = aggregated(Comparison(models=tuple(models))).models
-    assert model.ladder == models[0].ladder

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from programs.rungs import content, points
 
-from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.measurements import Pictures
 from pushforward.report import Report
 from pushforward.report.sprites import Look
 

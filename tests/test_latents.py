@@ -25,8 +25,8 @@ from pushforward.editing import (
 )
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation import evaluate
-from pushforward.evaluation.neighbours import nearest
-from pushforward.evaluation.truncation import truncation_curve, truncation_picture
+from pushforward.evaluation.curves import truncation_curve, truncation_picture
+from pushforward.evaluation.pictures import nearest
 from pushforward.transports import Map
 
 LIMITS = (0.3, 1.0, 2.5)

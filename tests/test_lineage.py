@@ -1,7 +1,6 @@
 """A run keeps the hashes of its training examples: whoever builds on it is not judged silently on what it has seen."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -14,11 +13,10 @@ from pushforward.data.core.example_hashes import example_hashes
 from pushforward.data.core.make_dataset import build
 from pushforward.data.core.train_hashes import Seen
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.models import check_model
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.models import check_model, unseen_warnings
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.run_results import of_run
-from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.runs.provenance import leaks, seen_by
@@ -79,15 +77,6 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
     assert fitted(data, tmp_path / "fourth", init=first.folder).seen.overlaps(data) == (0, 0)
 
 
-def test_unknown_examples_of_an_ancestor_are_said_to_be_unknown(tmp_path):
-    data = space_data((2,), labels=False)
-    first = fitted(data, tmp_path / "first")
-    new = space_data((2,), labels=False, seed=3)
-    assert unseen_warnings(first, new) == (), "its record says that other data is new to it"
-    (said,) = leaks(Seen(np.zeros(1, np.uint64)).joined_by("runs/old", Seen()), data)
-    assert "runs/old, which does not say on which examples it was trained" in said
-
-
 def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
@@ -101,22 +90,6 @@ def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_p
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be used"):
         _ = pf.load(run.folder).seen
-
-
-def test_a_spec_without_a_record_is_refused_in_words(tmp_path):
-    run = fitted(space_data((2,), labels=False), tmp_path / "run")
-    (run.folder / "spec.json").write_text(json.dumps(run.spec | {"rows": {}}))
-    with pytest.raises(CheckpointError, match="sha256"):
-        seen_by(run.folder)
-
-
-@pytest.mark.parametrize("seconds", [{"runs/flow": "nan"}, {"runs/flow": None}, [1.0]])
-def test_seconds_of_ancestors_that_are_no_numbers_are_damage(seconds, tmp_path):
-    run = fitted(space_data((2,), labels=False), tmp_path / "run")
-    run.spec["rows"]["seconds"] = seconds
-    (run.folder / "spec.json").write_text(json.dumps(run.spec))
-    with pytest.raises(CheckpointError, match="cannot be used"):
-        seen_by(run.folder)
 
 
 def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
@@ -151,14 +124,6 @@ def test_a_trained_method_alone_builds_on_its_run(tmp_path):
     again = pf.fit(method, swapped(data, 5), steps=1, out=tmp_path / "again")
     assert again.seen.names == (str(tmp_path / "first"),)
     assert again.seen.overlaps(swapped(data, 5)) == (0, 5)
-
-
-def test_an_autoencoder_inside_a_method_alone_is_unknown(tmp_path):
-    data = space_data((2,), labels=False)
-    recipe = pf.in_latent("flow", data, fitted(data, tmp_path / "coder"), "tiny")
-    run = pf.fit(recipe.method, data, steps=1, out=tmp_path / "run")
-    assert run.seen.unknown == ("an autoencoder handed over in Python",)
-    assert pf.fit(recipe, data, steps=1, out=tmp_path / "known").seen.unknown == ()
 
 
 def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
@@ -227,3 +192,12 @@ def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(
         ancestors.append(run)
     guided = of_run(ModelResult("it"), flow.configured(weaker=str(flow.folder), weaker_scale=2.0))
     assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), "no run is its own ancestor"
+
+
+def test_unknown_examples_of_an_ancestor_are_said_to_be_unknown(tmp_path):
+    data = space_data((2,), labels=False)
+    first = fitted(data, tmp_path / "first")
+    new = space_data((2,), labels=False, seed=3)
+    assert unseen_warnings(first, new) == (), "its record says that other data is new to it"
+    (said,) = leaks(Seen(np.zeros(1, np.uint64)).joined_by("runs/old", Seen()), data)
+    assert "runs/old, which does not say on which examples it was trained" in said

@@ -74,14 +74,6 @@ def test_kernels_of_one_shape_share_their_products(monkeypatch):
     assert products.count == 15  # three in each of five iterations, for all six kernels
 
 
-def test_processors_without_bfloat16_do_not_emulate_it(monkeypatch):
-    monkeypatch.setattr(muon, "has_bfloat16", lambda: False, raising=False)
-    with Products() as products:
-        player().update(1.0)
-    assert products.count
-    assert not products.reduced
-
-
 @pytest.mark.parametrize("shape", [(3, 40, 300), (3, 300, 40), (2, 40, 50), (2, 50, 50)])
 @pytest.mark.parametrize("decay", [0.0, 5.0])
 def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
@@ -104,10 +96,3 @@ def test_the_matrices_handed_in_stay():
     before = x.clone()
     orthogonalise(x, torch.float32)
     assert torch.equal(x, before)
-
-
-def test_a_gradient_of_zero_moves_nothing():
-    parameter = nn.Parameter(torch.ones(33, 40))
-    parameter.grad = torch.zeros(33, 40)
-    Muon([parameter], lr=0.1).step()
-    assert torch.equal(parameter.detach(), torch.ones(33, 40))

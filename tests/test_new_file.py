@@ -18,9 +18,9 @@ from pushforward import plugins
 from pushforward.cli import main
 from pushforward.data import Source, Split
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.evaluation.commands import commands
-from pushforward.training.checkpoint.contents import load
+from pushforward.evaluation.run_results import commands
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.loop.trainer import Trainer
 
 PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
@@ -37,7 +37,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with the files, in which commands cost little."""
-    from pushforward.evaluation import cost, curves
+    from pushforward.evaluation import cost, evaluator, trajectories
 
     folder = tmp_path_factory.mktemp("new")
     for name, text in FILES.items():
@@ -46,8 +46,8 @@ def here(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
         patch.setattr(cost, "TURN_SECONDS", 0.01)
-        patch.setattr(curves, "CURVE_STEPS", (2,))
-        patch.setattr(curves, "TRACED_SECONDS", 0.01)
+        patch.setattr(evaluator, "CURVE_STEPS", (2,))
+        patch.setattr(trajectories, "TRACED_SECONDS", 0.01)
         yield folder
 
 

@@ -8,7 +8,7 @@ import torch
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
 
-from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
+from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +47,6 @@ def test_row_i_of_the_baseline_comes_from_seed_plus_i_alone_bit_for_bit(digits):
         assert torch.equal(model.sample(8, seed=0), model.sample(8, seed=0, batch=3))
         assert torch.equal(model.sample(8, seed=3)[5:6], model.sample(1, seed=8))
     assert model.sample(2).dtype == torch.float32
-
-
-def test_the_baseline_draws_labels_with_the_training_frequencies():
-    r = random(4)
-    labels = r.choice(3, 2000, p=[0.6, 0.3, 0.1])
-    x = (10 * labels[:, None] + r.standard_normal((2000, 4))).astype(np.float32)
-    data = dataset(x, labels)
-    samples = GaussianBaseline.fit(data).sample(3000).numpy()
-    share = np.bincount(np.rint(samples.mean(1) / 10).astype(int), minlength=3) / 3000
-    np.testing.assert_allclose(share, data.space.label.frequencies, atol=0.03)
 
 
 def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():

@@ -15,7 +15,7 @@ from pushforward.data import Sampler
 from pushforward.draws import ExampleDraws
 from pushforward.editing.inversion import variations
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.unseen import unseen_warnings
+from pushforward.evaluation.models import unseen_warnings
 from pushforward.testing import assert_same, final_state
 
 

@@ -1,6 +1,5 @@
 """Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
 
-import dataclasses
 import warnings
 
 import numpy as np
@@ -8,18 +7,15 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward import pictures
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
 from pushforward.training.options import Settings
-from pushforward.training.runs.run_lock import Holding
-from pushforward.training.runs.spec import read_spec
 
 DATA = space_data((2,), labels=False)
 
@@ -103,18 +99,6 @@ def test_an_observer_may_only_read(does, late, tmp_path):
         run.advance()
 
 
-def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
-    first = trainer(tmp_path / "run", Looks())
-    while first.clock.step < 3:
-        first.advance(1e-9)
-    first.finish()
-    content, looks = read_spec(tmp_path / "run"), Looks()
-    holding = Holding(tmp_path / "run", None, content, writes=False)
-    second = Trainer(recipe_for("flow", DATA), DATA, Budget(steps=5), out=holding, observers=[looks])
-    second.restore(latest(tmp_path / "run" / "checkpoints"))
-    assert looks.rows == [(1, True), (2, True), (3, True)]
-
-
 def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeypatch):
     """A late observer is not asked about weights that are not finite."""
     monkeypatch.setattr(observers, "PICTURES", (0.4,))
@@ -151,16 +135,3 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
     assert not list((tmp_path / "run").glob("samples/*"))
-
-
-def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
-    """Held-out examples may come sorted: the first of them are no sample."""
-    drawn, picture = [], pictures.scatter_picture
-    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
-    data = pf.data.load("moons")
-    order = np.argsort(data.held_out.x[:, 0])
-    data = dataclasses.replace(data, held_out=data.held_out.take(order))
-    pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
-    spread = data.held_out.x[:, 0].std()
-    assert drawn
-    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in drawn)

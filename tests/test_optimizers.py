@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from pushforward.errors import UsageError
 from pushforward.recipes import Training
 from pushforward.training.loop.optimizers import Player
 
@@ -99,10 +98,3 @@ def test_a_parameter_without_a_gradient_stays():
     module[1].weight.grad = None
     player.update(1.0)
     assert torch.equal(module[1].weight, before)
-
-
-def test_unknown_optimizers_are_refused():
-    with pytest.raises(UsageError, match='Did you mean "muon"'):
-        Training(optimizer="moun")
-    with pytest.raises(UsageError, match="of the player critic"):
-        Training(players={"critic": {"optimizer": "sgd"}})

@@ -8,16 +8,14 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.combining import combined
-from pushforward.evaluation.halves import halves
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.read_classes import in_proportion
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, MetricInfo, ModelResult
-from pushforward.evaluation.scoring import floors
-from pushforward.metrics import Score
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.features import halves
+from pushforward.evaluation.intervals import combined
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
+from pushforward.evaluation.scores import floors, in_proportion
+from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
-from pushforward.metrics.subsets import by_examples
 from pushforward.metrics.uncertainty import frechet_errors
 from pushforward.report.findings import findings, standings
 from pushforward.report.statistics import bars_of, lacking, leaders, margin, statistic, statistics
@@ -119,15 +117,6 @@ def test_results_without_terms_or_seeds_are_compared_as_independent_ones():
     for model in older["models"]:
         model["scores"]["frechet"] = {"value": model["scores"]["frechet"]["value"], "spread": 0.25}
     assert margin(*statistics(Comparison.from_plain(older), "frechet")) == pytest.approx(2 * 2**0.5 * 0.25)
-
-
-def test_groups_of_reference_examples_stand_for_their_terms():
-    terms = np.random.default_rng(0).standard_normal(3200) * 2
-    groups = np.array(by_examples(terms))
-    assert groups.std(ddof=1) / len(groups) ** 0.5 == pytest.approx(2 / 3200**0.5, rel=0.4)
-    sorted_terms = np.array(by_examples(np.sort(terms)))
-    assert sorted_terms.std() < 0.5, "the order of the reference, as by class, is none of the groups"
-    assert sorted(by_examples(terms[:5])) == sorted(terms[:5].tolist())
 
 
 @pytest.mark.parametrize("base", [0.2, 0.35, 0.5, 0.8, 1.2])

@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import reconstruction
+from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.autoencoders import LossWeights, feature_distance
 from pushforward.methods.evidence_bound import divergences

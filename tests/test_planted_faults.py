@@ -16,7 +16,8 @@ from scipy.ndimage import gaussian_filter
 
 import pushforward as pf
 from pushforward.errors import DataError
-from pushforward.evaluation import evaluate, lag
+from pushforward.evaluation import evaluate
+from pushforward.evaluation import run_results as lag
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
@@ -218,7 +219,6 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
 def test_an_average_lags_where_it_is_measurably_and_much_worse(averaged, last, lags, monkeypatch):
     run = object.__new__(Run)
     run.method = SimpleNamespace(transport=lambda: "averaged")
-    monkeypatch.setattr(lag, "_long", lambda run: True)
-    monkeypatch.setattr(lag, "_last", lambda run: "last")
+    monkeypatch.setattr(lag, "last_weights", lambda run: "last")
     scores = {"averaged": {"frechet": averaged}, "last": {"frechet": last}}
     assert bool(lag.lag_warnings(run, lambda transport, n: scores[transport], 100)) == lags

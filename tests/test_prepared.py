@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data import Batch, PreparedSampler
+from pushforward.data import Batch
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS
-from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
+from pushforward.testing import assert_same, check_method, final_state, space_data
 from pushforward.testing.models import Broken
 from pushforward.training.api import prepare, reopen
 from pushforward.training.runs import precompute as preparing
@@ -151,21 +151,6 @@ def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
     assert torch.equal(prepared(moved, data)["x"], first["z"] + 1.5)
 
 
-def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
-    class Scaled(Pairs):
-        def __init__(self, student, teacher, space, scale, fixed):
-            super().__init__(student, teacher, space, scale)
-            self.fixed = fixed.requires_grad_(False)
-
-        def prepared(self, x, condition, draws):
-            return {**super().prepared(x, condition, draws), "x": self.fixed(x)}
-
-    data = data_of(n=70)
-    torch.manual_seed(0)
-    first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
-    assert not torch.equal(first, second)
-
-
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
@@ -192,15 +177,6 @@ def test_a_field_that_is_not_finite_is_named(tmp_path):
         prepared(method, data)
 
 
-def test_a_method_that_prepares_its_inputs_is_refused_in_a_latent_space():
-    data = data_of(n=70, labels=False)
-    autoencoder = recipe_for("vae", data).method.autoencoder()
-    with pytest.raises(UsageError, match="Pairs prepares its inputs from the data itself"):
-        pf.in_latent(lambda space, size: pf.Recipe(Pairs(Affine(17), Shift(), space), pf.Training()), data, autoencoder)
-    with pytest.raises(UsageError, match="2 examples of"):
-        PreparedSampler(data, {"x": torch.zeros(70, 1), "z": torch.zeros(2, 1)}, 8)
-
-
 def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):
     data = data_of(n=70)
     check_method(recipe(data).method, data)
@@ -208,3 +184,18 @@ def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(mon
     monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: own(self, x - x.mean(0), condition, draws))
     with pytest.raises(Broken, match="example alone"):
         check_method(recipe(data).method, data)
+
+
+def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
+    class Scaled(Pairs):
+        def __init__(self, student, teacher, space, scale, fixed):
+            super().__init__(student, teacher, space, scale)
+            self.fixed = fixed.requires_grad_(False)
+
+        def prepared(self, x, condition, draws):
+            return {**super().prepared(x, condition, draws), "x": self.fixed(x)}
+
+    data = data_of(n=70)
+    torch.manual_seed(0)
+    first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
+    assert not torch.equal(first, second)

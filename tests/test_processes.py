@@ -12,8 +12,8 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import constant
 from pushforward.training.api import reopen
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.distributed.sharding import called
 

@@ -9,7 +9,6 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import ExampleDraws
-from pushforward.errors import UsageError
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training import with_frozen
@@ -77,13 +76,3 @@ def test_the_command_line_trains_a_reflow(teacher, tmp_path, capsys):
     assert "samples of a trained flow, ddpm or edm: name it as --teacher" in " ".join(capsys.readouterr().err.split())
     assert main([*words, "--teacher", str(teacher.folder), "--out", str(tmp_path / "run")]) == 0
     assert pf.load(tmp_path / "run").sample(3).shape == (3, 2)
-
-
-def test_teachers_that_make_no_pairs_are_refused(teacher, moons, tmp_path):
-    gan = pf.fit("gan", moons, size="tiny", steps=1, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="the teacher of flow must be a model that samples in steps"):
-        reflow(gan)(moons.space, "tiny")
-    with pytest.raises(UsageError, match='add `coupling="reflow"`'):
-        pf.recipes.flow(moons.space, "tiny", teacher=teacher.transport)
-    with pytest.raises(UsageError, match="choose independent, ot, reflow"):
-        pf.recipes.flow(moons.space, "tiny", coupling="reflo")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushforward.evaluation.figures import Field2D, NearestImages, Pictures
-from pushforward.evaluation.results import Comparison, ModelResult, Score
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.measurements import Field2D, NearestImages, Pictures
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import MetricInfo, Score
 from pushforward.report import Report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))

@@ -14,7 +14,8 @@ from programs.reporting import comparison, model, report, said
 
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.report.text import text
 

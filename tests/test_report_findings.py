@@ -11,9 +11,8 @@ import pytest
 from programs.report_pages import toy_content
 from programs.reporting import ABOUT, compared, comparison, make_model, model, put, report, said, score, scorecards, swept
 
-from pushforward.evaluation.joining import joined
-from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.results import Settings
+from pushforward.evaluation.merge import joined
+from pushforward.evaluation.results import Protocol, Settings
 from pushforward.metrics import describe
 from pushforward.report import conditions, facts, statistics, tables
 from pushforward.report.findings import RULES, STANDINGS, findings, standings

@@ -12,8 +12,7 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.evaluation.drawing import pictures_of
-from pushforward.evaluation.planes import field_of, formation_of, mesh_of
+from pushforward.evaluation.pictures import field_of, formation_of, mesh_of, pictures_of
 from pushforward.numbers import bounded, duration, measured, percent, plain, quantity, shortened
 from pushforward.paths import VP
 from pushforward.pictures import grid_picture, scatter_picture, tick_texts, write_gif

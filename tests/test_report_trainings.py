@@ -86,8 +86,9 @@ def test_grids_say_who_shares_noise(content):
 def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
     from pushforward.data import VectorSpace
     from pushforward.data.core.dataset import Dataset, Split
-    from pushforward.evaluation import compare, drawing
-    from pushforward.evaluation.baseline import GaussianBaseline
+    from pushforward.evaluation import compare
+    from pushforward.evaluation import pictures as drawing
+    from pushforward.evaluation.baselines import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     monkeypatch.setitem(drawing.SHOWN, True, 30)

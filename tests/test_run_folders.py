@@ -4,7 +4,6 @@ import errno
 import gc
 import json
 import textwrap
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.runs import folder as folders
 from pushforward.training.runs import run_lock
 
 DATA = space_data((2,), labels=False)
@@ -121,25 +119,6 @@ def test_a_trainer_holds_its_folder_until_it_ends(tmp_path):
         held(tmp_path)
 
 
-def test_threads_of_one_process_are_told_apart(tmp_path):
-    trainer, said = held(tmp_path), []
-
-    def other():
-        try:
-            reopen(tmp_path / "run", data=DATA)
-        except CheckpointError as error:
-            said.append(str(error))
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    assert len(said) == 1
-    thread = threading.Thread(target=trainer.advance)
-    thread.start()
-    thread.join()
-    assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 5, "a lock may be given back by another thread"
-
-
 @pytest.mark.parametrize("way", ["close", "error", "deletion"])
 def test_a_trainer_that_is_gone_holds_nothing(way, tmp_path):
     trainer = held(tmp_path)
@@ -196,28 +175,6 @@ def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monke
         run_lock.hold(tmp_path)
 
 
-def test_whoever_may_write_to_a_folder_may_lock_it(tmp_path):
-    tmp_path.chmod(0o775)
-    lock = run_lock.hold(tmp_path)
-    assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664
-    lock.release()
-
-
-def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
-    recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
-    with pytest.raises(UsageError, match="multiple of"):
-        pf.fit(recipe, DATA, steps=1, out=tmp_path / "above" / "run")
-    assert not (tmp_path / "above").exists()
-
-
-def test_a_name_that_is_taken_meanwhile_is_passed_over(tmp_path, monkeypatch):
-    free = iter([tmp_path / "taken", tmp_path / "taken", tmp_path / "free"])
-    other = folders.claim(tmp_path / "taken", "data", "flow")
-    monkeypatch.setattr(folders, "free_folder", lambda *_: next(free))
-    assert folders.claim(None, "data", "flow").folder == tmp_path / "free"
-    other.lock.release()
-
-
 def test_the_command_line_exits_with_4_while_a_folder_is_in_use(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "flow", *TINY, "--steps", "2", "--out", "run"]) == 0
@@ -245,3 +202,10 @@ def test_an_interruption_before_the_first_step_says_that_nothing_is_saved(tmp_pa
     assert f"interrupted: no step of {tmp_path / 'run'} was done. Start again with --overwrite" in capsys.readouterr().err
     monkeypatch.undo()
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
+    recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
+    with pytest.raises(UsageError, match="multiple of"):
+        pf.fit(recipe, DATA, steps=1, out=tmp_path / "above" / "run")
+    assert not (tmp_path / "above").exists()

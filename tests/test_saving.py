@@ -10,15 +10,14 @@ from collections import namedtuple
 import pytest
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents, tensors
+from pushforward.training.checkpoint import contents, stored
 from pushforward.training.checkpoint import disk as space
 from pushforward.training.checkpoint import saver as saving
-from pushforward.training.checkpoint.contents import load
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.runs.run_lock import Holding
 
 DATA = space_data((2,), labels=False)
@@ -95,27 +94,6 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
     assert names(tmp_path / "run") == ["latest.json", "step_000000"]
     monkeypatch.undo()
     assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 6
-
-
-def test_an_error_beside_training_is_reported_where_the_training_is_interrupted(tmp_path, monkeypatch):
-    stopped = threading.Event()
-
-    def full(step, background):
-        if background:
-            stopped.wait(WAIT)
-            raise OSError(28, "No space left on device")
-
-    def interrupt():
-        stopped.set()
-        raise KeyboardInterrupt
-
-    filled(monkeypatch, full)
-    watch = At(step_3=interrupt)
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=6, checkpoint_every=2, out=tmp_path / "run", progress=watch)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.advance()
-    trainer.close()
-    assert ["step_000002 could not be written: No space" in line for line in watch.said] == [True], watch.said
 
 
 def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
@@ -202,7 +180,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
 def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_too(run, monkeypatch):
     newest = run / "checkpoints" / "step_000006"
     with monkeypatch.context() as patch:
-        patch.setattr(tensors, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        patch.setattr(stored, "read", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
         with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*Input/output error"):
             pf.load(run)
     (newest / "average.safetensors").write_bytes(b"nothing")
@@ -210,15 +188,3 @@ def test_a_checkpoint_whose_hashes_are_right_and_that_cannot_be_read_is_damaged_
     contents.seal(newest)
     with pytest.raises(CheckpointError, match="cannot be read as tensors"):
         pf.load(run)
-
-
-def test_the_command_line_goes_on_from_it_too(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    words = ["--data", "moons", "--size", "tiny", "--limit", "64", "--checkpoint-every", "2"]
-    assert main(["train", "flow", *words, "--steps", "4", "--out", "run"]) == 0
-    hurt(tmp_path / "run", 4)
-    capsys.readouterr()
-    assert main(["resume", "run"]) == 4
-    assert "--fallback" in capsys.readouterr().err
-    assert main(["resume", "run", "--fallback"]) == 0
-    assert "resuming run at step 2 of 4" in capsys.readouterr().err

@@ -96,17 +96,6 @@ def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
 
 
-def test_a_signal_that_is_ignored_stays_so(at_step, tmp_path):
-    """As nohup has it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        at_step(lambda: send("SIGHUP"))
-        assert train(tmp_path / "run") == 0
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
     fill = contents.fill
 
@@ -163,14 +152,6 @@ def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
     assert [row["step"] for row in log.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3, 4, 5]
 
 
-def test_fit_raises_the_keyboards_interrupt_of_the_last_step_too(at_step, tmp_path):
-    moons = pf.data.load("moons")
-    at_step(lambda: send("SIGINT"))
-    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"):
-        pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
-    assert pf.load(tmp_path / "run").state["step"] == 3
-
-
 def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
     got, moons = [], pf.data.load("moons")
     before = signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
@@ -182,10 +163,3 @@ def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
         signal.signal(signal.SIGINT, before)
     assert got == [signal.SIGINT]
     assert pf.load(tmp_path / "run").state["step"] == 5
-
-
-def test_models_that_were_trained_are_there_when_their_comparison_is_interrupted(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("pushforward.evaluation.comparison.compare", lambda *models, **options: send("SIGTERM"))
-    words = ["compare", "vae", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--out", str(tmp_path / "report")]
-    assert main(words) == 143
-    assert sorted(pf.load(path.parent).state["step"] for path in tmp_path.rglob("spec.json")) == [2, 2]

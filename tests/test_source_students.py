@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from pushforward.data import Batch
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.ladder import teacher_of
 from pushforward.methods import Guard, Mapping, Now, Trajectories
 from pushforward.methods.flow_map import starts
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
@@ -25,6 +23,7 @@ from pushforward.testing import space_data
 from pushforward.training.api import distil, finisher
 from pushforward.training.frozen_recipes import with_frozen
 from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.finalize import trained
 from pushforward.training.monitor.diversity_monitor import Variety
 from pushforward.training.monitor.flow_map_monitor import Jumps
 from pushforward.training.monitor.health import starts_of
@@ -89,12 +88,6 @@ def test_a_flow_from_other_data_is_sampled_by_solvers_of_the_data_at_equal_times
     torch.testing.assert_close(teacher.configured(solver="dpm:2", steps=4).transport.times, flow.with_solver("euler", 4).times)
 
 
-def test_a_source_is_a_name_a_path_or_a_source(moons):
-    for wrong in (np.zeros((4, 2)), moons):
-        with pytest.raises(UsageError, match=f"Source, got a {type(wrong).__name__}"):
-            pf.recipes.flow(moons.space, "tiny", source=wrong)
-
-
 def test_teachers_of_other_data_take_more_steps(moons):
     usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
     steps = [
@@ -123,15 +116,6 @@ def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moo
     shutil.copytree(teacher.folder, folder)
     settings = {"trajectories": 50, "teacher_steps": 4}
     check_killed(lambda: with_frozen("distil", {"teacher": folder})(moons.space, **settings), moons, folder, tmp_path)
-
-
-def test_a_map_and_its_coupling_start_from_the_same_data(moons):
-    source = Source(GAUSSIANS, moons.space)
-    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
-    assert Mapping(flow_map).couple.source is source
-    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
-        with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
-            Mapping(flow_map, couple=Independent(other))
 
 
 # What training looks at
@@ -177,23 +161,6 @@ def test_a_small_source_is_compared_by_its_different_starts(moons, tmp_path):
     assert float(variety._start["recall"].mean()) > 0.5
 
 
-def test_what_cannot_be_measured_is_not_said_to_be_kept(moons, tmp_path):
-    flow = small_source(tmp_path, moons, 4)
-    method = SimpleNamespace(guard=Guard(), reference=lambda: flow, transport=lambda: flow)
-    assert Variety(moons).look(moment_of(method, moons)) == {}
-
-
-def test_targets_are_measured_between_data_and_the_source(teacher, moons):
-    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
-    jumps = Jumps(moons, 64)
-    measured = []
-    target = method.target
-    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
-    dict(jumps._targets(moment_of(method, moons)))
-    (x_t, t, _), velocity = measured[0]
-    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
-
-
 # Finishing
 
 
@@ -201,7 +168,7 @@ def test_a_finish_starts_at_training_examples_of_the_source(student, moons, tmp_
     x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
     first, t = starts(student.denoiser, x, BlockDraws(0, 0, 64))
     assert from_training(first / t[:, None], student.transport.source)
-    run = pf.training.ending.trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
+    run = trained(finisher(student, moons, 1.0, out=tmp_path / "finished", progress=False))
     assert run.transport.source.data == GAUSSIANS
     assert run.sample(4).shape == (4, 2)
 
@@ -252,15 +219,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
         pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=teacher.transport, source=GAUSSIANS)
 
 
-def test_a_teacher_that_starts_elsewhere_is_no_ladder_of_the_same_noise(student, moons):
-    assert teacher_of(student).source.data == GAUSSIANS
-    student.method.teacher.denoiser.source, known = None, student.method.teacher.denoiser.source
-    try:
-        assert teacher_of(student) is None
-    finally:
-        student.method.teacher.denoiser.source = known
-
-
 def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, capsys):
     words = ["--trajectories", "64", "--teacher-steps", "4", "--steps", "3", "--out", str(tmp_path / "run")]
     assert main(["distil", str(teacher.folder), *words]) == 0
@@ -276,3 +234,23 @@ def test_the_command_line_distils_finishes_and_evaluates(teacher, tmp_path, caps
     assert "1 call" in out
     assert "1 sampling of one training" in " ".join(out.split())
     assert "± 0.0000" not in out
+
+
+def test_targets_are_measured_between_data_and_the_source(teacher, moons):
+    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
+    jumps = Jumps(moons, 64)
+    measured = []
+    target = method.target
+    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
+    dict(jumps._targets(moment_of(method, moons)))
+    (x_t, t, _), velocity = measured[0]
+    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
+
+
+def test_a_map_and_its_coupling_start_from_the_same_data(moons):
+    source = Source(GAUSSIANS, moons.space)
+    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
+    assert Mapping(flow_map).couple.source is source
+    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
+        with pytest.raises(UsageError, match=r"different sources of noise: .* FlowMap\(\.\.\., source=source\)"):
+            Mapping(flow_map, couple=Independent(other))

@@ -17,7 +17,7 @@ from pushforward.data.core.ground_truth import numbered
 from pushforward.data.sets.stacked import stack
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.scores import floors, score
 from pushforward.metrics.stacked import Stacked, mode_counts
 
 MODES = 1000
@@ -175,14 +175,6 @@ def test_the_classifier_reads_the_channels_in_their_order(data, features):
     assert right.mean() == pytest.approx(accuracy**3, abs=0.005)  # three digits are read apart
 
 
-def test_features_are_kept_and_found_again(data, cache, features):
-    again = fit_features(data, cache=cache)
-    assert again.key == features.key
-    some = data.held_out.x[:50]
-    assert (again.classify(some) == features.classify(some)).all()
-    assert fit_features(data.truth.base, cache=cache).key == features.channels.key
-
-
 def expected(features, images, n):
     """The mean KL of n samples whose channels are drawn apart from images of one split.
 
@@ -229,14 +221,6 @@ def test_a_mode_that_is_left_out_is_counted_and_named(data, features):
     rest = np.flatnonzero(features.classify(x) != 405)
     modes = score(x[rest], data, features, n=len(rest), metrics=["stacked"])["stacked_modes"]
     assert (modes.value, modes.extra["missing"]) == (999, (405,))
-
-
-def test_only_stacked_images_have_the_score(cache):
-    digits = pf.data.load("digits")
-    of_digits = fit_features(digits, cache=cache)
-    assert score(digits.held_out.x, digits, of_digits, n=100, metrics=["stacked"]) == {}
-    ring = pf.data.load("ring", limit=500)
-    assert score(ring.held_out.x, ring, fit_features(ring, cache=False), n=100, metrics=["stacked"]) == {}
 
 
 def test_a_run_is_evaluated_from_the_command_line(cache, tmp_path, monkeypatch, capsys, features):

@@ -12,15 +12,12 @@ from programs.compared import compared
 
 import pushforward as pf
 from pushforward.evaluation.cost import solver_title
-from pushforward.evaluation.drawing import history_of
-from pushforward.evaluation.figures import Absent, Pictures
-from pushforward.evaluation.joining import stored
-from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.protocol import Protocol
-from pushforward.evaluation.results import DataInfo, ModelResult, Score
-from pushforward.evaluation.run_results import of_run
+from pushforward.evaluation.measurements import Pictures, SamplingCost
+from pushforward.evaluation.merge import stored
+from pushforward.evaluation.results import DataInfo, ModelResult, Protocol
+from pushforward.evaluation.run_results import history_of, of_run
+from pushforward.metrics import Score
 from pushforward.report import Report
-from pushforward.report.facts import absent
 from pushforward.training.monitor.critic_landscape import SIDE
 from pushforward.transports import has_steps
 
@@ -60,7 +57,7 @@ def test_joined_reports_show_the_samples_that_their_runs_stored(tmp_path, flow_r
     alone = tmp_path / "moved" / "flow.json"
     assert stored(alone).pictures["flow"].grid is not None, "the run lies beside the report"
     pf.resume(tmp_path / "moved" / "flow", steps=3)
-    assert stored(alone).pictures == {"flow": Pictures(absent=Absent.TRAINED)}, "samples of another step were not scored"
+    assert stored(alone).pictures == {"flow": Pictures()}, "samples of another step were not scored"
 
 
 def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
@@ -69,53 +66,40 @@ def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
 
 
 def test_samples_of_a_run_are_those_of_the_model_that_was_scored(tmp_path, flow_run):
-    def absent(model):
-        return stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].absent
+    def shown(model):
+        return stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].grid is not None
 
-    model = scored(flow_run)
+    model, folder = scored(flow_run), flow_run.folder
     hashed, settled = dataclasses.replace(model, config={}), dataclasses.replace(model, origin={})
-    assert [absent(same) for same in (model, hashed, settled)] == [None] * 3
-    assert absent(dataclasses.replace(hashed, origin={})) == Absent.OTHER, "nothing says that it is the same run"
-    folder = flow_run.folder
-    others = (
-        flow_run.configured(steps=1),
-        flow_run.configured(solver="heun"),
-        flow_run.configured(weaker=folder),
-        pf.load(folder, raw=True),
-    )
-    assert [absent(scored(other)) for other in others] == [Absent.SAMPLING] * 4
-    assert absent(dataclasses.replace(model, run=None)) == Absent.NO_RUN
+    assert [shown(same) for same in (model, hashed, settled)] == [True] * 3
+    others = (flow_run.configured(steps=1), flow_run.configured(solver="heun"), flow_run.configured(weaker=folder))
     unmarked_steps = dataclasses.replace(scored(others[0]), origin=model.origin)
-    assert absent(unmarked_steps) == Absent.SAMPLING, "an earlier version did not mark options"
+    nothing_known, without_run = dataclasses.replace(hashed, origin={}), dataclasses.replace(model, run=None)
+    different = [*map(scored, others), scored(pf.load(folder, raw=True)), unmarked_steps, nothing_known, without_run]
+    assert not any(map(shown, different))
     (folder / "samples" / "step_000002.npz").rename(folder / "samples" / "step_000001.npz")
-    assert absent(model) == Absent.NOT_STORED
+    assert not shown(model)
     shutil.rmtree(folder)
-    assert absent(model) == Absent.GONE
-    assert absent(dataclasses.replace(model, run="a" * 300)) == Absent.GONE
+    assert not shown(model)
+    assert not shown(dataclasses.replace(model, run="a" * 300))
     pf.fit("gan", "moons", size="tiny", steps=2, out=folder)
-    assert [absent(other) for other in (model, hashed, settled)] == [Absent.OTHER] * 3
+    assert not any(shown(other) for other in (model, hashed, settled))
 
 
-def test_arrays_that_are_no_samples_of_the_data_are_not_shown(tmp_path, flow_run):
-    shapes = ((), (100,), (0, 2), (100, 3), (1001, 2))
-    arrays = [np.zeros(shape, np.float32) for shape in shapes]
+def test_files_that_hold_no_samples_of_the_data_are_not_shown(tmp_path, flow_run):
+    model, last = scored(flow_run), flow_run.folder / "samples" / "step_000002.npz"
+    whole, array = last.read_bytes(), io.BytesIO()
+    arrays = [np.zeros(shape, np.float32) for shape in ((), (100,), (0, 2), (100, 3), (1001, 2))]
     arrays += [
         np.full((100, 2), filling, kind) for filling, kind in ((0, complex), ("a", None), (np.nan, np.float32), (None, None))
     ]
     for x in arrays:
-        np.savez(flow_run.folder / "samples" / "step_000002.npz", x=x)
-        report = stored_report(tmp_path / "it.json", flow_run, scored(flow_run))
-        assert report.pictures == {"flow": Pictures(absent=Absent.UNREADABLE)}, (x.shape, x.dtype)
-
-
-def test_damaged_files_of_samples_are_not_shown(tmp_path, flow_run):
-    model, last = scored(flow_run), flow_run.folder / "samples" / "step_000002.npz"
-    whole = last.read_bytes()
-    array = io.BytesIO()
+        np.savez(last, x=x)
+        assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"] == Pictures(), (x.shape, x.dtype)
     np.save(array, np.zeros((100, 2), np.float32))
     for damaged in (b"no archive", whole[: len(whole) // 2], array.getvalue()):
         last.write_bytes(damaged)
-        assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].absent == Absent.UNREADABLE
+        assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].grid is None
     last.write_bytes(whole)
     samples = dict(np.load(last))
     for corners, count in (((0.0, 1.0, 0.0, 1.0), 1), ((1.0, 1.0, 0.0, 1.0), 0), ((0.0, np.nan, 0.0, 1.0), 0)):
@@ -125,22 +109,4 @@ def test_damaged_files_of_samples_are_not_shown(tmp_path, flow_run):
         assert drawn.grid is not None
         assert len(drawn.landscapes) == count
     np.savez(last, **samples, limits=np.zeros(4), raw=raw, scores=np.zeros((SIDE, SIDE + 1)))
-    assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].absent == Absent.UNREADABLE
-
-
-def test_a_stored_model_named_real_is_not_taken_for_real_data(tmp_path, flow_run):
-    report = stored_report(tmp_path / "it.json", flow_run, scored(flow_run, "real"), scored(flow_run, "real (model)"))
-    assert [model.name for model in report.models] == ["real (model 2)", "real (model)"]
-    assert np.array_equal(report.pictures["real (model 2)"].grid, report.pictures["real (model)"].grid)
-    assert not np.array_equal(report.pictures["real"].grid, report.pictures["real (model)"].grid)
-
-
-def test_the_report_says_why_samples_of_stored_models_are_not_shown():
-    models = (*(ModelResult(name, run=name) for name in ("flow", "gan", "vae", "edm")), ModelResult("bare"))
-    whys = {"flow": Absent.TRAINED, "gan": Absent.GONE, "vae": Absent.GONE}
-    pictures = {name: Pictures(absent=why) for name, why in whys.items()}
-    comparison = compared({}, data=DataInfo(shape=(2,)))
-    assert absent(dataclasses.replace(comparison, models=models, pictures=pictures)).endswith(
-        "flow (its run has been trained further since); gan, vae (the folders of their runs are not where they were); edm."
-    )
-    assert absent(dataclasses.replace(comparison, models=models[-1:])) == "", "samples alone have no run"
+    assert stored_report(tmp_path / "it.json", flow_run, model).pictures["flow"].grid is None

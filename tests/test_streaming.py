@@ -15,9 +15,9 @@ from pushforward.data.images import image_set as images
 from pushforward.data.images.image_store import ImageStore
 from pushforward.data.images.streamed import level_counts
 from pushforward.errors import DataError
-from pushforward.evaluation.given import given_samples
 from pushforward.evaluation.model_metrics import levels_of
-from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.pictures import nearest
 from pushforward.testing import recipe_for
 
 

@@ -1,8 +1,5 @@
 """Baselines of tables: mixtures, independent columns, copies."""
 
-from dataclasses import replace
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -12,16 +9,10 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.make_dataset import Schema, build
 from pushforward.data.tables import Category, Number
-from pushforward.data.tables.constraints import Constraint
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult, Score
-from pushforward.evaluation.row_mixture import RowMixture
-from pushforward.evaluation.table_baselines import drawn_rows
+from pushforward.evaluation.baselines import RowMixture, drawn_rows
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison
 from pushforward.metrics.memorisation import near_copies
-from pushforward.metrics.score import MetricInfo
-from pushforward.report.findings import findings
-from pushforward.report.statistics import groups
-from pushforward.report.tables import score_column, scorecards
 
 SHARES = [[0.05, 0.15, 0.8], [0.8, 0.1, 0.1]]
 """Of the letters, in rows of either kind."""
@@ -78,13 +69,6 @@ def test_the_density_of_a_mixture_is_scipys(data):
     np.testing.assert_allclose(mixture.log_prob(rows), np.logaddexp.reduce(parts), rtol=1e-4)
 
 
-def test_each_iteration_of_a_fit_is_at_least_as_likely(mixed):
-    rows = mixed.train.data_units()
-    likely = [float(RowMixture.fit(mixed, 4, iterations).log_prob(rows).mean()) for iterations in (0, 1, 3, 10)]
-    assert all(later >= earlier - 0.01 for earlier, later in pairwise(likely))
-    assert likely[-1] > likely[0] + 0.05
-
-
 def test_samples_of_a_mixture_have_its_shares_and_moments(data):
     mixture = RowMixture.fit(data, 2)
     rows = mixture.sample(4000, seed=1)
@@ -125,13 +109,6 @@ def test_copies_are_training_rows(mixed):
     assert copies.all()
 
 
-def test_each_training_row_has_an_equal_share_of_the_noise(mixed):
-    model, n = drawn_rows(mixed)[ROW_COPIES], len(mixed.train)
-    places = torch.from_numpy(stats.norm.ppf((np.arange(n) + 0.5) / n)).float()[:, None]
-    drawn = mixed.space.quantise(mixed.space.to_data(model(places)))
-    np.testing.assert_allclose(drawn, mixed.train.x, atol=1e-6)
-
-
 def test_a_judge_scores_the_baselines_of_a_table(mixed):
     judge = Judge(mixed, repeats=1, metrics=["near_copies"])
     comparison = judge.comparison((), judge.baseline())
@@ -140,43 +117,3 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
-
-
-def test_a_score_without_a_floor_has_its_title(mixed):
-    judge = Judge(mixed, repeats=1, metrics=["near_copies"])
-    comparison = judge.comparison([ModelResult("it", scores={"utility_auc": Score(0.6)})])
-    assert "utility_auc" not in comparison.floors
-    column = score_column(comparison, "utility_auc")
-    assert column.named == "AUC of a learner from samples ↑"
-    assert [heading for heading, _ in groups(comparison)] == ["Memorisation", "Use"]
-
-
-@pytest.mark.filterwarnings("error")
-def test_nobody_is_warned_of_constraints_that_rows_of_no_network_break(mixed):
-    mixture = RowMixture.fit(mixed, 1, 1)
-    mixture.space = replace(mixture.space, constraints=(Constraint(f"{next(iter(mixture.space.columns))} >= 1e9"),))
-    judge = Judge(mixed, n=20, repeats=1, metrics=["near_copies"])
-    assert not mixture.space.valid(judge.draw(mixture, 0, 5)[0]).any()
-
-
-def test_the_verdict_names_copies_and_ranks_only_models():
-    def row(name, energy, near):
-        return ModelResult(name, scores={"energy": Score(energy, 0.01), "near_copies": Score(near, 0.01)})
-
-    comparison = Comparison(
-        metrics={
-            "energy": MetricInfo("Energy distance", "lower", role="quality"),
-            "near_copies": MetricInfo("Near-copies", unit="%"),
-        },
-        models=(row("a", 0.2, 0.0), row("b", 0.5, 0.0)),
-        baseline=row("no network (mixture of 3)", 0.7, 0.0),
-        further_baselines=(row(INDEPENDENT_ROWS, 0.9, 0.0), row(ROW_COPIES, 0.0, 0.97)),
-        floors={"energy": Score(0.01, 0.01)},
-    )
-    texts = [finding.text for finding in findings(comparison)]
-    assert texts[0].startswith("Best in energy distance: a (0.20")
-    assert any(text.startswith("copied rows are training rows drawn again") for text in texts)
-    named = [row.name for _, table in scorecards(comparison) for row in table.rows if row.kind == "baseline"]
-    assert named[:3] == ["no network (mixture of 3)", INDEPENDENT_ROWS, ROW_COPIES]
-    without = replace(comparison, further_baselines=())
-    assert not any("drawn again" in finding.text for finding in findings(without))

@@ -12,7 +12,7 @@ from pushforward.data.tables import Number
 from pushforward.data.tables.number import Format
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import score
 from pushforward.transports import Map
 
 LARGEST, N = 2**53, 1500

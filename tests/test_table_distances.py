@@ -12,14 +12,11 @@ from pushforward.data import TableSpace, load
 from pushforward.data.core.dataset import Split
 from pushforward.data.tables import Number
 from pushforward.errors import UsageError
+from pushforward.evaluation.evaluator import Judge, protocol_of
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.neighbours import nearest
-from pushforward.evaluation.protocol import Protocol, check_same
-from pushforward.evaluation.provenance import protocol_of
-from pushforward.evaluation.results import REPEAT_SEEDS
-from pushforward.evaluation.rows import REPRESENTATION, Raw, recoded
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.pictures import nearest
+from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
+from pushforward.evaluation.scores import REPRESENTATION, Raw, floors, recoded, score
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
@@ -130,9 +127,9 @@ def test_the_nearest_training_row_is_that_of_the_values(data):
 
 def test_the_protocol_says_what_distances_are_measured_in(data):
     features = fit_features(data, cache=False)
-    assert protocol_of(data, features, 10, 5, ()).representation == REPRESENTATION
+    assert protocol_of(data, features, 10, ()).representation == REPRESENTATION
     moons = load("moons")
-    assert protocol_of(moons, fit_features(moons), 10, 5, ()).representation == ""
+    assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
     old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
-    with pytest.raises(UsageError, match=r'representation of rows is not known in old and "values of the file.*" in new'):
+    with pytest.raises(UsageError, match=r"representation of rows is not known in old and values of the file.* in new"):
         check_same([("old", old), ("new", new)])

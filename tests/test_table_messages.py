@@ -20,8 +20,8 @@ from pushforward.cli.terminal import app
 from pushforward.data import load
 from pushforward.data.core.load import _origin, _reading
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.evaluation.commands import commands
-from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.pictures import nearest
+from pushforward.evaluation.run_results import commands
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from itertools import combinations
 
@@ -13,12 +12,12 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics.column_shapes import ColumnShapes, histograms, kolmogorov_smirnov, shape_errors
-from pushforward.metrics.detection import Detection, detected
+from pushforward.metrics.detection import Detection
 from pushforward.metrics.fidelity import Fidelity, fidelity
 from pushforward.metrics.pair_trends import PairTrends, pair_errors
-from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import classifier, inputs, predictor, predictor_rows
-from pushforward.metrics.uncertainty import area, area_errors, errors
+from pushforward.metrics.table import Table, shuffled
+from pushforward.metrics.trees import classifier
+from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.metrics.utility import Utility, utility
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
@@ -58,15 +57,6 @@ def test_histograms_hold_all_rows_and_name_their_bins():
     assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
 
 
-def test_bins_of_missing_values_do_not_depend_on_the_sampling():
-    """A report averages the bins of several samplings, of which one may lack missing values."""
-    x, y = rows(50, 44, missing=0.0), rows(50, 45, missing=0.0)
-    given = dataclasses.replace(table(x, y), missing=(False, True, True, False))
-    assert histograms(given)["texts"][1] == ("missing",)
-    assert "missing" in histograms(given)["texts"][2]
-    assert "missing" not in histograms(table(x, y))["texts"][2]
-
-
 # --- pairs ---
 
 
@@ -88,13 +78,6 @@ def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
     assert len(terms[1]) == 90
 
 
-def test_missing_numbers_are_a_cell_of_their_own():
-    real, below = np.array([[np.nan, 0], [1, 0], [2, 0], [3, 0]]), np.array([[-9.0, 0], [1, 0], [2, 0], [3, 0]])
-    names = ("x", "c"), ("number", "category"), ((), ("a",))
-    assert pair_errors(Table(below, real, *names))[1].tolist() == [0.25]
-    assert pair_errors(Table(real, real, *names))[1].tolist() == [0]
-
-
 def test_the_terms_of_a_correlation_are_its_derivative():
     """Leaving a row out moves the score by its term over n, to first order."""
     x, y = rows(200, 6, missing=0)[:, :2], rows(200, 7, missing=0)[:, :2]
@@ -103,16 +86,6 @@ def test_the_terms_of_a_correlation_are_its_derivative():
     for out in (0, 50):
         less = pair_errors(Table(np.delete(x, out, 0), y, *names))[1]
         assert (whole - less)[0] == pytest.approx(terms[out] / 199, rel=0.1)
-
-
-def test_pairs_of_constant_columns_are_left_out():
-    x, y = rows(30, 8), rows(30, 9)
-    for side in (x, y):
-        side[:, :2] = 1.0
-    assert (0, 1) not in pair_errors(table(x, y))[0]
-    y[:, :2] = rows(30, 9)[:, :2]
-    pairs, each, _ = pair_errors(table(x, y))
-    assert each[pairs.index((0, 1))] == pytest.approx(abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2)
 
 
 # --- areas ---
@@ -148,41 +121,7 @@ def test_trees_tell_rows_apart_by_the_columns_that_differ():
     assert same.error > apart.error >= apart.reference_error >= 0
 
 
-def test_folds_are_unseen_and_equal():
-    """Rows that no tree has seen cannot be told by their number alone: unique rows of one distribution stay near 1/2."""
-    r = random(14)
-    noise = [Table(*(r.standard_normal((90, 4)) for _ in range(2)), tuple("abcd"), ("number",) * 4, ((),) * 4) for _ in range(4)]
-    areas = [above.mean() for one_table in noise for above, _ in detected(one_table, False)[0]]
-    assert np.mean(areas) == pytest.approx(0.5, abs=0.08)
-
-
-def test_missing_values_are_values_of_their_own_to_trees():
-    x, y = rows(20, 42), rows(20, 43)
-    x[0], y[:, 1] = np.nan, np.nan
-    read, real = inputs(table(x, y))
-    assert read[0].tolist() == [min(np.nanmin(x[:, 0]), y[:, 0].min()) - 1, np.nanmin(x[:, 1]) - 1, 3, 2]
-    assert np.all(real[:, 1] == read[0, 1])
-    assert not np.isnan(real).any()
-    empty = Table(np.full((5, 1), np.nan), np.full((6, 1), np.nan), ("x",), ("number",), ((),))
-    assert not inputs(empty)[0].any()
-
-
-def test_rare_categories_are_one_to_trees():
-    y = np.repeat(np.arange(300.0), 2)[:, None]
-    many = Table(y[:5], y, ("c",), ("category",), (tuple(map(str, range(300))),))
-    assert inputs(many)[1].max() == 249
-    assert np.array_equal(many.reference, y), "the rows themselves stay"
-
-
 # --- fidelity ---
-
-
-def test_fidelity_is_1_for_the_data_itself_and_0_far_away():
-    real = random(15).standard_normal((200, 3))
-    assert fidelity(real, real) == pytest.approx((1, 1), abs=0.02)
-    assert fidelity(real + 100, real) == pytest.approx((0, 0), abs=0.05)
-    middle = np.tile(real.mean(0), (200, 1))
-    assert fidelity(middle, real)[0] == pytest.approx(0, abs=0.05), "typical rows alone are not enough"
 
 
 def test_fidelity_agrees_with_its_definition_in_loops():
@@ -201,16 +140,6 @@ def test_fidelity_agrees_with_its_definition_in_loops():
     assert fidelity(x, y) == pytest.approx([1 - gap / levels.sum() for gap in gaps.values()])
 
 
-def test_rows_are_embedded_by_numbers_in_units_of_their_range_and_indicators():
-    x, y = rows(40, 18), rows(50, 19)
-    x[0, 0] = np.nan
-    points, real = embedded(table(x, y))
-    assert points.shape == (40, 1 + 1 + 1 + 4 + 3)  # a number and whether it is missing, a whole one, 3 + missing, 2 + missing
-    assert (real[:, 0].mean(), np.ptp(real[:, 0])) == pytest.approx((0, 1))
-    assert points[0, :2].tolist() == [0, 1], "a missing number is the mean"
-    assert np.all(points[:, 3:7].sum(1) == 1)
-
-
 # --- use ---
 
 
@@ -226,20 +155,6 @@ def test_use_is_the_area_of_trees_that_learn_from_samples():
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
     x[:, 3] = np.nan
     assert utility(table(x, y))[1] == 0.5, "nor does a target that is always missing"
-
-
-def test_a_predictor_learns_from_all_samples_and_stops_where_there_are_enough():
-    x, y = rows(60, 46), rows(60, 47)
-    x[:, 3] = x[:, 3] == 0  # the wrong way round
-    given = dataclasses.replace(table(x, y), learned=rows(300, 48))
-    assert utility(given)[1] > utility(table(x, y))[1] + 0.2
-    kinds, classes = np.array([False]), np.arange(2000.0) % 3
-    assert predictor(kinds, classes, True).early_stopping is True
-    assert predictor(kinds, classes[:1999], True).early_stopping is False
-    assert predictor(kinds, classes, False).max_iter == 500
-    classes[5] = 9
-    assert predictor(kinds, classes, True).early_stopping is False, "a class of one row cannot be on both sides"
-    assert [predictor_rows(columns) for columns in (10, 300, 9999)] == [50_000, 5000, 1000]
 
 
 def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
@@ -289,11 +204,3 @@ def test_only_metrics_that_suit_tables_apply_to_them():
     assert applying == own | {"two_sample", "copying", "memorisation", "classes"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
-
-
-def test_subsets_do_not_depend_on_the_order_of_rows_of_few_values():
-    x = random(40).integers(0, 2, (300, 12)).astype(float)
-    mixed = x[random(41).permutation(300)]
-    assert np.array_equal(x[shuffled(x, 0)], mixed[shuffled(mixed, 0)])
-    assert not np.array_equal(x[shuffled(x, 0)], x[shuffled(x, 1)])
-    assert errors(np.ones(4))[0] == 0

@@ -258,6 +258,12 @@ def test_unusual_tables_are_read(tmp_path, columns):
     assert_rows(data, rows_of(columns))
 
 
+def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join([",".join(f"c{i}" for i in range(100_000)), ",".join("1" * 100_000)]))
+    with pytest.raises(DataError, match=r"more than 10,000 cells\. Save such a table as \.npy"):
+        load(tmp_path / "t.csv")
+
+
 # --- rows by column ---
 
 

@@ -10,17 +10,16 @@ import torch
 from programs.tables import mixed_table
 
 from pushforward.errors import UsageError
-from pushforward.evaluation import halves, lag
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.floor_cache import floor_path
-from pushforward.evaluation.halves import kind_of
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.naming import chosen
+from pushforward.evaluation import features as halves
+from pushforward.evaluation import run_results as lag
+from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.features import kind_of
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.rows import attacked, table_of
-from pushforward.evaluation.scoring import score
+from pushforward.evaluation.scores import attacked, floor_path, table_of
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
+from pushforward.metrics.selection import chosen
 from pushforward.outputs import check_target
 from pushforward.report import Report
 from pushforward.report.conditions import given_away, told_by
@@ -178,7 +177,7 @@ def test_a_report_counts_the_columns_of_a_table_and_not_its_coordinates(comparis
 def test_lag_is_a_matter_of_distances(monkeypatch):
     """A score that is better the higher would say that good weights lag."""
     run = SimpleNamespace(method=SimpleNamespace(transport=lambda: "averaged"))
-    for name, value in (("Run", SimpleNamespace), ("_long", lambda run: True), ("_last", lambda run: "last")):
+    for name, value in (("Run", SimpleNamespace), ("last_weights", lambda run: "last")):
         monkeypatch.setattr(lag, name, value)
 
     def scored(transport, n):
@@ -191,8 +190,8 @@ def test_lag_is_a_matter_of_distances(monkeypatch):
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
-    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
-    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]), [score])
+    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
+    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
     others = [("key", 10, 6, ["detection"]), ("other", 10, 5, ["detection"]), ("key", 10, 5, ["energy"])]
-    paths = {floor_path(tmp_path, key, n, redraws, chosen(names), [score]) for key, n, redraws, names in others}
+    paths = {floor_path(tmp_path, key, n, redraws, chosen(names)) for key, n, redraws, names in others}
     assert len(paths | {first}) == 4

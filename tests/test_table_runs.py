@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.models import check_model
-from pushforward.evaluation.rows import recoded
+from pushforward.evaluation.scores import recoded
 
 SMALL = {"size": "tiny", "progress": False, "seed": 3}
 

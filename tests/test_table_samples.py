@@ -18,7 +18,7 @@ from pushforward.data.tables.constraints import Constraint
 from pushforward.data.tables.number import Format, Number
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation.sample_files import read_samples
+from pushforward.evaluation.models import read_samples
 from pushforward.outputs import write_samples
 from pushforward.transports import Map
 from pushforward.transports.rejection import Redrawing, as_drawn, counted, unmet_kept, warn_between, warn_broken

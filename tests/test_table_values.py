@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pushforward.data import load
+from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.given import given_samples
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.scores import floors, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.column_shapes import histograms
 
@@ -64,7 +64,7 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
 
 
 def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.halves.COLUMNS", 0)
+    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
     seen, features = Seen(), fit_features(small, cache=False)
     assert len(features.halves.drawn) < len(small.train)
     table = dataclasses.replace(small, space=dataclasses.replace(small.space, target="flag"))
@@ -75,18 +75,16 @@ def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
     (tmp_path / "new.csv").write_text(FOREIGN)
     given, seen = given_samples(tmp_path / "new.csv", small), []
-    monkeypatch.setattr("pushforward.evaluation.judge.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
+    monkeypatch.setattr("pushforward.evaluation.evaluator.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
     Judge(small, 2, repeats=2, metrics=["column_error"]).scores(given)
     values = np.concatenate([part for _, part in seen])
     assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]
     assert np.isnan(values[:, 0]).sum() == 1
     for x, part in seen:
         assert np.array_equal(small.space.encoded(part, foreign=True), x.numpy())
-    assert [note.partition(";")[0] for note in given.notes] == [
-        "3 cells of the samples are out of the range of the training rows (start: 2, end: 1)",
-        "1 cell of the samples is no whole number in columns of whole numbers (start: 1)",
-        "1 cell of the samples is missing in columns that lack no value in the training rows (start: 1)",
-        '1 row of the samples breaks the constraint "end >= start".',
+    assert list(given.notes) == [
+        "cells out of range, fractional or missing as in no training row: start: 4, end: 1. They are scored as they are.",
+        'rows of the samples that break the constraint "end >= start": 1.',
     ]
 
 

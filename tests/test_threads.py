@@ -161,14 +161,6 @@ def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     assert simulate(again, cut, 400, lambda n, step: abs(n - 2)) == whole[cut:]
 
 
-def test_a_kill_before_the_choice_repeats_the_turns(tmp_path, free):
-    first = simulate(Threads(tmp_path, CPU), 0, 7, lambda n, step: n)
-    free[0] = 4
-    again = Threads(tmp_path, CPU)
-    again.resume(0)
-    assert simulate(again, 0, 7, lambda n, step: 1.0) == first
-
-
 def test_what_the_user_sets_is_used(tmp_path, free, monkeypatch):
     simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: n)  # one thread is chosen
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -186,26 +178,6 @@ def test_what_the_user_sets_is_used(tmp_path, free, monkeypatch):
     assert simulate(later, 25, 28, lambda n, step: n) == [3] * 3
 
 
-def test_a_number_set_in_torch_is_used(tmp_path, free):
-    free[0] = 3  # not what torch takes by itself
-    assert set(simulate(Threads(tmp_path, CPU), 0, 40, lambda n, step: n)) == {3}
-
-
-def test_the_number_is_named_with_its_reason(free, monkeypatch):
-    faster, default = (
-        ", or 2 or 1 where that is faster in the first steps",
-        "torch's default for the cores that this process may use",
-    )
-    assert threads.in_words(CPU) == f"4{faster} ({default})"
-    assert threads.in_words(torch.device("cuda")) == f"4 ({default})"
-    free[0] = 3
-    assert threads.in_words(CPU) == "3 (set in this process, as by torch.set_num_threads)"
-    monkeypatch.setenv("OMP_NUM_THREADS", "13")
-    assert threads.in_words(CPU) == "3 (set in this process, as by torch.set_num_threads)"
-    monkeypatch.setenv("MKL_NUM_THREADS", "3")
-    assert threads.in_words(CPU) == "3 (MKL_NUM_THREADS=3 in the environment)"
-
-
 def test_a_machine_of_fewer_cores_chooses_anew(tmp_path, free, monkeypatch):
     simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: 1 / n)
     free[0] = 2
@@ -213,12 +185,6 @@ def test_a_machine_of_fewer_cores_chooses_anew(tmp_path, free, monkeypatch):
     again = Threads(tmp_path, CPU)
     again.resume(30)
     assert simulate(again, 30, 60, lambda n, step: 1 / n)[:3] == [2, 1, 2]
-
-
-def test_runs_of_earlier_versions_keep_all_threads(tmp_path, free):
-    old = Threads(tmp_path, CPU)
-    old.resume(100)
-    assert simulate(old, 100, 110, lambda n, step: n) == [4] * 10
 
 
 @pytest.mark.parametrize(

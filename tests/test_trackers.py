@@ -7,9 +7,7 @@ import types
 import pytest
 import torch
 
-import pushforward as pf
 from pushforward import plugins
-from pushforward.cli import main
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.registries import TRACKERS
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
@@ -84,24 +82,6 @@ def test_each_step_is_logged_once_and_nothing_changes(pictured, tmp_path):
     assert notes.drawn == [4]
 
 
-def test_steps_that_are_replayed_after_a_kill_are_not_logged_twice(tmp_path):
-    notes = Notes()
-    killed = up_to(begun(tmp_path / "run", notes, checkpoint_every=100), 3)
-    killed._flush()
-    killed.observers[-1]._pass_on()
-    killed.holding.close()
-    assert notes.steps == [1, 2, 3]
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
-    assert notes.steps == [1, 2, 3, 4]
-
-
-def test_a_tracker_that_comes_later_receives_the_steps_before(tmp_path):
-    up_to(begun(tmp_path / "run"), 2).finish()
-    notes = Notes()
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
-    assert notes.steps == [1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("fails", ["start", "log", "finish"])
 def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
     class Others(Notes):
@@ -112,22 +92,6 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
         begun(tmp_path / "run", bad, good).advance()
     assert len(given) == 1
     assert good.steps == [1, 2, 3, 4]
-
-
-def test_a_training_that_fails_says_so(tmp_path):
-    notes = Notes()
-    trainer = up_to(begun(tmp_path / "run", notes), 2)
-    update = trainer.average.update
-
-    def spoiled(*arguments):
-        update(*arguments)
-        with torch.no_grad():
-            next(trainer.average.method.parameters()).fill_(torch.nan)
-
-    trainer.average.update = spoiled
-    with pytest.raises(pf.errors.Diverged):
-        trainer.advance()
-    assert notes.calls[-1] == ("finish", "failed")
 
 
 def test_trackers_are_found_by_name(tmp_path):
@@ -154,15 +118,6 @@ def test_a_missing_extra_is_named_before_training(name, tmp_path, monkeypatch):
     with pytest.raises(MissingExtra, match=rf"pip install 'pushforward\[{name}\]'"):
         begun(tmp_path / "run", name)
     assert not (tmp_path / "run").exists()
-
-
-def test_the_command_line_names_unknown_trackers(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "flow", "--data", "moons", "--steps", "1", "--track", "wandb,tensorbord"]) == 2
-    assert 'Unknown tracker "tensorbord"' in capsys.readouterr().err
-    for nothing in ("", ","):
-        assert main(["train", "flow", "--data", "moons", "--steps", "1", "--track", nothing]) == 2
-        assert f'--track names no tracker, got "{nothing}". Known: ' in capsys.readouterr().err
 
 
 def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):

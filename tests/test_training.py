@@ -30,7 +30,7 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
 
     What draws beside the resumed training changes nothing either: its streams have names of their own.
     """
-    data, precision = space_data(shape_for(name), labels=True, n=64), ("float32", "bfloat16")[RECIPES.index(name) % 2]
+    data, precision = space_data(shape_for(name), labels=True, n=64), ("float32", "bfloat16")[[*RECIPES].index(name) % 2]
     recipe = lambda: recipe_for(name, data, batch=32, precision=precision)  # noqa: E731
     whole = pf.fit(recipe(), data, steps=5, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=5, out=tmp_path / "cut", seed=3)

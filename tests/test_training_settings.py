@@ -11,9 +11,8 @@ import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.models import check_model
-from pushforward.testing import CASES, recipe_for, space_data
+from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.api import prepare
 
 
 @pytest.mark.parametrize(
@@ -137,19 +136,6 @@ def test_the_call_that_a_hint_writes_changes_one_setting_alone(name):
     assert dataclasses.replace(written, **{setting: getattr(training, setting)}) == training
 
 
-def test_a_label_may_be_called_opaque(tmp_path):
-    """Weights are drawn from the seed whatever the words in the spec."""
-    data = space_data((2,), labels=True)
-    data = dataclasses.replace(
-        data, space=other(data.space, conditions={"label": Label(("opaque", "b", "c"), (0.5, 0.25, 0.25))})
-    )
-    weights = []
-    for seed in (0, 1):
-        trainer = prepare(recipe_for("flow", data), data, steps=1, out=tmp_path / str(seed), seed=seed)
-        weights.append(next(trainer.method.parameters()).detach().clone())
-    assert not torch.equal(*weights)
-
-
 def test_runs_with_and_without_labels_are_compared(tmp_path):
     """The same rows and split; other rows are refused."""
     data = space_data((2,), labels=True)
@@ -165,7 +151,3 @@ def test_runs_with_and_without_labels_are_compared(tmp_path):
         check_model("run", run, data)
         with pytest.raises(UsageError, match="other data"):
             check_model("run", run, strange)
-
-
-def test_cases_of_the_law_are_all_spaces():
-    assert len(CASES) == 10

@@ -126,13 +126,6 @@ def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
     assert all(abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items())
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 6])
-def test_legs_have_a_length_whatever_the_number_of_steps(flow, steps):
-    stored = Trajectories(flow.transport.with_solver("dpm:2", steps), 40, seed=5, legs=1.0)
-    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 500))
-    assert (t > s).all()
-
-
 def test_a_student_jumps_on_the_grid_of_its_trajectories():
     space = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,))
     teacher = pf.recipes.flow(space, "tiny").method.transport()

@@ -12,12 +12,11 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import ImageSpace, Split
 from pushforward.data.core.dataset import Dataset
-from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.latent import code_statistics, reconstruction
-from pushforward.evaluation.likelihood import coded_bits
-from pushforward.metrics.reconstruction import psnr, ssim
-from pushforward.testing import recipe_for, space_data
+from pushforward.evaluation.model_metrics import coded_bits
+from pushforward.evaluation.pictures import code_statistics, reconstruction
+from pushforward.metrics.reconstruction import ssim
+from pushforward.testing import recipe_for
 from pushforward.transports import Autoencoder
 
 
@@ -45,32 +44,10 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     assert score.value == pytest.approx(float(wanted), abs=0.01)
 
 
-@pytest.mark.parametrize("batch", [4, 32])
-def test_every_row_is_weighed_by_as_many_codes_as_asked_for(batch, monkeypatch):
-    vae, seen = linear_vae(), []
-    weigh = vae.log_weights
-    monkeypatch.setattr(vae, "log_weights", lambda *given: seen.append(weigh(*given)) or seen[-1])
-    score = coded_bits(vae, dataset_of(exact_rows(32)), codes=200, batch=batch)
-    assert sum(codes.numel() for codes in seen) == 32 * 200
-    assert max(codes.numel() for codes in seen) <= 512
-    few = coded_bits(vae, dataset_of(exact_rows(32)), codes=1, batch=batch)
-    assert score.extra["nats"] < few.extra["nats"] - 0.02
-
-
 def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
     data = dataset_of(exact_rows(1005))
     assert coded_bits(linear_vae(), data, codes=1).n == 1000
     assert coded_bits(linear_vae(), data, 1005, codes=1).n == 1005
-
-
-def test_a_model_without_codes_weighs_nothing():
-    with pytest.raises(UsageError, match="vae"):
-        coded_bits(recipe_for("gan", space_data((3,), labels=False)).method, space_data((3,), labels=False))
-    with pytest.raises(UsageError, match="beta 0"):
-        coded_bits(linear_vae(beta=0.0), space_data((3,), labels=False))
-    labelled = space_data((3,), labels=True)
-    with pytest.raises(UsageError, match=r"learned p\(x \| condition\) with 3 classes; .* has no labels"):
-        coded_bits(recipe_for("vae", labelled).method, labelled.without_labels())
 
 
 def test_evaluate_gives_bits_of_a_vae(tmp_path, capsys):
@@ -133,20 +110,3 @@ def test_structural_similarity_by_loops():
             each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
     assert float(ssim(a[None, None], b[None, None])[0]) == pytest.approx(np.mean(each), abs=1e-9)
     assert ssim(a[None, None], a[None, None])[0] == pytest.approx(1)
-
-
-def test_peak_signal_to_noise():
-    x = np.zeros((2, 1, 4, 4), np.float32)
-    y = x.copy()
-    y[0] += 0.1
-    np.testing.assert_allclose(psnr(x, y), [20, 100], atol=1e-5)
-
-
-@pytest.mark.parametrize(("recipe", "steps"), [("vae", 400), ("hvae", 250)])
-def test_codes_of_short_vectors_are_in_use(recipe, steps, tmp_path):
-    """From a decoder's variance of 1, that of each column, a posterior on eight points of a circle stays collapsed."""
-    data = pf.data.load("ring", limit=2000)
-    run = pf.fit(recipe, data, steps=steps, size="tiny", out=tmp_path / "run", progress=False)
-    samples = torch.as_tensor(run.sample(500, seed=0))
-    distance = torch.cdist(samples.double(), torch.as_tensor(data.held_out.x[:500]).double()).min(1).values.mean()
-    assert distance < 0.3  # .43 from a variance of 1

@@ -9,8 +9,7 @@ from interval_cases.clouds import RING
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.core.dataset import Split
-from pushforward.evaluation.likelihood import bits
-from pushforward.evaluation.synthetic_training import accuracy_errors, classification_accuracy
+from pushforward.evaluation.model_metrics import accuracy_errors, bits, classification_accuracy
 from pushforward.metrics import Score
 from pushforward.paths import VP
 from pushforward.solvers import Euler

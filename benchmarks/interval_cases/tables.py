@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pushforward.evaluation.naming import chosen, measured
 from pushforward.metrics import Samples, Score
+from pushforward.metrics.selection import chosen, measured
 from pushforward.metrics.table import Table, embedding
 
 __all__ = ["TABLES", "of_table"]

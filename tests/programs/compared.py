@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pushforward.evaluation.measurements import SampleTime, SamplingCost
-from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
-from pushforward.metrics import MetricInfo
+from pushforward.evaluation.results import Comparison, ModelResult, Settings
+from pushforward.metrics import MetricInfo, Score
 
 INFO = {
     "frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality"),

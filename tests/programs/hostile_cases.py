@@ -117,7 +117,6 @@ FOLDERS = {
     "cache": lambda run: run / "cache",
     "samples": lambda run: run / "samples",
     "lock": lambda run: run / ".lock",
-    "claim": lambda run: run / ".claim",
 }
 for _kind, _make in SPECIAL.items():
     cases(f"{_kind} instead of", FILES, lambda run, name, make=_make: make(file_of(run, name)))

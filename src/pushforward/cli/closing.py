@@ -100,7 +100,7 @@ def _further(start: str) -> str:
 
 def _again(run: Run) -> str:
     """How to finish the same map again, by a stronger anchor or a lower rate; it ends with the command. Empty without one."""
-    from pushforward.evaluation.commands import commands_of
+    from pushforward.evaluation.run_results import commands_of
 
     anchor, rate = _anchor(run), (run.spec.get("training") or {}).get("lr")
     if not anchor or not rate or run.spec.get("asked") is None:
@@ -221,7 +221,7 @@ def _next(run: Run) -> str:
     if start and _lower(_ratios(run, run.losses())):
         return f"compare {folder} {shlex.quote(start)}"
     if isinstance(run.method, PerceptualAutoencoder):
-        from pushforward.evaluation.commands import reading_options
+        from pushforward.evaluation.run_results import reading_options
 
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])

@@ -45,7 +45,7 @@ def possible_runs(models: Sequence[str]) -> list[str]:
 
 def stored_results(models: Sequence[str]) -> dict[str, Comparison]:
     """The models that are results of earlier comparisons: report.json, or the folder that holds it."""
-    from pushforward.evaluation.joining import stored, stored_file
+    from pushforward.evaluation.merge import stored, stored_file
 
     files = {name: stored_file(name) for name in models if name not in RECIPES}
     places = [file.resolve() for file in files.values() if file is not None]
@@ -56,7 +56,7 @@ def stored_results(models: Sequence[str]) -> dict[str, Comparison]:
 
 def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
     """Refuse reports of unlike protocols, or of other data than that of the other models, before anything is trained."""
-    from pushforward.evaluation.protocol import check_same
+    from pushforward.evaluation.results import check_same
 
     check_same([(name, report.protocol) for name, report in reports.items()], [report.data.name for report in reports.values()])
     for name, report in reports.items():

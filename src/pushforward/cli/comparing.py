@@ -159,7 +159,7 @@ def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | 
 
 def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
     """Refuse, before anything is trained, what cannot be scored, and reports of another protocol than the models will have."""
-    from pushforward.evaluation.scoring import compared
+    from pushforward.evaluation.scores import compared
     from pushforward.extractors import check_spaces
 
     compared(data, n)
@@ -167,8 +167,8 @@ def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | N
     check_reports(reports, data)
     if not reports:
         return
-    from pushforward.evaluation.judge import Judge
-    from pushforward.evaluation.protocol import check_same
+    from pushforward.evaluation.evaluator import Judge
+    from pushforward.evaluation.results import check_same
 
     first = next(iter(reports.values())).protocol
     new = Judge(data, (first.n if n is None else n) or 0, 1, spaces=features).comparison().protocol
@@ -188,7 +188,7 @@ def _reported(
 ) -> Report:
     """The report, which is written into the folder."""
     from pushforward.evaluation.comparison import compare as judge
-    from pushforward.evaluation.sweep import with_sweep
+    from pushforward.evaluation.curves import with_sweep
     from pushforward.report import Report
 
     if data is not None:
@@ -215,7 +215,7 @@ def _trained(
     plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Unfinished, dict[str, Any]]:
     """What is left where the comparison is interrupted, and the finished and the new runs by name."""
-    from pushforward.evaluation.turns import TURN
+    from pushforward.evaluation.cost import TURN
 
     planned, others = plan.recipes(data), options.pop("others")
     if len(planned) + len(others) == 1:

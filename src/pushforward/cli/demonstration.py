@@ -119,8 +119,7 @@ def _sizes(data: str, size: str | None) -> dict[str, str]:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
-    from pushforward.evaluation.comparison import compare
-    from pushforward.evaluation.story import CAST, story_trainers
+    from pushforward.evaluation.comparison import CAST, compare, story_trainers
     from pushforward.report import Report
     from pushforward.training import Progress
 
@@ -154,8 +153,8 @@ def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: fl
 def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Comparison:
     """The trainers' models, trained in turns and scored."""
     from pushforward.evaluation.comparison import compare
-    from pushforward.evaluation.halves import kind_of
-    from pushforward.evaluation.turns import TURN
+    from pushforward.evaluation.cost import TURN
+    from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
 
     runs = train_all(trainers, TURN, _pictures_after(trainers))

@@ -41,7 +41,7 @@ def check_metrics(names: Iterable[str], plugins: Sequence[str] = ()) -> None:
         UsageError: As `pushforward.evaluate`.
     """
     if not plugins:
-        from pushforward.evaluation.naming import check_metrics as check
+        from pushforward.metrics.selection import check_metrics as check
 
         check(list(names))
 

@@ -37,8 +37,8 @@ from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
+    from pushforward.evaluation.models import StoredSamples
     from pushforward.evaluation.results import Comparison
-    from pushforward.evaluation.sample_files import StoredSamples
     from pushforward.training import Run
 
 __all__ = ["evaluate"]
@@ -84,7 +84,7 @@ def evaluate(
     check_features(features, loading.plugin)
     check_data(data, loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
-    from pushforward.evaluation.sample_files import is_run
+    from pushforward.evaluation.models import is_run
     from pushforward.report.findings import warnings
     from pushforward.report.text import text
 
@@ -98,7 +98,7 @@ def evaluate(
 
 def _scored(model: Any, data: Any, loading: Loading, options: dict[str, Any]) -> Comparison:
     """The comparison that `pushforward.evaluate` returns, computed in the chosen precision."""
-    from pushforward.evaluation.evaluating import evaluate as judge
+    from pushforward.evaluation.comparison import evaluate as judge
 
     with precision_of(loading):
         return judge(model, data, plugins=loading.plugin, batch=loading.batch, tell=lambda line: say(as_options(line)), **options)
@@ -122,7 +122,7 @@ def _loaded(
         RunUsageError: For a folder of several runs, which names them, and for a report.
         DataError: For samples that are not there or do not fit the data.
     """
-    from pushforward.evaluation.sample_files import is_run
+    from pushforward.evaluation.models import is_run
     from pushforward.training.runs.folder import check_run, runs_inside
 
     if not is_run(run):
@@ -148,7 +148,7 @@ def _samples(path: str, data: str, reading: Reading, plugins: Sequence[str]) -> 
         if typed_options(reading):
             raise UsageError(f"{data} is a run, whose data is read as it was: leave {', '.join(typed_options(reading))} out.")
         return path, data
-    from pushforward.evaluation.sample_files import read_samples
+    from pushforward.evaluation.models import read_samples
 
     loaded = source(data_file(data, plugins)[0], reading)
     return read_samples(path, loaded), loaded

@@ -34,9 +34,8 @@ def show_latent_space(
     Raises:
         UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
     """
-    from pushforward.evaluation.latent import labelled
-    from pushforward.evaluation.latent_pictures import arithmetic, strip
     from pushforward.evaluation.models import data_of
+    from pushforward.evaluation.pictures import arithmetic, labelled, strip
 
     coder = coder_of(run)
     if coder is None:
@@ -76,7 +75,7 @@ def _groups(space: Space, text: str | None) -> tuple[int, int]:
 
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
-    from pushforward.evaluation.latent_pictures import code_map
+    from pushforward.evaluation.pictures import code_map
     from pushforward.scatter import groups_picture
 
     plane = code_map(coder, data)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pushforward.data import Space
     from pushforward.editing import Inversion
     from pushforward.evaluation import Score
-    from pushforward.evaluation.truncation import TruncationCurve
+    from pushforward.evaluation.curves import TruncationCurve
     from pushforward.training import Run
 
 __all__ = ["invert", "truncation"]
@@ -138,8 +138,8 @@ def truncation(
         out: A .png of the curve; default: none is drawn.
         overwrite: Replace what is there.
     """
+    from pushforward.evaluation.curves import truncation_curve, truncation_picture
     from pushforward.evaluation.models import data_of
-    from pushforward.evaluation.truncation import truncation_curve, truncation_picture
 
     wanted, loaded = _limits(limits), loaded_run(run, loading)
     _check_one_call(loaded, "guidance makes its samples closer to a label: `sample --scale 2 --label LABEL`")

@@ -131,12 +131,10 @@ def _offered() -> dict[str, Any]:
     import torch
 
     from pushforward.denoisers.precision import resolve_precision
-    from pushforward.training.loop import threads
     from pushforward.training.monitor.machine import machine
 
     versions = {
         **machine(),
-        "threads in training": threads.in_words(torch.device(device_of("auto"))),
         "cuda": torch.cuda.is_available(),
         "best precision": resolve_precision("auto", device_of("auto")),
     }

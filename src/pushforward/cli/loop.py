@@ -25,7 +25,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Cal
         turn: Seconds of a turn; None trains one after the other.
         after: See `train_in_turns`.
     """
-    from pushforward.evaluation.turns import train_in_turns
+    from pushforward.evaluation.cost import train_in_turns
     from pushforward.training.loop.finalize import finished
     from pushforward.training.loop.signals import interruptible
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pushforward.data import Dataset
-    from pushforward.evaluation.neighbours import Nearest
+    from pushforward.evaluation.pictures import Nearest
     from pushforward.training import Run
 
 __all__ = ["nearest"]
@@ -73,7 +73,7 @@ def nearest(
             the file writes it, of rank 0, and below it its training rows. Default: a new file in RUN/samples.
     """
     from pushforward.evaluation.models import data_of
-    from pushforward.evaluation.neighbours import nearest as search
+    from pushforward.evaluation.pictures import nearest as search
 
     loaded = configured_run(run, loading, solving, guiding)
     target = _nearest_target(loaded, out, n, k, seed, placing)

@@ -115,7 +115,7 @@ def sample(
 
 def say_if_starts_repeat(run: Run, n: int) -> None:
     """Say of a flow that starts from other data than noise when there are fewer held-out examples to start from than samples."""
-    from pushforward.evaluation.unseen import source_of, starts
+    from pushforward.evaluation.models import source_of, starts
 
     source, count = source_of(run), starts(run)
     if source is not None and count is not None and n > count:

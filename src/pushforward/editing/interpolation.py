@@ -306,7 +306,7 @@ class Truncated(Transport):
     What z gets is the distribution of training, given that all its numbers are within the limit: what remains possible keeps its
     frequencies. Shrinking z by a factor psi does not, and belongs to the output w of a mapping network, whose mean is a typical w
     (Karras et al.). Small limits shrink |z| as well, 0.5 to 0.28 sqrt(d), and few models were made to bear that; how far one
-    does, `pushforward.evaluation.truncation` measures.
+    does, `pushforward.evaluation.curves` measures.
 
     Args:
         inner: A one-call model: a `Map`, or a `Latent` of one.

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
-    from pushforward.evaluation.comparison import compare
-    from pushforward.evaluation.evaluating import evaluate
-    from pushforward.evaluation.judge import Judge
-    from pushforward.evaluation.neighbours import nearest
-    from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
-    from pushforward.evaluation.sweep import with_sweep
-    from pushforward.evaluation.truncation import truncation_curve, truncation_picture
-    from pushforward.evaluation.turns import train_in_turns
+    from pushforward.evaluation.comparison import compare, evaluate
+    from pushforward.evaluation.cost import train_in_turns
+    from pushforward.evaluation.curves import truncation_curve, truncation_picture, with_sweep
+    from pushforward.evaluation.evaluator import Judge
+    from pushforward.evaluation.pictures import nearest
+    from pushforward.evaluation.results import Comparison, ModelResult
+    from pushforward.metrics import MetricInfo, Score
 
 __all__ = [
     "Comparison",
@@ -34,13 +33,11 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "comparison": ("compare",),
-        "evaluating": ("evaluate",),
-        "judge": ("Judge",),
-        "neighbours": ("nearest",),
+        "comparison": ("compare", "evaluate"),
+        "evaluator": ("Judge",),
+        "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
-        "sweep": ("with_sweep",),
-        "truncation": ("truncation_curve", "truncation_picture"),
-        "turns": ("train_in_turns",),
+        "curves": ("with_sweep", "truncation_curve", "truncation_picture"),
+        "cost": ("train_in_turns",),
     },
 )

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, arithmetic, memory and time."""
+"""What a model costs: parameters, arithmetic, memory and time; models that are timed and trained in turns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,34 +14,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
+from pushforward.training import Run, Trainer
+from pushforward.training.loop.finalize import finished, salvaged
 from pushforward.training.loop.memory import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.rejection import as_drawn, unmet_kept
 
-__all__ = [
-    "flops",
-    "lower_quartile",
-    "megabytes",
-    "parameters",
-    "sampling_costs",
-    "sampling_memory",
-    "seconds_per_sample",
-    "solver_title",
-    "time_in_turns",
-    "training_only",
-]
-
-TURNS = 7
-"""How often each model is timed."""
-TURN_SECONDS = 1.0
-"""About the most that one model's turn may take; where a single sample takes longer, a turn is one sample."""
-SHORTEST = 0.02
-"""Seconds; a turn repeats calls that take less, so that a clock can time it."""
-MOST_CALLS = 100
-"""Calls of one turn at most."""
-FEW_STEPS = 6
-"""Steps of an iterative model whose memory is measured: no more is held at once in many."""
+TURNS = 7  # How often each model is timed
+TURN_SECONDS = 1.0  # About the most that one model's turn may take; where a single sample takes longer, a turn is one sample
+SHORTEST = 0.02  # Seconds; a turn repeats calls that take less, so that a clock can time it
+MOST_CALLS = 100  # Calls of one turn at most
+FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
+TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def parameters(module: nn.Module) -> int:
@@ -86,14 +73,14 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
     Returns:
         For each name, its times.
     """
-    single = _fastest_of_two(samplers, dict.fromkeys(samplers, 1))
-    first = {name: _affordable(seconds, most) for name, seconds in single.items()}
-    batched = _fastest_of_two(samplers, first)
-    batches = {name: max(first[name], _affordable(seconds / first[name], most)) for name, seconds in batched.items()}
-    calls = {
-        name: min(MOST_CALLS, max(1, math.ceil(SHORTEST / max(seconds / first[name] * batches[name], 1e-9))))
-        for name, seconds in batched.items()
-    }
+    batches, calls = dict.fromkeys(samplers, 1), {}
+    for _ in range(2):
+        passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
+        for name in samplers:
+            single = max(min(times[name] for times in passes) / batches[name], 1e-9)
+            fits = TURN_SECONDS / single
+            batches[name] = max(batches[name], most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits))))
+            calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
     names, seconds = list(samplers), {name: list[float]() for name in samplers}
     for turn in range(turns):
         at = turn % len(names)
@@ -108,17 +95,6 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
 def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
     """The time of one sample of a single model; see `time_in_turns`."""
     return lower_quartile(time_in_turns({"": sample}, n, turns)[""])
-
-
-def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mapping[str, int]) -> dict[str, float]:
-    passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
-    return {name: min(times[name] for times in passes) for name in samplers}
-
-
-def _affordable(seconds: float, most: int) -> int:
-    """How many samples of so many seconds fit into a turn: ``most``, or a power of two."""
-    fits = TURN_SECONDS / max(seconds, 1e-9)
-    return most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
 
 
 def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
@@ -164,7 +140,6 @@ def sampling_flops(transport: Transport) -> int:
 
 
 def _in_few_steps(transport: Transport, steps: int) -> Transport:
-    """The same model in so many steps; unchanged where it has no more or steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
         return transport
@@ -182,20 +157,19 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
         most: Samples made at a time, at most where time and exactly where memory is measured.
     """
     timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
-    return {name: _cost(transport, timings[name], most) for name, transport in models.items()}
-
-
-def _cost(transport: Transport, timing: SampleTime, most: int) -> SamplingCost:
-    flow = inner_of(transport)
-    return SamplingCost(
-        solver=solver_title(flow) if has_steps(flow) else None,
-        steps=flow.steps if has_steps(flow) else None,
-        calls=transport.calls,
-        seconds_per_sample=lower_quartile(timing),
-        timing=timing,
-        flops_per_sample=sampling_flops(transport),
-        memory=Memory(megabytes(sampling_memory(transport, most)), most),
-    )
+    costs = {}
+    for name, transport in models.items():
+        flow = inner_of(transport)
+        costs[name] = SamplingCost(
+            solver=solver_title(flow) if has_steps(flow) else None,
+            steps=flow.steps if has_steps(flow) else None,
+            calls=transport.calls,
+            seconds_per_sample=lower_quartile(timings[name]),
+            timing=timings[name],
+            flops_per_sample=sampling_flops(transport),
+            memory=Memory(megabytes(sampling_memory(transport, most)), most),
+        )
+    return costs
 
 
 def _batch(transport: Transport, n: int) -> torch.Tensor:
@@ -210,11 +184,64 @@ def megabytes(count: int | None) -> float | None:
 
 def solver_title(transport: Flow) -> str:
     """A flow's solver and grid in words."""
-    name = type(transport.solver).__name__
-    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else " by a learned table")
+    name, grid = type(transport.solver).__name__, transport.grid
+    if getattr(transport, "learned", None) is not None:
+        return f"{name} by a learned table"
+    return name if grid is None else f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on times of its own"
 
 
-def _grid_title(grid: str | Sequence[float] | None) -> str:
-    if grid is None:
-        return ""
-    return f" on the {grid} grid" if isinstance(grid, str) else " on times of its own"
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Callable[[int], None] | None = None) -> list[Run]:
+    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+
+    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+
+    Args:
+        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
+        turn: Seconds of training in one turn.
+        after: Called when all have had a turn, with how many turns each had.
+
+    Returns:
+        The runs, in the order of ``trainers``.
+
+    Raises:
+        Diverged: If all of them diverge.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
+        DataError: If data cannot be read any more; all trainings are saved where they are.
+    """
+    fallen: dict[int, Diverged] = {}
+    turns = 0
+
+    def attempt(number: int, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Diverged as error:
+            fallen[number] = error
+            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+
+    try:
+        while not any(trainer.stop for trainer in trainers):
+            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
+            if not waiting:
+                break
+            for number in waiting:
+                attempt(number, partial(trainers[number].advance, turn))
+            turns += 1
+            if after is not None:
+                after(turns)
+        for number, trainer in enumerate(trainers):
+            if number not in fallen:
+                attempt(number, trainer.finish)
+        if fallen and len(fallen) == len(trainers):
+            raise next(iter(fallen.values()))
+        return [
+            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
+            for number, trainer in enumerate(trainers)
+        ]
+    except (CheckpointError, DataError):
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()

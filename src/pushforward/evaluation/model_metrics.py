@@ -1,51 +1,268 @@
-"""Metrics of a model that take minutes: bits per dimension, and what samples teach a classifier."""
+"""Metrics of the model itself that take minutes: bits per dimension, and what samples teach a classifier."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from pushforward.arguments import whole
+from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset, TableSpace
-from pushforward.errors import UsageError
-from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.keys import permutation
+from pushforward.denoisers import Condition
+from pushforward.draws import ExampleDraws
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.evaluation.features import quantised
 from pushforward.evaluation.intervals import with_interval
-from pushforward.evaluation.likelihood import bits, check_examples, check_iterative, check_weighed, coded_bits
-from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
-from pushforward.evaluation.scoring import compared
-from pushforward.evaluation.synthetic_training import accuracy_errors, check_labelled, classification_accuracy, real_accuracy
-from pushforward.methods.evidence_bound import HasImportanceWeights
+from pushforward.evaluation.scores import compared
+from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
+from pushforward.methods.evidence_bound import HasImportanceWeights, importance_bound
+from pushforward.methods.method import Method
+from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
+from pushforward.metrics.selection import MODEL_SCORES
+from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.monitor.machine import machine
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import Transport
-from pushforward.transports.likelihood import bits_per_dim
+from pushforward.transports import Latent, Transport, has_steps
+from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.transports.shared_sampling import stream
 
-__all__ = ["MODEL_CHECKS", "MODEL_METRICS", "accuracy_score", "ask_model", "bits_score", "guess", "levels_of"]
+TIMES = 16
+BLOCK = 1024  # examples that are read at a time
+FITTED = 64  # Training examples on which the bound's decoder is fitted
+CODES = 500  # Codes for each example, where latents estimate the likelihood
+# Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
+# where an iterative model's costs 16 network calls, and beyond these the standard error is small
+EXAMPLES = 1_000
+# Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
+# quarter slower at 2,048, 3 to 5 times slower at 12,500)
+WEIGHED = 512
+# Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
+PARTS, FEWEST = 5, 10
+
+
+def bits(
+    transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
+) -> Score:
+    """Bits per dimension of held-out examples, with their standard error over examples.
+
+    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training examples. Vectors: minus
+    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for examples given their
+    labels.
+
+    Args:
+        transport: An iterative model.
+        data: The data set; its held-out examples are used.
+        n: How many of them; None is all, at most 10,000.
+        times: Network calls an example for the bound.
+        seed: Of the draws.
+        batch: Examples computed at a time.
+
+    Returns:
+        The mean with its standard error over examples, and in ``extra`` nats (mean an example) and how it was computed, in words.
+
+    """
+    held_out, conditions, discrete = data.held_out, transport.space.conditions, data.space.levels is not None
+    assert has_steps(transport)
+    if not met(conditions, data.space.conditions):
+        conditions = {}
+
+    def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
+        return split.data_units(index).to(transport.device), split.condition(conditions, index, transport.device)
+
+    count = min(len(held_out), 10_000) if n is None else n
+    fitted = np.arange(min(FITTED, len(data.train)))
+    spread = decoder_spread(transport, *examples(data.train, fitted)) if discrete else 1.0
+    parts = []
+    for start in range(0, count, batch):
+        x, condition = examples(held_out, np.arange(start, min(start + batch, count)))
+        if discrete:
+            bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
+            parts.append(-bound / (data.space.size * math.log(2)))
+        else:
+            parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
+    how = f"variational bound, {times} noise levels an example" if discrete else "density of the probability-flow ODE"
+    return _score(torch.cat(parts), data, how, conditions)
+
+
+def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
+    mean, count = float(bits.mean()), len(bits)
+    error = float(bits.std() / math.sqrt(count)) if count > 1 else None
+    given = ["given the labels" if name == "label" else kind.describe() for name, kind in conditions.items()]
+    words = f", {' and '.join(given)}" if given else ""
+    extra = {"nats": mean * data.space.size * math.log(2), "how": how + words}
+    return Score(mean, error, error, (mean,), count, extra=extra)
+
+
+def coded_bits(
+    method: Method, data: Dataset, n: int | None = None, *, codes: int = CODES, seed: int = 0, batch: int = 32
+) -> Score:
+    """Bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x); more codes tighten it.
+
+    Zeros and ones, and levels under a mixture of logistics, have probabilities. Under a Gaussian, images are moved uniformly
+    within their levels, so that the density bounds the probability of the levels, and vectors have a density in their own units.
+
+    Args:
+        method: One that is `HasImportanceWeights`.
+        data: The data set; its held-out examples are used.
+        n: How many of them; None is all, at most 1,000.
+        codes: Codes for each example.
+        seed: Example i draws from ``seed + i``.
+        batch: Examples that are coded at a time, and with it how many codes of each are drawn at a time.
+
+    Returns:
+        As `bits`.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes an example.
+    """
+    assert isinstance(method, HasImportanceWeights)
+    count, space, conditions = min(len(data.held_out), EXAMPLES) if n is None else n, method.space, method.space.conditions
+    device, discrete = next(method.parameters()).device, data.space.levels is not None
+    parts = []
+    for start in range(0, count, batch):
+        part = slice(start, min(start + batch, count))
+        x = data.held_out.data_units(part).to(device)
+        x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
+        condition = data.held_out.condition(conditions, part, device)
+        draws, weights, left = ExampleDraws(seed + start, len(x), "codes", device), [], codes
+        while left:
+            few = min(left, max(1, WEIGHED // len(x)))
+            with torch.no_grad():
+                weights.append(method.log_weights(space.to_model(x), few, draws, condition).double().cpu())
+            left -= few
+        nats = importance_bound(torch.cat(weights, 1))
+        parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
+    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes an example", conditions)
+
+
+def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
+    """The accuracy on held-out examples of a classifier that is trained on samples alone.
+
+    Args:
+        x: Samples in data units, (n, *shape); images are rounded as files hold them.
+        labels: The class that each was asked to be, int64 (n,).
+        data: Its held-out examples are the test, and its classes those of the labels.
+
+    Raises:
+        DataError: If the data has no labels, or held-out ones without any.
+        UsageError: If there are not as many labels as samples, or fewer than two.
+        Diverged: If samples are not finite.
+
+    References:
+        Ravuri and Vinyals, Classification accuracy score for conditional generative models, 2019,
+        arXiv:1905.10887.
+    """
+    check_labelled(data)
+    if len(x) != len(labels) or len(x) < 2:
+        raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
+    return accuracy(train_classifier(_taught(x, labels, data)), data.space, data.held_out)
+
+
+def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
+    examples, levels = quantised(x, data.space), data.space.levels
+    stored = examples.numpy() if levels is None else (examples * (levels - 1)).round().to(torch.uint8).numpy()
+    return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
+
+
+def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Errors | None:
+    """The standard error of a classification accuracy score over new samples and held-out examples, and over the latter alone.
+
+    Held-out examples are independent given the classifier, so theirs is that of a share. That of the samples comes from
+    classifiers that fifths of them train: the variance of their accuracies, less what these few held-out examples add to it, is
+    that of a fifth of the samples; that of all is a fifth of it, or less, as it falls at least like 1/n.
+
+    Args:
+        value: The accuracy.
+        x: As for `classification_accuracy`.
+        labels: Likewise.
+        data: Likewise.
+
+    Returns:
+        None for fewer than 50 samples.
+
+    References:
+        Scheffé, The Analysis of Variance, 1959, chapter 7: two ways, of which both are drawn.
+    """
+    n, m = len(labels), len(data.held_out)
+    if n < PARTS * FEWEST:
+        return None
+    samples, order = _taught(x, labels, data), permutation(n, 0)
+    parts = (train_classifier(samples, order[at::PARTS], seen=SEEN // PARTS) for at in range(PARTS))
+    right = np.stack([named(part, data.space, data.held_out) for part in parts]).astype(np.float64)
+    accuracies = right.mean(1)
+    together = right - right.mean(0) - accuracies[:, None] + right.mean()
+    of_few = float((together**2).sum()) / ((PARTS - 1) * max(m - 1, 1)) / m
+    of_samples = max(0.0, float(np.var(accuracies, ddof=1)) - of_few) / PARTS
+    of_held_out = share_error(value * m, m)
+    return math.hypot(of_held_out, math.sqrt(of_samples)), of_held_out
+
+
+def real_accuracy(data: Dataset, n: int) -> float:
+    """The same of a classifier that n real training examples train: what perfect samples reach.
+
+    Args:
+        data: With labels.
+        n: How many of the training examples, from 2; they are drawn by a fixed permutation.
+
+    Raises:
+        DataError: If the data has no labels.
+        UsageError: If there are fewer training examples.
+    """
+    check_labelled(data)
+    if not 2 <= n <= len(data.train):
+        raise UsageError(f"`n` must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
+    return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out)
+
+
+def check_labelled(data: Dataset) -> None:
+    """Refuse data in which there is nothing to classify.
+
+    Raises:
+        DataError: Saying so.
+    """
+    if not labelled(data) or data.held_out.labels is None:
+        raise DataError(f"cas: {data.name} has no labels of two classes or more, which a classification accuracy score needs.")
 
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
-    """Refuse bits per dimension of a model of tables, of one without a likelihood, and of more examples than there are.
+    """Refuse bits per dimension of a model without a likelihood of such data, and of more examples than there are.
 
     Raises:
         UsageError: Saying what to take.
     """
-    if isinstance(transport_of(model).space, TableSpace):
+    transport = transport_of(model)
+    if isinstance(transport.space, TableSpace):
         raise UsageError(
             "bpd: rows of a table have no density: categories, missing values and frequent numbers have probabilities. Take "
             "metrics of tables: detection, fidelity, column_shapes, pair_trends or utility."
         )
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
-        check_weighed(model.method, data)
-    else:
-        check_iterative(transport_of(model))
-    if n is not None:
-        check_examples(data, n)
+        if isinstance(model.method, VAE) and model.method.bound.beta == 0:
+            raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution.")
+        wanted, there = model.method.space.conditions, data.space.conditions
+        if not met(wanted, there):
+            raise UsageError(
+                f"bpd: this model learned p(x | condition) with {described(wanted)}; {data.name} has {described(there)}. Take "
+                "data with its labels, or a model trained without them."
+            )
+    elif isinstance(transport, Latent) or not has_steps(transport):
+        raise UsageError(
+            f"bpd: a {type(transport).__name__} gives no likelihood of data. Take an iterative model of the data itself (flow, "
+            "ddpm, edm, vdm), a vae or hvae, or other metrics."
+        )
+    if n is not None and not 1 <= whole("n", n) <= len(data.held_out):
+        raise UsageError(f"bpd: `n` must be from 1 to {len(data.held_out)}, the number of held-out examples; got {n}.")
 
 
 def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
@@ -83,19 +300,17 @@ def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: i
     return Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})
 
 
+# Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time. They
+# take time, so that each is computed only where it is asked for.
 MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,
 }
-"""Scores of a model on n held-out examples (None: as many as the metric takes), with a seed, so many examples at a time.
-
-They take time, so that each is computed only where it is asked for.
-"""
+# What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed
 MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
     "bpd": check_bits,
     "cas": check_accuracy,
 }
-"""What refuses a model or data for which a metric has no meaning, or a wrong n, before anything is computed."""
 
 
 def ask_model(
@@ -106,7 +321,11 @@ def ask_model(
         return Comparison()
     scores = {name: with_interval(MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]) for name in metrics}
     compared_with = next(iter(scores.values())).n or len(data.held_out)
-    row = _guess_for(model, data, compared_with) if "bpd" in scores else None
+    row = None
+    if "bpd" in scores:
+        method = model.method if isinstance(model, Run) else None
+        discrete = isinstance(method, HasImportanceWeights) and method.discrete
+        row = guess(data, compared_with, discrete=discrete, conditions=transport_of(model).space.conditions)
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
@@ -116,16 +335,6 @@ def ask_model(
         models=(ModelResult(scores=scores),),
         guesses=() if row is None else (row,),
     )
-
-
-def _guess_for(model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
-    method = model.method if isinstance(model, Run) else None
-    discrete = isinstance(method, HasImportanceWeights) and method.discrete
-    return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
-
-
-BLOCK = 1024
-"""Examples that are read at a time."""
 
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
@@ -166,13 +375,8 @@ def levels_of(data: Dataset) -> int:
     """How many values a number takes: as many as in training examples, or all 256 where held-out examples have others."""
     if data.space.binary:
         return 2
-    used, held = _values(data.train.x), _values(data.held_out.x)
+    used, held = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
+    for x, present in ((data.train.x, used), (data.held_out.x, held)):
+        for start in range(0, len(x), BLOCK):
+            present[np.unique(x[start : start + BLOCK])] = True
     return max(2, int(used.sum())) if not (held & ~used).any() else 256
-
-
-def _values(x: np.ndarray) -> np.ndarray:
-    """Which of the 256 levels occur in images, bool (256,)."""
-    present = np.zeros(256, dtype=bool)
-    for start in range(0, len(x), BLOCK):
-        present[np.unique(x[start : start + BLOCK])] = True
-    return present

@@ -10,53 +10,124 @@ Numbers that are not finite are None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Self
 
-from pushforward.errors import CheckpointError
-from pushforward.evaluation.figures import Pictures
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.measurements import (
     Alarm,
     CurvePoint,
     Health,
     Ladder,
     LatentStatistics,
+    Pictures,
     SamplingCost,
     Series,
     SweepPoint,
     TrainingCost,
     Trajectory,
 )
-from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
-from pushforward.numbers import counted
-from pushforward.records import Damaged, Record
+from pushforward.records import Record
 
-__all__ = [
-    "FORMAT",
-    "INDEPENDENT_ROWS",
-    "REPEATS",
-    "REPEAT_SEEDS",
-    "ROW_COPIES",
-    "Comparison",
-    "DataInfo",
-    "MetricInfo",
-    "ModelResult",
-    "Score",
-    "Settings",
-]
-
-FORMAT = 2
-"""Of the JSON; other formats are refused."""
+FORMAT = 2  # Of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
+# The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement
 ROW_COPIES = "copied rows"
-"""The names of a table's rows without a network: columns drawn independently, and training rows drawn with replacement."""
-REPEATS = 5
-"""Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide."""
-REPEAT_SEEDS = 1_000_000
-"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
+REPEATS = 5  # Samplings of each model unless another number is asked for: Student's interval of three is 1.5 times as wide
+REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
+
+
+@dataclass(frozen=True)
+class Protocol(Record):
+    """Everything that all scores of a comparison share, and without which they cannot be compared with others.
+
+    Args:
+        data: sha256 of all examples of the data set, hexadecimal.
+        reference: sha256 of the held-out examples that samples are compared with, after quantisation, hexadecimal.
+        n: Samples on either side.
+        k: Neighbours of precision, recall, density and coverage.
+        extractor: What identifies the feature extractor: what determines its weights, where they are trained on the data.
+        dimensions: Of the features.
+        preprocessing: What happens to an example before the extractor.
+        quantisation: How samples are rounded before they are compared.
+        representation: What distances between rows of a table are measured in; empty for other data.
+        labels: How the classes of samples and of floors are drawn; empty for data without classes.
+        versions: Of this package, and by score the number of its definition, where it was changed, or a hash of the file of the
+            user's own that defines it.
+        spaces: What identifies the extractor of each further feature space, by its name.
+        weights: A hash of the extractor's weights as they are in each space, by its name. It is not compared: processors round
+            otherwise, so that weights of one origin may differ in their last digits.
+    """
+
+    data: str = ""
+    reference: str = ""
+    n: int | None = None
+    k: int | None = None
+    extractor: str = ""
+    dimensions: int | None = None
+    preprocessing: str = ""
+    quantisation: str = ""
+    representation: str = ""
+    labels: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    spaces: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+NAMES = {
+    "data": "the data",
+    "reference": "the sha256 of the reference examples",
+    "n": "n",
+    "k": "k",
+    "extractor": "the feature extractor",
+    "dimensions": "the number of features",
+    "preprocessing": "the preprocessing",
+    "quantisation": "the quantisation",
+    "representation": "the representation of rows",
+    "labels": "how classes are drawn",
+    "versions": "the version of",
+    "spaces": "the extractor of the feature space",
+}  # what must be equal, in words; of versions and spaces only what both protocols hold
+
+
+def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
+    """Refuse scores that do not share a protocol.
+
+    Args:
+        protocols: Each with the name of where its scores come from.
+        data: The names of the data that they are about, where they are known.
+
+    Raises:
+        UsageError: Naming each field that differs, one a line, and both values; or both data sets where these differ.
+    """
+    for at, (name, other) in enumerate(protocols):
+        first, known = protocols[0]
+        if other == Protocol():
+            raise UsageError(f"{name} does not say by which protocol its scores were measured: score its runs again.")
+        if known.data != other.data:
+            names = f" ({data[0]} and {data[at]})" if data else ""
+            raise UsageError(f"{first} and {name} are about different data{names}, so their scores cannot be compared.")
+        what = ""
+        for field_name, words in NAMES.items():
+            here, there = getattr(known, field_name), getattr(other, field_name)
+            pairs = [("", here, there)]
+            if isinstance(here, Mapping):
+                pairs = [(f" {key}", here[key], there[key]) for key in sorted(here.keys() & there.keys())]
+            for key, a, b in pairs:
+                what += f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}" if a != b else ""
+        if what:
+            raise UsageError(
+                f"Scores of unlike protocols cannot be compared:{what}\nScore the runs again together: "
+                "pushforward compare RUN RUN."
+            )
+
+
+def _short(value: Any) -> str:
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "not known" if value in (None, "") else str(value))
 
 
 @dataclass(frozen=True)
@@ -147,7 +218,7 @@ class ModelResult(Record):
         config: The settings of its training (`pushforward.evaluation.run_results`).
         origin: Command, commit, versions and hashes of its run, by their names in words.
         given: Whether its samples were there already, so that what stands for several samplings are parts of them.
-        trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are
+        trainings: The single trainings, where several are one model (`pushforward.evaluation.merge`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
 
@@ -181,8 +252,7 @@ class ModelResult(Record):
 
     def __repr__(self) -> str:
         """The name and the scores."""
-        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
-        return f'ModelResult("{self.name}"{f": {scores}" if scores else ""})'
+        return f'ModelResult("{self.name}": {", ".join(f"{name} {score}" for name, score in self.scores.items())})'
 
 
 @dataclass(frozen=True, repr=False)
@@ -202,7 +272,7 @@ class Comparison(Record):
         models: In the order of a report.
         sweep: By model its recipe's trainings for several budgets, rising, the longest of which is the model.
         baseline: The no-network row.
-        further_baselines: Rows that stand beside it and are never ranked (`pushforward.evaluation.table_baselines`).
+        further_baselines: Rows that stand beside it and are never ranked (`pushforward.evaluation.baselines`).
         guesses: Rows that belong to one score, such as the uniform guess of bits per dimension.
         commands: Command lines that repeat the comparison.
         pictures: Arrays by model, and under "real"; not part of the JSON, and ignored where comparisons are compared.
@@ -226,15 +296,8 @@ class Comparison(Record):
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
 
     def __getitem__(self, name: str) -> ModelResult:
-        """The model of a name.
-
-        Raises:
-            KeyError: Naming the models that there are.
-        """
-        for model in self.models:
-            if model.name == name:
-                return model
-        raise KeyError(f'There is no model "{name}" here, but {", ".join(model.name for model in self.models)}.')
+        """The model of a name."""
+        return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
         """What is known of a score; its name as the label where nothing is."""
@@ -253,40 +316,25 @@ class Comparison(Record):
             CheckpointError: For another format, or a field that has another type than its declaration.
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
-        if version is None:
-            raise Damaged("the number of the format is missing")
         if version != FORMAT:
-            raise CheckpointError(
-                f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
-                "pushforward compare RUN RUN."
-            )
+            raise CheckpointError(f"This report has format {version}, and format {FORMAT} is read: compare its runs again.")
         return super().from_plain(data, where)
 
     def __repr__(self) -> str:
         """Title and sizes."""
-        n = "" if self.settings.n is None else f", n = {self.settings.n:,}"
-        return f'Comparison("{self.title}", {counted(len(self.models), "model")}, {len(self.metrics)} scores{n})'
+        return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
 
     def __str__(self) -> str:
-        """The scores as a table of plain text."""
-        table = self._table()
-        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*([self.title] if self.title else []), *lines])
-
-    def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        heading = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        body = "".join(
-            f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
-        )
-        return f"<table><caption>{escape(self.title)}</caption><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _table(self) -> list[list[str]]:
-        """A heading, then models, the rows without a network, and real data: one column for each score that any of them has."""
+        """A table of plain text: a heading, then models, rows without a network and real data; a column for each score."""
         rows = [*self.models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
         known = [name for name in names if any(name in row.scores for row in rows)]
         table = [["", *(self.info(name).label for name in known)]]
-        return table + [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
+        table += [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*([self.title] if self.title else []), *lines])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"

@@ -13,8 +13,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,18 +22,18 @@ from pushforward.data.core.keys import permutation
 from pushforward.denoisers import Condition, Predictor, Repathed, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation.measurements import LevelError, Trajectory
 from pushforward.paths import Linear, assign, target
 from pushforward.solvers import DPM
-from pushforward.transports import BATCH, Flow
+from pushforward.transports import BATCH, Flow, Transport, has_levels
 
-__all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "trace_from", "transport_cost"]
-
+# Examples and steps of the trajectories that are measured, by whether samples are points
 TRACED = {False: (256, 32), True: (1000, 64)}
-"""Examples and steps of the trajectories that are measured, by whether samples are points."""
-MOST_ASSIGNED = 2_000
-"""Examples that one exact assignment takes at most; its time grows with their third power."""
-FURTHEST = 9.0
-"""The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred."""
+MOST_ASSIGNED = 2_000  # Examples that one exact assignment takes at most; its time grows with their third power
+TRACED_SECONDS = 4.0  # about the most that one model's trajectories, and as much again its losses by noise level, may take
+LEVELS = 13
+FEW_COLUMNS = 16  # vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples
+FURTHEST = 9.0  # The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred
 
 
 def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
@@ -171,17 +169,12 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
     x, n = x.flatten(1).cpu(), len(x)
     z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
-    pairs = ((x[group], z[group][assign(x[group], z[group])]) for group in _groups(n, condition))
-    least = sum(float((there - here).double().square().sum()) for there, here in pairs) / n
+    label = torch.zeros(n) if condition is None or "label" not in condition else condition["label"].cpu()
+    least = 0.0
+    for value in torch.unique(label):  # type: ignore[no-untyped-call]
+        there, here = x[label == value], z[label == value]
+        least += float((there - here[assign(there, here)]).double().square().sum()) / n
     return abs(path_energy(flow, n, seed, steps, condition) - least) / least
-
-
-def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
-    """The examples of each class; all examples where there are no labels."""
-    if condition is None or "label" not in condition:
-        return iter([torch.arange(n)])
-    label = condition["label"].cpu()
-    return ((label == value).nonzero().flatten() for value in torch.unique(label))  # type: ignore[no-untyped-call]
 
 
 def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000) -> list[dict[str, float]]:
@@ -212,25 +205,26 @@ def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples
     """
     if levels < 2 or examples < 2:
         raise UsageError(f"Losses by noise level need at least 2 levels and 2 examples, got {levels} and {examples}.")
-    high, low = denoiser.path.log_snr_ends()
-    wanted = np.linspace(FURTHEST, -FURTHEST, levels)
-    device = _device(denoiser)
+    path, (high, low) = denoiser.path, denoiser.path.log_snr_ends()
+    held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
+    device = next((tensor.device for tensor in held), torch.device("cpu"))
     x, condition = _held_out(denoiser, data, examples, device)
     losses = []
-    for number, level in enumerate(wanted):
+    for number, level in enumerate(np.linspace(FURTHEST, -FURTHEST, levels).tolist()):
         if not low - 1e-6 <= level <= high + 1e-6:
             continue
         z = ExampleDraws(0, len(x), f"loss at level {number}", device).normal(x.shape[1:])
-        parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
-        errors = torch.cat([_errors(denoiser, x[part], z[part], condition_at(condition, part), float(level)) for part in parts])
-        spread = float(errors.std() / len(x) ** 0.5)
-        losses.append({"log_snr": float(level), "error": float(errors.mean()), "spread": spread})
+        errors = []
+        for start in range(0, len(x), BATCH):
+            part = slice(start, start + BATCH)
+            t = path.time(torch.full((len(x[part]),), level, dtype=torch.float64)).clamp(*path.ends).to(x)
+            k = path.at(t).over(x[part])
+            with torch.no_grad():
+                estimate = denoiser.predict("v", k.alpha * x[part] + k.sigma * z[part], t, condition_at(condition, part))
+            errors.append((estimate - target("v", x[part], z[part], k)).double().flatten(1).square().mean(1).cpu())
+        every = torch.cat(errors)
+        losses.append({"log_snr": level, "error": float(every.mean()), "spread": float(every.std() / len(x) ** 0.5)})
     return losses
-
-
-def _device(denoiser: Predictor) -> torch.device:
-    held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
-    return next((tensor.device for tensor in held), torch.device("cpu"))
 
 
 def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.device) -> tuple[Tensor, Condition]:
@@ -240,11 +234,23 @@ def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.d
     return x, data.held_out.condition(denoiser.space.conditions, index, device)
 
 
-def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, level: float) -> Tensor:
-    """The mean squared error in v of each example, float64 (n,)."""
-    path = denoiser.path
-    t = path.time(torch.full((len(x),), level, dtype=torch.float64)).clamp(*path.ends).to(x)
-    k = path.at(t).over(x)
-    with torch.no_grad():
-        estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
-    return (estimate - target("v", x, z, k)).double().flatten(1).square().mean(1).cpu()
+def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
+    """How an iterative model moves, on as many examples as the time allows; ``seconds`` is that of one sample.
+
+    None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
+    latent space, which move codes.
+    """
+    if not has_levels(transport) or not seconds:
+        return None
+    most, steps = TRACED[transport.space.as_points]
+    affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
+    n = max(16, min(most, round(affordable / steps)))
+    comparable = set(transport.space.conditions) <= {"label"}  # the least distance is found within classes
+    few = comparable and transport.space.as_points and transport.space.size <= FEW_COLUMNS
+    levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
+    return Trajectory(
+        n=n,
+        straightness=straightness(transport, n, seed, steps),
+        npe=transport_cost(transport, data, n, seed, steps) if few else None,
+        loss_by_level=tuple(LevelError(**level) for level in levels),
+    )

@@ -18,16 +18,15 @@ from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
-from pushforward.extractors.labels import labelled
 
-__all__ = ["EXAMPLES", "SEEN", "Classifier", "LastHidden", "accuracy", "apart", "named", "shrunk", "train_classifier"]
+SIDE = 32  # Larger images are shrunk to this for the classifier
+SEEN = 120_000  # Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)
+EXAMPLES = 1000  # Rows that go through the classifier at a time
 
-SIDE = 32
-"""Larger images are shrunk to this for the classifier."""
-SEEN = 120_000
-"""Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)."""
-EXAMPLES = 1000
-"""Rows that go through the classifier at a time."""
+
+def labelled(dataset: Dataset) -> bool:
+    """Whether there is a classifier: from two classes, and two examples in each half."""
+    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
 class Classifier(nn.Module):

@@ -12,8 +12,6 @@ from pushforward.errors import MissingExtra
 from pushforward.extractors.extractor import Extractor, check_images, coloured, grey, resized
 from pushforward.networks.pretrained import pretrained
 
-__all__ = ["EfficientNet"]
-
 
 class EfficientNet(Extractor):
     """Means over all places of the features at four depths, 496 numbers.

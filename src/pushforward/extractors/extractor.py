@@ -22,19 +22,6 @@ from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
 from pushforward.spec import describe
 
-__all__ = [
-    "Extractor",
-    "OfModule",
-    "check_images",
-    "check_weights_file",
-    "coloured",
-    "grey",
-    "in_model_units",
-    "resized",
-    "source_hash",
-    "state_hash",
-]
-
 
 class Extractor(ABC):
     """A way to turn examples into the numbers in which generated and real ones are compared.
@@ -164,13 +151,11 @@ class OfModule(Extractor):
 
 
 def _own(part: nn.Module) -> dict[str, Any]:
-    """The attributes of a module beside those that torch gives every module."""
     common = vars(nn.Module())
     return {name: value for name, value in vars(part).items() if name not in common}
 
 
 def _plain(value: Any) -> bool:
-    """Whether equal texts of a value mean equal values."""
     if isinstance(value, (tuple, list)):
         return all(map(_plain, value))
     return value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device, torch.Size))

@@ -16,8 +16,6 @@ from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra, UsageError
 from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey
 
-__all__ = ["Inception"]
-
 
 class Inception(Extractor):
     """The last pooled layer of Inception v3, 2,048 numbers, in which the Fréchet distance is called FID.
@@ -78,7 +76,6 @@ class Inception(Extractor):
 
 
 def _torch_fidelity() -> Any:
-    """The class of torch-fidelity."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from pushforward.data.spaces import Space
 from pushforward.extractors.extractor import Extractor, in_model_units
 
-__all__ = ["ModelUnits", "PrincipalComponents"]
-
 
 class ModelUnits(nn.Module):
     """The examples themselves in model units, (n, *shape) to (n, d)."""

@@ -10,10 +10,7 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.extractors.pca import ModelUnits
 
-__all__ = ["MOST", "Raw"]
-
-MOST = 1024
-"""Columns that are compared as they are; the time of distances grows with their third power."""
+MOST = 1024  # Columns that are compared as they are; the time of distances grows with their third power
 
 
 class Raw(Extractor):

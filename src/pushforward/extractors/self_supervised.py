@@ -20,21 +20,14 @@ from pushforward.devices import laid_out
 from pushforward.extractors.classifier import Classifier, shrunk
 from pushforward.extractors.extractor import Extractor, in_model_units
 
-__all__ = ["SelfSupervised", "variance_invariance_covariance", "views"]
-
 BATCH = 256
-EMBEDDED = 256
-"""Numbers of the embedding, which is used in training alone."""
-INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
-"""Weights of the three terms, those of the paper."""
+EMBEDDED = 256  # Numbers of the embedding, which is used in training alone
+INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0  # Weights of the three terms, those of the paper
+# Views of images: the largest shift as a share of the side, change of size, and angle in radians
 SHIFT, ZOOM, TURN = 0.12, 0.2, 0.15
-"""Views of images: the largest shift as a share of the side, change of size, and angle in radians."""
-CONTRAST, NOISE = 0.3, 0.15
-"""Views: the spread of contrast and brightness, and of noise, in model units."""
-HIDDEN = 0.4
-"""Views of images: the largest side of the square that is hidden, as a share of the side."""
-SWAPPED = 0.3
-"""Views of vectors: the share of columns that are those of another example."""
+CONTRAST, NOISE = 0.3, 0.15  # Views: the spread of contrast and brightness, and of noise, in model units
+HIDDEN = 0.4  # Views of images: the largest side of the square that is hidden, as a share of the side
+SWAPPED = 0.3  # Views of vectors: the share of columns that are those of another example
 
 
 class SelfSupervised(Extractor):

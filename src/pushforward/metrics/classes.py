@@ -13,8 +13,6 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Classes"]
-
 DIVISIONS = 200
 
 
@@ -68,7 +66,6 @@ def _check(labels: np.ndarray, classes: int) -> None:
 
 
 def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
-    """Total variations of divisions of all labels."""
     labels = np.concatenate([generated, reference])
     parts = divisions(len(generated), len(reference), DIVISIONS)
     return [variation(labels[first], labels[second], classes)[0] for first, second in parts]

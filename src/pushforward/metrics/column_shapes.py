@@ -12,10 +12,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["ColumnShapes", "kolmogorov_smirnov", "shape_errors"]
-
-DRAWN, BINS, BARS = 24, 24, 12
-"""Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one."""
+DRAWN, BINS, BARS = 24, 24, 12  # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
 
 
 def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -109,7 +106,6 @@ def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of each value, the first or the last for values beyond them, and one more for missing values."""
     cells = np.searchsorted(edges[1:-1], values, "right")
     return np.where(np.isnan(values), len(edges) - 1, cells)
 
@@ -117,7 +113,6 @@ def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np
 def _bars(
     sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...], by_share: bool
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
-    """The bar of each value, the texts of the bars, and their number; in their own order, or the most frequent first."""
     count, bars = len(labels), min(len(labels), BARS)
     shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
     order = np.argsort(-shares, kind="stable") if by_share else np.arange(count)

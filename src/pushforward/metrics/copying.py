@@ -13,14 +13,10 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, left_out, nearest
 from pushforward.metrics.uncertainty import area, share_error
 
-__all__ = ["Copying", "cell_tests", "copying"]
-
-MOST = 2000
-"""Examples of either side that look for their nearest training example, at most."""
+MOST = 2000  # Examples of either side that look for their nearest training example, at most
+# Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts
 CELL, CELLS, FEWEST = 100, 10, 10
-"""Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
-FEW = 20
-"""Expected examples below which a count is not taken for normal."""
+FEW = 20  # Expected examples below which a count is not taken for normal
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, Score]:
@@ -168,7 +164,6 @@ def cell_tests(
 
 
 def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """The z-score of the pairs in which a value of x is above one of y, ties counting half; its variances from x and from y."""
     n, m = len(x), len(y)
     above, below = area(x, y)
     scale = 12 * n * m / (n + m + 1)
@@ -177,7 +172,6 @@ def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
 
 
 def _cells(training: np.ndarray, cells: int) -> np.ndarray:
-    """Means around which cells lie, (cells, d); a single one for fewer than two."""
     from scipy.cluster.vq import kmeans2
 
     some = np.asarray(training[:: max(1, len(training) // MOST)], np.float64)

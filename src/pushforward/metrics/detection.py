@@ -14,19 +14,13 @@ from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import classifier, inputs, most_rows
 from pushforward.metrics.uncertainty import area, area_errors
 
-__all__ = ["Detection", "detected"]
-
 FOLDS = 3
-ASKED = 1000
-"""Rows of either side in a fold by which columns are told apart, at most."""
-CELLS = 4_000_000
-"""Cells that trees rank at a time where columns are shuffled, about."""
-TAUGHT = 1.5
-"""The error of an area, measured over new rows on both sides, over that for trees that are given, about."""
+ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
+CELLS = 4_000_000  # Cells that trees rank at a time where columns are shuffled, about
+TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
 
 
-Area = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""As `pushforward.metrics.uncertainty.area` returns it."""
+Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
 def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64]]:

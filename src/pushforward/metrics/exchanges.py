@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth
 
-__all__ = ["divisions", "norm_growth", "rounds"]
-
+# Divisions at least and at most, and examples of a side in all of them: to match 1,000 exactly takes a tenth of a second
 LEAST, MOST, WORK = 12, 24, 8_000
-"""Divisions at least and at most, and examples of a side in all of them: to match 1,000 exactly takes a tenth of a second."""
 
+# The numbers of the examples of either new cloud among all examples, those of the first side first
 Division = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The numbers of the examples of either new cloud among all examples, those of the first side first."""
 
 
 def rounds(n: int) -> int:

@@ -13,13 +13,9 @@ from pushforward.metrics.subsets import nearest
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-__all__ = ["Fidelity", "fidelity"]
-
-MOST = 5000
-"""Rows of either side that are compared, at most: time grows with their square."""
+MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
 LEVELS = 30
-LEAST = 20
-"""Rows of a block by which errors are measured, at least."""
+LEAST = 20  # Rows of a block by which errors are measured, at least
 WHERE = "in the space of numbers in units of their range and indicators of categories"
 
 

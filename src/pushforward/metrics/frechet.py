@@ -11,12 +11,8 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import ordered, random_for
 from pushforward.metrics.uncertainty import frechet_errors
 
-__all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
-
-SUBSETS = 15
-"""Sizes at which the extrapolated distance is measured."""
-ENOUGH = 10
-"""Examples for each feature, at least, at the smallest of them."""
+SUBSETS = 15  # Sizes at which the extrapolated distance is measured
+ENOUGH = 10  # Examples for each feature, at least, at the smallest of them
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

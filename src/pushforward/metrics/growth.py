@@ -25,8 +25,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Growth", "divergence", "divergence_growth", "growth_of", "mean_growth", "score_interval"]
-
 Array = NDArray[np.float64]
 DRAWS = 400
 
@@ -156,7 +154,6 @@ def _norm_interval(value: float, null_mean: float, null_variance: float, limit: 
 
 
 def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The number between both up to which a statement holds, by halves."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)

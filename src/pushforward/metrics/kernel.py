@@ -11,8 +11,6 @@ from pushforward.metrics.growth import Growth, mean_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import kernel_errors
 
-__all__ = ["Kernel", "kernel_distance", "squared_mmd"]
-
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     values: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3

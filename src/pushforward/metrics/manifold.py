@@ -12,14 +12,11 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import SPLITS, by_examples, drawn, left_out, orders
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-__all__ = ["Manifold", "prdc", "radii", "reached"]
-
-ROWS, ENTRIES = 1000, 10_000_000
-"""Rows of the distance matrix that are held at a time, and its entries, at most."""
+ROWS, ENTRIES = 1000, 10_000_000  # Rows of the distance matrix that are held at a time, and its entries, at most
+# The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
-"""The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
+# Of the errors of recall and density: examples of either side at most, and how often they are divided in halves
 SOME, HALVES = 1000, 5
-"""Of the errors of recall and density: examples of either side at most, and how often they are divided in halves."""
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -81,7 +78,6 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
 
 
 def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How many real balls hold each generated example, and which real examples are recalled and covered."""
     if not 1 <= k < min(len(generated), len(real)):
         raise UsageError(f"k = {k} needs more than {k} examples on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances

@@ -13,12 +13,8 @@ from pushforward.metrics.nearest_rows import some
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import area, area_errors
 
-__all__ = ["Membership", "attack"]
-
-MOST = 2000
-"""Candidates of either kind at most."""
-TINY = 1e-6
-"""What is added to distances before their logarithm; exact copies are at distance 0."""
+MOST = 2000  # Candidates of either kind at most
+TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
 ATTACKS = "An attacker who has samples alone tells training rows from held-out rows, equally many"
 
 

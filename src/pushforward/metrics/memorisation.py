@@ -13,16 +13,11 @@ from pushforward.metrics.uncertainty import share_error
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used, so that the names of metrics are known without it
 
-__all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 
-JUDGES = 500
-"""Held-out examples, at most, whose distance to the training examples sets the threshold."""
-BLOCK = 1024
-"""Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
-TREE = 8
-"""Columns up to which a search tree beats matrix products."""
-SKETCH = 32
-"""Dimensions of the projection that rules out most pairs."""
+JUDGES = 500  # Held-out examples, at most, whose distance to the training examples sets the threshold
+BLOCK = 1024  # Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache
+TREE = 8  # Columns up to which a search tree beats matrix products
+SKETCH = 32  # Dimensions of the projection that rules out most pairs
 
 
 def _examples(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
@@ -128,7 +123,6 @@ def _copy_distances(
 
 
 def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
-    """Examples that may be near-copies: a projection never lengthens a distance, so it can only acquit."""
     d = generated.shape[1]
     if d <= 2 * SKETCH:
         return np.ones(len(generated), bool)

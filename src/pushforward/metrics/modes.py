@@ -12,10 +12,8 @@ from pushforward.metrics.growth import divergence, divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import divergence_error, share_error
 
-__all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
-
+# Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
 NEAR, FAR, HOLD = 3, 5, 0.2
-"""Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass."""
 
 
 @runtime_checkable
@@ -188,7 +186,6 @@ class Modes:
 
 
 def _share_within(radius: float, d: int) -> float:
-    """The mass of a d-dimensional unit Gaussian within a radius."""
     from scipy.special import gammainc
 
     return float(gammainc(d / 2, radius**2 / 2))

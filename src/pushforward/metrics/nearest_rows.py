@@ -14,8 +14,6 @@ from pushforward.metrics.subsets import nearest
 from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, share_error
 
-__all__ = ["NearestRows", "cell_variance", "distance_ratio", "nearer", "repeating", "some"]
-
 # Rows of either side that look for their nearest training row, and training rows among which they look, at most.
 MOST, KNOWN = 2000, 100_000
 REPEATING = 0.05  # the share of training rows that equal another one above which distances are not compared

@@ -13,16 +13,11 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["PairTrends", "pair_errors"]
-
-BINS = 10
-"""Bins of equal width of a number beside a category."""
-PAIRS, SHOWN = 1000, 40
-"""Pairs that are compared at most, and columns whose pairs a report shows."""
+BINS = 10  # Bins of equal width of a number beside a category
+PAIRS, SHOWN = 1000, 40  # Pairs that are compared at most, and columns whose pairs a report shows
 
 Terms = tuple[NDArray[np.float64], NDArray[np.float64]]
-Cells = tuple[NDArray[np.int64], NDArray[np.int64], int]
-"""The cells of generated and of held-out rows, and how many there are."""
+Cells = tuple[NDArray[np.int64], NDArray[np.int64], int]  # The cells of generated and of held-out rows, and how many there are
 
 
 def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64], Terms]:
@@ -60,7 +55,6 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
 
 
 def _cells(table: Table) -> list[Cells]:
-    """Each column as cells."""
     columns: list[Cells] = []
     for place, discrete in enumerate(table.categorical):
         x, y = table.generated[:, place], table.reference[:, place]
@@ -76,7 +70,6 @@ def _cells(table: Table) -> list[Cells]:
 
 
 def _contingency(first: Cells, second: Cells) -> Parts:
-    """Total variation of joint shares; only cells that occur are counted, as there may be many."""
     of_x, of_y = first[0] * second[2] + second[0], first[1] * second[2] + second[1]
     occurring, where = np.unique(np.concatenate([of_x, of_y]), return_inverse=True)
     return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))

@@ -8,14 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["psnr", "ssim"]
-
-MOST = 100.0
-"""Decibels given to a reconstruction without any error."""
-SIGMA, RADIUS = 1.5, 5
-"""Of the Gaussian window, in pixels: 11 x 11."""
-SMALL, SMALLER = 0.01**2, 0.03**2
-"""What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)."""
+MOST = 100.0  # Decibels given to a reconstruction without any error
+SIGMA, RADIUS = 1.5, 5  # Of the Gaussian window, in pixels: 11 x 11
+SMALL, SMALLER = 0.01**2, 0.03**2  # What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
 
 
 def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:

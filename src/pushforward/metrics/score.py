@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -19,15 +18,12 @@ from pushforward.records import Record
 if TYPE_CHECKING:
     from pushforward.metrics.table import Table
 
-__all__ = ["FURTHER", "ROLES", "Better", "Extra", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
 ROLES: tuple[Role, ...] = ("quality", "diversity")
-Extra = Mapping[str, Any]
-"""What a score has beside its value, by name."""
-FURTHER = "Further checks"
-"""The group of scores that name no other; it is the last in a report."""
+Extra = Mapping[str, Any]  # What a score has beside its value, by name
+FURTHER = "Further checks"  # The group of scores that name no other; it is the last in a report
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,7 @@ class MetricInfo(Record):
     most: float | None = None
 
 
-share_info = partial(MetricInfo, least=0.0, most=1.0)
-"""Declares a score from 0 to 1."""
+share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0 to 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,11 +127,6 @@ class Score(Record):
         ratio = "" if self.ratio is None else f", {plain(self.ratio, 2)} times real data's"
         return f"Score({self}{self.stated}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
 
-    def _repr_html_(self) -> str:
-        value, spread = measured(self.value, self.spread)
-        aside = "" if self.ratio is None else f" <small>{plain(self.ratio, 2)}× real data</small>"
-        return f"<b>{escape(value)}</b>{f' ± {escape(spread)}' if spread else ''}{aside}"
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -168,7 +158,7 @@ class Samples:
 
     Raises:
         Diverged: If generated examples are not finite; the message says how many.
-        DataError: If a set is empty or the dimensions do not fit each other.
+        DataError: If real examples are not finite.
     """
 
     generated: np.ndarray
@@ -188,21 +178,10 @@ class Samples:
     errors: bool = True
 
     def __post_init__(self) -> None:
-        size = int(np.prod(self.shape))
         for part in fields(self):
             examples = getattr(self, part.name)
-            if not isinstance(examples, np.ndarray) or part.name == "scale" or part.name.endswith("classes"):
-                continue
-            if examples.ndim != 2 or len(examples) == 0:
-                raise DataError(f"The {part.name} examples must be (n, d) with n at least 1, got shape {examples.shape}.")
-            wanted = self.reference_features.shape[-1] if part.name.endswith("features") else size
-            if examples.shape[1] != wanted:
-                raise DataError(f"The {part.name} examples have {examples.shape[1]} columns; {wanted} were expected.")
-            check_finite(part.name, examples)
-        for first in ("generated", "reference"):
-            count, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
-            if count != features:
-                raise DataError(f"There are {count} {first} examples but features of {features}.")
+            if isinstance(examples, np.ndarray) and part.name != "scale" and not part.name.endswith("classes"):
+                check_finite(part.name, examples)
 
     @property
     def points(self) -> tuple[np.ndarray, np.ndarray]:

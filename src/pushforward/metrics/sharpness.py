@@ -10,8 +10,6 @@ import numpy as np
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Sharpness", "high_frequency_powers"]
-
 EXAMPLES = 1000
 
 

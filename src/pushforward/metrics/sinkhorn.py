@@ -14,14 +14,10 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import errors
 
-__all__ = ["Sinkhorn", "divergence_terms", "potentials"]
-
-MOST = 500
-"""Examples on either side that are compared, at most: memory and time grow with their square."""
-PART = 0.05
-"""The regularisation as a share of the median squared distance between real examples."""
+MOST = 500  # Examples on either side that are compared, at most: memory and time grow with their square
+PART = 0.05  # The regularisation as a share of the median squared distance between real examples
+# The mean relative error of the marginals at which a solve ends, its rounds at most, and scalings within a round
 TOLERANCE, ROUNDS, INNER = 1e-3, 200, 20
-"""The mean relative error of the marginals at which a solve ends, its rounds at most, and scalings within a round."""
 
 
 def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +82,6 @@ def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarra
 
 
 def _scaled(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Scalings that bring a plan nearer to uniform marginals, and how far its rows were off."""
     n, m = plan.shape
     rows, columns = np.ones(n), np.ones(m)
     for _ in range(INNER):
@@ -100,7 +95,6 @@ def _scaled(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _own_potential(costs: np.ndarray, epsilon: float) -> np.ndarray:
-    """The dual potential of a cloud to itself, by means of two scalings, which need few rounds."""
     potential = np.zeros(len(costs))
     for level in _levels(float(costs.max()), epsilon):
         potential = (potential + _softmin(costs, potential, level)) / 2
@@ -120,7 +114,6 @@ def _unsolved(error: float) -> Diverged:
 
 
 def _levels(start: float, end: float) -> Iterator[float]:
-    """Falling regularisations, by quarters, of which the last is ``end``."""
     while start > end:
         yield start
         start /= 4
@@ -128,7 +121,6 @@ def _levels(start: float, end: float) -> Iterator[float]:
 
 
 def _softmin(costs: np.ndarray, potential: np.ndarray, epsilon: float) -> np.ndarray:
-    """The potential of the rows that gives each its marginal, in the log domain."""
     exponents = (potential - costs) / epsilon
     highest = exponents.max(1)
     return np.asarray(-epsilon * (highest + np.log(np.exp(exponents - highest[:, None]).mean(1))))

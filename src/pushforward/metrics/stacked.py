@@ -12,8 +12,6 @@ from pushforward.metrics.growth import divergence, divergence_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import divergence_error
 
-__all__ = ["Legible", "Stacked", "mode_counts"]
-
 
 @runtime_checkable
 class Legible(Protocol):

@@ -7,13 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["by_examples", "drawn", "left_out", "nearest", "ordered", "orders", "random_for"]
-
-COLUMNS = 8
-"""Columns by which examples are put in order, at most."""
+COLUMNS = 8  # Columns by which examples are put in order, at most
 GROUPS = 32  # numbers that stand for the reference examples of a score
-SPLITS, LEFT_OUT = 30, 5
-"""How often some examples are left out to measure a variance, and which part, a fifth."""
+SPLITS, LEFT_OUT = 30, 5  # How often some examples are left out to measure a variance, and which part, a fifth
 
 
 def by_examples(terms: np.ndarray) -> tuple[float, ...]:

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-__all__ = ["Parts", "Table", "codes", "embedded", "embedding", "rank", "shuffled", "variation"]
-
-CODES = 100
-"""Categories of a column that are told apart in an embedding, at most; the rarest are one."""
+CODES = 100  # Categories of a column that are told apart in an embedding, at most; the rarest are one
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ def codes(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return np.where(np.isnan(values), count, values).astype(np.int64)
 
 
+# An error, and what each generated and each held-out row adds to it
 Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
-"""An error, and what each generated and each held-out row adds to it."""
 
 
 def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
@@ -124,6 +121,5 @@ def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 
 def _indicators(column: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Indicators of the categories, the most frequent first, the rarest of more than `CODES` together."""
     eye = np.eye(min(len(places), CODES))
     return eye[np.minimum(places[codes(column, len(places) - 1)], len(eye) - 1)]

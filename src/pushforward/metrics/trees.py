@@ -9,18 +9,13 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.table import Table, rank
 
-__all__ = ["classifier", "inputs", "most_rows", "predictor", "predictor_rows"]
-
+# Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number
 ROWS, CELLS = 10_000, 300_000
-"""Rows, and cells of a table, that trees are given at most to tell rows apart; time grows with their number."""
+# The same where they predict a column: a single training on all rows, where telling rows apart takes three
 TO_PREDICT, CELLS_TO_PREDICT = 50_000, 1_500_000
-"""The same where they predict a column: a single training on all rows, where telling rows apart takes three."""
-STOPPED = 2000
-"""Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little."""
-TREES, PATIENCE = 500, 10
-"""Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is."""
-CODES = 250
-"""Categories of a column that trees tell apart, at most; the rarest are one."""
+STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
+TREES, PATIENCE = 500, 10  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
 def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,15 +12,13 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, kernel_errors
 
-__all__ = ["TwoSample", "classifier_accuracy", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
-
+# Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square
 MOST, ENERGY, TESTED = 1000, 2000, 500
-"""Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square."""
 PERMUTATIONS = 500
+# Of the classifier: examples whose bumps it sees, at most, the inverse of its penalty, and the parts of a cross-validation
 LANDMARKS, PENALTY, FOLDS = 100, 0.1, 5
-"""Of the classifier: examples whose bumps it sees, at most, the inverse of its penalty, and the parts of a cross-validation."""
+# The share of the variance of an accuracy that comes from real examples, about, as measured in 2 and 16 dimensions
 OF_REFERENCE = 0.4
-"""The share of the variance of an accuracy that comes from real examples, about, as measured in 2 and 16 dimensions."""
 
 
 def energy_distance(x: np.ndarray, y: np.ndarray) -> float:

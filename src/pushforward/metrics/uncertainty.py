@@ -21,27 +21,9 @@ from numpy.typing import NDArray
 from pushforward.metrics.growth import Growth, divergence, growth_of
 from pushforward.metrics.subsets import by_examples
 
-__all__ = [
-    "Errors",
-    "area",
-    "area_errors",
-    "by_blocks",
-    "divergence_error",
-    "errors",
-    "frechet_bias",
-    "frechet_errors",
-    "kernel_errors",
-    "matching_potentials",
-    "root_errors",
-    "share_error",
-    "sliced_errors",
-]
-
-Errors = tuple[float, float]
-"""The standard error of a score, and the part of it that comes from the reference."""
+Errors = tuple[float, float]  # The standard error of a score, and the part of it that comes from the reference
 Array = NDArray[np.float64]
-BLOCK, BLOCKS = 1000, 4
-"""Examples of a block at most, and the fewest blocks."""
+BLOCK, BLOCKS = 1000, 4  # Examples of a block at most, and the fewest blocks
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
@@ -144,7 +126,6 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, tupl
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
-    """The mean square of a doubly centred kernel, without its diagonal where rows and columns are the same examples."""
     total, count = 0.0, kernel.size - own * len(kernel)
     centre = float(rows.mean())
     for start in range(0, len(kernel), 1000):
@@ -182,7 +163,6 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
 
 
 def _map(of: Array, to: Array) -> Array:
-    """The symmetric matrix that maps the Gaussian of one covariance onto that of another."""
     root = _power(to, 0.5)
     result: Array = root @ _power(root @ of @ root, -0.5) @ root
     return result
@@ -197,7 +177,6 @@ def _power(matrix: Array, power: float) -> Array:
 
 
 def _pairs(values: Array) -> Array:
-    """The table of l_i l_j / (l_i + l_j)."""
     total = values[:, None] + values[None, :]
     return np.divide(values[:, None] * values[None, :], total, out=np.zeros_like(total), where=total > 0)
 

@@ -14,11 +14,8 @@ from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import inputs, predictor, predictor_rows
 from pushforward.metrics.uncertainty import area
 
-__all__ = ["Utility", "utility"]
-
 Array = NDArray[np.float64]
-CLASSES = 20
-"""Classes of a target that are told apart, at most."""
+CLASSES = 20  # Classes of a target that are told apart, at most
 OTHERS = "Real data's score is that of trees trained on the training rows, tested on the same held-out rows."
 
 
@@ -56,14 +53,12 @@ def utility(table: Table) -> tuple[str, float, float] | None:
 
 
 def _classes(y: Array, real: Array) -> tuple[Array, Array]:
-    """Classes by their frequency among real rows; the rarest of many are one."""
     values, counts = np.unique(real, return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
     return tuple(np.where(np.isin(side, frequent), side, -1.0) for side in (y, real))  # type: ignore[return-value]
 
 
 def _class_area(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
-    """The mean area over classes, and its standard error by what each real row adds."""
     x, y, real = known
     seen, classes = np.unique(y), np.unique(real)
     shares = predictor(kinds, y, True).fit(x, y).predict_proba(test) if len(seen) > 1 else np.zeros((len(test), len(seen)))
@@ -79,7 +74,6 @@ def _class_area(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], tes
 
 
 def _number_error(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
-    """The root mean squared error in standard deviations of the real target, and its standard error."""
     x, y, real = known
     mean, std = real.mean(), real.std()
     guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test) if len(y) > 1 else np.zeros(len(test))

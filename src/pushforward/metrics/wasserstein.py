@@ -15,15 +15,10 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
 
-__all__ = ["Wasserstein", "matchings", "sliced_distance", "transport_distance", "transport_errors", "transport_score"]
-
-BLOCK = 1000
-"""Examples on either side that are matched at a time: the time of an exact matching grows with their cube."""
+BLOCK = 1000  # Examples on either side that are matched at a time: the time of an exact matching grows with their cube
 BLOCKS = 2
-DIRECTIONS, FEWER = 512, 128
-"""Of the sliced distance, and of its errors."""
-SLICED = 4000
-"""Examples on either side whose projections are compared, at most."""
+DIRECTIONS, FEWER = 512, 128  # Of the sliced distance, and of its errors
+SLICED = 4000  # Examples on either side whose projections are compared, at most
 
 
 def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -50,8 +45,8 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
 
+# The squared distances (n, n) of a block's points, and the number of the one that each is matched with
 Matching = tuple[np.ndarray, np.ndarray]
-"""The squared distances (n, n) of a block's points, and the number of the one that each is matched with."""
 
 
 def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
@@ -82,7 +77,6 @@ def transport_score(matched: Sequence[Matching]) -> float:
 
 
 def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Disjoint blocks of both clouds, of equal size."""
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
     x, y = (np.asarray(drawn(examples, n, seed), np.float64) for seed, examples in enumerate((x, y)))

@@ -10,9 +10,9 @@ from itertools import permutations
 from typing import Any
 
 from pushforward.evaluation.measurements import Alarm, SweepPoint
-from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import ROW_COPIES, Comparison, ModelResult, Score
 from pushforward.metrics.score import Role
+from pushforward.metrics.selection import MODEL_SCORES
 from pushforward.numbers import count, counted, duration, finite_all, percent, plain
 from pushforward.report.ladder import above, ladder_metric, ratio_text, rung_of, rungs_of
 from pushforward.report.statistics import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import combinations
 
-from pushforward.evaluation.figures import Absent, Pictures
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, plain
 from pushforward.report.conditions import THRESHOLDS
@@ -123,15 +123,14 @@ def limits(comparison: Comparison) -> list[str]:
 
 
 def absent(comparison: Comparison) -> str:
-    """Which models' samples are not shown, and why; empty where all are, or nothing is known of the data."""
+    """Which models' samples are not shown; empty where all are, or nothing is known of the data."""
     models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
-    lacking: dict[Absent | None, list[str]] = {}
-    for model in models if comparison.data.shape else ():
-        drawn = comparison.pictures.get(model.name, Pictures())
-        if drawn.grid is None:
-            lacking.setdefault(drawn.absent, []).append(model.name)
-    groups = [f"{', '.join(names)}{'' if why is None else f' ({why.value[len(names) > 1]})'}" for why, names in lacking.items()]
-    return f"Not in report.json, see report.html beside it: samples of {'; '.join(groups)}." if groups else ""
+    lacking = [model.name for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
+    return (
+        f"Not in report.json, see report.html beside it: samples of {', '.join(lacking)}."
+        if lacking and comparison.data.shape
+        else ""
+    )
 
 
 def failures(comparison: Comparison) -> list[str]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
-from pushforward.evaluation.intervals import NORMAL
+from pushforward.evaluation.intervals import NORMAL, half_width
 from pushforward.evaluation.measurements import CurvePoint, Ladder
-from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.numbers import counted, plain
 from pushforward.report.statistics import DIFFER, curve_metric, with_spread

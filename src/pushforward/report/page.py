@@ -14,8 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.measurements import TrainingCost
+from pushforward.evaluation.measurements import Pictures, TrainingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, duration, plain, shortened
 from pushforward.report import curves, distributions, ladder, latent, samples, tables

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from pushforward.evaluation.figures import Field2D
+from pushforward.evaluation.measurements import Field2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, plain
 from pushforward.pictures import Limits, grid_picture, image, landscape_shares

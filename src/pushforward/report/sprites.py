@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import ModelResult
 from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture, square
 from pushforward.report.charts import COLOURS

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
+from pushforward.evaluation.intervals import half_width
 from pushforward.evaluation.measurements import Alarm
-from pushforward.evaluation.pairs import half_width
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, ROLES, Role
 from pushforward.numbers import bounded, measured, plain

@@ -129,7 +129,6 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
 
 
 def _other_units(trained: Space, space: Space) -> list[str]:
-    """The names of the units in which two spaces of one shape differ."""
     units = space.units
     return [name for name, value in units.items() if not close(getattr(trained, name), value, units["std"])]
 

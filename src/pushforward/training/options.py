@@ -20,7 +20,6 @@ from pushforward.training.monitor.machine import version
 
 if TYPE_CHECKING:
     from pushforward.recipes.recipe import Recipe
-    from pushforward.training.runs.run import Run
 
 _OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
 HINTS = {
@@ -62,7 +61,7 @@ class FitOptions(BudgetOptions, total=False):
             unchanged.
         overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
             replaced.
-        init: A run of the same method, from whose averaged weights training starts.
+        init: A run of the same method, or its folder, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files, or a single one, that the recipe came from.
         flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
@@ -80,7 +79,7 @@ class FitOptions(BudgetOptions, total=False):
     checkpoint_every: int | None
     progress: Watcher | bool | None
     overwrite: bool
-    init: str | Path | Run | None
+    init: Any
     size: str | None
     plugins: str | Path | Sequence[str | Path]
     flops: float | None

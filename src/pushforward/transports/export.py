@@ -81,7 +81,7 @@ def noise_count(transport: Transport) -> int:
     """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
     inner = inner_of(transport)
     if hasattr(inner, "inner"):  # truncated
-        return noise_count(inner.inner)
+        return noise_count(inner.inner)  # type: ignore[arg-type]
     if isinstance(inner, Flow):
         return sum(len(row.noises) for row in inner.table.rows)
     return int(isinstance(inner, Map) and inner.likelihood is not None)

@@ -262,7 +262,7 @@ def learn_table(
 
     Args:
         flow: A deterministic flow of at least 2 steps, guided or not; the table holds for its guidance only.
-        distance: How far a flow's samples are from real data: `pushforward.evaluation.curves.training_distance`.
+        distance: How far a flow's samples are from real data: `pushforward.evaluation.evaluator.training_distance`.
         grids: Further times of as many steps, such as learned ones.
         n: Noise examples to learn on.
         rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.

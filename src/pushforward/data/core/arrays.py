@@ -85,7 +85,7 @@ def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, 
         DataError: arrays of another shape, type or range.
     """
     if x.dtype.kind not in "biuf" or not x.size or (x.ndim not in (2, 3, 4) and not any(kind.accepts(x) for kind in kinds())):
-        others = "".join(f", or {kind.stores()}" for kind in kinds()[2:])
+        others = "".join(f", or {kind.stores()}" for kind in kinds()[3:])
         raise DataError(
             f"{name} holds {x.dtype} of shape {x.shape}: expected numbers, as vectors (n, d) or images (n, H, W), "
             f"(n, H, W, C) or (n, C, H, W){others}."

@@ -137,7 +137,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "range": _range(x),
         "mean": list(space.units.get("mean", ())),
         "std": list(space.units.get("std", ())),
-        "constant": [_column(space.columns, i) for i in _constant(x)] if len(space.shape) == 1 else [],
+        "constant": [_column(space.columns, i) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)] if len(space.shape) == 1 else [],
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
         "read_as": data.read_as or None,
@@ -200,11 +200,6 @@ def _range(x: NDArray[Any]) -> list[float]:
         return [float(used[0]) / 255, float(used[-1]) / 255]
     scale = 255 if x.dtype == np.uint8 else 1
     return [float(x.min()) / scale, float(x.max()) / scale]
-
-
-def _constant(x: NDArray[Any]) -> list[int]:
-    flat = x.reshape(len(x), -1)
-    return [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()]
 
 
 def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:

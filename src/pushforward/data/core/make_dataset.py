@@ -72,7 +72,7 @@ def build(
         schema: classes, columns and conditions of the examples.
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps; the held-out examples never depend on it.
-        extra: truth, skipped, converted, ignored, header, census and files of `Dataset`.
+        extra: truth, skipped, converted, ignored, header and files of `Dataset`.
 
     Returns:
         The dataset.

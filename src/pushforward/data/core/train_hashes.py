@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.example_hashes import ATOM, Hashes, among, distinct
@@ -69,7 +68,9 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
-    whole = () if labels is None else tuple(np.flatnonzero(_most(labels, shared, len(data.space.classes))))
+    count = len(data.space.classes)
+    most = [] if labels is None else 2 * np.bincount(labels[shared], minlength=count) > np.bincount(labels, minlength=count)
+    whole = tuple(np.flatnonzero(most))
     if 100 * shared.sum() <= len(held_out) and not whole:
         return ()
     classes = f", among them most of class {', '.join(data.space.classes[label] for label in whole)}" if whole else ""
@@ -79,11 +80,6 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
         "examples, scores do not tell a model that has learned its training examples by heart from a good one. If the copies are "
         "an accident or oversampling, keep one of each.",
     )
-
-
-def _most(labels: NDArray[np.int64], shared: NDArray[np.bool_], classes: int) -> NDArray[np.bool_]:
-    """The classes more than half of whose examples are shared."""
-    return 2 * np.bincount(labels[shared], minlength=classes) > np.bincount(labels, minlength=classes)
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:

@@ -84,7 +84,7 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
                 listed = " and ".join(f"{height} x {width}" for height, width in sizes)
                 raise DataError(
                     f"The images in {store.source} differ in size (height x width): {listed}, of {read.file}. A model needs one "
-                    f"size: `resize={min(64, *read.pixels.shape[:2])}`, for example, scales and crops them all.",
+                    f"size: `resize={min(64, *map(min, sizes))}`, for example, scales and crops them all.",
                 )
             images.add(read.pixels)
     if len(skipped) > MAX_SKIPPED * len(store):

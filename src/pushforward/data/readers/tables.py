@@ -170,7 +170,9 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
         if any(finite(text) is None for text in column.texts[:FIRST]):
             return False
         values = _numbers(column)
-        if not _finite(values).all() or _has_atom(values, column) or (target is None and _fixed(column.texts)):
+        if not _finite(values).all() or _has_atom(values, column):
+            return False
+        if target is None and form_of(map(str.strip, column.texts)).decimals in range(DECIMALS + 1):
             return False
     return True
 
@@ -183,10 +185,6 @@ def _numbers(column: RawColumn) -> NDArray[np.float64]:
 def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     with np.errstate(over="ignore"):
         return np.isfinite(values.astype(np.float32))
-
-
-def _fixed(cells: Sequence[str]) -> bool:
-    return form_of(cell.strip() for cell in cells).decimals in range(DECIMALS + 1)
 
 
 def _has_atom(values: NDArray[np.float64], column: RawColumn) -> bool:

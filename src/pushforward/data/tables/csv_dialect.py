@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -94,11 +95,12 @@ def cells_of(content: bytes, separator: str | None = None) -> Cells:
             f"lines that are not UTF-8 text: {some(lines)}. Save the file in UTF-8; files of older programs are often in "
             "Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
         )
-    if max(map(text.partition("\n")[0].count, SEPARATORS)) >= MOST_COLUMNS:
+    if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
         faults.add(f"the first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
         return Cells(CellRows(), (), faults=faults)
     separator = separator or _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
-    split = _split(text, separator, faults)
+    del text  # it is read again part by part
+    split = _split(content, encoding, separator, faults)
     usual, ends = split.rows()
     comments = [split.lines[place] for place, row in split.others if row[0].startswith(COMMENTS)]
     others = [(place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)]
@@ -109,8 +111,8 @@ def cells_of(content: bytes, separator: str | None = None) -> Cells:
             f"{SEPARATOR_NAMES.get(separator, separator)}. Correct or remove these lines; put quotes around cells that hold the "
             "separator."
         )
-    if any("\n" in cell for cell in split.last) and text.count('"') % 2:
-        faults.add(f"a quote that is opened after line {split.lines[-2]} is never closed. Close or remove it.")
+    if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
+        faults.add(f"a quote that is opened after line {[0, *split.lines][-2]} is never closed. Close or remove it.")
     return Cells(usual, ends, separator, encoding, tuple(comments), faults)
 
 
@@ -120,18 +122,18 @@ def _separator(text: str) -> str:
     head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or text
     best, most = ",", 0.0
     for separator in SEPARATORS:
-        split = _split(head, separator, Faults())
+        split = _split(head.encode(), "utf-8", separator, Faults())
         share = split.widths[split.usual] / max(1, len(split.lines)) if split.usual > 1 else 0.0
         if share > most + (0.2 if separator == " " else 0):
             best, most = separator, share
     return best
 
 
-def _split(text: str, separator: str, faults: Faults) -> Collector:
+def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Collector:
     """The cells of every line that holds any; between blanks, lines have none before and after them, and no tabs."""
-    lines: Iterable[str] = io.StringIO(text, newline="")
+    lines: Iterable[str] = io.TextIOWrapper(io.BytesIO(content), encoding, errors="replace", newline="")
     if separator == " ":
-        lines = (line.strip().replace("\t", " ") + "\n" for line in text.splitlines())
+        lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     reader, split = csv.reader(lines, delimiter=separator, skipinitialspace=True), Collector()
     try:
         for row in reader:

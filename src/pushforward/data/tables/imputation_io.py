@@ -72,7 +72,7 @@ class GappyFile:
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(f"{path} has {len(header)} columns and no line of names: write one; the model has {some(names)}.")
-        ending = "\r\n" if b"\r\n" in content else "\n"
+        ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         header = header if named else list(names) if len(header) == len(names) else numbered
         return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
 

@@ -11,48 +11,24 @@ import json
 import os
 import shutil
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.replacing import disk
-from pushforward.safe_files import read_json
 from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
 from pushforward.training.checkpoint.integrity import (
     FORMAT,
     MANIFEST,
     all_in,
-    damaged,
     fault,
-    read_state,
     step_name,
     step_of,
     write_latest,
 )
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The content of a checkpoint, verified and read.
-
-    Args:
-        folder: Where it lies.
-        tensors: Per file, the tensors by name; of a sharded one that each process reads for itself, none.
-        state: The counters.
-    """
-
-    folder: Path
-    tensors: dict[str, dict[str, Tensor]]
-    state: dict[str, Any]
-
-    def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
-        return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
 
 
 def save(
@@ -187,23 +163,3 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
     manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8")
     flush(manifest)
     flush(folder)
-
-
-def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Verify and read a checkpoint.
-
-    Raises:
-        CheckpointError: If anything is missing or differs from its hash.
-    """
-    from pushforward.training.checkpoint.shards import has_shards
-    from pushforward.training.checkpoint.shards import read as read_shards
-    from pushforward.training.checkpoint.tensors import read
-
-    state = read_state(folder)
-    try:
-        listed = sorted(name for name in read_json(folder / MANIFEST)["files"] if name.endswith(".safetensors"))
-        if has_shards(folder):
-            return Checkpoint(folder, read_shards(folder, listed, device), state)
-        return Checkpoint(folder, {Path(name).stem: read(folder / name, device) for name in listed}, state)
-    except OSError as error:
-        raise damaged(folder, "a weights file", f"cannot be read ({error})") from error

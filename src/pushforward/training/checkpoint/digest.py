@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError
-from pushforward.training.checkpoint.contents import load
 from pushforward.training.checkpoint.integrity import latest
+from pushforward.training.checkpoint.stored import load
 from pushforward.training.runs import log
 
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
@@ -46,7 +46,6 @@ def state_digest(folder: str | Path) -> str:
 
 
 def _exact(value: Any) -> Any:
-    """JSON content with each float in hexadecimal."""
     if isinstance(value, dict):
         return {name: _exact(part) for name, part in value.items()}
     if isinstance(value, list):

@@ -77,8 +77,8 @@ def latest(folder: Path) -> Path | None:
 
 
 def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
-    write_json(folder / LATEST, {"checkpoint": name, "format_version": FORMAT})
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    write_json(folder / LATEST, {"checkpoint": name, "manifest": sha256(folder / name / MANIFEST), "format_version": FORMAT})
 
 
 def no_checkpoint(folder: Path, name: str | None) -> CheckpointError:
@@ -107,7 +107,11 @@ def fault(folder: Path) -> tuple[str, str] | None:
     if missing := sorted(needed - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        return next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
+        wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
+    newest = read_object(folder.parent / LATEST)
+    if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
+        return MANIFEST, "differs from what was written (sha256)"
+    return wrong
 
 
 def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import contents, shards
-from pushforward.training.checkpoint.contents import Checkpoint
 from pushforward.training.checkpoint.disk import bytes_of
 from pushforward.training.checkpoint.integrity import FORMAT, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.stored import Checkpoint, load
 from pushforward.training.checkpoint.tensors import copied, restore
 from pushforward.training.loop.callbacks import held, passed
 from pushforward.training.loop.memory import free_memory, peak_memory
@@ -209,7 +209,7 @@ def stored_for(processes: Processes, folder: Path, device: torch.device) -> Chec
         CheckpointError: If it is damaged.
     """
     if not (processes.sharded and shards.has_shards(folder)):
-        return contents.load(folder, device)
+        return load(folder, device)
     # one process verifies all files
     return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
 

@@ -182,7 +182,6 @@ def _check_parts(files: Iterable[Path]) -> None:
 
 
 def _first_row(name: str, shape: Sequence[int], places: Any) -> int:
-    """The row of the whole tensor that is the first one of a part."""
     offsets = places[name]["saved_offsets"]
     if len(offsets) != len(shape) or any(type(offset) is not int for offset in offsets) or any(offsets[1:]):
         raise ValueError(f"the part of the tensor {name[:80]!r} is none of whole rows")

@@ -149,7 +149,6 @@ class Group(Processes):
         return bool(self._rows([wanted]).any())
 
     def _rows(self, numbers: Sequence[float]) -> Tensor:
-        """The numbers of all processes, (processes, numbers)."""
         own = torch.tensor(numbers, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.count)]
         torch.distributed.all_gather(rows, own, group=self.control)
@@ -207,13 +206,11 @@ class Group(Processes):
 
 
 def _short(value: Any) -> str:
-    """A value for comparison: its JSON where that is short, else its hash."""
     text = json.dumps(value, sort_keys=True, default=str)
     return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _add(tensors: Sequence[Tensor]) -> None:
-    """Add up tensors of one type over all processes, in place and at once."""
     if not tensors:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])

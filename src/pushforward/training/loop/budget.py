@@ -32,7 +32,6 @@ WARMUP = 0.1
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
-    """The number and the unit of a text such as "1.5 h", by their patterns; not a number where it says none."""
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
     try:
         return (float(match[1]), match[2] or "") if match else (math.nan, "")
@@ -61,21 +60,16 @@ class Budget:
         value, unit = _read(str(text).lower(), r"[\d.]+", _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
-            several = " Only pushforward compare takes several, between commas: a training for each." if "," in str(text) else ""
-            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.{several}')
+            raise UsageError(f'"{text}" is no duration; write 90s, 10m or 1.5h, a single number and unit.')
         return value
 
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
         value, unit = _read(str(text), r"[\d._]+", "[kKmM]")
-        if unit == "m" and value > 0:
-            raise UsageError(
-                f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'
-            )
-        value *= _COUNTS.get(unit, 1)
+        value *= _COUNTS.get(unit, math.nan)
         if not value >= 1:
-            raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M.')
+            raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M (a million).')
         return round(value)
 
     def total_steps(self, batch: int) -> int | None:
@@ -235,7 +229,6 @@ class Clock:
 
     @property
     def _used(self) -> float:
-        """The share of the seconds that is used; 0 for other budgets."""
         return 0.0 if self.budget.seconds is None else self.seconds / self.budget.seconds
 
     @property

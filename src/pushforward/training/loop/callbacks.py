@@ -139,6 +139,5 @@ def observing(method: Method, average: Method) -> Iterator[None]:
 
 
 def _versions(*methods: Method) -> list[tuple[int, int | bool]]:
-    """How often each tensor was written to, and each module's mode."""
     tensors = [(id(t), t._version) for method in methods for t in (*method.parameters(), *method.buffers())]
     return [*tensors, *((id(module), module.training) for method in methods for module in method.modules())]

@@ -109,7 +109,6 @@ def free_memory() -> int | None:
 
 
 def _number(path: Path, name: str) -> int:
-    """The number behind a name in a file of the system; 0 where it is not there."""
     try:
         return next(int(line.split()[1]) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(name))
     except (OSError, StopIteration, ValueError, IndexError):

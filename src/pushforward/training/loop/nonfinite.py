@@ -69,7 +69,7 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     """How many steps of a log were skipped, and the first of them; empty where none was."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     return (
-        f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, from step {count(steps[0])} on"
+        f"steps skipped, as a loss or a gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
         if steps
         else ""
     )

@@ -129,7 +129,6 @@ class Player:
             yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
 
     def _laid_out(self, value: Tensor, index: int) -> Tensor:
-        """A state in its parameter's memory format: files hold plain rows, and the fused update reads memory in order."""
         parameter = self.parameters[index]
         if value.shape != parameter.shape:
             return value
@@ -164,13 +163,11 @@ def _waits(player: Player) -> bool:
 
 
 def _kernels(module: nn.Module) -> set[int]:
-    """The identities of the kernels that Muon takes."""
     dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
     return {id(w) for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    """A kernel (out, in, h, w) as a matrix with one row per output channel that shares its memory."""
     return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 

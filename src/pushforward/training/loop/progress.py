@@ -186,7 +186,6 @@ class Progress(Watcher):
             _print(f"{name}  {100 * share:3.0f} %  {line}")
 
     def _state(self, name: str) -> tuple[int, str]:
-        """The step and what was measured, as far as they are known."""
         return (self._seen[name][0].step if name in self._seen else -1), self._measured.get(name, "")
 
     def _line(self, name: str, ended: bool = False) -> str:
@@ -203,7 +202,6 @@ class Progress(Watcher):
         self._measured[name] = words
 
     def _cell(self, name: str, share: float, line: str) -> None:
-        """Show a bar below the running cell, or move the one that is there."""
         bar = f"<progress value='{share:.4f}' max='1'></progress>"
         content = {
             "text/plain": f"{name}  {100 * share:3.0f} %  {line}",

@@ -180,7 +180,6 @@ class Step:
         return player, share.detach()
 
     def _added(self, sums: Sequence[Sums]) -> Sums:
-        """The sums of the whole batch: over this process's parts, then over all processes."""
         values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
         examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
         if self.processes.count == 1:
@@ -191,7 +190,6 @@ class Step:
         return Sums(self.training.batch, values, examples, sums[0].then).settled()
 
     def _in_place(self, held: Tensor) -> Tensor:
-        """This process's examples among zeros for those of the others."""
         everything = held.new_zeros(self.training.batch, *held.shape[1:])
         everything[self.index] = held
         return everything

@@ -7,12 +7,12 @@ are timed.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 
@@ -26,22 +26,16 @@ ROUNDS = 5
 """Steps timed with each number of threads, after one that is not counted."""
 MARGIN = 0.9
 """Another number of threads is taken only where its steps take less than this share of the time."""
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def restoring(work: Callable[P, R]) -> Callable[P, R]:
-    """Give torch its number of threads back after the call."""
-
-    @functools.wraps(work)
-    def wrapped(*arguments: P.args, **named: P.kwargs) -> R:
-        before = torch.get_num_threads()
-        try:
-            return work(*arguments, **named)
-        finally:
-            torch.set_num_threads(before)
-
-    return wrapped
+@contextlib.contextmanager
+def threads_kept() -> Iterator[None]:
+    """Give torch its number of threads back at the end."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Threads:
@@ -76,8 +70,6 @@ class Threads:
         """
         if self.path.is_file():
             self.stages, self._written = _read(self.path), True
-        elif step:  # of a version that wrote none
-            self.stages = [{"step": 0, "threads": self.numbers[:1]}]
         present = self._stage(step)["step"]
         recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
         if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[0]:
@@ -119,7 +111,6 @@ class Threads:
         self._seconds, self._written = {}, False
 
     def _fastest(self) -> int:
-        """The number whose steps took least time, the present one unless another is clearly faster."""
         times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
         present, best = self.stages[-1]["threads"][0], min(times, key=times.__getitem__)
         return int(best if times[best] < MARGIN * times[present] else present)
@@ -127,27 +118,10 @@ class Threads:
 
 def _numbers(device: torch.device) -> list[int]:
     present = torch.get_num_threads()
-    if _named() or device.type != "cpu" or present not in _defaults():
+    named = any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    if named or device.type != "cpu" or present not in _defaults():
         return [present]
     return list(dict.fromkeys((present, max(1, present // 2), 1)))
-
-
-def in_words(device: torch.device) -> str:
-    """How many threads a training on this device uses, and why."""
-    first, *others = _numbers(device)
-    faster = f", or {' or '.join(map(str, others))} where that is faster in the first steps" if others else ""
-    if named := [variable for variable in _named() if variable.endswith(f"={first}")]:
-        why = f"{', '.join(named)} in the environment"
-    elif first not in _defaults():
-        why = "set in this process, as by torch.set_num_threads"
-    else:
-        why = "torch's default for the cores that this process may use"
-    return f"{first}{faster} ({why})"
-
-
-def _named() -> list[str]:
-    """The variables of the environment by which the user has set the number of threads."""
-    return [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)]
 
 
 def _defaults() -> set[int]:
@@ -161,17 +135,11 @@ def _defaults() -> set[int]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    content = read_json(path)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, list) or not stages or not all(_is_stage(stage) for stage in stages) or stages[0]["step"] != 0:
+    try:
+        stages = [{"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]]
+        sound = stages[0]["step"] == 0 and all(stage["threads"] and min(stage["threads"]) > 0 for stage in stages)
+    except (TypeError, KeyError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
+    if not sound:
         raise CheckpointError(f"{path} is damaged: it does not list the numbers of threads of the run. Restore the file.")
     return stages
-
-
-def _is_stage(stage: Any) -> bool:
-    def counts(values: Any, least: int) -> bool:
-        return all(isinstance(value, int) and value >= least for value in values)
-
-    if not isinstance(stage, dict) or not isinstance(stage.get("threads"), list):
-        return False
-    return bool(stage["threads"]) and counts(stage["threads"], 1) and counts([stage.get("step")], 0)

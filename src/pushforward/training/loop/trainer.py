@@ -28,7 +28,7 @@ from pushforward.training.loop.memory import in_step, reset_peak, synchronize
 from pushforward.training.loop.model_setup import check_fit, placed
 from pushforward.training.loop.nonfinite import not_finite, players_in, seems_finite
 from pushforward.training.loop.progress import Silent, Watcher
-from pushforward.training.loop.threads import Threads, restoring
+from pushforward.training.loop.threads import Threads, threads_kept
 from pushforward.training.loop.time_budget import write_stages
 from pushforward.training.loop.torch_generators import generators_kept
 from pushforward.training.monitor.standard_callbacks import usual
@@ -125,7 +125,6 @@ class Trainer:
         """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
         return ended(self.observers)
 
-    @restoring
     def advance(self, seconds: float = math.inf) -> None:
         """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
@@ -141,7 +140,7 @@ class Trainer:
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
-            with self.processes.phase("training"):
+            with self.processes.phase("training"), threads_kept():
                 self._advance(seconds)
         except BaseException as error:
             self.close("failed" if isinstance(error, Exception) else "stopped")
@@ -237,7 +236,6 @@ class Trainer:
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Once the data is restored, go on: {again}")
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
-        """The measures of the observers that are due, early or late."""
         due = due_at(self.observers, moment, late)
         if due and late:
             self._flush()

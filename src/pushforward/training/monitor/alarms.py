@@ -118,7 +118,6 @@ def _against_collapse(health: Health) -> str:
 
 
 def _missing(step: int, health: Health, past: Past) -> Look | None:
-    """Known modes that were never found."""
     modes, held = health.get("modes"), health.get("modes_held")
     if modes is None or held is None:
         return None
@@ -158,7 +157,6 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _improved(samples: Sequence[tuple[int, float, float]], before: tuple[float, float] | None) -> bool:
-    """Whether samples became better within the window; so long as there is nothing to compare with, they may have."""
     if before is None:
         return bool(samples)
     distance = min((value for _, value, _ in samples), default=math.inf)
@@ -167,7 +165,6 @@ def _improved(samples: Sequence[tuple[int, float, float]], before: tuple[float, 
 
 
 def _divergence(step: int, health: Health, past: Past) -> Look | None:
-    """Scores of a critic that run away; a gap that is not finite does."""
     if "logit_gap" not in health:
         return None
     gap = health["logit_gap"]
@@ -214,7 +211,6 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
-    """A finite book of codes that is hardly used."""
     used, size = health.get("perplexity"), health.get("book")
     if used is None or not size:
         return None
@@ -271,7 +267,6 @@ def _targets(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _skipped(step: int, health: Health, past: Past) -> Look | None:
-    """Steps whose loss or gradient is not finite."""
     players = players_in(health)
     if players:
         past |= {"last": step, "count": past.get("count", 0) + 1}
@@ -300,7 +295,6 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _known(health: Health, *names: str) -> list[float] | None:
-    """The values of measures where all of them are there and finite."""
     values = [health.get(name) for name in names]
     return None if None in values else values  # type: ignore[return-value]
 

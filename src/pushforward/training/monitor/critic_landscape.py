@@ -53,7 +53,6 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
-    """The conditions under which each point is scored."""
     if not space.conditions:
         return [None]
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES

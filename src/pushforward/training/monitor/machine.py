@@ -53,7 +53,6 @@ def _processor() -> str:
 
 @functools.cache
 def _commit() -> str | None:
-    """The git commit of the package, where it runs from a repository."""
     here = Path(__file__).parent
     try:
         done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, encoding="utf-8", timeout=5)

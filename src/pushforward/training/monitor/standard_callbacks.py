@@ -135,7 +135,6 @@ class Pictures(Observer):
 
 
 def _skipped(moment: Moment, error: Diverged) -> str:
-    """Why no samples are written, and what to do if that does not change."""
     return (
         f"{moment.folder.name}: step {moment.step:,}: no samples are written: {error.what}, though all weights are. Training "
         "goes on. If later samples are not finite either, train with a lower lr, or in float32."

@@ -110,7 +110,6 @@ class Tracked(Observer):
                     follower.logged = step
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
-        """The numbers of a row, by the names that trackers have for them."""
         rates, losses, health = self._rates.pop(row["step"], {}), row["loss"], row.get("health", {})
         parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
         named = {f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()}
@@ -146,7 +145,6 @@ class Tracked(Observer):
 
 
 def _known(folder: Path) -> dict[str, str]:
-    """The identities that trackers of a run have returned, by their names."""
     try:
         runs = read_json(folder / FILE).get("runs")
     except (CheckpointError, AttributeError):

@@ -190,7 +190,6 @@ class Journal:
         return problem
 
     def _problem(self, row: Mapping[str, Any]) -> Problem | None:
-        """Why training diverges with this row."""
         if (why := self.skips.read(row)) is not None:
             return Problem(why, step=row["step"])
         for alarm in row.get("alarm", ()):

@@ -53,7 +53,11 @@ def taken_up(folder: Path, options: ResumeOptions, processes: Processes) -> Trai
             if given and asdict(budget) != content["budget"]:
                 budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
         data = data_of_run(folder, content, options.get("data"))
-        recipe = _started_over(folder, content, method, plugins) if start is None else recipe_of(content, method)
+        recipe = (
+            _started_over(folder, content, method, plugins)
+            if start is None
+            else recipe_of(content, method, weights=(start, folder / "parts"))
+        )
         settings = Settings(
             seed=content["seed"],
             device=device,

@@ -23,8 +23,8 @@ from pushforward.sampling_options import Sampling, configure, given_options, gui
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training.checkpoint.best import best_name
-from pushforward.training.checkpoint.contents import load as load_checkpoint
 from pushforward.training.checkpoint.integrity import latest, no_checkpoint, weights_of
+from pushforward.training.checkpoint.stored import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in
@@ -241,7 +241,6 @@ class Run:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
 
     def _repr_html_(self) -> str:
-        """HTML for notebooks."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         summary, now = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}, self.state
         summary |= {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
@@ -289,7 +288,7 @@ def load(
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
-    built = recipe_of(content, method).method.to(device)
+    built = recipe_of(content, method, weights=(stored.folder, folder / "parts")).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)

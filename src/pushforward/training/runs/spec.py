@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,11 @@ UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryErr
 """What constructors raise for arguments that they do not take."""
 
 
-LARGEST = 1_000_000
-"""The largest number in a spec of a network, a solver or a transport, and batch: none is that wide or deep."""
+LARGEST = 10_000
+"""The largest number in a spec of a network, a solver or a transport, or the number of stored weights where that is larger: no
+network is wider or deeper than it has weights."""
+MOST = 1_000_000
+"""The largest such number of a run that has saved no weights, and the largest batch."""
 _COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
 
 
@@ -150,8 +154,8 @@ _KINDS: dict[str, Any] = {
 """What a spec says, by name."""
 
 
-def check_counts(content: Any, counted: bool = False) -> None:
-    """Refuse a spec whose networks, solvers or transports have a number that no memory could hold as many layers or steps of.
+def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
+    """Refuse a spec whose networks, solvers or transports have a number above ``most``, as many layers or steps.
 
     Raises:
         CheckpointError: With the number.
@@ -161,22 +165,32 @@ def check_counts(content: Any, counted: bool = False) -> None:
         counted = counted if part is None else f"{part.__module__}.".startswith(_COUNTED)
         content = list(content.values())
     for inner in content if isinstance(content, list) else ():
-        check_counts(inner, counted)
-    if counted and isinstance(content, (int, float)) and not abs(content) <= LARGEST:
-        raise CheckpointError(f"The run's spec.json holds the number {content:.4g}, which is too large. Restore the file.")
+        check_counts(inner, most, counted)
+    if counted and isinstance(content, (int, float)) and not abs(content) <= most:
+        raise CheckpointError(
+            f"The run's spec.json holds the number {content:.4g}, which its weights do not account for. Restore the file. If the "
+            "run is your own, hand the method over: pf.load(run, method=...)."
+        )
 
 
-def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0) -> Recipe:
+def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0, weights: Sequence[Path] = ()) -> Recipe:
     """The recipe that a spec describes, with weights drawn from the seed, or around a method.
+
+    Args:
+        content: The spec.
+        method: A method in place of the one that it describes.
+        seed: Of the weights.
+        weights: The folders in which the run's weights lie, which bound what is built; none for a run that has saved none.
 
     Raises:
         CheckpointError: If the spec describes none that this version can build.
     """
     try:
-        if not 0 < content["training"].get("batch", 1) <= LARGEST:
+        if not 0 < content["training"].get("batch", 1) <= MOST:
             raise ValueError(f"a batch of {content['training']['batch']:.4g} examples")
         if method is None:
-            check_counts(content["method"])
+            stored = sum(os.lstat(path).st_size for folder in weights for path in folder.rglob("*"))
+            check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
         built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
             raise TypeError(f"{type(built).__name__} is no method")

@@ -1,0 +1,413 @@
+"""One model against held-out data: scores beside their floors, cost, curves and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pushforward.arguments import whole
+from pushforward.conditions.kind import names_of
+from pushforward.data import Dataset
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.errors import quoted
+from pushforward.evaluation import cost
+from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
+from pushforward.evaluation.features import Features, fit_features, kind_of
+from pushforward.evaluation.intervals import point_of, together
+from pushforward.evaluation.measurements import CurvePoint, Pictures, SamplingCost
+from pushforward.evaluation.models import Given, starts, starts_warnings, unseen_warnings
+from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
+from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Protocol, Settings
+from pushforward.evaluation.run_results import lag_warnings, of_run, unfinished_warnings
+from pushforward.evaluation.scores import (
+    REPRESENTATION,
+    attacked,
+    compared,
+    floors,
+    labels_for,
+    recoded,
+    reference_examples,
+    score,
+)
+from pushforward.evaluation.trajectories import trajectory_of
+from pushforward.extractors import Spaces, check_spaces, named_extractors
+from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.metrics.selection import chosen
+from pushforward.registries import METRICS
+from pushforward.training import Run
+from pushforward.training.estimates import training_memory
+from pushforward.training.monitor.machine import machine
+from pushforward.training.runs.run import transport_of
+from pushforward.transports import BATCH, Transport, has_levels, has_steps, inner_of, with_inner
+from pushforward.transports.rejection import MEASURED, Tally, counted, named_constraints, unmet_kept, warn_broken
+from pushforward.transports.shared_sampling import stream
+
+AT_ONCE = {False: 64, True: 1000}  # samples generated at a time where cost is measured; by whether they are points
+NEIGHBOURS = 5  # of precision, recall, density and coverage
+SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
+CURVE_STEPS = (1, 2, 4, 8, 16, 32)
+CURVE_SECONDS = 40.0  # the most that one model's curve of quality against calls may take
+CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
+
+
+@dataclass
+class Judge:
+    """Everything that does not depend on the model: features, floors and the no-network row, computed once.
+
+    Args:
+        data: The data set; models are compared with its held-out split.
+        n: Samples on either side; 0 takes as many as the held-out split allows, at most 10,000.
+        repeats: Samplings of each model.
+        metrics: Names of metrics; None means all that apply.
+        seed: Added to the seed of every sampling.
+        batch: Samples generated at a time.
+        spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
+            its scores. None takes the one that suits the data.
+        tell: Called with a line before each sampling of a model, and before whatever else takes long; None is silent.
+
+    Raises:
+        UsageError: For an unknown feature space, or one that comes twice.
+        DataError: If an extractor cannot read the data.
+        MissingExtra: Without a package that an extractor needs.
+    """
+
+    data: Dataset
+    n: int = 0
+    repeats: int = REPEATS
+    metrics: Sequence[str] | None = None
+    seed: int = 0
+    batch: int = BATCH
+    spaces: Spaces = None
+    tell: Callable[[str], None] | None = None
+    features: Features = field(init=False)
+    others: tuple[Features, ...] = field(init=False)
+    floors: dict[str, Score] = field(init=False)
+    unscored: dict[str, str] = field(init=False, default_factory=dict)  # why a metric that was asked for has no score, by name
+
+    def __post_init__(self) -> None:
+        self.repeats = whole("repeats", self.repeats, 1)
+        self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
+        extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
+        check_spaces(extractors, self.data)
+        first, *others = ({name: extractor} for name, extractor in extractors.items())
+        self.features = fit_features(self.data, first)
+        self.others = tuple(fit_features(self.data, other, reads=False) for other in others)
+        self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
+        self.floors |= self._in_others(lambda features, names: floors(self.data, features, n=self.n, metrics=names))
+
+    def say(self, what: str) -> None:
+        """Tell what is measured now."""
+        if self.tell is not None:
+            self.tell(f"measuring {what} ...")
+
+    def _in_others(self, scored: Callable[[Features, list[str]], dict[str, Score]]) -> dict[str, Score]:
+        """Those of `SCORES` that were asked for in further feature spaces, such as "frechet (pca)"."""
+        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES] if self.others else []
+        spaces = self.others if names else ()
+        return {f"{name} ({space.name})": result for space in spaces for name, result in scored(space, names).items()}
+
+    def _infos(self) -> dict[str, MetricInfo]:
+        """What a report must know of each score; those in further spaces have their own heading and no role in the verdict."""
+        known = describe()
+        for space in self.others:
+            what, group = f" Here in other features: {space.describe(self.n)}.", f"In other features: {space.name}"
+            for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
+                label = f"{info.label} ({space.name})"
+                known[name] = replace(info, label=label, what=info.what + what, group=group, role=None)
+        return known
+
+    def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
+        """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
+
+        A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
+        """
+        samplings: list[dict[str, Score]] = []
+        agreements = []
+        once = isinstance(sampler, Transport) and starts(sampler) is not None
+        times = 1 if once else self.repeats
+        for repeat in range(times):
+            if name:
+                self.say(f"{name}, sampling {repeat + 1} of {times}")
+            given = sampler if isinstance(sampler, Given) else None  # as many as they are
+            n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
+            x, labels, values = self.draw(sampler, seed, n)
+            scored = partial(score, x, self.data, n=self.n)
+            row = scored(self.features, metrics=self.metrics, values=values, learned=None if given is None else given.every)
+            samplings.append(row | self._in_others(lambda features, names, of=scored: of(features, metrics=names)))  # type: ignore[misc]
+            if labels is not None and self.features.classifies:
+                agreements.append(float((self.features.classify(x) == labels).mean()))
+        scores = together(samplings, self.n, self.floors, self._infos())
+        for key, metric in METRICS.items():
+            table = isinstance(self.data.space, TableSpace) or not getattr(metric, "of_tables", False)
+            wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
+            missing = {name: info.missing for name, info in metric.scores.items() if info.missing and name not in scores}
+            self.unscored |= missing if table and wanted else {}
+        return scores, float(np.mean(agreements)) if agreements else None
+
+    def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
+        """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`.
+
+        All models have the same labels, in proportion to the data's, and the same noise where it has one shape. With them come
+        the values of rows of a table whose model has other coordinates than the data; else None.
+        """
+        n, seed = n or self.n, self.seed + seed
+        if isinstance(sampler, Given):
+            return sampler.part(n, seed)
+        draw = sampler.stream
+        if isinstance(sampler, Transport):
+            draw = partial(stream, sampler, condition=labels_for(sampler, self.data, n, seed))
+        with unmet_kept():
+            parts = list(draw(n, seed=seed, batch=self.batch))
+        x, values = torch.cat([part for part, _ in parts]), None
+        if isinstance(sampler, Transport):
+            if not isinstance(sampler, RowMixture):
+                warn_broken(sampler.space, x)
+            x, values = recoded(x, sampler.space, self.data.space)
+        if "label" not in (parts[0][1] or {}):
+            return x, None, values
+        labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+        return x, labels, values
+
+    def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
+        """The distances that rank models, of a single sampling of n samples."""
+        ranking = {name for name, info in describe().items() if info.role == "quality"}
+        names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
+        x, _, values = self.draw(transport, REPEAT_SEEDS, n)
+        return score(x, self.data, self.features, n=n, metrics=names, values=values) if names else {}
+
+    def baseline(self) -> ModelResult:
+        """The no-network row: a Gaussian for each class, or one in all; of a table a mixture of rows."""
+        self.say("no network")
+        if isinstance(self.data.space, TableSpace):
+            mixture = RowMixture.fit(self.data)
+            scores, agreement = self.scores(mixture)[0], None
+            name = f"no network (mixture of {len(mixture.weights)})"
+        else:
+            scores, agreement = self.scores(GaussianBaseline.fit(self.data))
+            name = f"no network ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
+        return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
+
+    def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
+        samplings = max((len(score.values) for score in scores.values()), default=0)
+        return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
+
+    def further_baselines(self) -> tuple[ModelResult, ...]:
+        """Of a table its columns drawn independently, and copies of its training rows; none of other data."""
+        return tuple(ModelResult(name, scores=self.scores(drawn)[0]) for name, drawn in drawn_rows(self.data).items())
+
+    def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
+        """Results of models with data, settings, machine, metrics and floors; with a baseline the further ones of a table."""
+        space, known = self.data.space, self._infos()
+        rows = [*models, *([] if baseline is None else [baseline])]
+        names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
+        data = DataInfo(
+            self.data.name,
+            tuple(space.shape),
+            space.noun,
+            tuple(space.classes),
+            space.names if isinstance(space, TableSpace) else tuple(space.columns),
+            len(self.data.train),
+            len(self.data.held_out),
+            self.data.fingerprint,
+            tuple(entry for kind in space.conditions.values() for entry in kind.entries),
+        )
+        settings = Settings(
+            n=self.n,
+            repeats=self.repeats,
+            k=NEIGHBOURS,
+            features=self.features.describe(self.n),
+            spaces=tuple(features.name for features in (self.features, *self.others)),
+            dimensions=self.features.dims(self.n),
+            classifier_accuracy=self.features.accuracy,
+        )
+        return Comparison(
+            data=data,
+            settings=settings,
+            protocol=protocol_of(self.data, self.features, self.n, tuple(self.floors), self.others),
+            machine=machine(),
+            metrics={name: known[name] for name in names if name in known},
+            floors=self.floors,
+            unscored=self.unscored,
+            models=tuple(models),
+            baseline=baseline,
+            further_baselines=() if baseline is None else self.further_baselines(),
+        )
+
+    def judge(
+        self,
+        name: str,
+        model: Run | Transport,
+        *,
+        curve: bool | Sequence[int] = True,
+        sampling: SamplingCost | None = None,
+    ) -> tuple[ModelResult, Pictures]:
+        """Everything that is measured of one model, and its pictures.
+
+        Args:
+            name: As the report shows it.
+            model: A run or a transport.
+            curve: Whether to measure quality against network calls, trajectories and the memory of training; or in which numbers
+                of steps, beside its own, the first.
+            sampling: The model's part of `sampling`; None measures it here, alone.
+        """
+        transport, run = transport_of(model), model if isinstance(model, Run) else None
+        with counted() as tally:
+            scores, agreement = self.scores(transport, name)
+        sampling = sampling or self.sampling({name: transport})[name]
+        sampling = replace(sampling, refused=tally.share if tally.drawn else None)
+        points: tuple[CurvePoint, ...] = ()
+        trajectory = None
+        if curve:
+            points = quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve, name)
+            if has_levels(transport):
+                self.say(f"{name}, trajectories")
+            trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
+        result = ModelResult(
+            name=name,
+            family=type(transport).__name__,
+            conditioned=names_of({k: v for k, v in transport.space.conditions.items() if not v.learned}),
+            parameters=cost.parameters(transport),
+            sampling=sampling,
+            scores=scores,
+            label_agreement=agreement,
+            sampling_seeds=self._seeds(scores),
+            curve=points,
+            trajectory=trajectory,
+            latent=None if run is None else latent_statistics(run, self.data, self.features),
+            warnings=(
+                *(() if run is None else (*run.warnings, *unfinished_warnings(run))),
+                *unseen_warnings(model, self.data),
+                *starts_warnings(model, self.n),
+                *constraint_warnings(transport.space, self.data.space, tally),
+                *lag_warnings(model, self._quick, self.n),
+            ),
+        )
+        pictures = pictures_of(transport, run, self.data)
+        if run is None:
+            return result, pictures
+        result = of_run(result, run)
+        if curve:
+            self.say(f"{name}, the memory of training")
+            pictures = replace(pictures, latent=latent_pictures(run, self.data))
+            memory = cost.megabytes(training_memory(run, self.data))
+            result = replace(result, training=replace(result.training, memory_mb=memory))
+        return result, pictures
+
+    def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
+        """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
+        self.say("the time and memory of samples")
+        return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
+
+
+def learns(dataset: Dataset, spaces: Spaces) -> bool:
+    """Whether any feature space is learned, so that floors come from one half of the training examples of a toy as well."""
+    return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
+
+
+def quality_curve(
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None, name: str = "a model"
+) -> tuple[CurvePoint, ...]:
+    """Distances and coverage against network calls, for as many steps as the time allows.
+
+    The point of the model's own number of steps is what ``scores`` holds. It takes the place of one of the ``counts`` (None:
+    `CURVE_STEPS`) within a factor of 1.5. The others are means over as many samplings, or over fewer, as the time allows: one
+    value for each is stored. ``name`` is what progress calls the model.
+    """
+    flow = inner_of(transport)
+    if not has_steps(flow) or flow.solver.adaptive:
+        return ()
+    # times given one by one are for their own number of steps
+    grid = flow.grid if isinstance(flow.grid, str) else None
+    points, started = [], time.perf_counter()
+    own = flow.steps if flow.grid is grid else 0
+    if own:
+        points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
+    rest = [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]
+    repeats = max((len(score.values) for score in scores.values()), default=1)
+    for steps in rest:
+        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        judge.say(f"{name}, steps: {steps}")
+        began, samplings = time.perf_counter(), []
+        for repeat in range(1, repeats + 1):
+            x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
+            samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
+            took = (time.perf_counter() - began) / repeat
+            if took * (repeat + 1) > CURVE_SECONDS / len(rest):
+                break
+        points.append(point_of(steps, other.calls, together(samplings, judge.n)))
+        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
+            break
+    return tuple(sorted(points, key=lambda point: point.steps or 0))
+
+
+def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
+    """Sentences on a model of a table whose constraints are not those of the data, or that hardly meets its own.
+
+    Args:
+        own: The model's space.
+        data: That of the data with which it is compared.
+        tally: The draws of the samples that were scored.
+    """
+    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
+        return ()
+    texts = [dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)]
+    lacking, further = (", ".join(text for text in here if text not in there) for here, there in (texts[::-1], texts))
+    sentences = []
+    if lacking:
+        sentences.append(f"it was trained without constraints that samples of other models are drawn again to meet: {lacking}.")
+    if further:
+        sentences.append(f"its samples are drawn again to meet constraints that the data of this comparison lacks: {further}.")
+    if tally.unmet:
+        sentences.append(
+            f"{tally.unmet:,} of its samples break {named_constraints(own)} still, after {MEASURED} further draws each, and are "
+            f"scored as they are ({tally.share:.0%} of all draws did)."
+        )
+    return tuple(sentences)
+
+
+def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:
+    """The protocol of scores of n samples.
+
+    Args:
+        data: The data set, whose held-out examples are the reference.
+        features: In which scores are computed.
+        n: Samples on either side.
+        metrics: Names of the scores.
+        others: Further features that scores stand in beside.
+    """
+    space = data.space
+    examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
+    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
+    for metric in METRICS.values():
+        own = sorted(set(metric.scores) & set(metrics))
+        if own and not metric.__module__.startswith("pushforward.metrics."):  # a user's own is known by its file
+            file = Path(inspect.getfile(metric))
+            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+            versions |= dict.fromkeys(own, content)
+        elif definition := getattr(metric, "definition", None):
+            versions |= dict.fromkeys(own, f"definition {definition}")
+    return Protocol(
+        data=data.fingerprint,
+        reference=hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest(),
+        n=n,
+        k=NEIGHBOURS,
+        extractor=features.identity,
+        dimensions=features.dims(n),
+        preprocessing=features.preprocessing,
+        quantisation=f"{space.levels} levels" if space.levels is not None else "float32",
+        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
+        labels="in proportion" if space.label is not None else "",
+        versions=versions,
+        spaces={other.name: other.identity for other in others},
+        weights={each.name: each.weights for each in (features, *others)},
+    )

@@ -1,0 +1,526 @@
+"""Pictures of models as arrays: samples and their nearest examples, movement in the plane, latent spaces and their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.conditions import Request
+from pushforward.conditions.kind import met
+from pushforward.data import Dataset, Split, TableSpace
+from pushforward.data import load as load_data
+from pushforward.data.core.keys import permutation
+from pushforward.denoisers import Condition, Repathed
+from pushforward.editing.interpolation import INTERPOLATIONS, walk
+from pushforward.errors import UsageError
+from pushforward.evaluation.features import Features, quantised
+from pushforward.evaluation.measurements import (
+    Arithmetic,
+    CodeStatistics,
+    Field2D,
+    LatentPictures,
+    LatentStatistics,
+    Map2D,
+    NearestImages,
+    Pictures,
+    Reconstruction,
+)
+from pushforward.evaluation.run_results import SHOWN, history_of
+from pushforward.evaluation.scores import Raw
+from pushforward.evaluation.trajectories import TRACED, trace, trace_from
+from pushforward.methods.evidence_bound import active_units, divergences, explained
+from pushforward.methods.method import HasAutoencoder
+from pushforward.metrics.memorisation import near_copies
+from pushforward.metrics.reconstruction import psnr, ssim
+from pushforward.paths import Linear
+from pushforward.pictures import limits_of, square
+from pushforward.training import Run
+from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
+from pushforward.transports.rejection import unmet_kept
+
+BLOCK = 1024  # Training examples that are compared at a time
+SPARE = 4  # More candidates than asked for, since the search by a matrix product is not exact to the last digits
+FRAMES = 24  # Moments of a formation
+STEPS = 32  # Steps of a formation and of a trajectory
+CELLS = 22  # Trajectories start at the middles of so many cells along each side
+ARROWS = 15  # Velocities along each side
+MOMENTS = 13  # Times at which velocities are taken
+CLASSES = 3  # Classes whose fields are drawn, at most
+NOISE = 2.2  # Standard deviations of noise that are shown on either side
+MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
+EDGE = 2.0  # How far a grid of noise reaches, in standard deviations
+FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
+DRAWN = 60  # Trajectories in a picture
+JUDGED = 200  # Held-out images that say how far from the training images an image usually is
+EXAMPLES = 1000  # Held-out examples that are coded at most
+PART = 250
+MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
+FEWEST = 4  # Examples for each unit from which a covariance of codes is measured
+CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
+MAPPED = 2000  # Held-out examples on a map at most
+GROUP = 500  # Training examples of a class whose codes are averaged, at most
+STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
+CANDIDATES = 500  # Held-out examples among which the end of a walk is looked for
+MOVED = 4  # Images that arithmetic moves
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Samples and their nearest training examples.
+
+    Args:
+        x: The samples, (n, *shape), data units, rounded as files hold them.
+        examples: Numbers of the nearest training examples, int64 (n, k), the nearest first.
+        distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
+        copies: Which samples are near-copies, bool (n,): no farther from a training example than the threshold.
+        threshold: A quarter of the median distance from held-out examples to their nearest training examples; 0 where more than
+            half of them are copies of training examples.
+    """
+
+    x: Tensor
+    examples: np.ndarray
+    distances: np.ndarray
+    copies: np.ndarray
+    threshold: float
+
+
+def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
+    """Find the training examples nearest to samples, by the distance with which an evaluation counts near-copies.
+
+    Args:
+        x: Samples in data units, (n, *shape), n at least 1.
+        data: The data set that the model was trained on.
+        k: How many examples for each sample; equally near ones come in their order in the data.
+
+    Returns:
+        Numbers, distances and near-copies.
+
+    Raises:
+        UsageError: If k is less than 1, or more than there are training examples.
+        Diverged: If samples are not finite.
+    """
+    if not 1 <= k <= len(data.train):
+        raise UsageError(f"`k` must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
+    samples, raw = quantised(x, data.space), Raw(data)
+    points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
+    held_out = (
+        raw.at(data.held_out, slice(None))
+        if isinstance(data.space, TableSpace)
+        else data.held_out.x.reshape(len(data.held_out), -1)
+    )
+    scale = np.ones(points.shape[1], np.float32) if raw.scale is None else raw.scale
+    copies, threshold = near_copies(points, raw.training, held_out, scale)
+    examples, distances = nearest_examples(torch.from_numpy(points) / torch.from_numpy(scale), data, k, scale)
+    return Nearest(samples, examples, distances, copies, threshold)
+
+
+def nearest_examples(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
+
+    Args:
+        samples: (n, d), as `pushforward.evaluation.scores.Raw` has them, over ``scale``.
+        data: Its training split is searched.
+        k: How many.
+        scale: What each column is divided by, (d,).
+
+    Returns:
+        Their numbers and distances, (n, k), the nearest first.
+    """
+    unit, candidates, raw = torch.from_numpy(scale), min(k + SPARE, len(data.train)), Raw(data)
+    squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
+    for start in range(0, len(data.train), BLOCK):
+        examples = torch.from_numpy(raw.at(data.train, slice(start, start + BLOCK))) / unit
+        squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
+        at = torch.cat([at, torch.arange(start, start + len(examples)).expand(len(samples), -1)], 1)
+        squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
+        at = at.gather(1, best)
+    at = at.sort(1).values
+    distances = torch.stack(
+        [
+            torch.linalg.vector_norm((torch.from_numpy(raw.at(data.train, where.numpy())) / unit - sample).double(), dim=1)
+            for sample, where in zip(samples, at, strict=True)
+        ]
+    )
+    distances, order = distances.sort(dim=1, stable=True)
+    return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
+
+
+def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
+    """Points at evenly spaced times on the straight path, the same times for every model, and at t = 0 the samples themselves.
+
+    Args:
+        flow: Of points in the plane.
+        samples: What `Transport.sample` draws from seed 0, (at least n, 2), data units.
+        n: How many points.
+
+    Returns:
+        (t, points (n, 2) in data units), from noise to data.
+    """
+    times, states = trace(flow, n, steps=STEPS)
+    frames = []
+    for t in np.linspace(1.0, 0.0, FRAMES)[:-1].tolist():  # between the times of the solve by linear interpolation
+        at = int((times >= t).sum().clamp(1, len(times) - 1))
+        before, after = float(times[at - 1]), float(times[at])
+        x = torch.lerp(states[at - 1], states[at], min(1.0, max(0.0, (before - t) / (before - after))))
+        frames.append((t, flow.space.to_data(x).numpy()))
+    return [*frames, (0.0, samples[:n].numpy())]
+
+
+def field_of(flow: Flow, data: Dataset) -> Field2D:
+    """Velocities and trajectories on grids over the plane, for each class of a model with labels, the first three at most.
+
+    The square holds nearly all data, and noise of `NOISE` standard deviations.
+    """
+    space, (left, right, low, high) = flow.space, limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
+    corners = data.space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
+    points = np.concatenate([corners, [[left, low], [right, high]]])
+    limits = square(points.min(0), points.max(0))
+    straight, times = Repathed(flow.denoiser, Linear()), np.linspace(1.0, 0.0, MOMENTS)
+    first, last = straight.path.ends
+    grids = []
+    for side in (ARROWS, CELLS):  # the middles of cells; rows from the least to the greatest y
+        xs, ys = (start + (np.arange(side) + 0.5) / side * (end - start) for start, end in (limits[:2], limits[2:]))
+        middles = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+        grids.append(space.to_model(middles).to(flow.device))
+    places, starts = grids
+    width = torch.as_tensor(space.scale, device=flow.device)
+    velocities, ways = [], []
+    way_times = torch.zeros(0)
+    names = tuple(map(str, space.classes[:CLASSES])) if "label" in space.conditions else ()
+    for number, _ in enumerate(names or ("",)):
+        label = number if names else None
+        given, moved = _given(flow, len(places), label), []
+        with torch.no_grad():
+            for t in times.tolist():
+                at = torch.full((len(places),), min(max(t, first), last)).to(places)
+                moved.append(-width * straight.predict("velocity", places, at, given))
+        velocities.append(torch.stack(moved).reshape(MOMENTS, ARROWS, ARROWS, 2).cpu().numpy())
+        way_times, states = trace_from(flow, starts, STEPS, _given(flow, len(starts), label))
+        ways.append(torch.stack([space.to_data(x) for x in states], dim=1).reshape(CELLS, CELLS, STEPS + 1, 2).numpy())
+    return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names or ("",))
+
+
+def _given(transport: Transport, n: int, label: int | None) -> Condition:
+    """One condition for all n examples: a class, and of everything else what seed 0 draws."""
+    examples = Request(transport.space.conditions).values(1, {} if label is None else {"label": label}, 0)
+    return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
+
+
+def mesh_of(transport: Transport) -> np.ndarray | None:
+    """Straight lines through the noise of a model of one call, as it maps them: (lines, points, 2), data units.
+
+    The lines lie in the plane of the noise's first two numbers, where the others are 0, and of labels they have the first. Half
+    of them run along either axis.
+
+    Returns:
+        None for models in steps and models whose noise is a single number or no vector.
+    """
+    if not isinstance(transport, Map) or len(transport.noise_shape) != 1 or transport.noise_shape[0] < 2:
+        return None
+    lines, points = MESH
+    across, along = np.meshgrid(np.linspace(-EDGE, EDGE, lines), np.linspace(-EDGE, EDGE, points), indexing="ij")
+    z = torch.zeros(2 * lines * points, transport.noise_shape[0])
+    z[:, :2] = torch.from_numpy(np.concatenate([np.stack([across, along], -1), np.stack([along, across], -1)]).reshape(-1, 2))
+    label = 0 if "label" in transport.space.conditions else None
+    with torch.no_grad():
+        x = transport.space.to_data(transport(z.to(transport.device), _given(transport, len(z), label))).float().cpu()
+    return x.reshape(2 * lines, points, 2).numpy()
+
+
+def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
+    """Samples of a transport, how they form, and those that its run stored while it was trained.
+
+    Args:
+        transport: What is drawn.
+        run: Where samples of earlier moments lie; None where there are none.
+        data: In which the images nearest to samples are looked for, and which says what part of the plane is shown.
+    """
+    space, plane = transport.space, tuple(transport.space.shape) == (2,)
+    with unmet_kept():
+        x = transport.sample(SHOWN[space.as_points])
+    moving = transport if plane and has_levels(transport) else None
+    formation = paths = None
+    if moving is not None:
+        formation = formation_of(moving, x, FORMING[True])
+        _, states = trace(moving, DRAWN, steps=TRACED[True][1])
+        paths = torch.stack([space.to_data(state) for state in states], dim=1).numpy()
+    elif has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        formation = [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
+    return Pictures(
+        grid=space.drawing(space.quantise(x)),
+        formation=formation,
+        paths=paths,
+        training=history_of(run) if run else [],
+        nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
+        field=None if data is None or moving is None else field_of(moving, data),
+        mesh=mesh_of(transport) if plane else None,
+    )
+
+
+def real_pictures(data: Dataset) -> Pictures:
+    """Held-out examples, as many as samples are drawn."""
+    picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
+    return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
+
+
+def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
+    """The training images nearest to samples in data units, beside the distance that held-out images have to theirs."""
+    scale = data.space.scale
+    unit = torch.from_numpy(scale)
+    examples, distances = nearest_examples(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
+    held_out = data.held_out.data_units(permutation(len(data.held_out), 0)[:JUDGED])
+    _, usual = nearest_examples(held_out.flatten(1) / unit, data, 1, scale)
+    images = data.space.drawing(data.space.quantise(data.train.data_units(examples[:, 0])))
+    return NearestImages(images, distances[:, 0], float(np.median(usual)))
+
+
+def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Condition]:
+    """At most n examples of a split in data units, always the same ones, with the conditions of these names."""
+    examples = permutation(len(split), 0)[:n]
+    return split.data_units(examples), split.condition(names, examples)
+
+
+def moments(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of the codes of examples in data units, float64 on the CPU, (n, c, ...)."""
+    coded = _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
+    mean, log_variance = coded.chunk(2, dim=1)
+    return mean, log_variance
+
+
+def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
+    """Examples coded by their mean codes and decoded, data units, on the CPU.
+
+    Args:
+        autoencoder: Any.
+        x: Data units, (n, *shape).
+        condition: None or a dict of tensors with n examples.
+    """
+
+    def decoded(examples: Tensor, given: Condition) -> Tensor:
+        return autoencoder.space.to_data(autoencoder.decode(autoencoder.encode(examples, given), given)).float()
+
+    return _in_parts(autoencoder, x, condition, decoded)
+
+
+def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: Callable[[Tensor, Condition], Tensor]) -> Tensor:
+    """The result of ``work`` on examples in model units and their conditions, some at a time, on the CPU."""
+    results = []
+    for start in range(0, len(x), PART):
+        part = slice(start, start + PART)
+        given = None if condition is None else {name: value[part].to(autoencoder.device) for name, value in condition.items()}
+        with torch.no_grad():
+            results.append(work(autoencoder.space.to_model(x[part].to(autoencoder.device)), given).cpu())
+    return torch.cat(results)
+
+
+def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES) -> Reconstruction:
+    """How near reconstructions of held-out examples are to them.
+
+    Args:
+        autoencoder: On the CPU or a device.
+        data: Its held-out examples are used.
+        features: In which examples are compared as well.
+        n: How many at most.
+
+    Returns:
+        Means over examples; ``psnr`` and ``ssim`` for images.
+    """
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
+    decoded = reconstructed(autoencoder, x, condition)
+    difference = features(x, len(x)) - features(decoded, len(x))
+    image = data.space.has_pixels
+    return Reconstruction(
+        n=len(x),
+        explained=float(explained(data.space.to_model(x), data.space.to_model(decoded))),
+        feature_distance=float((difference**2).sum(1).mean()),
+        psnr=float(psnr(x.numpy(), decoded.numpy()).mean()) if image else None,
+        ssim=float(ssim(x.numpy(), decoded.numpy()).mean()) if image else None,
+    )
+
+
+def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) -> CodeStatistics | None:
+    """Statistics of the codes of held-out examples: active units, the KL term by number, the distance from the prior.
+
+    The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all examples together: what a
+    Gaussian sees of the gap between the codes of data and the prior from which samples are drawn. (Estimates of the gap itself
+    need more examples than e to the KL term.)
+
+    Args:
+        autoencoder: Any.
+        data: Its held-out examples are used.
+        n: How many at most.
+
+    Returns:
+        None for codes without variances. Where N(0, 1) is not their prior, as for an hvae or an autoencoder for latents, ``kl``
+        and ``mismatch`` are None and ``by_unit`` is empty; ``mismatch`` is None as well for fewer than four examples a unit.
+
+    References:
+        Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
+    """
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
+    mean, log_variance = (half.flatten(1) for half in moments(autoencoder, x, condition))
+    if float(log_variance.max()) < CERTAIN:
+        return None
+    label = None if condition is None else condition.get("label")
+    units, active, mismatch = mean.shape[1], int(active_units(mean, label)), None
+    if not autoencoder.standard:
+        return CodeStatistics(len(x), units, active)
+    by_unit = divergences(mean, log_variance).mean(0)
+    if len(x) >= FEWEST * units:
+        centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
+        covariance = covariance + torch.diag(log_variance.exp().mean(0))
+        gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
+        mismatch = float(gap) / 2
+    falling = sorted((float(f"{value:.4g}") for value in by_unit), reverse=True)[:MOST]
+    return CodeStatistics(len(x), units, active, float(by_unit.sum()), mismatch, tuple(falling))
+
+
+def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStatistics | None:
+    """Reconstructions and codes of a run; None without an encoder, and where it needs labels which the data lacks."""
+    pair = autoencoder_of(run, data)
+    if pair is None:
+        return None
+    autoencoder, data = pair
+    return LatentStatistics(reconstruction(autoencoder, data, features), code_statistics(autoencoder, data))
+
+
+def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
+    """A run's autoencoder, and the data with labels where it needs some; None without an encoder or its conditions."""
+    if not isinstance(run.method, HasAutoencoder):
+        return None
+    autoencoder = run.method.autoencoder().eval()
+    data = labelled(data) if autoencoder.space.classes else data
+    return (autoencoder, data) if met(autoencoder.space.conditions, data.space.conditions) else None
+
+
+def labelled(data: Dataset) -> Dataset:
+    """The data with the labels that its source has, where they were left out of training."""
+    origin = data.origin or {}
+    if data.space.classes or origin.get("labelled") is not False:
+        return data
+    again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
+    return again if again.examples_fingerprint == data.examples_fingerprint else data
+
+
+def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
+    """Held-out examples, and below them their reconstructions.
+
+    Returns:
+        Data units, float32 (2, n, *shape).
+    """
+    x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
+    return torch.stack([x, reconstructed(autoencoder, x, condition)])
+
+
+def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7) -> Tensor:
+    """Examples of one group moved towards another: code + s (mean code of b - mean code of a), s from 0 to 1.5.
+
+    The means are of training examples, the examples held out.
+
+    Args:
+        autoencoder: One without labels: with them, what tells the groups apart is not in the code.
+        data: Labelled.
+        a: The label of the examples.
+        b: The label that they are moved towards.
+        examples: How many.
+        frames: Steps of each.
+
+    Returns:
+        Data units, float32 (examples, frames, *shape).
+
+    Raises:
+        UsageError: For data without labels, an autoencoder that receives them, or a group without examples.
+    """
+    if data.held_out.labels is None or data.train.labels is None:
+        raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
+    if autoencoder.space.conditions:
+        raise UsageError(
+            "This autoencoder receives the labels, so its codes need not hold what tells the groups apart. Train one without "
+            "labels: `labelled=False`."
+        )
+    space, where = autoencoder.space, autoencoder.device
+    means = []
+    for group in (a, b):
+        picked = np.flatnonzero(data.train.labels == group)[:GROUP]
+        if not len(picked):
+            raise UsageError(f"There are no training examples of the group {data.space.classes[group]}.")
+        with torch.no_grad():
+            means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
+    held = np.flatnonzero(data.held_out.labels == a)[:examples]
+    if not len(held):
+        raise UsageError(f"There are no held-out examples of the group {data.space.classes[a]}.")
+    with torch.no_grad():
+        codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
+        share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))
+        moved = codes[:, None] + share * (means[1] - means[0])
+        decoded: Tensor = space.to_data(autoencoder.decode(moved.flatten(0, 1))).float().cpu()
+    return decoded.reshape(len(held), frames, *decoded.shape[1:])
+
+
+def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
+    """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
+    x, condition = chosen(data.held_out, MAPPED, data.space.conditions)
+    codes = moments(autoencoder, x, condition)[0].flatten(1).numpy()
+    if codes.shape[1] < 2:
+        return None
+    centred = codes - codes.mean(0)
+    points, share = codes, 1.0
+    if codes.shape[1] > 2:
+        _, size, axes = np.linalg.svd(centred, full_matrices=False)
+        points = centred @ axes[:2].T
+        share = float((size[:2] ** 2).sum() / max(float((size**2).sum()), 1e-300))
+    labels = (condition or {}).get("label")
+    return Map2D(points, None if labels is None else labels.numpy(), share)
+
+
+def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
+    """Arrays for a report's pictures of a latent space; None where `latent_statistics` is None."""
+    pair = autoencoder_of(run, data)
+    if pair is None:
+        return None
+    autoencoder, data = pair[0], labelled(pair[1])
+    points = code_map(autoencoder, data)
+    if not data.space.has_pixels:
+        return LatentPictures(points)
+    both, labels, moved = strip(autoencoder, data, STRIP), data.held_out.labels, None
+    if not autoencoder.space.conditions and labels is not None and len(data.space.classes) > 1:
+        counts = np.bincount(labels, minlength=len(data.space.classes))
+        a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])  # the most frequent ones
+        if counts[a] and data.train.labels is not None and b in data.train.labels:
+            images = arithmetic(autoencoder, data, a, b, MOVED)
+            groups = data.space.classes[a], data.space.classes[b]
+            moved = Arithmetic(groups, images.shape[1], data.space.quantise(images.flatten(0, 1)))
+    return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
+
+
+def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
+    """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels.
+
+    Under "classes" the first image's code is decoded as each class: what the label says, and what the code says besides.
+    """
+    split, space, conditions = data.held_out, data.space, autoencoder.space.conditions
+    examples, walks = permutation(len(split), 0)[:CANDIDATES], {}
+    if "label" in conditions and split.labels is not None:
+        examples = examples[split.labels[examples] == split.labels[examples[0]]]
+    if len(examples) < 2:
+        return {}
+    first = split.data_units(examples[:1])
+    gaps = (split.data_units(examples) - first).flatten(1).square().sum(1)
+    other = split.data_units(examples[[int(gaps.argmax())]])
+    condition = split.condition(conditions, examples[:1])
+    if condition is not None and "label" in condition:
+        count, where = min(STRIP, len(space.classes)), autoencoder.device
+        given = {name: value.to(where) for name, value in condition.items()}
+        with torch.no_grad():
+            code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), given)
+            given = {name: value.expand(count, *value.shape[1:]) for name, value in given.items()}
+            given["label"] = torch.arange(count, device=where)
+            decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
+        walks["classes"] = space.quantise(decoded)
+    for way in INTERPOLATIONS:
+        walks[way] = space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
+    return walks

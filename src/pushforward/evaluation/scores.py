@@ -1,0 +1,517 @@
+"""Scores of generated examples, and their floors: what real data scores against real data."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pushforward.arguments import whole
+from pushforward.conditions.label import Label
+from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.ground_truth import Stack, numbered
+from pushforward.data.images.streamed import selected, without
+from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.tables.category import renumbered
+from pushforward.denoisers import Condition
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
+from pushforward.evaluation.intervals import deviation
+from pushforward.extractors.classifier import EXAMPLES
+from pushforward.metrics import Metric, Samples, Score
+from pushforward.metrics.memorisation import Memorisation, near_copies
+from pushforward.metrics.selection import MODEL_SCORES, Choice, chosen, measured
+from pushforward.metrics.table import Table, embedding
+from pushforward.registries import METRICS
+from pushforward.transports import Transport
+
+MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for
+TO_LEARN = 50_000  # samples that a predictor of the target uses at most, unless more are compared
+REDRAWS, OF_TABLES = 20, 10  # how often a floor's examples are drawn again; those of tables, whose metrics take long
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
+APPLICABLE = 100  # more examples than any metric needs to apply, so that few held-out examples are no reason to refuse one
+BLOCK = 65_536  # how many rows are turned into points at a time
+# what distances between rows of a table are measured in; another one needs other words, so that scores are not compared
+REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
+
+
+def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
+    """How many examples either side of a comparison has.
+
+    Args:
+        dataset: Its held-out split is the reference.
+        n: The wish; None takes min(held-out examples, half of the training examples that floors are drawn from, 10,000).
+        learned: As in `halves`.
+
+    Raises:
+        UsageError: If n is more than the held-out examples or all but one of those that floors are drawn from, or less than 2.
+        DataError: If the data set is too small for any comparison.
+    """
+    held_out, train = len(dataset.held_out), len(dataset.train)
+    drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset, learned).drawn)
+    most = min(held_out, drawn - 1)
+    sizes = f"{dataset.name} has {held_out} held-out examples, and {drawn} training examples for the scores of real data"
+    if most < 2:
+        raise DataError(f"{sizes}; scores need at least 2 and 3.")
+    if n is None:
+        return max(2, min(held_out, (drawn + 1) // 2, MOST))
+    if not 2 <= whole("n", n) <= most:
+        raise UsageError(f"`n` must be from 2 to {most} ({sizes}), got {n}.")
+    return whole("n", n)
+
+
+def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
+    """Refuse metrics that have no meaning for the data, whatever the model.
+
+    Metrics of plug-ins, and those of stacked images, are not judged in advance.
+
+    Args:
+        names: As `pushforward.evaluate` takes them; None means all that apply.
+        data: With what samples are compared.
+
+    Raises:
+        UsageError: Naming those that are computed for such data.
+    """
+    own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
+    if not own or isinstance(data.truth, Stack):
+        return
+    picked, raw = np.resize(np.arange(len(data.held_out)), APPLICABLE), Raw(data)
+    examples, features, rows = raw.at(data.held_out, picked), np.zeros((APPLICABLE, 2)), rows_at(data.held_out, picked)
+    classes = None if data.held_out.labels is None else data.held_out.labels[picked]
+    samples = Samples(
+        generated=examples,
+        reference=examples,
+        training=examples,
+        generated_features=features,
+        reference_features=features,
+        shape=examples.shape[1:] if isinstance(data.space, TableSpace) else tuple(data.space.shape),
+        truth=data.truth,
+        table=table_of(data.space, rows, rows),
+        generated_classes=classes,
+        reference_classes=classes,
+        classes=len(data.space.classes),
+    )
+    known = [name for metric in METRICS.values() for name in _computed(metric(), samples)]
+    choices = [(name, *chosen([name])[0]) for name in own]
+    ours = [entry for entry in choices if type(entry[1]).__module__.startswith("pushforward.")]
+    refused = [name for name, _, scores in ours if not {*scores} & {*known}]
+    if refused:
+        raise UsageError(f"Not computed for such data: {', '.join(refused)}. Computed are: {', '.join(known)}.")
+
+
+def _computed(metric: Metric, samples: Samples) -> list[str]:
+    left_out = getattr(metric, "left_out", lambda _: ())(samples) if metric.applies(samples) else metric.scores
+    return [name for name in metric.scores if name not in left_out]
+
+
+def score(
+    generated: Tensor | np.ndarray,
+    dataset: Dataset,
+    features: Features,
+    *,
+    n: int | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    redraw_seed: int = 0,
+    values: np.ndarray | None = None,
+    learned: Tensor | np.ndarray | None = None,
+) -> dict[str, Score]:
+    """Score generated examples against held-out ones, equally many on either side.
+
+    Args:
+        generated: (n or more, *shape) in data units; the first n are used, and of tables all for attacks.
+        dataset: The data.
+        features: From `fit_features`.
+        n: Examples on either side; None means `compared`.
+        metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
+        redraw_seed: Which n of the held-out examples are the reference, where there are more.
+        values: The values of the generated rows of a table, float64 (n or more, columns), where these are known beside their
+            coordinates, which may round them.
+        learned: The rows of a table that a predictor of the target learns from, coordinates or values, at most as many as there
+            are training rows; None takes those generated.
+
+    Returns:
+        Scores by name, in a fixed order.
+
+    Raises:
+        UsageError: If there are fewer generated examples than n, or a name is unknown.
+        Diverged: If generated examples hold NaN or infinity; the message says how many.
+    """
+    n = compared(dataset, n)
+    if len(generated) < n:
+        raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
+    space, choice, raw, table = dataset.space, chosen(metrics), Raw(dataset), isinstance(dataset.space, TableSpace)
+    every = quantised(generated if table else generated[:n], space)
+    examples = every[:n]
+    if isinstance(space, TableSpace) and values is None:
+        values = space.values(torch.as_tensor(generated))
+    reference = reference_examples(len(dataset.held_out), n, redraw_seed)
+    held_out = dataset.held_out.data_units(reference)
+    classes = features.classify(examples) if _reads_classes(choice, dataset, features) else None
+    samples = Samples(
+        generated=raw.of(examples, None if values is None else values[:n]),
+        reference=raw.at(dataset.held_out, reference),
+        training=raw.training,
+        generated_features=features(examples, n),
+        reference_features=features(held_out, n, real=True),
+        table=table_of(
+            space,
+            examples if values is None else values[:n],
+            rows_at(dataset.held_out, reference),
+            ((every if values is None else values) if learned is None else learned)[: len(dataset.train)],
+        ),
+        generated_more=raw.of(every, values) if table else None,
+        **_known(raw, features, classes, reference),
+    )
+    return measured(samples, choice)
+
+
+def floors(
+    dataset: Dataset,
+    features: Features,
+    *,
+    n: int | None = None,
+    redraws: int | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    cache: Cache = None,
+) -> dict[str, Score]:
+    """What n training examples score instead of generated ones: the value that a perfect model has.
+
+    They are drawn from those that the features were not fitted on (``features.halves``), classes in proportion, for stacked
+    images stacked again from such images. Metrics are given the other training examples as the training set.
+
+    Args:
+        dataset: The data.
+        features: From `fit_features`.
+        n: Examples on either side; None means `compared`.
+        redraws: How often the examples are drawn again; None means `REDRAWS`, of tables `OF_TABLES`. Metrics that take long
+            have an attribute ``floor_redraws`` with the most of them.
+        metrics: As in `score`.
+        cache: A folder; None means `cache_folder`, False none.
+
+    Returns:
+        By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new examples.
+        Redraws share examples, so theirs is less, by the square root of 1 - n / (the examples that they are drawn from), and is
+        divided by that.
+    """
+    n, choice, table = compared(dataset, n), chosen(metrics), isinstance(dataset.space, TableSpace)
+    redraws = (OF_TABLES if table else REDRAWS) if redraws is None else redraws
+    folder, path = cache_folder(cache), None
+    if folder is not None:  # the coordinates of rows, of which features know, may round them
+        rows = hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest() if table else ""
+        path = floor_path(folder, features.key + rows, n, redraws, choice)
+        if (stored := read_cached(path)) is not None:
+            return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
+    split, examples = dataset.train, features.halves.drawn
+    if isinstance(dataset.truth, Stack):
+        split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
+    picks = [in_proportion(examples, split, dataset.space.label, _random(redraw))[:n] for redraw in range(redraws)]
+    values: dict[str, list[float]] = {}
+    for scores in _redrawn(dataset, features, n, choice, split, picks):
+        for name, value in scores.items():
+            values.setdefault(name, []).append(value)
+    rest = math.sqrt(1 - min(n / len(examples), 0.5))
+    spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
+    found = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
+    if path is not None:
+        write_cached(path, json.dumps({name: floor.to_plain() for name, floor in found.items()}).encode())
+    return found
+
+
+def _redrawn(
+    dataset: Dataset, features: Features, n: int, choice: Choice, split: Split, picks: Sequence[np.ndarray]
+) -> Iterator[dict[str, float]]:
+    """The scores of each redraw by name, of the picked examples of a split."""
+    held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
+    references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
+    all_rows = rows_at(split, np.arange(len(split))) if isinstance(dataset.space, TableSpace) else None
+    of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
+    of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True))
+    read = _reads_classes(choice, dataset, features)
+    classes = _in_parts(split, used, EXAMPLES, features.classify) if read else None
+    copies = {}
+    for number, (metric, _) in enumerate(choice):  # copies are counted among all training examples but the copied ones themselves
+        if isinstance(metric, Memorisation) and split is dataset.train:
+            compared_with = [raw.at(held_out, reference) for reference in references]
+            copies[number] = copied(raw.training, used, compared_with, raw.scale, metric.part)
+    for redraw, (picked, reference) in enumerate(zip(picks, references, strict=True)):
+        at = np.searchsorted(used, picked)
+        samples = Samples(
+            generated=raw.at(split, picked),
+            reference=raw.at(held_out, reference),
+            training=raw.training if split is not dataset.train else without(raw.training, picked),
+            generated_features=of_drawn[at],
+            reference_features=of_held_out[reference],
+            table=table_of(dataset.space, rows_at(split, picked), rows_at(held_out, reference), all_rows),
+            errors=False,
+            **_known(raw, features, None if classes is None else classes[at], reference),
+        )
+        values: dict[str, float] = {}
+        for number, (metric, names) in enumerate(choice):
+            if redraw >= getattr(metric, "floor_redraws", redraw + 1):
+                continue
+            if number not in copies:
+                values |= {name: result.number for name, result in measured(samples, [(metric, names)]).items()}
+            elif (flags := copies[number]) is not None:
+                values |= dict.fromkeys(names, float(flags[at].mean()))
+        yield values
+
+
+def _in_parts(split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]) -> np.ndarray:
+    parts = [index[start : start + size] for start in range(0, len(index), size)]
+    return np.concatenate([work(split.data_units(part)) for part in parts])
+
+
+def copied(
+    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
+) -> NDArray[np.bool_] | None:
+    """Which examples are near-copies of the other examples of a set, as samples of a model are of all training examples.
+
+    A model's samples are compared with the whole training set. Comparing the examples of one redraw with what the redraw leaves
+    of it would miss the twins that it takes away. So the examples are judged in as many blocks as there are references, each
+    against all examples outside of its block.
+
+    Args:
+        x: (k, d) training examples; float32, or uint8 where 255 stands for 1.
+        used: Numbers of the examples that are judged, sorted.
+        references: Held-out examples (m, d) that set a block's threshold.
+        scale: What each column is divided by, (d,).
+        part: As `near_copies` has it.
+
+    Returns:
+        For each of ``used``; None where a threshold is 0, so that nothing can be said.
+    """
+    copies = np.zeros(len(used), bool)
+    for block, reference in enumerate(references):
+        block_places = np.arange(block, len(used), len(references))
+        if not len(block_places):
+            continue
+        others = np.ones(len(x), bool)
+        others[used[block_places]] = False
+        examples = x[used[block_places]].astype(np.float32)
+        examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
+        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale, part)
+        if threshold == 0:
+            return None
+    return copies
+
+
+def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
+    """The floors' file; its name hashes everything that they depend on, source included.
+
+    Args:
+        folder: The cache.
+        key: Of the features.
+        n: Examples on either side.
+        redraws: How often they are drawn.
+        choice: The metrics.
+    """
+    named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in choice]
+    words = hashlib.sha256(repr((key, n, redraws, named)).encode())
+    parts: list[Any] = [floors, halves, numbered, *(type(metric) for metric, _ in choice)]
+    own = {Path(inspect.getfile(part)) for part in parts}
+    for file in sorted({*own, *Path(inspect.getfile(Samples)).parent.glob("*.py")}):
+        words.update(hashlib.sha256(file.read_bytes()).digest())
+    return folder / "floors" / f"{words.hexdigest()[:32]}.json"
+
+
+def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
+    """Choose n of the held-out examples, in their order: all of them, or a draw that depends on the seed alone."""
+    return np.arange(count) if n == count else np.sort(_random(seed).permutation(count)[:n])
+
+
+def _random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed))
+
+
+def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool:
+    """Whether a metric wants classes (``reads_classes``), and a classifier and labels give them."""
+    wanted = any(getattr(metric, "reads_classes", False) for metric, _ in choice)
+    return wanted and features.classifies and dataset.held_out.labels is not None
+
+
+def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray) -> dict[str, Any]:
+    """The fields of `pushforward.metrics.Samples` that depend on the data, and the classes of both sides where they are read."""
+    dataset = raw.dataset
+    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
+    known = {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
+    if classes is None or dataset.held_out.labels is None:
+        return known
+    labels = dataset.held_out.labels[reference]
+    return known | {"generated_classes": classes, "reference_classes": labels, "classes": len(dataset.space.classes)}
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The truth of stacked images as a metric sees it: how many modes there are, and which one an example shows."""
+
+    modes: int
+    features: Features
+
+    def read(self, examples: np.ndarray) -> np.ndarray:
+        """The mode of each flat example, by the classifier of the channels."""
+        return self.features.classify(examples.reshape(-1, *self.features.space.shape))
+
+
+def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:
+    """Labels of n samples in proportion to the training examples', within about two of each class; None without labels.
+
+    They are the same for every model, and the label of sample i comes from ``seed + i`` alone.
+    """
+    own, label = transport.space.label, data.space.label
+    if own is None or label is None or not label.frequencies or own.channels != label.channels:
+        return None
+    places = torch.from_numpy((seed + np.arange(n)) * GOLDEN % 1)
+    return {"label": label.draw(places, places)}
+
+
+def in_proportion(
+    examples: NDArray[np.int64], split: Split, label: Label | None, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Numbers of a split's examples in an order by chance, of which the first n have classes in proportion, whatever n is."""
+    order = random.permutation(examples)
+    if label is None or split.labels is None or not label.frequencies:
+        return order
+    own = split.labels[order]
+    by_class = np.argsort(own, kind="stable")
+    rank = np.empty(len(own))
+    rank[by_class] = np.arange(len(own)) - np.searchsorted(own[by_class], own[by_class])
+    shares, start = np.maximum(label.frequencies, 1e-12), random.random(len(label.frequencies))
+    return order[np.argsort((rank + start[own]) / shares[own], kind="stable")]
+
+
+def attacked(dataset: Dataset, n: int) -> int:
+    """How many samples of a model are drawn where n are compared: of tables twice the training rows, at most 10,000.
+
+    A model that repeats rows is told by the rows that it has repeated, so that few samples hide it from an attack. With a target
+    there are as many samples as training rows, at most 50,000, as a predictor learns more from more rows.
+    """
+    space, train = dataset.space, len(dataset.train)
+    learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
+    return max(n, min(2 * train, MOST), learned) if isinstance(space, TableSpace) else n
+
+
+def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
+    """Rows as their file holds them, float64 (n, columns), where that is known; else coordinates in data units, (n, d)."""
+    return split.data_units(index) if split.table_values is None else split.table_values[index]
+
+
+def table_of(
+    space: Space, generated: Tensor | np.ndarray, reference: Tensor | np.ndarray, learned: Tensor | np.ndarray | None = None
+) -> Table | None:
+    """The values of generated and held-out rows; None for data that is no table of mixed types.
+
+    Args:
+        space: Of the data.
+        generated: (n, d) coordinates in data units, or (n, columns) values, float64, which may be none that the columns hold.
+        reference: (m, d) or (m, columns).
+        learned: (k, d) or (k, columns): the rows that a predictor of the target learns from; None for those generated.
+    """
+    if not isinstance(space, TableSpace):
+        return None
+    return Table(
+        generated=_values(space, generated),
+        reference=_values(space, reference),
+        names=space.names,
+        kinds=tuple(field.kind for field in space.fields),
+        labels=tuple(field.levels for field in space.fields),
+        target=space.target,
+        missing=tuple(field.missing for field in space.fields),
+        learned=_values(space, learned) if learned is not None and space.target else None,
+    )
+
+
+def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | None]:
+    """Samples of a model in the coordinates of the data: rows of a table whose coordinates are others keep their values.
+
+    Args:
+        x: (n, *shape) in data units of ``own``.
+        own: The model's space.
+        space: The data's.
+
+    Returns:
+        The samples, and of rows in other coordinates their values, float64 (n, columns), which those of the data may round.
+
+    Raises:
+        DataError: For categories that the data does not have.
+    """
+    if not (isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names):
+        return x, None
+    if own.fields == space.fields:
+        return x, None
+    values = renumbered(own.values(x), own.fields, space.fields)
+    return torch.from_numpy(space.encoded(values, foreign=True)), values
+
+
+def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
+    return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else space.values(rows)
+
+
+class Raw:
+    """Examples as metrics of distances receive them, flat float32 (n, d): data units, or of tables points of their values.
+
+    The points of a table (`REPRESENTATION`) depend on its data alone, and on no model and no coordinates. Numbers beyond the
+    training rows' range count as its ends.
+
+    Args:
+        dataset: The data.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.space = dataset, dataset.space
+        # what each number is divided by for distances, (d,); None for points, which are standardised
+        self.scale: np.ndarray | None = None if isinstance(self.space, TableSpace) else self.space.scale
+
+    def of(self, x: Tensor, values: np.ndarray | None = None) -> np.ndarray:
+        """Examples in data units, or rows of a table with these values.
+
+        Args:
+            x: (n, *shape).
+            values: float64 (n, columns); None for those of ``x``.
+        """
+        if not isinstance(self.space, TableSpace):
+            return x.flatten(1).numpy()
+        return self._points(self.space.values(x) if values is None else values)
+
+    def _points(self, values: np.ndarray) -> np.ndarray:
+        low, high, points = self._embedding
+        blocks = [np.clip(values[start : start + BLOCK], low, high) for start in range(0, max(1, len(values)), BLOCK)]
+        return np.concatenate([points(block).astype(np.float32) for block in blocks])
+
+    def at(self, split: Split, index: Any) -> np.ndarray:
+        """Some examples of a split."""
+        if not isinstance(self.space, TableSpace):
+            return self.of(split.data_units(index))
+        return self._points(_values(self.space, rows_at(split, index)))
+
+    @cached_property
+    def training(self) -> np.ndarray:
+        """All training examples; images as they are stored, uint8."""
+        train = self.dataset.train
+        return self.at(train, slice(None)) if isinstance(self.space, TableSpace) else train.x.reshape(len(train), -1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.training.shape[1:] if isinstance(self.space, TableSpace) else tuple(self.space.shape)
+
+    @cached_property
+    def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """The least and the greatest value of each column in the training rows, and the map from values to points."""
+        assert isinstance(self.space, TableSpace)
+        known, fields = _values(self.space, rows_at(self.dataset.train, slice(None))), self.space.fields
+        table = table_of(self.space, known[:1], known[:1])
+        assert table is not None
+        points = embedding(known, table.categorical.tolist(), [len(names) for names in table.labels], [f.missing for f in fields])
+        low = np.where(table.categorical, -np.inf, np.fmin.reduce(known))
+        return low, np.where(table.categorical, np.inf, np.fmax.reduce(known)), points
