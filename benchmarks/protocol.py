@@ -35,7 +35,7 @@ from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.intervals import deviation
-from pushforward.replacing import replacing
+from pushforward.files import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.finalize import salvaged

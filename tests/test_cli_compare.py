@@ -37,7 +37,7 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
     code, out, err = run(capsys, "compare", *words, "--json")
     assert code == 0, err
-    assert "taken for the recipe" not in err, "both are compared"
+    assert "the recipe is trained" not in err, "both are compared"
     content = json.loads(out)
     assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
@@ -72,10 +72,8 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
     os.mkdir("vae")
     code, _, err = run(capsys, "compare", "vae", "ddpm", "flow", "--steps", "2", "--out", "gone")
     assert code == 2
-    assert err.count("taken for the recipe") == 2, "there are folders flow and vae, and none of the name ddpm"
-    assert "vae is taken for the recipe, which is trained; the folder vae is empty" in err
+    assert "vae, flow: the recipe is trained; write ./vae" in err, "there are folders flow and vae, and none of the name ddpm"
     os.rmdir("vae")
-    assert "to compare what is in the folder flow, write ./flow" in err
     assert len(prepared) == 2
     assert not os.path.exists("gone")
     assert run(capsys, "train", "flow", "--out", "gone")[0] == 1

@@ -50,7 +50,7 @@ def test_what_training_refuses_is_reported_too(folder, capsys):
     assert len(report["skipped"]) == 21
     assert main(["data", "check", str(folder)]) == 3
     printed = capsys.readouterr()
-    assert all(f"bad{number}.png: no image that can be read" in printed.out for number in range(20))
+    assert all(f"bad{number}.png; reason: no image that can be read" in printed.out for number in range(20))
     assert "21 of 83 image files" in printed.err
 
 
@@ -74,7 +74,7 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
         "removed": ["cats/001.png"],
         "changed": ["dogs/003.png"],
     }
-    assert "1 added, 1 removed, 1 changed, another fingerprint" in printed.err
+    assert "added: 1, removed: 1, changed: 1, another fingerprint" in printed.err
 
 
 def test_files_of_other_sources(folder, tmp_path):

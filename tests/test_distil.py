@@ -157,11 +157,11 @@ def test_an_interruption_says_how_the_student_is_finished(teacher, tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.distilling.train_all", stopped)
+        patched.setattr("pushforward.cli.training.train_all", stopped)
         assert main(words) == 130
     assert f"then: {command}" in capsys.readouterr().err.splitlines()
     with monkeypatch.context() as patched:
-        patched.setattr("pushforward.cli.distilling.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
+        patched.setattr("pushforward.cli.training.announce", lambda trainer: trainer.folder.name == "run" or interrupted())
         assert main([*words, "--overwrite"]) == 130
     assert f"no step of {folder}-finished was done. Its student is saved. To finish it: {command} --overwrite" in " ".join(
         capsys.readouterr().err.split()

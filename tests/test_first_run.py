@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pushforward.cli.closing import _next, closing_notes
+from pushforward.cli.summary import _next, closing_notes
 from pushforward.data import check, from_arrays, load
 from pushforward.errors import DataError, UsageError
 
@@ -153,7 +153,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
     import signal
 
     import pushforward.evaluation.cost  # noqa: F401 - imported only under the patch below, it would keep it
-    from pushforward.cli import loop
+    from pushforward.cli import training as loop
     from pushforward.training.loop import finalize as ending
 
     class Done:
@@ -172,7 +172,7 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
 
 def test_points_are_drawn_over_axes_of_the_data_in_the_colours_of_their_classes():
     """The frame is the data's, whatever the samples are: a collapsed model's samples stay a small spot in it."""
-    from pushforward.scatter import columns_picture
+    from pushforward.pictures import columns_picture
 
     rng = np.random.default_rng(0)
     space = from_arrays(rng.normal(size=(200, 2)), np.arange(200) % 2).space

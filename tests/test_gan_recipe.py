@@ -8,14 +8,10 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.cli import announcing
-from pushforward.cli.announcing import critic_name
 from pushforward.conditions import Numbers
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Penalties
 from pushforward.methods.augmentation import DiffAugment
-from pushforward.recipes.choice import PAIRS
-from pushforward.spec import describe
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 
@@ -151,15 +147,3 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
             assert torch.equal(value, other.state_dict()[name]), name
     for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
         assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())
-
-
-@pytest.mark.parametrize("name", ["mlp", "dcgan", "residual", "textbook"])
-def test_the_critic_that_was_chosen_is_named(name):
-    space = space_data((1, 16, 16), labels=False, n=40).space
-    method = pf.recipes.gan(space, "tiny", network=name, pack=2 if name == "mlp" else 1).method
-    assert critic_name(describe(method)) == name
-    assert critic_name({"method": {"critic": {"part": "FeatureCritic"}}}) == "features"
-    assert critic_name({"critic": None}) == critic_name({}) == critic_name({"critic": {"part": "Mine"}}) == ""
-    assert {name: critic.__name__ for name, (_, critic) in PAIRS.items()}.items() <= {
-        name: part for part, name in announcing.CRITICS.items()
-    }.items()

@@ -10,9 +10,9 @@ from filelock import FileLock
 from programs import forking
 
 import pushforward as pf
-from pushforward.cli.launching import _killed
+from pushforward.cli.processes import _killed
+from pushforward.environment import Launch, launched
 from pushforward.errors import UsageError
-from pushforward.launched import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training.checkpoint.saver import stored_for

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import pushforward as pf
-from pushforward.cli.reading import source
+from pushforward.cli.inputs import source
 from pushforward.data import load
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from pushforward.cli import main
-from pushforward.cli.groups import Reading as Options
-from pushforward.cli.reading import source
+from pushforward.cli.inputs import source
+from pushforward.cli.options import Reading as Options
 from pushforward.data import TableSpace, load
 
 

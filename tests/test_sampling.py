@@ -96,7 +96,7 @@ def test_a_run_samples_with_the_same_options(runs):
 def test_every_option_of_the_library_is_one_of_the_command_line():
     from dataclasses import fields
 
-    from pushforward.cli.groups import Guiding, Solving
+    from pushforward.cli.options import Guiding, Solving
 
     assert set(Sampling.__annotations__) == {field.name for group in (Solving, Guiding) for field in fields(group)}
 

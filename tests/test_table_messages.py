@@ -1,10 +1,7 @@
 """What is said to a user of tables: given values that cannot be, names that are close, lines of the file, columns left out."""
 
 import json
-import shlex
-import subprocess
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,16 +9,12 @@ import pytest
 from programs.tables import mixed_table
 
 import pushforward as pf
-from pushforward.cli import _warned_in_words
-from pushforward.cli.given import condition_of
-from pushforward.cli.neighbours import _listed_rows, _samples, _with_rows, _write_nearest
-from pushforward.cli.reading import options_of_reading
-from pushforward.cli.terminal import app
+from pushforward.cli.entry import _signals_and_warnings
+from pushforward.cli.evaluation import _rows, _samples_beside, _write
+from pushforward.cli.inputs import condition_of
 from pushforward.data import load
-from pushforward.data.core.load import _origin, _reading
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.evaluation.pictures import nearest
-from pushforward.evaluation.run_results import commands
 from pushforward.spec import build, describe
 
 COLUMNS = ("a", "b", "c")
@@ -44,8 +37,6 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
     for given, says in (("species=b", "`label=b`"), ("width=1", "`table=True`"), ("length=long", "`table=True`")):
         with pytest.raises(UsageError, match=f'^"{given.partition("=")[0]}" is .*{says}'):
             run.transport.sample(2, condition_of(run, None, given))
-    with pytest.raises(UsageError, match="takes columns and numbers"):
-        condition_of(run, None, "=b")
     with pytest.raises(UsageError, match=r"got \"label=b\"\. A label is given by --label\.$"):
         condition_of(run, None, "label=b")
     with pytest.raises(UsageError, match="there were no labels in training"):
@@ -57,7 +48,7 @@ def test_a_model_of_vectors_from_a_csv_says_how_its_columns_can_be_given(tmp_pat
 def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
     data = mixed_table(300)
     near = nearest(data.train.data_units(np.array([4, 9])), data, 2)
-    _write_nearest(tmp_path / "n.csv", data, near, 7, None)
+    _write(tmp_path / "n.csv", data, near, _samples_beside(data, near, 7))
     head, *rows = [line.split(",") for line in (tmp_path / "n.csv").read_text().splitlines()]
     assert head == ["seed", "rank", "distance", "near_copy", "number", "gain", "whole", "kind", "member"]
     assert [row[:2] for row in rows] == [["7", "0"], ["7", "1"], ["7", "2"], ["8", "0"], ["8", "1"], ["8", "2"]]
@@ -66,45 +57,20 @@ def test_nearest_rows_of_a_table_are_written_as_its_file_writes_them(tmp_path):
     assert [rows[0][4:], rows[1][4:], rows[3][4:]] == data.space.cells(data.train.data_units(np.array([4, 4, 9])))
 
 
-def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_that_fit():
+def test_the_terminal_lists_nearest_rows_as_the_file_writes_them_in_the_columns_that_fit(monkeypatch):
     data = mixed_table(300)
     near = nearest(data.train.data_units(np.arange(4, 14)), data, 2)
-    samples = _with_rows(_samples(near, 7), data, near)
+    samples = _samples_beside(data, near, 7)
     cells = data.space.cells(data.train.data_units(np.array([4])))[0]
     assert (samples[0]["row"], samples[0]["rows"][0]) == (cells, cells)
-    head, first, second, third, fourth, *rest = _listed_rows(list(data.space.names), samples, 200).splitlines()
-    assert head.split() == ["seed", "distance", "number", "gain", "whole", "kind", "member"]
-    assert first.split() == ["7", "near-copy", *cells]
-    assert second.split()[:2] == ["training", "0.000"]
-    assert (third.split()[0], fourth.split()[0]) == ("training", "8")
-    assert rest[-1] == "... and 2 more samples in the file"
-    lines = _listed_rows(list(data.space.names), samples, len(head) - 2).splitlines()
-    assert lines[0] == head.removesuffix("member").rstrip()
-    assert lines[-1] == "... and 1 more column and 2 more samples in the file"
-    assert max(map(len, lines[:-1])) <= len(head) - 2
-
-
-TWO_BLANKS = {"columns": {"size": {"kind": "ordinal", "names": ["it's  S", "   L"]}}, "constraints": ["a <= b"]}
-READINGS = [
-    {"constraints": ["end >= start", "`the price` < 1"], "drop": ["id"], "table": True},
-    {"columns": ["start", "end of it"], "missing": ["?", ""], "header": False, "table": False},
-    {"schema": TWO_BLANKS, "target": "end", "given": ["start"], "limit": 7, "seed": 0},
-]
-
-
-@pytest.mark.parametrize("reading", READINGS)
-def test_the_command_that_trains_a_run_again_reads_its_table_as_the_run_did(tmp_path, monkeypatch, reading):
-    monkeypatch.chdir(tmp_path)
-    common = {"recipe": "flow", "asked": {}, "budget": {"steps": 1}, "augment": [], "checkpoint_every": None, "seed": 0}
-    run = SimpleNamespace(folder=Path("a run"), spec={**common, "data": {"name_or_path": "t.csv", **reading}})
-    *before, line = (" ".join(text.split()) for text in commands(run))
-    for text in before:
-        subprocess.run(text, shell=True, check=True)
-    assert len(before) == ("schema" in reading)
-    _, bound, _ = app.parse_args(shlex.split(line)[1:])
-    assert _origin(_reading(options_of_reading(bound.arguments["reading"])), None) == reading
-    from_python = {"name_or_path": "t.csv", "columns": ["a,b"]}
-    assert commands(SimpleNamespace(folder=Path("r"), spec={**common, "data": from_python}))[0].startswith("# ")
+    for width, names in ((200, data.space.names), (60, data.space.names[:2])):
+        monkeypatch.setenv("COLUMNS", str(width))
+        head, first, second, *rest = _rows(list(data.space.names), samples).splitlines()
+        assert head.split()[:4] == ["seed", "distance", *names[:2]]
+        assert first.split()[:3] == ["7", "near-copy", cells[0]]
+        assert second.split()[:2] == ["training", "0.000"]
+        assert rest[-1] == "... all samples and columns are in the file"
+        assert max(map(len, [head, first, second, *rest])) <= width
 
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():
@@ -161,7 +127,7 @@ def test_categories_of_a_frame_come_back_as_they_were():
 
 def test_a_warning_of_the_library_is_a_sentence_on_the_command_line():
     plain = warnings.formatwarning
-    with _warned_in_words():
+    with _signals_and_warnings():
         assert warnings.formatwarning("Add `table=True`.", UserWarning, "f.py", 3) == "warning: Add --table yes.\n"
         assert "f.py:3: DeprecationWarning" in warnings.formatwarning("Old.", DeprecationWarning, "f.py", 3, "")
     assert warnings.formatwarning is plain

@@ -82,6 +82,6 @@ def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeyp
     assert cli.main([*command, "--precision", "float32"]) == 0
     assert [name for name, _, _ in lines] == ["run"] * 3
     assert [share for _, share, _ in lines] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert re.fullmatch(r"round 1/3  8 examples  distance \d\.\d{4}  \? left", lines[0][2])
+    assert re.fullmatch(r"round 1/3  distance \d\.\d{4}  \? left", lines[0][2])
     assert lines[1][2].endswith("  0:02 left")
     assert lines[2][2].endswith("  0:00 left")

@@ -8,7 +8,6 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.unfinished import Unfinished
 from pushforward.methods.vae import VAE
 from pushforward.report.findings import warnings
 
@@ -48,37 +47,11 @@ def lines(capsys, *starts):
 
 def test_where_scoring_is_interrupted_the_runs_are_named_and_the_command_that_scores_them_works(here, judged, capsys):
     assert main(["compare", "vae", "flow", *WORDS, "--n", "50", "--repeats=2", "--out", "two of them"]) == 130
-    first, second = lines(capsys, "interrupted", "next")
-    assert first == (
-        "interrupted while models were scored. The training of vae and flow is finished, and the runs lie in two of them."
-    )
-    assert second == (
-        "next, without training again: pushforward compare 'two of them/vae' 'two of them/flow' --n 50 --repeats=2 "
-        "--out 'two of them/report'"
-    )
-    again = shlex.split(second.partition(": pushforward ")[2])
-    assert main(again) == 130
+    (line,) = lines(capsys, "interrupted")
+    command = line.partition(": pushforward ")[2]
+    assert command == "compare 'two of them/vae' 'two of them/flow' --n 50 --repeats 2 --out 'two of them/report'"
+    assert main(shlex.split(command)) == 130
     assert judged == [(["flow", "vae"], 50, 2)] * 2
-    (last,) = lines(capsys, "interrupted")
-    assert last.startswith(
-        "interrupted while models were scored; no report was written. Start again: pushforward compare 'two of"
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "options"),
-    [
-        (["--n", "50", "flow", "vae", "--data", "ring"], ["--n", "50"]),
-        (["--json", "flow", "vae"], ["--json"]),
-        (["--repeats=2", "flow", "vae", "--data", "ring", "--n", "50"], ["--repeats=2", "--n", "50"]),
-        (["--data", "ring", "flow", "--features", "classifier", "vae"], ["--features", "classifier"]),
-    ],
-)
-def test_models_typed_after_an_option_are_not_trained_again_by_the_command_that_scores(words, options, here, monkeypatch):
-    monkeypatch.setattr("pushforward.cli.unfinished.typed", ["compare", *words])
-    scoring = Unfinished(here / "both", [], [here / "both" / "flow", here / "both" / "vae"]).scoring
-    runs = [str(here / "both" / name) for name in ("flow", "vae")]
-    assert shlex.split(scoring) == ["pushforward", "compare", *runs, *options, "--out", str(here / "both" / "report")]
 
 
 def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
@@ -92,11 +65,12 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
 
     monkeypatch.setattr(VAE, "losses", losses)
     assert main(["compare", "flow", "vae", *WORDS, "--out", "both"]) == 130
-    assert [line for line in lines(capsys, "both", "stopped", "next", "when") if "parameters" not in line] == [
+    assert [line for line in lines(capsys, "both", "stopped", "next", "interrupted") if "parameters" not in line] == [
         "both/flow is finished, at step 4",
         "stopped and saved at step 2",
         "next: pushforward resume both/vae",
-        "when all are finished, for the report: pushforward compare both/flow both/vae --out both/report",
+        "interrupted; when all trainings are finished, for the report: pushforward compare both/flow both/vae --repeats 5 "
+        "--out both/report",
     ]
     assert [pf.load(here / "both" / name).state["step"] for name in ("flow", "vae")] == [4, 2]
     compared = pf.compare([pf.load(f"both/{name}") for name in ("flow", "vae")], n=50, repeats=1)
@@ -110,7 +84,6 @@ def test_a_second_signal_leaves_what_was_saved_before(here, monkeypatch, capsys)
 
     monkeypatch.setattr("pushforward.evaluation.cost.train_in_turns", killed)
     assert main(["compare", "vae", "flow", *WORDS, "--out", "both"]) == 130
-    said = lines(capsys, "interrupted", "next", "when")
-    assert said[0] == "interrupted before this step was saved"
+    said = lines(capsys, "interrupted", "next")
     saved = [name for name in ("vae", "flow") if list((here / "both" / name).glob("checkpoints/step_*"))]
     assert [line for line in said if line.startswith("next")] == [f"next: pushforward resume both/{name}" for name in saved]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushforward import waiting
+from pushforward import environment
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-waiting.choose()
+environment.choose()
 
 __all__ = [
     "GAN",

@@ -8,8 +8,6 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["misfit"]
-
 _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}
 """What JSON gives for a type."""
 
@@ -23,7 +21,6 @@ def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
 
 @functools.cache
 def _hints(part: type) -> dict[str, Any]:
-    """The annotations of a class's arguments; none where they cannot be resolved."""
     try:
         hints = get_type_hints(part.__init__)  # type: ignore[misc]
         return {name: hint for name, hint in hints.items() if name in inspect.signature(part).parameters}
@@ -50,7 +47,6 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _hold(value: Any, kind: type, parts: tuple[Any, ...]) -> bool:
-    """Whether what a list or dict holds fits as well."""
     if not parts or isinstance(value, str):
         return not (isinstance(value, str) and kind is Sequence)
     if isinstance(value, Mapping):

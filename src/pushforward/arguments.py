@@ -10,8 +10,6 @@ from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["number", "one_of", "refuse_unknown", "share", "weight", "whole"]
-
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
     """A whole number as an int.

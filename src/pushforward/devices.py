@@ -7,10 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from pushforward.environment import launched
 from pushforward.errors import UsageError
-from pushforward.launched import launched
-
-__all__ = ["device_named", "laid_out"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _SIDES = {torch.channels_last: 4, torch.channels_last_3d: 5}

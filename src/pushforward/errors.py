@@ -7,23 +7,6 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = [
-    "CheckpointError",
-    "DataError",
-    "Diverged",
-    "GroupError",
-    "MissingExtra",
-    "OutOfMemory",
-    "PushforwardError",
-    "RunUsageError",
-    "UsageError",
-    "closest",
-    "did_you_mean",
-    "imported",
-    "quoted",
-    "unknown",
-]
-
 
 class PushforwardError(ValueError):
     """Wrong input or a failed run; the message says what happened, what was expected and how to fix it."""

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["display", "facts", "in_notebook"]
-
 
 def in_notebook() -> bool:
     """Whether a Jupyter kernel runs this code; a terminal's IPython is none."""

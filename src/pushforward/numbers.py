@@ -6,22 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = [
-    "bounded",
-    "clipped",
-    "count",
-    "counted",
-    "duration",
-    "finite",
-    "finite_all",
-    "listing",
-    "measured",
-    "percent",
-    "plain",
-    "quantity",
-    "shortened",
-]
-
 NOTHING = "–"
 
 
@@ -78,7 +62,6 @@ def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
 
 
 def _fixed(x: float, decimals: int) -> str:
-    """A number with so many decimals; what rounds to zero has no sign."""
     text = f"{x:,.{decimals}f}"
     return text.replace("-", "−" if text.strip("-0.") else "")
 

@@ -6,7 +6,7 @@ Nothing appears under its name before it is whole.
 from __future__ import annotations
 
 import csv
-import math
+import re
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
 from pushforward.data.tables.frames import for_parquet, write_parquet
 from pushforward.errors import UsageError
-from pushforward.replacing import check_replaceable, replacing
+from pushforward.files import check_replaceable, replacing
 from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
 from pushforward.transports.rejection import warn_between
 from pushforward.transports.shared_sampling import stream, writes
-
-__all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
@@ -41,30 +40,9 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     Raises:
         UsageError: With the alternatives.
     """
-    known = space.endings
+    known, ending = space.endings, path.suffix.lower()
     if not path.name or path.name == ".." or path.name.lower() in known:
-        raise UsageError(
-            f'"{path}" has no name before its ending: expected a name such as samples.png or a new folder, ./samples.'
-        )
-    _check_place(path, overwrite)
-    if path.suffix.lower() not in known:
-        drawn = path.suffix.lower() in PICTURES and space.as_points
-        why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
-        why = " Rows of a table have no picture." if drawn and space.names else why
-        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
-    if path.suffix.lower() == ".parquet":
-        for_parquet(path)
-    if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
-        raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
-    if not n >= 1:
-        raise UsageError(f"`n` must be at least 1, got {n}.")
-    if zoom is not None and (space.as_points or path.suffix.lower() == ".npz"):
-        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, and "{path}" will hold none: leave it out.')
-    if zoom is not None and not 1 <= zoom <= LARGEST_ZOOM:
-        raise UsageError(f"`zoom` must be from 1 to {LARGEST_ZOOM}, got {zoom}.")
-
-
-def _check_place(path: Path, overwrite: bool) -> None:
+        raise UsageError(f'"{path}" has no name before its ending: expected samples.png, or a new folder, ./samples.')
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another `out`.")
@@ -74,6 +52,16 @@ def _check_place(path: Path, overwrite: bool) -> None:
         check_replaceable(path)
     elif path.exists() and not path.suffix:
         raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another `out`.")
+    if ending not in known:
+        drawn = " Only data of 2 columns can be drawn." if ending in PICTURES and space.as_points else ""
+        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose an ending of {", ".join(known.values())}.{drawn}')
+    if ending == ".parquet":
+        for_parquet(path)
+    if ending in PICTURES and n > LARGEST_GRID:
+        raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
+    whole("n", n, 1)
+    if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
+        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, {LARGEST_ZOOM} times at most; "{path}" takes no such zoom.')
 
 
 def usual_ending(space: Space) -> str:
@@ -167,7 +155,7 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
             single image and the files of a folder, which may be read again as data, keep their size.
 
     Raises:
-        UsageError: As `check_target`, or if the parts hold another number of samples.
+        UsageError: As `check_target`.
         CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
     """
     check_target(path, space, n, overwrite, zoom)
@@ -181,25 +169,10 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
     if isinstance(space, TableSpace):
         writers |= {".csv": _table, ".tsv": partial(_table, separator="\t"), ".parquet": _parquet}
     with replacing(path) as temporary:
-        writers[path.suffix.lower()](temporary, space, n, _counted(n, parts))
-
-
-def _counted(n: int, parts: Parts) -> Parts:
-    came = 0
-    for x, condition in parts:
-        came += len(x)
-        yield x, condition
-    if came != n:
-        raise UsageError(f"{n:,} samples were to be written, but {came:,} came; nothing was written.")
-
-
-def _known(space: Space, condition: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """The values of conditions, without masks."""
-    return {name: condition[name].cpu() for name in space.conditions if condition is not None and name in condition}
+        writers[path.suffix.lower()](temporary, space, n, parts)
 
 
 def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
-    """Array by array into the zip, the samples part by part; np.savez would need them whole."""
     conditions: dict[str, list[np.ndarray]] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
@@ -208,8 +181,9 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
                 if number == 0:
                     _header(file, (n, *array.shape[1:]), array.dtype)
                 file.write(array.tobytes())
-                for name, values in _known(space, condition).items():
-                    conditions.setdefault(name, []).append(values.numpy())
+                for name in space.conditions:
+                    if condition is not None and name in condition:
+                        conditions.setdefault(name, []).append(condition[name].cpu().numpy())
         for name, chunks in conditions.items():
             _write(archive, name, np.concatenate(chunks).astype(np.int64 if name == "label" else np.float32))
             if space.conditions[name].entries:
@@ -239,7 +213,6 @@ def _csv(path: Path, space: Space, n: int, parts: Parts, separator: str = ",") -
 
 
 def _table(path: Path, space: TableSpace, n: int, parts: Parts, separator: str | None = None) -> None:
-    """A file as that of the data is, with its own separator unless another is given."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=separator or space.layout.separator, lineterminator="\n")
         if space.layout.header:
@@ -260,23 +233,14 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     for x, condition in parts:
         known = cells_of(space.conditions, condition, len(x))
         for i, picture in enumerate(space.drawing(space.quantise(x))):
-            tail = "".join(f"-{_safe(_word(name, value))}" for name, value in known[i].items())
+            words = [f"-{name} {value:g}" if isinstance(value, float) else f"-{value}" for name, value in known[i].items()]
+            tail = re.sub(r"[^\w -]", "_", "".join(words))
             grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
 
 
-def _word(name: str, value: Any) -> str:
-    """A value in a file's name: a class by its name alone, a number with the name of its column."""
-    return f"{name} {value:g}" if isinstance(value, float) else str(value)
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
-
-
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    from pushforward.pictures import grid_picture, legible
-    from pushforward.scatter import columns_picture
+    from pushforward.pictures import columns_picture, grid_picture, legible
 
     drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
     images, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]

@@ -12,9 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError
-from pushforward.strict_json import parse_json
-
-__all__ = ["Damaged", "Record", "plain"]
+from pushforward.files import parse_json
 
 
 class Damaged(CheckpointError):
@@ -31,8 +29,6 @@ class Damaged(CheckpointError):
 
 Reader = Callable[[Any, str], Any]
 """A JSON value and its place in the file, to what it stands for."""
-_STORED: dict[type[Record], tuple[Field[Any], ...]] = {}
-_READERS: dict[type[Record], tuple[tuple[str, Reader], ...]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -112,20 +108,17 @@ class Record:
         return cls.from_plain(data)
 
 
-def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
-    if cls not in _STORED:
-        chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-        assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
-        _STORED[cls] = chosen
-    return _STORED[cls]
+@functools.cache
+def _stored(cls: Any) -> tuple[Field[Any], ...]:
+    chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
+    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+    return chosen
 
 
-def _readers(cls: type[Record]) -> tuple[tuple[str, Reader], ...]:
-    """What reads each stored field, by name."""
-    if cls not in _READERS:
-        hints = get_type_hints(cls)
-        _READERS[cls] = tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
-    return _READERS[cls]
+@functools.cache
+def _readers(cls: Any) -> tuple[tuple[str, Reader], ...]:
+    hints = get_type_hints(cls)
+    return tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
 
 
 def _unpacked(value: Any) -> Any:
@@ -138,7 +131,6 @@ def _unpacked(value: Any) -> Any:
 
 @functools.cache
 def _reader(kind: Any) -> Reader:
-    """What reads JSON values as a declared type."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return lambda value, where: value
@@ -179,7 +171,6 @@ def _read_number_or_text(kind: Any, value: Any, where: str) -> Any:
 
 @functools.cache
 def _nullable(kind: Any) -> bool:
-    """Whether a list or dict of this type may hold null; elsewhere its null items are left out."""
     return kind is Any or type(None) in get_args(kind)
 
 

@@ -15,7 +15,6 @@ from pushforward.transports.rejection import counted
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Samples", "drawn_from"]
 
 LARGEST_GRID = 256
 """The most images of one picture; the rest is left out."""
@@ -49,8 +48,7 @@ class Samples(Tensor):
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
-        from pushforward.pictures import grid_picture, legible
-        from pushforward.scatter import columns_picture
+        from pushforward.pictures import columns_picture, grid_picture, legible
 
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
@@ -82,7 +80,6 @@ class Samples(Tensor):
         return _rebuilt, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        """HTML for notebooks."""
         import io
 
         if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from pushforward import solvers
 from pushforward.arguments import whole
-from pushforward.conditions.kind import ConditionKind
 from pushforward.denoisers import AtScale, Autoguided, Guided, Predictor, Thresholded, trained
 from pushforward.editing.interpolation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
-
-__all__ = [
-    "GUIDANCE",
-    "Grids",
-    "Sampling",
-    "Tables",
-    "configure",
-    "given_options",
-    "guidance_notes",
-    "refuse_conditions",
-    "tuning",
-]
 
 Grids = Callable[[int, Solver], Sequence[float] | None]
 """From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
@@ -75,29 +61,9 @@ def given_options(options: Sampling) -> dict[str, Any]:
     known = Sampling.__annotations__
     for name in options:
         if name not in known:
-            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{did_you_mean(name, known)}')
+            hint = did_you_mean(name, known) or ' Conditions are the second argument: run.sample(8, {"label": 3}).'
+            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{hint}')
     return {name: value for name, value in options.items() if value is not None}
-
-
-def refuse_conditions(n: int, options: Sampling, kinds: Mapping[str, ConditionKind]) -> None:
-    """Refuse conditions among the options of `pushforward.Run.sample`, where they are the second argument.
-
-    Args:
-        n: The number of samples, for the message.
-        options: By name.
-        kinds: The conditions of the model.
-
-    Raises:
-        UsageError: With the call that was meant.
-    """
-    names = {"given", "label", *kinds, *(entry for kind in kinds.values() for entry in kind.entries)}
-    requested: dict[str, Any] = {}
-    for name, value in options.items():
-        if name in names and name not in Sampling.__annotations__:
-            requested |= value if isinstance(value, Mapping) else {name: value}
-    if requested:
-        text = json.dumps(requested, default=lambda value: "...")
-        raise UsageError(f"Conditions are the second argument of sample: run.sample({n}, {text}).")
 
 
 def configure(
@@ -169,7 +135,6 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
 
 
 def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
-    """The given table, or the one learned for these steps where no grid is given."""
     by_name = isinstance(given.get("grid"), str) and given["grid"] == "table"
     if not by_name and ("grid" in given or "steps" not in given):
         return None
@@ -182,9 +147,7 @@ def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | N
         return None
     if "weaker" in guidance:
         raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
-    advice = _learn(name, steps, given, solver, guidance)
-    guided = " under this guidance" if guidance else ""
-    raise UsageError(f"{name} has no table learned for {steps} steps of {type(solver).__name__}{guided}. {advice}")
+    raise _unlearned("table", name, steps, given, solver, guidance)
 
 
 def _grid(
@@ -198,19 +161,20 @@ def _grid(
         if times is not None:
             return times
         if grid == "learned":
-            advice = _learn(name, steps, given, solver)
-            raise UsageError(f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. {advice}")
+            raise _unlearned("grid", name, steps, given, solver)
     if grid is not None:
         return grid
     fits = isinstance(flow.grid, str) or steps == flow.steps
     return flow.grid if fits and "solver" not in given else None
 
 
-def _learn(name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None) -> str:
-    """How to learn a grid or a table for these steps, in words."""
-    if solver.stochastic:
-        return f'It is stochastic: take `solver="dpm"`, and learn one for that: {tuning(name, steps, "dpm", guidance)}'
-    return f"Learn one: {tuning(name, steps, given.get('solver'), guidance)}"
+def _unlearned(
+    what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
+) -> UsageError:
+    chosen = "dpm" if solver.stochastic else given.get("solver")
+    instead = " It is stochastic: take `solver=dpm`, and learn one for that." if solver.stochastic else ""
+    learn = tuning(name, steps, chosen, guidance)
+    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}.{instead} Learn it: {learn}")
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:

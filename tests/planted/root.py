@@ -85,7 +85,27 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_messages"),
         ("close = close or [name", "close = [name", "table_messages"),
     ],
-    "launched.py": [
+    "grid_learning.py": [
+        ("flow.training_noise(draws)", "flow.noise(draws)", "flow_source"),
+        ("if error < least and", "if error > least and", "grid_learning"),
+        ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
+        ("flow.solver.stochastic or", "False or", "grid_learning"),
+    ],
+    "guidance.py": [
+        ("if scales is not None:", "if False:", "guided_students"),
+        ("self.interval is None and not learned", "self.interval is None", "table_denoiser"),
+        ("if not low <= self.scale <= high:", "if False:", "guided_students"),
+        ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
+        ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
+        ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
+        ("else 2)", "else 1)", "guidance"),
+        ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
+        ("not inner.unconditional", "False", "guidance"),
+        ("torch.lerp(weak, y[index], scale[index])", "torch.lerp(y[index], weak, scale[index])", "guidance"),
+        ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
+        (".clamp(min=1).reshape", ".reshape", "guidance"),
+    ],
+    "environment.py": [
         ('"SLURM_NTASKS" in given and "MASTER_ADDR" in given', '"SLURM_NTASKS" in given', "launched"),
     ],
     "methods/augmentation.py": [
@@ -106,7 +126,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli_samples"),
         ("at += len(x)", "at += 0", "cli_samples"),
-        ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli_samples numbers"),
+        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli_samples numbers"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "cli_samples"),
     ],
     "paths/couplings.py": [
@@ -166,31 +186,27 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and isinstance(value, bool) == (kind is bool)", "", "report_files"),
         ("value if value in parts else", "value or", "report_files report"),
     ],
-    "safe_files.py": [
+    "files.py": [
+        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("    _check_depth(value)\n", "", "hostile"),
+        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "file_doors"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "file_doors"),
         ("place == folder and known is not None", "False", "hostile"),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
-        ("if end != size:", "if False:", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
-        ('("U32", "I32", "F32")', '("U32", "F32")', "hostile"),
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
     ],
     "sampling_options.py": [
-        ("    if solver.stochastic:", "    if False:", "grid_learning"),
+        ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
         ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling cli_options"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-    ],
-    "strict_json.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
-        ("    _check_depth(value)\n", "", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
     ],
     "registries.py": [
         ("if name in self.homes:", "if False:", "new_file plugin"),
@@ -226,8 +242,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("t.float(), self.condition)", "t.float(), None)", "conditions"),
         ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
-    ],
-    "warned.py": [
-        ("            level = depth\n", "            level = 1\n", "observers"),
     ],
 }

@@ -19,7 +19,7 @@ import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.evaluation.merge import stored as results_in
 from pushforward.evaluation.run_results import moments_of
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.disk import sha256, write_json

@@ -19,7 +19,7 @@ from programs.sockets import overheard
 
 import pushforward as pf
 from pushforward.cli import main as command_line
-from pushforward.cli.launching import start
+from pushforward.cli.processes import start
 from pushforward.data import Sampler
 from pushforward.data.core import dataset
 from pushforward.data.images.streamed import Streamed

@@ -1,4 +1,4 @@
-"""The verbs that edit with a model of any kind: interpolate, vary."""
+"""The verbs that edit with a run: interpolate, vary, inpaint, upscale, invert; and truncation, which scores it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from pushforward.cli.advice import as_options
-from pushforward.cli.groups import (
+from pushforward.cli.inputs import condition_of, numbers
+from pushforward.cli.options import (
     AS_IT_IS,
+    AT_LEAST_1,
+    EVALUATION,
+    INSPECT,
     MODEL,
     NEWEST,
     OUTPUT,
@@ -17,6 +21,7 @@ from pushforward.cli.groups import (
     SAMPLES,
     UNGUIDED,
     USE,
+    Compared,
     Given,
     Guiding,
     Image,
@@ -24,34 +29,43 @@ from pushforward.cli.groups import (
     Label,
     Loading,
     N,
+    Out,
+    Overwrite,
     Placing,
+    Repeats,
     Resize,
     RunFolder,
     Seed,
     Solving,
 )
-from pushforward.cli.latent_space import coder_of, show_latent_space
 from pushforward.cli.sampling import (
     check_images,
     configured_run,
-    draw_edited,
-    edit_target,
-    editing_condition,
+    enlarged,
     image_of,
+    loaded_run,
     precision_of,
+    save_picture,
     target_of,
 )
-from pushforward.cli.terminal import app, say, show
+from pushforward.cli.terminal import app, as_options, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pushforward.data import Space
+    from pushforward.editing import Inversion
+    from pushforward.evaluation.curves import TruncationCurve
     from pushforward.training import Run
+    from pushforward.transports import Transport
 
-__all__ = ["interpolate", "vary"]
-
-_OUT = Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")
+_FILLED_FROM = 128
+Grid = Annotated[str | None, Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")]
+Rounds = Annotated[
+    int | None,
+    Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Repeats of every step: more fit better and cost more; default 5."),
+]
 
 
 @app.command(group=USE, sort_key=2)
@@ -63,7 +77,7 @@ def interpolate(
     seeds: Annotated[str | None, Parameter(group=MODEL)] = None,
     resize: Resize = False,
     interpolation: Annotated[Literal["spherical", "linear"], Parameter(group=SAMPLES)] = "spherical",
-    frames: Annotated[int, Parameter(group=SAMPLES)] = 9,
+    frames: Annotated[int, Parameter(group=SAMPLES, validator=Number(gte=2))] = 9,
     show_: Annotated[
         Literal["between", "reconstructions", "arithmetic", "map"], Parameter(name="--show", group=SAMPLES)
     ] = "between",
@@ -72,7 +86,7 @@ def interpolate(
     given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    out: Out = None,
     placing: Placing = PLACED,
     json: Json = False,
     loading: Loading = NEWEST,
@@ -98,22 +112,84 @@ def interpolate(
         out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors and
             tables. Default: a new file in RUN/samples.
     """
+    from pushforward import editing
     from pushforward.outputs import frames_to
+    from pushforward.transports import has_steps, inner_of
 
-    files, pair = _ends(start, end, seeds, frames)
-    _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label, "--given": given})
+    if (start is None) != (end is None) or (start is not None and seeds is not None):
+        raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
+    pair = numbers("--seeds", seeds or "0,1", 2)
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
-        show_latent_space(loaded, show_, groups, frames, out, placing, json)
-        return
-    stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
+        return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
+    stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
-    condition = editing_condition(loaded, label, given, guiding, needed=files is not None)
+    condition = condition_of(loaded, label, given)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
+    transport, result = loaded.transport, {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
     with precision_of(loading):
-        x, result = _frames(loaded, files, pair, resize, frames, condition, options)
+        if start is None or end is None:
+            x, result["seeds"] = editing.interpolate_seeds(transport, *pair, frames, condition, **options), list(pair)
+        else:
+            check_images(loaded)
+            _check_guided(label, given, guiding)
+            ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
+            x = editing.between(transport, ends, frames, condition, autoencoder=_coder(loaded), events=_event, **options)
+            errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))]
+            better, result["end_errors"] = "; more --steps help" if has_steps(inner_of(transport)) else "", errors
+            say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
-    show({"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls} | result, json, lambda r: r["out"])
+    show(result, json, lambda r: r["out"])
+
+
+def _event(line: str) -> None:
+    say(as_options(line))
+
+
+def _coder(run: Run) -> Any:
+    from pushforward.methods.method import HasAutoencoder
+
+    return run.method.autoencoder().eval() if isinstance(run.method, HasAutoencoder) else None
+
+
+def _show_latent_space(
+    run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool
+) -> None:
+    """Draw reconstructions, arithmetic between groups, or a map of the codes.
+
+    Raises:
+        UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
+    """
+    from pushforward.evaluation.models import data_of
+    from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
+    from pushforward.pictures import groups_picture
+
+    coder, pair = _coder(run), (groups or "").split(",")
+    if coder is None:
+        raise UsageError(
+            f"--show {what}: {run.folder} holds a {run.spec['recipe']}, which has no codes; vae and vqvae have some."
+        )
+    if what != "map" and not run.space.has_pixels:
+        raise UsageError(f"--show {what} draws images; this is a model of {run.space.noun}s. Its codes are drawn by --show map.")
+    if what == "arithmetic" and len(pair) != 2:
+        raise UsageError("--show arithmetic moves images of one class towards another: name both, --groups 4,9.")
+    data = labelled(data_of(run))
+    target = target_of(run, out, "-".join([what, *pair]).strip("-"), 1, placing, (".png",))
+    facts: dict[str, Any] = {"out": str(target), "show": what}
+    if what == "map":
+        plane = code_map(coder, data)
+        if plane is None:
+            raise UsageError("These codes are single numbers: there is no plane to draw them on.")
+        facts["share"] = plane.share
+        say(f"the plane holds {plane.share:.0%} of the codes' variance")
+        picture = groups_picture(plane.points, plane.labels, data.space.classes, size=720)
+    else:
+        labels = [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
+        facts |= {"groups": [data.space.classes[label] for label in labels]} if labels else {}
+        images = arithmetic(coder, data, *labels, frames=frames) if labels else strip(coder, data, frames)
+        picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
+    save_picture(picture, target)
+    show(facts, as_json, lambda r: r["out"])
 
 
 @app.command(group=USE, sort_key=3)
@@ -129,7 +205,7 @@ def vary(
     given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, _OUT] = None,
+    out: Grid = None,
     placing: Placing = PLACED,
     json: Json = False,
     loading: Loading = NEWEST,
@@ -149,65 +225,298 @@ def vary(
 
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
-    target = edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = editing_condition(loaded, label, given, guiding)
-    x = image_of(loaded.space, image, resize)
+    target = _edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    _check_guided(label, given, guiding)
+    condition, x = condition_of(loaded, label, given), image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
-        result = draw_edited(varied, used, n, seed, loading.batch, target, placing)
+        result = _drawn(varied, used, n, seed, loading.batch, target, placing)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 
 
-def _event(line: str) -> None:
-    say(as_options(line))
+def _check_guided(label: str | None, given: str | None, guiding: Guiding) -> None:
+    if label is None and given is None and guiding.scale is not None:
+        raise UsageError("--scale guides towards a label: give --label as well (or --given).")
 
 
-def _ends(start: str | None, end: str | None, seeds: str | None, frames: int) -> tuple[tuple[str, str] | None, tuple[int, int]]:
-    """The two image files, or None, and the two seeds."""
-    if (start is None) != (end is None) or (start is not None and seeds is not None):
-        raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
-    if frames < 2:
-        raise UsageError(f"--frames must be at least 2, got {frames}.")
-    return (None if start is None or end is None else (start, end)), _pair("0,1" if seeds is None else seeds)
+def _edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:
+    return target_of(run, out, stem, n, placing, (".png", ".npz", ""))
 
 
-def _check_shown(what: str, groups: str | None, others: dict[str, str | None]) -> None:
-    """Refuse options that what is drawn has no use for."""
-    if groups is not None and what != "arithmetic":
-        raise UsageError(f"--groups are those of --show arithmetic; --show {what} has none.")
-    given = [name for name, value in others.items() if value is not None]
-    if what != "between" and given:
-        raise UsageError(f"--show {what} draws held-out examples: leave {', '.join(given)} out.")
+def _drawn(edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing) -> dict[str, Any]:
+    from pushforward.outputs import draw_to
+
+    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
+    return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 
 
-def _frames(
-    run: Run,
-    files: tuple[str, str] | None,
-    pair: tuple[int, int],
-    resize: bool,
-    frames: int,
-    condition: dict[str, float] | None,
-    options: dict[str, Any],
-) -> tuple[Tensor, dict[str, Any]]:
-    """The frames between two images or two seeds, and what is reported of them."""
-    from pushforward import editing
-    from pushforward.transports import has_steps, inner_of
+@app.command(group=USE, sort_key=4)
+def inpaint(
+    run: RunFolder,
+    image: Image,
+    *,
+    mask: Annotated[str | None, Parameter(group=MODEL)] = None,
+    box: Annotated[str | None, Parameter(group=MODEL)] = None,
+    resize: Resize = False,
+    n: N = 8,
+    seed: Seed = 0,
+    rounds: Rounds = None,
+    label: Label = None,
+    given: Given = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: Grid = None,
+    placing: Placing = PLACED,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Fill part of an image again.
+
+    All other pixels stay unchanged (DDNM). For iterative models only (diffusion, flow matching). Steps are
+    ancestral unless --solver names another solver.
+    Example: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
+
+    Args:
+        mask: An image whose white is filled and whose black is kept; gray counts as white from 128 of 255 on.
+        box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
+        label: A class by number or name; default: without one.
+    """
+    from pushforward.editing import edited_condition, inpainting
+
+    if (mask is None) == (box is None):
+        raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
+    loaded = configured_run(run, loading, solving, guiding)
+    options = _choices(loaded, solving, rounds)
+    target = _edit_target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    _check_guided(label, given, guiding)
+    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    x = image_of(loaded.space, image, resize)
+    if box is not None:
+        holes = _box(loaded.space, box)
+    else:
+        holes = image_of(loaded.space, str(mask), resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
+    filling = inpainting(loaded.transport, x, holes, **options)
+    with precision_of(loading):
+        result = _drawn(filling, condition, n, seed, loading.batch, target, placing)
+    show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
+
+
+def _box(space: Space, text: str) -> Tensor:
+    import torch
+
+    height, width = space.shape[1:]
+    top, left, bottom, right = numbers("--box", text, 4)
+    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+        limits = f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
+        raise UsageError(f"--box {text} is no part of {height} x {width} pixels (height x width): expected {limits}.")
+    holes = torch.zeros(height, width, dtype=torch.bool)
+    holes[top:bottom, left:right] = True
+    return holes
+
+
+@app.command(group=USE, sort_key=5)
+def upscale(
+    run: RunFolder,
+    image: Image,
+    *,
+    n: N = 4,
+    seed: Seed = 0,
+    rounds: Rounds = None,
+    label: Label = None,
+    given: Given = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: Grid = None,
+    placing: Placing = PLACED,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Enlarge an image to the model's size.
+
+    The image must be smaller by a whole factor; averaged over blocks of pixels, each result is that image (DDNM).
+    Iterative models only. Steps are ancestral unless --solver names another solver. Example:
+    `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`
+
+    Args:
+        label: A class by number or name; default: without one.
+    """
+    import torch
+
+    from pushforward.data.images.image_set import read_image
+    from pushforward.editing import edited_condition, super_resolution
+
+    loaded = configured_run(run, loading, solving, guiding)
+    options = _choices(loaded, solving, rounds)
+    target = _edit_target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    _check_guided(label, given, guiding)
+    condition = edited_condition(loaded.transport, condition_of(loaded, label, given))
+    channels, height, width = loaded.space.shape
+    pixels = read_image(Path(image), channels)
+    factor = height // pixels.shape[1]
+    if factor < 2 or (pixels.shape[1] * factor, pixels.shape[2] * factor) != (height, width):
+        sizes = [f"{height // f} x {width // f}" for f in range(2, min(height, width) + 1) if height % f == 0 == width % f]
+        raise UsageError(
+            f"{image} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}; "
+            f"expected an image smaller by a whole factor: {' or '.join(sizes[:4])}."
+        )
+    enlarging = super_resolution(loaded.transport, torch.from_numpy(pixels).float() / 255, **options)
+    with precision_of(loading):
+        result = _drawn(enlarging, condition, n, seed, loading.batch, target, placing)
+    show(result | {"factor": factor}, json, lambda r: r["out"])
+
+
+def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
+    """The solver, where one was asked for, and the rounds, of a model that can keep part of an image.
+
+    Raises:
+        UsageError: For another model.
+    """
+    from pushforward.transports import has_steps
 
     transport = run.transport
-    if files is None:
-        return editing.interpolate_seeds(transport, *pair, frames, condition, **options), {"seeds": list(pair)}
+    if not has_steps(transport):
+        raise UsageError(
+            f"{run.folder} holds a one-call model ({run.spec['family']}) or one in a latent space, which has no noise levels of "
+            "pixels to keep part of an image. Use a diffusion or flow model; `pushforward vary` and `interpolate` take any model."
+        )
     check_images(run)
-    first, last = (image_of(run.space, file, resize) for file in files)
-    x = editing.between(transport, (first, last), frames, condition, autoencoder=coder_of(run), events=_event, **options)
-    errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], first), (x[-1], last))]
-    better = "; more --steps help" if has_steps(inner_of(transport)) else ""
-    say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
-    return x, {"end_errors": errors}
+    return {"solver": transport.solver if solving.solver is not None else None} | ({} if rounds is None else {"rounds": rounds})
 
 
-def _pair(text: str) -> tuple[int, int]:
-    try:
-        first, second = (int(word) for word in text.split(","))
-    except ValueError:
-        raise UsageError(f'--seeds takes two whole numbers, such as 0,1; got "{text}".') from None
-    return first, second
+@app.command(group=USE, sort_key=6)
+def invert(
+    run: RunFolder,
+    images: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
+    *,
+    resize: Resize = False,
+    steps: Annotated[int, Parameter(group=SAMPLES)] = 300,
+    starts: Annotated[int, Parameter(group=SAMPLES)] = 8,
+    seed: Annotated[int, Parameter(group=SAMPLES)] = 0,
+    label: Label = None,
+    given: Given = None,
+    out: Out = None,
+    placing: Placing = PLACED,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Find the noise whose samples are nearest to images.
+
+    The search improves the best of many random noise vectors z by gradient descent. For models that sample in one network call:
+    GANs and VAEs. A diffusion model or flow needs no search: `interpolate` and `vary` solve from the image to its noise.
+    Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
+
+    Args:
+        images: The image files.
+        steps: Updates of z; 0 takes the best of the random ones.
+        starts: How many z are improved for each image; the best is kept.
+        seed: The seed of the random z, which differ from those of `sample`.
+        label: A class by number or name; default: for each image the one that fits best.
+        out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
+    """
+    import torch
+
+    from pushforward import editing
+    from pushforward.conditions.kind import cells_of
+
+    loaded = loaded_run(run, loading)
+    _check_one_call(loaded, "`interpolate` and `vary` solve from an image to its noise, which needs no search")
+    check_images(loaded)
+    target = target_of(loaded, out, f"invert-{Path(images[0]).stem}", 3 * len(images), placing, (".png", ".npz"))
+    x = torch.stack([image_of(loaded.space, file, resize) for file in images])
+    condition, search = condition_of(loaded, label, given), editing.Search(steps, starts)
+    say(f"images whose z is searched for: {len(images)} ...")
+    with precision_of(loading):
+        nearest = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch))
+    _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
+    cells = cells_of(loaded.space.conditions, nearest.condition, len(images))
+    errors = zip(images, nearest.error.tolist(), nearest.first.tolist(), cells, strict=True)
+    rows = [dict(zip(("file", "error", "error_of_random_z", "condition"), row, strict=True)) for row in errors]
+    show({"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows}, json, _inversion_table)
+
+
+def _check_one_call(run: Run, advice: str) -> None:
+    from pushforward.transports import has_steps, inner_of
+
+    if has_steps(inner_of(run.transport)):
+        raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {advice}.")
+
+
+def _write_inversion(path: Path, space: Space, files: tuple[str, ...], x: Tensor, inversion: Inversion, zoom: int | None) -> None:
+    import numpy as np
+
+    from pushforward.files import replacing
+
+    given, inverted = space.quantise(x), space.quantise(inversion.x)
+    if path.suffix.lower() == ".png":
+        gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
+        return save_picture(enlarged(np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:]), 3, zoom), path)
+    arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": inverted, "error": inversion.error.numpy()}
+    arrays |= {"files": np.array(files), **{name: part.numpy() for name, part in (inversion.condition or {}).items()}}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _inversion_table(r: dict[str, Any]) -> str:
+    rows = [["image", "difference", "best random z", *r["images"][0]["condition"]]]
+    for image in r["images"]:
+        numbers = [f"{image['error']:.3f}", f"{image['error_of_random_z']:.3f}"]
+        rows.append([image["file"], *numbers, *map(str, image["condition"].values())])
+    return f"{columns(rows)}\ndifferences: RMS, in standard deviations of the data\n{r['out']}"
+
+
+@app.command(group=INSPECT, sort_key=3)
+def truncation(
+    run: RunFolder,
+    *,
+    limits: Annotated[str, Parameter(group=EVALUATION)] = "0.25,0.5,0.75,1,1.5,2",
+    n: Compared = None,
+    repeats: Repeats = 3,
+    seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Score a GAN or VAE at several truncations of its noise.
+
+    Truncation limits the size of every number of the noise z. Smaller limits give less varied samples, which look better down to
+    a limit that depends on the model; `sample --truncation` draws at one. Example:
+    `pushforward truncation runs/digits-gan --out curve.png`
+
+    Args:
+        limits: Largest sizes of any number of z, separated by commas.
+        seed: Added to the seeds of all samplings.
+        out: A .png of the curve; default: none is drawn.
+    """
+    from pushforward.data import ImageSpace
+    from pushforward.evaluation.curves import truncation_curve, truncation_picture
+    from pushforward.evaluation.models import data_of
+    from pushforward.outputs import check_target
+
+    wanted = numbers("--limits", limits, limits.count(",") + 1, float)
+    loaded, target = loaded_run(run, loading), None if out is None else Path(out)
+    _check_one_call(loaded, "guidance makes its samples closer to a label: `sample --scale 2 --label LABEL`")
+    if target is not None:
+        if target.suffix.lower() != ".png":
+            raise UsageError(f'The curve is drawn as a .png, not "{target}"; choose another --out. --json prints its numbers.')
+        check_target(target, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
+    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch}
+    options["watch"] = lambda limit: say(f"scoring z {'as it is' if limit is None else f'truncated to {limit:g}'} ...")
+    with precision_of(loading):
+        curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
+    if target is not None:
+        save_picture(truncation_picture(curve), target)
+    show({"out": out, **curve.to_plain()} if json else None, json, lambda _: _curve_table(curve, out))
+
+
+def _curve_table(curve: TruncationCurve, out: str | None) -> str:
+    names = [name for name in ("precision", "recall", "density", "coverage", "frechet") if name in curve.points[0].scores]
+    rows = [["limit", *(curve.metrics[name].label for name in names)]]
+    scored = [("none" if point.limit is None else f"{point.limit:g}", point.scores) for point in curve.points]
+    for title, scores in [*scored, ("real data", curve.floors)]:
+        spreads = [scores[name].spread for name in names]
+        ends = ["" if spread is None else f" ± {spread:.2g}" for spread in spreads]
+        rows.append([title, *(f"{scores[name].number:.3f}{end}" for name, end in zip(names, ends, strict=True))])
+    settings = curve.settings
+    footing = f"n = {settings.n} on either side, {settings.repeats} samplings; features: {settings.features}"
+    return "\n".join([columns(rows), "", footing, *([out] if out else [])])

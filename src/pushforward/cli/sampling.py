@@ -1,68 +1,51 @@
-"""The verb sample, and what it shares with other verbs that draw from a run: loading, configuring, where samples go."""
+"""The verbs sample and impute, and what other verbs that draw from a run share: loading, configuring, where samples go."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.given import condition_of
-from pushforward.cli.groups import (
+from pushforward.cli.inputs import column_names, condition_of, device_of, numbers
+from pushforward.cli.options import (
     AS_IT_IS,
+    AT_LEAST_1,
+    DATA,
     NEWEST,
     OUTPUT,
     PLACED,
+    SAMPLES,
     UNGUIDED,
     USE,
+    Devices,
     Given,
     Guiding,
     Json,
     Label,
     Loading,
     N,
+    Out,
+    Overwrite,
     Placing,
     RunFolder,
     Seed,
     Solving,
 )
-from pushforward.cli.launching import check_spread
-from pushforward.cli.parsing import check_plugins, device_of
-from pushforward.cli.sharing import UNSPREAD, Spreading
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from PIL import Image
     from torch import Tensor
 
     from pushforward.data import Space
+    from pushforward.editing.imputation import Imputed
     from pushforward.training import Run
-    from pushforward.transports import Transport
-
-__all__ = [
-    "check_images",
-    "condition_of",
-    "configured_run",
-    "draw_edited",
-    "edit_target",
-    "editing_condition",
-    "enlarged",
-    "free_name",
-    "image_of",
-    "interval_of",
-    "loaded_run",
-    "precision_of",
-    "sample",
-    "save_picture",
-    "say_if_unfinished",
-    "target_of",
-]
 
 
 @app.command(group=USE, sort_key=1)
@@ -75,11 +58,11 @@ def sample(
     given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    out: Out = None,
     placing: Placing = PLACED,
     json: Json = False,
     loading: Loading = NEWEST,
-    spread: Spreading = UNSPREAD,
+    devices: Devices = None,
 ) -> None:
     """Draw new samples from a run.
 
@@ -92,18 +75,21 @@ def sample(
         out: .png (grid), no ending (folder of PNGs), .npz, .gif (noise to data), .csv for vectors and tables; of tables also .tsv
             and .parquet. Default: a new file in RUN/samples.
     """
-    check_spread(spread)
     loaded = configured_run(run, loading, solving, guiding)
-    say_if_unfinished(loaded)
+    from pushforward.evaluation.models import source_of, starts
+    from pushforward.evaluation.run_results import unfinished_warnings
     from pushforward.outputs import draw_to
     from pushforward.transports.rejection import counted, named_constraints
 
-    say_if_starts_repeat(loaded, n)
+    for sentence in unfinished_warnings(loaded):
+        say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
+    origin, count = source_of(loaded), starts(loaded)
+    if origin is not None and count is not None and n > count:
+        say(f"{loaded.folder} starts from {count:,} different held-out examples of {origin.data}: {n:,} samples repeat")
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
-    condition = condition_of(loaded, label, given)
-    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
+    condition, to = condition_of(loaded, label, given), {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading), counted() as tally:
-        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
+        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)  # type: ignore[arg-type]
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
     if tally.drawn:
         result["drawn_again"] = tally.share
@@ -113,28 +99,10 @@ def sample(
     show(result, json, lambda r: r["out"])
 
 
-def say_if_starts_repeat(run: Run, n: int) -> None:
-    """Say of a flow that starts from other data than noise when there are fewer held-out examples to start from than samples."""
-    from pushforward.evaluation.models import source_of, starts
-
-    source, count = source_of(run), starts(run)
-    if source is not None and count is not None and n > count:
-        say(f"{run.folder} starts from {count:,} different held-out examples of {source.data}: {n:,} samples repeat")
-
-
-def say_if_unfinished(run: Run) -> None:
-    """Say of which step the weights are where a run's training has not ended."""
-    from pushforward.evaluation.run_results import unfinished_warnings
-
-    for sentence in unfinished_warnings(run):
-        say(f"{run.folder}, step {run.state['step']:,}: {sentence}")
-
-
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     """The run with the weights that were asked for, on its device."""
     from pushforward.training.runs.folder import check_run
 
-    check_plugins(loading.plugin)
     check_run(run)
     from pushforward.training import load  # imports torch
 
@@ -146,41 +114,29 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
     """The run with the solver, guidance or truncation that the command line asks for; see `Run.configured`."""
     loaded = loaded_run(run, loading)
     from pushforward.training.runs.folder import checkpoint_in
+    from pushforward.transports import has_steps, inner_of
 
-    options: dict[str, Any] = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
-    options["interval"] = interval_of(guiding.interval)
+    options: dict[str, Any] = {**dataclasses.asdict(solving), **guidance_of(guiding)}
     if guiding.weaker is not None:
         folder, checkpoint = checkpoint_in(guiding.weaker)
         options["weaker"] = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
     configured = loaded.configured(**options)
     for note in configured.warnings[len(loaded.warnings) :]:
         say(f"note: {note}")
-    _report_what_was_learned(configured, solving)
+    flow = inner_of(configured.transport)
+    if has_steps(flow) and (solving.steps is not None or solving.grid is not None):
+        steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
+        if getattr(flow, "learned", None) is not None:
+            say(f"{steps} have the times and coefficients that `pushforward tune --what table` learned")
+        elif flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
+            say(f"{steps} fall where `pushforward tune` learned them")
     return configured
 
 
-def _report_what_was_learned(run: Run, solving: Solving) -> None:
-    from pushforward.transports import has_steps, inner_of
-
-    flow = inner_of(run.transport)
-    if not has_steps(flow) or solving.grid not in (None, "learned", "table") or (solving.grid, solving.steps) == (None, None):
-        return
-    steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
-    if getattr(flow, "learned", None) is not None:
-        say(f"steps have the times and coefficients that `pushforward tune --what table` learned for {steps}")
-    elif flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
-        say(f"steps fall where `pushforward tune` learned them for {steps}")
-
-
-def interval_of(text: str | None) -> tuple[float, float] | None:
-    """Two noise levels, such as 0.2:5, as numbers."""
-    if text is None:
-        return None
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise UsageError(f'--interval takes two noise levels sigma/alpha, such as 0.2:5; got "{text}".') from None
+def guidance_of(guiding: Guiding) -> dict[str, Any]:
+    """The options of guidance, with the two noise levels of an interval such as 0.2:5 as numbers."""
+    interval = None if guiding.interval is None else numbers("--interval", guiding.interval, 2, float, ":")
+    return {**dataclasses.asdict(guiding), "interval": interval}
 
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
@@ -190,32 +146,24 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
 
-def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
-    """A file in the run's ``samples`` folder whose name is not taken."""
-    from pushforward.outputs import usual_ending
-
-    ending, number = ending or usual_ending(run.space)[1:], 1
-    path = run.folder / "samples" / f"{stem}.{ending}"
-    while path.exists():
-        number += 1
-        path = path.with_name(f"{stem}-{number}.{ending}")
-    return path
-
-
 def target_of(run: Run, out: str | None, stem: str, tiles: int, placing: Placing, endings: Sequence[str] | None = None) -> Path:
     """Where a result goes, refused before any work where it is taken or cannot be.
 
     Args:
-        run: The run that it comes from, in whose folder the default lies.
+        run: The run that it comes from, in whose folder the default lies: a file whose name is not taken.
         out: What was asked for.
         stem: The default's name.
         tiles: Images of the picture.
         placing: How it is written.
-        endings: The endings that the verb writes; None for all of the space's.
+        endings: The endings that the verb writes, the default's first; None for all of the space's.
     """
-    from pushforward.outputs import check_target
+    from pushforward.outputs import check_target, usual_ending
 
-    target = Path(out) if out else free_name(run, stem)
+    ending, number = usual_ending(run.space) if endings is None else endings[0], 1
+    target = Path(out) if out else run.folder / "samples" / f"{stem}{ending}"
+    while out is None and target.exists():
+        number += 1
+        target = target.with_name(f"{stem}-{number}{ending}")
     if endings is not None and target.suffix.lower() not in endings:
         raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.noun}s, not "{target}"; choose another --out.')
     check_target(target, run.space, tiles, placing.overwrite, placing.zoom)
@@ -224,7 +172,7 @@ def target_of(run: Run, out: str | None, stem: str, tiles: int, placing: Placing
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture to a PNG file, which appears whole."""
-    from pushforward.replacing import replacing
+    from pushforward.files import replacing
 
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG")
@@ -246,48 +194,12 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     return torch.from_numpy(pixels).float() / 255
 
 
-def editing_condition(
-    run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
-) -> dict[str, Any] | None:
-    """The condition for editing, where guidance needs one."""
-    if label is None and given is None and guiding.scale is not None and needed:
-        raise UsageError("--scale guides towards a label: give --label as well (or --given).")
-    return condition_of(run, label, given)
-
-
-def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:
-    """Where edited images go; no .gif."""
-    if out and Path(out).suffix.lower() == ".gif":
-        raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
-    return target_of(run, out, stem, n, placing)
-
-
 def check_images(run: Run) -> None:
     """Refuse a model of other data where image files are given."""
     if not run.space.has_pixels:
-        raise UsageError(
-            f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images. "
-            f"{instead_of_images(run.space)}"
-        )
-
-
-def instead_of_images(space: Space) -> str:
-    """What a model of rows or vectors does in place of editing images."""
-    between = "`interpolate --seeds 0,1` goes from one sample to another"
-    if not space.names:
-        return f"{between}, `sample --seed` draws others."
-    name = space.names[0]
-    return f"`sample --given {name}=VALUE` draws rows with known values, `impute` fills in missing cells, and {between}."
-
-
-def draw_edited(
-    edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing
-) -> dict[str, Any]:
-    """Write the samples of a transport that edits, and what is reported of them."""
-    from pushforward.outputs import draw_to
-
-    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
-    return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
+        others = "`sample --given` draws rows with known values, `impute` fills in missing cells, " if run.space.names else ""
+        between = f"{others}`interpolate --seeds 0,1` goes from one sample to another"
+        raise UsageError(f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images. {between}.")
 
 
 def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
@@ -295,3 +207,78 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
     from pushforward.pictures import grid_picture, legible
 
     return grid_picture(images, columns, scale=zoom or legible(images))
+
+
+@app.command(group=USE, sort_key=4)
+def impute(
+    run: RunFolder,
+    table: Annotated[str, Parameter(group=DATA)],
+    *,
+    out: Annotated[str, Parameter(group=OUTPUT)],
+    only: Annotated[str | None, Parameter(group=DATA)] = None,
+    draws: Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1)] = 1,
+    seed: Seed = 0,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Fill in the missing cells of a table.
+
+    Each row's missing cells are drawn from the model, given its other cells, again where they break a constraint of the table.
+    All other cells stay byte for byte. Every gap is filled; where a gap of a column means that there is no such value, name the
+    columns to fill by --only: gaps of others stay, and the model is given that these values are missing. Example:
+    `pushforward impute runs/people-flow people.csv --out full.csv`
+
+    Args:
+        table: A file as training reads it, with the model's columns in any order; other columns are left alone. Without a line
+            of names it has the model's columns in their order.
+        only: The columns to fill, such as age,income; default all.
+        out: The file to write; with several draws full-1.csv, full-2.csv, ...
+        draws: How many files are drawn; how they differ shows how certain the values are.
+    """
+    loaded, path = configured_run(run, loading, solving, guiding), Path(out)
+    from pushforward.editing import impute as filled_in
+
+    targets = [path] if draws == 1 else [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
+    if (Path(table).suffix.lower() == ".parquet") != (path.suffix.lower() == ".parquet"):
+        raise UsageError(f"{table} and --out {path}: expected both to be Parquet files, or both files of text.")
+    taken = [str(target) for target in targets if target.exists()]
+    if taken and not overwrite:
+        raise UsageError(f"{', '.join(taken)}: there is such a file already. Choose another --out, or add --overwrite.")
+    chosen = None if only is None else column_names(only, "--only")
+    with precision_of(loading):
+        imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)
+    for draw, target in enumerate(targets):
+        imputed.write(target, draw)
+    report = {"out": [str(target) for target in targets], "seed": seed, **_imputed(imputed)}
+    show(report, json, lambda r: "\n".join(r["out"]))
+
+
+def _imputed(imputed: Imputed) -> dict[str, Any]:
+    """What was filled in, and which rows break constraints; said on the terminal as well."""
+    from pushforward.data.tables.imputation_io import GappyFile
+    from pushforward.data.tables.parse_errors import some
+    from pushforward.transports.rejection import named_constraints
+
+    cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
+    columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
+    say(
+        f"filled cells: {cells:,} in {rows:,} of {len(imputed.missing):,} rows; "
+        + some(f"{n:,} of {f}" for f, n in columns.items())
+    )
+    if imputed.absent:
+        say(f"note: columns of the model that the table lacks count as missing, and are not written: {some(imputed.absent)}")
+    report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
+    of_file = isinstance(imputed.source, GappyFile)
+    lines = imputed.source.numbers if of_file else range(len(imputed.missing))  # type: ignore[union-attr]
+    if imputed.space.constraints:
+        report["drawn_again"] = imputed.drawn_again
+        say(f"{imputed.drawn_again:.1%} of the drawn rows broke {named_constraints(imputed.space)} and were drawn again")
+        for name, why in (("unmet", "after all draws"), ("given_unmet", "by the cells they had")):
+            report[name] = [lines[row] for row in getattr(imputed, name)]
+            if report[name]:
+                broken = some(imputed.broken(getattr(imputed, name)))
+                say(f"{'lines' if of_file else 'rows, from 0,'} that break {broken} {why}: {some(report[name])}")
+    return report

@@ -1,71 +1,61 @@
-"""What every verb shares: the application, option types, and how results and events are printed."""
+"""What every verb shares: the application, and how results, events and errors are printed."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-from pushforward.cli.groups import INSPECT
-
-__all__ = [
-    "Lasting",
-    "app",
-    "columns",
-    "command",
-    "data_app",
-    "first_line",
-    "list_app",
-    "say",
-    "show",
-    "typed",
-]
+from pushforward.cli.options import INSPECT
 
 typed: list[str] = []
 """The words of the command line that is running."""
-_NEEDED = {
-    ("train", "--recipe"): "a recipe, such as: pushforward train flow --data digits (see: pushforward list recipes)",
-    ("resume", "--run"): "a run's folder, such as: pushforward resume runs/digits-flow (see: pushforward list runs)",
-    ("distil", "--run"): "a run's folder, such as: pushforward distil runs/digits-flow --budget 60s (see: pushforward list runs)",
-    ("sample", "--run"): "a run's folder, such as: pushforward sample runs/digits-flow (see: pushforward list runs)",
-    ("evaluate", "--run"): "a run's folder, such as: pushforward evaluate runs/digits-flow (see: pushforward list runs)",
-    ("interpolate", "--run"): "a run's folder, such as: pushforward interpolate runs/digits-flow --seeds 0,1",
-    ("invert", "--run"): "a run's folder and images, such as: pushforward invert runs/digits-gan three.png",
-    ("invert", "--images"): "images after the run, such as: pushforward invert runs/digits-gan three.png",
-    ("truncation", "--run"): "a run's folder, such as: pushforward truncation runs/digits-gan",
-    ("nearest", "--run"): "a run's folder, such as: pushforward nearest runs/digits-gan",
-    ("vary", "--run"): "a run's folder and an image, such as: pushforward vary runs/mnist-flow seven.png",
-    ("vary", "--image"): "an image after the run, such as: pushforward vary runs/mnist-flow seven.png",
-    ("inpaint", "--run"): "a run's folder and an image, such as: pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28",
-    ("inpaint", "--image"): "an image after the run, such as: pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28",
-    ("upscale", "--run"): "a run's folder and a small image, such as: pushforward upscale runs/mnist-flow small.png",
-    ("upscale", "--image"): "a small image after the run, such as: pushforward upscale runs/mnist-flow small.png",
-    ("impute", "--run"): "a run's folder and a table, such as: pushforward impute runs/people-flow people.csv --out full.csv",
-    ("impute", "--table"): "a table after the run, such as: pushforward impute runs/people-flow people.csv --out full.csv",
-    ("impute", "--out"): "a file to write, such as: pushforward impute runs/people-flow people.csv --out full.csv",
-    ("data check", "--data"): "a data set, such as: pushforward data check ./photos (see: pushforward data list)",
-    ("data pack", "--data"): "images and a new folder, such as: pushforward data pack ./photos --out packed",
-    ("data pack", "--out"): "a new folder for the tars, such as: pushforward data pack ./photos --out packed",
+_ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
+_NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
+"""Options that are called otherwise than their arguments."""
+_WHOLE = {
+    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "overwrite", "shard", "stream")},
+    **{
+        f"{name}={value}": f"--{name} {word}"
+        for name in ("header", "table")
+        for value, word in (("True", "yes"), ("False", "no"))
+    },
+    "labelled=False": "--condition none",
+    "labelled=True": "--condition label",
+    "shard=False": "no --shard",
 }
-
-_NO_IMAGES = (
-    "It is for models of images; of a table, pushforward sample RUN --given COLUMN=VALUE draws rows with known values, and "
-    "pushforward impute fills in missing cells."
-)
-RENAMED = {("tune", "--rows"): "--examples"}
-"""Options that are called otherwise now, by verb and old name."""
+"""Options whose value is said in other words, or not at all."""
 
 
 def command() -> str:
     """The command line that is running, quoted so that a shell reads it as it was typed."""
     return shlex.join(["pushforward", *typed])
+
+
+def as_options(message: str) -> str:
+    """A message with options instead of the arguments that stand between backticks; verbs and commands stay.
+
+    Args:
+        message: Such as "Choose another `out`, or add `overwrite=True`.".
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value, whole = match[1], match[2], _WHOLE.get(match[0].strip("`"))
+        if whole is not None or (value is None and name in app):
+            return whole or match[0]
+        if name == "checkpoint" and typed[:1] == ["resume"]:
+            name = "from"
+        word = _NAMES.get(name, f"--{name.replace('_', '-')}")
+        return word if value is None else f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
+
+    return _ARGUMENT.sub(option, message)
 
 
 def _error(error: CycloptsError) -> str:
@@ -74,42 +64,8 @@ def _error(error: CycloptsError) -> str:
         words = shlex.join(error.unused_tokens or ())
         return f"error: {verb}: there is no place for {words}. Everything but the first word is an option, such as --data digits."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name, wrong = error.argument.name, _mistyped(verb)
-        if (verb, name) == ("distil", "--run") and any(word.split("=")[0] == "--teacher" for word in typed):
-            return "error: distil takes its teacher as the argument: pushforward distil RUN. --teacher belongs to train."
-        if wrong:
-            return f"error: {wrong}"
-        if verb == "distil" and "--dry-run" in typed:
-            return "error: distil has no --dry-run: pushforward train distil --teacher RUN --dry-run says what training needs."
-        if name in ("--image", "--images"):
-            return f"error: {verb} needs {_NEEDED[verb, name]}. {_NO_IMAGES}"
-        if (verb, name) in _NEEDED:
-            return f"error: {verb} needs {_NEEDED[verb, name]}."
-    if isinstance(error, UnknownOptionError):
-        option = (error.token.keyword or error.token.value).split("=")[0]
-        if (verb, option) in RENAMED:
-            return f"error: {_renamed(verb, option)}"
-    if isinstance(error, UnknownCommandError):
-        return f"error: {error} All of them: {' '.join(['pushforward', *verb.split(), '--help'])}"
+        return f"error: {verb} needs {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
     return f"error: {error}"
-
-
-def _mistyped(verb: str) -> str:
-    """A sentence about the first option that no verb of this name has but that is close to one it has."""
-    part = functools.reduce(lambda outer, name: outer[name], verb.split(), app)
-    known = [name for argument in part.assemble_argument_collection() for name in argument.names]
-    for word in typed:
-        name = word.split("=")[0]
-        if (verb, name) in RENAMED:
-            return _renamed(verb, name)
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-        if name.startswith("--") and name not in known and close:
-            return f'Unknown option {name}. Did you mean "{close[0]}"?'
-    return ""
-
-
-def _renamed(verb: str, option: str) -> str:
-    return f"Unknown option {option}: {verb} calls it {RENAMED[verb, option]} now."
 
 
 app = App(

@@ -1,25 +1,41 @@
-"""The verbs that train one model: train and resume; and the loop around every training."""
+"""The verbs that train one model: train, resume and distil; and the loop around every training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+import shlex
+import signal
+import typing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Group, Parameter
 
-from pushforward.cli.announcing import announce
-from pushforward.cli.closing import report_run
-from pushforward.cli.early import check_data, check_recipes
-from pushforward.cli.foreseen import report_needs
-from pushforward.cli.groups import (
+from pushforward.cli.inputs import (
+    amounts,
+    asked_for,
+    check_free,
+    check_names,
+    data_file,
+    device_of,
+    examples,
+    load_plugins,
+    options_of,
+    python_files,
+    recipe_of,
+    settings_of,
+    words,
+)
+from pushforward.cli.options import (
     ALL_DATA,
+    ALONE,
     BUDGET,
     DATA,
     MODEL,
     NO_BUDGET,
     NO_CHANGES,
-    OUTPUT,
     PROCESSES,
     STARTING,
     TRAIN,
@@ -29,42 +45,33 @@ from pushforward.cli.groups import (
     Conditioned,
     Device,
     Flag,
+    Flops,
     Frozen,
     Json,
+    Out,
+    Overwrite,
     Plugins,
     Reading,
     RunFolder,
     Settings,
+    Sharing,
     Track,
 )
-from pushforward.cli.launching import check_sharing, is_first, of_processes
-from pushforward.cli.learned_data import examples
-from pushforward.cli.loop import starting, train_all
-from pushforward.cli.parsing import (
-    FrozenRuns,
-    amounts,
-    asked_for,
-    check_free,
-    check_plugins,
-    data_file,
-    device_of,
-    load_plugins,
-    options_of,
-    python_files,
-    recipe_of,
-    settings_of,
-    words,
-)
-from pushforward.cli.planned import steps_for
-from pushforward.cli.sharing import ALONE, Sharing
-from pushforward.cli.terminal import app, say
+from pushforward.cli.processes import of_processes
+from pushforward.cli.summary import announce, report_needs, report_run
+from pushforward.cli.terminal import app, first_line, say
+from pushforward.environment import launched
+from pushforward.plugins import plugin_options
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
-__all__ = ["resume", "train"]
+Every = Annotated[
+    int | None,
+    Parameter(group=TRAINING, help="Steps between checkpoints; default every two minutes, or every quarter of a short budget."),
+]
 
 
 @app.command(group=TRAIN, sort_key=1)
@@ -81,12 +88,12 @@ def train(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
-    flops: Annotated[str | None, Parameter(group=BUDGET)] = None,
+    flops: Flops = None,
     changes: Changes = NO_CHANGES,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
-    checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
-    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    checkpoint_every: Every = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
     track: Track = None,
     json: Json = False,
     device: Device = "auto",
@@ -108,75 +115,100 @@ def train(
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
         data: A name, a folder, a .tar, .npy, .npz, .csv or Python file: see `pushforward data check --help`. Default: that of
             --teacher, --frozen or --latent, else digits.
-        flops: Budget in floating point operations of training steps: 1e15.
         seed: The seed of all random numbers.
-        checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
-        overwrite: Replace the run that is in --out.
         dry_run: Say what training will need in --devices, then end.
     """
     ends = amounts(budgeting, flops=flops)
-    check_recipes(recipe, plugins=plugin)
-    check_data(None if settings else data, plugin)  # wrong options are named first
-    runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
-    values = settings_of(recipe, settings, options_of("train"))
-    data, files = (None, plugin) if data is None else data_file(data, plugin)
-    plugins, others, start = _files(recipe, files, init)
-    check_free(None if overwrite or dry_run or not is_first() else out)
-    loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
-    budget = _counted(ends, chosen, loaded)
-    if dry_run:
-        check_sharing(sharing)
-        return report_needs(chosen, loaded, budget, sharing, json)
-    options: dict[str, Any] = {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins}
-    options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track}
-    options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
-    report_run(_trained(chosen, loaded, budget | options | of_processes(sharing)), json, len(loaded.train))
-
-
-def _trained(recipe: Recipe, data: Dataset, options: Mapping[str, Any]) -> Run:
-    """The run of a new training."""
-    from pushforward.training import Progress
+    check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
+    from pushforward.training import Progress, load
     from pushforward.training.api import prepare
-
-    trainer = prepare(recipe, data, **options, progress=Progress())
-    with starting(trainer):
-        announce(trainer)
-        (run,) = train_all([trainer])
-    return run
-
-
-def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, Any]:
-    """The budget, of operations in steps."""
-    flops = ends.pop("flops", None)
-    return ends if flops is None else ends | steps_for(flops, recipe, data)
-
-
-def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
-    """Runs by the name of the part that they become; some names have an option of their own."""
     from pushforward.training.frozen_recipes import pairs_of
 
-    return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
-
-
-def _files(recipe: str, plugin: Sequence[str], init: str | None) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those beside that of its recipe, and the run to start from."""
-    from pushforward.training import load
-
-    own = python_files(recipe)
-    start = None if init is None else load(init, plugins=[*own, *plugin])
-    others = [file for file in plugin if Path(file) not in map(Path, own)]
-    return [*own, *others], others, start
-
-
-def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]:
-    """What was asked for of frozen parts and plug-ins, by option."""
-    if not runs:
-        return {"plugin": list(plugins)} if plugins else {}
+    short = {"latent": latent, "teacher": teacher}
+    runs = pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
+    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
+    values = settings_of(recipe, settings, options_of("train"))
+    data, plugin = (None, plugin) if data is None else data_file(data, plugin)
+    others = [file for file in plugin if Path(file) != Path(recipe)]
+    plugins = [*python_files(recipe), *others]
+    start = None if init is None else load(init, plugins=plugins)
+    check_free(None if overwrite or dry_run or launched().rank else out)
+    loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where, plugins=plugins)
+    ends |= steps_for(ends.pop("flops"), chosen, loaded) if "flops" in ends else {}
+    options = of_processes(sharing)
+    if dry_run:
+        return report_needs(chosen, loaded, ends, sharing, json)
+    options |= {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins, "device": where, **ends}
+    options |= {"augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track}
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
-    return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
+    more = {"latent": runs.get("latent"), "frozen": parts, "plugin": others}
+    asked = asked_for(size, changes, values) | {name: value for name, value in more.items() if value}
+    trainer = prepare(chosen, loaded, **options, asked=asked, progress=Progress())
+    report_run(_begun(trainer), json, len(loaded.train))
+
+
+def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
+    """The steps that so many floating point operations allow, which are said, as an option of `prepare`."""
+    from pushforward.training.estimates import steps_within
+
+    steps, each = steps_within(flops, recipe, data)
+    say(f"{recipe.name}: a step takes {each:.3g} floating point operations, so {flops:g} allow {steps:,} steps")
+    return {"steps": steps}
+
+
+def _begun(trainer: Trainer, advice: str = "Start again with --overwrite") -> Run:
+    """The run of a new training; an interruption before its first step says so, and what to do."""
+    try:
+        announce(trainer)
+        (run,) = train_all([trainer])
+        return run
+    except KeyboardInterrupt:
+        if trainer.clock.step:
+            raise
+        raise KeyboardInterrupt(f"no step of {trainer.folder} was done. {advice}") from None
+
+
+def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Run]:
+    """Train until done or interrupted, one after the other or in turns; a signal to end saves and exits 130 or 75.
+
+    Args:
+        trainers: One for each model.
+        turn: Seconds of a turn; None trains one after the other.
+    """
+    from pushforward.evaluation.cost import train_in_turns
+    from pushforward.training.loop.finalize import finished
+    from pushforward.training.loop.signals import interruptible
+
+    with interruptible(trainers), _tidy_terminal(trainers):
+        if turn:
+            if (count := sum(not trainer.done for trainer in trainers)) > 1:
+                say(f"{count} models train in turns of {turn:g} s; the time left of each is that of its own training")
+            runs = train_in_turns(trainers, turn)
+        else:
+            for trainer in trainers:
+                trainer.advance()
+            runs = [finished(trainer) for trainer in trainers]
+    # of several processes one was given the signal, and all have stopped
+    if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(trainer.done for trainer in trainers):
+        for trainer in trainers:
+            if trainer.done:
+                say(f"{trainer.folder} is finished, at step {trainer.clock.step:,}")
+                continue
+            again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
+            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
+        raise SystemExit(130 if number == signal.SIGINT else 75)
+    return runs
+
+
+@contextmanager
+def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for trainer in trainers:
+            trainer.progress.close()
 
 
 @app.command(group=TRAIN, sort_key=2)
@@ -203,28 +235,133 @@ def resume(
     from pushforward.training.runs.folder import check_run
 
     ends = amounts(budgeting)
-    check_plugins(plugin)
     check_run(run)
     from pushforward.training import Progress
     from pushforward.training.api import reopen
 
     options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
-    options["trackers"] = track
-    trainer = reopen(run, **options, device=device_of(device), progress=Progress())
+    trainer = reopen(run, **options, trackers=track, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
 
 
 def _standing(run: str, trainer: Trainer) -> str:
-    """Where a run stands before it continues."""
+    step, total = f"step {trainer.clock.step:,}", trainer.clock.total
     if trainer.ended is not None:
-        return f"{run} has ended by itself at step {trainer.clock.step:,}: {trainer.ended}"
+        return f"{run} has ended by itself at {step}: {trainer.ended}"
     if trainer.done:
-        budget = str(trainer.budget)
-        return f"{run} is finished at step {trainer.clock.step:,} ({budget}); extend it with a larger {budget.split()[0]}"
+        return f"{run} is finished at {step} ({trainer.budget}); extend it with a larger {str(trainer.budget).split()[0]}"
     if not trainer.saved:
         return f"{run} was never saved: starting it from its first step"
-    total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
-    together = f"; {trainer.processes.words}" if trainer.processes.words else ""
-    return f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified{together}"
+    facts = [f"resuming {run} at {step}{f' of {total:,}' if total else ''}", "checkpoint verified", trainer.processes.words]
+    return "; ".join(filter(None, facts))
+
+
+@app.command(group=TRAIN, sort_key=3)
+def distil(
+    run: RunFolder,
+    *,
+    calls: Annotated[int, Parameter(group=MODEL)] = 1,
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    budgeting: Budgeting = NO_BUDGET,
+    finish: Annotated[str | None, Parameter(group=BUDGET)] = None,
+    changes: Changes = NO_CHANGES,
+    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+    checkpoint_every: Every = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    track: Track = None,
+    json: Json = False,
+    device: Device = "auto",
+    sharing: Sharing = ALONE,
+    **settings: Settings,
+) -> None:
+    """Distil a run into one that samples in few network calls.
+
+    The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
+    steps. Without a budget it takes as many training steps as its teacher. The settings
+    of `train distil --help` are taken here as well; with --finish, also those of `train finish --help`. Example:
+    `pushforward distil runs/digits-flow --budget 60s`
+
+    Args:
+        run: The teacher's folder.
+        calls: Network calls for each sample, where sampling names no other number.
+        data: Where the teacher's data is now, if it has moved; default where the teacher read it.
+        finish: Then train it against a critic for so long, such as 10m, in a second run.
+        seed: The seed of all random numbers.
+        out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
+    """
+    from pushforward import recipes
+    from pushforward.training import Budget, Progress, load
+    from pushforward.training.api import check_finish, finisher, student
+
+    load_plugins(plugin, [run])
+    options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
+    options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
+    options |= {"trackers": track, **of_processes(sharing)}
+    check_free(out if out and not overwrite and not launched().rank else None)
+    known, further = (recipes.settings(recipes.named(name)) for name in ("distil", "finish"))
+    names = {name: name.replace("-", "_") for name in settings}
+    later = {name: settings.pop(name) for name, key in names.items() if finish and key in further and key not in known}
+    own, of_finish = settings_of("distil", settings, options_of("distil") - {"calls"}), settings_of("finish", later)
+    seconds, teacher = None if finish is None else Budget.duration(finish), load(run, plugins=plugin)
+    if seconds is not None:
+        check_finish(teacher, out, overwrite, own, of_finish)
+    changed, augment = changes.of_training(), words(changes.augment)
+    trainer = student(teacher, calls=calls, settings=own, changes=changed, out=out, augment=augment, **options)
+    if seconds is None:
+        return report_run(_begun(trainer), json, len(trainer.data.train))
+    given = {"teacher": trainer.folder, "data": options.pop("data"), "budget": finish, **of_finish}
+    given["out"] = f"{trainer.folder}-finished"
+    typed = [word for name, value in given.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
+    then = f"pushforward train finish {shlex.join(typed)}{plugin_options(trainer.content)}"
+    try:
+        result = _begun(trainer)
+    except SystemExit:
+        say(f"then: {then}")
+        raise
+    say(f"{result.folder}: {result.state['step']:,} steps; now against a critic ...")
+    try:
+        second = finisher(result, trainer.data, seconds, of_finish, **options)
+        result = _begun(second, f"Its student is saved. To finish it: {then} --overwrite")
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(*stop.args or [f"the student is saved. To finish it: {then}"]) from None
+    report_run(result, json, len(trainer.data.train))
+
+
+def print_recipe_help(name: str) -> None:
+    """Print the help of `train` with a recipe's own options as panels of their own.
+
+    Args:
+        name: A recipe, or a Python file that holds one.
+
+    Raises:
+        UsageError: For an unknown recipe.
+    """
+    from pushforward import recipes
+    from pushforward.recipes.recipe import GROUPS
+
+    recipe, keyword = recipes.named(name), inspect.Parameter.KEYWORD_ONLY
+    hints = typing.get_type_hints(train, include_extras=True)
+    shown = [part for part in inspect.signature(train).parameters.values() if part.kind is keyword]
+    shown = [part.replace(annotation=hints[part.name]) for part in shown]
+    for option in recipes.settings(recipe).values():
+        place = GROUPS.index(option.group) if option.group in GROUPS else len(GROUPS)
+        kind, default = option.kind, option.default
+        if kind is bool:
+            kind, default = Literal["yes", "no"], "yes" if default else "no"
+        group = Group(f"{recipe.__name__}: {option.group or 'other options'}", sort_key=11 + place)
+        parameter = Parameter(group=group, help=option.help, negative=(), show_default=default is not None)
+        shown.append(inspect.Parameter(option.name, keyword, default=default, annotation=Annotated[kind, parameter]))
+
+    def function(**options: Any) -> None:
+        return None
+
+    function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    function.__annotations__ = {part.name: part.annotation for part in shown}
+    function.__doc__ = train.__doc__
+    page = App(name=f"pushforward train {name}", help=first_line(recipe), help_format="markdown", help_flags=[], version_flags=[])
+    page.default(function)
+    page.help_print([])

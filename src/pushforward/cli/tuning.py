@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pushforward.cli.groups import (
+from pushforward.cli.options import (
+    AT_LEAST_1,
     COMPUTE,
     SOLVER,
     TRAIN,
@@ -25,7 +26,7 @@ from pushforward.cli.groups import (
     Precision,
     RunFolder,
 )
-from pushforward.cli.sampling import configured_run, interval_of, precision_of
+from pushforward.cli.sampling import configured_run, guidance_of, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     from pushforward.training import Run
     from pushforward.transports import Flow
 
-__all__ = ["tune"]
-
-Amount = Annotated[int | None, Parameter(group=TRAINING)]
+Amount = Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)]
 INSTEAD = "dpm"
 """The solver that is tuned where the run's own is stochastic."""
 
@@ -77,31 +76,22 @@ def tune(
         checkpoint: A checkpoint's name; default the newest.
         precision: Precision of the network calls.
     """
-    amounts = _amounts(examples, rounds)
-    guidance = _guidance(what, guiding)
-    loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
-    loaded = configured_run(run, loading, guiding=guiding)
-    learn = _learned_table if what == "table" else _learned_times
-    with precision_of(loading):
-        show(learn(loaded, _flow(loaded, solver, steps), amounts, guidance), json, _text)
-
-
-def _amounts(examples: int | None, rounds: int | None) -> dict[str, int]:
-    """The amounts that were given."""
-    for option, value in (("examples", examples), ("rounds", rounds)):
-        if value is not None and value < 1:
-            raise UsageError(f"--{option} must be at least 1, got {value}.")
-    return {name: value for name, value in (("n", examples), ("rounds", rounds)) if value is not None}
-
-
-def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
-    """The options of guidance for which a table is learned."""
-    given = {name: value for name, value in dataclasses.asdict(guiding).items() if value is not None}
-    if given and what == "times":
+    guidance = {name: value for name, value in guidance_of(guiding).items() if value is not None}
+    if guidance and what == "times":
         raise UsageError("Times are learned without guidance. Learn a table for it: --what table.")
     if guiding.weaker is not None:
         raise UsageError("A table cannot be kept for guidance by another run: leave out --weaker.")
-    return given | ({"interval": interval_of(guiding.interval)} if guiding.interval else {})
+    loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
+    loaded = configured_run(run, loading, guiding=guiding)
+    flow = _flow(loaded, solver, steps)
+    n, turns = (256, 200) if what == "table" else (128, 40)
+    amounts = {"n": examples or n, "rounds": rounds or turns}
+    with precision_of(loading), _watched(loaded, flow, amounts) as watch:
+        if what == "table":
+            facts = _learned_table(loaded, flow, guidance, {**amounts, "watch": watch})
+        else:
+            facts = _learned_times(loaded, flow, {**amounts, "watch": watch})
+    show({"run": str(loaded.folder), "steps": flow.steps, "solver": type(flow.solver).__name__, **facts}, json, _text)
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
@@ -113,63 +103,51 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     if not has_steps(flow):
         raise UsageError(f"{run.folder} holds a one-call model ({run.spec['family']}), which has no steps to tune.")
     if solver is None and flow.solver.stochastic:
-        solver = INSTEAD
-        say(
-            f"{type(flow.solver).__name__}, the run's own solver, is stochastic and cannot be tuned: "
-            f"learning for {solver}. Sample with --solver {solver} --steps {steps}"
-        )
+        solver, own = INSTEAD, type(flow.solver).__name__
+        say(f"{own} is stochastic and cannot be tuned: learning for {solver}. Sample with --solver {solver} --steps {steps}")
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 
 @contextmanager
-def _watched(run: Run, what: str, rounds: int, examples: int) -> Iterator[Callable[[int, float], None]]:
+def _watched(run: Run, flow: Flow, amounts: dict[str, int]) -> Iterator[Callable[[int, float], None]]:
     """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
     from pushforward.training.loop.progress import Progress, duration
 
-    say(f"learning {what} on {examples:,} examples of noise ...")
-    progress, since = Progress(), []
+    rounds, progress, since = amounts["rounds"], Progress(), []
+    say(f"learning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} examples of noise ...")
 
     def watch(number: int, error: float) -> None:
         since.append(time.monotonic())
-        each = (since[-1] - since[0]) / max(1, number - 1)
-        left = duration(each * (rounds - number)) if number > 1 or rounds == 1 else "?"
-        amount = f"{examples:,} example{'' if examples == 1 else 's'}"
-        line = f"round {number:,}/{rounds:,}  {amount}  distance {error:.4f}  {left} left"
+        left = duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number)) if number > 1 or rounds == 1 else "?"
+        line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
     with closing(progress):
         yield watch
 
 
-def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
-    """Learn times and keep them; what is reported."""
+def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, Any]:
     from pushforward.transports.learned_steps import learn_grid
 
-    name, amounts = type(flow.solver).__name__, {"n": 128, "rounds": 40, **amounts}
-    with _watched(run, f"{flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
-        grid = learn_grid(flow, **amounts, watch=watch)  # type: ignore[arg-type]
+    grid = learn_grid(flow, **options)
     errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
     run.store_grid(flow.solver, grid.times, **errors)
-    return {"run": str(run.folder), "steps": flow.steps, "solver": name, "times": grid.times, **errors}
+    return {"times": grid.times, **errors}
 
 
-def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
-    """Learn a table and keep it if it is better; what is reported."""
+def _learned_table(run: Run, flow: Flow, guidance: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     from pushforward.evaluation.curves import training_distance
     from pushforward.training.runs.provenance import data_of_run
     from pushforward.transports.learned_steps import learn_table
 
     known = run.learned_grid(flow.steps, flow.solver)
     distance = training_distance(run.transport, data_of_run(run.folder, run.spec))
-    name, amounts = type(flow.solver).__name__, {"n": 256, "rounds": 200, **amounts}
-    with _watched(run, f"a table for {flow.steps} steps of {name}", amounts["rounds"], amounts["n"]) as watch:
-        learned = learn_table(flow, distance, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
+    learned = learn_table(flow, distance, grids=[known] if known else [], **options)
     errors = {"before": learned.before, "after": learned.after, "to_data": learned.to_data, "checkpoint_step": run.state["step"]}
     if learned.table is not None:
         run.store_table(flow.solver, learned.table, guidance, **errors)
     table = learned.table and dataclasses.asdict(learned.table)
-    facts = {"run": str(run.folder), "steps": flow.steps, "solver": name, "guidance": guidance, "table": table, **errors}
-    return facts | {"stored": table is not None, "summary": str(learned)}
+    return {"guidance": guidance, "table": table, **errors, "stored": table is not None, "summary": str(learned)}
 
 
 def _text(r: dict[str, Any]) -> str:

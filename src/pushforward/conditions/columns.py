@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from pushforward.conditions.kind import ConditionKind, as_numbers
 from pushforward.errors import UsageError, did_you_mean, quoted
 from pushforward.table_column import Column
-from pushforward.warned import warn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -201,7 +201,7 @@ class Known(ConditionKind):
             raise UsageError(f'"{entry}" has {len(cells)} values: expected one, or one for each of {n} samples.')
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells):
-            warn(" ".join(sentences[:MOST]))
+            warn(" ".join(sentences[:MOST]), stacklevel=2)
         coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates

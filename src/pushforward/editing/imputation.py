@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -21,11 +22,10 @@ from pushforward.data.tables.frames import filled_frame, frame_table, is_frame, 
 from pushforward.data.tables.imputation_io import GappyFile, chosen_columns, gappy_values
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
-from pushforward.replacing import replacing
+from pushforward.files import replacing
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.rejection import TURNS, Tally
 from pushforward.transports.transport import finite
-from pushforward.warned import warn
 
 PERIOD = 1_000_000
 """Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond."""
@@ -269,7 +269,7 @@ def _imputed(
     shares = tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist())
     imputed = Imputed(out, missing, space, source, *shares)
     if imputed.beyond:
-        warn(imputed.beyond)
+        warn(imputed.beyond, stacklevel=2)
     return imputed
 
 

@@ -31,9 +31,8 @@ from pushforward.extractors import Spaces
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
-from pushforward.pictures import INK, REAL
+from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.records import Record
-from pushforward.scatter import figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.learned_solvers import by_default

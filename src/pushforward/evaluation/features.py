@@ -37,9 +37,9 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier
 from pushforward.extractors.extractor import state_hash
+from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
-from pushforward.replacing import replacing
 
 Cache = str | Path | None | Literal[False]  # A folder, None for the default one (`cache_folder`), or False for none
 

@@ -30,9 +30,9 @@ from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import REPEAT_SEEDS
 from pushforward.evaluation.scores import compared
+from pushforward.files import plain_path
 from pushforward.paths import Source
 from pushforward.registries import RECIPES
-from pushforward.safe_files import plain_path
 from pushforward.training import Run, load
 from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of

@@ -24,9 +24,9 @@ from pushforward.errors import CheckpointError
 from pushforward.evaluation import cost
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
 from pushforward.evaluation.results import ModelResult
+from pushforward.files import opened, read_object
 from pushforward.metrics import Score, describe
 from pushforward.numbers import count, finite, plain
-from pushforward.safe_files import opened, read_object
 from pushforward.training import Run
 from pushforward.training.checkpoint.best import best_of
 from pushforward.training.checkpoint.integrity import latest, step_name, unfinished, weights_hash, weights_of

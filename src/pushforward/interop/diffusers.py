@@ -17,12 +17,10 @@ from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
 from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
+from pushforward.files import check_tensors, parse_json, read_whole, replacing
 from pushforward.networks.embedding import check_condition
 from pushforward.paths import Linear, Tabulated
 from pushforward.paths import Path as Path_of_schedules
-from pushforward.replacing import replacing
-from pushforward.safe_files import check_tensors, read_whole
-from pushforward.strict_json import parse_json
 
 WEIGHTS = "diffusion_pytorch_model"
 """The file names of diffusers for a network's weights."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from pushforward.denoisers import Predicting, Predictor
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import Call, NotAffine, Row, Table, Update, compile_table, with_columns, with_drops
-from pushforward.warned import warn
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,10 @@ class TableCache:
             return compile_table(self.solver, times, denoiser)
         except NotAffine as reason:
             if not self.solver.adaptive:
-                warn(f"The step of {type(self.solver).__name__} is not affine ({reason}): it is run as it is, without a table.")
+                warn(
+                    f"The step of {type(self.solver).__name__} is not affine ({reason}): it is run as it is, without a table.",
+                    stacklevel=2,
+                )
             return reason
 
 

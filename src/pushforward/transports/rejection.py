@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from pushforward.denoisers import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, quoted
 from pushforward.numbers import listing
-from pushforward.warned import warn
 
 TURNS = 100
 """How often a sample is drawn again at most."""
@@ -239,7 +239,8 @@ def warn_between(space: Space, x: Tensor) -> None:
     texts = listing(quoted(constraint.text) for constraint in _broken_by(space, x))
     warn(
         f"{int((~valid).sum()):,} of {len(valid):,} points do not meet {texts}. Points between two seeds cannot be "
-        "drawn again: they are written as they are."
+        "drawn again: they are written as they are.",
+        stacklevel=2,
     )
 
 
@@ -247,7 +248,7 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn of samples in data units that break a constraint still."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(space, int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.")
+        warn(f"{_broken(space, int((~valid).sum()), len(valid), _turns(True))}; they are scored as they are.", stacklevel=2)
 
 
 def named_constraints(space: Space, every: bool = False) -> str:

@@ -25,8 +25,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.frames import is_frame
 from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
-from pushforward.replacing import replacing
-from pushforward.safe_files import plain_path
+from pushforward.files import plain_path, replacing
 
 _GROUPS, _NAMED = 5, 5
 _TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"

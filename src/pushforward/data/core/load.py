@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
+from warnings import warn
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
@@ -19,7 +20,6 @@ from pushforward.data.tables.schema import read_schema
 from pushforward.data.tables.table_dataset import frame_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
-from pushforward.warned import warn
 
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 MOST_WORKERS = 64
@@ -134,7 +134,7 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
     """
     data = read(name_or_path, options)
     if data.table is not None and data.table.sentences:
-        warn("\n".join(data.table.sentences))
+        warn("\n".join(data.table.sentences), stacklevel=2)
     return data
 
 

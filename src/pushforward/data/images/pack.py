@@ -20,8 +20,8 @@ from pushforward.data.core.load import load
 from pushforward.data.images.packed import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.images.streamed import content_hashes
 from pushforward.errors import UsageError, unknown
+from pushforward.files import replacing
 from pushforward.registries import SETS
-from pushforward.replacing import replacing
 
 ENCODINGS = ("png", "npy")
 BLOCK = 1024  # images that are in memory at a time

@@ -21,7 +21,7 @@ import numpy as np
 from pushforward.data.core.example_hashes import Hashes
 from pushforward.data.images.image_file import ARRAYS, ENDINGS
 from pushforward.errors import DataError
-from pushforward.safe_files import plain_path
+from pushforward.files import plain_path
 
 FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
 MAX_JSON = 256 * 2**20

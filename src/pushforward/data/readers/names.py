@@ -12,8 +12,8 @@ from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.packed import refuse_compressed
 from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.errors import DataError, UsageError
+from pushforward.files import plain_path
 from pushforward.registries import READERS
-from pushforward.safe_files import plain_path
 
 
 def register(*readers: Reader) -> None:

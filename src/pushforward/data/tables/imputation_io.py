@@ -16,7 +16,7 @@ from pushforward.data.tables.csv_dialect import Layout, cells_of, has_header
 from pushforward.data.tables.parse_errors import some
 from pushforward.data.tables.string_columns import MISSING, CellRows, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
-from pushforward.safe_files import plain_path
+from pushforward.files import plain_path
 from pushforward.table_column import Column
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.replacing import disk
+from pushforward.files import disk
 from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
 from pushforward.training.checkpoint.integrity import (
     FORMAT,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.replacing import disk, replacing
-from pushforward.safe_files import opened
+from pushforward.files import disk, opened, replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

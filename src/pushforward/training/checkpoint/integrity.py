@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError, RunUsageError, did_you_mean
-from pushforward.safe_files import read_json, read_object
+from pushforward.files import read_json, read_object
 from pushforward.training.checkpoint.disk import sha256, write_json
 from pushforward.training.loop.state import wrong_counter
 

@@ -17,9 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pushforward.errors import CheckpointError
-from pushforward.replacing import disk
-from pushforward.safe_files import check_tensors, read_json
-from pushforward.strict_json import parse_json
+from pushforward.files import check_tensors, disk, parse_json, read_json
 from pushforward.training.checkpoint.contents import commit, fill, prune, staged
 from pushforward.training.checkpoint.disk import bytes_of, check_space, flush, sha256
 from pushforward.training.checkpoint.integrity import is_shard

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.training.checkpoint.integrity import MANIFEST, damaged, read_state
 from pushforward.training.checkpoint.shards import has_shards
 from pushforward.training.checkpoint.shards import read as read_shards

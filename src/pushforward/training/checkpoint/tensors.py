@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import check_tensors
+from pushforward.files import check_tensors
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
 
     Raises:
         OSError: If the file is missing or damaged.
-        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.safe_files.check_tensors`).
+        CheckpointError: If it is no regular file, or its header is damaged (`pushforward.files.check_tensors`).
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

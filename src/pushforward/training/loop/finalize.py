@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pushforward.errors import Diverged
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.training.checkpoint.integrity import step_name, weights_of
 from pushforward.training.checkpoint.stored import load
 from pushforward.training.checkpoint.tensors import restore

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from pushforward.methods.method import Method
 from pushforward.numbers import count
-from pushforward.training.checkpoint.tensors import local
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pushforward.methods.method import Method
 
 IN_A_ROW = 3
 """Skipped steps in a row after which a training has diverged."""
@@ -77,6 +77,10 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def not_finite(methods: Mapping[str, Method]) -> str | None:
     """The first tensor of a state that is not finite, after the name that its method has here; None where all are finite."""
+    import torch
+
+    from pushforward.training.checkpoint.tensors import local
+
     for kind, method in methods.items():
         for name, tensor in method.state_dict().items():
             if not bool(torch.isfinite(local(tensor)).all()):
@@ -86,4 +90,6 @@ def not_finite(methods: Mapping[str, Method]) -> str | None:
 
 def seems_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether the norms of tensors are finite, which is fast to see; a tensor of numbers above 1e19 may not seem so."""
+    import torch
+
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors))).sum()))

@@ -11,10 +11,10 @@ import time
 from abc import ABC, abstractmethod
 from html import escape
 from typing import Any
+from warnings import warn
 
 from pushforward.errors import UsageError
 from pushforward.notebooks import display, in_notebook
-from pushforward.warned import warn
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +77,7 @@ class Silent(Watcher):
 def report(watcher: Watcher, sentences: str) -> None:
     """Say what happened where somebody reads it: where the progress is shown, or else as a warning of Python."""
     if isinstance(watcher, Silent):
-        warn(sentences)
+        warn(sentences, stacklevel=2)
     else:
         watcher.say(f"warning: {sentences}")
 

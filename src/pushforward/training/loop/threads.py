@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.training.checkpoint.disk import write_json
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.training.checkpoint.disk import write_json
 from pushforward.training.loop.budget import Stage
 

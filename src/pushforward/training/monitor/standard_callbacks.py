@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward.data import Dataset
 from pushforward.data.core.keys import permutation
 from pushforward.errors import Diverged
-from pushforward.replacing import disk
+from pushforward.files import disk
 from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.loop.nonfinite import players_in

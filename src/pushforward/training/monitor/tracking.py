@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import read_json, refuse_links
+from pushforward.files import read_json, refuse_links
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.disk import write_json
 from pushforward.training.checkpoint.integrity import step_name
 from pushforward.training.loop.callbacks import Moment, Observer
 from pushforward.training.runs import log
-from pushforward.warned import warn
 
 FILE = "trackers.json"
 """The identities of a run's trackers, in its folder."""
@@ -131,7 +131,8 @@ class Tracked(Observer):
             why = f"{type(error).__name__}: {error}"
             warn(
                 f"The tracker {follower.tracker.name} failed and gets nothing more of {self.folder}, whose training goes on; "
-                f"metrics.jsonl has every step ({why:.300})."
+                f"metrics.jsonl has every step ({why:.300}).",
+                stacklevel=2,
             )
 
     def _start(self, follower: _Follower) -> None:

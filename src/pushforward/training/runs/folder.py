@@ -11,8 +11,7 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
-from pushforward.replacing import disk
-from pushforward.safe_files import refuse_links
+from pushforward.files import disk, refuse_links
 from pushforward.training.runs.run_lock import LOCK, Holding, busy, hold, is_locked
 
 FOLDERS = {

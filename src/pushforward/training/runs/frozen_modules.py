@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError
+from pushforward.files import disk
 from pushforward.methods.method import Method
-from pushforward.replacing import disk
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.contents import fill, seal
 from pushforward.training.checkpoint.disk import sha256

@@ -14,7 +14,7 @@ from typing import Any
 
 from pushforward import solvers, spec
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.safe_files import read_json
+from pushforward.files import read_json
 from pushforward.sampling_options import GUIDANCE, tuning
 from pushforward.solvers import Solver
 from pushforward.training.checkpoint.disk import write_json

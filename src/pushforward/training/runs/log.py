@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pushforward.errors import CheckpointError
-from pushforward.replacing import disk
-from pushforward.safe_files import opened
+from pushforward.files import disk, opened
 from pushforward.training.checkpoint.disk import flush, write_text
 from pushforward.training.loop.nonfinite import Skips
 

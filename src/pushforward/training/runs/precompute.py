@@ -19,9 +19,9 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.precision import network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.files import read_json, read_object
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.method import Method, PrecomputesInputs
-from pushforward.safe_files import read_json, read_object
 from pushforward.training.checkpoint import tensors
 from pushforward.training.checkpoint.disk import appearing, sha256, write_json
 from pushforward.training.distributed.processes import Processes

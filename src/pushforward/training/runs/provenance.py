@@ -14,9 +14,9 @@ from pushforward.data.core.load import read as read_data
 from pushforward.data.core.train_hashes import Seen
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.files import read_object
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
-from pushforward.safe_files import read_object
 from pushforward.training.checkpoint.disk import appearing, sha256
 from pushforward.training.checkpoint.integrity import latest, read_state
 from pushforward.transports import Autoencoder, Transport

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
+from warnings import warn
 
 import torch
 
@@ -19,7 +20,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import drawn_from
-from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, refuse_conditions
+from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training.checkpoint.best import best_name
@@ -33,7 +34,6 @@ from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
 from pushforward.training.runs.provenance import read_seen, seen_by
 from pushforward.training.runs.spec import check_spec, read_spec, recipe_of
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
-from pushforward.warned import warn
 
 
 class Run:
@@ -126,10 +126,9 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite, or breaks a constraint of the data after all its draws.
         """
-        refuse_conditions(n, options, self.space.conditions)
         run = self.configured(**options)
         for sentence in run.warnings[len(self.warnings) :]:
-            warn(sentence)
+            warn(sentence, stacklevel=2)
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:

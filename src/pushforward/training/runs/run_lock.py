@@ -15,7 +15,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError
-from pushforward.safe_files import refuse_links
+from pushforward.files import refuse_links
 from pushforward.training.checkpoint.integrity import latest
 
 LOCK = ".lock"

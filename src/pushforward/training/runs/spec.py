@@ -15,10 +15,10 @@ from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.data.core.train_hashes import seen_in_training
 from pushforward.errors import CheckpointError, MissingExtra
+from pushforward.files import read_json
 from pushforward.methods.method import Method
 from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
-from pushforward.safe_files import read_json
 from pushforward.training.checkpoint.disk import write_json
 from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.torch_generators import seeded

@@ -1,8 +1,14 @@
-"""Whether this process is one of several that a launcher has started for one piece of work; no torch is needed to know."""
+"""Variables of the environment: those of a launcher of several processes, and how OpenMP's threads wait for each other.
+
+No torch is needed. The waiting is chosen when pushforward is imported, which must come before torch: between two parallel parts
+of a computation GNU OpenMP's threads spin, by default for some milliseconds, so that the next part starts at once. Where other
+processes want the same cores, threads that spin hold the cores for which other threads wait.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,3 +67,33 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
     if not text.isdecimal():
         raise UsageError(f'The launcher has set {name}="{text}": expected a whole number.')
     return int(text)
+
+
+SPINS = "2000"
+"""Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)."""
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""With any of them set, the user has chosen."""
+
+_too_late = _chosen = False
+
+
+def choose() -> None:
+    """Set GOMP_SPINCOUNT where the user has set none of `VARIABLES` and torch, which reads it once, has not been imported.
+
+    Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
+    """
+    global _too_late, _chosen
+    if any(name in os.environ for name in VARIABLES):
+        return
+    _too_late = "torch" in sys.modules
+    if not _too_late:
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+        _chosen = True
+
+
+def report() -> str:
+    """The choice and its origin, in words."""
+    if _too_late:
+        return f"OpenMP's default: torch was imported before pushforward, or set GOMP_SPINCOUNT={SPINS} before Python starts."
+    present = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
+    return f"{present} ({'set by pushforward' if _chosen else 'from the environment'})" if present else "OpenMP's default"

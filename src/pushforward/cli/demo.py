@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.announcing import announce
-from pushforward.cli.early import check_data
-from pushforward.cli.going_on import demo_folder
-from pushforward.cli.groups import BUDGET, DATA, MODEL, OUTPUT, TRAIN, TRAINING
-from pushforward.cli.loop import train_all
+from pushforward.cli.inputs import check_names
+from pushforward.cli.options import BUDGET, DATA, MODEL, TRAIN, TRAINING, Out
+from pushforward.cli.summary import announce, nothing_left
 from pushforward.cli.terminal import app, command, say
+from pushforward.cli.training import train_all
+from pushforward.files import read_object, refuse_links
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
     from pushforward.training import Trainer
-
-__all__ = ["demo"]
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0
 """Seconds of a model's turn in two dimensions: all have had one within the first ten seconds."""
 STORY_N = 1000
 """Samples on either side: enough for pictures and for the modes."""
-SQUARE = (-1.5, 1.5, -1.5, 1.5)
-"""Left, right, bottom and top of what is drawn of the circle."""
 REPEATS, STEPS, SEEN = 2, (1, 4, 8), 40_000
 """Less than elsewhere, so that the demo is short: samplings, the steps of quality against calls, and the examples that the
 classifier is trained on, whose accuracy on mnist-5k is 97.7 % then."""
-PICTURES_AFTER = (1, 3)
-"""Turns after which small pictures are printed."""
-STOPPED = (130, 75)
-"""Exit codes of a training that was interrupted, which has said how each run goes on."""
+FILE = "demo.json"
+"""The options of a demo, in its folder from its start."""
 
 
 @app.command(group=TRAIN, sort_key=4)
@@ -50,7 +41,7 @@ def demo(
     budget: Annotated[str, Parameter(group=BUDGET)] = "50s",
     story: Annotated[str, Parameter(group=BUDGET)] = "12s",
     size: Annotated[str | None, Parameter(group=MODEL)] = None,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    out: Out = None,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
 ) -> None:
     """Train GAN, VAE, diffusion and flow on points and on digits.
@@ -72,31 +63,56 @@ def demo(
     from pushforward.training.loop.budget import Budget
 
     seconds, opening_seconds = Budget.duration(budget), Budget.duration(story)
-    check_data(data)
+    check_names((), data=data)
     loaded = load(data or _demo_data())
-    sizes = _sizes(loaded.name, size)
+    # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
+    tiny = ("vae", "ddpm", "flow") if size is None and loaded.name == "mnist-5k" else ()
+    sizes = {family: "tiny" if family in tiny else size or "small" for family in FAMILIES}
     options = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
-    with demo_folder(out, loaded.name, options) as folder, _goes_on(folder):
-        opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-        report = Report(_compared(_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
+    with demo_folder(out, loaded.name, options) as folder:
+        try:
+            opening = _opening(folder / "two-dimensions", opening_seconds, seed)
+            report = Report(_compared(_trainers(folder, loaded, sizes, seconds, seed), loaded, budget), opening)
+        except (SystemExit, KeyboardInterrupt) as stop:
+            say(f"interrupted. To go on with all runs and the page: {command()}")
+            raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
     report.save_all(folder)
     print(f"{report.to_text()}\n\n{folder}/report.html")
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 
 @contextmanager
-def _goes_on(folder: Path) -> Iterator[None]:
-    """Where the demo is interrupted, say what was kept, and that the same command goes on."""
-    try:
-        yield
-    except (SystemExit, KeyboardInterrupt) as stop:
-        if isinstance(stop, SystemExit) and stop.code in STOPPED:
-            say(f"or, for all runs and the page: {command()}")
-        elif any(folder.glob("**/checkpoints/step_*")):
-            say(f"interrupted. To go on with all runs and the page: {command()}")
-        else:
-            say(f"interrupted; nothing was kept. Start again: {command()}")
-        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
+def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder of an unfinished demo with these options, else a new one, in which they are stored; locked meanwhile.
+
+    The folder is removed where the demo fails before anything was saved.
+
+    Args:
+        out: The folder; None takes runs/compare-DATA-report, with -2, -3, ... as needed.
+        data: The data's name.
+        options: Plain values; a demo goes on where all are equal.
+
+    Raises:
+        UsageError: If ``out`` holds something else.
+        CheckpointError: If another demo writes to it, or it holds links.
+    """
+    from pushforward.training.checkpoint.disk import write_json
+    from pushforward.training.runs.folder import Claim, claim
+    from pushforward.training.runs.run_lock import hold
+
+    wanted = json.loads(json.dumps(options))
+    earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
+    places = [Path(out)] if out else sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
+    unfinished = [path for path in places if not (path / "report.html").exists() and read_object(path / FILE) == wanted]
+    if unfinished:
+        refuse_links(unfinished[0], ())
+        begun = Claim(unfinished[0], hold(unfinished[0]))
+        say(f"{unfinished[0]} holds this demo, which was interrupted: it goes on")
+    else:
+        begun = claim(out, f"compare-{data}", "report")
+    with nothing_left(begun.folder):
+        write_json(begun.folder / FILE, dict(options))
+        yield begun.folder
 
 
 def _demo_data() -> str:
@@ -110,13 +126,6 @@ def _demo_data() -> str:
     return "digits"
 
 
-def _sizes(data: str, size: str | None) -> dict[str, str]:
-    """The size of each family's networks."""
-    # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
-    tiny = ("vae", "ddpm", "flow") if size is None and data == "mnist-5k" else ()
-    return {family: "tiny" if family in tiny else size or "small" for family in FAMILIES}
-
-
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
     from pushforward.evaluation.comparison import CAST, compare, story_trainers
@@ -124,22 +133,19 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward.training import Progress
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
-    trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    runs = train_all(trainers, STORY_TURN, _pictures_after(trainers))
+    runs = train_all(story_trainers(folder, seconds, seed=seed, progress=Progress()), STORY_TURN)
     say("measuring the models of the circle: modes, distances, cost")
     comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False, tell=say)
     Report(comparison).save_all(folder)
-    say(_panels(trainers))
+    say(f"the points, and what each model made of them: {folder}/report.html")
     return comparison
 
 
 def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
-    """A trainer for each family on the demo's data, announced."""
     from pushforward.training import Progress
     from pushforward.training.api import prepare, reopen
 
-    progress = Progress()
-    trainers = []
+    progress, trainers = Progress(), []
     for family, size in sizes.items():
         own = folder / family
         if (own / "spec.json").is_file():
@@ -151,57 +157,13 @@ def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: fl
 
 
 def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Comparison:
-    """The trainers' models, trained in turns and scored."""
     from pushforward.evaluation.comparison import compare
     from pushforward.evaluation.cost import TURN
     from pushforward.evaluation.features import kind_of
     from pushforward.extractors.classifier import LastHidden
 
-    runs = train_all(trainers, TURN, _pictures_after(trainers))
+    runs = train_all(trainers, TURN)
     say("measuring: features, floors, scores, cost")
     features = LastHidden(SEEN) if kind_of(data) == "classifier" else None
     less: dict[str, Any] = {"repeats": REPEATS, "curve": STEPS, "features": features}
     return compare({run.name: run for run in runs}, data, **less, budget=f"--budget {budget}", commands=[command()], tell=say)
-
-
-def _pictures_after(trainers: Sequence[Trainer]) -> Callable[[int], None]:
-    """Prints small pictures of the newest samples after some turns."""
-
-    def after(turns: int) -> None:
-        if turns in PICTURES_AFTER:
-            trainers[0].progress.say(_panels(trainers))
-
-    return after
-
-
-def _panels(trainers: Sequence[Trainer]) -> str:
-    """The newest samples of each model, side by side; their files where the terminal has no braille characters."""
-    import numpy as np
-
-    from pushforward.cli.small_pictures import beside
-
-    files = {trainer.folder.name: _newest(trainer.folder) for trainer in trainers}
-    if (sys.stderr.encoding or "").lower().replace("-", "") != "utf8":
-        return f"samples so far: {', '.join(str(file) for file in files.values() if file)}"
-    space, panels = trainers[0].data.space, {}
-    for name, file in files.items():
-        if file is not None:
-            with np.load(file, allow_pickle=False) as stored:
-                drawn = space.drawing(stored["x"])
-            step = int(file.stem.removeprefix("step_"))
-            panels[f"{name}, step {step:,}"] = _panel(drawn)
-    return beside(panels, shutil.get_terminal_size((80, 24)).columns)
-
-
-def _panel(drawn: np.ndarray) -> list[str]:
-    """Points, or two images above each other, as lines of text."""
-    from pushforward.cli.small_pictures import braille_image, braille_points
-
-    if drawn.ndim == 2:
-        return braille_points(drawn[:, :2], SQUARE)
-    return [line for image in drawn[:2] for line in braille_image(image)]
-
-
-def _newest(run: Path) -> Path | None:
-    """The newest samples that a training wrote into its folder."""
-    return max((run / "samples").glob("step_*.npz"), default=None)

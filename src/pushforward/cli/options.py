@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
-
-from pushforward.cli.data_group import DATA, Flag, Header, Reading
-
-__all__ = [
-    "ALL_DATA",
-    "AS_IT_IS",
-    "BUDGET",
-    "COMPUTE",
-    "DATA",
-    "EVALUATION",
-    "INSPECT",
-    "MODEL",
-    "NEWEST",
-    "NO_BUDGET",
-    "NO_CHANGES",
-    "OUTPUT",
-    "PLACED",
-    "PROCESSES",
-    "SAMPLES",
-    "SOLVER",
-    "STARTING",
-    "TRAIN",
-    "TRAINING",
-    "UNGUIDED",
-    "USE",
-    "Budgeting",
-    "Changes",
-    "Conditioned",
-    "Device",
-    "Features",
-    "Flag",
-    "Frozen",
-    "Full",
-    "Given",
-    "Guiding",
-    "Header",
-    "Image",
-    "Json",
-    "Label",
-    "Loading",
-    "N",
-    "Placing",
-    "Plugins",
-    "Precision",
-    "Reading",
-    "Resize",
-    "RunFolder",
-    "Seed",
-    "Settings",
-    "Solving",
-    "Sweeping",
-    "Track",
-]
+from cyclopts.validators import Number
 
 TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
 """The groups of verbs."""
 MODEL = Group("Model", sort_key=10)
+DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
 STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
@@ -73,15 +23,19 @@ GUIDANCE = Group("Guidance", sort_key=70)
 EVALUATION = Group("Evaluation", sort_key=75)
 OUTPUT = Group("Output", sort_key=80)
 COMPUTE = Group("Weights and device", sort_key=90)
+AT_LEAST_1 = Number(gte=1)
 
-Track = Annotated[
-    str | None,
-    Parameter(
-        group=OUTPUT,
-        help="Log to tensorboard, wandb or mlflow too, or several: a,b.",
-    ),
-]
+
+def _files(kind: Any, paths: tuple[str, ...]) -> None:
+    for path in paths:
+        if not Path(path).is_file():
+            raise ValueError(f"There is no file {path}; expected a Python file with parts of your own, or one that a run needs.")
+
+
+Track = Annotated[str | None, Parameter(group=OUTPUT, help="Log to tensorboard, wandb or mlflow too, or several: a,b.")]
 Precision = Literal["auto", "float32", "bfloat16"]
+Header = Literal["yes", "no"]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Plugins = Annotated[
     tuple[str, ...],
     Parameter(
@@ -90,6 +44,7 @@ Plugins = Annotated[
         negative_iterable=(),
         consume_multiple=False,
         show_default=False,
+        validator=_files,
         help="A Python file with parts of your own, or one that a run was trained with; may be repeated.",
     ),
 ]
@@ -105,6 +60,10 @@ Frozen = Annotated[
     tuple[str, ...],
     Parameter(name="--frozen", group=STARTING, negative_iterable=(), consume_multiple=False, show_default=False),
 ]
+Flops = Annotated[
+    float | None,
+    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating point operations of training steps: 1e15."),
+]
 Settings = Annotated[str, Parameter(show=False)]
 """A recipe's own settings, as any other options."""
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
@@ -118,9 +77,26 @@ Conditioned = Annotated[
 ]
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
 Device = Annotated[str, Parameter(group=COMPUTE, help="auto, cpu, cuda or cuda:1.")]
+Devices = Annotated[
+    int | None,
+    Parameter(
+        group=PROCESSES,
+        validator=AT_LEAST_1,
+        help="Start this many processes here, each with a CUDA device of its own or a share of the cores.",
+    ),
+]
 Json = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print the result as JSON.")]
 Full = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print all findings and scores.")]
-N = Annotated[int, Parameter(group=SAMPLES, help="Number of samples.")]
+N = Annotated[int, Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Number of samples.")]
+Compared = Annotated[
+    int | None,
+    Parameter(
+        group=EVALUATION,
+        validator=Number(gte=2),
+        help="How many samples are compared with as many held-out examples; default as many as the data allows.",
+    ),
+]
+Repeats = Annotated[int, Parameter(group=EVALUATION, validator=AT_LEAST_1, help="How often the model is sampled and scored.")]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
 Label = Annotated[str | None, Parameter(group=SAMPLES)]
 Given = Annotated[
@@ -135,6 +111,48 @@ Resize = Annotated[
     bool,
     Parameter(group=MODEL, negative=(), show_default=False, help="Scale and crop images of another size than the model's."),
 ]
+Out = Annotated[str | None, Parameter(group=OUTPUT)]
+Overwrite = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Replace what is there.")]
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True)
+class Reading:
+    """How a data source is read.
+
+    Args:
+        target: A table's column to predict, or vectors' label.
+        given: Columns of numbers that are given, not generated: age,income. NAME:KIND names a kind of condition.
+        header: The first line of a table holds names: yes or no.
+        resize: Make images this wide and high.
+        limit: Use at most this many training examples.
+        download: Fetch a named data set that is not there yet.
+        stream: Read images from disk as they are needed.
+        workers: Threads that read batches from disk ahead; default 1.
+        columns: Columns of a table to keep: age,sex; or names for all.
+        drop: Columns of a table to leave out: id,note.
+        missing: Cells without a value, in place of the usual: "?,NA".
+        schema: A table's kinds: data check --write-schema FILE.
+        constraint: Rows meet it: "end >= start", 'sex != "X"'. Repeatable.
+        table: A .csv of plain numbers is a table: yes or no.
+        copies: Equal rows of a table are split together or apart.
+    """
+
+    target: str | None = None
+    given: str | None = None
+    header: Annotated[Header | None, Parameter(show_choices=False)] = None
+    resize: int | None = None
+    limit: int | None = None
+    download: Flag = False
+    stream: Flag = False
+    workers: int | None = None
+    columns: str | None = None
+    drop: str | None = None
+    missing: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    schema: str | None = None
+    constraint: Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)] = ()
+    table: Annotated[Header | None, Parameter(show_choices=False)] = None
+    copies: Annotated[Literal["together", "apart"] | None, Parameter(show_choices=False)] = None
 
 
 @Parameter(name="*", group=BUDGET)
@@ -151,18 +169,6 @@ class Budgeting:
     steps: str | None = None
     budget: str | None = None
     samples: str | None = None
-
-
-@Parameter(name="*", group=BUDGET)
-@dataclass(frozen=True)
-class Sweeping(Budgeting):
-    """When each training of a comparison ends; at most one of the three.
-
-    Args:
-        budget: Budget in seconds of training, in all: 60s, 10m or 1.5h; several, 15s,30s,60s without spaces, are a sweep.
-    """
-
-    budget: str | None = None
 
 
 @Parameter(name="*", group=TRAINING)
@@ -190,8 +196,7 @@ class Changes:
 
     def of_training(self) -> dict[str, Any]:
         """The settings of `pushforward.Training` that were given."""
-        given = {name: value for name, value in asdict(self).items() if name != "augment"}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if name != "augment" and value is not None}
 
 
 @Parameter(name="*", group=SOLVER)
@@ -244,7 +249,6 @@ class Loading:
         checkpoint: A checkpoint's name; default the newest. best is that with the best samples of a flow map in 1, 2 and 4
             network calls.
         batch: Samples computed at a time.
-        device: auto, cpu, cuda or cuda:1.
         precision: Precision of the network calls.
     """
 
@@ -252,7 +256,7 @@ class Loading:
     checkpoint: str | None = None
     plugin: Plugins = ()
     batch: int = 256
-    device: str = "auto"
+    device: Device = "auto"
     precision: Precision = "float32"
 
 
@@ -263,12 +267,24 @@ class Placing:
 
     Args:
         zoom: Enlarge every pixel this many times; by default small images of a grid become about 64 pixels wide, others stay.
-        overwrite: Replace what is there.
     """
 
     zoom: int | None = None
-    overwrite: Flag = False
+    overwrite: Overwrite = False
 
 
-NO_BUDGET, NO_SWEEP, ALL_DATA, NO_CHANGES = Budgeting(), Sweeping(), Reading(), Changes()
+@Parameter(name="*", group=PROCESSES)
+@dataclass(frozen=True)
+class Sharing:
+    """Several processes that train one model together. Under torchrun, Slurm or Ray they find each other without an option.
+
+    Args:
+        shard: Each process holds a share of weights and optimisers.
+    """
+
+    devices: Devices = None
+    shard: Flag = False
+
+
+NO_BUDGET, ALL_DATA, NO_CHANGES, ALONE = Budgeting(), Reading(), Changes(), Sharing()
 AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()

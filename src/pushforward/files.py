@@ -1,39 +1,105 @@
-"""Files that may come from somebody else: only regular files are opened, and only as much is read as such a file can hold.
+"""Files that may come from somebody else, and files and folders that appear under their name only when they are whole.
 
-A run folder, a checkpoint or a report may have been sent by anybody. Each file is opened without following a link and without
-waiting (a pipe or a device would never end). JSON is parsed strictly and within limits, and the header of a file of tensors is
-checked before its library sees it.
+A run folder, a checkpoint or a report may have been sent by anybody. Only regular files are opened, without following a link and
+without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
+and within limits; the header of a file of tensors is checked by safetensors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import math
 import os
+import re
+import shutil
 import stat
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from pushforward.errors import CheckpointError, DataError
-from pushforward.strict_json import parse_json
+from pushforward.errors import CheckpointError, DataError, UsageError
 
-__all__ = ["check_tensors", "opened", "plain_path", "read_json", "read_object", "read_whole", "refuse_links"]
+MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
+"""Lists and objects of a JSON file, their items, and how deep they are nested."""
+MOST_DIGITS = 100
+"""Digits of a whole number."""
+
+
+def parse_json(content: str | bytes, infinite: bool = False) -> Any:
+    """A JSON text within the limits of this module.
+
+    Args:
+        content: The text.
+        infinite: Whether NaN and Infinity are numbers, as other libraries write them.
+
+    Raises:
+        ValueError: If it is no strict JSON in UTF-8 (a mark of byte order, NaN, an infinite or overlong number, a name that
+            stands twice or half a character are none), or is too large or nested too deeply.
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
+        raise ValueError("it holds too many values")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=float if infinite else _constant, parse_float=_float, parse_int=_whole
+        )
+    except RecursionError:
+        raise ValueError(_DEEP) from None
+    _check_depth(value)
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
+    return value
+
+
+_DEEP = f"it is nested more than {DEEPEST} deep"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return named
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number has more than {MOST_DIGITS} digits")
+    return int(digits)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += [part for part in item.values() if isinstance(part, (dict, list))]
+            elif isinstance(item, list):
+                inner += [part for part in item if isinstance(part, (dict, list))]
+        if not inner:
+            return
+        level = inner
+    raise ValueError(_DEEP)
+
 
 MOST_BYTES = 16 << 20
 """Bytes of a JSON file, and of the header of a file of tensors."""
 MOST_ENTRIES = 100_000
 """Entries of a folder of a run."""
-MOST_TENSORS, MOST_DIMENSIONS = 50_000, 16
-"""Tensors of a file, and dimensions of a tensor."""
-WIDTHS = {
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), 1),
-    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
-    **dict.fromkeys(("U32", "I32", "F32"), 4),
-    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
-}
-"""Bytes of a number, by the names that safetensors has for the types."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -143,46 +209,17 @@ def check_tensors(path: Path) -> None:
         OSError: If the disk does not give it.
         CheckpointError: If it is no regular file, or its header is damaged or larger than a method's can be.
     """
+    from safetensors import SafetensorError, safe_open
+
     with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(length) if 2 <= length <= min(size - 8, MOST_BYTES) else b""
     try:
-        if not header:
-            raise ValueError(f"its header would have {length:,} bytes")
-        entries = parse_json(header)
-        if not isinstance(entries, dict) or len(entries) > MOST_TENSORS:
-            raise ValueError("it lists no tensors, or too many")
-        entries.pop("__metadata__", None)
-        _check_filled([_place(name, entry) for name, entry in entries.items()], size - 8 - length)
-    except ValueError as error:
+        if length > MOST_BYTES:
+            raise SafetensorError(f"its header would have {length:,} bytes")
+        with safe_open(path, "np"):
+            return
+    except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read as tensors (safetensors): {error}. Restore the file.") from error
-
-
-def _place(name: str, entry: Any) -> tuple[int, int]:
-    """Where a tensor begins and ends."""
-    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    width = WIDTHS.get(str(fields.get("dtype")))
-    shape, place = fields.get("shape", ()), fields.get("data_offsets", ())
-    if width is None or not _counts(shape) or not _counts(place) or len(shape) > MOST_DIMENSIONS or len(place) != 2:
-        raise ValueError(f"the tensor {name[:80]!r} has no type, shape or place")
-    if place[1] - place[0] != width * math.prod(shape):
-        raise ValueError(f"the tensor {name[:80]!r} has another size than its shape")
-    return place[0], place[1]
-
-
-def _counts(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 48 for value in values)
-
-
-def _check_filled(places: Iterable[tuple[int, int]], size: int) -> None:
-    end = 0
-    for start, stop in sorted(places):
-        if start != end:
-            raise ValueError("its tensors overlap or leave gaps")
-        end = stop
-    if end != size:
-        raise ValueError("its tensors do not end with the file")
 
 
 def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
@@ -210,3 +247,63 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
                     waiting.append(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 raise _not_plain(Path(entry.path))
+
+
+_PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
+
+
+@contextlib.contextmanager
+def disk(what: Path) -> Iterator[None]:
+    """Within this context a refusal of the disk is a `CheckpointError` that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{what} could not be written: {error.strerror or error}. "
+            "Free space or choose another `out`; what was saved before is intact."
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path of the same ending, which takes the place of ``path`` if all goes well and vanishes if not."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if path.is_dir():
+                _replace_folder(path, temporary)
+            else:
+                os.replace(temporary, path)
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def _replace_folder(path: Path, temporary: Path) -> None:
+    check_replaceable(path)
+    aside = path.with_name(f".old-{os.getpid()}-{path.name}")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
+    names = sorted(entry.name for entry in path.iterdir())
+    numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
+    if path.suffix or numbers != list(range(len(names))):
+        raise UsageError(
+            f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
+            "Choose another `out`, or remove it yourself."
+        )

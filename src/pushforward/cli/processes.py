@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -11,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushforward.cli.sharing import Sharing, Spreading
+from pushforward.cli.options import Sharing
 from pushforward.cli.terminal import app, say
+from pushforward.environment import launched
 from pushforward.errors import UsageError
-from pushforward.launched import launched
 
 TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")
@@ -53,8 +54,6 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from pushforward.cli.meeting import BACKEND
-
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said below
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -64,7 +63,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
         max_nodes=1,
         nproc_per_node=count,
         run_id=uuid.uuid4().hex,
-        rdzv_backend=BACKEND,
+        rdzv_backend=_rendezvous(),
         max_restarts=0,
         start_method="spawn" if entry is None else "fork",
     )
@@ -85,6 +84,27 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     return 0
 
 
+@functools.cache
+def _rendezvous() -> str:
+    """The name of a meeting in a file of this machine; torch's own is a `torch.distributed.TCPStore`, which listens to all."""
+    from torch.distributed import HashStore
+    from torch.distributed.elastic.rendezvous import RendezvousInfo, RendezvousStoreInfo, rendezvous_handler_registry
+    from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
+
+    class OneMachine(StaticTCPRendezvous):
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters.endpoint, 0, 0, 1, parameters.run_id, 0)
+
+        def get_backend(self) -> str:
+            return "file"
+
+        def next_rendezvous(self) -> RendezvousInfo:
+            return RendezvousInfo(HashStore(), 0, 1, RendezvousStoreInfo(self.master_addr, 0))
+
+    rendezvous_handler_registry.register("file", OneMachine)
+    return "file"
+
+
 def _killed(codes: dict[int, int]) -> int | None:
     """The process that was killed, by the exit codes of those that have failed; it could say nothing itself."""
     stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
@@ -95,42 +115,11 @@ def of_processes(sharing: Sharing) -> dict[str, Any]:
     """The arguments of `pushforward.fit` for several processes.
 
     Raises:
-        UsageError: For numbers that cannot be.
+        UsageError: For weights that are divided among a single process.
     """
-    check_sharing(sharing)
-    return {"shard": sharing.shard, "devices": sharing.devices}
-
-
-def check_sharing(sharing: Sharing) -> None:
-    """Refuse numbers of processes that cannot be.
-
-    Raises:
-        UsageError: Naming the option.
-    """
-    _check_devices(sharing.devices)
     if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
         raise UsageError("--shard divides the weights among several processes: give --devices 2 or more, or use torchrun.")
-
-
-def _check_devices(devices: int | None) -> None:
-    if devices is not None and devices < 1:
-        raise UsageError(f"--devices {devices} is no number of processes: give 1 or more.")
-
-
-def check_spread(spread: Spreading) -> None:
-    """Refuse a number of processes that is not the present one.
-
-    Raises:
-        UsageError: Where a launcher has started another number.
-    """
-    _check_devices(spread.devices)
-    if spread.devices not in (None, 1, launched().count):
-        raise UsageError(f"--devices {spread.devices} was given to one of {launched().count} processes: leave it out.")
-
-
-def is_first() -> bool:
-    """Whether this process looks after the run's folder."""
-    return launched().rank == 0
+    return {"shard": sharing.shard, "devices": sharing.devices}
 
 
 def run_in_group(words: Sequence[str]) -> None:

@@ -1,0 +1,355 @@
+"""The verb compare: recipes to train, finished runs and reports, in one report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pushforward.cli.inputs import (
+    amounts,
+    asked_for,
+    check_names,
+    data_file,
+    device_of,
+    load_plugins,
+    python_files,
+    recipe_of,
+    source,
+    typed_options,
+    words,
+)
+from pushforward.cli.options import (
+    ALL_DATA,
+    AT_LEAST_1,
+    DATA,
+    MODEL,
+    NO_BUDGET,
+    NO_CHANGES,
+    TRAIN,
+    TRAINING,
+    Budgeting,
+    Changes,
+    Compared,
+    Conditioned,
+    Device,
+    Features,
+    Flops,
+    Full,
+    Json,
+    Out,
+    Plugins,
+    Reading,
+    Repeats,
+    Track,
+)
+from pushforward.cli.summary import announce, nothing_left
+from pushforward.cli.terminal import app, command, say, show
+from pushforward.cli.training import steps_for, train_all
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.plugins import plugin_options
+from pushforward.registries import RECIPES
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.evaluation import Comparison
+    from pushforward.extractors import Spaces
+    from pushforward.training import Run, Trainer
+
+
+@app.command(group=TRAIN, sort_key=3)
+def compare(
+    models: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
+    *,
+    size: Annotated[str | None, Parameter(group=MODEL)] = None,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    condition: Conditioned = None,
+    reading: Reading = ALL_DATA,
+    budgeting: Budgeting = NO_BUDGET,
+    flops: Flops = None,
+    changes: Changes = NO_CHANGES,
+    seeds: Annotated[int | None, Parameter(group=TRAINING, validator=AT_LEAST_1)] = None,
+    seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    repeats: Repeats = 5,
+    n: Compared = None,
+    features: Features = None,
+    out: Out = None,
+    track: Track = None,
+    json: Json = False,
+    full: Full = False,
+    device: Device = "auto",
+) -> None:
+    """Compare recipes trained under one budget, or finished runs.
+
+    The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
+    their models again, where all were scored alike (same data, n and features). Examples:
+    `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
+    `pushforward compare runs/a-report runs/b-report`
+
+    A sweep, `pushforward compare vae flow --data digits --budget 15s,30s,60s`, trains each recipe once for each of these times.
+    The report says which recipe leads after which time, and draws quality against the time of training.
+
+    Args:
+        models: Recipes (`gan vae ddpm flow`), Python files, run folders, or reports (report.json or its folder); write ./gan
+            for a folder of that name.
+        size: Size of the networks: tiny, small or base; default small.
+        data: The data set; default that of the runs that are named, else digits.
+        seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
+        seed: The first seed; default 0.
+        out: The folder for the report and the new runs; default runs/compare-DATA-report.
+    """
+    _check_models(models, plugin)
+    check_names(plugin, data=data)
+    from pushforward.evaluation.cost import TURN
+    from pushforward.training import load
+
+    load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
+    data, files = (None, plugin) if data is None else data_file(data, plugin)
+    fresh, finished, reports = _sorted(models)
+    own = {**typed_options(budgeting), **typed_options(changes), "--flops": flops, "--size": size, "--seeds": seeds}
+    if not fresh:
+        _refuse({**own, "--seed": seed, "--track": track}, "there is nothing to train: all models are finished runs")
+    if data is None and finished:
+        read = typed_options(replace(reading, download=False))
+        _refuse({**read, "--condition": condition}, "the data is that of the runs; name another one with --data")
+    if reports and not fresh and not finished:
+        _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
+        return _join(reports, out, json, full)
+    if out is not None:
+        _report_folder(out)
+    longest, shorter = _sweep(budgeting)
+    ends = amounts(longest, default="60s", flops=flops)
+    runs = [(name, load(name, plugins=files)) for name in finished]
+    loaded = _shared_data(runs, data, reading, condition)
+    _check_protocol(reports, loaded, n, features)
+    chosen = range(seed or 0, (seed or 0) + (seeds or 1))
+    planned = _planned(fresh, loaded, (size or "small", changes, chosen), shorter, files)
+    if len(planned) + len(runs) + len(reports) == 1:
+        say("one model: it is compared with real data and a model without a network; to rank models, name several")
+    compared: dict[str, Any] = _named(runs, [part["out"] for part in planned])
+    options = {**ends, "device": device_of(device), "augment": words(changes.augment), "trackers": track}
+    folder, trainers = _trainers(planned, loaded, out, options)
+    scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
+    with _going_on([*reports, *finished], trainers, scoring):
+        trained = {run.name: run for run in (train_all(trainers, turn=TURN) if trainers else ())}
+        points = {part["recipe"].name: [] for part in planned if "seconds" in part}
+        for part in planned:
+            if "seconds" in part:
+                points[part["recipe"].name].append(trained.pop(part["out"]))
+        given = [(f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples")] + [("--flops", flops)]
+        budget = next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
+        details = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
+        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, points)
+
+
+def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
+    """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
+    for name in models:
+        if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
+            hint = did_you_mean(name, RECIPES) or " Durations follow --budget, with no space after a comma." * name[:1].isdigit()
+            raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.{hint}')
+
+
+def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
+    """Recipes to train, folders of finished runs, and results of earlier comparisons by name; each at most once."""
+    from pushforward.evaluation.merge import stored, stored_file
+
+    fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
+    reports = {name: file for name in models if name not in RECIPES and (file := stored_file(name)) is not None}
+    finished = [name for name in models if name not in fresh and name not in reports]
+    for name in finished:
+        if not Path(name).is_dir():
+            raise UsageError(f'"{name}" is neither a recipe ({", ".join(RECIPES)}) nor a run folder nor a report.')
+    places = [name if name in RECIPES else str((reports.get(name) or Path(name)).resolve()) for name in models]
+    if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
+        raise UsageError(f'"{again[0]}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
+    if beside := [name for name in fresh if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places]:
+        say(f"{', '.join(beside)}: the recipe is trained; write ./{beside[0]} for what is in the folder of that name")
+    return fresh, finished, {name: stored(file) for name, file in reports.items()}
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
+
+
+def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool) -> None:
+    if len(reports) == 1:
+        raise UsageError(f"{next(iter(reports))} is a report already: name a second one, or more models.")
+    _check_reports(reports)
+    _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full)
+
+
+def _report_folder(out: str | None, data: str = "") -> Path:
+    from pushforward.training.runs.folder import free_folder
+
+    if out is None:
+        return free_folder(None, f"compare-{data}", "report")
+    if Path(out).exists():
+        raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
+    return Path(out)
+
+
+def _sweep(budgeting: Budgeting) -> tuple[Budgeting, list[float]]:
+    """The budget without the shorter ones of a sweep (30s,60s,120s), and those, rising."""
+    from pushforward.training import Budget
+
+    if "," not in (budgeting.budget or ""):
+        return budgeting, []
+    seconds = sorted({Budget.duration(word) for word in str(budgeting.budget).split(",")})
+    return replace(budgeting, budget=f"{seconds[-1]:g}s"), seconds[:-1]
+
+
+def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, reading: Reading, condition: str | None) -> Dataset:
+    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
+    from pushforward.evaluation.models import check_model, data_of, informed
+
+    loaded = source(data or "digits", reading, condition) if data or not runs else data_of(informed(dict(runs)))
+    for name, run in runs:
+        check_model(name, run, loaded)
+    return loaded
+
+
+def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
+    """Refuse, before anything is trained, what cannot be scored, and reports of another protocol than the models will have."""
+    from pushforward.evaluation.evaluator import Judge
+    from pushforward.evaluation.results import check_same
+    from pushforward.evaluation.scores import compared
+    from pushforward.extractors import check_spaces
+
+    compared(data, n)
+    check_spaces(features, data)
+    _check_reports(reports, data)
+    if reports:
+        first = next(iter(reports.values())).protocol
+        new = Judge(data, (first.n if n is None else n) or 0, 1, spaces=features).comparison().protocol
+        check_same([*((name, report.protocol) for name, report in reports.items()), ("the new models", new)])
+
+
+def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
+    """Refuse reports of unlike protocols, or of other data than that of the other models."""
+    from pushforward.evaluation.results import check_same
+
+    check_same([(name, report.protocol) for name, report in reports.items()], [report.data.name for report in reports.values()])
+    for name, report in reports.items():
+        if data is not None and report.protocol.data != data.fingerprint:
+            raise UsageError(
+                f"{name} holds scores on other data ({report.data.name}) than {data.name}: compare on the same data."
+            )
+
+
+def _planned(
+    fresh: Sequence[str], data: Dataset, how: tuple[str, Changes, range], shorter: Sequence[float], files: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The options of `prepare` for each recipe and seed, and for each shorter budget of a sweep.
+
+    Args:
+        fresh: The recipes.
+        data: Of the trainings.
+        how: The size of the networks, changes to how recipes train, and seeds.
+        shorter: Budgets in seconds below that of the comparison, of one training each.
+        files: Plug-ins.
+    """
+    planned, (size, changes, seeds) = [], how
+    for name in fresh:
+        others = [file for file in files if Path(file) != Path(name)]
+        asked = asked_for(size, changes, {}) | ({"plugin": others} if others else {})
+        for seed, seconds in [*((seed, None) for seed in seeds), *((seeds[0], part) for part in shorter)]:
+            recipe = recipe_of(name, data, size, {}, changes, seed)
+            ending = f"-{seconds:g}s" if seconds is not None else f"-{seed}" if len(seeds) > 1 else ""
+            own = {"recipe": recipe, "out": f"{recipe.name}{ending}", "seed": seed, "asked": asked}
+            own |= {"plugins": [*python_files(name), *others]}
+            planned.append(own if seconds is None else own | {"seconds": seconds})
+    return planned
+
+
+def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
+    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
+    if len(set(fresh)) < len(fresh):
+        raise UsageError("Two recipes have the same name; rename the function in one of the files.")
+    named: dict[str, Any] = {}
+    for given, run in runs:
+        taken = {*fresh, *named}
+        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
+    return named
+
+
+def _trainers(
+    planned: Sequence[dict[str, Any]], data: Dataset, out: str | None, options: dict[str, Any]
+) -> tuple[Path, list[Trainer]]:
+    """The report's folder and a trainer for each training.
+
+    A folder for new runs is made at once, so that two comparisons cannot take one folder.
+    """
+    from pushforward.training import Progress
+    from pushforward.training.api import prepare
+    from pushforward.training.runs.folder import claim
+
+    if not planned:
+        return _report_folder(out, data.name), []
+    begun, options = claim(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
+    flops = options.pop("flops", None)
+    with nothing_left(begun.folder):
+        trainers = []
+        for part in planned:
+            own = options | part | {"out": begun.folder / part["out"]}
+            own |= {} if flops is None else steps_for(flops, part["recipe"], data)
+            trainers.append(prepare(own.pop("recipe"), data, **own))
+    for trainer in trainers:
+        announce(trainer)
+    return begun.folder, trainers
+
+
+@contextmanager
+def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]) -> Iterator[None]:
+    """Where a comparison is interrupted, say which commands go on without training again.
+
+    Args:
+        others: The models that were there before, as they were typed.
+        trainers: Of the new runs.
+        scoring: The options of the command that scores all models.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, KeyboardInterrupt):
+            for trainer in trainers:
+                if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
+                    say(f"next: pushforward resume {shlex.quote(str(trainer.folder))}")
+        options = [word for name, value in scoring.items() if value is not None for word in (name, str(value))]
+        again = shlex.join(["pushforward", "compare", *others, *(str(trainer.folder) for trainer in trainers), *options])
+        again += "".join(dict.fromkeys(plugin_options(trainer.content) for trainer in trainers))
+        say(f"interrupted; when all trainings are finished, for the report: {again if trainers else command()}")
+        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
+
+
+def _report(
+    models: Mapping[str, Run | Comparison],
+    data: Dataset | None,
+    folder: Path,
+    json: bool,
+    full: bool,
+    options: dict[str, Any] | None = None,
+    points: Mapping[str, Sequence[Run]] | None = None,
+) -> None:
+    """Score the models, write the report into the folder and print it; ``points`` are the runs of a sweep by recipe."""
+    from pushforward.evaluation.comparison import compare as judge
+    from pushforward.evaluation.curves import with_sweep
+    from pushforward.report import Report
+
+    options = options or {}
+    if data is not None:
+        say("measuring: features, floors, scores, cost")
+        options = options | {"tell": say}
+    comparison = judge(models, data, commands=[command()], **options)
+    if points and data is not None:
+        comparison = with_sweep(comparison, points, data, options["features"], say)
+    report = Report(comparison)
+    report.save_all(folder)
+    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text(full)}\n\n{folder}/report.html")

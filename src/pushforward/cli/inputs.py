@@ -1,0 +1,360 @@
+"""From words on the command line to data, conditions, budgets, devices and recipes."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading
+from pushforward.cli.terminal import app, as_options, say
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.registries import EXTRACTORS, RECIPES
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.training import Run
+
+YES_NO = {"yes": True, "true": True, "no": False, "false": False}
+_SHOWN = 10
+
+
+def typed_options(group: Any) -> dict[str, Any]:
+    """The options of a group that were given, as they are typed, with their values."""
+    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False, ())}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words between commas."""
+    return tuple(word for word in text.replace(" ", "").split(",") if word)
+
+
+def numbers(option: str, text: str, count: int, kind: type = int, separator: str = ",") -> Any:
+    """So many numbers of an option.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    try:
+        values = [kind(word) for word in text.split(separator)]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise UsageError(f'{option} takes {count} numbers with "{separator}" between them, got "{text}".')
+    return tuple(values)
+
+
+def options_of(verb: str) -> set[str]:
+    """The names of a verb's options as Python arguments: --latent-size is latent_size."""
+    names = (name for argument in app[verb].assemble_argument_collection() for name in argument.names)
+    return {name.lstrip("-").replace("-", "_") for name in names}
+
+
+def check_names(
+    plugins: Sequence[str],
+    *,
+    recipe: str | None = None,
+    data: str | None = None,
+    metrics: Sequence[str] = (),
+    features: str | None = None,
+) -> None:
+    """Refuse names that nothing has before torch is imported, which takes seconds; the library checks them again.
+
+    Where Python files of the user's own are named, which may add parts, only it does.
+
+    Raises:
+        UsageError: With the known names.
+        DataError: For a path where no data is.
+    """
+    if plugins:
+        return
+    if recipe is not None and not recipe.endswith(".py"):
+        RECIPES.check(recipe)
+    if data is not None:
+        from pushforward.data.core.load import check_there
+
+        check_there(data)
+    if metrics:
+        from pushforward.metrics.selection import check_metrics
+
+        check_metrics(list(metrics))
+    for word in [] if features is None else features.split(","):
+        EXTRACTORS.check(word.strip().partition(":")[0].lower().replace("_", "-"))
+
+
+def python_files(*names: str) -> list[str]:
+    """The names that stand for Python files."""
+    return [name for name in names if name.endswith(".py")]
+
+
+def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()) -> None:
+    """Register the parts that plug-ins define.
+
+    Args:
+        files: The plug-ins. None is run before the runs are known to be read with them.
+        runs: Folders of runs that are to be read; None and what is no run are passed over.
+        others: Further Python files that are named, such as that of the recipe, which runs may need.
+    """
+    from pushforward import plugins
+
+    for run in runs:
+        if run is not None and (Path(run) / "spec.json").is_file():
+            from pushforward.training.runs.spec import read_spec
+
+            read_spec(run, [*others, *files])
+    for file in files:
+        plugins.load(file)
+
+
+def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The name of the data, and the plug-ins: a Python file that defines one data set stands for it."""
+    from pushforward import plugins
+
+    if not data.endswith(".py") or not Path(data).is_file():
+        return data, tuple(files)
+    known = any(Path(file) == Path(data) for file in files)
+    return plugins.only(data, "data set", "a Source"), (*files, *([] if known else [data]))
+
+
+def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:
+    """A recipe's own settings from the command line, checked by name and type before any data is read."""
+    from pushforward import recipes
+
+    known, values = recipes.settings(recipes.named(name)), {}
+    for option, text in settings.items():
+        key = option.replace("-", "_")
+        if key not in known:
+            hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
+            raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
+        kind = known[key].kind
+        try:
+            values[key] = YES_NO[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise UsageError(f'--{option} needs {"yes or no" if kind is bool else "a number"}, got "{text}".') from None
+    return values
+
+
+def recipe_of(
+    name: str,
+    data: Dataset,
+    size: str,
+    values: dict[str, Any],
+    changes: Changes,
+    seed: int,
+    runs: Mapping[str, str] | None = None,
+    **latent: Any,
+) -> Any:
+    """The recipe with its own settings (`settings_of`), frozen parts, training changes, and the latent space of a run.
+
+    Args:
+        name: Its name.
+        data: Of the training.
+        size: Of the networks.
+        values: Its own settings; one that names a source is read as the data is.
+        changes: To how it trains.
+        seed: Of its networks' weights.
+        runs: The runs that become frozen parts, by the name of the part; "latent" is that of the latent space.
+        **latent: ``device``, where codes are computed, and ``plugins``, the Python files that the runs need.
+    """
+    from pushforward import recipes
+    from pushforward.paths import Source
+    from pushforward.training import in_latent, with_frozen
+    from pushforward.training.loop.torch_generators import seeded
+
+    parts, origin, function = dict(runs or {}), data.origin or {}, recipes.named(name)
+    coder = parts.pop("latent", None)
+    if missing := recipes.missing_parts(function, parts):
+        how = f"train {name} {'--teacher RUN' if missing[0] == 'teacher' else f'--frozen {missing[0]}=RUN'}"
+        raise UsageError(f"The recipe {function.__name__} learns from a run: pushforward {how}. compare takes the trained run.")
+    if parts:
+        function = with_frozen(name, parts, latent.get("plugins", ()))
+    if values.get("source") is not None and Source in recipes.settings(function)["source"].types:
+        source = Source(values["source"], data.space, origin.get("limit"), origin.get("seed", 0))
+        values = {**values, "source": source}
+    if coder is None:
+        recipe = seeded(lambda: function(data.space, size, **values), seed)
+    else:
+        say(f"encoding {len(data.train):,} examples with {coder} ...")
+        recipe = seeded(lambda: in_latent(function, data, coder, size, **latent, **values), seed)
+    return replace(recipe, training=recipe.training.changed(**changes.of_training()))
+
+
+def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:
+    """The budget as arguments of `pushforward.fit`; at most one may be given."""
+    from pushforward.training import Budget
+
+    read = {"steps": Budget.count, "samples": Budget.count, "seconds": Budget.duration}
+    texts = {"steps": budgeting.steps, "samples": budgeting.samples, "seconds": budgeting.budget}
+    given: dict[str, Any] = {name: read[name](text) for name, text in texts.items() if text is not None}
+    given |= {} if flops is None else {"flops": flops}
+    if len(given) > 1:
+        raise UsageError("Give only one budget: --steps, --samples, --budget or --flops.")
+    return given if given or default is None else {"seconds": Budget.duration(default)}
+
+
+def check_free(out: str | None) -> None:
+    """Refuse a folder that is taken before any data is read; None and "" are free."""
+    from pushforward.training.runs.folder import free_folder
+
+    if out:
+        free_folder(out, "", "")
+
+
+def device_of(name: str) -> str:
+    """A device's full name, checked."""
+    from pushforward.devices import device_named
+
+    return str(device_named(name))
+
+
+def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for beside the data, by option."""
+    given = {**changes.of_training(), **values}
+    return {"size": size, **{name.replace("_", "-"): value for name, value in given.items()}}
+
+
+def source(
+    data: str, reading: Reading = ALL_DATA, condition: str | None = None, recorded: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Load the data that was named, and say what was skipped or converted.
+
+    Args:
+        data: Its name or path.
+        reading: How it is read.
+        condition: The name of its condition, or None.
+        recorded: Options of `pushforward.data.load` where the reading names no others.
+    """
+    from pushforward.data.core.load import read
+
+    options: Any = {**(recorded or {}), **options_of_reading(reading)}
+    if condition is not None:
+        options["labelled"] = condition == "label"
+    with counting(data) as progress:
+        loaded = read(data, {**options, "progress": progress})
+    notes = [loaded.read_as] if loaded.read_as else []
+    if loaded.header is False and reading.header is None:
+        notes.append("the first line is taken as data, and columns are called x0, x1, ... (`header=True`: it holds their names)")
+    notes += [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    notes += [] if loaded.table is None else loaded.table.sentences
+    if loaded.removed:
+        notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
+    notes += [f"converted {name}: {what}" for name, what in loaded.converted]
+    for note in notes[:_SHOWN]:
+        say(f"{data}: {as_options(note)}")
+    if len(notes) > _SHOWN:
+        say(f"... and {len(notes) - _SHOWN} more; see: pushforward data check {data}")
+    return loaded
+
+
+def options_of_reading(reading: Reading) -> dict[str, Any]:
+    """The options of `pushforward.data.load` that were given."""
+    options = {**asdict(reading), "given": column_names(reading.given) or None, "stream": reading.stream or None}
+    options["constraints"] = options.pop("constraint") or None
+    options |= {name: None if options[name] is None else options[name] == "yes" for name in ("header", "table")}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def counting(name: str) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the number of files or lines that were read, and that of all; a long reading is shown on stderr."""
+    from pushforward.training.loop.progress import Progress, duration
+
+    progress, since = Progress(), time.monotonic()
+
+    def count(done: int, total: int) -> None:
+        progress.preparing(name, done / total, f"{done:,} of {total:,}  {duration(time.monotonic() - since)}")
+
+    try:
+        yield count
+    finally:
+        progress.close()
+
+
+def column_names(given: str | None, option: str = "--given") -> tuple[str, ...]:
+    """The columns of an option, between commas. Their names may hold spaces."""
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    if given is not None and not names:
+        raise UsageError(f"{option} names no column: write {option} age,income, or leave it out.")
+    return names
+
+
+def examples(
+    data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None, plugins: Sequence[str] = ()
+) -> Dataset:
+    """The data that was named; else that of a run that is learned from, as it read it; digits where there is none.
+
+    Of several runs it is the teacher's, or the first one's; that of the autoencoder of a latent space comes last.
+
+    Args:
+        data: What ``--data`` names, or None.
+        runs: Folders of runs by the parts that they become; a folder that is no run is passed over.
+        reading: How data is read: options that are given replace the run's own.
+        condition: The name of its condition, or None.
+        plugins: The Python files that the runs need.
+
+    Raises:
+        UsageError: If the data of a run came from Python.
+        DataError: If it cannot be read, or has changed.
+    """
+    from pushforward.training.runs.provenance import data_of_run
+    from pushforward.training.runs.spec import read_spec
+
+    ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
+    folder = next((Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None)
+    if data is not None or folder is None:
+        return source(data or "digits", reading, condition)
+    spec = read_spec(folder, plugins)
+    recorded = dict(spec.get("data") or {})
+    place = recorded.pop("name_or_path", None)
+    if isinstance(place, str) and (reading != ALL_DATA or condition is not None):
+        return source(place, reading, condition, recorded)
+    return data_of_run(folder, spec)
+
+
+def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
+    """A label by number or name, and columns by name such as age=40,income=2, as a condition.
+
+    Columns of tables are given as texts, which stand in quotes where they hold commas. Numbers outside of the range of the
+    training examples are noted.
+
+    Raises:
+        UsageError: For classes that the model does not know, several classes, or a column without a value.
+    """
+    from pushforward.conditions import Numbers
+
+    if label is not None and "," in label and run.space.classes and label not in run.space.classes:
+        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
+    requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
+    fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
+    absent = dict(zip(fields, run.space.layout.missing, strict=False)) if fields else {}
+    for word in _between_commas(given or ""):
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or name in requested:
+            raise UsageError(f'--given takes one value for each column, such as age=40,income=2; got "{word}" in "{given}".')
+        requested[name] = value
+        if not fields:
+            with suppress(ValueError):  # what is no number is refused where it is drawn
+                requested[name] = float(value)
+        if name in fields and value == absent[name] and value not in getattr(fields[name], "names", ()):
+            requested[name] = ""  # the column's text of missing values
+    for kind in run.space.conditions.values():
+        if isinstance(kind, Numbers) and kind.examples:
+            for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
+                value = requested.get(name)
+                if isinstance(value, float) and not min(column) <= value <= max(column):
+                    ends = f"{min(column):g} to {max(column):g}"
+                    say(f"note: {name}={value:g} lies outside the {ends} of the training data")
+    return requested or None
+
+
+def _between_commas(text: str) -> list[str]:
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = ",", '"', "", "", True
+    try:
+        return list(lexer)
+    except ValueError:
+        raise UsageError(f"--given {text}: a quotation mark is not closed.") from None

@@ -1,0 +1,294 @@
+"""The verbs that look at what there is: list, doctor, and data list, check and pack."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
+from pushforward.cli.options import ALL_DATA, DATA, INSPECT, OUTPUT, Flag, Json, Out, Plugins, Reading
+from pushforward.cli.terminal import app, as_options, columns, data_app, first_line, list_app, say, show
+from pushforward.data.tables.parse_errors import some
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.numbers import clipped, percent, shortened
+from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
+
+Listed = Annotated[Plugins, Parameter(group=DATA)]
+"""Plug-ins whose parts are listed as well."""
+_SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
+"""Items of a fact, categories of a column, and characters of a cell, a column's name and a category."""
+
+
+@list_app.command(name="recipes")
+def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the recipes and their settings."""
+    from pushforward import recipes
+
+    load_plugins(plugin)
+    rows = {name: {"what": first_line(f), "settings": list(recipes.settings(f))} for name, f in RECIPES.items()}
+    show(rows, json, _named)
+
+
+@list_app.command(name="features")
+def list_features(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the feature extractors, and say what each compares examples in."""
+    load_plugins(plugin)
+    arguments = {name: next(iter(inspect.signature(part).parameters), None) for name, part in EXTRACTORS.items()}
+    parts = EXTRACTORS.items()
+    show({n: {"what": first_line(p), "learns": p.learns, "argument": arguments[n]} for n, p in parts}, json, _named)
+
+
+@list_app.command(name="solvers")
+def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
+    load_plugins(plugin)
+    rows = {}
+    for name, part in SOLVERS.items():
+        solver, arguments = part(), list(inspect.signature(part).parameters)
+        rows[name] = {
+            "number": {arguments[0]: getattr(solver, arguments[0])} if arguments else None,
+            "order": solver.order,
+            "calls_per_step": None if solver.adaptive else solver.calls_per_step,
+            "grid": solver.grid,
+            "stochastic": solver.stochastic,
+            "what": first_line(part),
+        }
+    show(rows, json, lambda rows: columns([_solver(name, row) for name, row in rows.items()]))
+
+
+def _solver(name: str, row: dict[str, Any]) -> list[str]:
+    number = "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
+    calls = f"calls a step: {row['calls_per_step'] or 'as needed'}"
+    return [f"{name}{number}", f"order {row['order']}", calls, f"grid {row['grid']}", row["what"]]
+
+
+@list_app.command(name="metrics")
+def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the metrics."""
+    from pushforward.evaluation.model_metrics import MODEL_METRICS
+
+    load_plugins(plugin)
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in METRICS.items()}
+    rows |= {name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()}
+    show(rows, json, lambda rows: columns([[name, ", ".join(row["scores"]), row["what"]] for name, row in rows.items()]))
+
+
+def _named(rows: dict[str, Any]) -> str:
+    return columns([[name, row["what"]] for name, row in rows.items()])
+
+
+@list_app.command(name="runs")
+def list_runs(folder: str = "runs", *, json: Json = False) -> None:
+    """Name the runs below a folder.
+
+    Args:
+        folder: Where to look.
+
+    Raises:
+        UsageError: For a folder that does not exist, other than the default.
+    """
+    if not Path(folder).is_dir() and folder != "runs":
+        raise UsageError(f"There is no folder {folder}: name the one that holds runs.")
+    rows = [_run(path) for path in sorted(Path(folder).glob("**/spec.json"))]
+    head, cells = [list(row) for row in rows[:1]], [[str(value or "-") for value in row.values()] for row in rows]
+    empty = f"no runs in {folder}; train one: pushforward train flow --data digits --budget 60s"
+    show(rows, json, lambda _: columns([*head, *cells]) or empty)
+
+
+def _run(path: Path) -> dict[str, Any]:
+    from pushforward.files import read_json
+    from pushforward.training.checkpoint.integrity import latest, unfinished
+    from pushforward.training.runs.folder import check_run
+
+    run = str(path.parent)
+    try:
+        check_run(path.parent)
+        content, newest = read_json(path), latest(path.parent / "checkpoints")
+        recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
+    except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
+        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None, "unfinished": None}
+    progress = None if newest is None else unfinished(newest, content.get("budget") or {})
+    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None, "unfinished": progress}
+
+
+@app.command(group=INSPECT, sort_key=9)
+def doctor(*, json: Json = False) -> None:
+    """Print devices, versions of packages, and missing extras."""
+    from importlib import metadata
+
+    import torch
+
+    from pushforward.denoisers.precision import resolve_precision
+    from pushforward.training.loop import threads
+    from pushforward.training.monitor.machine import machine
+
+    device, installed = device_of("auto"), {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    facts = {
+        **machine(),
+        "threads in training": threads.in_words(torch.device(device)),
+        "cuda": torch.cuda.is_available(),
+        "best precision": resolve_precision("auto", device),
+        "data folder": os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
+    }
+    packages = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich")
+    facts |= {name: installed.get(name) or f"missing: pip install {name}" for name in packages}
+    needs: dict[str, list[str]] = {}
+    for requirement in (metadata.requires("pushforward") or []) if "pushforward" in installed else []:
+        if parts := re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)", requirement):
+            needs.setdefault(parts[2], []).append(parts[1])
+    for extra, names in needs.items():
+        missing = ", ".join(name for name in names if name.lower() not in installed)
+        facts[f"extra {extra}"] = f"missing {missing}: pip install 'pushforward[{extra}]'" if missing else "installed"
+    show(facts, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
+
+
+@data_app.command(name="list")
+def data_list(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the data sets that are built in, and those of plug-ins."""
+    from pushforward.data import listing
+
+    load_plugins(plugin)
+    show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
+
+
+@data_app.command(name="check")
+def data_check(
+    data: Annotated[str, Parameter(group=DATA)],
+    *,
+    reading: Reading = ALL_DATA,
+    plugin: Listed = (),
+    out: Out = None,
+    against: Annotated[str | None, Parameter(group=DATA)] = None,
+    write_schema: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    json: Json = False,
+) -> None:
+    """Read a data source as training would and say what is in it.
+
+    Of image files it lists every one that cannot be used, with the reason. The exit code is 3 where training would refuse the
+    data, and where files have changed since an earlier check.
+
+    Args:
+        data: A name (`pushforward data list`), a folder of images or tars, a .tar, .npz, .npy or .csv file or another table, or
+            a Python file that defines data. A .npz holds x, and where there are any label (or y), given and its columns'
+            given_names, x_test, label_test and given_test.
+        out: Write size and sha256 of each file to this new .json file, with the fingerprint of the data.
+        against: Name the files that were added, removed or changed since an earlier check wrote this file, and other differences.
+        write_schema: Write what was decided of each column of a table to this new .json file, to be edited and read: --schema.
+    """
+    load_plugins(plugin)
+    data, _ = data_file(data, plugin)
+    from pushforward.data import check
+
+    try:
+        with counting(data) as progress:
+            options: dict[str, Any] = {"out": out, "against": against, "write_schema": write_schema, "progress": progress}
+            report = check(data, **options_of_reading(reading), **options)
+    except DataError as error:
+        if json:
+            show({"error": as_options(str(error)), "skipped": []}, json, str)
+        raise
+    refused = report["refused"] and as_options(report["refused"])
+    show({"error": refused, **report, "refused": refused} if refused else report, json, _checked)
+    if refused:
+        raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
+    if write_schema is not None:
+        say(f"{write_schema} says what each column holds: edit it, and read it with --schema {shlex.quote(write_schema)}")
+    changes = [f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names]
+    changes += ["another fingerprint"] * report["differs"]
+    if changes:
+        raise DataError(f"{data} is not what {against} says; {', '.join(changes)}. Restore it, or write a new file: `out`.")
+
+
+def _checked(report: dict[str, Any]) -> str:
+    table = report.get("table")
+    hidden = ("error", "refused", "table", *(("columns", "shape") if table else ()))
+    facts = {name: value for name, value in report.items() if name not in hidden and value not in ([], {}, None, False)}
+    if report.get("header") is not None:
+        facts["header"] = "the first line" if report["header"] else "none"
+    facts |= {f"files {what}": names for what, names in (facts.pop("changes", None) or {}).items() if names}
+    text = columns([[name.replace("_", " "), as_options(_words(value))] for name, value in facts.items()])
+    return f"{text}\n{_table(table)}" if table else text
+
+
+def _words(value: Any) -> str:
+    """A fact as a person reads it: numbers short, counts as "a 12, b 7", rows of several facts on lines of their own."""
+    if isinstance(value, dict):
+        return some((f"{name} {_words(inner)}" for name, inner in value.items()), _SHOWN)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "".join(f"\n  {'; '.join(f'{name}: {_words(inner)}' for name, inner in row.items())}" for row in value)
+    if isinstance(value, (list, tuple)):
+        return some(map(_words, value), _SHOWN)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(table: dict[str, Any]) -> str:
+    """How a table was read, then each column with kind, content, missing share, examples, and why.
+
+    The content is that of the training rows, as the model is given it; the missing share is that of all rows.
+    """
+    missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
+    facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
+    facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
+    names = shortened([field["name"] for field in table["fields"]], _NAME)
+    rows = [["column", "kind", "training rows: values (share) or range", "all rows: missing", "examples", "why"]]
+    for name, field in zip(names, table["fields"], strict=True):
+        share = percent(field["missing"]) if field["missing"] else ""
+        examples = clipped(", ".join(field["examples"]), _WIDE)
+        rows.append([name, field["kind"], clipped(_content(field), _WIDE), share, examples, field["why"]])
+    return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
+
+
+def _content(field: dict[str, Any]) -> str:
+    if "shares" in field:
+        return some((f"{clipped(name, _TEXT)} ({percent(share)})" for name, share in field["shares"].items()), _CATEGORIES)
+    atoms = some((f"{name} ({percent(share)})" for name, share in (field.get("atoms") or {}).items()), _CATEGORIES)
+    return " to ".join(field.get("range") or ()) + (f"; often {atoms}" if atoms else "")
+
+
+@data_app.command(name="pack")
+def data_pack(
+    data: Annotated[str, Parameter(group=DATA)],
+    *,
+    out: Annotated[str, Parameter(group=OUTPUT)],
+    encoding: Annotated[Literal["png", "npy"], Parameter(group=OUTPUT)] = "png",
+    per_tar: Annotated[int, Parameter(group=OUTPUT)] = 10_000,
+    resize: Annotated[int | None, Parameter(group=DATA)] = None,
+    download: Annotated[Flag, Parameter(group=DATA)] = False,
+    stream: Annotated[Flag, Parameter(group=DATA)] = False,
+    plugin: Listed = (),
+    json: Json = False,
+) -> None:
+    """Pack images into uncompressed tars, which are read at random and train the same model, bit for bit.
+
+    The tars are in WebDataset's layout, so that other tools read them. Train on them with --data FOLDER.
+
+    Args:
+        data: A name, a folder of images, a .tar, .npz or .npy file, or a Python file that defines data.
+        out: The new folder; it appears when it is whole.
+        encoding: png is small; npy, plain pixels, takes more space and is read faster.
+        per_tar: Images in each tar.
+        resize: Make images this wide and high.
+        download: Fetch a named data set that is not there yet.
+        stream: Leave images on disk while they are packed, as is usual for more than 4 GB of pixels.
+    """
+    load_plugins(plugin)
+    data, _ = data_file(data, plugin)
+    from pushforward.data import pack
+
+    options: dict[str, Any] = {"encoding": encoding, "per_tar": per_tar, "resize": resize, "download": download}
+    with counting(data) as progress:
+        manifest = pack(data, out, **options, stream=stream or None, progress=progress)
+    show(manifest, json, lambda content: _packed(out, content, data))
+
+
+def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
+    size, skipped = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20, manifest["skipped"]
+    images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
+    hint = f". Left out: {skipped:,} image files, see pushforward data check {shlex.quote(data)}" if skipped else ""
+    return f"{out}: {images} in {len(manifest['shards'])} tars, {size:,.1f} MB. Train on them: --data {out}{hint}"
